@@ -1,0 +1,51 @@
+/**
+ * Evidence and claims, in the words of RATS (RFC 9334): the attester is a validating node, evidence is what its TEE signed,
+ * claims are what verified evidence says. Verification (is the evidence genuine and fresh?) and appraisal (do the
+ * manifests allow what it claims?) are apart. Pure: validating nodes, clients in browsers and the command line share it.
+ */
+import type { Bytes, HashFunction } from "../core/codec/bytes.ts";
+import type { VerifyFunction } from "../core/governance/cose.ts";
+import { CocoError } from "../errors.ts";
+
+/** Length of report data in bytes: what a TEE binds into its evidence. */
+export const REPORT_DATA_BYTES = 64;
+/** Largest evidence in bytes. */
+export const MAX_EVIDENCE_BYTES = 64 * 1024;
+
+/** Why evidence was rejected. */
+export type EvidenceRejection =
+  | "Malformed"
+  | "UnknownTee"
+  | "SignatureInvalid"
+  /** The evidence is genuine but made for another channel, challenge or node. */
+  | "ReportDataMismatch"
+  /** The TEE manifest does not list the machine. */
+  | "TeeNotListed"
+  /** The code manifest does not list the measurement. */
+  | "MeasurementNotListed";
+
+/** The cryptography verification is handed. */
+export interface EvidenceCrypto {
+  readonly sha256: HashFunction;
+  /** ECDSA P-256 with SHA-256 by a SubjectPublicKeyInfo (DER): 64 bytes r ‖ s. */
+  readonly verify: VerifyFunction;
+}
+
+/** What evidence of the virtual TEE claims. */
+export interface VirtualClaims {
+  readonly tee: "virtual";
+  /** Lower-case hex, 32 bytes. */
+  readonly measurement: string;
+  /** 64 bytes. */
+  readonly reportData: Bytes;
+  /** The machine that signed, SubjectPublicKeyInfo DER. */
+  readonly machineKey: Bytes;
+}
+
+/** Claims of any supported TEE. */
+export type Claims = VirtualClaims;
+
+/** An `EvidenceRejected` error with its machine-readable reason. */
+export function evidenceRejected(reason: EvidenceRejection, message: string, cause?: unknown): CocoError {
+  return new CocoError("EvidenceRejected", message, { reason }, { cause });
+}

@@ -1,0 +1,24 @@
+/**
+ * Verification of evidence of any supported TEE: genuine, and made for exactly the report data the verifier expects.
+ * Fails closed: whatever is not understood is `EvidenceRejected`, with a machine-readable `reason` in its data.
+ */
+import { bytesEqual, type Bytes } from "../core/codec/bytes.ts";
+import { readDocument, type FieldContext } from "../core/governance/fields.ts";
+import { evidenceRejected, MAX_EVIDENCE_BYTES, type Claims, type EvidenceCrypto } from "./evidence.ts";
+import { decodeEvidenceCbor, readVirtualEvidence } from "./virtual.ts";
+
+const CONTEXT: FieldContext = { form: "cbor", code: "EvidenceRejected", data: { reason: "Malformed" } };
+
+/** The claims of evidence that is genuine and bound to `expectedReportData` (64 bytes); throws `EvidenceRejected`. */
+export function verifyEvidence(evidence: Bytes, expectedReportData: Bytes, crypto: EvidenceCrypto): Claims {
+  if (evidence.length > MAX_EVIDENCE_BYTES) throw evidenceRejected("Malformed", "evidence is too large");
+  const claims = readDocument(decodeEvidenceCbor(evidence), CONTEXT, (fields) => {
+    const tee = fields.value("tee");
+    if (tee !== "virtual") throw evidenceRejected("UnknownTee", "evidence of a TEE this version does not know");
+    return readVirtualEvidence(fields, crypto);
+  });
+  if (!bytesEqual(claims.reportData, expectedReportData)) {
+    throw evidenceRejected("ReportDataMismatch", "evidence was made for another channel");
+  }
+  return claims;
+}

@@ -1,0 +1,250 @@
+/**
+ * Byte strings: compare, concatenate, hex, and a strict reader and writer for the project's binary formats.
+ * All integers are big-endian. Every read is checked against the end of the input; a reader that is not at the end
+ * when its caller says it should be is an error, so that two byte strings never mean the same thing.
+ */
+import { CocoError } from "../../errors.ts";
+
+/** A byte string; never changed after it was handed over. */
+export type Bytes = Uint8Array;
+
+/** SHA-256 (or, where named so, Keccak-256) of one byte string: 32 bytes. */
+export type HashFunction = (data: Bytes) => Bytes;
+
+/** The empty byte string. */
+export const EMPTY: Bytes = new Uint8Array(0);
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
+/** Lower-case hex without prefix. */
+export function toHex(bytes: Bytes): string {
+  let text = "";
+  for (let at = 0; at < bytes.length; at++) text += HEX[bytes[at] as number];
+  return text;
+}
+
+/** Bytes of an even-length hex string without prefix; upper and lower case are read. */
+export function fromHex(text: string): Bytes {
+  if (text.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(text)) throw new CocoError("MalformedInput", "not a hex string");
+  const bytes = new Uint8Array(text.length / 2);
+  for (let at = 0; at < bytes.length; at++) bytes[at] = Number.parseInt(text.slice(at * 2, at * 2 + 2), 16);
+  return bytes;
+}
+
+/** Whether two byte strings are the same. Not constant-time: never for secrets. */
+export function bytesEqual(left: Bytes, right: Bytes): boolean {
+  if (left.length !== right.length) return false;
+  for (let at = 0; at < left.length; at++) if (left[at] !== right[at]) return false;
+  return true;
+}
+
+/** Lexicographic order: negative, zero or positive. */
+export function compareBytes(left: Bytes, right: Bytes): number {
+  const shared = Math.min(left.length, right.length);
+  for (let at = 0; at < shared; at++) {
+    const difference = (left[at] as number) - (right[at] as number);
+    if (difference !== 0) return difference;
+  }
+  return left.length - right.length;
+}
+
+/** One byte string out of several. */
+export function concatBytes(...parts: readonly Bytes[]): Bytes {
+  let length = 0;
+  for (const part of parts) length += part.length;
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/** UTF-8 bytes of a string; lone surrogates are refused because they have no encoding. */
+export function utf8Encode(text: string): Bytes {
+  const out: number[] = [];
+  for (const character of text) {
+    const code = character.codePointAt(0) as number;
+    if (code >= 0xd800 && code <= 0xdfff) throw new CocoError("MalformedInput", "lone surrogate in text");
+    if (code < 0x80) out.push(code);
+    else if (code < 0x800) out.push(0xc0 | (code >> 6), 0x80 | (code & 63));
+    else if (code < 0x10000) out.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63));
+    else out.push(0xf0 | (code >> 18), 0x80 | ((code >> 12) & 63), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63));
+  }
+  return Uint8Array.from(out);
+}
+
+const UTF8_MINIMUM = [0, 0, 0x80, 0x800, 0x10000];
+
+/** The string of UTF-8 bytes; overlong forms, surrogates and truncated characters are refused. */
+export function utf8Decode(bytes: Bytes): string {
+  let text = "";
+  for (let at = 0; at < bytes.length; ) {
+    const lead = bytes[at] as number;
+    const length = lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+    if (length === 0 || at + length > bytes.length) throw new CocoError("MalformedInput", "not UTF-8");
+    let code = length === 1 ? lead : lead & (0xff >> (length + 1));
+    for (let next = 1; next < length; next++) {
+      const byte = bytes[at + next] as number;
+      if ((byte & 0xc0) !== 0x80) throw new CocoError("MalformedInput", "not UTF-8");
+      code = (code << 6) | (byte & 63);
+    }
+    if (code < (UTF8_MINIMUM[length] as number) || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) {
+      throw new CocoError("MalformedInput", "not UTF-8");
+    }
+    text += String.fromCodePoint(code);
+    at += length;
+  }
+  return text;
+}
+
+/** Reads a byte string from front to back; throws `MalformedInput` past its end. */
+export class ByteReader {
+  readonly #bytes: Bytes;
+  readonly #view: DataView;
+  #at = 0;
+
+  constructor(bytes: Bytes) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Bytes not read yet. */
+  get remaining(): number {
+    return this.#bytes.length - this.#at;
+  }
+
+  /** Position of the next byte. */
+  get position(): number {
+    return this.#at;
+  }
+
+  #take(length: number): number {
+    if (length > this.remaining) throw new CocoError("MalformedInput", "input ends too early");
+    const at = this.#at;
+    this.#at += length;
+    return at;
+  }
+
+  u8(): number {
+    return this.#view.getUint8(this.#take(1));
+  }
+
+  u16(): number {
+    return this.#view.getUint16(this.#take(2));
+  }
+
+  u32(): number {
+    return this.#view.getUint32(this.#take(4));
+  }
+
+  /** A 64-bit number that is a safe integer; larger ones are refused, not rounded. */
+  u64(): number {
+    const value = this.#view.getBigUint64(this.#take(8));
+    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new CocoError("MalformedInput", "number above 2^53 - 1");
+    return Number(value);
+  }
+
+  /** The next `length` bytes, as a view on the input. */
+  bytes(length: number): Bytes {
+    const at = this.#take(length);
+    return this.#bytes.subarray(at, at + length);
+  }
+
+  /** A byte string with a 32-bit length before it, of at most `limit` bytes. */
+  bytes32(limit = 0xffffffff): Bytes {
+    const length = this.u32();
+    if (length > limit) throw new CocoError("LimitExceeded", `byte string of ${length} bytes, ${limit} allowed`);
+    return this.bytes(length);
+  }
+
+  /** A byte string with a 16-bit length before it. */
+  bytes16(): Bytes {
+    return this.bytes(this.u16());
+  }
+
+  /** Everything not read yet. */
+  rest(): Bytes {
+    return this.bytes(this.remaining);
+  }
+
+  /** Throws unless everything was read. */
+  end(): void {
+    if (this.remaining !== 0) throw new CocoError("MalformedInput", `${this.remaining} bytes too many`);
+  }
+}
+
+/** Builds a byte string from front to back. */
+export class ByteWriter {
+  #bytes: Uint8Array;
+  #view: DataView;
+  #at = 0;
+
+  constructor(capacity = 256) {
+    this.#bytes = new Uint8Array(capacity);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  /** Bytes written so far. */
+  get length(): number {
+    return this.#at;
+  }
+
+  #grow(length: number): number {
+    const at = this.#at;
+    const needed = at + length;
+    if (needed > this.#bytes.length) {
+      const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+      larger.set(this.#bytes.subarray(0, at));
+      this.#bytes = larger;
+      this.#view = new DataView(larger.buffer);
+    }
+    this.#at = needed;
+    return at;
+  }
+
+  u8(value: number): this {
+    const at = this.#grow(1);
+    this.#view.setUint8(at, value);
+    return this;
+  }
+
+  u16(value: number): this {
+    const at = this.#grow(2);
+    this.#view.setUint16(at, value);
+    return this;
+  }
+
+  u32(value: number): this {
+    const at = this.#grow(4);
+    this.#view.setUint32(at, value);
+    return this;
+  }
+
+  u64(value: number): this {
+    const at = this.#grow(8);
+    this.#view.setUint32(at, Math.floor(value / 0x100000000));
+    this.#view.setUint32(at + 4, value >>> 0);
+    return this;
+  }
+
+  bytes(value: Bytes): this {
+    const at = this.#grow(value.length);
+    this.#bytes.set(value, at);
+    return this;
+  }
+
+  bytes32(value: Bytes): this {
+    return this.u32(value.length).bytes(value);
+  }
+
+  bytes16(value: Bytes): this {
+    return this.u16(value.length).bytes(value);
+  }
+
+  /** The bytes written, as a view; write no more after it. */
+  finish(): Bytes {
+    return this.#bytes.subarray(0, this.#at);
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * The follower: taking a leader's entries (Raft paper, 5.3).
+ *
+ * Success says "durable and equal up to matchIndex" and never names more than its request covered, because what lies
+ * behind may be another leader's. Only a real conflict truncates, and never a committed entry: that would mean that two
+ * histories were committed, and the node stops with `LedgerForked`.
+ */
+import { CocoError } from "../../errors.ts";
+import type { RaftState } from "./state.ts";
+import type { AppendRequest, AppendResponse, NodeId } from "./types.ts";
+
+/** Takes an append or a heartbeat. */
+export function onAppendRequest(state: RaftState, from: NodeId, request: AppendRequest): void {
+  if (request.term < state.term) {
+    // Its sender was deposed and does not know yet: the term of the answer tells it.
+    refuse(state, from, state.log.lastIndex);
+    return;
+  }
+  follow(state, from, request.term);
+  const { previousIndex, previousTerm } = request;
+  if (!state.log.matches(previousIndex, previousTerm)) {
+    if (previousIndex <= state.commitIndex) throw forked(previousIndex);
+    refuse(state, from, state.log.lastIndexWithTermAtMost(previousIndex - 1, previousTerm));
+    return;
+  }
+  const matchIndex = previousIndex + request.entries.length;
+  takeEntries(state, request);
+  state.commitIndex = Math.max(state.commitIndex, Math.min(request.commitIndex, matchIndex));
+  if (request.entries.length > 0) {
+    state.sendDurable(from, success(state.term, matchIndex), matchIndex);
+  } else {
+    // A heartbeat is answered at once with what is durable, so that a slow disk does not look like a dead node.
+    state.sendDurable(from, success(state.term, Math.min(matchIndex, state.durability.durableIndex)));
+  }
+}
+
+function follow(state: RaftState, leader: NodeId, term: number): void {
+  const known = term === state.term ? state.leader : undefined;
+  if (known !== undefined && known !== leader) throw new CocoError("LedgerForked", `term ${term} has two leaders`);
+  state.becomeFollower(term, leader);
+  state.leaderHeardAtMs = state.nowMs;
+  state.leaderChannelBroken = false;
+  state.restartElectionTimer();
+}
+
+/** Appends what is new; entries that are here already stay, and so does what follows them. */
+function takeEntries(state: RaftState, request: AppendRequest): void {
+  const { log, durability } = state;
+  const start = request.entries.findIndex((entry) => !log.matches(entry.index, entry.term));
+  const first = request.entries[start];
+  if (first === undefined) return;
+  if (first.index <= log.lastIndex) {
+    if (first.index <= state.commitIndex) throw forked(first.index);
+    log.truncate(first.index);
+    durability.recordTruncation(first.index);
+  }
+  const fresh = request.entries.slice(start);
+  log.append(fresh);
+  durability.recordEntries(fresh);
+}
+
+function success(term: number, matchIndex: number): AppendResponse {
+  return { type: "appendResponse", term, success: true, matchIndex, hintIndex: 0, hintTerm: 0 };
+}
+
+function refuse(state: RaftState, to: NodeId, hintIndex: number): void {
+  const hintTerm = state.log.termAt(hintIndex);
+  state.sendDurable(to, { type: "appendResponse", term: state.term, success: false, matchIndex: 0, hintIndex, hintTerm });
+}
+
+function forked(index: number): CocoError {
+  return new CocoError("LedgerForked", `a leader contradicts the committed entry ${index}`, { index });
+}

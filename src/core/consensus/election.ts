@@ -1,0 +1,99 @@
+/**
+ * Elections: pre-votes, votes, terms (Raft paper, 5.2 and 5.4.1; thesis, 4.2.3 and 9.6).
+ *
+ * A node first asks whether it could win (pre-vote), which changes nothing anywhere. Only then does it enter a new term. Its
+ * requests and its own vote wait until that term is durable together with the log the requests speak of: after a crash it
+ * must not ask in the same term for a shorter log. Votes are answered once they are durable.
+ */
+import { startLeading } from "./replication.ts";
+import type { RaftState } from "./state.ts";
+import type { NodeId, VoteRequest, VoteResponse } from "./types.ts";
+
+/** Starts an election when the timer has run out. */
+export function tickElection(state: RaftState): void {
+  if (state.nowMs >= state.electionAtMs) startPreVote(state);
+}
+
+/** Shortens the timer after the channel to the leader broke; pre-votes keep this harmless when only this channel broke. */
+export function hastenElection(state: RaftState): void {
+  const { random, electionTimeoutMinMs } = state.options;
+  state.leaderChannelBroken = true;
+  state.electionAtMs = Math.min(state.electionAtMs, state.nowMs + (random() * electionTimeoutMinMs) / 4);
+}
+
+function startPreVote(state: RaftState): void {
+  state.role = "preCandidate";
+  state.leader = undefined;
+  state.votes.clear();
+  state.votes.add(state.id);
+  state.restartElectionTimer();
+  const request = voteRequest(state, true);
+  for (const peer of state.peers) state.send(peer, request);
+  continueElection(state);
+}
+
+function startElection(state: RaftState): void {
+  state.enterTerm(state.term + 1, state.id);
+  state.role = "candidate";
+  state.votes.clear();
+  state.restartElectionTimer();
+  const request = voteRequest(state, false);
+  for (const peer of state.peers) state.sendDurable(peer, request, state.log.lastIndex);
+}
+
+function voteRequest(state: RaftState, preVote: boolean): VoteRequest {
+  const { lastIndex, lastTerm } = state.log;
+  return { type: "vote", preVote, term: preVote ? state.term + 1 : state.term, lastIndex, lastTerm };
+}
+
+function continueElection(state: RaftState): void {
+  if (!state.quorum.elects((voter) => state.votes.has(voter))) return;
+  if (state.role === "preCandidate") startElection(state);
+  else startLeading(state);
+}
+
+/** Counts a candidate's own vote once it is durable. */
+export function countOwnVote(state: RaftState): void {
+  if (state.role !== "candidate" || state.votes.has(state.id) || !state.durability.hardStateDurable) return;
+  state.votes.add(state.id);
+  continueElection(state);
+}
+
+/** Answers a request for a vote or a pre-vote. */
+export function onVoteRequest(state: RaftState, from: NodeId, request: VoteRequest): void {
+  const { preVote } = request;
+  // While a leader is heard, nobody needs another one: a node that lost it alone must not raise everybody's term.
+  const declined = state.hearsLeader && request.term >= state.term;
+  if (declined && !preVote) return;
+  if (!declined && !preVote && request.term > state.term) state.becomeFollower(request.term, undefined);
+  const granted = !declined && grants(state, from, request);
+  if (granted && !preVote) {
+    if (state.votedFor !== from) state.vote(from);
+    state.restartElectionTimer();
+  }
+  // A granted pre-vote speaks of the term asked for; a refusal tells the real term, so that a node left behind catches up.
+  const term = granted ? request.term : state.term;
+  state.sendDurable(from, { type: "voteResponse", preVote, term, granted });
+}
+
+function grants(state: RaftState, from: NodeId, request: VoteRequest): boolean {
+  const { lastIndex, lastTerm } = state.log;
+  if (request.term < state.term) return false;
+  const upToDate = request.lastTerm > lastTerm || (request.lastTerm === lastTerm && request.lastIndex >= lastIndex);
+  // A term that has a leader needs no second one, even if this node never voted in it.
+  const free = state.votedFor === from || (state.votedFor === undefined && state.leader === undefined);
+  return upToDate && (free || (request.preVote && request.term > state.term));
+}
+
+/** Counts an answer to a request for a vote or a pre-vote. */
+export function onVoteResponse(state: RaftState, from: NodeId, response: VoteResponse): void {
+  if (response.granted) {
+    const wanted = response.preVote ? "preCandidate" : "candidate";
+    const term = response.preVote ? state.term + 1 : state.term;
+    if (state.role !== wanted || response.term !== term) return;
+    state.votes.add(from);
+    continueElection(state);
+  } else if (response.term > state.term) {
+    state.becomeFollower(response.term, undefined);
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * The safety properties of Raft (paper, figure 3), checked over everything a simulated network does.
+ *
+ * Election safety: one leader per term. Log matching: an index and a term name one entry with one predecessor. Leader
+ * completeness: a leader has every entry committed in earlier terms. State machine safety: all nodes commit one sequence.
+ * Durability: what is committed lies on the disks of a replication quorum, what is acknowledged on the disk of its sender.
+ */
+import { invariant } from "../../../errors.ts";
+import { bytesEqual } from "../../codec/bytes.ts";
+import type { LogEntry, NodeId } from "../types.ts";
+
+interface CommittedEntry {
+  readonly entry: LogEntry;
+  /** Term of the node that committed it first. */
+  readonly term: number;
+}
+
+interface KnownEntry {
+  readonly entry: LogEntry;
+  readonly previousTerm: number;
+}
+
+/** Whether two entries are the same. */
+export function sameEntry(left: LogEntry | undefined, right: LogEntry | undefined): boolean {
+  if (left === undefined || right === undefined) return left === right;
+  return left.index === right.index && left.term === right.term && bytesEqual(left.data, right.data);
+}
+
+/** Watches a simulated network; each method throws when its property is broken. */
+export class SafetyObserver {
+  readonly #leaders = new Map<number, NodeId>();
+  readonly #known = new Map<string, KnownEntry>();
+  readonly #committed: CommittedEntry[] = [];
+
+  /** Entries committed anywhere so far. */
+  get committedCount(): number {
+    return this.#committed.length;
+  }
+
+  /** Terms that had a leader. */
+  get termCount(): number {
+    return this.#leaders.size;
+  }
+
+  /** A node leads: nobody else does in its term, and it has all that was committed before. */
+  leads(id: NodeId, term: number, log: readonly LogEntry[]): void {
+    const other = this.#leaders.get(term);
+    invariant(other === undefined || other === id, `term ${term} has the leaders ${other} and ${id}`);
+    this.#leaders.set(term, id);
+    for (const [at, committed] of this.#committed.entries()) {
+      const complete = committed.term >= term || sameEntry(log[at], committed.entry);
+      invariant(complete, `leader ${id} of term ${term} lacks committed entry ${at + 1}`);
+    }
+  }
+
+  /** A node appended an entry after one of `previousTerm`. */
+  appends(entry: LogEntry, previousTerm: number): void {
+    const key = `${entry.index}.${entry.term}`;
+    const known = this.#known.get(key);
+    if (known === undefined) this.#known.set(key, { entry, previousTerm });
+    else invariant(sameEntry(known.entry, entry) && known.previousTerm === previousTerm, `two entries ${key}`);
+  }
+
+  /** A node in `term` hands out a committed entry; `holders` counts the disks that have it. */
+  commits(entry: LogEntry, term: number, holders: { readonly count: number; readonly needed: number }): void {
+    const at = entry.index - 1;
+    const known = this.#committed[at];
+    if (known !== undefined) {
+      invariant(sameEntry(known.entry, entry), `committed entry ${entry.index} changed`);
+      return;
+    }
+    invariant(at === this.#committed.length, `entry ${entry.index} committed before the one before it`);
+    invariant(holders.count >= holders.needed, `entry ${entry.index} committed on ${holders.count} disks, ${holders.needed} needed`);
+    this.#committed.push({ entry, term });
+  }
+}

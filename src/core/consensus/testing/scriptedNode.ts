@@ -1,0 +1,130 @@
+/**
+ * One Raft core driven by hand: tests say what happens and look at what the core asks for.
+ *
+ * The node is "a" of the voters a, b, c unless told otherwise. Timers are not spread (random is 0): the first election is
+ * due at once, later ones after `electionTimeoutMinMs` = 100; heartbeats go every 20 ms.
+ */
+import { Raft } from "../raft.ts";
+import type { RaftOptions } from "../state.ts";
+import { MAJORITY } from "../quorum.ts";
+import type {
+  AppendRequest,
+  AppendResponse,
+  ConsensusEvent,
+  ConsensusMessage,
+  ConsensusStatus,
+  LogEntry,
+  NodeId,
+  Ready,
+  VoteRequest,
+} from "../types.ts";
+
+type WithoutNow<Event> = Event extends unknown ? Omit<Event, "now"> : never;
+
+/** An entry whose data name its place, `size` bytes long. */
+export function entryAt(index: number, term: number, size = 3): LogEntry {
+  return { index, term, data: new Uint8Array(size).fill(index * 16 + term) };
+}
+
+/** A log with an entry for each term given, from index 1. */
+export function logOf(...terms: readonly number[]): readonly LogEntry[] {
+  return terms.map((term, at) => entryAt(at + 1, term));
+}
+
+/** An append in `term` after the given position. */
+export function append(term: number, previous: readonly [index: number, term: number], entries: readonly LogEntry[], commitIndex = 0): AppendRequest {
+  return { type: "append", term, previousIndex: previous[0], previousTerm: previous[1], commitIndex, entries };
+}
+
+/** A successful answer to an append. */
+export function accepted(term: number, matchIndex: number): AppendResponse {
+  return { type: "appendResponse", term, success: true, matchIndex, hintIndex: 0, hintTerm: 0 };
+}
+
+/** A refusal of an append. */
+export function refused(term: number, hintIndex: number, hintTerm: number): AppendResponse {
+  return { type: "appendResponse", term, success: false, matchIndex: 0, hintIndex, hintTerm };
+}
+
+/** A request for a vote from a candidate whose log ends at `last`. */
+export function voteFor(term: number, last: readonly [index: number, term: number] = [0, 0], preVote = false): VoteRequest {
+  return { type: "vote", preVote, term, lastIndex: last[0], lastTerm: last[1] };
+}
+
+/** A core driven by hand. */
+export class ScriptedNode {
+  readonly raft: Raft;
+  nowMs = 1000;
+  #unsyncedId = 0;
+
+  constructor(options: Partial<RaftOptions> = {}) {
+    this.raft = new Raft({
+      id: "a",
+      voters: ["a", "b", "c"],
+      quorum: MAJORITY,
+      random: () => 0,
+      electionTimeoutMinMs: 100,
+      electionTimeoutMaxMs: 200,
+      heartbeatIntervalMs: 20,
+      maxAppendBytes: 1000,
+      maxInflightAppends: 3,
+      windowBytes: 1_000_000,
+      hardState: undefined,
+      restored: { entries: [] },
+      now: this.nowMs,
+      ...options,
+    });
+  }
+
+  get status(): ConsensusStatus {
+    return this.raft.status();
+  }
+
+  step(event: WithoutNow<ConsensusEvent>): Ready {
+    const ready = this.raft.step({ ...event, now: this.nowMs });
+    if (ready.persist !== undefined) this.#unsyncedId = ready.persist.id;
+    return ready;
+  }
+
+  receive(from: NodeId, message: ConsensusMessage): Ready {
+    return this.step({ type: "message", from, message });
+  }
+
+  /** Lets time pass in one tick. */
+  wait(durationMs: number): Ready {
+    this.nowMs += durationMs;
+    return this.step({ type: "tick" });
+  }
+
+  /** Makes everything asked for durable. */
+  sync(): Ready {
+    return this.step({ type: "persisted", id: this.#unsyncedId });
+  }
+
+  /** Proposes entries of the current term. */
+  propose(...sizes: readonly number[]): Ready {
+    const { term, lastIndex } = this.status;
+    return this.step({ type: "propose", entries: sizes.map((size, at) => entryAt(lastIndex + 1 + at, term, size)) });
+  }
+
+  /** Becomes a candidate of the next term with b's pre-vote. */
+  campaign(): Ready {
+    this.wait(200);
+    return this.receive("b", { type: "voteResponse", preVote: true, term: this.status.term + 1, granted: true });
+  }
+
+  /** Becomes leader of the next term with b's votes. */
+  lead(): Ready {
+    this.campaign();
+    this.sync();
+    return this.receive("b", { type: "voteResponse", preVote: false, term: this.status.term, granted: true });
+  }
+}
+
+/** The messages of one type that a step sends to a node. */
+export function sentTo<Type extends ConsensusMessage["type"]>(ready: Ready, to: NodeId, type: Type): readonly Extract<ConsensusMessage, { type: Type }>[] {
+  return ready.send
+    .filter((outgoing) => outgoing.to === to)
+    .map(({ message }) => message)
+    .filter((message): message is Extract<ConsensusMessage, { type: Type }> => message.type === type);
+}

@@ -1,0 +1,69 @@
+/**
+ * Rules of the constitution that span fields: what must be unique and what must be listed.
+ *
+ * They are pure and need no cryptography, so every reader of a constitution gets them; errors name the field.
+ */
+import { toHex } from "../codec/bytes.ts";
+import type { Constitution } from "./constitution.ts";
+import { fieldInvalid, type FieldContext } from "./fields.ts";
+
+/** Throws when something is listed twice, refers to nobody, or is missing for a network to run. */
+export function checkReferences(constitution: Constitution, context: FieldContext): void {
+  checkMembers(constitution, context);
+  checkNodes(constitution, context);
+  checkManifests(constitution, context);
+  const { adapters } = constitution;
+  unique(context, "adapters", "id", adapters.map((adapter) => String(adapter.id)));
+  unique(context, "adapters", "name", adapters.map((adapter) => adapter.name));
+  unique(context, "adapters", "mount", adapters.map((adapter) => adapter.mount));
+}
+
+function unique(context: FieldContext, list: string, field: string, values: readonly string[]): void {
+  const first = new Map<string, number>();
+  for (const [at, value] of values.entries()) {
+    const earlier = first.get(value);
+    if (earlier !== undefined) throw fieldInvalid(context, `${list}[${at}].${field}`, `is the same as ${list}[${earlier}].${field}`);
+    first.set(value, at);
+  }
+}
+
+function notEmpty(context: FieldContext, list: string, length: number): void {
+  if (length === 0) throw fieldInvalid(context, list, "needs at least one entry");
+}
+
+function checkMembers({ members }: Constitution, context: FieldContext): void {
+  unique(context, "members", "id", members.map((actor) => actor.id));
+  unique(context, "members", "certificate", members.map((actor) => toHex(actor.certificate)));
+  if (!members.some((actor) => actor.role === "member")) throw fieldInvalid(context, "members", "needs at least one with the role member");
+}
+
+function checkNodes({ members, nodes }: Constitution, context: FieldContext): void {
+  notEmpty(context, "nodes", nodes.length);
+  unique(context, "nodes", "nodeId", nodes.map((node) => node.nodeId));
+  unique(context, "nodes", "publicKey", nodes.map((node) => toHex(node.publicKey)));
+  unique(context, "nodes", "encryptionKey", nodes.map((node) => toHex(node.encryptionKey)));
+  const actors = new Set(members.map((actor) => actor.id));
+  const users = new Map<string, string>();
+  for (const [at, node] of nodes.entries()) {
+    if (!actors.has(node.owner)) throw fieldInvalid(context, `nodes[${at}].owner`, "is not listed under members");
+    for (const field of ["address", "clientAddress"] as const) {
+      const path = `nodes[${at}].${field}`;
+      const address = node[field].toLowerCase();
+      const other = users.get(address);
+      if (other !== undefined) throw fieldInvalid(context, path, `is the same as ${other}`);
+      users.set(address, path);
+    }
+  }
+}
+
+function checkManifests({ version, codeManifest, teeManifest }: Constitution, context: FieldContext): void {
+  notEmpty(context, "codeManifest", codeManifest.length);
+  notEmpty(context, "teeManifest", teeManifest.length);
+  unique(context, "codeManifest", "measurement", codeManifest.map((code) => code.measurement));
+  unique(context, "teeManifest", "machineKey", teeManifest.map((entry) => toHex(entry.machineKey)));
+  for (const [at, { approvedAt }] of codeManifest.entries()) {
+    if (approvedAt !== undefined && (approvedAt < 2 || approvedAt > version)) {
+      throw fieldInvalid(context, `codeManifest[${at}].approvedAt`, "expected a version after genesis and up to this one");
+    }
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * The network constitution (R5): the whole of network policy as one typed, versioned document.
+ *
+ * This file holds its words and limits; constitution-codec.ts reads and writes it, constitution-check.ts holds the rules
+ * that span fields. The digest of version 1, the genesis constitution, is the network id.
+ */
+import type { Bytes } from "../codec/bytes.ts";
+import type { NodeId } from "../consensus/types.ts";
+import type { JsonValue } from "./json-value.ts";
+
+/** Largest constitution in its binary form, in bytes. */
+export const MAX_CONSTITUTION_BYTES = 4 * 1024 * 1024;
+/** Largest constitution in its JSON form, in characters. */
+export const MAX_CONSTITUTION_JSON_LENGTH = 4 * MAX_CONSTITUTION_BYTES;
+/** Most members and participants together. */
+export const MAX_ACTORS = 1000;
+/** Most validating nodes in the VN list. */
+export const MAX_NODES = 100;
+/** Most entries of the code manifest, and of the TEE manifest. */
+export const MAX_MANIFEST_ENTRIES = 1000;
+/** Most adapters of one network. */
+export const MAX_ADAPTERS = 16;
+/** Largest certificate of an actor, DER, in bytes. */
+export const MAX_CERTIFICATE_BYTES = 16 * 1024;
+/** Length of a code measurement in bytes. */
+export const MEASUREMENT_BYTES = 32;
+/** Length of an X25519 public key in bytes. */
+export const ENCRYPTION_KEY_BYTES = 32;
+
+/** An organisation in the network: members govern and transact (R1), participants transact (R2). */
+export interface Actor {
+  readonly id: string;
+  readonly name: string;
+  readonly role: "member" | "participant";
+  /** X.509 certificate of the organisation, DER, with a P-256 key; a CA certificate also speaks for its staff (R3). */
+  readonly certificate: Bytes;
+}
+
+/** What the owner of a validating node signs (R6). */
+export interface NodeTuple {
+  /** Hex SHA-256 of `publicKey`. */
+  readonly nodeId: NodeId;
+  /** `host:port` at which other validating nodes reach it. */
+  readonly address: string;
+  /** `host:port` at which clients reach it. */
+  readonly clientAddress: string;
+  /** P-256 public key generated in the enclave, SubjectPublicKeyInfo DER. */
+  readonly publicKey: Bytes;
+  /** X25519 public key generated in the enclave, 32 bytes. */
+  readonly encryptionKey: Bytes;
+}
+
+/** One entry of the VN list. */
+export interface NodeEntry extends NodeTuple {
+  /** Id of the owning actor. */
+  readonly owner: string;
+  /** COSE Sign1 by the owner over the tuple and the network name. */
+  readonly signature: Bytes;
+}
+
+/** One approved code identity (R7). */
+export interface CodeEntry {
+  /** Lower-case hex, 32 bytes. */
+  readonly measurement: string;
+  readonly name: string;
+  readonly version: string;
+  /** Constitution version that first lists it; absent for entries of the genesis constitution. */
+  readonly approvedAt?: number;
+}
+
+/** One approved TEE (R7). The virtual TEE is known by the public key of its machine (SubjectPublicKeyInfo DER, P-256). */
+export interface TeeEntry {
+  readonly tee: "virtual";
+  readonly machineKey: Bytes;
+  readonly note: string;
+}
+
+/** How votes are judged; data, so that it can be changed by a vote (R8). */
+export interface VotingPolicy {
+  /** `majority`: more than half of all members vote for it. */
+  readonly type: "majority";
+}
+
+/** The voting policy of each kind of change. */
+export interface VotingPolicies {
+  readonly approveCode: VotingPolicy;
+}
+
+/** Settings every validating node follows. */
+export interface NetworkSettings {
+  readonly epoch: {
+    /** An epoch ends after this time; 0: only when actors or nodes change. */
+    readonly lengthMs: number;
+  };
+  /** A batch closes at these limits at the latest. */
+  readonly maxBatch: { readonly transactions: number; readonly bytes: number };
+  /** How long a batch waits for more requests when the disk is idle; trades latency for throughput. */
+  readonly maxDelayMs: number;
+  /** When a write is answered: after it is durable on a quorum, or as soon as the leader has executed it. */
+  readonly answerAfter: "commit" | "execution";
+}
+
+/** A protocol that runs on the network. */
+export interface AdapterEntry {
+  /** Stands in the ledger; never reused for another protocol. */
+  readonly id: number;
+  readonly name: string;
+  readonly version: string;
+  /** HTTP path prefix, such as `/eth`. */
+  readonly mount: string;
+  readonly options: JsonValue;
+}
+
+/** The network constitution. */
+export interface Constitution {
+  /** Governance version: 1 at genesis, one more with each accepted change. */
+  readonly version: number;
+  readonly network: { readonly name: string };
+  readonly members: readonly Actor[];
+  readonly nodes: readonly NodeEntry[];
+  readonly codeManifest: readonly CodeEntry[];
+  readonly teeManifest: readonly TeeEntry[];
+  readonly policies: VotingPolicies;
+  readonly settings: NetworkSettings;
+  readonly adapters: readonly AdapterEntry[];
+}
+
+/** Settings of a network that names none. */
+export const DEFAULT_SETTINGS: NetworkSettings = {
+  epoch: { lengthMs: 0 },
+  maxBatch: { transactions: 1000, bytes: 1024 * 1024 },
+  maxDelayMs: 0,
+  answerAfter: "commit",
+};
+
+/** Pattern of actor ids, network names and adapter names: they stand in paths, certificates and logs. */
+export const IDENTIFIER = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;

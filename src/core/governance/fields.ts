@@ -1,0 +1,249 @@
+/**
+ * Strict reading of records by field name, for documents that have a binary form (CBOR) and a form for people (JSON).
+ *
+ * Contract: every field is read once by its name and type; `end` refuses what was not asked for. Both forms are read by
+ * the same code: byte strings are CBOR byte strings or lower-case hex, certificates are DER or PEM. Each error names
+ * the path of the field, such as `nodes[2].address`, in its message and as `field` in its data.
+ */
+import { CocoError, type ErrorCode } from "../../errors.ts";
+import { fromHex, toHex, type Bytes } from "../codec/bytes.ts";
+import type { CborValue } from "../codec/cbor.ts";
+import { derOfPem, isOneDerSequence, pemOfDer } from "./pem.ts";
+
+/** How a document is read: its form, the code of its errors, and data that goes with each error (a file name, say). */
+export interface FieldContext {
+  readonly form: "cbor" | "json";
+  readonly code: ErrorCode;
+  readonly data?: Readonly<Record<string, string>>;
+}
+
+/** An error that names a field. */
+export function fieldInvalid(context: FieldContext, path: string, problem: string): CocoError {
+  const file = context.data?.["file"];
+  const message = `${file === undefined ? "" : `${file}: `}${path === "" ? "document" : path}: ${problem}`;
+  return new CocoError(context.code, message, { ...context.data, field: path });
+}
+
+/** Bounds of an integer field, both inclusive. */
+export interface IntegerBounds {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** Bounds of a text field in UTF-16 units, and the pattern it must match. */
+export interface TextBounds {
+  readonly max: number;
+  readonly pattern?: RegExp;
+}
+
+/** Bounds of a byte string field: an exact length, or at least one byte and at most `max`. */
+export type BytesBounds = { readonly length: number } | { readonly max: number };
+
+/** Whether a text has no lone surrogate: only then it has a UTF-8 encoding. */
+export function isWellFormed(text: string): boolean {
+  return !/\p{Surrogate}/u.test(text);
+}
+
+function fieldsOf(value: unknown, path: string, context: FieldContext): Map<string, unknown> {
+  const fields = new Map<string, unknown>();
+  if (context.form === "cbor" && value instanceof Map) {
+    for (const [name, field] of value) {
+      if (typeof name !== "string") throw fieldInvalid(context, path, "a field name is not text");
+      fields.set(name, field);
+    }
+    return fields;
+  }
+  if (context.form === "json" && typeof value === "object" && value !== null && !Array.isArray(value)) {
+    for (const [name, field] of Object.entries(value)) fields.set(name, field);
+    return fields;
+  }
+  throw fieldInvalid(context, path, "expected a record of named fields");
+}
+
+/** Reads one record field by field. */
+export class FieldReader {
+  readonly path: string;
+  readonly context: FieldContext;
+  readonly #fields: Map<string, unknown>;
+
+  constructor(value: unknown, path: string, context: FieldContext) {
+    this.path = path;
+    this.context = context;
+    this.#fields = fieldsOf(value, path, context);
+  }
+
+  /** The path of a field of this record. */
+  pathOf(name: string): string {
+    return this.path === "" ? name : `${this.path}.${name}`;
+  }
+
+  /** An error that names a field of this record. */
+  invalid(name: string, problem: string): CocoError {
+    return fieldInvalid(this.context, this.pathOf(name), problem);
+  }
+
+  /** Whether the record has a field that was not read yet. */
+  has(name: string): boolean {
+    return this.#fields.has(name);
+  }
+
+  /** The field as it is; it must be there. */
+  value(name: string): unknown {
+    if (!this.#fields.has(name)) throw this.invalid(name, "is missing");
+    const value = this.#fields.get(name);
+    this.#fields.delete(name);
+    return value;
+  }
+
+  /** A text without control characters, not empty. */
+  text(name: string, bounds: TextBounds): string {
+    const value = this.value(name);
+    if (typeof value !== "string") throw this.invalid(name, "expected text");
+    if (value.length === 0 || value.length > bounds.max) throw this.invalid(name, `expected 1 to ${bounds.max} characters`);
+    if (!isWellFormed(value)) throw this.invalid(name, "is not well-formed Unicode");
+    if (/[\u0000-\u001f\u007f]/.test(value)) throw this.invalid(name, "has a control character");
+    if (bounds.pattern !== undefined && !bounds.pattern.test(value)) throw this.invalid(name, `does not match ${bounds.pattern.source}`);
+    return value;
+  }
+
+  /** One of the given texts. */
+  choice<T extends string>(name: string, choices: readonly T[]): T {
+    const value = this.value(name);
+    const found = choices.find((choice) => choice === value);
+    if (found === undefined) throw this.invalid(name, `expected one of: ${choices.join(", ")}`);
+    return found;
+  }
+
+  /** A whole number within bounds. */
+  integer(name: string, bounds: IntegerBounds): number {
+    const value = this.value(name);
+    if (typeof value !== "number" || !Number.isSafeInteger(value)) throw this.invalid(name, "expected a whole number");
+    if (value < bounds.min || value > bounds.max) throw this.invalid(name, `expected ${bounds.min} to ${bounds.max}`);
+    return value;
+  }
+
+  /** A byte string; lower-case hex in the JSON form. */
+  bytes(name: string, bounds: BytesBounds): Bytes {
+    const value = this.value(name);
+    const bytes = this.#bytesOf(name, value);
+    if ("length" in bounds) {
+      if (bytes.length !== bounds.length) throw this.invalid(name, `expected ${bounds.length} bytes`);
+    } else if (bytes.length === 0 || bytes.length > bounds.max) {
+      throw this.invalid(name, `expected 1 to ${bounds.max} bytes`);
+    }
+    return bytes;
+  }
+
+  #bytesOf(name: string, value: unknown): Bytes {
+    if (this.context.form === "cbor") {
+      if (value instanceof Uint8Array) return value;
+      throw this.invalid(name, "expected a byte string");
+    }
+    if (typeof value === "string" && value.length % 2 === 0 && /^[0-9a-f]*$/.test(value)) return fromHex(value);
+    throw this.invalid(name, "expected lower-case hex");
+  }
+
+  /** Hex of a byte string of `length` bytes, for identifiers that are compared as text. */
+  hex(name: string, length: number): string {
+    return toHex(this.bytes(name, { length }));
+  }
+
+  /** A certificate as DER; PEM in the JSON form. */
+  certificate(name: string, max: number): Bytes {
+    const certificate = this.context.form === "cbor" ? this.bytes(name, { max }) : this.#pem(name, max);
+    // A DER certificate that does not start as one may be taken for PEM by a reader that tries both.
+    if (!isOneDerSequence(certificate)) throw this.invalid(name, "expected one certificate");
+    return certificate;
+  }
+
+  #pem(name: string, max: number): Bytes {
+    const value = this.value(name);
+    const certificate = typeof value === "string" && value.length <= max * 2 ? derOfPem(value, "CERTIFICATE") : undefined;
+    if (certificate === undefined || certificate.length > max) throw this.invalid(name, "expected one certificate in PEM");
+    return certificate;
+  }
+
+  /** A list of at most `max` records, each read by `read`. */
+  list<T>(name: string, max: number, read: (item: FieldReader) => T): readonly T[] {
+    return this.values(name, max).map((item, at) => {
+      const reader = new FieldReader(item, `${this.pathOf(name)}[${at}]`, this.context);
+      const result = read(reader);
+      reader.end();
+      return result;
+    });
+  }
+
+  /** A list of at most `max` values, as they are. */
+  values(name: string, max: number): readonly unknown[] {
+    const value = this.value(name);
+    if (!Array.isArray(value)) throw this.invalid(name, "expected a list");
+    if (value.length > max) throw this.invalid(name, `has ${value.length} items, ${max} allowed`);
+    return value;
+  }
+
+  /** A record inside this one, read by `read`. */
+  record<T>(name: string, read: (fields: FieldReader) => T): T {
+    const reader = new FieldReader(this.value(name), this.pathOf(name), this.context);
+    const result = read(reader);
+    reader.end();
+    return result;
+  }
+
+  /** Throws unless every field was read. */
+  end(): void {
+    for (const name of this.#fields.keys()) throw this.invalid(name, "is not a field of this document");
+  }
+}
+
+/** Reads a whole document that is one record. */
+export function readDocument<T>(value: unknown, context: FieldContext, read: (fields: FieldReader) => T): T {
+  const reader = new FieldReader(value, "", context);
+  const result = read(reader);
+  reader.end();
+  return result;
+}
+
+/** A document to be written: records are objects, in the order people read them. */
+export type FieldTree =
+  | string
+  | number
+  | boolean
+  | null
+  | Bytes
+  | CertificateField
+  | readonly FieldTree[]
+  | { readonly [name: string]: FieldTree | undefined };
+
+/** A certificate in a {@link FieldTree}: DER in CBOR, PEM in JSON. */
+export class CertificateField {
+  readonly der: Bytes;
+
+  constructor(der: Bytes) {
+    this.der = der;
+  }
+}
+
+/** The CBOR form of a document; fields that are undefined are left out. */
+export function treeToCbor(tree: FieldTree): CborValue {
+  if (tree instanceof CertificateField) return tree.der;
+  if (tree === null || typeof tree !== "object" || tree instanceof Uint8Array) return tree;
+  if (isList(tree)) return tree.map(treeToCbor);
+  const fields = new Map<string, CborValue>();
+  for (const [name, field] of Object.entries(tree)) if (field !== undefined) fields.set(name, treeToCbor(field));
+  return fields;
+}
+
+/** The JSON form of a document, as plain values for `JSON.stringify`. */
+export function treeToJson(tree: FieldTree): unknown {
+  if (tree instanceof CertificateField) return pemOfDer(tree.der, "CERTIFICATE");
+  if (tree instanceof Uint8Array) return toHex(tree);
+  if (tree === null || typeof tree !== "object") return tree;
+  if (isList(tree)) return tree.map(treeToJson);
+  return Object.fromEntries(
+    Object.entries(tree).flatMap(([name, field]) => (field === undefined ? [] : [[name, treeToJson(field)]])),
+  );
+}
+
+function isList(tree: object): tree is readonly FieldTree[] {
+  return Array.isArray(tree);
+}

@@ -1,0 +1,285 @@
+/**
+ * A packed page: records in key order inside one byte array. The unit of copy-on-write.
+ *
+ * Layout (the slotted page of database systems): records are appended from the front, two-byte slots with their offsets
+ * grow from the back in key order. Record: key length u16 | value field u16 | key | value. The value field is the length
+ * of the value in the page, or says that the key is deleted, or that the value is large and kept beside the page.
+ * Bytes of a record are written once and never again, so views on them last: what is overwritten or removed only loses
+ * its slot, and a page out of room moves to a new array. A page is changed only by the holder of its owner token.
+ */
+import { invariant } from "../../errors.ts";
+import { EMPTY, type Bytes } from "../codec/bytes.ts";
+
+/** The right to change pages in place: whoever holds the token a page was made with. Compared by identity. */
+export class OwnerToken {}
+
+/** Size in bytes above which a page is split; one may be larger for a while, by a record or two. */
+export const PAGE_BYTES = 4096;
+
+/** Longest value in bytes that lies in the page itself. */
+export const INLINE_VALUE_BYTES = 1024;
+
+const SLOT_BYTES = 2;
+const HEADER_BYTES = 4;
+const LARGE_INDEX_BYTES = 2;
+const FIELD_DELETED = 0xffff;
+const FIELD_LARGE = 0xfffe;
+const SMALLEST_CAPACITY_BYTES = 256;
+const LARGEST_CAPACITY_BYTES = 0xffff;
+/** A copy takes dead records along until they are this part of the page, because copying in one piece is faster. */
+const DEAD_FRACTION = 4;
+const NO_LARGE_VALUES: Bytes[] = [];
+
+function compareRecord(bytes: Uint8Array, offset: number, key: Bytes): number {
+  const length = ((bytes[offset] as number) << 8) | (bytes[offset + 1] as number);
+  const shared = length < key.length ? length : key.length;
+  const start = offset + HEADER_BYTES;
+  for (let at = 0; at < shared; at++) {
+    const difference = (bytes[start + at] as number) - (key[at] as number);
+    if (difference !== 0) return difference;
+  }
+  return length - key.length;
+}
+
+/** Bytes a page needs for one more record, with its slot. */
+export function recordBytes(key: Bytes, value: Bytes | undefined): number {
+  const valueBytes = value === undefined ? 0 : value.length > INLINE_VALUE_BYTES ? LARGE_INDEX_BYTES : value.length;
+  return HEADER_BYTES + key.length + valueBytes + SLOT_BYTES;
+}
+
+/** Records with ascending keys; indexes are positions in that order. */
+export class Page {
+  readonly owner: OwnerToken;
+  /** Number of records. */
+  count = 0;
+  #bytes: Uint8Array;
+  /** End of the last record written. */
+  #heapEnd = 0;
+  /** Bytes of records that have no slot any more. */
+  #deadBytes = 0;
+  #large: Bytes[] = NO_LARGE_VALUES;
+
+  constructor(owner: OwnerToken, capacityBytes = SMALLEST_CAPACITY_BYTES) {
+    this.owner = owner;
+    this.#bytes = new Uint8Array(capacityBytes);
+  }
+
+  /** Bytes of all records with their slots, without unused room. */
+  get usedBytes(): number {
+    return this.#heapEnd - this.#deadBytes + this.count * SLOT_BYTES;
+  }
+
+  /** Index of a key; when it is not there, the bitwise complement of the index it belongs at. */
+  search(key: Bytes): number {
+    const bytes = this.#bytes;
+    const lastSlot = bytes.length - SLOT_BYTES;
+    let low = 0;
+    let high = this.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const slot = lastSlot - middle * SLOT_BYTES;
+      const order = compareRecord(bytes, ((bytes[slot] as number) << 8) | (bytes[slot + 1] as number), key);
+      if (order === 0) return middle;
+      if (order < 0) low = middle + 1;
+      else high = middle;
+    }
+    return ~low;
+  }
+
+  /** Key of a record, as a view. */
+  keyAt(index: number): Bytes {
+    const offset = this.#offsetAt(index);
+    const start = offset + HEADER_BYTES;
+    return this.#bytes.subarray(start, start + this.#u16(offset));
+  }
+
+  /** Value of a record, as a view; undefined when the record says that its key is deleted. */
+  valueAt(index: number): Bytes | undefined {
+    const offset = this.#offsetAt(index);
+    const field = this.#u16(offset + 2);
+    if (field === FIELD_DELETED) return undefined;
+    const start = offset + HEADER_BYTES + this.#u16(offset);
+    if (field === FIELD_LARGE) return this.#large[this.#u16(start)];
+    return this.#bytes.subarray(start, start + field);
+  }
+
+  /** Bytes of one record with its slot. */
+  sizeAt(index: number): number {
+    return this.#recordBytes(this.#offsetAt(index)) + SLOT_BYTES;
+  }
+
+  /** Adds a record before `index`. A large value is kept by reference: nobody may change it afterwards. */
+  insertAt(index: number, key: Bytes, value: Bytes | undefined): void {
+    const offset = this.#append(key, value);
+    this.#openSlot(index);
+    this.#setOffset(index, offset);
+  }
+
+  /** Gives the record at `index`, which has this key, another value. */
+  replaceAt(index: number, key: Bytes, value: Bytes | undefined): void {
+    const offset = this.#append(key, value);
+    this.#bury(this.#offsetAt(index));
+    this.#setOffset(index, offset);
+  }
+
+  /** A copy of this page, owned by the token, in which the record at `index`, which has this key, has another value. */
+  replacedAt(owner: OwnerToken, index: number, key: Bytes, value: Bytes | undefined): Page {
+    const offset = this.#offsetAt(index);
+    if (value === undefined || value.length > INLINE_VALUE_BYTES || this.#u16(offset + 2) !== value.length) {
+      const copy = this.#copy(owner, recordBytes(key, value));
+      copy.replaceAt(index, key, value);
+      return copy;
+    }
+    // Nobody has a view on the copy yet: the one moment at which a value of the same length may be written over the old.
+    const copy = this.#copy(owner, 0);
+    copy.#bytes.set(value, copy.#offsetAt(index) + HEADER_BYTES + key.length);
+    return copy;
+  }
+
+  /** Removes a record. */
+  removeAt(index: number): void {
+    this.#bury(this.#offsetAt(index));
+    const slots = this.#bytes.length - this.count * SLOT_BYTES;
+    this.#bytes.copyWithin(slots + SLOT_BYTES, slots, this.#bytes.length - (index + 1) * SLOT_BYTES);
+    this.count--;
+  }
+
+  /** This page when the token owns it, otherwise a copy that it owns, with room for another `extraBytes`. */
+  owned(owner: OwnerToken, extraBytes = 0): Page {
+    return this.owner === owner ? this : this.#copy(owner, extraBytes);
+  }
+
+  #copy(owner: OwnerToken, extraBytes: number): Page {
+    const dense = this.#deadBytes * DEAD_FRACTION <= this.#heapEnd;
+    const used = dense ? this.#heapEnd + this.count * SLOT_BYTES : this.usedBytes;
+    const copy = new Page(owner, used + extraBytes);
+    if (dense) copy.#takeWhole(this);
+    else copy.#takeRange(this, 0, this.count);
+    return copy;
+  }
+
+  /** A new page with the records from `from` to before `to`. */
+  slice(owner: OwnerToken, from: number, to: number): Page {
+    let bytes = 0;
+    for (let index = from; index < to; index++) bytes += this.sizeAt(index);
+    const part = new Page(owner, bytes);
+    part.#takeRange(this, from, to);
+    return part;
+  }
+
+  /** A new page with the records of this one and of another whose keys are all greater. */
+  concat(owner: OwnerToken, right: Page): Page {
+    const whole = new Page(owner, this.usedBytes + right.usedBytes);
+    whole.#takeRange(this, 0, this.count);
+    whole.#takeRange(right, 0, right.count);
+    return whole;
+  }
+
+  /** Index that cuts a page of two or more records into two parts of about the same size, neither of them empty. */
+  middle(): number {
+    const half = this.usedBytes / 2;
+    let index = 1;
+    for (let left = this.sizeAt(0); left < half && index < this.count - 1; index++) left += this.sizeAt(index);
+    return index;
+  }
+
+  #u16(at: number): number {
+    return ((this.#bytes[at] as number) << 8) | (this.#bytes[at + 1] as number);
+  }
+
+  #setU16(at: number, value: number): void {
+    this.#bytes[at] = value >>> 8;
+    this.#bytes[at + 1] = value;
+  }
+
+  #offsetAt(index: number): number {
+    return this.#u16(this.#bytes.length - (index + 1) * SLOT_BYTES);
+  }
+
+  #setOffset(index: number, offset: number): void {
+    this.#setU16(this.#bytes.length - (index + 1) * SLOT_BYTES, offset);
+  }
+
+  #openSlot(index: number): void {
+    const slots = this.#bytes.length - this.count * SLOT_BYTES;
+    if (index < this.count) this.#bytes.copyWithin(slots - SLOT_BYTES, slots, this.#bytes.length - index * SLOT_BYTES);
+    this.count++;
+  }
+
+  #recordBytes(offset: number): number {
+    const field = this.#u16(offset + 2);
+    const valueBytes = field === FIELD_DELETED ? 0 : field === FIELD_LARGE ? LARGE_INDEX_BYTES : field;
+    return HEADER_BYTES + this.#u16(offset) + valueBytes;
+  }
+
+  /** Counts a record as dead; a large value is let go at once. */
+  #bury(offset: number): void {
+    this.#deadBytes += this.#recordBytes(offset);
+    if (this.#u16(offset + 2) !== FIELD_LARGE) return;
+    this.#large[this.#u16(offset + HEADER_BYTES + this.#u16(offset))] = EMPTY;
+  }
+
+  /** Writes a record after the last one, without a slot, and returns its offset. */
+  #append(key: Bytes, value: Bytes | undefined): number {
+    const large = value !== undefined && value.length > INLINE_VALUE_BYTES;
+    const valueBytes = value === undefined ? 0 : large ? LARGE_INDEX_BYTES : value.length;
+    this.#reserve(HEADER_BYTES + key.length + valueBytes + SLOT_BYTES);
+    const offset = this.#heapEnd;
+    const start = offset + HEADER_BYTES + key.length;
+    this.#setU16(offset, key.length);
+    this.#setU16(offset + 2, value === undefined ? FIELD_DELETED : large ? FIELD_LARGE : value.length);
+    this.#bytes.set(key, offset + HEADER_BYTES);
+    if (large) this.#setU16(start, this.#addLarge(value));
+    else if (value !== undefined) this.#bytes.set(value, start);
+    this.#heapEnd = start + valueBytes;
+    return offset;
+  }
+
+  #addLarge(value: Bytes): number {
+    if (this.#large === NO_LARGE_VALUES) this.#large = [];
+    return this.#large.push(value) - 1;
+  }
+
+  /** Makes room for a record and its slot, in a new array if need be: views stay on the old one. */
+  #reserve(bytes: number): void {
+    if (this.#heapEnd + this.count * SLOT_BYTES + bytes <= this.#bytes.length) return;
+    const needed = this.usedBytes + bytes;
+    const capacity = Math.max(needed, Math.min(PAGE_BYTES, needed + (needed >> 1)));
+    invariant(capacity <= LARGEST_CAPACITY_BYTES, "page has outgrown its offsets");
+    const larger = new Page(this.owner, capacity);
+    if (this.#deadBytes === 0) larger.#takeWhole(this);
+    else larger.#takeRange(this, 0, this.count);
+    this.#bytes = larger.#bytes;
+    this.#heapEnd = larger.#heapEnd;
+    this.#deadBytes = larger.#deadBytes;
+    this.#large = larger.#large;
+  }
+
+  /** Copies another page into this empty one, dead records included. */
+  #takeWhole(source: Page): void {
+    const slotBytes = source.count * SLOT_BYTES;
+    this.#bytes.set(source.#bytes.subarray(0, source.#heapEnd));
+    this.#bytes.set(source.#bytes.subarray(source.#bytes.length - slotBytes), this.#bytes.length - slotBytes);
+    this.count = source.count;
+    this.#heapEnd = source.#heapEnd;
+    this.#deadBytes = source.#deadBytes;
+    this.#large = source.#large.length === 0 ? NO_LARGE_VALUES : source.#large.slice();
+  }
+
+  /** Copies records of another page behind those of this one, which has the room. */
+  #takeRange(source: Page, from: number, to: number): void {
+    for (let index = from; index < to; index++) {
+      const offset = source.#offsetAt(index);
+      const bytes = source.#recordBytes(offset);
+      const target = this.#heapEnd;
+      this.#bytes.set(source.#bytes.subarray(offset, offset + bytes), target);
+      if (source.#u16(offset + 2) === FIELD_LARGE) {
+        const start = target + HEADER_BYTES + source.#u16(offset);
+        this.#setU16(start, this.#addLarge(source.#large[this.#u16(start)] as Bytes));
+      }
+      this.#heapEnd = target + bytes;
+      this.count++;
+      this.#setOffset(this.count - 1, target);
+    }
+  }
+}

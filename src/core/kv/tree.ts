@@ -1,0 +1,303 @@
+/**
+ * Ordered copy-on-write B+tree (Comer, "The Ubiquitous B-Tree", 1979; ownership of nodes as in transient collections).
+ *
+ * A tree is its root node, and a node that nobody owns any more never changes: holding the root is holding a snapshot.
+ * A writer changes nodes of its own in place and copies each other node once, when it first meets it. Leaves are pages of
+ * records; an inner node has a page of separators, where separator i is greater than all keys of child i and not greater
+ * than any key of child i + 1. Every leaf has the same depth, and nodes below a quarter of their limit are merged.
+ */
+import { type Bytes, EMPTY } from "../codec/bytes.ts";
+import { OwnerToken, Page, PAGE_BYTES, recordBytes } from "./page.ts";
+
+/** Most children of an inner node. */
+const MAX_CHILDREN = 128;
+/** Most bytes of separators in an inner node: long common prefixes make separators long. */
+const MAX_SEPARATOR_BYTES = 2 * PAGE_BYTES;
+const SMALL_FRACTION = 4;
+
+/** A node of a tree: a leaf page or an inner node. */
+export type TreeNode = Page | InnerNode;
+
+interface Split {
+  readonly separator: Bytes;
+  readonly right: TreeNode;
+}
+
+class InnerNode {
+  readonly owner: OwnerToken;
+  separators: Page;
+  readonly children: TreeNode[];
+
+  constructor(owner: OwnerToken, separators: Page, children: TreeNode[]) {
+    this.owner = owner;
+    this.separators = separators;
+    this.children = children;
+  }
+
+  get full(): boolean {
+    return this.children.length > MAX_CHILDREN || this.separators.usedBytes > MAX_SEPARATOR_BYTES;
+  }
+
+  get small(): boolean {
+    return (
+      this.children.length * SMALL_FRACTION < MAX_CHILDREN &&
+      this.separators.usedBytes * SMALL_FRACTION < MAX_SEPARATOR_BYTES
+    );
+  }
+
+  /** Index of the child a key belongs to. */
+  childFor(key: Bytes): number {
+    const at = this.separators.search(key);
+    return at >= 0 ? at + 1 : ~at;
+  }
+
+  child(index: number): TreeNode {
+    return this.children[index] as TreeNode;
+  }
+
+  /** The separators stay shared until they change too, which is far less often. */
+  owned(owner: OwnerToken): InnerNode {
+    return this.owner === owner ? this : new InnerNode(owner, this.separators, this.children.slice());
+  }
+
+  insertAfter(index: number, split: Split): void {
+    this.separators = this.separators.owned(this.owner, recordBytes(split.separator, EMPTY));
+    this.separators.insertAt(index, split.separator, EMPTY);
+    this.children.splice(index + 1, 0, split.right);
+  }
+
+  /** Puts one child in the place of the children `index` and `index + 1`. */
+  replacePair(index: number, merged: TreeNode): void {
+    this.separators = this.separators.owned(this.owner);
+    this.separators.removeAt(index);
+    this.children.splice(index, 2, merged);
+  }
+}
+
+function isSmall(node: TreeNode): boolean {
+  return node instanceof Page ? node.usedBytes * SMALL_FRACTION < PAGE_BYTES : node.small;
+}
+
+/** Shortest byte string that is greater than `left` and not greater than `right`. */
+function separatorBetween(left: Bytes, right: Bytes): Bytes {
+  let shared = 0;
+  while (shared < left.length && left[shared] === right[shared]) shared++;
+  return right.subarray(0, shared + 1);
+}
+
+/** The leaf a key belongs to. */
+function leafFor(root: TreeNode, key: Bytes): Page {
+  let node = root;
+  while (!(node instanceof Page)) node = node.child(node.childFor(key));
+  return node;
+}
+
+/** What a tree has under a key: a value (a view), `undefined` for a record of a deletion, `null` for no record at all. */
+export function find(root: TreeNode, key: Bytes): Bytes | undefined | null {
+  const leaf = leafFor(root, key);
+  const at = leaf.search(key);
+  return at < 0 ? null : leaf.valueAt(at);
+}
+
+/** A tree without records. */
+export function emptyTree(): TreeNode {
+  return new Page(new OwnerToken(), 0);
+}
+
+/** Changes one tree. Roots handed out by {@link TreeWriter.snapshot} are not affected by later changes. */
+export class TreeWriter {
+  #root: TreeNode;
+  #owner = new OwnerToken();
+  /** Second half of the node that the step below has just split. */
+  #split: Split | undefined;
+
+  constructor(root: TreeNode) {
+    this.#root = root;
+  }
+
+  /** The tree as it is now; may change with the next write. */
+  get root(): TreeNode {
+    return this.#root;
+  }
+
+  /** The tree as it is now, for good. Later writes copy again, so it is not free. */
+  snapshot(): TreeNode {
+    if (this.#root.owner === this.#owner) this.#owner = new OwnerToken();
+    return this.#root;
+  }
+
+  /** Sets a record; `undefined` records a deletion. Key and value are copied, except that a large value is kept as it is. */
+  put(key: Bytes, value: Bytes | undefined): void {
+    this.#setRoot(this.#put(this.#root, key, value, true));
+  }
+
+  /** Removes a record; false when there was none. */
+  remove(key: Bytes): boolean {
+    if (leafFor(this.#root, key).search(key) < 0) return false;
+    this.#setRoot(this.#remove(this.#root, key));
+    return true;
+  }
+
+  #setRoot(node: TreeNode): void {
+    let root = node;
+    if (this.#split !== undefined) {
+      const inner = new InnerNode(this.#owner, new Page(this.#owner), [root]);
+      this.#insertSplit(inner, 0);
+      root = inner;
+    }
+    while (!(root instanceof Page) && root.children.length === 1) root = root.child(0);
+    this.#root = root;
+  }
+
+  /** Takes in the second half of a child that was split, if one was. */
+  #insertSplit(inner: InnerNode, index: number): void {
+    if (this.#split !== undefined) inner.insertAfter(index, this.#split);
+    this.#split = undefined;
+  }
+
+  #put(node: TreeNode, key: Bytes, value: Bytes | undefined, rightmost: boolean): TreeNode {
+    if (node instanceof Page) return this.#putInLeaf(node, key, value, rightmost);
+    const at = node.childFor(key);
+    const child = this.#put(node.child(at), key, value, rightmost && at === node.children.length - 1);
+    const inner = node.owned(this.#owner);
+    inner.children[at] = child;
+    this.#insertSplit(inner, at);
+    return inner.full ? this.#splitInner(inner) : inner;
+  }
+
+  #putInLeaf(leaf: Page, key: Bytes, value: Bytes | undefined, rightmost: boolean): TreeNode {
+    const at = leaf.search(key);
+    const page = this.#writeRecord(leaf, at, key, value);
+    if (page.usedBytes <= PAGE_BYTES || page.count < 2) return page;
+    // Keys that arrive in order leave full pages behind them, not half-full ones.
+    const ascending = rightmost && ~at === page.count - 1;
+    return this.#splitLeaf(page, ascending ? page.count - 1 : page.middle());
+  }
+
+  #writeRecord(leaf: Page, at: number, key: Bytes, value: Bytes | undefined): Page {
+    if (at >= 0 && leaf.owner !== this.#owner) return leaf.replacedAt(this.#owner, at, key, value);
+    const page = leaf.owned(this.#owner, recordBytes(key, value));
+    if (at >= 0) page.replaceAt(at, key, value);
+    else page.insertAt(~at, key, value);
+    return page;
+  }
+
+  #splitLeaf(page: Page, at: number): TreeNode {
+    const right = page.slice(this.#owner, at, page.count);
+    this.#split = { separator: separatorBetween(page.keyAt(at - 1), right.keyAt(0)), right };
+    return page.slice(this.#owner, 0, at);
+  }
+
+  #splitInner(inner: InnerNode): TreeNode {
+    const { separators, children } = inner;
+    // One separator goes up, so the right half must keep another.
+    const at = Math.min(separators.middle(), separators.count - 2);
+    const right = new InnerNode(
+      this.#owner,
+      separators.slice(this.#owner, at + 1, separators.count),
+      children.slice(at + 1),
+    );
+    this.#split = { separator: separators.keyAt(at), right };
+    return new InnerNode(this.#owner, separators.slice(this.#owner, 0, at), children.slice(0, at + 1));
+  }
+
+  #remove(node: TreeNode, key: Bytes): TreeNode {
+    if (node instanceof Page) {
+      const page = node.owned(this.#owner);
+      page.removeAt(page.search(key));
+      return page;
+    }
+    const at = node.childFor(key);
+    const child = this.#remove(node.child(at), key);
+    const inner = node.owned(this.#owner);
+    inner.children[at] = child;
+    this.#insertSplit(inner, at);
+    if (inner.children.length > 1 && isSmall(child)) this.#mergePair(inner, Math.max(0, at - 1));
+    // Cutting children anew can make separators longer, and so this node too large.
+    return inner.full ? this.#splitInner(inner) : inner;
+  }
+
+  /** Joins two neighbours; when they are too much for one node they are cut anew into two of the same size. */
+  #mergePair(parent: InnerNode, index: number): void {
+    const left = parent.child(index);
+    const right = parent.child(index + 1);
+    if (left instanceof Page && right instanceof Page) {
+      const merged = left.concat(this.#owner, right);
+      const cut = merged.usedBytes > PAGE_BYTES && merged.count > 1;
+      parent.replacePair(index, cut ? this.#splitLeaf(merged, merged.middle()) : merged);
+    } else if (left instanceof InnerNode && right instanceof InnerNode) {
+      const separator = parent.separators.keyAt(index);
+      const separators = left.separators.slice(this.#owner, 0, left.separators.count);
+      separators.insertAt(separators.count, separator, EMPTY);
+      const joined = separators.concat(this.#owner, right.separators);
+      const merged = new InnerNode(this.#owner, joined, [...left.children, ...right.children]);
+      parent.replacePair(index, merged.full ? this.#splitInner(merged) : merged);
+    }
+    this.#insertSplit(parent, index);
+  }
+}
+
+/** Walks the records of a tree in key order. The tree must not change meanwhile: walk a snapshot. */
+export class Cursor {
+  readonly #parents: InnerNode[] = [];
+  readonly #positions: number[] = [];
+  #leaf: Page;
+  #index: number;
+
+  /** Starts at the first record, or at the first whose key is not less than `from`. */
+  constructor(root: TreeNode, from?: Bytes) {
+    let node = root;
+    while (!(node instanceof Page)) {
+      const at = from === undefined ? 0 : node.childFor(from);
+      this.#parents.push(node);
+      this.#positions.push(at);
+      node = node.child(at);
+    }
+    this.#leaf = node;
+    const at = from === undefined ? 0 : node.search(from);
+    this.#index = at < 0 ? ~at : at;
+    this.#skipToRecord();
+  }
+
+  /** Whether all records are behind the cursor. */
+  get done(): boolean {
+    return this.#index >= this.#leaf.count;
+  }
+
+  /** Key of the record here, as a view. */
+  get key(): Bytes {
+    return this.#leaf.keyAt(this.#index);
+  }
+
+  /** Value of the record here, as a view; undefined for a record of a deletion. */
+  get value(): Bytes | undefined {
+    return this.#leaf.valueAt(this.#index);
+  }
+
+  /** Goes to the next record. */
+  advance(): void {
+    this.#index++;
+    this.#skipToRecord();
+  }
+
+  #skipToRecord(): void {
+    while (this.#index >= this.#leaf.count && this.#nextLeaf()) this.#index = 0;
+  }
+
+  #nextLeaf(): boolean {
+    let level = this.#parents.length - 1;
+    while (level >= 0 && (this.#positions[level] as number) + 1 >= (this.#parents[level] as InnerNode).children.length)
+      level--;
+    if (level < 0) return false;
+    this.#positions[level] = (this.#positions[level] as number) + 1;
+    let node = (this.#parents[level] as InnerNode).child(this.#positions[level] as number);
+    while (!(node instanceof Page)) {
+      level++;
+      this.#parents[level] = node;
+      this.#positions[level] = 0;
+      node = node.child(0);
+    }
+    this.#leaf = node;
+    return true;
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * Write sets: what one transaction wrote, final values only, as it stands in the ledger. The version is that of the
+ * ledger batch and not repeated here. Layout, integers big-endian: count u32, then per write
+ *   table u16 | key length u16 | key | flag u8 (1 put, 0 delete) | put only: value length u32 | value
+ * The one encoding of a set is sorted strictly ascending by table, then key; the empty set is the empty byte string.
+ */
+import { CocoError, invariant } from "../../errors.ts";
+import { ByteReader, ByteWriter, compareBytes, EMPTY, type Bytes } from "../codec/bytes.ts";
+import { checkKeyLength, checkValueLength, MAX_TABLE_ID, MAX_VALUE_BYTES } from "./types.ts";
+
+/** Largest encoded write set in bytes: bounds what one transaction may write. */
+export const MAX_WRITE_SET_BYTES = 256 * 1024 * 1024;
+
+const COUNT_BYTES = 4;
+const DELETE_OVERHEAD_BYTES = 5;
+const PUT_OVERHEAD_BYTES = 9;
+const FLAG_DELETE = 0;
+const FLAG_PUT = 1;
+
+/** One write: the new value of a key, or `undefined` when the key was deleted. */
+export interface Write {
+  readonly table: number;
+  readonly key: Bytes;
+  readonly value: Bytes | undefined;
+}
+
+/** Bytes one write takes in an encoded set. */
+export function encodedWriteBytes(key: Bytes, value: Bytes | undefined): number {
+  return value === undefined ? DELETE_OVERHEAD_BYTES + key.length : PUT_OVERHEAD_BYTES + key.length + value.length;
+}
+
+function precedes(left: Write, right: Write): boolean {
+  return left.table < right.table || (left.table === right.table && compareBytes(left.key, right.key) < 0);
+}
+
+/**
+ * Encodes writes that are sorted strictly ascending by table, then key, into a byte string of its own. Anything else
+ * is a broken invariant; lengths out of bounds are `MalformedInput` or `LimitExceeded`.
+ */
+export function encodeWriteSet(writes: readonly Write[]): Bytes {
+  if (writes.length === 0) return EMPTY;
+  let length = COUNT_BYTES;
+  let previous: Write | undefined;
+  for (const write of writes) {
+    invariant(
+      Number.isInteger(write.table) && write.table >= 0 && write.table <= MAX_TABLE_ID,
+      "table id out of range",
+    );
+    invariant(previous === undefined || precedes(previous, write), "writes are not in order");
+    checkKeyLength(write.key.length);
+    checkValueLength(write.value?.length ?? 0);
+    length += encodedWriteBytes(write.key, write.value);
+    previous = write;
+  }
+  if (length > MAX_WRITE_SET_BYTES)
+    throw new CocoError("LimitExceeded", `write set of ${length} bytes, ${MAX_WRITE_SET_BYTES} allowed`);
+  const writer = new ByteWriter(length).u32(writes.length);
+  for (const { table, key, value } of writes) {
+    writer.u16(table).bytes16(key);
+    if (value === undefined) writer.u8(FLAG_DELETE);
+    else writer.u8(FLAG_PUT).bytes32(value);
+  }
+  return writer.finish();
+}
+
+function decodeWrite(reader: ByteReader): Write {
+  const table = reader.u16();
+  const keyLength = reader.u16();
+  checkKeyLength(keyLength);
+  const key = reader.bytes(keyLength);
+  const flag = reader.u8();
+  if (flag === FLAG_DELETE) return { table, key, value: undefined };
+  if (flag !== FLAG_PUT) throw new CocoError("MalformedInput", `unknown flag ${flag} in a write set`);
+  return { table, key, value: reader.bytes32(MAX_VALUE_BYTES) };
+}
+
+/**
+ * Decodes a write set whole or throws `MalformedInput` (`LimitExceeded` for a set, key or value that is too long).
+ * Keys and values are views on the input. Whether a table exists is not known here.
+ */
+export function decodeWriteSet(encoded: Bytes): Write[] {
+  const writes: Write[] = [];
+  if (encoded.length === 0) return writes;
+  if (encoded.length > MAX_WRITE_SET_BYTES) {
+    throw new CocoError("LimitExceeded", `write set of ${encoded.length} bytes, ${MAX_WRITE_SET_BYTES} allowed`);
+  }
+  const reader = new ByteReader(encoded);
+  const count = reader.u32();
+  if (count === 0) throw new CocoError("MalformedInput", "an empty write set has no count");
+  let previous: Write | undefined;
+  for (let left = count; left > 0; left--) {
+    const write = decodeWrite(reader);
+    if (previous !== undefined && !precedes(previous, write))
+      throw new CocoError("MalformedInput", "write set is not in order");
+    writes.push(write);
+    previous = write;
+  }
+  reader.end();
+  return writes;
+}

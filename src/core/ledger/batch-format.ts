@@ -1,0 +1,261 @@
+/**
+ * The bytes of a batch, which is one Raft entry, format version 1 (docs/reference/ledger-format.md says it byte by byte):
+ *
+ *   header (152 bytes) ‖ public section ‖ sealed section ‖ Merkle root (32) ‖ signature r ‖ s (64)
+ *
+ * Integers are big-endian. The public section holds, per transaction: flags u8 (1 = private commitment present, 2 = claims
+ * digest present), public part (u32 length before it), private commitment (32, if present), commit evidence digest (32),
+ * claims digest (32, if present). The sealed section is one AES-256-GCM ciphertext with its 16-byte tag; opened it holds,
+ * per transaction: request id (u8 length before it), private part (u32 length before it). It is empty exactly when the
+ * epoch is 0 or there are no transactions. Parsing is strict: every byte string has at most one meaning.
+ */
+import { type Bytes, ByteReader, ByteWriter, type HashFunction } from "../codec/bytes.ts";
+import { CocoError, invariant } from "../../errors.ts";
+
+/** Version of the batch layout written by this program, and the only one it reads. */
+export const BATCH_FORMAT_VERSION = 1;
+/** Largest batch in bytes. */
+export const MAX_BATCH_BYTES = 16 * 1024 * 1024;
+/** Most transactions in a batch, not counting its signature transaction. */
+export const MAX_BATCH_TRANSACTIONS = 10_000;
+/** Longest request id in bytes. */
+export const MAX_REQUEST_ID_LENGTH = 32;
+/** Bytes of the header. */
+export const HEADER_LENGTH = 152;
+/** Bytes of the per-boot salt. */
+export const SALT_LENGTH = 16;
+/** Bytes the AEAD adds. */
+export const TAG_LENGTH = 16;
+
+const DIGEST = 32;
+const SIGNATURE = 64;
+const FLAG_PRIVATE = 1;
+const FLAG_CLAIMS = 2;
+
+/** What a batch holds: an adapter's transactions, the framework's, or none (the first entry of a new leader). */
+export type BatchKind = "application" | "administrative" | "empty";
+
+const KIND_CODES: Readonly<Record<BatchKind, number>> = { application: 1, administrative: 2, empty: 3 };
+const KINDS: readonly (BatchKind | undefined)[] = [undefined, "application", "administrative", "empty"];
+
+/** The fixed-size front of a batch: plain, and authenticated by the seal, the Merkle root and the signature. */
+export interface BatchHeader {
+  readonly kind: BatchKind;
+  /** Raft term. */
+  readonly view: number;
+  /** Raft index. */
+  readonly index: number;
+  /** Sequence number of the first transaction; the signature transaction has `firstSeqno + count`. */
+  readonly firstSeqno: number;
+  /** Transactions, not counting the signature transaction. */
+  readonly count: number;
+  /** Adapter of an application batch (1..65535); 0 = framework. */
+  readonly adapterId: number;
+  /** Version of the governance state the batch was made under. */
+  readonly governanceVersion: number;
+  /** Wall clock of the leader in milliseconds since 1970. */
+  readonly timeMs: number;
+  /** Epoch whose key seals the batch; 0 before there is one. */
+  readonly epoch: number;
+  /** Fresh random bytes per boot of the signer, 16. */
+  readonly salt: Bytes;
+  /** Grows with each batch the signer builds in this boot. */
+  readonly nonceCounter: number;
+  /** Digest of the previous batch; zeros for the first. */
+  readonly previousDigest: Bytes;
+  /** Node id of the signer: SHA-256 of its SubjectPublicKeyInfo, 32 bytes. */
+  readonly signer: Bytes;
+  readonly publicLength: number;
+  readonly sealedLength: number;
+}
+
+/** What everyone can see of one transaction. */
+export interface PublicTransaction {
+  readonly publicPart: Bytes;
+  /** Blinded commitment to request id and private part; undefined when there is neither. */
+  readonly privateCommitment: Bytes | undefined;
+  /** SHA-256 of the commit evidence. */
+  readonly commitEvidenceDigest: Bytes;
+  readonly claimsDigest: Bytes | undefined;
+}
+
+/** A batch taken apart; all byte strings are views on the input. Nothing about it is verified yet but its form. */
+export interface ParsedBatch {
+  readonly header: BatchHeader;
+  readonly headerBytes: Bytes;
+  readonly publicSection: Bytes;
+  readonly sealedSection: Bytes;
+  readonly transactions: readonly PublicTransaction[];
+  /** Merkle root over all transactions up to and including this batch's signature transaction. */
+  readonly root: Bytes;
+  /** ECDSA P-256/SHA-256, r ‖ s, whose message is the preimage of the root. */
+  readonly signature: Bytes;
+}
+
+/** Bytes of a batch around its two sections. */
+export const BATCH_OVERHEAD = HEADER_LENGTH + DIGEST + SIGNATURE;
+
+function malformed(message: string): CocoError {
+  return new CocoError("MalformedInput", `batch: ${message}`);
+}
+
+function isZero(bytes: Bytes): boolean {
+  return bytes.every((byte) => byte === 0);
+}
+
+/** Throws `MalformedInput` unless the fields of a header fit each other. */
+export function checkHeader(header: BatchHeader): void {
+  if (header.view < 1 || header.index < 1 || header.firstSeqno < header.index) throw malformed("view, index or sequence number too small");
+  if (header.count > MAX_BATCH_TRANSACTIONS) throw new CocoError("LimitExceeded", `batch of ${header.count} transactions`);
+  if ((header.kind === "empty") !== (header.count === 0)) throw malformed("kind and count do not fit");
+  if ((header.kind === "application") !== (header.adapterId !== 0)) throw malformed("kind and adapter id do not fit");
+  if (header.kind === "application" && header.epoch === 0) throw malformed("application batch without an epoch");
+  if ((header.sealedLength === 0) !== (header.epoch === 0 || header.count === 0)) throw malformed("sealed section does not fit the epoch");
+  if ((header.index === 1) !== (header.firstSeqno === 1)) throw malformed("index and sequence number do not fit");
+  if (header.index === 1 && header.count === 0) throw malformed("the first batch is empty");
+  if ((header.index === 1) !== isZero(header.previousDigest)) throw malformed("previous digest does not fit the index");
+  if (!Number.isSafeInteger(header.firstSeqno + header.count)) throw malformed("sequence number too large");
+}
+
+/** The 152 bytes of a header. */
+export function encodeHeader(header: BatchHeader): Bytes {
+  invariant(header.salt.length === SALT_LENGTH, "per-boot salt must have 16 bytes");
+  invariant(header.previousDigest.length === DIGEST && header.signer.length === DIGEST, "digest must have 32 bytes");
+  return new ByteWriter(HEADER_LENGTH)
+    .u8(BATCH_FORMAT_VERSION)
+    .u8(KIND_CODES[header.kind])
+    .u64(header.view)
+    .u64(header.index)
+    .u64(header.firstSeqno)
+    .u32(header.count)
+    .u16(header.adapterId)
+    .u64(header.governanceVersion)
+    .u64(header.timeMs)
+    .u64(header.epoch)
+    .bytes(header.salt)
+    .u64(header.nonceCounter)
+    .bytes(header.previousDigest)
+    .bytes(header.signer)
+    .u32(header.publicLength)
+    .u32(header.sealedLength)
+    .finish();
+}
+
+function readHeader(reader: ByteReader): BatchHeader {
+  const version = reader.u8();
+  if (version !== BATCH_FORMAT_VERSION) throw malformed(`format version ${version} is not known`);
+  const kind = KINDS[reader.u8()];
+  if (kind === undefined) throw malformed("kind is not known");
+  const header: BatchHeader = {
+    kind,
+    view: reader.u64(),
+    index: reader.u64(),
+    firstSeqno: reader.u64(),
+    count: reader.u32(),
+    adapterId: reader.u16(),
+    governanceVersion: reader.u64(),
+    timeMs: reader.u64(),
+    epoch: reader.u64(),
+    salt: reader.bytes(SALT_LENGTH),
+    nonceCounter: reader.u64(),
+    previousDigest: reader.bytes(DIGEST),
+    signer: reader.bytes(DIGEST),
+    publicLength: reader.u32(),
+    sealedLength: reader.u32(),
+  };
+  checkHeader(header);
+  return header;
+}
+
+/** Bytes one transaction takes in the public section. */
+export function publicTransactionLength(publicPartLength: number, hasCommitment: boolean, hasClaims: boolean): number {
+  return 1 + 4 + publicPartLength + DIGEST + (hasCommitment ? DIGEST : 0) + (hasClaims ? DIGEST : 0);
+}
+
+/** Bytes one transaction takes in the plaintext of the sealed section. */
+export function privateTransactionLength(idLength: number, privatePartLength: number): number {
+  return 1 + idLength + 4 + privatePartLength;
+}
+
+/** Writes one transaction into the public section. */
+export function writePublicTransaction(writer: ByteWriter, transaction: PublicTransaction): void {
+  const { publicPart, privateCommitment, commitEvidenceDigest, claimsDigest } = transaction;
+  writer.u8((privateCommitment === undefined ? 0 : FLAG_PRIVATE) | (claimsDigest === undefined ? 0 : FLAG_CLAIMS));
+  writer.bytes32(publicPart);
+  if (privateCommitment !== undefined) writer.bytes(privateCommitment);
+  writer.bytes(commitEvidenceDigest);
+  if (claimsDigest !== undefined) writer.bytes(claimsDigest);
+}
+
+function readPublicTransaction(reader: ByteReader, epoch: number): PublicTransaction {
+  const flags = reader.u8();
+  if ((flags & ~(FLAG_PRIVATE | FLAG_CLAIMS)) !== 0) throw malformed("unknown flags");
+  if (epoch === 0 && (flags & FLAG_PRIVATE) !== 0) throw malformed("private part before the first epoch");
+  return {
+    publicPart: reader.bytes32(),
+    privateCommitment: (flags & FLAG_PRIVATE) === 0 ? undefined : reader.bytes(DIGEST),
+    commitEvidenceDigest: reader.bytes(DIGEST),
+    claimsDigest: (flags & FLAG_CLAIMS) === 0 ? undefined : reader.bytes(DIGEST),
+  };
+}
+
+/**
+ * Takes a batch apart without changing or copying it. Throws `MalformedInput` for anything that is not a batch of format
+ * version 1, and `LimitExceeded` above {@link MAX_BATCH_BYTES} or {@link MAX_BATCH_TRANSACTIONS}.
+ */
+export function parseBatch(bytes: Bytes): ParsedBatch {
+  if (bytes.length > MAX_BATCH_BYTES) throw new CocoError("LimitExceeded", `batch of ${bytes.length} bytes`);
+  const reader = new ByteReader(bytes);
+  const header = readHeader(reader);
+  const publicSection = reader.bytes(header.publicLength);
+  const sealedSection = reader.bytes(header.sealedLength);
+  const root = reader.bytes(DIGEST);
+  const signature = reader.bytes(SIGNATURE);
+  reader.end();
+  const publicReader = new ByteReader(publicSection);
+  const transactions: PublicTransaction[] = [];
+  for (let position = 0; position < header.count; position++) transactions.push(readPublicTransaction(publicReader, header.epoch));
+  publicReader.end();
+  return { header, headerBytes: bytes.subarray(0, HEADER_LENGTH), publicSection, sealedSection, transactions, root, signature };
+}
+
+/** What is sealed of one transaction. */
+export interface PrivateTransaction {
+  /** Request id, at most 32 bytes; empty when the transaction has none. */
+  readonly id: Bytes;
+  readonly privatePart: Bytes;
+}
+
+/** The plaintext of the sealed section. */
+export function encodePrivateSection(transactions: readonly PrivateTransaction[]): Bytes {
+  let length = 0;
+  for (const { id, privatePart } of transactions) length += privateTransactionLength(id.length, privatePart.length);
+  const writer = new ByteWriter(length);
+  for (const { id, privatePart } of transactions) {
+    invariant(id.length <= MAX_REQUEST_ID_LENGTH, "request id too long");
+    writer.u8(id.length).bytes(id).bytes32(privatePart);
+  }
+  return writer.finish();
+}
+
+/** Reads {@link encodePrivateSection} back; `count` transactions, views on the input. Throws `MalformedInput`. */
+export function decodePrivateSection(bytes: Bytes, count: number): readonly PrivateTransaction[] {
+  const reader = new ByteReader(bytes);
+  const transactions: PrivateTransaction[] = [];
+  for (let position = 0; position < count; position++) {
+    const length = reader.u8();
+    if (length > MAX_REQUEST_ID_LENGTH) throw malformed("request id too long");
+    transactions.push({ id: reader.bytes(length), privatePart: reader.bytes32() });
+  }
+  reader.end();
+  return transactions;
+}
+
+/** Leaf digest of a batch's signature transaction; through it the root authenticates every byte of the batch before the root. */
+export function signatureLeaf(headerBytes: Bytes, publicSection: Bytes, sealedSection: Bytes, sha256: HashFunction): Bytes {
+  const input = new Uint8Array(HEADER_LENGTH + 2 * DIGEST);
+  input.set(headerBytes, 0);
+  input.set(sha256(publicSection), HEADER_LENGTH);
+  input.set(sha256(sealedSection), HEADER_LENGTH + DIGEST);
+  return sha256(input);
+}

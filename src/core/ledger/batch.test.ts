@@ -1,0 +1,192 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import { CocoError } from "../../errors.ts";
+import { type Bytes, bytesEqual, toHex } from "../codec/bytes.ts";
+import { MAX_BATCH_TRANSACTIONS, parseBatch } from "./batch-format.ts";
+import { type BatchTransaction, unsealBatch, verifyBatch } from "./batch.ts";
+import { ADMINISTRATIVE, makeNode, privateTransaction, publicTransaction, sha256, TestLedger } from "./fixture.test.ts";
+import { LedgerKeys } from "./keys.ts";
+import { LedgerTail } from "./tail.ts";
+
+function isCode(...codes: readonly string[]): (error: unknown) => boolean {
+  return (error) => error instanceof CocoError && codes.includes(error.code);
+}
+
+/** A ledger of three batches (administrative, application, empty) and their bytes. */
+function smallLedger(): { readonly ledger: TestLedger; readonly batches: readonly Bytes[] } {
+  const ledger = new TestLedger();
+  const claims = sha256(Uint8Array.of(9));
+  const batches = [
+    ledger.build([publicTransaction(1, 2, 3)], ADMINISTRATIVE),
+    ledger.build([privateTransaction(20, claims), publicTransaction(4)]),
+    ledger.build([], { kind: "empty", adapterId: 0, view: 2 }),
+  ];
+  return { ledger, batches: batches.map(({ bytes }) => bytes) };
+}
+
+/** Verifies and opens a batch as a follower; throws unless everything fits. */
+function accept(bytes: Bytes, tail: LedgerTail, ledger: TestLedger): void {
+  const batch = parseBatch(bytes);
+  verifyBatch(batch, tail, ledger.publicKeyOf, ledger.node.crypto);
+  unsealBatch(batch, ledger.keys, ledger.node.crypto);
+}
+
+function follow(batches: readonly Bytes[], ledger: TestLedger): LedgerTail {
+  const tail = new LedgerTail(sha256);
+  for (const bytes of batches) accept(bytes, tail, ledger);
+  return tail;
+}
+
+describe("batch", () => {
+  test("a follower that verifies what the leader built has the leader's root, digest and place in the ledger", () => {
+    const { ledger, batches } = smallLedger();
+    const tail = follow(batches, ledger);
+    assert.equal(toHex(tail.root()), toHex(ledger.tail.root()));
+    assert.deepEqual(tail.last, ledger.tail.last);
+    assert.equal(tail.lastSeqno, 6);
+    assert.deepEqual(tail.record(2), ledger.tail.record(2));
+    assert.equal(tail.record(2)?.signatureSeqno, 5);
+  });
+
+  test("what was sealed comes back, transaction by transaction", () => {
+    const bytes = fc.uint8Array({ maxLength: 40 });
+    const transaction: fc.Arbitrary<BatchTransaction> = fc.record({
+      id: fc.uint8Array({ maxLength: 32 }),
+      publicPart: bytes,
+      privatePart: bytes,
+      claimsDigest: fc.option(fc.uint8Array({ minLength: 32, maxLength: 32 }), { nil: undefined }),
+    });
+    const ledger = new TestLedger();
+    const tail = new LedgerTail(sha256);
+    fc.assert(
+      fc.property(fc.array(transaction, { minLength: 1, maxLength: 6 }), (transactions) => {
+        const built = ledger.build(transactions);
+        const batch = parseBatch(built.bytes);
+        assert.deepEqual(verifyBatch(batch, tail, ledger.publicKeyOf, ledger.node.crypto), built.record);
+        const opened = unsealBatch(batch, ledger.keys, ledger.node.crypto);
+        transactions.forEach(({ id, publicPart, privatePart, claimsDigest }, position) => {
+          assert.ok(bytesEqual(opened[position]?.id ?? publicPart, id));
+          assert.ok(bytesEqual(opened[position]?.privatePart ?? publicPart, privatePart));
+          assert.ok(bytesEqual(batch.transactions[position]?.publicPart ?? id, publicPart));
+          assert.deepEqual(batch.transactions[position]?.claimsDigest === undefined, claimsDigest === undefined);
+          assert.equal(opened[position]?.blinding === undefined, id.length + privatePart.length === 0);
+        });
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test("every flipped byte of a batch is detected, and the tail stays as it was", () => {
+    const { ledger, batches } = smallLedger();
+    batches.forEach((bytes, at) => {
+      const tail = follow(batches.slice(0, at), ledger);
+      for (let position = 0; position < bytes.length; position++) {
+        const changed = Uint8Array.from(bytes);
+        changed[position] = (changed[position] ?? 0) ^ (1 << position % 8);
+        assert.throws(() => accept(changed, tail, ledger), isCode("MalformedInput", "LimitExceeded", "LedgerCorrupt", "LedgerForked"), `byte ${position}`);
+        assert.equal(tail.lastIndex, at);
+      }
+      accept(bytes, tail, ledger);
+    });
+  });
+
+  test("every truncation of a batch, and every byte after it, is refused", () => {
+    for (const bytes of smallLedger().batches) {
+      for (let length = 0; length < bytes.length; length++) assert.throws(() => parseBatch(bytes.subarray(0, length)), isCode("MalformedInput"));
+      assert.throws(() => parseBatch(Uint8Array.of(...bytes, 0)), isCode("MalformedInput"));
+    }
+  });
+
+  test("random bytes never crash the parser with anything but a coded error", () => {
+    const [first = new Uint8Array(0)] = smallLedger().batches;
+    const edit = fc.array(fc.tuple(fc.nat(first.length - 1), fc.nat(255)), { minLength: 1, maxLength: 8 });
+    fc.assert(
+      fc.property(edit, fc.uint8Array({ maxLength: 20 }), (edits, extra) => {
+        const bytes = Uint8Array.of(...first, ...extra);
+        for (const [at, value] of edits) bytes[at] = value;
+        try {
+          parseBatch(bytes);
+        } catch (error) {
+          assert.ok(error instanceof CocoError, String(error));
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test("a batch of another history is named a fork", () => {
+    const node = makeNode();
+    const [left, right] = [new TestLedger(node), new TestLedger(node)];
+    left.build([publicTransaction(1)], ADMINISTRATIVE);
+    right.build([publicTransaction(2)], ADMINISTRATIVE);
+    const second = right.build([publicTransaction(3)], ADMINISTRATIVE);
+    const forked = (error: unknown): boolean => error instanceof CocoError && error.code === "LedgerForked" && error.data["index"] === 2;
+    assert.throws(() => verifyBatch(parseBatch(second.bytes), left.tail, left.publicKeyOf, node.crypto), forked);
+  });
+
+  test("a batch of a node that may not sign, or signed by another key, is refused", () => {
+    const [ledger, other] = [new TestLedger(), makeNode()];
+    const batch = parseBatch(ledger.build([publicTransaction(1)], ADMINISTRATIVE).bytes);
+    const tail = new LedgerTail(sha256);
+    assert.throws(() => verifyBatch(batch, tail, () => undefined, other.crypto), isCode("LedgerCorrupt"));
+    assert.throws(() => verifyBatch(batch, tail, () => other.publicKey, other.crypto), isCode("LedgerCorrupt"));
+    const forged = { ...batch, signature: other.crypto.sign(ledger.tail.rootPreimage()) };
+    assert.throws(() => verifyBatch(forged, tail, ledger.publicKeyOf, other.crypto), isCode("LedgerCorrupt"));
+    assert.equal(tail.lastSeqno, 0);
+  });
+
+  test("private bytes and request ids do not stand in the batch, and equal ones have different commitments", () => {
+    const ledger = new TestLedger();
+    const secret = { ...privateTransaction(0), privatePart: new Uint8Array(40).fill(0xab) };
+    const built = ledger.build([secret, secret]);
+    const text = toHex(built.bytes);
+    assert.ok(!text.includes(toHex(secret.privatePart)) && !text.includes(toHex(secret.id)));
+    const [first, second] = parseBatch(built.bytes).transactions;
+    assert.ok(first?.privateCommitment !== undefined && second?.privateCommitment !== undefined);
+    assert.ok(!bytesEqual(first.privateCommitment, second.privateCommitment));
+    assert.ok(!bytesEqual(first.commitEvidenceDigest, second.commitEvidenceDigest));
+  });
+
+  test("without the key of the epoch a batch is verified but not opened", () => {
+    const ledger = new TestLedger();
+    const batch = parseBatch(ledger.build([privateTransaction(5)]).bytes);
+    verifyBatch(batch, new LedgerTail(sha256), ledger.publicKeyOf, ledger.node.crypto);
+    const noKeys = new LedgerKeys(ledger.node.crypto, () => undefined);
+    assert.throws(() => unsealBatch(batch, noKeys, ledger.node.crypto), isCode("NotReady"));
+    const wrongKeys = new LedgerKeys(ledger.node.crypto, () => new Uint8Array(32));
+    assert.throws(() => unsealBatch(batch, wrongKeys, ledger.node.crypto), isCode("LedgerCorrupt"));
+  });
+
+  test("a batch that breaks a rule is not built and leaves the tail unchanged", () => {
+    const ledger = new TestLedger();
+    const empty = { kind: "empty", adapterId: 0 } as const;
+    const many = Array.from({ length: MAX_BATCH_TRANSACTIONS + 1 }, () => publicTransaction());
+    assert.throws(() => ledger.build([], empty), isCode("MalformedInput"));
+    assert.throws(() => ledger.build([privateTransaction(1)], ADMINISTRATIVE), isCode("Internal"));
+    assert.throws(() => ledger.build([publicTransaction(1)], { epoch: 0 }), isCode("MalformedInput"));
+    assert.throws(() => ledger.build(many), isCode("LimitExceeded"));
+    assert.throws(() => ledger.build([privateTransaction(16 * 1024 * 1024)]), isCode("LimitExceeded"));
+    assert.throws(() => ledger.build([{ ...publicTransaction(1), id: new Uint8Array(33) }]), isCode("Internal"));
+    assert.equal(ledger.tail.lastSeqno, 0);
+    ledger.build([publicTransaction(1)], { view: 3 });
+    assert.throws(() => ledger.build([publicTransaction(1)], { view: 2 }), isCode("LedgerCorrupt"));
+    assert.equal(ledger.tail.lastIndex, 1);
+  });
+
+  test("when signing fails the tail is as before", () => {
+    const node = makeNode();
+    let broken = false;
+    const sign = (data: Bytes): Bytes => {
+      if (broken) throw new CocoError("Internal", "no signature");
+      return node.crypto.sign(data);
+    };
+    const ledger = new TestLedger({ ...node, crypto: { ...node.crypto, sign } });
+    ledger.build([publicTransaction(1)]);
+    const root = toHex(ledger.tail.root());
+    broken = true;
+    assert.throws(() => ledger.build([publicTransaction(2)]), isCode("Internal"));
+    assert.equal(toHex(ledger.tail.root()), root);
+    assert.equal(ledger.tail.lastIndex, 1);
+  });
+});

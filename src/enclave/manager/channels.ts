@@ -1,0 +1,326 @@
+/**
+ * Channels between validating nodes: TLS 1.3 with both sides' node keys, then mutual attestation bound to that very TLS
+ * session, then frames. A peer that is not in the VN list, or whose evidence does not appraise, never gets past the
+ * handshake (R13). Of each pair the node with the smaller id dials, so that a pair has one channel.
+ *
+ * Handshake, each message as a frame (u32 length, payload): `hello` = version u8 ‖ network id 32 B ‖ challenge 32 B;
+ * `evidence` = evidence whose report data binds network, sender's node id, the receiver's challenge, and the TLS exporter
+ * value (RFC 8446, 7.5), so that evidence of another session or for another challenge is worthless.
+ */
+import type { Duplex } from "node:stream";
+import { connect as tlsConnect, createServer, type Server, TLSSocket } from "node:tls";
+import type { Bytes } from "../../core/codec/bytes.ts";
+import { bytesEqual, ByteReader, ByteWriter, concatBytes, fromHex, toHex } from "../../core/codec/bytes.ts";
+import type { NodeId } from "../../core/consensus/types.ts";
+import { CocoError } from "../../errors.ts";
+import type { Clock, Entropy, PeerEvents, PeerTransport, Sockets, Tracer } from "../ports.ts";
+import { MAX_FRAME_BYTES } from "./frames.ts";
+
+/** A handshake that takes longer is broken off. */
+export const HANDSHAKE_TIMEOUT_MS = 5_000;
+/** A channel on which nothing arrived for this long is broken off (heartbeats come every 100 ms or so). */
+export const CHANNEL_SILENCE_MS = 5_000;
+/** Bytes that may wait to be sent on one channel; frames beyond are lost, as on any network. */
+export const CHANNEL_QUEUE_BYTES_MAX = 128 * 1024 * 1024;
+/** Largest message of the handshake. */
+export const HANDSHAKE_FRAME_BYTES_MAX = 64 * 1024;
+/** Waiting times between attempts to connect, in milliseconds: the last one repeats. */
+export const REDIAL_MS = [20, 50, 100, 200, 400] as const;
+/** Most inbound connections in their handshake. */
+export const INBOUND_HANDSHAKES_MAX = 64;
+
+const PROTOCOL_VERSION = 1;
+const EXPORTER_LABEL = "EXPORTER-coco-channel-v1";
+
+/** Who may be on the other side, and what this side shows. */
+export interface ChannelIdentity {
+  readonly nodeId: NodeId;
+  /** 32 bytes. */
+  readonly networkId: Bytes;
+  /** Self-signed certificate of the node key (PEM) and the key (PEM). */
+  readonly certificate: string;
+  readonly privateKey: string;
+  /** Node id of a TLS peer's public key (SubjectPublicKeyInfo, DER). */
+  nodeIdOf(publicKey: Bytes): NodeId;
+  /** Where a listed node is reached; undefined when it is not in the VN list. */
+  addressOf(peer: NodeId): string | undefined;
+  /** This node's evidence for a session. */
+  attest(challenge: Bytes, exporter: Bytes): Bytes;
+  /** Throws when the peer's evidence does not hold for the session or does not appraise. */
+  appraise(peer: NodeId, evidence: Bytes, challenge: Bytes, exporter: Bytes): void;
+}
+
+/** What channels are made of. */
+export interface ChannelsParts {
+  readonly identity: ChannelIdentity;
+  readonly sockets: Sockets;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly tracer: Tracer;
+  readonly events: PeerEvents;
+}
+
+/** All channels of one node; see the module's header. */
+export class Channels implements PeerTransport {
+  readonly #parts: ChannelsParts;
+  readonly #channels = new Map<NodeId, Channel>();
+  readonly #server: Server;
+  #listener: { close(): void } | undefined;
+  #handshakes = 0;
+  #closed = false;
+
+  constructor(parts: ChannelsParts) {
+    this.#parts = parts;
+    this.#server = createServer(this.#tlsOptions(), (socket) => this.#accepted(socket));
+    this.#server.on("tlsClientError", () => {});
+  }
+
+  #tlsOptions() {
+    const { certificate, privateKey } = this.#parts.identity;
+    // The peer's certificate is self-signed: what counts is its key, checked against the VN list after the handshake.
+    return { cert: certificate, key: privateKey, requestCert: true, rejectUnauthorized: false, minVersion: "TLSv1.3" } as const;
+  }
+
+  /** Listens, and starts to connect to every given node that this one dials. */
+  async start(listenAddress: string, peers: readonly NodeId[]): Promise<void> {
+    this.#listener = await this.#parts.sockets.listen(listenAddress, (socket) => {
+      if (this.#handshakes >= INBOUND_HANDSHAKES_MAX) socket.destroy();
+      else this.#server.emit("connection", socket);
+    });
+    for (const peer of peers) if (this.#parts.identity.nodeId < peer) this.#dial(peer, 0);
+  }
+
+  /** Ends every channel and listens no more. */
+  close(): void {
+    this.#closed = true;
+    this.#listener?.close();
+    for (const channel of this.#channels.values()) channel.destroy("node stops");
+  }
+
+  send(peer: NodeId, frame: Bytes): boolean {
+    return this.#channels.get(peer)?.send(frame) ?? false;
+  }
+
+  #dial(peer: NodeId, attempt: number): void {
+    if (this.#closed || this.#channels.has(peer)) return;
+    const { identity, sockets, clock } = this.#parts;
+    const address = identity.addressOf(peer);
+    if (address === undefined) return;
+    const raw = sockets.connect(address);
+    const again = () => {
+      if (this.#channels.has(peer)) return;
+      const delay = REDIAL_MS[Math.min(attempt, REDIAL_MS.length - 1)] as number;
+      clock.after(delay, () => this.#dial(peer, attempt + 1));
+    };
+    const socket = tlsConnect({ ...this.#tlsOptions(), socket: raw, ALPNProtocols: ["coco"] });
+    raw.once("error", () => socket.destroy());
+    socket.once("close", again);
+    socket.once("secureConnect", () => this.#handshake(socket, peer, () => socket.off("close", again)));
+    this.#limitHandshake(socket);
+  }
+
+  #accepted(socket: TLSSocket): void {
+    this.#handshakes++;
+    socket.once("close", () => {
+      this.#handshakes--;
+    });
+    this.#limitHandshake(socket);
+    this.#handshake(socket, undefined, () => {});
+  }
+
+  #limitHandshake(socket: TLSSocket): void {
+    socket.on("error", () => socket.destroy());
+    const cancel = this.#parts.clock.after(HANDSHAKE_TIMEOUT_MS, () => {
+      if (![...this.#channels.values()].some((channel) => channel.socket === socket)) socket.destroy();
+    });
+    socket.once("close", cancel);
+  }
+
+  /** Runs the handshake of the module's header on a TLS connection. */
+  #handshake(socket: TLSSocket, expected: NodeId | undefined, established: () => void): void {
+    const { identity, entropy, tracer } = this.#parts;
+    const refuse = (error: unknown) => {
+      const code = error instanceof CocoError ? error.code : "ChannelFailed";
+      const message = error instanceof Error ? error.message : "unknown";
+      tracer.event("warn", "channel_refused", { peer: expected ?? "unknown", code, message });
+      socket.destroy();
+    };
+    try {
+      const peer = this.#peerOf(socket, expected);
+      const exporter = socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0));
+      const challenge = entropy.bytes(32);
+      let answered = false;
+      const frames = new FrameReader(socket, HANDSHAKE_FRAME_BYTES_MAX, (frame) => {
+        try {
+          if (!answered) {
+            writeFrame(socket, identity.attest(this.#checkHello(frame), exporter));
+            answered = true;
+            return;
+          }
+          identity.appraise(peer, frame, challenge, exporter);
+          established();
+          this.#establish(peer, socket, frames);
+        } catch (error) {
+          refuse(error);
+        }
+      });
+      writeFrame(socket, concatBytes(Uint8Array.of(PROTOCOL_VERSION), identity.networkId, challenge));
+    } catch (error) {
+      refuse(error);
+    }
+  }
+
+  #peerOf(socket: TLSSocket, expected: NodeId | undefined): NodeId {
+    const certificate = socket.getPeerX509Certificate();
+    if (certificate === undefined) throw new CocoError("PeerNotListed", "the peer shows no certificate");
+    const peer = this.#parts.identity.nodeIdOf(certificate.publicKey.export({ type: "spki", format: "der" }));
+    if (expected !== undefined && peer !== expected) throw new CocoError("PeerNotListed", `expected node ${expected}, found ${peer}`);
+    if (this.#parts.identity.addressOf(peer) === undefined) throw new CocoError("PeerNotListed", `node ${peer} is not in the VN list`);
+    return peer;
+  }
+
+  /** The peer's challenge. */
+  #checkHello(frame: Bytes): Bytes {
+    const reader = new ByteReader(frame);
+    const version = reader.u8();
+    if (version !== PROTOCOL_VERSION) throw new CocoError("ChannelFailed", `peer speaks version ${version} of the channel protocol`);
+    const network = reader.bytes(32);
+    if (!bytesEqual(network, this.#parts.identity.networkId)) {
+      throw new CocoError("ChannelFailed", `peer belongs to network ${toHex(network)}`);
+    }
+    const challenge = reader.bytes(32);
+    reader.end();
+    return challenge;
+  }
+
+  #establish(peer: NodeId, socket: TLSSocket, frames: FrameReader): void {
+    const { events, clock, tracer } = this.#parts;
+    this.#channels.get(peer)?.destroy("replaced by a newer channel");
+    const channel = new Channel(socket, clock, () => {
+      if (this.#channels.get(peer) !== channel) return;
+      this.#channels.delete(peer);
+      tracer.event("info", "channel_down", { peer });
+      events.channelDown(peer);
+      if (this.#parts.identity.nodeId < peer) this.#dial(peer, 0);
+    });
+    this.#channels.set(peer, channel);
+    tracer.event("info", "channel_up", { peer });
+    events.channelUp(peer);
+    frames.switchTo(MAX_FRAME_BYTES, (frame) => {
+      channel.heard();
+      events.frame(peer, frame);
+    });
+  }
+}
+
+/** An established channel. */
+class Channel {
+  readonly socket: TLSSocket;
+  readonly #clock: Clock;
+  #heardAt: number;
+  #corked = false;
+
+  constructor(socket: TLSSocket, clock: Clock, onClose: () => void) {
+    this.socket = socket;
+    this.#clock = clock;
+    this.#heardAt = clock.now();
+    socket.once("close", onClose);
+    this.#watch();
+  }
+
+  #watch(): void {
+    const cancel = this.#clock.after(CHANNEL_SILENCE_MS / 2, () => {
+      this.socket.off("close", cancel);
+      if (this.#clock.now() - this.#heardAt > CHANNEL_SILENCE_MS) this.socket.destroy();
+      else this.#watch();
+    });
+    this.socket.once("close", cancel);
+  }
+
+  heard(): void {
+    this.#heardAt = this.#clock.now();
+  }
+
+  send(frame: Bytes): boolean {
+    if (this.socket.destroyed || this.socket.writableLength > CHANNEL_QUEUE_BYTES_MAX) return false;
+    // Everything sent in one turn of the event loop leaves as one TLS record where it fits.
+    if (!this.#corked) {
+      this.#corked = true;
+      this.socket.cork();
+      process.nextTick(() => {
+        this.#corked = false;
+        this.socket.uncork();
+      });
+    }
+    writeFrame(this.socket, frame);
+    return true;
+  }
+
+  destroy(_reason: string): void {
+    this.socket.destroy();
+  }
+}
+
+function writeFrame(socket: Duplex, frame: Bytes): void {
+  socket.write(new ByteWriter(4).u32(frame.length).finish());
+  socket.write(frame);
+}
+
+/** Cuts a byte stream into frames; a length above the limit ends the stream. */
+class FrameReader {
+  #limit: number;
+  #onFrame: (frame: Bytes) => void;
+  readonly #socket: Duplex;
+  #chunks: Buffer[] = [];
+  #buffered = 0;
+  /** Length of the frame under way; undefined while its length is not complete. */
+  #wanted: number | undefined;
+
+  constructor(socket: Duplex, limit: number, onFrame: (frame: Bytes) => void) {
+    this.#socket = socket;
+    this.#limit = limit;
+    this.#onFrame = onFrame;
+    socket.on("data", (chunk: Buffer) => this.#take(chunk));
+  }
+
+  switchTo(limit: number, onFrame: (frame: Bytes) => void): void {
+    this.#limit = limit;
+    this.#onFrame = onFrame;
+  }
+
+  #take(chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#buffered += chunk.length;
+    while (!this.#socket.destroyed) {
+      if (this.#wanted === undefined) {
+        if (this.#buffered < 4) return;
+        const wanted = this.#pull(4).readUInt32BE(0);
+        if (wanted > this.#limit) {
+          this.#socket.destroy();
+          return;
+        }
+        this.#wanted = wanted;
+      }
+      if (this.#buffered < this.#wanted) return;
+      const frame = this.#pull(this.#wanted);
+      this.#wanted = undefined;
+      this.#onFrame(frame);
+    }
+  }
+
+  /** The next `length` bytes, of which there are enough. */
+  #pull(length: number): Buffer {
+    let whole = this.#chunks[0] ?? Buffer.alloc(0);
+    if (whole.length < length) whole = Buffer.concat(this.#chunks);
+    else this.#chunks.shift();
+    if (this.#chunks.length > 0 && whole.length === this.#buffered) this.#chunks = [];
+    if (whole.length > length) this.#chunks.unshift(whole.subarray(length));
+    this.#buffered -= length;
+    return whole.subarray(0, length);
+  }
+}
+
+/** 32 bytes of a network id in hex. */
+export function networkIdBytes(networkId: string): Bytes {
+  return fromHex(networkId);
+}

@@ -1,0 +1,134 @@
+/**
+ * Frames between validating nodes: one byte of kind, then the kind's fields (big-endian, as core/codec/bytes). They travel
+ * over attested channels only, and are decoded strictly all the same: a listed node may be compromised.
+ */
+import type { Caller, ClientResponse } from "../../adapters/adapter.ts";
+import type { Bytes } from "../../core/codec/bytes.ts";
+import { ByteReader, ByteWriter, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
+import { decodeMessage, encodeMessage } from "../../core/consensus/messages.ts";
+import type { ConsensusMessage } from "../../core/consensus/types.ts";
+import { CocoError } from "../../errors.ts";
+import type { ItemOutcome, TransactionItem } from "../worker/protocol.ts";
+
+/** Most bytes in one frame; a channel that announces more is closed. */
+export const MAX_FRAME_BYTES = 32 * 1024 * 1024;
+/** Most transactions or outcomes in one frame. */
+export const MAX_FRAME_ITEMS = 20_000;
+
+/** What became of a forwarded transaction, by its id; `index` is the batch that includes it (0 when none). */
+export interface ForwardedOutcome {
+  readonly id: Bytes;
+  readonly outcome: ItemOutcome;
+  readonly index: number;
+}
+
+/** A frame between two validating nodes. */
+export type Frame =
+  | { readonly type: "consensus"; readonly message: ConsensusMessage }
+  /** Prepared transactions for the leader. */
+  | { readonly type: "forward"; readonly adapter: number; readonly items: readonly TransactionItem[] }
+  /** What the leader made of forwarded transactions. */
+  | { readonly type: "outcomes"; readonly adapter: number; readonly outcomes: readonly ForwardedOutcome[] }
+  /** A client request only the leader can answer. */
+  | { readonly type: "query"; readonly id: number; readonly path: string; readonly body: Bytes; readonly caller: Caller }
+  | { readonly type: "queryResponse"; readonly id: number; readonly response: ClientResponse };
+
+const KIND = { consensus: 1, forward: 2, outcomes: 3, query: 4, queryResponse: 5 } as const;
+const OUTCOME = { included: 1, rejected: 2, waiting: 3, duplicate: 4, deferred: 5, unavailable: 6 } as const;
+
+/** Bytes of a frame. */
+export function encodeFrame(frame: Frame): Bytes {
+  const writer = new ByteWriter(512).u8(KIND[frame.type]);
+  switch (frame.type) {
+    case "consensus":
+      return writer.bytes(encodeMessage(frame.message)).finish();
+    case "forward":
+      writer.u16(frame.adapter).u32(frame.items.length);
+      for (const item of frame.items) writer.bytes16(item.id).bytes32(item.body);
+      return writer.finish();
+    case "outcomes":
+      writer.u16(frame.adapter).u32(frame.outcomes.length);
+      for (const entry of frame.outcomes) writeOutcome(writer.bytes16(entry.id).u64(entry.index), entry.outcome);
+      return writer.finish();
+    case "query":
+      writer.u64(frame.id).bytes16(utf8Encode(frame.path)).bytes32(frame.body);
+      return writer.bytes16(utf8Encode(frame.caller.actor)).bytes16(utf8Encode(frame.caller.certificate)).finish();
+    case "queryResponse":
+      writer.u64(frame.id).u16(frame.response.status).bytes16(utf8Encode(frame.response.contentType));
+      return writer.bytes32(frame.response.body).finish();
+  }
+}
+
+function writeOutcome(writer: ByteWriter, outcome: ItemOutcome): void {
+  writer.u8(OUTCOME[outcome.type]);
+  if (outcome.type === "rejected") writer.bytes32(outcome.error);
+  else if (outcome.type === "unavailable") writer.bytes32(utf8Encode(outcome.code));
+  else if (outcome.type !== "deferred") writer.bytes32(outcome.result);
+}
+
+/** Decodes a frame strictly. */
+export function decodeFrame(bytes: Bytes): Frame {
+  const reader = new ByteReader(bytes);
+  const kind = reader.u8();
+  if (kind === KIND.consensus) return { type: "consensus", message: decodeMessage(reader.rest()) };
+  const frame = readBody(kind, reader);
+  reader.end();
+  return frame;
+}
+
+function readBody(kind: number, reader: ByteReader): Frame {
+  switch (kind) {
+    case KIND.forward:
+      return { type: "forward", adapter: reader.u16(), items: readItems(reader, () => ({ id: reader.bytes16(), body: reader.bytes32() })) };
+    case KIND.outcomes:
+      return { type: "outcomes", adapter: reader.u16(), outcomes: readItems(reader, () => readForwardedOutcome(reader)) };
+    case KIND.query:
+      return {
+        type: "query",
+        id: reader.u64(),
+        path: utf8Decode(reader.bytes16()),
+        body: reader.bytes32(),
+        caller: { actor: utf8Decode(reader.bytes16()), certificate: utf8Decode(reader.bytes16()) },
+      };
+    case KIND.queryResponse:
+      return {
+        type: "queryResponse",
+        id: reader.u64(),
+        response: { status: reader.u16(), contentType: utf8Decode(reader.bytes16()), body: reader.bytes32() },
+      };
+    default:
+      throw new CocoError("MalformedInput", `unknown kind of frame: ${kind}`);
+  }
+}
+
+function readItems<T>(reader: ByteReader, read: () => T): T[] {
+  const count = reader.u32();
+  if (count > MAX_FRAME_ITEMS) throw new CocoError("LimitExceeded", `${count} items in one frame`);
+  const items: T[] = [];
+  for (let left = count; left > 0; left--) items.push(read());
+  return items;
+}
+
+function readForwardedOutcome(reader: ByteReader): ForwardedOutcome {
+  const id = reader.bytes16();
+  const index = reader.u64();
+  return { id, index, outcome: readOutcome(reader) };
+}
+
+function readOutcome(reader: ByteReader): ItemOutcome {
+  const kind = reader.u8();
+  switch (kind) {
+    case OUTCOME.included:
+      return { type: "included", result: reader.bytes32(), position: 0 };
+    case OUTCOME.rejected:
+      return { type: "rejected", error: reader.bytes32() };
+    case OUTCOME.waiting:
+      return { type: "waiting", result: reader.bytes32() };
+    case OUTCOME.duplicate:
+      return { type: "duplicate", result: reader.bytes32() };
+    case OUTCOME.unavailable:
+      return { type: "unavailable", code: utf8Decode(reader.bytes32()) };
+    default:
+      throw new CocoError("MalformedInput", `unknown kind of outcome: ${kind}`);
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * Where clients reach a validating node: HTTP over mutually authenticated TLS 1.3 that ends here, inside the enclave (R17).
+ * A client certificate the network does not know is answered with 401; nothing of a request reaches an adapter before its
+ * caller is known and its body is within the limit.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer, type Server } from "node:https";
+import type { Duplex } from "node:stream";
+import type { TLSSocket } from "node:tls";
+import type { Caller } from "../../adapters/adapter.ts";
+import type { Bytes } from "../../core/codec/bytes.ts";
+import { CocoError } from "../../errors.ts";
+import type { Sockets } from "../ports.ts";
+
+/** Largest body of a request (go-ethereum's limit). */
+export const MAX_BODY_BYTES = 5 * 1024 * 1024;
+/** Most bytes of a request's headers together. */
+export const MAX_HEADER_BYTES = 16 * 1024;
+/** Most open client connections; the next one is refused. */
+export const MAX_CLIENT_CONNECTIONS = 10_000;
+/** A request's headers must be complete within this time. */
+export const HEADERS_TIMEOUT_MS = 10_000;
+/** A request must be complete within this time. */
+export const REQUEST_TIMEOUT_MS = 30_000;
+/** An idle connection is closed after this time. */
+export const IDLE_TIMEOUT_MS = 65_000;
+
+/** A request as the node sees it. */
+export interface FrontendRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly body: Bytes;
+  readonly caller: Caller;
+}
+
+/** The answer to a {@link FrontendRequest}. */
+export interface FrontendResponse {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: Bytes;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** What the frontend is made of. */
+export interface FrontendParts {
+  /** Service-endorsed certificate chain (PEM) and the node's key (PEM). */
+  readonly certificate: string;
+  readonly privateKey: string;
+  /** The actor behind a client's certificate (DER), whose key TLS has proven; undefined when there is none. */
+  readonly authenticate: (certificate: Bytes) => Caller | undefined;
+  /** Answers a request; calls `respond` once, now or later. */
+  readonly handle: (request: FrontendRequest, respond: (response: FrontendResponse) => void) => void;
+}
+
+/** The JSON body of an error as every endpoint outside an adapter answers it. */
+export function errorResponse(error: CocoError): FrontendResponse {
+  const body = Buffer.from(JSON.stringify({ error: { code: error.code, message: error.message, remedy: error.remedy } }));
+  return { status: error.status, contentType: "application/json", body };
+}
+
+/** Serves clients; see the module's header. */
+export class ClientFrontend {
+  readonly #parts: FrontendParts;
+  readonly #server: Server;
+  readonly #callers = new WeakMap<object, Caller | "unknown">();
+  readonly #sockets = new Set<Duplex>();
+  #listener: { close(): void } | undefined;
+
+  constructor(parts: FrontendParts) {
+    this.#parts = parts;
+    this.#server = createServer(
+      {
+        cert: parts.certificate,
+        key: parts.privateKey,
+        requestCert: true,
+        // Whether a certificate speaks for an actor is judged by the constitution, not by a list of roots.
+        rejectUnauthorized: false,
+        minVersion: "TLSv1.3",
+        maxHeaderSize: MAX_HEADER_BYTES,
+        keepAliveTimeout: IDLE_TIMEOUT_MS,
+        headersTimeout: HEADERS_TIMEOUT_MS,
+        requestTimeout: REQUEST_TIMEOUT_MS,
+        noDelay: true,
+      },
+      (request, response) => this.#request(request, response),
+    );
+    this.#server.on("tlsClientError", () => {});
+    this.#server.on("clientError", (_error, socket) => socket.destroy());
+  }
+
+  /** Listens at `host:port`. */
+  async start(listenAddress: string, sockets: Sockets): Promise<void> {
+    this.#listener = await sockets.listen(listenAddress, (socket) => {
+      if (this.#sockets.size >= MAX_CLIENT_CONNECTIONS) {
+        socket.destroy();
+        return;
+      }
+      this.#sockets.add(socket);
+      socket.once("close", () => this.#sockets.delete(socket));
+      this.#server.emit("connection", socket);
+    });
+  }
+
+  /** Listens no more and closes every connection. */
+  close(): void {
+    this.#listener?.close();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #request(request: IncomingMessage, response: ServerResponse): void {
+    const respond = (answer: FrontendResponse) => this.#respond(request, response, answer);
+    const caller = this.#callerOf(request.socket as TLSSocket);
+    if (caller === undefined) {
+      respond(errorResponse(new CocoError("AuthenticationRequired", "no certificate of a listed member or participant")));
+      return;
+    }
+    this.#readBody(request, (body) => {
+      if (body === undefined) {
+        respond(errorResponse(new CocoError("LimitExceeded", `request body above ${MAX_BODY_BYTES} bytes`)));
+        return;
+      }
+      const url = request.url ?? "/";
+      const mark = url.indexOf("?");
+      const path = mark < 0 ? url : url.slice(0, mark);
+      const query = new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1));
+      this.#parts.handle({ method: request.method ?? "GET", path, query, body, caller }, respond);
+    });
+  }
+
+  #callerOf(socket: TLSSocket): Caller | undefined {
+    const known = this.#callers.get(socket);
+    if (known !== undefined) return known === "unknown" ? undefined : known;
+    const certificate = socket.getPeerX509Certificate();
+    const caller = certificate === undefined ? undefined : this.#parts.authenticate(certificate.raw);
+    this.#callers.set(socket, caller ?? "unknown");
+    return caller;
+  }
+
+  /** Reads the body; undefined when it is above the limit, of which no more than the limit is ever kept. */
+  #readBody(request: IncomingMessage, done: (body: Bytes | undefined) => void): void {
+    const announced = Number(request.headers["content-length"] ?? 0);
+    if (announced > MAX_BODY_BYTES) {
+      done(undefined);
+      return;
+    }
+    const chunks: Buffer[] = [];
+    let length = 0;
+    request.on("data", (chunk: Buffer) => {
+      length += chunk.length;
+      if (length <= MAX_BODY_BYTES) chunks.push(chunk);
+      else if (length - chunk.length <= MAX_BODY_BYTES) done(undefined);
+    });
+    request.on("end", () => {
+      if (length <= MAX_BODY_BYTES) done(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
+    });
+  }
+
+  #respond(request: IncomingMessage, response: ServerResponse, answer: FrontendResponse): void {
+    if (response.headersSent || response.destroyed) return;
+    // A body that was not read to its end cannot be followed by another request on this connection.
+    if (!request.complete) response.setHeader("connection", "close");
+    response.writeHead(answer.status, {
+      "content-type": answer.contentType,
+      "content-length": answer.body.length,
+      ...answer.headers,
+    });
+    response.end(answer.body);
+  }
+}

@@ -1,0 +1,424 @@
+/**
+ * The manager of a validating node: consensus, sealing, governance and the ways of requests, put together. It holds the
+ * keys; adapters run behind executors and never see one (R31). Everything outside is a port, so that the same manager
+ * runs in a real node and in the simulator.
+ *
+ * One thread, no promises: frames, worker messages, client requests and timers come in as calls; nothing blocks.
+ */
+import type { Caller, ClientResponse } from "../../adapters/adapter.ts";
+import type { Bytes } from "../../core/codec/bytes.ts";
+import { EMPTY } from "../../core/codec/bytes.ts";
+import type { ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
+import { encodeAdministrative } from "../../core/governance/administrative.ts";
+import type { CodeApproval } from "../../core/governance/code-approval.ts";
+import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
+import type { LedgerTail } from "../../core/ledger/tail.ts";
+import { CocoError } from "../../errors.ts";
+import type { Clock, Executor, PeerEvents, PeerTransport, Tracer } from "../ports.ts";
+import type { FromWorker, TransactionItem } from "../worker/protocol.ts";
+import type { Administration } from "./administration.ts";
+import { decodeFrame, encodeFrame, type ForwardedOutcome, type Frame, MAX_FRAME_ITEMS } from "./frames.ts";
+import { AdapterLane } from "./lane.ts";
+import { errorClientResponse, type OpenRequest, OpenRequests } from "./open-requests.ts";
+import type { Replicator, ReplicatorParts } from "./replicator.ts";
+import { administrativeTransaction, type Sealing } from "./sealing.ts";
+import { Submissions } from "./submissions.ts";
+
+/** Most bytes of transactions in one forwarded frame. */
+export const FORWARD_FRAME_BYTES = 4 * 1024 * 1024;
+/** Time between looks at what took too long. */
+export const HOUSEKEEPING_INTERVAL_MS = 250;
+
+/** An adapter of the constitution with the worker it runs in. */
+export interface AdapterPart {
+  readonly id: number;
+  readonly name: string;
+  /** HTTP path prefix. */
+  readonly mount: string;
+  readonly executor: Executor;
+}
+
+/** The encoded transactions a new network starts with: genesis and first epoch. */
+export type FirstTransactions = () => readonly Bytes[];
+
+/** What a manager is made of. */
+export interface ManagerParts {
+  readonly nodeId: NodeId;
+  readonly clock: Clock;
+  readonly randomBytes: (length: number) => Bytes;
+  readonly tail: LedgerTail;
+  readonly sealing: Sealing;
+  readonly administration: Administration;
+  readonly peers: PeerTransport;
+  readonly adapters: readonly AdapterPart[];
+  readonly tracer: Tracer;
+  /** Makes the consensus driver around the callbacks of this manager. */
+  readonly createReplicator: (
+    callbacks: Pick<ReplicatorParts, "send" | "onAppended" | "onTruncated" | "onCommitted" | "onRoleChanged" | "onDurable" | "onFatal">,
+  ) => Replicator;
+  readonly firstTransactions: FirstTransactions;
+  /** Approval of this node's code by the members, to be recorded by the first leader that carries it. */
+  readonly approval: CodeApproval | undefined;
+  /** Governance in effect changed: install epoch keys, present the service certificate. */
+  readonly onGovernance: () => void;
+  readonly onFatal: (error: CocoError) => void;
+}
+
+/** A request for an adapter as it arrives. */
+export interface ArrivedRequest {
+  readonly path: string;
+  readonly body: Bytes;
+  readonly caller: Caller;
+}
+
+/** See the module's header. */
+export class Manager implements PeerEvents {
+  readonly #parts: ManagerParts;
+  readonly #replicator: Replicator;
+  readonly #requests: OpenRequests;
+  readonly #lanes = new Map<number, { readonly lane: AdapterLane; readonly mount: string; readonly submissions: Submissions }>();
+  readonly #ownIds = new Map<number, readonly Bytes[]>();
+  readonly #newRequests = new Map<number, OpenRequest[]>();
+  #answers = new Map<number, Extract<Parameters<Executor["send"]>[0], { type: "outcomes" }>["requests"][number][]>();
+  #status: ConsensusStatus;
+  /** The first batch of this node's own term is committed: everything before it is applied, execution may start. */
+  #leaderReady = false;
+  #administrativePending = false;
+  #committedSeqno = 0;
+  #stopped = false;
+
+  constructor(parts: ManagerParts) {
+    this.#parts = parts;
+    this.#requests = new OpenRequests(() => parts.clock.now());
+    for (const adapter of parts.adapters) this.#addLane(adapter);
+    this.#replicator = parts.createReplicator({
+      send: (peer, message) => this.#send(peer, { type: "consensus", message }),
+      onAppended: (batch) => parts.administration.append(batch),
+      onTruncated: (fromIndex) => parts.administration.truncate(fromIndex),
+      onCommitted: (batch) => this.#onCommitted(batch),
+      onRoleChanged: (status) => this.#onRoleChanged(status),
+      onDurable: (index) => this.#onDurable(index),
+      onFatal: (error) => this.#fatal(error),
+    });
+    this.#status = this.#replicator.status();
+  }
+
+  #addLane(adapter: AdapterPart): void {
+    const { clock, randomBytes, sealing } = this.#parts;
+    const submissions = new Submissions({
+      now: () => clock.now(),
+      route: (items) => this.#route(adapter.id, items),
+      answer: (id, outcomes) => this.#answerLater(adapter.id, { id, outcomes }),
+    });
+    const lane = new AdapterLane({
+      adapterId: adapter.id,
+      executor: adapter.executor,
+      limits: this.#parts.administration.constitution.settings.maxBatch,
+      batchTime: () => sealing.batchTime(),
+      randomBytes,
+      mayExecute: () => this.#leaderReady && !this.#administrativePending,
+      propose: (transactions) => this.#proposeApplication(adapter.id, transactions),
+      deliver: (origin, outcomes) => this.#deliver(adapter.id, origin, outcomes),
+    });
+    this.#lanes.set(adapter.id, { lane, mount: adapter.mount, submissions });
+  }
+
+  /** Starts consensus and housekeeping. */
+  start(): void {
+    this.#replicator.start();
+    this.#housekeep();
+  }
+
+  /** Takes no more events. */
+  stop(): void {
+    this.#stopped = true;
+    this.#replicator.stop();
+  }
+
+  /** What consensus knows now. */
+  get status(): ConsensusStatus {
+    return this.#replicator.status();
+  }
+
+  /** Sequence number of the newest committed transaction; 0 when there is none. */
+  get committedSeqno(): number {
+    return this.#committedSeqno;
+  }
+
+  /** Whether this node leads and executes. */
+  get isServingLeader(): boolean {
+    return this.#leaderReady;
+  }
+
+  channelUp(peer: NodeId): void {
+    this.#replicator.channel(peer, true);
+    if (peer === this.#status.leader) this.#leaderReachable();
+  }
+
+  channelDown(peer: NodeId): void {
+    this.#replicator.channel(peer, false);
+    if (peer === this.#status.leader) this.#requests.leaderLost();
+  }
+
+  /** A frame of an attested peer. Throws for a frame that is not well formed or holds a batch that does not verify. */
+  frame(peer: NodeId, bytes: Bytes): void {
+    if (this.#stopped) return;
+    const frame = decodeFrame(bytes);
+    switch (frame.type) {
+      case "consensus":
+        this.#replicator.receive(peer, frame.message);
+        return;
+      case "forward":
+        if (this.#status.role === "leader") this.#lanes.get(frame.adapter)?.lane.enqueue(frame.items, peer);
+        return;
+      case "outcomes":
+        if (peer === this.#status.leader) this.#takeOutcomes(frame.adapter, frame.outcomes, false);
+        return;
+      case "query":
+        this.#request(frame, true, (response) => this.#send(peer, { type: "queryResponse", id: frame.id, response }));
+        return;
+      case "queryResponse":
+        this.#requests.answerFromLeader(frame.id, frame.response);
+        return;
+    }
+  }
+
+  #send(peer: NodeId, frame: Frame): boolean {
+    return this.#parts.peers.send(peer, encodeFrame(frame));
+  }
+
+  /** A client's request for an adapter, already authenticated; answered 404 when no adapter is mounted at its path. */
+  request(request: ArrivedRequest, respond: (response: ClientResponse) => void): void {
+    this.#request(request, false, respond);
+  }
+
+  #request(request: ArrivedRequest, fromPeer: boolean, respond: (response: ClientResponse) => void): void {
+    const adapterId = this.#adapterAt(request.path);
+    if (adapterId === undefined) {
+      respond(errorClientResponse(new CocoError("NotFound", `nothing is served at ${request.path}`)));
+      return;
+    }
+    const { path, body, caller } = request;
+    const open = this.#requests.open({ adapterId, path, body, caller, fromPeer, respond });
+    if (open !== undefined) this.#toWorker(open);
+  }
+
+  /** The adapter mounted at a path; `/` reaches the only adapter of a network that has one. */
+  #adapterAt(path: string): number | undefined {
+    for (const [id, { mount }] of this.#lanes) if (path === mount || path.startsWith(`${mount}/`)) return id;
+    if (path === "/" && this.#lanes.size === 1) return [...this.#lanes.keys()][0];
+    return undefined;
+  }
+
+  /** Requests that arrive together travel to the worker as one message. */
+  #toWorker(request: OpenRequest): void {
+    const waiting = this.#newRequests.get(request.adapterId);
+    if (waiting !== undefined) {
+      waiting.push(request);
+      return;
+    }
+    const batch = [request];
+    this.#newRequests.set(request.adapterId, batch);
+    this.#parts.clock.after(0, () => {
+      this.#newRequests.delete(request.adapterId);
+      const requests = batch.map(({ id, path, body, caller }) => ({ id, path, body, caller }));
+      this.#lanes.get(request.adapterId)?.lane.executor.send({ type: "requests", leading: this.#leaderReady, requests });
+    });
+  }
+
+  /** A message of an adapter's worker. */
+  fromWorker(adapterId: number, message: FromWorker): void {
+    const found = this.#lanes.get(adapterId);
+    if (found === undefined || this.#stopped) return;
+    switch (message.type) {
+      case "ready":
+        return;
+      case "responses":
+        for (const { id, response } of message.responses) this.#requests.answer(id, response);
+        return;
+      case "leader":
+        for (const id of message.ids) this.#forLeader(id);
+        return;
+      case "submit":
+        for (const { id, items } of message.submissions) found.submissions.submit(id, items);
+        return;
+      case "executed":
+        found.lane.executed(message);
+        return;
+      case "failed":
+        this.#fatal(new CocoError("Internal", `the worker of adapter ${adapterId} failed: ${message.message}`));
+        return;
+    }
+  }
+
+  #forLeader(id: number): void {
+    const request = this.#requests.get(id);
+    if (request === undefined) return;
+    request.forLeader = "waiting";
+    const { leader, role } = this.#status;
+    if (this.#leaderReady) {
+      request.forLeader = "no";
+      this.#toWorker(request);
+    } else if (role !== "leader" && leader !== undefined && !request.fromPeer) {
+      const { path, body, caller } = request;
+      if (this.#send(leader, { type: "query", id, path, body, caller })) request.forLeader = "sent";
+    }
+  }
+
+  /** Takes this node's transactions to the leader; false when there is none to be reached. */
+  #route(adapterId: number, items: readonly TransactionItem[]): boolean {
+    const { role, leader } = this.#status;
+    if (role === "leader") {
+      this.#lanes.get(adapterId)?.lane.enqueue(items, undefined);
+      return true;
+    }
+    if (leader === undefined) return false;
+    let frame: TransactionItem[] = [];
+    let bytes = 0;
+    let sent = true;
+    const flush = () => {
+      if (frame.length > 0) sent = this.#send(leader, { type: "forward", adapter: adapterId, items: frame }) && sent;
+      frame = [];
+      bytes = 0;
+    };
+    for (const item of items) {
+      if (frame.length >= MAX_FRAME_ITEMS || bytes + item.body.length > FORWARD_FRAME_BYTES) flush();
+      frame.push(item);
+      bytes += item.body.length;
+    }
+    flush();
+    return sent;
+  }
+
+  #deliver(adapterId: number, origin: NodeId | undefined, outcomes: readonly ForwardedOutcome[]): void {
+    if (origin !== undefined) this.#send(origin, { type: "outcomes", adapter: adapterId, outcomes });
+    else this.#takeOutcomes(adapterId, outcomes, this.#parts.administration.constitution.settings.answerAfter === "execution");
+  }
+
+  #takeOutcomes(adapterId: number, outcomes: readonly ForwardedOutcome[], answerNow: boolean): void {
+    const submissions = this.#lanes.get(adapterId)?.submissions;
+    for (const { id, outcome } of outcomes) submissions?.outcome(id, outcome, answerNow);
+  }
+
+  /** Answers of one turn travel to the worker as one message, after the versions they speak of. */
+  #answerLater(adapterId: number, answer: Extract<Parameters<Executor["send"]>[0], { type: "outcomes" }>["requests"][number]): void {
+    const waiting = this.#answers.get(adapterId);
+    if (waiting !== undefined) {
+      waiting.push(answer);
+      return;
+    }
+    const requests = [answer];
+    this.#answers.set(adapterId, requests);
+    this.#parts.clock.after(0, () => {
+      this.#answers.delete(adapterId);
+      this.#lanes.get(adapterId)?.lane.executor.send({ type: "outcomes", requests });
+    });
+  }
+
+  #proposeApplication(adapterId: number, transactions: Extract<FromWorker, { type: "executed" }>["transactions"]): number | undefined {
+    const { sealing, administration } = this.#parts;
+    const governanceVersion = administration.constitution.version;
+    const index = this.#replicator.propose((view) => sealing.build({ kind: "application", view, adapterId, governanceVersion, transactions }));
+    if (index !== undefined) this.#ownIds.set(index, transactions.map((transaction) => transaction.id));
+    return index;
+  }
+
+  #proposeFramework(encoded: readonly Bytes[]): void {
+    const { sealing, administration } = this.#parts;
+    const kind = encoded.length > 0 ? "administrative" : "empty";
+    const governanceVersion = administration.appended?.constitution.version ?? 0;
+    const transactions = encoded.map(administrativeTransaction);
+    this.#replicator.propose((view) => sealing.build({ kind, view, adapterId: 0, governanceVersion, transactions }));
+  }
+
+  #onRoleChanged(status: ConsensusStatus): void {
+    const before = this.#status;
+    this.#status = status;
+    this.#parts.tracer.event("info", "role", { role: status.role, term: status.term, leader: status.leader ?? "none" });
+    if (before.role === "leader" && (status.role !== "leader" || status.term !== before.term)) this.#stopLeading();
+    if (status.role === "leader" && (before.role !== "leader" || status.term !== before.term)) {
+      this.#proposeFramework(this.#parts.tail.lastIndex === 0 ? this.#parts.firstTransactions() : []);
+    }
+    if (status.leader !== before.leader || status.term !== before.term) {
+      this.#requests.leaderLost();
+      if (status.leader !== undefined) this.#leaderReachable();
+    }
+  }
+
+  #stopLeading(): void {
+    this.#leaderReady = false;
+    this.#administrativePending = false;
+    this.#ownIds.clear();
+    for (const { lane } of this.#lanes.values()) lane.stopLeading();
+  }
+
+  #leaderReachable(): void {
+    for (const { submissions } of this.#lanes.values()) submissions.leaderChanged();
+    for (const request of this.#requests.waitingForLeader()) this.#forLeader(request.id);
+  }
+
+  #onDurable(index: number): void {
+    for (const { lane } of this.#lanes.values()) lane.durable(index);
+  }
+
+  #onCommitted(batch: ParsedBatch): void {
+    const { header } = batch;
+    this.#committedSeqno = header.firstSeqno + header.count;
+    const before = this.#parts.administration.committed;
+    const governance = this.#parts.administration.commit(header.index);
+    if (governance !== before) this.#parts.onGovernance();
+    if (header.kind === "application") this.#applicationCommitted(batch);
+    if (this.#status.role === "leader" && header.view === this.#status.term) this.#leaderCommitted(header.kind);
+  }
+
+  #applicationCommitted(batch: ParsedBatch): void {
+    const { index, view, firstSeqno, count, adapterId } = batch.header;
+    const found = this.#lanes.get(adapterId);
+    if (found === undefined) throw new CocoError("LedgerCorrupt", `batch ${index} is of adapter ${adapterId}, which is not mounted`, { index });
+    const own = this.#ownIds.get(index);
+    this.#ownIds.delete(index);
+    const opened = own === undefined ? this.#parts.sealing.open(batch) : undefined;
+    found.lane.committed({ index, view, firstSeqno, count }, () =>
+      (opened ?? []).flatMap(({ privatePart }, position) => [batch.transactions[position]?.publicPart ?? EMPTY, privatePart]),
+    );
+    found.submissions.committed(own ?? (opened ?? []).map(({ id }) => id));
+  }
+
+  /** A batch of this node's own term is committed. */
+  #leaderCommitted(kind: string): void {
+    if (kind === "administrative") this.#administrativePending = false;
+    if (!this.#leaderReady) {
+      this.#leaderReady = true;
+      this.#parts.tracer.event("info", "leading", { term: this.#status.term });
+      this.#proposeApproval();
+    }
+    for (const { lane, submissions } of this.#lanes.values()) {
+      if (lane.isEmpty && lane.isIdle && !this.#administrativePending) lane.executeGenesis();
+      lane.pump();
+      submissions.tick();
+    }
+    for (const request of this.#requests.waitingForLeader()) this.#forLeader(request.id);
+  }
+
+  #proposeApproval(): void {
+    const { approval, administration } = this.#parts;
+    if (approval === undefined || !administration.accepts(approval)) return;
+    this.#administrativePending = true;
+    this.#proposeFramework([encodeAdministrative({ type: "approveCode", bundle: approval })]);
+  }
+
+  #housekeep(): void {
+    if (this.#stopped) return;
+    for (const { submissions } of this.#lanes.values()) submissions.tick();
+    for (const [adapterId, ids] of this.#requests.expire()) this.#lanes.get(adapterId)?.lane.executor.send({ type: "forget", ids });
+    for (const request of this.#requests.waitingForLeader()) this.#forLeader(request.id);
+    this.#parts.clock.after(HOUSEKEEPING_INTERVAL_MS, () => this.#housekeep());
+  }
+
+  #fatal(error: CocoError): void {
+    if (this.#stopped) return;
+    this.stop();
+    this.#parts.tracer.event("error", "fatal", { code: error.code, message: error.message });
+    this.#parts.onFatal(error);
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * The real cryptography of the enclave over node:crypto: the `Crypto` and `Entropy` ports, the cryptography governance and
+ * attestation are handed, and key wrapping to a node's X25519 key.
+ *
+ * Signatures are ECDSA P-256 with SHA-256 in IEEE P1363 form (64 bytes r ‖ s). Whatever fails to verify or to open gives
+ * false or undefined, never an exception that tells why.
+ */
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  hash,
+  hkdfSync,
+  randomBytes,
+  sign,
+  verify,
+  type KeyObject,
+} from "node:crypto";
+import { bytesEqual, concatBytes, type Bytes } from "../../core/codec/bytes.ts";
+import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
+import { CocoError, invariant } from "../../errors.ts";
+import type { Crypto, Entropy } from "../ports.ts";
+import { readCertificate } from "./certificate-reader.ts";
+
+/** Public keys kept ready for verification; the least recently used one makes room. */
+export const MAX_CACHED_PUBLIC_KEYS = 1024;
+/** Length of a wrapped 32-byte key: ephemeral public key, ciphertext, tag. */
+export const WRAPPED_KEY_BYTES = 32 + 32 + 16;
+
+const KEY_BYTES = 32;
+const TAG_BYTES = 16;
+const NONCE_BYTES = 12;
+const SIGNATURE_BYTES = 64;
+const WRAP_INFO = "coco key wrap v1";
+/** SubjectPublicKeyInfo and PKCS #8 of an X25519 key up to the 32 key bytes (RFC 8410). */
+const X25519_SPKI_PREFIX = Uint8Array.from([0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6e, 0x03, 0x21, 0x00]);
+const X25519_PKCS8_PREFIX = Uint8Array.from([
+  0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6e, 0x04, 0x22, 0x04, 0x20,
+]);
+
+/** The process's random number generator. */
+export const nodeEntropy: Entropy = { bytes: (length) => plain(randomBytes(length)) };
+
+/** A plain Uint8Array over the same memory: what leaves this file is not a Buffer. */
+function plain(bytes: Uint8Array): Bytes {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** SHA-256. The one-shot call is a third cheaper, where the runtime has it (Node 20.12 and later). */
+export const sha256: (data: Bytes) => Bytes =
+  typeof hash === "function"
+    ? (data) => plain(hash("sha256", data, "buffer"))
+    : (data) => plain(createHash("sha256").update(data).digest());
+
+/** HKDF-SHA-256 (RFC 5869). */
+export function hkdf(key: Bytes, salt: Bytes, info: string, length: number): Bytes {
+  return new Uint8Array(hkdfSync("sha256", key, salt, info, length));
+}
+
+/** AES-256-GCM: ciphertext followed by the 16-byte tag. */
+export function seal(key: Bytes, nonce: Bytes, plaintext: Bytes, associatedData: Bytes): Bytes {
+  invariant(key.length === KEY_BYTES && nonce.length === NONCE_BYTES, "AES-256-GCM takes a key of 32 and a nonce of 12 bytes");
+  const cipher = createCipheriv("aes-256-gcm", key, nonce);
+  cipher.setAAD(associatedData);
+  return concatBytes(cipher.update(plaintext), cipher.final(), cipher.getAuthTag());
+}
+
+/** Opens {@link seal}; undefined when the tag does not fit. */
+export function open(key: Bytes, nonce: Bytes, sealed: Bytes, associatedData: Bytes): Bytes | undefined {
+  invariant(key.length === KEY_BYTES && nonce.length === NONCE_BYTES, "AES-256-GCM takes a key of 32 and a nonce of 12 bytes");
+  if (sealed.length < TAG_BYTES) return undefined;
+  const decipher = createDecipheriv("aes-256-gcm", key, nonce, { authTagLength: TAG_BYTES });
+  decipher.setAAD(associatedData);
+  decipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES));
+  const head = decipher.update(sealed.subarray(0, sealed.length - TAG_BYTES));
+  try {
+    return concatBytes(head, decipher.final());
+  } catch {
+    return undefined;
+  }
+}
+
+function keystream(key: Bytes, counter: Bytes, length: number): Bytes {
+  return plain(createCipheriv("aes-256-ctr", key, counter).update(new Uint8Array(length)));
+}
+
+function isP256(key: KeyObject): boolean {
+  return key.asymmetricKeyType === "ec" && key.asymmetricKeyDetails?.namedCurve === "prime256v1";
+}
+
+/** The P-256 key of a SubjectPublicKeyInfo; undefined when the bytes are none in their one DER form. */
+function importPublicKey(spki: Bytes): KeyObject | undefined {
+  try {
+    const key = createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" });
+    return isP256(key) && bytesEqual(key.export({ format: "der", type: "spki" }), spki) ? key : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A verifier that keeps the last {@link MAX_CACHED_PUBLIC_KEYS} imported keys; an import costs as much as a verification. */
+export function createVerifier(): (publicKey: Bytes, data: Bytes, signature: Bytes) => boolean {
+  const keys = new Map<string, KeyObject>();
+  return (publicKey, data, signature) => {
+    if (signature.length !== SIGNATURE_BYTES) return false;
+    const name = Buffer.from(publicKey).toString("latin1");
+    const key = keys.get(name) ?? importPublicKey(publicKey);
+    if (key === undefined) return false;
+    keys.delete(name);
+    keys.set(name, key);
+    if (keys.size > MAX_CACHED_PUBLIC_KEYS) {
+      const [oldest] = keys.keys();
+      if (oldest !== undefined) keys.delete(oldest);
+    }
+    return verify("sha256", data, { key, dsaEncoding: "ieee-p1363" }, signature);
+  };
+}
+
+/** A function that signs with a P-256 private key: 64 bytes r ‖ s. Throws `ConfigurationInvalid` for any other key. */
+export function createSignFunction(privateKey: KeyObject): (data: Bytes) => Bytes {
+  if (privateKey.type !== "private" || !isP256(privateKey)) throw new CocoError("ConfigurationInvalid", "expected a P-256 private key");
+  return (data) => plain(sign("sha256", data, { key: privateKey, dsaEncoding: "ieee-p1363" }));
+}
+
+/** The `Crypto` port; `privateKey` is the node's P-256 key. */
+export function createNodeCrypto(privateKey: KeyObject): Crypto {
+  return {
+    sha256,
+    hkdf,
+    seal,
+    open,
+    keystream,
+    sign: createSignFunction(privateKey),
+    verify: createVerifier(),
+  };
+}
+
+/** The cryptography of governance; it is what verification of evidence needs, too. */
+export function createGovernanceCrypto(): GovernanceCrypto {
+  return { sha256, verify: createVerifier(), certificateKey };
+}
+
+function certificateKey(certificate: Bytes): Bytes | undefined {
+  const key = readCertificate(certificate)?.publicKey;
+  return key !== undefined && isP256(key) ? plain(key.export({ format: "der", type: "spki" })) : undefined;
+}
+
+/** The raw 32 bytes of an X25519 public key (also of a private key's public half). */
+export function rawEncryptionKey(key: KeyObject): Bytes {
+  const spki = createPublicKeyOf(key).export({ format: "der", type: "spki" });
+  return plain(spki.subarray(X25519_SPKI_PREFIX.length));
+}
+
+function createPublicKeyOf(key: KeyObject): KeyObject {
+  invariant(key.asymmetricKeyType === "x25519", "expected an X25519 key");
+  return key.type === "private" ? createPublicKey(key) : key;
+}
+
+/** An X25519 private key from 32 random bytes. */
+export function encryptionKeyFromSeed(seed: Bytes): KeyObject {
+  invariant(seed.length === KEY_BYTES, "an X25519 private key has 32 bytes");
+  return createPrivateKey({ key: Buffer.concat([X25519_PKCS8_PREFIX, seed]), format: "der", type: "pkcs8" });
+}
+
+interface WrapSecrets {
+  readonly key: Bytes;
+  readonly nonce: Bytes;
+}
+
+/** Undefined for a public key that is none or of low order: the shared secret would not depend on the private key. */
+function wrapSecrets(privateKey: KeyObject, peer: Bytes, ephemeral: Bytes, recipient: Bytes): WrapSecrets | undefined {
+  try {
+    const publicKey = createPublicKey({ key: Buffer.concat([X25519_SPKI_PREFIX, peer]), format: "der", type: "spki" });
+    const shared = diffieHellman({ privateKey, publicKey });
+    const output = hkdf(plain(shared), concatBytes(ephemeral, recipient), WRAP_INFO, KEY_BYTES + NONCE_BYTES);
+    return { key: output.subarray(0, KEY_BYTES), nonce: output.subarray(KEY_BYTES) };
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Encrypts a 32-byte key to an X25519 public key (ephemeral X25519, HKDF-SHA-256, AES-256-GCM). `context` is bound to the
+ * result: opening needs the same one. Throws `MalformedInput` when the recipient's key can't be used.
+ */
+export function wrapKey(recipient: Bytes, key: Bytes, context: Bytes, entropy: Entropy): Bytes {
+  invariant(key.length === KEY_BYTES, "wrapKey wraps keys of 32 bytes");
+  const privateKey = encryptionKeyFromSeed(entropy.bytes(KEY_BYTES));
+  const ephemeral = rawEncryptionKey(privateKey);
+  const secrets = wrapSecrets(privateKey, recipient, ephemeral, recipient);
+  if (secrets === undefined) throw new CocoError("MalformedInput", "not a usable X25519 public key");
+  // The ephemeral key makes key and nonce of every call new, so a derived nonce is never used twice.
+  return concatBytes(ephemeral, seal(secrets.key, secrets.nonce, key, context));
+}
+
+/** Opens {@link wrapKey} with the X25519 private key; undefined when key, context or bytes do not fit. */
+export function unwrapKey(privateKey: KeyObject, wrapped: Bytes, context: Bytes): Bytes | undefined {
+  if (wrapped.length !== WRAPPED_KEY_BYTES) return undefined;
+  const ephemeral = wrapped.subarray(0, KEY_BYTES);
+  const secrets = wrapSecrets(privateKey, ephemeral, ephemeral, rawEncryptionKey(privateKey));
+  return secrets === undefined ? undefined : open(secrets.key, secrets.nonce, wrapped.subarray(KEY_BYTES), context);
+}

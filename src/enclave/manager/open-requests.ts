@@ -1,0 +1,101 @@
+/**
+ * Client requests that are not answered yet, whether they came from a client of this node or from another node because
+ * only the leader can answer them. Bounded in number and time; each is answered exactly once.
+ */
+import type { Caller, ClientResponse } from "../../adapters/adapter.ts";
+import type { Bytes } from "../../core/codec/bytes.ts";
+import { utf8Encode } from "../../core/codec/bytes.ts";
+import { CocoError } from "../../errors.ts";
+
+/** Most requests under way on one node; the next one is answered 503. */
+export const OPEN_REQUESTS_MAX = 10_000;
+/** A request is answered 504 when it takes longer. */
+export const OPEN_REQUEST_TIMEOUT_MS = 35_000;
+/** A request that only the leader can answer waits this long for one before it is answered 503. */
+export const LEADER_WAIT_MS = 10_000;
+
+/** A request under way. */
+export interface OpenRequest {
+  readonly id: number;
+  readonly adapterId: number;
+  readonly path: string;
+  readonly body: Bytes;
+  readonly caller: Caller;
+  readonly since: number;
+  readonly respond: (response: ClientResponse) => void;
+  /** Whether another node sent it, taking this one for the leader: it is never passed on, so that it cannot go in circles. */
+  readonly fromPeer: boolean;
+  /** Set while it waits for a leader or is with one. */
+  forLeader: "no" | "waiting" | "sent";
+}
+
+/** A JSON error as a client response. */
+export function errorClientResponse(error: CocoError): ClientResponse {
+  const body = utf8Encode(JSON.stringify({ error: { code: error.code, message: error.message, remedy: error.remedy } }));
+  return { status: error.status, contentType: "application/json", body };
+}
+
+/** All requests under way on one node. */
+export class OpenRequests {
+  readonly #now: () => number;
+  readonly #requests = new Map<number, OpenRequest>();
+  #nextId = 1;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** Opens a request; answers 503 and returns undefined when there are too many. */
+  open(request: Pick<OpenRequest, "adapterId" | "path" | "body" | "caller" | "fromPeer" | "respond">): OpenRequest | undefined {
+    if (this.#requests.size >= OPEN_REQUESTS_MAX) {
+      request.respond(errorClientResponse(new CocoError("TooManyRequests", "too many requests under way")));
+      return undefined;
+    }
+    const open: OpenRequest = { ...request, id: this.#nextId++, since: this.#now(), forLeader: "no" };
+    this.#requests.set(open.id, open);
+    return open;
+  }
+
+  /** The request of that id, if it is not answered yet. */
+  get(id: number): OpenRequest | undefined {
+    return this.#requests.get(id);
+  }
+
+  /** Answers a request; later answers to it are ignored. */
+  answer(id: number, response: ClientResponse): void {
+    const request = this.#requests.get(id);
+    if (request === undefined) return;
+    this.#requests.delete(id);
+    request.respond(response);
+  }
+
+  /** Answers a request that was sent to the leader; anything else a peer names is ignored. */
+  answerFromLeader(id: number, response: ClientResponse): void {
+    if (this.#requests.get(id)?.forLeader === "sent") this.answer(id, response);
+  }
+
+  /** Requests that wait for a leader. */
+  waitingForLeader(): OpenRequest[] {
+    return [...this.#requests.values()].filter((request) => request.forLeader === "waiting");
+  }
+
+  /** The leader they were sent to is gone: they wait again. */
+  leaderLost(): void {
+    for (const request of this.#requests.values()) if (request.forLeader === "sent") request.forLeader = "waiting";
+  }
+
+  /** Answers what took too long; the ids, by adapter, for the workers to forget. */
+  expire(): Map<number, number[]> {
+    const now = this.#now();
+    const expired = new Map<number, number[]>();
+    for (const request of this.#requests.values()) {
+      const age = now - request.since;
+      const noLeader = request.forLeader === "waiting" && age > LEADER_WAIT_MS;
+      if (age <= OPEN_REQUEST_TIMEOUT_MS && !noLeader) continue;
+      const error = noLeader ? new CocoError("NoLeader", "no leader answers") : new CocoError("RequestTimeout", "no answer in time");
+      this.answer(request.id, errorClientResponse(error));
+      expired.set(request.adapterId, [...(expired.get(request.adapterId) ?? []), request.id]);
+    }
+    return expired;
+  }
+}

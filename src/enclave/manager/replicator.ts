@@ -1,0 +1,197 @@
+/**
+ * The consensus driver: feeds the pure core with messages, time and disk completions, and carries out what it asks for.
+ *
+ * The ledger's tail (Merkle tree, previous digest) always follows the log: it grows when entries are appended and shrinks
+ * when they are truncated, before they are persisted. A batch from a peer is verified before it is persisted and therefore
+ * before it is acknowledged; one that simply continues the tail even before consensus sees it, so that a peer that sends
+ * a wrong one loses its channel and nothing else happens.
+ */
+import type { Bytes } from "../../core/codec/bytes.ts";
+import { bytesEqual } from "../../core/codec/bytes.ts";
+import type { Consensus, ConsensusEvent, ConsensusMessage, ConsensusStatus, LogEntry, NodeId, Ready } from "../../core/consensus/types.ts";
+import { verifyBatch } from "../../core/ledger/batch.ts";
+import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
+import type { VerifyCrypto } from "../../core/ledger/keys.ts";
+import type { LedgerTail } from "../../core/ledger/tail.ts";
+import { CocoError, invariant } from "../../errors.ts";
+import type { Clock, Disk } from "../ports.ts";
+
+/** Time between ticks of the consensus core. */
+export const TICK_INTERVAL_MS = 15;
+
+/** What the driver is made of. */
+export interface ReplicatorParts {
+  readonly consensus: Consensus;
+  readonly tail: LedgerTail;
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly send: (peer: NodeId, message: ConsensusMessage) => void;
+  readonly crypto: VerifyCrypto;
+  /** Public key (SubjectPublicKeyInfo, DER) of a listed node. */
+  readonly publicKeyOf: (nodeId: NodeId) => Bytes | undefined;
+  /** A batch enters the log (its content is not committed): administrative ones are verified and executed here; throws to refuse. */
+  readonly onAppended: (batch: ParsedBatch) => void;
+  /** The log lost every batch from this index on. */
+  readonly onTruncated: (fromIndex: number) => void;
+  readonly onCommitted: (batch: ParsedBatch) => void;
+  readonly onRoleChanged: (status: ConsensusStatus) => void;
+  readonly onDurable: (index: number) => void;
+  /** The node cannot go on: its ledger contradicts what a quorum or a leader signed. */
+  readonly onFatal: (error: CocoError) => void;
+}
+
+/** See the module's header. */
+export class Replicator {
+  readonly #parts: ReplicatorParts;
+  readonly #parsed = new WeakMap<Bytes, ParsedBatch>();
+  readonly #events: ConsensusEvent[] = [];
+  #running = false;
+  #stopped = false;
+  #lastTerm = 0;
+  #lastLeader: NodeId | undefined;
+  #lastRole = "follower";
+
+  constructor(parts: ReplicatorParts) {
+    this.#parts = parts;
+  }
+
+  /** Starts the ticks. */
+  start(): void {
+    this.#tick();
+  }
+
+  /** Takes no more events. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** What the core knows now. */
+  status(): ConsensusStatus {
+    return this.#parts.consensus.status();
+  }
+
+  #tick(): void {
+    if (this.#stopped) return;
+    this.#step({ type: "tick", now: this.#parts.clock.now() });
+    this.#parts.clock.after(TICK_INTERVAL_MS, () => this.#tick());
+  }
+
+  /** A channel to a peer came up or broke. */
+  channel(peer: NodeId, up: boolean): void {
+    this.#step({ type: "channel", peer, up, now: this.#parts.clock.now() });
+  }
+
+  /** A consensus message of an authenticated peer. Throws, with nothing changed, when it carries a batch that does not hold. */
+  receive(peer: NodeId, message: ConsensusMessage): void {
+    if (message.type === "append") this.#verifyAhead(message.entries);
+    this.#step({ type: "message", from: peer, message, now: this.#parts.clock.now() });
+    const { lastIndex } = this.status();
+    if (!this.#running && !this.#stopped && this.#parts.tail.lastIndex > lastIndex) this.#parts.tail.truncate(lastIndex + 1);
+  }
+
+  /** Verifies batches that continue the tail, which they extend; consensus takes them in the same turn or they are cut again. */
+  #verifyAhead(entries: readonly LogEntry[]): void {
+    const { tail, publicKeyOf, crypto } = this.#parts;
+    const lastIndex = tail.lastIndex;
+    try {
+      for (const entry of entries) {
+        const batch = this.#parse(entry.data);
+        if (batch.header.index !== entry.index || batch.header.view !== entry.term) {
+          throw new CocoError("LedgerCorrupt", `batch of entry ${entry.index} names another place`, { index: entry.index });
+        }
+        if (entry.index === tail.lastIndex + 1 && !this.#running) verifyBatch(batch, tail, publicKeyOf, crypto);
+      }
+    } catch (error) {
+      tail.truncate(lastIndex + 1);
+      throw error;
+    }
+  }
+
+  #parse(data: Bytes): ParsedBatch {
+    const known = this.#parsed.get(data);
+    if (known !== undefined) return known;
+    const batch = parseBatch(data);
+    this.#parsed.set(data, batch);
+    return batch;
+  }
+
+  /**
+   * Proposes a batch as leader.
+   * @param build makes its bytes and extends the tail by it; called only while this node leads
+   * @returns index of the batch; undefined when this node does not lead
+   */
+  propose(build: (view: number, index: number) => Bytes): number | undefined {
+    const { role, term } = this.status();
+    if (role !== "leader" || this.#stopped) return undefined;
+    const index = this.#parts.tail.lastIndex + 1;
+    const data = build(term, index);
+    this.#step({ type: "propose", entries: [{ index, term, data }], now: this.#parts.clock.now() });
+    return index;
+  }
+
+  /** Steps are never nested: what a callback causes is taken up after the step that caused it. */
+  #step(event: ConsensusEvent): void {
+    if (this.#stopped) return;
+    this.#events.push(event);
+    if (this.#running) return;
+    this.#running = true;
+    try {
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+        this.#perform(this.#parts.consensus.step(next));
+      }
+    } catch (error) {
+      this.#stopped = true;
+      this.#parts.onFatal(error instanceof CocoError ? error : new CocoError("Internal", "consensus failed", {}, { cause: error }));
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  #perform(ready: Ready): void {
+    const { disk, clock, consensus } = this.#parts;
+    const dropped = ready.dropped[0];
+    if (dropped !== undefined) this.#truncate(dropped.index);
+    const persist = ready.persist;
+    if (persist !== undefined) {
+      if (persist.truncateFrom !== undefined) this.#truncate(persist.truncateFrom);
+      for (const entry of persist.entries) this.#append(entry);
+      disk.persist(persist, () => {
+        this.#step({ type: "persisted", id: persist.id, now: clock.now() });
+        this.#parts.onDurable(consensus.status().durableIndex);
+      });
+    }
+    for (const outgoing of ready.send) this.#parts.send(outgoing.to, outgoing.message);
+    this.#reportRole();
+    for (const entry of ready.committed) this.#parts.onCommitted(this.#parse(entry.data));
+    for (const load of ready.load) {
+      disk.read(load.fromIndex, load.maxBytes, (entries) => {
+        this.#step({ type: "loaded", peer: load.peer, entries, now: clock.now() });
+      });
+    }
+  }
+
+  #append(entry: LogEntry): void {
+    const { tail, publicKeyOf, crypto } = this.#parts;
+    const batch = this.#parse(entry.data);
+    const record = tail.record(entry.index);
+    if (record === undefined) verifyBatch(batch, tail, publicKeyOf, crypto);
+    // Otherwise it was built here, or verified when it arrived.
+    else invariant(bytesEqual(tail.root(record.signatureSeqno), batch.root), "the tail holds another batch at this index");
+    this.#parts.onAppended(batch);
+  }
+
+  #truncate(fromIndex: number): void {
+    if (fromIndex > this.#parts.tail.lastIndex) return;
+    this.#parts.tail.truncate(fromIndex);
+    this.#parts.onTruncated(fromIndex);
+  }
+
+  #reportRole(): void {
+    const status = this.status();
+    if (status.role === this.#lastRole && status.term === this.#lastTerm && status.leader === this.#lastLeader) return;
+    this.#lastRole = status.role;
+    this.#lastTerm = status.term;
+    this.#lastLeader = status.leader;
+    this.#parts.onRoleChanged(status);
+  }
+}

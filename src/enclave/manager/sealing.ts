@@ -1,0 +1,90 @@
+/**
+ * Builds and opens batches on this node: keeps the epoch keys, the per-boot salt and the nonce counter together, so that
+ * no (key, nonce) pair is ever used twice (a counter is never set back, also when a batch is undone).
+ */
+import type { Bytes } from "../../core/codec/bytes.ts";
+import { EMPTY } from "../../core/codec/bytes.ts";
+import { type BatchTransaction, buildBatch, type UnsealedTransaction, unsealBatch } from "../../core/ledger/batch.ts";
+import type { BatchKind, ParsedBatch } from "../../core/ledger/batch-format.ts";
+import { type LedgerCrypto, LedgerKeys } from "../../core/ledger/keys.ts";
+import type { LedgerTail } from "../../core/ledger/tail.ts";
+import type { Clock } from "../ports.ts";
+
+/** What distinguishes one batch from another when it is built. */
+export interface BatchDescription {
+  readonly kind: BatchKind;
+  readonly view: number;
+  readonly adapterId: number;
+  readonly governanceVersion: number;
+  readonly transactions: readonly BatchTransaction[];
+}
+
+/** See the module's header. */
+export class Sealing {
+  readonly #tail: LedgerTail;
+  readonly #crypto: LedgerCrypto;
+  readonly #clock: Clock;
+  readonly #signer: Bytes;
+  readonly #salt: Bytes;
+  readonly #epochKeys = new Map<number, Bytes>();
+  readonly keys: LedgerKeys;
+  #nonceCounter = 0;
+  #epoch = 0;
+
+  /**
+   * @param signer node id, 32 bytes
+   * @param salt 16 fresh random bytes
+   */
+  constructor(tail: LedgerTail, crypto: LedgerCrypto, clock: Clock, identity: { readonly signer: Bytes; readonly salt: Bytes }) {
+    this.#tail = tail;
+    this.#crypto = crypto;
+    this.#clock = clock;
+    this.#signer = identity.signer;
+    this.#salt = identity.salt;
+    this.keys = new LedgerKeys(crypto, (epoch) => this.#epochKeys.get(epoch));
+  }
+
+  /** The epoch under which batches are sealed; 0 before the first is committed. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** The key of a committed epoch; from now on batches are sealed under the newest. */
+  addEpoch(epoch: number, key: Bytes): void {
+    this.#epochKeys.set(epoch, key);
+    this.#epoch = Math.max(this.#epoch, epoch);
+  }
+
+  /** Wall clock for a new batch: never before the previous batch's. */
+  batchTime(): number {
+    return Math.max(Math.floor(this.#clock.wallTime()), this.#tail.last?.timeMs ?? 0);
+  }
+
+  /** Builds the next batch and extends the tail by it; its bytes. Administrative batches are public: no epoch key is needed to read them. */
+  build(description: BatchDescription): Bytes {
+    this.#nonceCounter++;
+    return buildBatch(
+      {
+        ...description,
+        timeMs: this.batchTime(),
+        epoch: description.kind === "administrative" ? 0 : this.#epoch,
+        salt: this.#salt,
+        nonceCounter: this.#nonceCounter,
+        signer: this.#signer,
+      },
+      this.#tail,
+      this.keys,
+      this.#crypto,
+    ).bytes;
+  }
+
+  /** The transactions of a verified batch, opened. */
+  open(batch: ParsedBatch): readonly UnsealedTransaction[] {
+    return unsealBatch(batch, this.keys, this.#crypto);
+  }
+}
+
+/** An administrative transaction as a batch holds it: public, without request id. */
+export function administrativeTransaction(encoded: Bytes): BatchTransaction {
+  return { id: EMPTY, publicPart: encoded, privatePart: EMPTY, claimsDigest: undefined };
+}

@@ -1,0 +1,198 @@
+/**
+ * Transactions this validating node received from clients, kept until their outcome is known.
+ *
+ * A transaction goes to the leader, and again to the next one if the leader changes or stays silent; ids make that safe,
+ * because an adapter includes an id at most once. Inclusion is learned from the ledger itself when the batch is applied
+ * here, so that a client's next read sees its own write; refusals come from the leader.
+ */
+import type { Bytes } from "../../core/codec/bytes.ts";
+import { toHex } from "../../core/codec/bytes.ts";
+import { CocoError } from "../../errors.ts";
+import type { ItemOutcome, TransactionItem } from "../worker/protocol.ts";
+
+/** Most transactions one node keeps for its clients. */
+export const SUBMISSIONS_MAX = 65_536;
+/** A transaction without any word of the leader is sent again after this time. */
+export const RESEND_AFTER_MS = 3_000;
+/** A request is answered `unavailable` when an outcome takes longer. */
+export const OUTCOME_TIMEOUT_MS = 30_000;
+/** A transaction without outcome is dropped after this time; its sender learns the outcome by its hash, if there is one. */
+export const SUBMISSION_LIFETIME_MS = 3 * 3_600_000;
+
+interface Waiting {
+  readonly request: OpenSubmission;
+  readonly position: number;
+}
+
+interface Tracked {
+  readonly item: TransactionItem;
+  readonly key: string;
+  readonly since: number;
+  waiting: Waiting[];
+  /** How often it went to a leader. */
+  sends: number;
+  /** Undefined: to be sent. */
+  sentAt: number | undefined;
+  /** The leader keeps it until it can run; nothing to resend while that leader leads. */
+  parked: boolean;
+  result: Bytes | undefined;
+}
+
+interface OpenSubmission {
+  readonly id: number;
+  readonly outcomes: (ItemOutcome | undefined)[];
+  readonly since: number;
+  left: number;
+}
+
+/** What submissions need from the node around them. */
+export interface SubmissionsParts {
+  readonly now: () => number;
+  /** Takes transactions to the leader, wherever it is; false when there is none now. */
+  readonly route: (items: readonly TransactionItem[]) => boolean;
+  /** All transactions of a request have an outcome. */
+  readonly answer: (requestId: number, outcomes: readonly ItemOutcome[]) => void;
+}
+
+/** Tracks the transactions of this node's clients; see the module's header. */
+export class Submissions {
+  readonly #parts: SubmissionsParts;
+  readonly #tracked = new Map<string, Tracked>();
+  readonly #requests = new Set<OpenSubmission>();
+
+  constructor(parts: SubmissionsParts) {
+    this.#parts = parts;
+  }
+
+  /** Transactions kept now. */
+  get size(): number {
+    return this.#tracked.size;
+  }
+
+  /** Tracks the prepared transactions of a request and sends them on their way. */
+  submit(requestId: number, items: readonly TransactionItem[]): void {
+    const now = this.#parts.now();
+    const request: OpenSubmission = { id: requestId, outcomes: new Array(items.length), since: now, left: items.length };
+    this.#requests.add(request);
+    if (this.#tracked.size + items.length > SUBMISSIONS_MAX) {
+      items.forEach((_, position) => this.#settle({ request, position }, { type: "unavailable", code: "TooManyRequests" }));
+      return;
+    }
+    const fresh: Tracked[] = [];
+    items.forEach((item, position) => {
+      const key = toHex(item.id);
+      const known = this.#tracked.get(key);
+      if (known !== undefined) {
+        if (known.parked) this.#settle({ request, position }, { type: "duplicate", result: known.result ?? item.id });
+        else known.waiting.push({ request, position });
+        return;
+      }
+      const tracked: Tracked = {
+        item, key, since: now, waiting: [{ request, position }], sends: 0, sentAt: undefined, parked: false, result: undefined,
+      };
+      this.#tracked.set(key, tracked);
+      fresh.push(tracked);
+    });
+    this.#send(fresh);
+  }
+
+  #send(entries: readonly Tracked[]): void {
+    if (entries.length === 0) return;
+    if (!this.#parts.route(entries.map((entry) => entry.item))) return;
+    for (const entry of entries) {
+      entry.sends++;
+      entry.sentAt = this.#parts.now();
+    }
+  }
+
+  /**
+   * The leader's word on a transaction.
+   * @param answerNow whether `included` answers the client before the batch is committed (on the leader itself only)
+   */
+  outcome(id: Bytes, outcome: ItemOutcome, answerNow: boolean): void {
+    const entry = this.#tracked.get(toHex(id));
+    if (entry === undefined || outcome.type === "deferred") return;
+    if (outcome.type === "rejected" || outcome.type === "unavailable") {
+      this.#tracked.delete(entry.key);
+      this.#settleAll(entry, outcome);
+      return;
+    }
+    entry.result = outcome.result;
+    if (outcome.type === "waiting") {
+      entry.parked = true;
+      this.#settleAll(entry, outcome);
+    } else if (outcome.type === "included") {
+      entry.sentAt = this.#parts.now();
+      if (answerNow) this.#settleAll(entry, outcome);
+    } else if (entry.sends <= 1 && !entry.parked) {
+      // Sent once only, so the copy that is in the state came another way: the client sent a known transaction again.
+      this.#tracked.delete(entry.key);
+      this.#settleAll(entry, outcome);
+    }
+  }
+
+  /** A batch with these transactions is committed and applied on this node. */
+  committed(ids: Iterable<Bytes>): void {
+    if (this.#tracked.size === 0) return;
+    for (const id of ids) {
+      const entry = this.#tracked.get(toHex(id));
+      if (entry === undefined) continue;
+      this.#tracked.delete(entry.key);
+      this.#settleAll(entry, { type: "included", result: entry.result ?? id, position: 0 });
+    }
+  }
+
+  /** Another leader, or the same one anew: everything without final outcome goes to it, in the order it came. */
+  leaderChanged(): void {
+    const all = [...this.#tracked.values()];
+    for (const entry of all) {
+      entry.sentAt = undefined;
+      entry.parked = false;
+    }
+    this.#send(all);
+  }
+
+  /** Sends again what got no answer, and gives up what took too long. */
+  tick(): void {
+    const now = this.#parts.now();
+    for (const request of this.#requests) {
+      if (now - request.since < OUTCOME_TIMEOUT_MS) break;
+      this.#giveUp(request);
+    }
+    const again: Tracked[] = [];
+    for (const entry of this.#tracked.values()) {
+      if (now - entry.since > SUBMISSION_LIFETIME_MS) {
+        this.#tracked.delete(entry.key);
+        this.#settleAll(entry, { type: "unavailable", code: "RequestTimeout" });
+      } else if (entry.sentAt === undefined || (!entry.parked && now - entry.sentAt > RESEND_AFTER_MS)) again.push(entry);
+    }
+    this.#send(again);
+  }
+
+  #giveUp(request: OpenSubmission): void {
+    for (let position = 0; position < request.outcomes.length; position++) {
+      if (request.outcomes[position] === undefined) {
+        this.#settle({ request, position }, { type: "unavailable", code: "RequestTimeout" });
+      }
+    }
+  }
+
+  #settleAll(entry: Tracked, outcome: ItemOutcome): void {
+    const waiting = entry.waiting;
+    entry.waiting = [];
+    for (const one of waiting) this.#settle(one, outcome);
+  }
+
+  #settle({ request, position }: Waiting, outcome: ItemOutcome): void {
+    if (request.outcomes[position] !== undefined) return;
+    request.outcomes[position] = outcome;
+    request.left--;
+    if (request.left > 0) return;
+    this.#requests.delete(request);
+    const outcomes = request.outcomes.map((settled) => {
+      if (settled === undefined) throw new CocoError("Internal", "request answered before its outcomes are known");
+      return settled;
+    });
+    this.#parts.answer(request.id, outcomes);
+  }
+}

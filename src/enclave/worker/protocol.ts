@@ -1,0 +1,65 @@
+/**
+ * The one typed channel between the manager and a worker. Batches travel, not single messages.
+ *
+ * State in a worker is a row of versions, each the result of one batch. `execute` and `apply` add one; `commit` names the
+ * newest that is committed; `rollback` drops what came after one. Both sides count versions alike. Every message that
+ * depends on the uncommitted state carries `generation`, which grows with each rollback: late results of an older one
+ * are ignored.
+ */
+import type { Bytes } from "../../core/codec/bytes.ts";
+import type { Caller, ClientResponse } from "../../adapters/adapter.ts";
+
+/** A prepared transaction on its way; `id` names it in the whole network. */
+export interface TransactionItem {
+  readonly id: Bytes;
+  readonly body: Bytes;
+}
+
+/** One executed transaction: what goes into the ledger. Parts are encoded write sets (core/kv). */
+export interface ExecutedTransaction {
+  /** Id of the prepared transaction; empty for the end-of-batch transaction. */
+  readonly id: Bytes;
+  readonly publicPart: Bytes;
+  readonly privatePart: Bytes;
+  readonly claimsDigest: Bytes | undefined;
+}
+
+/** Outcome of one item of an `execute` message, in its order. */
+export type ItemOutcome =
+  | { readonly type: "included"; readonly result: Bytes; readonly position: number }
+  | { readonly type: "rejected"; readonly error: Bytes }
+  | { readonly type: "waiting"; readonly result: Bytes }
+  | { readonly type: "duplicate"; readonly result: Bytes }
+  /** No room in this batch: send it again in the next. */
+  | { readonly type: "deferred" }
+  | { readonly type: "unavailable"; readonly code: string };
+
+/** Manager to worker. */
+export type ToWorker =
+  /** New client requests. `leading`: whether this node leads, so that pending state may be served. */
+  | { readonly type: "requests"; readonly leading: boolean; readonly requests: readonly { readonly id: number; readonly path: string; readonly body: Bytes; readonly caller: Caller }[] }
+  /** Outcomes of the transactions of earlier requests, per request in the order submitted. */
+  | { readonly type: "outcomes"; readonly requests: readonly { readonly id: number; readonly outcomes: readonly ItemOutcome[] }[] }
+  /** Requests that will not be answered any more (client gone, timed out). */
+  | { readonly type: "forget"; readonly ids: readonly number[] }
+  | { readonly type: "genesis"; readonly generation: number; readonly timeMs: number; readonly randomness: Bytes }
+  | { readonly type: "execute"; readonly generation: number; readonly timeMs: number; readonly randomness: Bytes; readonly items: readonly TransactionItem[] }
+  /** A batch executed elsewhere (or before a restart): encoded write sets in order. */
+  | { readonly type: "apply"; readonly generation: number; readonly parts: readonly Bytes[] }
+  /** `version` is committed, at this place in the ledger. */
+  | { readonly type: "commit"; readonly batches: readonly { readonly version: number; readonly view: number; readonly firstSeqno: number; readonly count: number }[] }
+  /** Drop every version after `version`. */
+  | { readonly type: "rollback"; readonly version: number; readonly generation: number };
+
+/** Worker to manager. */
+export type FromWorker =
+  | { readonly type: "ready" }
+  | { readonly type: "responses"; readonly responses: readonly { readonly id: number; readonly response: ClientResponse }[] }
+  /** Requests only the leader can answer. */
+  | { readonly type: "leader"; readonly ids: readonly number[] }
+  /** Prepared transactions of a request; invalid ones are already answered for and not among them. */
+  | { readonly type: "submit"; readonly submissions: readonly { readonly id: number; readonly items: readonly TransactionItem[] }[] }
+  /** Result of `execute` or `genesis`. Without transactions no version was added. `more`: waiting ones could run in another batch at once. */
+  | { readonly type: "executed"; readonly generation: number; readonly outcomes: readonly ItemOutcome[]; readonly transactions: readonly ExecutedTransaction[]; readonly more: boolean }
+  /** The worker broke and cannot go on. */
+  | { readonly type: "failed"; readonly message: string };

@@ -1,0 +1,86 @@
+/**
+ * The one table of error codes. Every error this project throws or answers with is named here, with the HTTP status
+ * a client sees and a sentence that says what to do. The wire shape is `{"error":{"code","message","details"?}}`.
+ */
+
+interface ErrorDefinition {
+  /** HTTP status a client sees when the error leaves a validating node. */
+  readonly status: number;
+  /** What the reader can do about it; shown by the command line and in the generated reference. */
+  readonly remedy: string;
+}
+
+const define = <T extends Record<string, ErrorDefinition>>(table: T): Readonly<T> => table;
+
+/** Every error code, grouped by the part that raises it. Codes are never reused for another meaning. */
+export const ERRORS = define({
+  // codec
+  MalformedInput: { status: 400, remedy: "Send input in the documented format." },
+  LimitExceeded: { status: 413, remedy: "Send less, or raise the limit (docs/reference/limits.md)." },
+  // requests
+  NotFound: { status: 404, remedy: "Check the path; `GET /node/api` lists what this node serves." },
+  MethodNotAllowed: { status: 405, remedy: "Use the HTTP method the endpoint documents." },
+  AuthenticationRequired: { status: 401, remedy: "Present a client certificate of a listed member or participant." },
+  TooManyRequests: { status: 503, remedy: "Retry after a short wait; the queue of the node is full." },
+  NoLeader: { status: 503, remedy: "Retry; the network is electing a leader or has lost its quorum." },
+  RequestTimeout: { status: 504, remedy: "Ask for the outcome by transaction id or hash before sending again." },
+  TransactionNotCommitted: { status: 404, remedy: "Retry once the transaction is committed." },
+  // node life cycle
+  NotReady: { status: 503, remedy: "Retry; the node is starting or catching up." },
+  ConfigurationInvalid: { status: 500, remedy: "Correct the named field of the configuration file." },
+  FolderOfAnotherNetwork: { status: 500, remedy: "Start the node with the folder that belongs to this network." },
+  FolderInUse: { status: 500, remedy: "Stop the process that uses the folder, or name another one." },
+  PortTaken: { status: 500, remedy: "Stop the process that holds the port, or choose another with --port." },
+  // ledger
+  LedgerCorrupt: { status: 500, remedy: "Restore the ledger folder from another validating node." },
+  LedgerForked: { status: 500, remedy: "Stop the node and keep its folder as evidence: a leader signed two histories." },
+  DiskFailed: { status: 500, remedy: "Check the disk, then start the node again." },
+  // attestation and channels
+  EvidenceRejected: { status: 403, remedy: "Compare the evidence with the code and TEE manifests." },
+  CodeNotApproved: { status: 403, remedy: "Propose the measurement for the code manifest and let members vote." },
+  PeerNotListed: { status: 403, remedy: "Propose the validating node for the VN list." },
+  ChannelFailed: { status: 502, remedy: "Check that the peer runs and that its advertised address is reachable." },
+  // governance
+  ConstitutionInvalid: { status: 400, remedy: "Correct the named field of the constitution." },
+  ProposalInvalid: { status: 400, remedy: "Sign the proposal again for the constitution now in force." },
+  // receipts
+  ReceiptInvalid: { status: 400, remedy: "The receipt does not prove the transaction; ask another node for it." },
+  // broken invariant: a fault in this program
+  Internal: { status: 500, remedy: "Report it with the log around it; the node keeps its ledger safe." },
+});
+
+/** A code of the table {@link ERRORS}. */
+export type ErrorCode = keyof typeof ERRORS;
+
+/** An error with a stable code and typed data; the only class this project throws. */
+export class CocoError extends Error {
+  readonly code: ErrorCode;
+  readonly data: Readonly<Record<string, string | number | boolean>>;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    data: Readonly<Record<string, string | number | boolean>> = {},
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+    this.name = "CocoError";
+    this.code = code;
+    this.data = data;
+  }
+
+  /** HTTP status of this error. */
+  get status(): number {
+    return ERRORS[this.code].status;
+  }
+
+  /** What the reader can do about it. */
+  get remedy(): string {
+    return ERRORS[this.code].remedy;
+  }
+}
+
+/** Throws an `Internal` error unless the invariant holds; kept on in production. */
+export function invariant(condition: unknown, message: string): asserts condition {
+  if (!condition) throw new CocoError("Internal", message);
+}

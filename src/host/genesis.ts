@@ -1,0 +1,132 @@
+/**
+ * Founding a network (R11): owners sign the entries of their nodes, and anyone assembles the genesis constitution from
+ * them. Whoever assembles it gains nothing: each founder compares the network id before starting a node with it.
+ */
+import { createPrivateKey, type KeyObject } from "node:crypto";
+import { toHex, utf8Decode } from "../core/codec/bytes.ts";
+import {
+  constitutionFromJson,
+  constitutionToJson,
+  nodeEntryTree,
+  readNodeEntry,
+  readTeeEntry,
+  teeEntryTree,
+} from "../core/governance/constitution-codec.ts";
+import {
+  DEFAULT_SETTINGS,
+  MAX_CONSTITUTION_JSON_LENGTH,
+  type Actor,
+  type AdapterEntry,
+  type CodeEntry,
+  type Constitution,
+  type NetworkSettings,
+  type NodeEntry,
+  type TeeEntry,
+} from "../core/governance/constitution.ts";
+import { verifyConstitution } from "../core/governance/constitution-verify.ts";
+import { treeToJson } from "../core/governance/fields.ts";
+import type { Signer } from "../core/governance/governance-crypto.ts";
+import { signNodeTuple } from "../core/governance/node-entry.ts";
+import { derOfPem } from "../core/governance/pem.ts";
+import { createGovernanceCrypto, createSignFunction } from "../enclave/manager/node-crypto.ts";
+import { CocoError } from "../errors.ts";
+import { readConfigurationFile } from "./files.ts";
+import { readJsonFile, type NodeRequest } from "./node-folder.ts";
+
+/** A node's entry as its owner signed it, with its machine for the TEE manifest. */
+export interface SignedNode {
+  readonly entry: NodeEntry;
+  readonly tee: TeeEntry;
+}
+
+/** A founder, with its certificate in PEM. */
+export interface Founder extends Omit<Actor, "certificate"> {
+  readonly certificate: string;
+}
+
+/** What a genesis constitution is assembled from. */
+export interface GenesisParts {
+  readonly networkName: string;
+  readonly members: readonly Founder[];
+  readonly nodes: readonly SignedNode[];
+  readonly codeManifest: readonly CodeEntry[];
+  readonly adapters: readonly AdapterEntry[];
+  /** {@link DEFAULT_SETTINGS} where not given. */
+  readonly settings?: Partial<NetworkSettings>;
+}
+
+/** A signer over a P-256 private key in PEM. Throws `ConfigurationInvalid` without a word of the key. */
+export function signerOf(actor: string, privateKeyPem: string): Signer {
+  let key: KeyObject;
+  try {
+    key = createPrivateKey(privateKeyPem);
+  } catch {
+    throw new CocoError("ConfigurationInvalid", `private key of ${actor}: expected PEM`);
+  }
+  return { actor, sign: createSignFunction(key) };
+}
+
+/** Signs a node's request as its owner, for the network of this name. */
+export function signNodeEntry(request: NodeRequest, memberKeyPem: string, memberId: string, networkName: string): SignedNode {
+  return { entry: signNodeTuple(networkName, request, signerOf(memberId, memberKeyPem)), tee: request.tee };
+}
+
+/** The JSON form of a signed node, for its way to whoever assembles the genesis constitution. */
+export function signedNodeToJson(node: SignedNode): string {
+  return `${JSON.stringify(treeToJson({ entry: nodeEntryTree(node.entry), tee: teeEntryTree(node.tee) }), undefined, 2)}\n`;
+}
+
+/** Reads a file of {@link signedNodeToJson}; throws `ConfigurationInvalid` with file and field. */
+export function readSignedNode(file: string): Promise<SignedNode> {
+  return readJsonFile(file, (fields) => ({ entry: fields.record("entry", readNodeEntry), tee: fields.record("tee", readTeeEntry) }));
+}
+
+/** Assembles and checks a genesis constitution; throws `ConstitutionInvalid` with the field. Written by `constitutionToJson`. */
+export function assembleGenesis(parts: GenesisParts): Constitution {
+  const constitution: Constitution = {
+    version: 1,
+    network: { name: parts.networkName },
+    members: parts.members.map(readFounder),
+    nodes: parts.nodes.map((node) => node.entry),
+    codeManifest: parts.codeManifest,
+    teeManifest: teeManifestOf(parts.nodes),
+    policies: { approveCode: { type: "majority" } },
+    settings: { ...DEFAULT_SETTINGS, ...parts.settings },
+    adapters: parts.adapters,
+  };
+  // Read back as every founder will read it, so that what is handed out holds.
+  const checked = constitutionFromJson(constitutionToJson(constitution));
+  verifyConstitution(checked, createGovernanceCrypto());
+  return checked;
+}
+
+function readFounder(founder: Founder, at: number): Actor {
+  const certificate = derOfPem(founder.certificate, "CERTIFICATE");
+  if (certificate !== undefined) return { ...founder, certificate };
+  const field = `members[${at}].certificate`;
+  throw new CocoError("ConstitutionInvalid", `${field}: expected one certificate in PEM`, { field });
+}
+
+/** One entry per machine: nodes of one machine share its key. */
+function teeManifestOf(nodes: readonly SignedNode[]): TeeEntry[] {
+  const machines = new Map<string, TeeEntry>();
+  for (const { tee } of nodes) {
+    const key = toHex(tee.machineKey);
+    if (!machines.has(key)) machines.set(key, tee);
+  }
+  return [...machines.values()];
+}
+
+/** Reads and verifies a constitution file (`genesis.json`). Throws `ConfigurationInvalid` or `ConstitutionInvalid`. */
+export async function readConstitutionFile(file: string): Promise<Constitution> {
+  const content = await readConfigurationFile(file, MAX_CONSTITUTION_JSON_LENGTH);
+  let text: string;
+  try {
+    text = utf8Decode(content);
+  } catch (error) {
+    throw new CocoError("ConfigurationInvalid", `${file}: not UTF-8`, { file }, { cause: error });
+  }
+  const constitution = constitutionFromJson(text);
+  verifyConstitution(constitution, createGovernanceCrypto());
+  return constitution;
+}

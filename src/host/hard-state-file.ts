@@ -1,0 +1,68 @@
+/**
+ * The file `consensus`: Raft's term and vote, replaced as a whole (write to a temporary file, sync, rename, sync folder),
+ * so that a crash leaves the old content or the new one.
+ *
+ * Format: `coco1` (ASCII), term u64, length u8 and hex node id voted for (length 0: none), first 8 bytes of SHA-256 of all
+ * before it. Big-endian. The checksum tells damage from content: a lost vote could elect two leaders.
+ */
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { type Bytes, ByteReader, bytesEqual, ByteWriter, utf8Decode, utf8Encode } from "../core/codec/bytes.ts";
+import type { HardState } from "../core/consensus/types.ts";
+import { CocoError } from "../errors.ts";
+import type { FileOperations } from "./file-operations.ts";
+
+const NAME = "consensus";
+const TEMPORARY_NAME = "consensus.new";
+const MAGIC = utf8Encode("coco1");
+const CHECKSUM_LENGTH = 8;
+const MAX_LENGTH = 512;
+
+function checksum(content: Bytes): Bytes {
+  return createHash("sha256").update(content).digest().subarray(0, CHECKSUM_LENGTH);
+}
+
+function encode({ term, votedFor }: HardState): Bytes {
+  const vote = utf8Encode(votedFor ?? "");
+  const content = new ByteWriter(128).bytes(MAGIC).u64(term).u8(vote.length).bytes(vote).finish();
+  return new ByteWriter(128).bytes(content).bytes(checksum(content)).finish();
+}
+
+function decode(bytes: Bytes): HardState {
+  const content = bytes.subarray(0, -CHECKSUM_LENGTH);
+  const reader = new ByteReader(bytes);
+  const magic = reader.bytes(MAGIC.length);
+  const term = reader.u64();
+  const vote = utf8Decode(reader.bytes(reader.u8()));
+  const sum = reader.bytes(CHECKSUM_LENGTH);
+  reader.end();
+  if (!bytesEqual(magic, MAGIC) || !bytesEqual(sum, checksum(content))) throw new CocoError("MalformedInput", "checksum does not fit");
+  return { term, votedFor: vote === "" ? undefined : vote };
+}
+
+/** The hard state of a folder; undefined when it was never written. Throws `LedgerCorrupt` when the file is damaged. */
+export function readHardState(directory: string): HardState | undefined {
+  const file = path.join(directory, NAME);
+  if (!fs.existsSync(file)) return undefined;
+  try {
+    if (fs.statSync(file).size > MAX_LENGTH) throw new CocoError("MalformedInput", "file too long");
+    return decode(new Uint8Array(fs.readFileSync(file)));
+  } catch (error) {
+    throw new CocoError("LedgerCorrupt", `${file}: term and vote cannot be read`, { file, offset: 0 }, { cause: error });
+  }
+}
+
+/** Replaces the hard state of a folder; durable when the promise is fulfilled. */
+export async function writeHardState(directory: string, state: HardState, files: FileOperations): Promise<void> {
+  const temporary = path.join(directory, TEMPORARY_NAME);
+  const descriptor = await files.open(temporary, "w");
+  try {
+    await files.write(descriptor, encode(state), 0);
+    await files.sync(descriptor);
+  } finally {
+    await files.close(descriptor);
+  }
+  await files.rename(temporary, path.join(directory, NAME));
+  await files.syncDirectory(directory);
+}

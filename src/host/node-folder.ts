@@ -1,0 +1,189 @@
+/**
+ * The folder of a validating node: what `coco node init` makes and `coco node start` reads.
+ *
+ *   node.json       configuration: addresses, and where the files are (paths relative to the folder)
+ *   sealed.keys     the node's keys, sealed by the TEE of this machine
+ *   vn-entry.json   the unsigned tuple for the owner (R6) and the machine for the TEE manifest; holds no secret
+ *   genesis.json    put here once the network's founders have assembled it
+ *   ledger/         made at the first start
+ *
+ * Keys are never overwritten. Every problem is `ConfigurationInvalid` and names file and field.
+ */
+import { mkdir } from "node:fs/promises";
+import { isAbsolute, join, relative, resolve } from "node:path";
+import { utf8Decode, type Bytes } from "../core/codec/bytes.ts";
+import { MAX_ADDRESS_LENGTH, parseAddress } from "../core/governance/address.ts";
+import { nodeTupleTree, readNodeTuple, readTeeEntry, teeEntryTree } from "../core/governance/constitution-codec.ts";
+import { IDENTIFIER, type NodeTuple, type TeeEntry } from "../core/governance/constitution.ts";
+import { readDocument, treeToJson, type FieldReader, type FieldTree } from "../core/governance/fields.ts";
+import { nodeEntropy } from "../enclave/manager/node-crypto.ts";
+import { createNodeKeys } from "../enclave/manager/node-keys.ts";
+import { CocoError } from "../errors.ts";
+import { createFileAtomic, PUBLIC_FILE_MODE, readConfigurationFile, SECRET_FILE_MODE } from "./files.ts";
+import { createVirtualTee } from "./virtual-tee.ts";
+
+/** Name of the configuration file in a node's folder. */
+export const NODE_CONFIGURATION_FILE = "node.json";
+/** Largest JSON file of a node's folder (the genesis constitution apart), and largest file of sealed keys, in bytes. */
+export const MAX_NODE_FILE_BYTES = 64 * 1024;
+
+const FORMAT_VERSION = 1;
+const MAX_PATH_LENGTH = 4096;
+const FILES = { sealedKeys: "sealed.keys", nodeEntry: "vn-entry.json", genesis: "genesis.json", ledger: "ledger" };
+
+/** Addresses and name of a node. */
+export interface NodeAddresses {
+  /** For people: logs and the TEE manifest. */
+  readonly name: string;
+  /** `host:port` to listen at for other validating nodes; port 0 takes any. */
+  readonly listen: string;
+  /** `host:port` at which other validating nodes reach it; stands in the VN list. */
+  readonly advertise: string;
+  /** `host:port` to listen at for clients. */
+  readonly clientListen: string;
+  /** `host:port` at which clients reach it; stands in the VN list. */
+  readonly clientAdvertise: string;
+}
+
+/** Paths of a node's files, absolute. */
+export interface NodePaths {
+  readonly machineKeyFile: string;
+  readonly sealedKeys: string;
+  readonly nodeEntry: string;
+  readonly genesis: string;
+  /** A folder. */
+  readonly ledger: string;
+}
+
+/** A node's folder as it was read. */
+export interface NodeFolder extends NodeAddresses {
+  readonly dir: string;
+  readonly paths: NodePaths;
+  /** Opened by `openNodeKeys` with the TEE of this machine. */
+  readonly sealedKeys: Bytes;
+}
+
+/** What a new node asks its owner to sign, with the machine that the TEE manifest must list for it. */
+export interface NodeRequest extends NodeTuple {
+  readonly tee: TeeEntry;
+}
+
+/** What {@link initNode} needs. */
+export interface InitNodeOptions extends NodeAddresses {
+  readonly dir: string;
+  /** Made when it does not exist; several nodes of one machine may share it. */
+  readonly machineKeyFile: string;
+}
+
+function readListenAddress(fields: FieldReader, name: string, anyPort: boolean): string {
+  const address = fields.text(name, { max: MAX_ADDRESS_LENGTH });
+  if (parseAddress(address, anyPort) === undefined) throw fields.invalid(name, "expected host:port");
+  return address;
+}
+
+function readAddresses(fields: FieldReader): NodeAddresses {
+  return {
+    name: fields.text("name", { max: 64, pattern: IDENTIFIER }),
+    listen: readListenAddress(fields, "listen", true),
+    advertise: readListenAddress(fields, "advertise", false),
+    clientListen: readListenAddress(fields, "clientListen", true),
+    clientAdvertise: readListenAddress(fields, "clientAdvertise", false),
+  };
+}
+
+/** Makes keys and files of a new node in `dir`, and returns what its owner signs. Throws `ConfigurationInvalid`. */
+export async function initNode(options: InitNodeOptions): Promise<NodeRequest> {
+  const { name, listen, advertise, clientListen, clientAdvertise } = options;
+  const context = { form: "json", code: "ConfigurationInvalid" } as const;
+  const addresses = readDocument({ name, listen, advertise, clientListen, clientAdvertise }, context, readAddresses);
+  const dir = resolve(options.dir);
+  const machineKeyFile = resolve(options.machineKeyFile);
+  await makeFolder(dir);
+  const tee = await createVirtualTee(machineKeyFile);
+  const { sealed, keys } = createNodeKeys(tee, nodeEntropy);
+  const request: NodeRequest = {
+    ...keys,
+    address: advertise,
+    clientAddress: clientAdvertise,
+    tee: { tee: "virtual", machineKey: tee.machineKey, note: `machine of ${name}` },
+  };
+  const machineKeyPath = portablePath(dir, machineKeyFile);
+  // The keys come first: whoever creates that file owns the folder, a second initialisation stops here.
+  await createOnce(join(dir, FILES.sealedKeys), sealed, SECRET_FILE_MODE);
+  await createOnce(join(dir, FILES.nodeEntry), nodeRequestToJson(request), PUBLIC_FILE_MODE);
+  const configuration = { version: FORMAT_VERSION, ...addresses, machineKeyFile: machineKeyPath, files: FILES };
+  await createOnce(join(dir, NODE_CONFIGURATION_FILE), toJsonText(configuration), PUBLIC_FILE_MODE);
+  return request;
+}
+
+async function makeFolder(dir: string): Promise<void> {
+  try {
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new CocoError("ConfigurationInvalid", `${dir}: cannot be made`, { file: dir }, { cause: error });
+  }
+}
+
+async function createOnce(file: string, data: Bytes | string, mode: number): Promise<void> {
+  if (await createFileAtomic(file, data, mode)) return;
+  throw new CocoError("ConfigurationInvalid", `${file}: exists; a node's keys are never overwritten, choose another folder`, { file });
+}
+
+/** Relative with `/` where it can be, so that the folder can be moved together with what is around it. */
+function portablePath(dir: string, path: string): string {
+  const fromFolder = relative(dir, path);
+  return isAbsolute(fromFolder) ? path : fromFolder.split("\\").join("/");
+}
+
+/** Reads the configuration and the sealed keys of a node's folder. Throws `ConfigurationInvalid`. */
+export async function loadNode(folder: string): Promise<NodeFolder> {
+  const dir = resolve(folder);
+  const file = join(dir, NODE_CONFIGURATION_FILE);
+  const configuration = await readJsonFile(file, (fields) => {
+    fields.integer("version", { min: FORMAT_VERSION, max: FORMAT_VERSION });
+    const addresses = readAddresses(fields);
+    const machineKeyFile = readPath(fields, "machineKeyFile", dir);
+    const files = fields.record("files", (paths) => ({
+      sealedKeys: readPath(paths, "sealedKeys", dir),
+      nodeEntry: readPath(paths, "nodeEntry", dir),
+      genesis: readPath(paths, "genesis", dir),
+      ledger: readPath(paths, "ledger", dir),
+    }));
+    return { ...addresses, paths: { machineKeyFile, ...files } };
+  });
+  return { dir, ...configuration, sealedKeys: await readConfigurationFile(configuration.paths.sealedKeys, MAX_NODE_FILE_BYTES) };
+}
+
+function readPath(fields: FieldReader, name: string, dir: string): string {
+  return resolve(dir, fields.text(name, { max: MAX_PATH_LENGTH }));
+}
+
+/** Reads a JSON file of one record strictly; throws `ConfigurationInvalid` with file and field. */
+export async function readJsonFile<T>(file: string, read: (fields: FieldReader) => T): Promise<T> {
+  const content = await readConfigurationFile(file, MAX_NODE_FILE_BYTES);
+  return parseJson(content, file, read);
+}
+
+function parseJson<T>(content: Bytes, file: string, read: (fields: FieldReader) => T): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(utf8Decode(content));
+  } catch (error) {
+    throw new CocoError("ConfigurationInvalid", `${file}: not JSON`, { file }, { cause: error });
+  }
+  return readDocument(value, { form: "json", code: "ConfigurationInvalid", data: { file } }, read);
+}
+
+function toJsonText(tree: FieldTree): string {
+  return `${JSON.stringify(treeToJson(tree), undefined, 2)}\n`;
+}
+
+/** The JSON form of a node request (`vn-entry.json`). */
+export function nodeRequestToJson(request: NodeRequest): string {
+  return toJsonText({ ...nodeTupleTree(request), tee: teeEntryTree(request.tee) });
+}
+
+/** Reads a `vn-entry.json`; throws `ConfigurationInvalid` with file and field. */
+export function readNodeRequest(file: string): Promise<NodeRequest> {
+  return readJsonFile(file, (fields) => ({ ...readNodeTuple(fields), tee: fields.record("tee", readTeeEntry) }));
+}

@@ -1,0 +1,24 @@
+/**
+ * `npm run ci`: every suite that guards a change, one after the other, each within the budget stated here. A suite over
+ * its budget fails: the list stays something a person waits for. All suites run; exits 1 when one failed.
+ */
+import { runStep, summarize, type Step, type StepResult } from "./steps.ts";
+
+/** In the order of how soon a suite tells what is wrong. */
+const SUITES: readonly Step[] = [
+  { name: "check", script: "dist/tools/check.js", arguments: [], budgetSeconds: 240 },
+  { name: "test", script: "dist/tools/test.js", arguments: [], budgetSeconds: 620 },
+];
+
+async function main(): Promise<number> {
+  process.stdout.write("suite                budget\n");
+  for (const { name, budgetSeconds } of SUITES) process.stdout.write(`${name.padEnd(20)} ${budgetSeconds} s\n`);
+  const results: StepResult[] = [];
+  for (const suite of SUITES) {
+    process.stdout.write(`\n##### ${suite.name}\n`);
+    results.push(await runStep(suite, true));
+  }
+  return summarize(results);
+}
+
+process.exitCode = await main();

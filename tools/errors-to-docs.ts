@@ -1,0 +1,60 @@
+/**
+ * Writes docs/reference/errors.md from the table in src/errors.ts; with `--check` it only compares, and exits 1 when
+ * the page is out of date. Codes, statuses and remedies come from the table itself; the groups are the line comments
+ * between its entries, read from the source.
+ */
+import * as fs from "node:fs";
+import { fileURLToPath } from "node:url";
+import { writeOrCompare } from "./generated-page.ts";
+import { ERRORS, type ErrorCode } from "../src/errors.ts";
+
+const SOURCE = fileURLToPath(new URL("../../src/errors.ts", import.meta.url));
+
+const INTRODUCTION = `# Error codes
+
+This page is generated from \`src/errors.ts\` by \`tools/errors-to-docs.ts\`. Do not edit it by hand: change the table, then run
+\`npm run docs:reference\`.
+
+Every error a node answers with has this shape, and the HTTP status of its code:
+
+\`\`\`json
+{ "error": { "code": "NoLeader", "message": "what happened, in words", "details": { "field": "value" } } }
+\`\`\`
+
+Programs should look at \`code\`: it never changes its meaning. \`message\` is for people and may be reworded. JSON-RPC endpoints
+follow their own protocol's error numbers instead.
+`;
+
+/** Group title per code: the line comment above it, or the one of the codes before it. */
+function groups(source: string): Map<string, string> {
+  const table = source.slice(source.indexOf("export const ERRORS"));
+  const found = new Map<string, string>();
+  let group = "general";
+  for (const match of table.matchAll(
+    /^ {2}(?:\/\/ (?<title>.+)|(?<code>[A-Z]\w*): \{)$|^ {2}(?<short>[A-Z]\w*): \{ /gm,
+  )) {
+    const { title, code, short } = match.groups ?? {};
+    if (title !== undefined) group = title;
+    else found.set(code ?? short ?? "", group);
+  }
+  return found;
+}
+
+/** The page for the present table. */
+function render(): string {
+  const groupOf = groups(fs.readFileSync(SOURCE, "utf8"));
+  let page = INTRODUCTION;
+  let current: string | undefined;
+  for (const code of Object.keys(ERRORS) as ErrorCode[]) {
+    const group = groupOf.get(code) ?? "general";
+    if (group !== current) {
+      page += `\n## ${group.slice(0, 1).toUpperCase()}${group.slice(1)}\n\n| code | HTTP status | what to do |\n| --- | --- | --- |\n`;
+      current = group;
+    }
+    const { status, remedy } = ERRORS[code];
+    page += `| \`${code}\` | ${status} | ${remedy.replaceAll("|", "\\|")} |\n`;
+  }
+  return page;
+}
+
+process.exitCode = writeOrCompare("docs/reference/errors.md", render());

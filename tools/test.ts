@@ -1,0 +1,205 @@
+/**
+ * Runs the tests: every compiled `*.test.js` under dist/src (kind `unit`) and dist/test/<kind>, each file in a process of
+ * its own, two at a time. Failures are printed in full, with what their file wrote; the last line is the count.
+ *
+ *   npm test -- --only ledger        files whose path contains the text
+ *   npm test -- --kind e2e           one kind; `slow` runs only when it is named
+ *
+ * Counted are leaf tests. A file that crashes, times out or holds no test counts as one failure.
+ */
+import { setMaxListeners } from "node:events";
+import * as fs from "node:fs";
+import { join, relative } from "node:path";
+import { run } from "node:test";
+import { fileURLToPath } from "node:url";
+import { inspect, parseArgs } from "node:util";
+
+const DIST = fileURLToPath(new URL("..", import.meta.url));
+const CONCURRENCY = 2;
+const FILE_LIMIT_MS = 240_000;
+const TOTAL_LIMIT_MS = 600_000;
+/** Kind that is left out unless it is asked for. */
+const SLOW_KIND = "slow";
+/** Output kept per file; it is only shown when the file fails. */
+const OUTPUT_LIMIT = 40_000;
+
+interface Counts {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+/** What one file has reported so far. */
+interface FileProgress {
+  readonly startedMs: number;
+  output: string;
+  failed: boolean;
+  /** By nesting: whether a test at this depth was reported since the last one above it. */
+  readonly reportedAt: boolean[];
+}
+
+interface TestEvent {
+  readonly name: string;
+  readonly nesting: number;
+  readonly file?: string;
+  readonly line?: number;
+  readonly skip?: string | boolean;
+  readonly todo?: string | boolean;
+  readonly details: { readonly type?: string; readonly error?: Error };
+}
+
+const say = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+/** The source of a test file: node:test names some events by the compiled file, others by what it was compiled from. */
+const sourceOf = (path: string): string =>
+  relative(DIST, path)
+    .replaceAll("\\", "/")
+    .replace(/^\.\.\//, "")
+    .replace(/\.js$/, ".ts");
+
+function kindOf(path: string): string {
+  const [top, kind] = sourceOf(path).split("/");
+  return top === "test" ? (kind ?? "") : "unit";
+}
+
+function testFiles(only: string | undefined, kind: string | undefined): string[] {
+  return ["src", "test"]
+    .map((folder) => join(DIST, folder))
+    .filter((folder) => fs.existsSync(folder))
+    .flatMap((folder) =>
+      fs.readdirSync(folder, { recursive: true, encoding: "utf8" }).map((name) => join(folder, name)),
+    )
+    .filter((path) => path.endsWith(".test.js"))
+    .filter((path) => (kind === undefined ? kindOf(path) !== SLOW_KIND : kindOf(path) === kind))
+    .filter((path) => only === undefined || sourceOf(path).includes(only))
+    .sort();
+}
+
+/** The error as its author wants to see it: node:test wraps what the test threw. */
+function describeError(error: Error | undefined): string {
+  const cause = error?.cause ?? error;
+  const text = cause instanceof Error ? (cause.stack ?? cause.message) : inspect(cause);
+  return text.replaceAll(/^/gm, "    ");
+}
+
+class Report {
+  readonly counts: Counts = { passed: 0, failed: 0, skipped: 0 };
+  readonly running = new Map<string, FileProgress>();
+  readonly #finished = new Map<string, FileProgress>();
+
+  #progress(path: string): FileProgress {
+    const file = sourceOf(path);
+    let progress = this.running.get(file) ?? this.#finished.get(file);
+    if (progress === undefined) {
+      progress = { startedMs: performance.now(), output: "", failed: false, reportedAt: [] };
+      this.running.set(file, progress);
+    }
+    return progress;
+  }
+
+  started(event: { readonly name: string; readonly file?: string }): void {
+    if (event.file !== undefined && event.name === event.file) this.#progress(event.file);
+  }
+
+  output(event: { readonly file?: string; readonly message: string }): void {
+    if (event.file === undefined) return;
+    const progress = this.#progress(event.file);
+    progress.output = (progress.output + event.message).slice(-OUTPUT_LIMIT);
+  }
+
+  /** Says how long a file took, as soon as it is through; its tests may be reported a little later. */
+  completed(event: TestEvent): void {
+    const file = event.file;
+    if (file === undefined || event.name !== file) return;
+    const progress = this.#progress(file);
+    this.running.delete(sourceOf(file));
+    this.#finished.set(sourceOf(file), progress);
+    const seconds = ((performance.now() - progress.startedMs) / 1000).toFixed(1);
+    say(`${event.details.error === undefined ? "ok  " : "FAIL"} ${sourceOf(file)} (${seconds} s)`);
+  }
+
+  passed(event: TestEvent): void {
+    const isFile = event.name === event.file;
+    if (isFile) this.#failure(event, "    The file holds no test.");
+    else if (!this.#isLeaf(event)) return;
+    else if (event.skip !== undefined || event.todo !== undefined) this.counts.skipped++;
+    else this.counts.passed++;
+  }
+
+  failed(event: TestEvent): void {
+    const isLeaf = event.name === event.file || this.#isLeaf(event);
+    const { error } = event.details;
+    // A suite fails with its tests, which are counted; it fails by itself when a hook or its own body throws.
+    const ofChildren = error !== undefined && "failureType" in error && error.failureType === "subtestsFailed";
+    if (event.todo !== undefined) this.counts.skipped++;
+    else if (isLeaf || !ofChildren) this.#failure(event, describeError(error));
+  }
+
+  #failure(event: TestEvent, text: string): void {
+    this.counts.failed++;
+    if (event.file !== undefined) this.#progress(event.file).failed = true;
+    const place =
+      event.file === undefined ? "" : ` (${sourceOf(event.file)}${event.line === undefined ? "" : `:${event.line}`})`;
+    say(`\nFAILED ${event.name === event.file ? "the file as a whole" : event.name}${place}\n${text}\n`);
+  }
+
+  /** Tests are reported after the tests inside them: one with reports a level below is a suite. */
+  #isLeaf(event: TestEvent): boolean {
+    const { reportedAt } = this.#progress(event.file ?? "");
+    const hasChildren = reportedAt[event.nesting + 1] === true;
+    reportedAt.length = Math.min(reportedAt.length, event.nesting + 1);
+    reportedAt[event.nesting] = true;
+    return !hasChildren && event.details.type !== "suite";
+  }
+
+  /** What failed files wrote, then the last line. */
+  close(): void {
+    for (const [file, progress] of [...this.#finished, ...this.running]) {
+      if (progress.failed && progress.output !== "") say(`--- output of ${file}\n${progress.output.trimEnd()}\n`);
+    }
+    const { passed, failed, skipped } = this.counts;
+    say(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
+  }
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({ options: { only: { type: "string" }, kind: { type: "string" } } });
+  const files = testFiles(values.only, values.kind);
+  const report = new Report();
+  if (files.length === 0) {
+    say("No test file fits the selection.");
+    report.close();
+    return 1;
+  }
+  // Stack traces of the children point at the TypeScript source.
+  process.env["NODE_OPTIONS"] = `${process.env["NODE_OPTIONS"] ?? ""} --enable-source-maps`.trim();
+  const stop = new AbortController();
+  // Every file listens for the abort.
+  setMaxListeners(0, stop.signal);
+  const events = run({ files, concurrency: CONCURRENCY, timeout: FILE_LIMIT_MS, signal: stop.signal });
+  const timer = setTimeout(() => {
+    // What the aborted children still report is not counted and must not come after the last line.
+    events.removeAllListeners();
+    report.counts.failed++;
+    say(`\nFAILED the run as a whole: stopped after ${TOTAL_LIMIT_MS / 60_000} minutes. Still running:`);
+    for (const file of report.running.keys()) say(`    ${file}`);
+    report.close();
+    stop.abort();
+    setTimeout(() => process.exit(1), 1000);
+  }, TOTAL_LIMIT_MS);
+  events.on("test:dequeue", (event) => report.started(event));
+  events.on("test:complete", (event) => report.completed(event));
+  events.on("test:stdout", (event) => report.output(event));
+  events.on("test:stderr", (event) => report.output(event));
+  events.on("test:pass", (event) => report.passed(event));
+  events.on("test:fail", (event) => report.failed(event));
+  events.resume();
+  await new Promise((done) => events.once("end", done));
+  clearTimeout(timer);
+  report.close();
+  return report.counts.failed > 0 || report.counts.passed === 0 ? 1 : 0;
+}
+
+process.exitCode = await main();
