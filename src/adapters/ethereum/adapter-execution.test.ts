@@ -18,7 +18,7 @@ const ALICE = 1;
 const BOB = 2;
 const COUNTER = fromHex("00000000000000000000000000000000c0c0c0c0");
 /** Adds one to slot 0 and emits an empty log. */
-const COUNTER_CODE = "0x600160005401600055600060" + "00a000";
+const COUNTER_CODE = "0x60016000540160005560006000a000";
 
 function network(options: object = {}): TestNetwork {
   const account = { balance: ETHER.toString() };
@@ -137,7 +137,7 @@ describe("execution of batches", () => {
   test("creating a contract keeps its code and reports its address", async () => {
     const node = network();
     // Returns the two bytes 60 00.
-    const outcomes = await node.run([send(ALICE, { to: undefined, data: fromHex("61600060005260026 01ef3".replace(" ", "")), gasLimit: 200_000 })]);
+    const outcomes = await node.run([send(ALICE, { to: undefined, data: fromHex("6160006000526002601ef3"), gasLimit: 200_000 })]);
     assert.equal(outcomes[0]?.type, "included");
     const receipt = transactionAt(node.state, { blockNumber: 1, index: 0 })?.receipt;
     assert.ok(receipt?.contractAddress);

@@ -26,9 +26,9 @@ const alloc = {
   [`0x${toHex(NUMBER)}`]: { code: "0x4360005260206000f3" },
   [`0x${toHex(LOOPS)}`]: { code: "0x5b600056" },
   // Calls STORES with all gas and reverts when that fails.
-  [`0x${toHex(PASSES_ON)}`]: { code: `0x600060006000600060 0073${toHex(STORES)}5af1602857600080fd5b00`.replace(" ", "") },
+  [`0x${toHex(PASSES_ON)}`]: { code: `0x6000600060006000600073${toHex(STORES)}5af1602857600080fd5b00` },
   // BLOCKHASH(NUMBER - 1)
-  [`0x${toHex(HASHES)}`]: { code: "0x6001430340600052602060 00f3".replace(" ", "") },
+  [`0x${toHex(HASHES)}`]: { code: "0x600143034060005260206000f3" },
 };
 
 const network = new TestNetwork({ chainId: TEST_CHAIN_ID, alloc });

@@ -64,8 +64,8 @@ function environmentOf(env: StateTest["env"], hardfork: HardforkName): BlockEnvi
   };
 }
 
-/** The problem of cases this adapter cannot represent: nonces above 2^53 - 1. */
-export const UNSUPPORTED = "nonce above 2^53 - 1";
+/** The problem of cases with numbers this adapter refuses: nonces and gas limits above 2^53 - 1. */
+export const UNSUPPORTED = "number above 2^53 - 1";
 
 function hasLargeNonce(pre: StateTest["pre"]): boolean {
   return Object.values(pre).some((account) => BigInt(account.nonce) > BigInt(Number.MAX_SAFE_INTEGER));
@@ -108,6 +108,7 @@ async function runCase(test: StateTest, post: PostState, hardfork: HardforkName)
     } else refused = execution.type === "refused" ? execution.fault.message : "nonce gap";
   } catch (error) {
     refused = error instanceof Error ? error.message : String(error);
+    if (refused.includes("above 2^53 - 1")) return UNSUPPORTED;
   }
   if ((refused !== undefined) !== (post.expectException !== undefined)) {
     return refused === undefined ? `executed, though ${post.expectException} was expected` : `refused: ${refused}`;

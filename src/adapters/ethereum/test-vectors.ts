@@ -31,9 +31,14 @@ function jsonFilesBelow(path: string): string[] {
 
 /** The tests of one folder of the official suite (ethereum/tests), by file and name. */
 export function officialTests<T>(suite: string): { readonly file: string; readonly name: string; readonly test: T }[] {
+  return archivedTests("ethereum-tests.tar.gz", suite);
+}
+
+/** The tests of one folder of an archive, by file and name. */
+export function archivedTests<T>(archive: string, suite: string): { readonly file: string; readonly name: string; readonly test: T }[] {
   const extracted = mkdtempSync(join(tmpdir(), "ethereum-tests-"));
   try {
-    execFileSync("tar", ["xzf", join(folder, "ethereum-tests.tar.gz"), "-C", extracted, suite]);
+    execFileSync("tar", ["xzf", join(folder, archive), "-C", extracted, suite]);
     return jsonFilesBelow(extracted).flatMap((path) => {
       const tests = JSON.parse(readFileSync(path, "utf8")) as Record<string, T>;
       const file = path.slice(extracted.length + 1);

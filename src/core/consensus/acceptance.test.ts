@@ -126,7 +126,11 @@ describe("a follower", () => {
   });
 
   test("stops rather than truncate a committed entry", () => {
-    for (const fork of [append(5, [1, 1], [entryAt(2, 5)]), append(5, [2, 4], []), append(6, [0, 0], [entryAt(1, 6)])]) {
+    for (const fork of [
+      append(5, [1, 1], [entryAt(2, 5)]),
+      append(5, [2, 4], []),
+      append(6, [0, 0], [entryAt(1, 6)]),
+    ]) {
       const node = follower(1, 1, 3);
       node.receive("b", append(5, [2, 1], [], 2));
       assert.throws(() => node.receive("b", fork), { code: "LedgerForked" });

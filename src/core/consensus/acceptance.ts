@@ -65,7 +65,14 @@ function success(term: number, matchIndex: number): AppendResponse {
 
 function refuse(state: RaftState, to: NodeId, hintIndex: number): void {
   const hintTerm = state.log.termAt(hintIndex);
-  state.sendDurable(to, { type: "appendResponse", term: state.term, success: false, matchIndex: 0, hintIndex, hintTerm });
+  state.sendDurable(to, {
+    type: "appendResponse",
+    term: state.term,
+    success: false,
+    matchIndex: 0,
+    hintIndex,
+    hintTerm,
+  });
 }
 
 function forked(index: number): CocoError {

@@ -59,7 +59,10 @@ export class Durability {
 
   /** Puts a truncation into the request of this step; before its entries, at most once per step. */
   recordTruncation(fromIndex: number): void {
-    invariant(this.#truncateFrom === undefined && this.#entries.length === 0, "one truncation per step, before its entries");
+    invariant(
+      this.#truncateFrom === undefined && this.#entries.length === 0,
+      "one truncation per step, before its entries",
+    );
     this.#truncateFrom = fromIndex;
     // What older requests made or will make durable from here on belongs to a history that is given up.
     this.#durableIndex = Math.min(this.#durableIndex, fromIndex - 1);

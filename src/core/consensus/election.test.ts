@@ -5,8 +5,18 @@ import { accepted, append, entryAt, logOf, refused, ScriptedNode, sentTo, voteFo
 import { NO_FAULTS, Simulator } from "./testing/simulator.ts";
 import type { Ready, VoteResponse } from "./types.ts";
 
-const granted = (term: number, preVote = false): VoteResponse => ({ type: "voteResponse", preVote, term, granted: true });
-const declined = (term: number, preVote = false): VoteResponse => ({ type: "voteResponse", preVote, term, granted: false });
+const granted = (term: number, preVote = false): VoteResponse => ({
+  type: "voteResponse",
+  preVote,
+  term,
+  granted: true,
+});
+const declined = (term: number, preVote = false): VoteResponse => ({
+  type: "voteResponse",
+  preVote,
+  term,
+  granted: false,
+});
 const answer = (ready: Ready, to = "b"): VoteResponse | undefined => sentTo(ready, to, "voteResponse")[0];
 
 describe("elections", () => {
@@ -92,6 +102,7 @@ describe("elections", () => {
   test("a single voter elects itself at once and commits when its own disk has the entry", () => {
     const node = new ScriptedNode({ voters: ["a"] });
     node.wait(0);
+    node.step({ type: "persisted", id: 0 });
     assert.equal(node.status.role, "candidate", "its own vote counts only when durable");
     assert.equal(node.sync().roleChanged, true);
     assert.equal(node.status.role, "leader");
@@ -217,7 +228,10 @@ describe("pre-votes", () => {
     assert.equal(network.status(follower).term, term, "alone it does not reach a new term");
     network.heal();
     network.run(1000);
-    assert.deepEqual([network.leader(), network.status(follower).term, network.status(follower).leader], [leader, term, leader]);
+    assert.deepEqual(
+      [network.leader(), network.status(follower).term, network.status(follower).leader],
+      [leader, term, leader],
+    );
   });
 });
 
@@ -299,6 +313,9 @@ describe("losing the leader", () => {
       );
       sumMs += network.nowMs - startMs;
     }
-    assert.ok(sumMs / 20 < 150, `${sumMs / 20} ms of simulated time on average; the shortest election timeout is 150 ms`);
+    assert.ok(
+      sumMs / 20 < 150,
+      `${sumMs / 20} ms of simulated time on average; the shortest election timeout is 150 ms`,
+    );
   });
 });

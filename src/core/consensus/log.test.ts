@@ -25,7 +25,12 @@ describe("RaftLog", () => {
   });
 
   test("a restored log with a gap, a falling term or no term is refused", () => {
-    for (const entries of [[entryAt(2, 1)], [entryAt(1, 2), entryAt(2, 1)], [entryAt(1, 0)], [entryAt(1, 1), entryAt(1, 1)]]) {
+    for (const entries of [
+      [entryAt(2, 1)],
+      [entryAt(1, 2), entryAt(2, 1)],
+      [entryAt(1, 0)],
+      [entryAt(1, 1), entryAt(1, 1)],
+    ]) {
       assert.throws(() => new RaftLog(1000, entries), { code: "LedgerCorrupt" });
     }
   });
@@ -57,7 +62,11 @@ describe("RaftLog", () => {
 
   test("appending, truncating and releasing in any order keeps what a plain array keeps", () => {
     const command = fc.oneof(
-      fc.record({ type: fc.constant("append" as const), count: fc.integer({ min: 1, max: 5 }), termStep: fc.integer({ min: 0, max: 2 }) }),
+      fc.record({
+        type: fc.constant("append" as const),
+        count: fc.integer({ min: 1, max: 5 }),
+        termStep: fc.integer({ min: 0, max: 2 }),
+      }),
       fc.record({ type: fc.constant("truncate" as const), share: fc.double({ min: 0, max: 1, noNaN: true }) }),
       fc.record({ type: fc.constant("release" as const), share: fc.double({ min: 0, max: 1, noNaN: true }) }),
     );

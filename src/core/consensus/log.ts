@@ -83,8 +83,15 @@ export class RaftLog {
   constructor(windowBytes: number, restored: Iterable<LogEntry>) {
     this.#windowBytes = windowBytes;
     for (const entry of restored) {
-      if (entry.index !== this.#lastIndex + 1 || entry.term < Math.max(1, this.lastTerm) || !Number.isSafeInteger(entry.term)) {
-        throw new CocoError("LedgerCorrupt", `entry ${entry.index} of term ${entry.term} does not follow entry ${this.#lastIndex}`);
+      if (
+        entry.index !== this.#lastIndex + 1 ||
+        entry.term < Math.max(1, this.lastTerm) ||
+        !Number.isSafeInteger(entry.term)
+      ) {
+        throw new CocoError(
+          "LedgerCorrupt",
+          `entry ${entry.index} of term ${entry.term} does not follow entry ${this.#lastIndex}`,
+        );
       }
       this.#push(entry);
       this.release(this.#lastIndex);
@@ -148,7 +155,10 @@ export class RaftLog {
 
   /** Entries in memory from `fromIndex` to at most `toIndex`: as many as fit `maxBytes`, but at least one. */
   slice(fromIndex: number, toIndex: number, maxBytes: number): readonly LogEntry[] {
-    invariant(fromIndex >= this.#firstInMemory && fromIndex <= toIndex && toIndex <= this.#lastIndex, "slice inside the window");
+    invariant(
+      fromIndex >= this.#firstInMemory && fromIndex <= toIndex && toIndex <= this.#lastIndex,
+      "slice inside the window",
+    );
     let bytes = entryCostBytes(this.#at(fromIndex));
     let end = fromIndex + 1;
     for (; end <= toIndex; end++) {

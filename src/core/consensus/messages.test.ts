@@ -22,10 +22,18 @@ const SAMPLES: readonly ConsensusMessage[] = [
 const number = fc.integer({ min: 1, max: 2 ** 40 });
 
 const appends = fc
-  .tuple(number, number, number, fc.array(fc.tuple(fc.integer({ min: 0, max: 3 }), fc.uint8Array({ maxLength: 20 })), { maxLength: 5 }))
+  .tuple(
+    number,
+    number,
+    number,
+    fc.array(fc.tuple(fc.integer({ min: 0, max: 3 }), fc.uint8Array({ maxLength: 20 })), { maxLength: 5 }),
+  )
   .map(([previousIndex, previousTerm, commitIndex, parts]): ConsensusMessage => {
     let term = previousTerm;
-    const entries = parts.map(([step, data], at) => ({ index: previousIndex + 1 + at, term: (term += step), data: Uint8Array.from(data) }));
+    const entries = parts.map(([step, data], at) => {
+      term += step;
+      return { index: previousIndex + 1 + at, term, data: Uint8Array.from(data) };
+    });
     return append(term, [previousIndex, previousTerm], entries, commitIndex);
   });
 
@@ -41,18 +49,26 @@ describe("consensus messages", () => {
   test("no two byte strings mean the same message, whatever is changed in one", () => {
     let decoded = 0;
     fc.assert(
-      fc.property(fc.constantFrom(...SAMPLES), fc.nat(), fc.integer({ min: 1, max: 255 }), (message, position, flip) => {
-        const bytes = Uint8Array.from(encodeMessage(message));
-        const at = position % bytes.length;
-        bytes[at] = (bytes[at] as number) ^ flip;
-        try {
-          const changed = decodeMessage(bytes);
-          decoded++;
-          assert.deepEqual(encodeMessage(changed), bytes);
-        } catch (error) {
-          assert.ok(error instanceof CocoError && (error.code === "MalformedInput" || error.code === "LimitExceeded"), String(error));
-        }
-      }),
+      fc.property(
+        fc.constantFrom(...SAMPLES),
+        fc.nat(),
+        fc.integer({ min: 1, max: 255 }),
+        (message, position, flip) => {
+          const bytes = Uint8Array.from(encodeMessage(message));
+          const at = position % bytes.length;
+          bytes[at] = (bytes[at] as number) ^ flip;
+          try {
+            const changed = decodeMessage(bytes);
+            decoded++;
+            assert.deepEqual(encodeMessage(changed), bytes);
+          } catch (error) {
+            assert.ok(
+              error instanceof CocoError && (error.code === "MalformedInput" || error.code === "LimitExceeded"),
+              String(error),
+            );
+          }
+        },
+      ),
       { numRuns: 2000 },
     );
     assert.ok(decoded > 0);
@@ -61,7 +77,8 @@ describe("consensus messages", () => {
   test("a message cut short or with bytes after it is refused", () => {
     for (const message of SAMPLES) {
       const bytes = encodeMessage(message);
-      for (let length = 0; length < bytes.length; length++) assert.throws(() => decodeMessage(bytes.subarray(0, length)), { code: "MalformedInput" });
+      for (let length = 0; length < bytes.length; length++)
+        assert.throws(() => decodeMessage(bytes.subarray(0, length)), { code: "MalformedInput" });
       assert.throws(() => decodeMessage(Uint8Array.of(...bytes, 0)), { code: "MalformedInput" });
     }
   });

@@ -20,7 +20,8 @@ const TYPE = { append: 1, appendResponse: 2, vote: 3, voteResponse: 4 } as const
 const isNumber = (value: number): boolean => Number.isSafeInteger(value) && value >= 0 && value <= MAX_NUMBER;
 
 /** Whether an index and the term of its entry fit together: both 0 (before the log) or both positive. */
-const isPosition = (index: number, term: number): boolean => isNumber(index) && isNumber(term) && (index === 0) === (term === 0);
+const isPosition = (index: number, term: number): boolean =>
+  isNumber(index) && isNumber(term) && (index === 0) === (term === 0);
 
 /** Whether the fields of a message can come from a correct node: numbers in range, entries consecutive, terms not falling. */
 export function isWellFormed(message: ConsensusMessage): boolean {
@@ -61,10 +62,17 @@ export function encodeMessage(message: ConsensusMessage): Bytes {
       for (const entry of message.entries) writer.u64(entry.term).bytes32(entry.data);
       break;
     case "appendResponse":
-      writer.u8(message.success ? 1 : 0).u64(message.matchIndex).u64(message.hintIndex).u64(message.hintTerm);
+      writer
+        .u8(message.success ? 1 : 0)
+        .u64(message.matchIndex)
+        .u64(message.hintIndex)
+        .u64(message.hintTerm);
       break;
     case "vote":
-      writer.u8(message.preVote ? 1 : 0).u64(message.lastIndex).u64(message.lastTerm);
+      writer
+        .u8(message.preVote ? 1 : 0)
+        .u64(message.lastIndex)
+        .u64(message.lastTerm);
       break;
     case "voteResponse":
       writer.u8(message.preVote ? 1 : 0).u8(message.granted ? 1 : 0);
@@ -81,11 +89,13 @@ function encodedBytes(message: ConsensusMessage): number {
 
 /** Decodes a message of at most `maxBytes`; throws `MalformedInput` or `LimitExceeded`. */
 export function decodeMessage(bytes: Bytes, maxBytes = MAX_MESSAGE_BYTES): ConsensusMessage {
-  if (bytes.length > maxBytes) throw new CocoError("LimitExceeded", `consensus message of ${bytes.length} bytes, ${maxBytes} allowed`);
+  if (bytes.length > maxBytes)
+    throw new CocoError("LimitExceeded", `consensus message of ${bytes.length} bytes, ${maxBytes} allowed`);
   const reader = new ByteReader(bytes);
   const message = readMessage(reader);
   reader.end();
-  if (!isWellFormed(message)) throw new CocoError("MalformedInput", `${message.type} message that no correct node sends`);
+  if (!isWellFormed(message))
+    throw new CocoError("MalformedInput", `${message.type} message that no correct node sends`);
   return message;
 }
 
@@ -113,13 +123,21 @@ function readAppend(reader: ByteReader, term: number): AppendRequest {
   const count = reader.u32();
   const entries: LogEntry[] = [];
   // The count is not trusted: each entry takes bytes of the input, so a wrong one fails at the end of the input.
-  for (let at = 1; at <= count; at++) entries.push({ index: previousIndex + at, term: reader.u64(), data: reader.bytes32() });
+  for (let at = 1; at <= count; at++)
+    entries.push({ index: previousIndex + at, term: reader.u64(), data: reader.bytes32() });
   return { type: "append", term, previousIndex, previousTerm, commitIndex, entries };
 }
 
 function readAppendResponse(reader: ByteReader, term: number): AppendResponse {
   const success = readFlag(reader);
-  return { type: "appendResponse", term, success, matchIndex: reader.u64(), hintIndex: reader.u64(), hintTerm: reader.u64() };
+  return {
+    type: "appendResponse",
+    term,
+    success,
+    matchIndex: reader.u64(),
+    hintIndex: reader.u64(),
+    hintTerm: reader.u64(),
+  };
 }
 
 function readVote(reader: ByteReader, term: number): VoteRequest {

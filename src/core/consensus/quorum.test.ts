@@ -13,19 +13,31 @@ describe("Quorum", () => {
   });
 
   test("election and replication quorums that need not meet are refused", () => {
-    assert.throws(() => new Quorum(voters(5), { type: "flexible", election: 3, replication: 2 }), { code: "ConfigurationInvalid" });
+    assert.throws(() => new Quorum(voters(5), { type: "flexible", election: 3, replication: 2 }), {
+      code: "ConfigurationInvalid",
+    });
     assert.doesNotThrow(() => new Quorum(voters(5), { type: "flexible", election: 4, replication: 2 }));
   });
 
   test("election quorums that need not meet each other are refused, since one term could have two leaders", () => {
-    assert.throws(() => new Quorum(voters(5), { type: "flexible", election: 2, replication: 4 }), { code: "ConfigurationInvalid" });
-    assert.throws(() => new Quorum(voters(4), { type: "flexible", election: 2, replication: 3 }), { code: "ConfigurationInvalid" });
+    assert.throws(() => new Quorum(voters(5), { type: "flexible", election: 2, replication: 4 }), {
+      code: "ConfigurationInvalid",
+    });
+    assert.throws(() => new Quorum(voters(4), { type: "flexible", election: 2, replication: 3 }), {
+      code: "ConfigurationInvalid",
+    });
   });
 
   test("sizes outside the set of voters, doubled voters and no voters are refused", () => {
-    assert.throws(() => new Quorum(voters(3), { type: "flexible", election: 4, replication: 1 }), { code: "ConfigurationInvalid" });
-    assert.throws(() => new Quorum(voters(3), { type: "flexible", election: 3, replication: 0 }), { code: "ConfigurationInvalid" });
-    assert.throws(() => new Quorum(voters(3), { type: "flexible", election: 2.5, replication: 2 }), { code: "ConfigurationInvalid" });
+    assert.throws(() => new Quorum(voters(3), { type: "flexible", election: 4, replication: 1 }), {
+      code: "ConfigurationInvalid",
+    });
+    assert.throws(() => new Quorum(voters(3), { type: "flexible", election: 3, replication: 0 }), {
+      code: "ConfigurationInvalid",
+    });
+    assert.throws(() => new Quorum(voters(3), { type: "flexible", election: 2.5, replication: 2 }), {
+      code: "ConfigurationInvalid",
+    });
     assert.throws(() => new Quorum(["a", "a"], MAJORITY), { code: "ConfigurationInvalid" });
     assert.throws(() => new Quorum([], MAJORITY), { code: "ConfigurationInvalid" });
   });

@@ -45,10 +45,16 @@ export class Quorum {
       throw new CocoError("ConfigurationInvalid", `quorum sizes must be whole numbers from 1 to ${count}`);
     }
     if (electionSize + replicationSize <= count) {
-      throw new CocoError("ConfigurationInvalid", "election and replication quorum must add up to more than all voters");
+      throw new CocoError(
+        "ConfigurationInvalid",
+        "election and replication quorum must add up to more than all voters",
+      );
     }
     if (electionSize < majority) {
-      throw new CocoError("ConfigurationInvalid", "the election quorum must be a majority, or one term could have two leaders");
+      throw new CocoError(
+        "ConfigurationInvalid",
+        "the election quorum must be a majority, or one term could have two leaders",
+      );
     }
   }
 

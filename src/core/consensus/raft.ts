@@ -40,7 +40,17 @@ export class Raft implements Consensus {
     const matchIndex = new Map<NodeId, number>();
     for (const [peer, { matchIndex: index }] of progress) matchIndex.set(peer, index);
     const { lastIndex, lastTerm } = log;
-    return { id, role, term, leader, commitIndex, lastIndex, lastTerm, durableIndex: durability.durableIndex, matchIndex };
+    return {
+      id,
+      role,
+      term,
+      leader,
+      commitIndex,
+      lastIndex,
+      lastTerm,
+      durableIndex: durability.durableIndex,
+      matchIndex,
+    };
   }
 
   #dispatch(event: ConsensusEvent): void {
@@ -115,7 +125,9 @@ export class Raft implements Consensus {
     state.endLoad(state.id, usable.length > 0);
     if (usable.length > 0) state.deliver(usable);
     else if (entries[0]?.index === fromIndex && fromIndex <= state.commitIndex) {
-      throw new CocoError("LedgerCorrupt", `the disk returned another entry at committed index ${fromIndex}`, { index: fromIndex });
+      throw new CocoError("LedgerCorrupt", `the disk returned another entry at committed index ${fromIndex}`, {
+        index: fromIndex,
+      });
     }
   }
 }

@@ -7,7 +7,11 @@ import type { AppendRequest, Ready } from "./types.ts";
 
 /** A leader of term 5 with a durable log of the given terms. */
 function leader(terms: readonly number[] = [], options: Partial<RaftOptions> = {}): ScriptedNode {
-  const node = new ScriptedNode({ restored: { entries: logOf(...terms) }, hardState: { term: 4, votedFor: undefined }, ...options });
+  const node = new ScriptedNode({
+    restored: { entries: logOf(...terms) },
+    hardState: { term: 4, votedFor: undefined },
+    ...options,
+  });
   node.lead();
   return node;
 }
@@ -177,7 +181,10 @@ describe("a leader", () => {
   });
 
   test("with a smaller replication quorum commits on two of five", () => {
-    const node = new ScriptedNode({ voters: ["a", "b", "c", "d", "e"], quorum: { type: "flexible", election: 4, replication: 2 } });
+    const node = new ScriptedNode({
+      voters: ["a", "b", "c", "d", "e"],
+      quorum: { type: "flexible", election: 4, replication: 2 },
+    });
     node.wait(1);
     for (const preVote of [true, false]) {
       for (const voter of ["b", "c", "d"]) {

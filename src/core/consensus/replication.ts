@@ -75,7 +75,9 @@ export function onAppendResponse(state: RaftState, from: NodeId, response: Appen
 /** Commits what a replication quorum holds durably, and tells the peers at once. */
 export function advanceCommit(state: RaftState): void {
   if (state.role !== "leader") return;
-  const index = state.quorum.replicatedIndex((voter) => state.progress.get(voter)?.matchIndex ?? state.durability.durableIndex);
+  const index = state.quorum.replicatedIndex(
+    (voter) => state.progress.get(voter)?.matchIndex ?? state.durability.durableIndex,
+  );
   // An entry of an earlier term can still be overwritten however many hold it; it is committed along with one of this term.
   if (index <= state.commitIndex || state.log.termAt(index) !== state.term) return;
   state.commitIndex = index;

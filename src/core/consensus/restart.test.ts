@@ -11,7 +11,11 @@ const LOG = logOf(2, 2, 3, 3, 4, 4);
 
 /** A restarted node with six durable entries of which the last two are in memory. */
 function restarted(): ScriptedNode {
-  return new ScriptedNode({ restored: { entries: LOG }, hardState: { term: 4, votedFor: "b" }, windowBytes: WINDOW_BYTES });
+  return new ScriptedNode({
+    restored: { entries: LOG },
+    hardState: { term: 4, votedFor: "b" },
+    windowBytes: WINDOW_BYTES,
+  });
 }
 
 describe("a restart", () => {
@@ -58,7 +62,10 @@ describe("a restart", () => {
     const ready = node.receive("c", append(5, [2, 2], [entryAt(3, 5)], 3));
     assert.deepEqual([ready.persist?.truncateFrom, ready.persist?.entries], [3, [entryAt(3, 5)]]);
     assert.deepEqual([node.status.lastIndex, node.status.lastTerm], [3, 5]);
-    assert.deepEqual(node.step({ type: "loaded", peer: "a", entries: LOG.slice(0, 3) }).committed, [...LOG.slice(0, 2), entryAt(3, 5)]);
+    assert.deepEqual(node.step({ type: "loaded", peer: "a", entries: LOG.slice(0, 3) }).committed, [
+      ...LOG.slice(0, 2),
+      entryAt(3, 5),
+    ]);
   });
 
   test("entries of a term above the hard state are a torn write: the term is known, no vote in it was given", () => {
@@ -69,7 +76,14 @@ describe("a restart", () => {
   });
 
   test("options that do not fit together are refused", () => {
-    for (const wrong of [{ id: "x" }, { heartbeatIntervalMs: 100 }, { electionTimeoutMaxMs: 99 }, { maxInflightAppends: 0 }, { voters: ["a", "a"] }]) {
+    const doubled = { voters: ["a", "a"] };
+    for (const wrong of [
+      { id: "x" },
+      { heartbeatIntervalMs: 100 },
+      { electionTimeoutMaxMs: 99 },
+      { maxInflightAppends: 0 },
+      doubled,
+    ]) {
       assert.throws(() => new ScriptedNode(wrong), { code: "ConfigurationInvalid" });
     }
     assert.throws(() => new ScriptedNode({ hardState: { term: 0, votedFor: undefined } }), { code: "LedgerCorrupt" });
@@ -77,22 +91,35 @@ describe("a restart", () => {
 });
 
 describe("the window", () => {
-  test("entries leave it only when they are committed, handed out and durable here", () => {
-    const node = new ScriptedNode({ windowBytes: 0 });
-    node.lead();
+  test("entries stay in it until they are durable here, even when the others have committed them", () => {
+    const node = new ScriptedNode({
+      windowBytes: 0,
+      voters: ["a", "b", "c", "d"],
+      quorum: { type: "flexible", election: 3, replication: 2 },
+    });
+    node.wait(1);
+    for (const preVote of [true, false]) {
+      for (const voter of ["b", "c"]) node.receive(voter, { type: "voteResponse", preVote, term: 2, granted: true });
+      node.sync();
+    }
     node.propose(3, 3);
     node.receive("b", accepted(2, 2));
     assert.equal(node.receive("c", accepted(2, 2)).committed.length, 2);
-    // Not durable on this node: a disk could not give them back, so they must still come from memory.
-    const again = node.step({ type: "channel", peer: "b", up: true });
-    assert.equal(sentTo(again, "b", "append").length, 1);
-    node.propose(3);
+    const early = node.receive("d", refused(2, 0, 0));
+    assert.deepEqual([sentTo(early, "d", "append")[0]?.entries.length, early.load.length], [2, 0]);
     node.sync();
-    assert.equal(node.status.durableIndex, 3);
-    node.step({ type: "channel", peer: "c", up: true });
-    node.receive("c", accepted(2, 2));
-    assert.equal(node.status.commitIndex, 2);
-    assert.equal(node.receive("c", accepted(2, 3)).load.length, 0);
+    const wake = node.step({ type: "channel", peer: "d", up: true });
+    assert.deepEqual([sentTo(wake, "d", "append")[0]?.entries.length, wake.load.length], [0, 0]);
+    assert.deepEqual(node.receive("d", accepted(2, 0)).load, [{ peer: "d", fromIndex: 1, maxBytes: 1000 }]);
+  });
+
+  test("entries stay in it until they are committed", () => {
+    const node = new ScriptedNode({ windowBytes: 0 });
+    node.lead();
+    node.propose(3, 3);
+    node.sync();
+    const ready = node.receive("b", refused(2, 0, 0));
+    assert.deepEqual([sentTo(ready, "b", "append")[0]?.entries.length, ready.load.length], [2, 0]);
   });
 
   test("a follower far behind is served from the disk, one load at a time, then from memory", () => {
@@ -106,7 +133,10 @@ describe("the window", () => {
     assert.deepEqual(sentTo(loaded, "c", "append"), [append(5, [1, 2], LOG.slice(1, 3))]);
     assert.deepEqual(loaded.load, [{ peer: "c", fromIndex: 4, maxBytes: 1000 }]);
     const last = node.step({ type: "loaded", peer: "c", entries: LOG.slice(3, 4) });
-    assert.deepEqual(sentTo(last, "c", "append"), [append(5, [3, 3], LOG.slice(3, 4)), append(5, [4, 3], LOG.slice(4))]);
+    assert.deepEqual(sentTo(last, "c", "append"), [
+      append(5, [3, 3], LOG.slice(3, 4)),
+      append(5, [4, 3], LOG.slice(4)),
+    ]);
   });
 
   test("a load is asked again when the channel changed, and stale or foreign answers are not sent", () => {

@@ -56,7 +56,10 @@ function runFaulty(network: Simulator): void {
     // Also on nodes that do not lead, or no longer: their proposals must be given back.
     if (network.running.length > 0 && random.chance(0.7)) {
       const leader = network.leader();
-      network.propose(leader !== undefined && random.chance(0.8) ? leader : random.pick(network.running), random.between(1, 4));
+      network.propose(
+        leader !== undefined && random.chance(0.8) ? leader : random.pick(network.running),
+        random.between(1, 4),
+      );
     }
   }
 }
@@ -77,7 +80,11 @@ function checkHealed(network: Simulator): void {
   assert.ok(network.runUntil(everywhere, HEALED_LIMIT_MS), "every node commits a new entry");
 }
 
-function simulate(nodeCount: number, quorum: QuorumPolicy, seeds: number): { committed: number; terms: number; loads: number } {
+function simulate(
+  nodeCount: number,
+  quorum: QuorumPolicy,
+  seeds: number,
+): { committed: number; terms: number; loads: number } {
   const total = { committed: 0, terms: 0, loads: 0 };
   for (let seed = 1; seed <= seeds; seed++) {
     const network = new Simulator({ seed, nodeCount, quorum, windowBytes: seed % 2 === 0 ? 300 : 100_000 });
@@ -85,7 +92,9 @@ function simulate(nodeCount: number, quorum: QuorumPolicy, seeds: number): { com
       runFaulty(network);
       checkHealed(network);
     } catch (error) {
-      assert.fail(`seed ${seed} with ${nodeCount} nodes at ${network.nowMs} ms: ${error instanceof Error ? error.stack : String(error)}`);
+      assert.fail(
+        `seed ${seed} with ${nodeCount} nodes at ${network.nowMs} ms: ${error instanceof Error ? error.stack : String(error)}`,
+      );
     }
     total.committed += network.observer.committedCount;
     total.terms += network.observer.termCount;

@@ -46,9 +46,15 @@ function checkOptions(options: RaftOptions): void {
     if (!holds) throw new CocoError("ConfigurationInvalid", message);
   };
   check(options.voters.includes(options.id), "this node is not one of the voters");
-  check(heartbeatIntervalMs > 0 && heartbeatIntervalMs < electionTimeoutMinMs, "heartbeats must come more often than election timeouts");
+  check(
+    heartbeatIntervalMs > 0 && heartbeatIntervalMs < electionTimeoutMinMs,
+    "heartbeats must come more often than election timeouts",
+  );
   check(electionTimeoutMinMs <= electionTimeoutMaxMs, "the shortest election timeout must not be above the longest");
-  check(options.maxInflightAppends >= 1 && options.maxAppendBytes >= 1 && options.windowBytes >= 0, "replication limits must be positive");
+  check(
+    options.maxInflightAppends >= 1 && options.maxAppendBytes >= 1 && options.windowBytes >= 0,
+    "replication limits must be positive",
+  );
 }
 
 /** Mutable state of one core; only the functions of this folder touch it. */
@@ -100,7 +106,8 @@ export class RaftState {
     this.votedFor = this.term === hardState.term ? hardState.votedFor : undefined;
     this.nowMs = options.now;
     // No leader was heard yet: the first election need not wait for one to fall silent, and a lone voter waits for nobody.
-    this.electionAtMs = options.now + (this.peers.length === 0 ? 0 : (options.random() * options.electionTimeoutMinMs) / 2);
+    this.electionAtMs =
+      options.now + (this.peers.length === 0 ? 0 : (options.random() * options.electionTimeoutMinMs) / 2);
     this.#before = { role: this.role, term: this.term, leader: this.leader };
   }
 

@@ -174,6 +174,37 @@ describe("batch", () => {
     assert.equal(ledger.tail.lastIndex, 1);
   });
 
+  test("the bytes are those of docs/reference/ledger-format.md, read here by its offsets alone", () => {
+    const ledger = new TestLedger();
+    ledger.build([publicTransaction(1)], ADMINISTRATIVE);
+    const previous = ledger.tail.lastDigest;
+    const secret = privateTransaction(3, new Uint8Array(32).fill(5));
+    const { bytes } = ledger.build([secret], { view: 4 });
+    const at = (offset: number, length: number): Buffer => Buffer.from(bytes.subarray(offset, offset + length));
+    const numbers = [at(0, 1).readUInt8(), at(1, 1).readUInt8(), ...[2, 10, 18].map((offset) => Number(at(offset, 8).readBigUInt64BE())), at(26, 4).readUInt32BE()];
+    assert.deepEqual(numbers, [1, 1, 4, 2, 3, 1]);
+    assert.equal(toHex(at(80, 64)), toHex(previous) + toHex(ledger.node.id));
+    assert.deepEqual([at(144, 4).readUInt32BE(), at(148, 4).readUInt32BE()], [1 + 4 + 2 + 96, 1 + 32 + 4 + 3 + 16]);
+    const { crypto } = ledger.node;
+    const keySalt = Buffer.concat([ledger.node.id, at(56, 16)]);
+    const epochKey = sha256(Uint8Array.of(1));
+    const plaintext = crypto.open(crypto.hkdf(epochKey, keySalt, "coco batch v1", 32), Buffer.concat([Buffer.alloc(4), at(72, 8)]), at(255, 56), at(0, 152));
+    assert.equal(toHex(plaintext ?? new Uint8Array(0)), `20${toHex(secret.id)}00000003${toHex(secret.privatePart)}`);
+    const evidenceKey = crypto.hkdf(epochKey, keySalt, "coco evidence v1", 32);
+    const stream = Buffer.from(crypto.keystream(evidenceKey, Buffer.concat([at(72, 8), Buffer.alloc(8)]), 64));
+    const content = sha256(Buffer.concat([Uint8Array.of(32), secret.id, secret.privatePart]));
+    const commitment = sha256(Buffer.concat([stream.subarray(32), content]));
+    const evidence = sha256(Buffer.from(`ce:4.3:${stream.subarray(0, 32).toString("hex")}`));
+    const section = [3, 0, 0, 0, 2, 1, 2, ...commitment, ...evidence, ...new Uint8Array(32).fill(5)];
+    assert.equal(toHex(at(152, 103)), toHex(Uint8Array.from(section)));
+    const writeSet = sha256(Buffer.concat([sha256(Uint8Array.of(1, 2)), commitment]));
+    assert.equal(toHex(ledger.tail.leaf(3)), toHex(sha256(Buffer.concat([writeSet, evidence, new Uint8Array(32).fill(5)]))));
+    assert.equal(toHex(ledger.tail.leaf(4)), toHex(sha256(Buffer.concat([at(0, 152), sha256(at(152, 103)), sha256(at(255, 56))]))));
+    assert.equal(toHex(at(311, 32)), toHex(ledger.tail.root()));
+    assert.equal(toHex(ledger.tail.lastDigest), toHex(sha256(Buffer.concat([ledger.tail.leaf(4), ledger.tail.root()]))));
+    assert.equal(bytes.length, 311 + 32 + 64);
+  });
+
   test("when signing fails the tail is as before", () => {
     const node = makeNode();
     let broken = false;

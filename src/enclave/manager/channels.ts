@@ -10,7 +10,7 @@
 import type { Duplex } from "node:stream";
 import { connect as tlsConnect, createServer, type Server, TLSSocket } from "node:tls";
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { bytesEqual, ByteReader, ByteWriter, concatBytes, fromHex, toHex } from "../../core/codec/bytes.ts";
+import { bytesEqual, ByteReader, ByteWriter, concatBytes, EMPTY, toHex } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Entropy, PeerEvents, PeerTransport, Sockets, Tracer } from "../ports.ts";
@@ -20,6 +20,8 @@ import { MAX_FRAME_BYTES } from "./frames.ts";
 export const HANDSHAKE_TIMEOUT_MS = 5_000;
 /** A channel on which nothing arrived for this long is broken off (heartbeats come every 100 ms or so). */
 export const CHANNEL_SILENCE_MS = 5_000;
+/** A channel on which nothing was sent for this long carries an empty frame, so that silence means a broken link. */
+export const CHANNEL_KEEPALIVE_MS = 1_000;
 /** Bytes that may wait to be sent on one channel; frames beyond are lost, as on any network. */
 export const CHANNEL_QUEUE_BYTES_MAX = 128 * 1024 * 1024;
 /** Largest message of the handshake. */
@@ -94,7 +96,7 @@ export class Channels implements PeerTransport {
   close(): void {
     this.#closed = true;
     this.#listener?.close();
-    for (const channel of this.#channels.values()) channel.destroy("node stops");
+    for (const channel of this.#channels.values()) channel.destroy();
   }
 
   send(peer: NodeId, frame: Bytes): boolean {
@@ -195,7 +197,7 @@ export class Channels implements PeerTransport {
 
   #establish(peer: NodeId, socket: TLSSocket, frames: FrameReader): void {
     const { events, clock, tracer } = this.#parts;
-    this.#channels.get(peer)?.destroy("replaced by a newer channel");
+    this.#channels.get(peer)?.destroy();
     const channel = new Channel(socket, clock, () => {
       if (this.#channels.get(peer) !== channel) return;
       this.#channels.delete(peer);
@@ -208,7 +210,15 @@ export class Channels implements PeerTransport {
     events.channelUp(peer);
     frames.switchTo(MAX_FRAME_BYTES, (frame) => {
       channel.heard();
-      events.frame(peer, frame);
+      if (frame.length === 0) return;
+      try {
+        events.frame(peer, frame);
+      } catch (error) {
+        // A listed and attested node sent something that does not hold: it changed nothing, and this channel ends.
+        const fault = error instanceof CocoError ? error : new CocoError("Internal", "a frame could not be handled", {}, { cause: error });
+        tracer.event("warn", "frame_refused", { peer, code: fault.code, message: fault.message });
+        socket.destroy();
+      }
     });
   }
 }
@@ -218,21 +228,28 @@ class Channel {
   readonly socket: TLSSocket;
   readonly #clock: Clock;
   #heardAt: number;
+  #sentAt: number;
   #corked = false;
 
   constructor(socket: TLSSocket, clock: Clock, onClose: () => void) {
     this.socket = socket;
     this.#clock = clock;
     this.#heardAt = clock.now();
+    this.#sentAt = clock.now();
     socket.once("close", onClose);
     this.#watch();
   }
 
   #watch(): void {
-    const cancel = this.#clock.after(CHANNEL_SILENCE_MS / 2, () => {
+    const cancel = this.#clock.after(CHANNEL_KEEPALIVE_MS, () => {
       this.socket.off("close", cancel);
-      if (this.#clock.now() - this.#heardAt > CHANNEL_SILENCE_MS) this.socket.destroy();
-      else this.#watch();
+      const now = this.#clock.now();
+      if (now - this.#heardAt > CHANNEL_SILENCE_MS) {
+        this.socket.destroy();
+        return;
+      }
+      if (now - this.#sentAt >= CHANNEL_KEEPALIVE_MS) this.send(EMPTY);
+      this.#watch();
     });
     this.socket.once("close", cancel);
   }
@@ -252,11 +269,12 @@ class Channel {
         this.socket.uncork();
       });
     }
+    this.#sentAt = this.#clock.now();
     writeFrame(this.socket, frame);
     return true;
   }
 
-  destroy(_reason: string): void {
+  destroy(): void {
     this.socket.destroy();
   }
 }
@@ -318,9 +336,4 @@ class FrameReader {
     this.#buffered -= length;
     return whole.subarray(0, length);
   }
-}
-
-/** 32 bytes of a network id in hex. */
-export function networkIdBytes(networkId: string): Bytes {
-  return fromHex(networkId);
 }

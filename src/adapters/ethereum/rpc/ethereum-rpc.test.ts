@@ -203,10 +203,10 @@ const ALL_METHODS = [
 describe("limits of a payload", () => {
   test("a response beyond the limit is refused call by call", async () => {
     const chain = makeChain();
-    const big = new Uint8Array(4_000_000);
-    const calls: Calls = { ...NO_CALLS, call: () => Promise.resolve({ type: "ran", result: { ...RAN, returnData: big } }) };
+    const error = "x".repeat(8_000_000);
+    const calls: Calls = { ...NO_CALLS, createAccessList: () => Promise.resolve({ type: "created", accessList: [], gasUsed: 1, error }) };
     const client = new TestRpc(calls);
-    const batch = Array.from({ length: 6 }, (_, id) => ({ jsonrpc: "2.0", id, method: "eth_call", params: [{ to: hex(TOKEN) }] }));
+    const batch = Array.from({ length: 6 }, (_, id) => ({ jsonrpc: "2.0", id, method: "eth_createAccessList", params: [{}] }));
     const answers = JSON.parse(await client.text(JSON.stringify(batch), chain.views())) as readonly { readonly error?: RpcFault }[];
     const tooLarge = { code: -32003, message: "response too large" };
     assert.deepEqual(answers.map((answer) => answer.error), [undefined, undefined, undefined, tooLarge, tooLarge, tooLarge]);

@@ -70,7 +70,10 @@ export class SafetyObserver {
       return;
     }
     invariant(at === this.#committed.length, `entry ${entry.index} committed before the one before it`);
-    invariant(holders.count >= holders.needed, `entry ${entry.index} committed on ${holders.count} disks, ${holders.needed} needed`);
+    invariant(
+      holders.count >= holders.needed,
+      `entry ${entry.index} committed on ${holders.count} disks, ${holders.needed} needed`,
+    );
     this.#committed.push({ entry, term });
   }
 }

@@ -32,7 +32,12 @@ export function logOf(...terms: readonly number[]): readonly LogEntry[] {
 }
 
 /** An append in `term` after the given position. */
-export function append(term: number, previous: readonly [index: number, term: number], entries: readonly LogEntry[], commitIndex = 0): AppendRequest {
+export function append(
+  term: number,
+  previous: readonly [index: number, term: number],
+  entries: readonly LogEntry[],
+  commitIndex = 0,
+): AppendRequest {
   return { type: "append", term, previousIndex: previous[0], previousTerm: previous[1], commitIndex, entries };
 }
 
@@ -47,7 +52,11 @@ export function refused(term: number, hintIndex: number, hintTerm: number): Appe
 }
 
 /** A request for a vote from a candidate whose log ends at `last`. */
-export function voteFor(term: number, last: readonly [index: number, term: number] = [0, 0], preVote = false): VoteRequest {
+export function voteFor(
+  term: number,
+  last: readonly [index: number, term: number] = [0, 0],
+  preVote = false,
+): VoteRequest {
   return { type: "vote", preVote, term, lastIndex: last[0], lastTerm: last[1] };
 }
 
@@ -122,7 +131,11 @@ export class ScriptedNode {
 }
 
 /** The messages of one type that a step sends to a node. */
-export function sentTo<Type extends ConsensusMessage["type"]>(ready: Ready, to: NodeId, type: Type): readonly Extract<ConsensusMessage, { type: Type }>[] {
+export function sentTo<Type extends ConsensusMessage["type"]>(
+  ready: Ready,
+  to: NodeId,
+  type: Type,
+): readonly Extract<ConsensusMessage, { type: Type }>[] {
   return ready.send
     .filter((outgoing) => outgoing.to === to)
     .map(({ message }) => message)

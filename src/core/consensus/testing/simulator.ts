@@ -9,7 +9,16 @@ import { invariant } from "../../../errors.ts";
 import { decodeMessage, encodeMessage } from "../messages.ts";
 import { Quorum, type QuorumPolicy } from "../quorum.ts";
 import { Raft } from "../raft.ts";
-import type { ConsensusEvent, ConsensusMessage, ConsensusStatus, HardState, LogEntry, NodeId, PersistRequest, Ready } from "../types.ts";
+import type {
+  ConsensusEvent,
+  ConsensusMessage,
+  ConsensusStatus,
+  HardState,
+  LogEntry,
+  NodeId,
+  PersistRequest,
+  Ready,
+} from "../types.ts";
 import { SafetyObserver, sameEntry } from "./invariants.ts";
 import { SeededRandom } from "./random.ts";
 
@@ -108,7 +117,8 @@ export class Simulator {
       const due = this.#agenda.get(this.nowMs);
       this.#agenda.delete(this.nowMs);
       for (const action of due ?? []) action();
-      if (this.nowMs % TICK_MS === 0) for (const node of this.#nodes) this.#step(node, { type: "tick", now: this.nowMs });
+      if (this.nowMs % TICK_MS === 0)
+        for (const node of this.#nodes) this.#step(node, { type: "tick", now: this.nowMs });
     }
   }
 
@@ -220,7 +230,10 @@ export class Simulator {
     const ready = raft.step(event);
     const status = raft.status();
     if (ready.persist !== undefined) this.#write(node, ready.persist);
-    invariant(status.lastIndex === node.log.length && status.durableIndex <= status.lastIndex, `${node.id} knows its log`);
+    invariant(
+      status.lastIndex === node.log.length && status.durableIndex <= status.lastIndex,
+      `${node.id} knows its log`,
+    );
     invariant(status.role !== "leader" || wasLeader || ready.roleChanged, `${node.id} reports that it leads`);
     if (ready.roleChanged && status.role === "leader") this.observer.leads(node.id, status.term, node.log);
     for (const { to, message } of ready.send) this.#send(node, to, message);
@@ -278,13 +291,20 @@ export class Simulator {
     const { id, hardState } = node;
     if (message.type === "appendResponse" && message.success && message.matchIndex > 0) {
       const at = message.matchIndex - 1;
-      invariant(node.disk[at] !== undefined && sameEntry(node.disk[at], node.log[at]), `${id} acknowledges ${at + 1} before it is durable`);
+      invariant(
+        node.disk[at] !== undefined && sameEntry(node.disk[at], node.log[at]),
+        `${id} acknowledges ${at + 1} before it is durable`,
+      );
     }
     if (message.type === "voteResponse" && message.granted && !message.preVote) {
-      invariant(hardState?.term === message.term && hardState.votedFor === to, `${id} answers a vote before it is durable`);
+      invariant(
+        hardState?.term === message.term && hardState.votedFor === to,
+        `${id} answers a vote before it is durable`,
+      );
     }
     if (message.type === "vote" && !message.preVote) {
-      const durable = hardState?.term === message.term && hardState.votedFor === id && node.disk.length >= message.lastIndex;
+      const durable =
+        hardState?.term === message.term && hardState.votedFor === id && node.disk.length >= message.lastIndex;
       invariant(durable, `${id} asks for votes before its term and log are durable`);
     }
   }
