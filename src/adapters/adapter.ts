@@ -106,7 +106,10 @@ export type RequestResult =
     };
 
 /** The outcome of one submitted transaction as its request sees it. */
-export type SubmissionOutcome = TransactionOutcome | { readonly type: "invalid"; readonly error: Bytes } | { readonly type: "unavailable"; readonly code: string };
+export type SubmissionOutcome =
+  | TransactionOutcome
+  | { readonly type: "invalid"; readonly error: Bytes }
+  | { readonly type: "unavailable"; readonly code: string };
 
 /** Where a committed batch of this adapter stands in the ledger. */
 export interface CommittedBatch {

@@ -23,8 +23,16 @@ export interface Appraisal {
 /** Appraises claims against the manifests of a constitution. */
 export function appraise(claims: Claims, constitution: Constitution): Appraisal {
   const reasons: AppraisalReason[] = [];
-  if (!constitution.teeManifest.some((entry) => entry.tee === claims.tee && bytesEqual(entry.machineKey, claims.machineKey))) {
-    reasons.push({ code: "EvidenceRejected", reason: "TeeNotListed", message: "the TEE manifest does not list the machine" });
+  if (
+    !constitution.teeManifest.some(
+      (entry) => entry.tee === claims.tee && bytesEqual(entry.machineKey, claims.machineKey),
+    )
+  ) {
+    reasons.push({
+      code: "EvidenceRejected",
+      reason: "TeeNotListed",
+      message: "the TEE manifest does not list the machine",
+    });
   }
   if (!constitution.codeManifest.some((code) => code.measurement === claims.measurement)) {
     const message = `the code manifest does not list the measurement ${claims.measurement}`;

@@ -51,7 +51,12 @@ function withField(name: string, value: CborValue | undefined): Bytes {
 describe("verification of virtual evidence", () => {
   test("gives the claims of genuine evidence", () => {
     const claims = verifyEvidence(evidence, reportData, crypto);
-    assert.deepEqual(claims, { tee: "virtual", measurement: TEST_CODE.measurement, reportData, machineKey: machine.machineKey });
+    assert.deepEqual(claims, {
+      tee: "virtual",
+      measurement: TEST_CODE.measurement,
+      reportData,
+      machineKey: machine.machineKey,
+    });
   });
 
   test("rejects every flipped byte, cut and addition, with a reason", () => {
@@ -62,8 +67,14 @@ describe("verification of virtual evidence", () => {
       assert.throws(() => verifyEvidence(changed, reportData, crypto), rejectedFor(...reasons), `byte ${at}`);
       assert.throws(() => verifyEvidence(evidence.subarray(0, at), reportData, crypto), rejectedFor("Malformed"));
     }
-    assert.throws(() => verifyEvidence(concatBytes(evidence, Uint8Array.of(0)), reportData, crypto), rejectedFor("Malformed"));
-    assert.throws(() => verifyEvidence(new Uint8Array(MAX_EVIDENCE_BYTES + 1), reportData, crypto), rejectedFor("Malformed"));
+    assert.throws(
+      () => verifyEvidence(concatBytes(evidence, Uint8Array.of(0)), reportData, crypto),
+      rejectedFor("Malformed"),
+    );
+    assert.throws(
+      () => verifyEvidence(new Uint8Array(MAX_EVIDENCE_BYTES + 1), reportData, crypto),
+      rejectedFor("Malformed"),
+    );
   });
 
   test("rejects missing, unknown and mistyped fields", () => {
@@ -73,11 +84,17 @@ describe("verification of virtual evidence", () => {
     assert.throws(() => verifyEvidence(withField("more", 1), reportData, crypto), rejectedFor("Malformed"));
     assert.throws(() => verifyEvidence(withField("statement", "text"), reportData, crypto), rejectedFor("Malformed"));
     assert.throws(() => verifyEvidence(withField("tee", "sgx"), reportData, crypto), rejectedFor("UnknownTee"));
-    assert.throws(() => verifyEvidence(withField("signature", new Uint8Array(64)), reportData, crypto), rejectedFor("SignatureInvalid"));
+    assert.throws(
+      () => verifyEvidence(withField("signature", new Uint8Array(64)), reportData, crypto),
+      rejectedFor("SignatureInvalid"),
+    );
   });
 
   test("rejects a statement signed by another key than it names", () => {
-    const forged = encodeVirtualEvidence({ measurement: TEST_CODE.measurement, reportData, machineKey: machine.machineKey }, makeMachine().sign);
+    const forged = encodeVirtualEvidence(
+      { measurement: TEST_CODE.measurement, reportData, machineKey: machine.machineKey },
+      makeMachine().sign,
+    );
     assert.throws(() => verifyEvidence(forged, reportData, crypto), rejectedFor("SignatureInvalid"));
   });
 
@@ -102,14 +119,19 @@ describe("verification of virtual evidence", () => {
       const expected = channelReportData({ ...binding, ...change }, sha256);
       assert.throws(() => verifyEvidence(evidence, expected, crypto), rejectedFor("ReportDataMismatch"));
     }
-    assert.throws(() => verifyEvidence(evidence, reportData.subarray(0, 32), crypto), rejectedFor("ReportDataMismatch"));
+    assert.throws(
+      () => verifyEvidence(evidence, reportData.subarray(0, 32), crypto),
+      rejectedFor("ReportDataMismatch"),
+    );
   });
 
   test("report data of a channel have 64 bytes and refuse fields of another length", () => {
     assert.equal(reportData.length, 64);
     assert.equal(toHex(reportData.subarray(32)), "00".repeat(32));
     for (const name of ["senderEncryptionKey", "challenge", "exporter", "constitutionDigest"] as const) {
-      assert.throws(() => channelReportData({ ...binding, [name]: new Uint8Array(31) }, sha256), { code: "MalformedInput" });
+      assert.throws(() => channelReportData({ ...binding, [name]: new Uint8Array(31) }, sha256), {
+        code: "MalformedInput",
+      });
     }
   });
 });
@@ -127,7 +149,10 @@ describe("appraisal", () => {
     assert.equal(appraisal.accepted, false);
     assert.deepEqual(
       appraisal.reasons.map(({ code, reason }) => [code, reason]),
-      [["EvidenceRejected", "TeeNotListed"], ["CodeNotApproved", "MeasurementNotListed"]],
+      [
+        ["EvidenceRejected", "TeeNotListed"],
+        ["CodeNotApproved", "MeasurementNotListed"],
+      ],
     );
     assert.throws(() => requireAccepted(appraisal), rejectedFor("TeeNotListed"));
   });

@@ -85,5 +85,9 @@ export type ExecutorEvents = (message: FromWorker) => void;
 
 /** Structured log lines; never secrets, never payload. */
 export interface Tracer {
-  event(level: "debug" | "info" | "warn" | "error", event: string, fields?: Readonly<Record<string, string | number | boolean>>): void;
+  event(
+    level: "debug" | "info" | "warn" | "error",
+    event: string,
+    fields?: Readonly<Record<string, string | number | boolean>>,
+  ): void;
 }

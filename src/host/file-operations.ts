@@ -26,18 +26,27 @@ export interface FileOperations {
 }
 
 const [open, close, ftruncate] = [promisify(fs.open), promisify(fs.close), promisify(fs.ftruncate)];
-const [fdatasync, fsync, rename, unlink] = [promisify(fs.fdatasync), promisify(fs.fsync), promisify(fs.rename), promisify(fs.unlink)];
+const [fdatasync, fsync, rename, unlink] = [
+  promisify(fs.fdatasync),
+  promisify(fs.fsync),
+  promisify(fs.rename),
+  promisify(fs.unlink),
+];
 const FILE_MODE = 0o600;
 
 function writeOnce(descriptor: number, data: Bytes, position: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    fs.write(descriptor, data, 0, data.length, position, (error, written) => (error === null ? resolve(written) : reject(error)));
+    fs.write(descriptor, data, 0, data.length, position, (error, written) =>
+      error === null ? resolve(written) : reject(error),
+    );
   });
 }
 
 function readOnce(descriptor: number, target: Bytes, position: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    fs.read(descriptor, target, 0, target.length, position, (error, count) => (error === null ? resolve(count) : reject(error)));
+    fs.read(descriptor, target, 0, target.length, position, (error, count) =>
+      error === null ? resolve(count) : reject(error),
+    );
   });
 }
 

@@ -89,7 +89,8 @@ export async function readConfigurationFile(path: string, maxBytes: number): Pro
     const handle = await open(path, "r");
     try {
       const { size } = await handle.stat();
-      if (size > maxBytes) throw new CocoError("ConfigurationInvalid", `${path}: larger than ${maxBytes} bytes`, { file: path });
+      if (size > maxBytes)
+        throw new CocoError("ConfigurationInvalid", `${path}: larger than ${maxBytes} bytes`, { file: path });
     } finally {
       await handle.close();
     }

@@ -78,7 +78,8 @@ function removeStale(file: string, stale: number | undefined): boolean {
 export function lockFolder(directory: string): FolderLock {
   const folder = fs.realpathSync(directory);
   const file = path.join(folder, LOCK_NAME);
-  const inUse = (pid: number): CocoError => new CocoError("FolderInUse", `${directory} is in use by process ${pid}`, { directory, pid });
+  const inUse = (pid: number): CocoError =>
+    new CocoError("FolderInUse", `${directory} is in use by process ${pid}`, { directory, pid });
   if (held.has(folder)) throw inUse(process.pid);
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     if (create(file)) {

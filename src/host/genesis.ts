@@ -67,7 +67,12 @@ export function signerOf(actor: string, privateKeyPem: string): Signer {
 }
 
 /** Signs a node's request as its owner, for the network of this name. */
-export function signNodeEntry(request: NodeRequest, memberKeyPem: string, memberId: string, networkName: string): SignedNode {
+export function signNodeEntry(
+  request: NodeRequest,
+  memberKeyPem: string,
+  memberId: string,
+  networkName: string,
+): SignedNode {
   return { entry: signNodeTuple(networkName, request, signerOf(memberId, memberKeyPem)), tee: request.tee };
 }
 
@@ -78,7 +83,10 @@ export function signedNodeToJson(node: SignedNode): string {
 
 /** Reads a file of {@link signedNodeToJson}; throws `ConfigurationInvalid` with file and field. */
 export function readSignedNode(file: string): Promise<SignedNode> {
-  return readJsonFile(file, (fields) => ({ entry: fields.record("entry", readNodeEntry), tee: fields.record("tee", readTeeEntry) }));
+  return readJsonFile(file, (fields) => ({
+    entry: fields.record("entry", readNodeEntry),
+    tee: fields.record("tee", readTeeEntry),
+  }));
 }
 
 /** Assembles and checks a genesis constitution; throws `ConstitutionInvalid` with the field. Written by `constitutionToJson`. */

@@ -37,7 +37,8 @@ function decode(bytes: Bytes): HardState {
   const vote = utf8Decode(reader.bytes(reader.u8()));
   const sum = reader.bytes(CHECKSUM_LENGTH);
   reader.end();
-  if (!bytesEqual(magic, MAGIC) || !bytesEqual(sum, checksum(content))) throw new CocoError("MalformedInput", "checksum does not fit");
+  if (!bytesEqual(magic, MAGIC) || !bytesEqual(sum, checksum(content)))
+    throw new CocoError("MalformedInput", "checksum does not fit");
   return { term, votedFor: vote === "" ? undefined : vote };
 }
 
@@ -49,7 +50,12 @@ export function readHardState(directory: string): HardState | undefined {
     if (fs.statSync(file).size > MAX_LENGTH) throw new CocoError("MalformedInput", "file too long");
     return decode(new Uint8Array(fs.readFileSync(file)));
   } catch (error) {
-    throw new CocoError("LedgerCorrupt", `${file}: term and vote cannot be read`, { file, offset: 0 }, { cause: error });
+    throw new CocoError(
+      "LedgerCorrupt",
+      `${file}: term and vote cannot be read`,
+      { file, offset: 0 },
+      { cause: error },
+    );
   }
 }
 

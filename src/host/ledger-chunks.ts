@@ -11,7 +11,7 @@
 import * as fs from "node:fs";
 import { readFile } from "node:fs/promises";
 import * as path from "node:path";
-import { type Bytes, ByteReader, ByteWriter } from "../core/codec/bytes.ts";
+import { type Bytes, ByteReader, type ByteWriter } from "../core/codec/bytes.ts";
 import type { LogEntry } from "../core/consensus/types.ts";
 import { MAX_BATCH_BYTES } from "../core/ledger/batch-format.ts";
 import { CocoError } from "../errors.ts";
@@ -96,7 +96,8 @@ export function* readRecords(bytes: Bytes, fromIndex: number, file: string): Gen
   for (let index = fromIndex; reader.remaining > 0; index++) {
     const at = reader.position;
     const record = readRecord(reader);
-    if (typeof record === "string" || record.index !== index) throw corrupt(file, at, "record has changed since the ledger was opened");
+    if (typeof record === "string" || record.index !== index)
+      throw corrupt(file, at, "record has changed since the ledger was opened");
     yield { index, term: record.term, data: new Uint8Array(record.data) };
   }
 }
@@ -161,23 +162,33 @@ interface ChunkScan {
   readonly check: (data: Bytes) => boolean;
 }
 
-function scanChunk({ bytes, chunk, isLast, check }: ChunkScan, previousTerm: number): { term: number; repair: LedgerRepair | undefined } {
+function scanChunk(
+  { bytes, chunk, isLast, check }: ChunkScan,
+  previousTerm: number,
+): { term: number; repair: LedgerRepair | undefined } {
   const reader = new ByteReader(bytes);
   let term = previousTerm;
   while (reader.remaining > 0) {
     const offset = reader.position;
-    const torn = (reason: string): LedgerRepair => ({ file: chunk.file, offset, removedBytes: bytes.length - offset, reason });
+    const torn = (reason: string): LedgerRepair => ({
+      file: chunk.file,
+      offset,
+      removedBytes: bytes.length - offset,
+      reason,
+    });
     const record = readRecord(reader);
     if (isLast && record === "incomplete" && !recordFollows(bytes, offset, chunk.nextIndex + 1)) {
       return { term, repair: torn("the last record is incomplete") };
     }
-    if (isLast && bytes.subarray(offset).every((byte) => byte === 0)) return { term, repair: torn("zeros after the last record") };
+    if (isLast && bytes.subarray(offset).every((byte) => byte === 0))
+      return { term, repair: torn("zeros after the last record") };
     if (record === "incomplete" || record === "malformed") throw corrupt(chunk.file, offset, "not a record");
     if (record.index !== chunk.nextIndex) {
       throw corrupt(chunk.file, offset, `record has index ${record.index}, expected ${chunk.nextIndex}`);
     }
     if (record.term < term) throw corrupt(chunk.file, offset, `record has term ${record.term} after term ${term}`);
-    if (isLast && reader.remaining === 0 && !check(record.data)) return { term, repair: torn("the last record is damaged") };
+    if (isLast && reader.remaining === 0 && !check(record.data))
+      return { term, repair: torn("the last record is damaged") };
     chunk.add(record.data.length);
     term = record.term;
   }
@@ -203,7 +214,8 @@ export async function scanLedger(directory: string, check: (data: Bytes) => bool
   let nextIndex = 1;
   for (const [position, chunk] of chunks.entries()) {
     if (chunk.firstIndex !== nextIndex) throw corrupt(chunk.file, 0, `chunk does not start at index ${nextIndex}`);
-    if (fs.statSync(chunk.file).size > MAX_CHUNK_BYTES) throw corrupt(chunk.file, MAX_CHUNK_BYTES, "chunk is too large");
+    if (fs.statSync(chunk.file).size > MAX_CHUNK_BYTES)
+      throw corrupt(chunk.file, MAX_CHUNK_BYTES, "chunk is too large");
     const bytes = await readFile(chunk.file);
     const result = scanChunk({ bytes, chunk, isLast: position === chunks.length - 1, check }, term);
     if (result.repair !== undefined) return { chunks, repair: result.repair };

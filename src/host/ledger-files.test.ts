@@ -28,7 +28,8 @@ function dataOf(index: number, length = 12): Bytes {
   return data;
 }
 
-const check = (data: Bytes): boolean => data[data.length - 1] === data.subarray(0, -1).reduce((sum, byte) => (sum + byte) & 255, data.length & 255);
+const check = (data: Bytes): boolean =>
+  data[data.length - 1] === data.subarray(0, -1).reduce((sum, byte) => (sum + byte) & 255, data.length & 255);
 
 const entry = (index: number, term = 1, length = 12): LogEntry => ({ index, term, data: dataOf(index, length) });
 
@@ -40,7 +41,12 @@ interface Opened extends LedgerFiles {
 async function open(folder: string, changes: Partial<LedgerFilesOptions> = {}): Promise<Opened> {
   const repairs: LedgerRepair[] = [];
   const failures: CocoError[] = [];
-  const options = { check, onRepair: (repair: LedgerRepair) => repairs.push(repair), onFatal: (error: CocoError) => failures.push(error), ...changes };
+  const options = {
+    check,
+    onRepair: (repair: LedgerRepair) => repairs.push(repair),
+    onFatal: (error: CocoError) => failures.push(error),
+    ...changes,
+  };
   return { ...(await openLedgerFiles(folder, options)), repairs, failures };
 }
 
@@ -62,17 +68,27 @@ async function folderWith(entries: readonly LogEntry[], chunkBytes = 1024): Prom
   return folder;
 }
 
-async function contentOf(folder: string, changes: Partial<LedgerFilesOptions> = {}): Promise<{ entries: readonly LogEntry[]; hardState: HardState | undefined; repairs: readonly LedgerRepair[] }> {
+async function contentOf(
+  folder: string,
+  changes: Partial<LedgerFilesOptions> = {},
+): Promise<{ entries: readonly LogEntry[]; hardState: HardState | undefined; repairs: readonly LedgerRepair[] }> {
   const { content, close, repairs } = await open(folder, changes);
   const entries = [...content.entries];
   await close();
   return { entries, hardState: content.hardState, repairs };
 }
 
-const chunkFiles = (folder: string): readonly string[] => fs.readdirSync(folder).filter((name) => name.startsWith("ledger_")).sort();
+const chunkFiles = (folder: string): readonly string[] =>
+  fs
+    .readdirSync(folder)
+    .filter((name) => name.startsWith("ledger_"))
+    .sort();
 
 function isCode(code: string, data: Readonly<Record<string, unknown>> = {}): (error: unknown) => boolean {
-  return (error) => error instanceof CocoError && error.code === code && Object.entries(data).every(([name, value]) => error.data[name] === value);
+  return (error) =>
+    error instanceof CocoError &&
+    error.code === code &&
+    Object.entries(data).every(([name, value]) => error.data[name] === value);
 }
 
 describe("ledger folder", () => {
@@ -114,7 +130,9 @@ describe("ledger folder", () => {
           const truncateFrom = change.keep < expected.length ? change.keep + 1 : undefined;
           if (truncateFrom !== undefined) expected.length = change.keep;
           term++;
-          const entries = Array.from({ length: change.add }, (_, at) => entry(expected.length + 1 + at, term, change.length));
+          const entries = Array.from({ length: change.add }, (_, at) =>
+            entry(expected.length + 1 + at, term, change.length),
+          );
           expected.push(...entries);
           pending.push(persist(ledger.disk, { entries, ...(truncateFrom === undefined ? {} : { truncateFrom }) }));
         }
@@ -150,11 +168,17 @@ describe("ledger folder", () => {
       fs.writeFileSync(file, bytes.subarray(0, length));
       const { disk, content, close, repairs } = await open(folder);
       assert.deepEqual([...content.entries], [entry(1), entry(2)]);
-      assert.deepEqual(repairs.map(({ offset, removedBytes }) => [offset, removedBytes]), [[64, length - 64]]);
+      assert.deepEqual(
+        repairs.map(({ offset, removedBytes }) => [offset, removedBytes]),
+        [[64, length - 64]],
+      );
       assert.equal(fs.statSync(file).size, 64);
       if (length % 8 === 0) await persist(disk, { entries: [entry(3, 2)] });
       await close();
-      assert.deepEqual((await contentOf(folder)).entries, length % 8 === 0 ? [entry(1), entry(2), entry(3, 2)] : [entry(1), entry(2)]);
+      assert.deepEqual(
+        (await contentOf(folder)).entries,
+        length % 8 === 0 ? [entry(1), entry(2), entry(3, 2)] : [entry(1), entry(2)],
+      );
     }
   });
 
@@ -203,12 +227,24 @@ describe("ledger folder", () => {
   });
 
   test("a chunk that is cut or missing before the last one is damage", async () => {
-    const cut = await folderWith([1, 2, 3, 4, 5].map((index) => entry(index)), 60);
+    const cut = await folderWith(
+      [1, 2, 3, 4, 5].map((index) => entry(index)),
+      60,
+    );
     fs.truncateSync(path.join(cut, "ledger_0000000003"), 50);
-    await assert.rejects(contentOf(cut), isCode("LedgerCorrupt", { file: path.join(cut, "ledger_0000000003"), offset: 32 }));
-    const missing = await folderWith([1, 2, 3, 4, 5].map((index) => entry(index)), 60);
+    await assert.rejects(
+      contentOf(cut),
+      isCode("LedgerCorrupt", { file: path.join(cut, "ledger_0000000003"), offset: 32 }),
+    );
+    const missing = await folderWith(
+      [1, 2, 3, 4, 5].map((index) => entry(index)),
+      60,
+    );
     fs.unlinkSync(path.join(missing, "ledger_0000000003"));
-    await assert.rejects(contentOf(missing), isCode("LedgerCorrupt", { file: path.join(missing, "ledger_0000000005") }));
+    await assert.rejects(
+      contentOf(missing),
+      isCode("LedgerCorrupt", { file: path.join(missing, "ledger_0000000005") }),
+    );
   });
 
   test("a damaged term and vote stop the node at every byte", async () => {
@@ -219,7 +255,10 @@ describe("ledger folder", () => {
     const file = path.join(folder, "consensus");
     const bytes = fs.readFileSync(file);
     for (let at = 0; at < bytes.length; at++) {
-      fs.writeFileSync(file, Uint8Array.from(bytes, (byte, index) => (index === at ? byte ^ 4 : byte)));
+      fs.writeFileSync(
+        file,
+        Uint8Array.from(bytes, (byte, index) => (index === at ? byte ^ 4 : byte)),
+      );
       await assert.rejects(contentOf(folder), isCode("LedgerCorrupt", { file }));
       fs.writeFileSync(file, bytes.subarray(0, at));
       await assert.rejects(contentOf(folder), isCode("LedgerCorrupt", { file }));
@@ -257,14 +296,18 @@ describe("group commit", () => {
     const { files, counts, letGo } = slowFiles();
     const { disk, close } = await open(newFolder(), { files });
     const order: number[] = [];
-    const submit = (index: number): Promise<void> => persist(disk, { entries: [entry(index)] }).then(() => void order.push(index));
+    const submit = (index: number): Promise<void> =>
+      persist(disk, { entries: [entry(index)] }).then(() => void order.push(index));
     const requests = [submit(1)];
     while (counts.syncData === 0) await new Promise((resolve) => setImmediate(resolve));
     for (let index = 2; index <= 50; index++) requests.push(submit(index));
     assert.deepEqual(order, []);
     letGo();
     await Promise.all(requests);
-    assert.deepEqual(order, Array.from({ length: 50 }, (_, at) => at + 1));
+    assert.deepEqual(
+      order,
+      Array.from({ length: 50 }, (_, at) => at + 1),
+    );
     assert.deepEqual(counts, { write: 2, syncData: 2 });
     await close();
   });
@@ -295,7 +338,10 @@ describe("group commit", () => {
       disk.persist({ id: 3, entries: [entry(3)] }, () => reported++);
       disk.read(1, 1, () => reported++);
       await close();
-      assert.deepEqual(failures.map(({ code }) => code), ["DiskFailed"]);
+      assert.deepEqual(
+        failures.map(({ code }) => code),
+        ["DiskFailed"],
+      );
       assert.equal(calls, 1);
       assert.equal(reported, 0);
     });

@@ -145,7 +145,11 @@ class ChunkedDisk implements Disk {
   async #truncate(fromIndex: number): Promise<void> {
     this.#generation++;
     let removed = false;
-    for (let last = this.#chunks.at(-1); last !== undefined && last.firstIndex >= fromIndex; last = this.#chunks.at(-1)) {
+    for (
+      let last = this.#chunks.at(-1);
+      last !== undefined && last.firstIndex >= fromIndex;
+      last = this.#chunks.at(-1)
+    ) {
       this.#chunks.pop();
       await this.#closeChunk();
       await this.#files.unlink(last.file);
@@ -234,7 +238,8 @@ class ChunkedDisk implements Disk {
     const descriptor = await this.#files.open(chunk.file, "r");
     try {
       const bytes = await this.#files.read(descriptor, start, end - start);
-      if (bytes.length < end - start) throw chunkFormat.corrupt(chunk.file, start + bytes.length, "file ends too early");
+      if (bytes.length < end - start)
+        throw chunkFormat.corrupt(chunk.file, start + bytes.length, "file ends too early");
       return [...chunkFormat.readRecords(bytes, fromIndex, chunk.file)];
     } finally {
       await this.#files.close(descriptor);
@@ -280,7 +285,10 @@ async function repairChunk(repair: LedgerRepair, files: FileOperations): Promise
   }
 }
 
-async function readFolder(directory: string, options: LedgerFilesOptions): Promise<{ disk: ChunkedDisk; content: DiskContent }> {
+async function readFolder(
+  directory: string,
+  options: LedgerFilesOptions,
+): Promise<{ disk: ChunkedDisk; content: DiskContent }> {
   const hardState: HardState | undefined = readHardState(directory);
   const { chunks, repair } = await chunkFormat.scanLedger(directory, (data) => options.check(data));
   if (repair !== undefined) {

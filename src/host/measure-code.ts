@@ -23,13 +23,16 @@ const NOT_SHIPPED = /(?:\.test\.js|\.map|\.d\.ts|\.tsbuildinfo)$/;
 /** Measures the package in `rootDir` (the folder with package.json and dist): 32 bytes. Throws `ConfigurationInvalid`. */
 export async function measureCode(rootDir: string, nodeVersion: string = process.version): Promise<Bytes> {
   const paths = await shippedFiles(rootDir, CODE_FOLDER);
-  if (paths.length === 0) throw new CocoError("ConfigurationInvalid", `${rootDir}: no built code in ${CODE_FOLDER}`, { file: rootDir });
+  if (paths.length === 0)
+    throw new CocoError("ConfigurationInvalid", `${rootDir}: no built code in ${CODE_FOLDER}`, { file: rootDir });
   const { name, version } = await packageIdentity(rootDir);
   const writer = new ByteWriter(4096);
   for (const text of [FORMAT, nodeVersion, name, version]) writer.bytes32(utf8Encode(text));
   const lock = await readIfPresent(join(rootDir, "package-lock.json"));
   writer.bytes32(lock === undefined ? new Uint8Array(0) : sha256(lock));
-  const encoded = paths.map((path) => ({ path, bytes: utf8Encode(path) })).sort((left, right) => compareBytes(left.bytes, right.bytes));
+  const encoded = paths
+    .map((path) => ({ path, bytes: utf8Encode(path) }))
+    .sort((left, right) => compareBytes(left.bytes, right.bytes));
   for (const { path, bytes } of encoded) writer.bytes32(bytes).bytes32(sha256(await readFile(join(rootDir, path))));
   return sha256(writer.finish());
 }
@@ -42,10 +45,12 @@ async function shippedFiles(rootDir: string, folder: string): Promise<string[]> 
     for (const entry of await listFolder(join(rootDir, next))) {
       const path = `${next}/${entry.name}`;
       if (entry.isDirectory()) folders.push(path);
-      else if (!entry.isFile()) throw new CocoError("ConfigurationInvalid", `${path}: neither file nor folder`, { file: path });
+      else if (!entry.isFile())
+        throw new CocoError("ConfigurationInvalid", `${path}: neither file nor folder`, { file: path });
       else if (!NOT_SHIPPED.test(entry.name)) paths.push(path);
     }
-    if (paths.length > MAX_MEASURED_FILES) throw new CocoError("ConfigurationInvalid", `${folder}: too many files`, { file: folder });
+    if (paths.length > MAX_MEASURED_FILES)
+      throw new CocoError("ConfigurationInvalid", `${folder}: too many files`, { file: folder });
   }
   return paths;
 }

@@ -9,7 +9,7 @@
  *
  * Keys are never overwritten. Every problem is `ConfigurationInvalid` and names file and field.
  */
-import { mkdir } from "node:fs/promises";
+import { access, mkdir } from "node:fs/promises";
 import { isAbsolute, join, relative, resolve } from "node:path";
 import { utf8Decode, type Bytes } from "../core/codec/bytes.ts";
 import { MAX_ADDRESS_LENGTH, parseAddress } from "../core/governance/address.ts";
@@ -19,7 +19,7 @@ import { readDocument, treeToJson, type FieldReader, type FieldTree } from "../c
 import { nodeEntropy } from "../enclave/manager/node-crypto.ts";
 import { createNodeKeys } from "../enclave/manager/node-keys.ts";
 import { CocoError } from "../errors.ts";
-import { createFileAtomic, PUBLIC_FILE_MODE, readConfigurationFile, SECRET_FILE_MODE } from "./files.ts";
+import { createFileAtomic, hasErrorCode, PUBLIC_FILE_MODE, readConfigurationFile, SECRET_FILE_MODE } from "./files.ts";
 import { createVirtualTee } from "./virtual-tee.ts";
 
 /** Name of the configuration file in a node's folder. */
@@ -98,6 +98,7 @@ export async function initNode(options: InitNodeOptions): Promise<NodeRequest> {
   const addresses = readDocument({ name, listen, advertise, clientListen, clientAdvertise }, context, readAddresses);
   const dir = resolve(options.dir);
   const machineKeyFile = resolve(options.machineKeyFile);
+  for (const name of [FILES.sealedKeys, FILES.nodeEntry, NODE_CONFIGURATION_FILE]) await requireAbsent(join(dir, name));
   await makeFolder(dir);
   const tee = await createVirtualTee(machineKeyFile);
   const { sealed, keys } = createNodeKeys(tee, nodeEntropy);
@@ -124,9 +125,26 @@ async function makeFolder(dir: string): Promise<void> {
   }
 }
 
+function existsAlready(file: string): CocoError {
+  return new CocoError(
+    "ConfigurationInvalid",
+    `${file}: exists; a node's keys are never overwritten, choose another folder`,
+    { file },
+  );
+}
+
+/** Refuses a folder in use before anything is made; {@link createOnce} decides when two start at the same time. */
+async function requireAbsent(file: string): Promise<void> {
+  try {
+    await access(file);
+  } catch (error) {
+    if (hasErrorCode(error, "ENOENT")) return;
+  }
+  throw existsAlready(file);
+}
+
 async function createOnce(file: string, data: Bytes | string, mode: number): Promise<void> {
-  if (await createFileAtomic(file, data, mode)) return;
-  throw new CocoError("ConfigurationInvalid", `${file}: exists; a node's keys are never overwritten, choose another folder`, { file });
+  if (!(await createFileAtomic(file, data, mode))) throw existsAlready(file);
 }
 
 /** Relative with `/` where it can be, so that the folder can be moved together with what is around it. */
@@ -151,7 +169,11 @@ export async function loadNode(folder: string): Promise<NodeFolder> {
     }));
     return { ...addresses, paths: { machineKeyFile, ...files } };
   });
-  return { dir, ...configuration, sealedKeys: await readConfigurationFile(configuration.paths.sealedKeys, MAX_NODE_FILE_BYTES) };
+  return {
+    dir,
+    ...configuration,
+    sealedKeys: await readConfigurationFile(configuration.paths.sealedKeys, MAX_NODE_FILE_BYTES),
+  };
 }
 
 function readPath(fields: FieldReader, name: string, dir: string): string {

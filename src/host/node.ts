@@ -61,7 +61,9 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
   const keys = openNodeKeys(folder.sealedKeys, tee);
   const genesis = await readConstitutionFile(folder.paths.genesis);
   if (!genesis.nodes.some((node) => node.nodeId === keys.nodeId)) {
-    throw new CocoError("FolderOfAnotherNetwork", `${folder.paths.genesis} does not list the node of ${folder.dir}`, { file: folder.paths.genesis });
+    throw new CocoError("FolderOfAnotherNetwork", `${folder.paths.genesis} does not list the node of ${folder.dir}`, {
+      file: folder.paths.genesis,
+    });
   }
   const measurement = await measureCode(PACKAGE_FOLDER);
   const approval = await readApproval(join(folder.dir, APPROVAL_FILE));
@@ -103,8 +105,10 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
         return executor;
       },
       onServing: (certificate) => {
-        writeFileAtomic(join(folder.dir, SERVICE_CERTIFICATE_FILE), certificate, PUBLIC_FILE_MODE).then(options.onServing, (error: unknown) =>
-          fatal(new CocoError("DiskFailed", "the service certificate cannot be written", {}, { cause: error })),
+        writeFileAtomic(join(folder.dir, SERVICE_CERTIFICATE_FILE), certificate, PUBLIC_FILE_MODE).then(
+          options.onServing,
+          (error: unknown) =>
+            fatal(new CocoError("DiskFailed", "the service certificate cannot be written", {}, { cause: error })),
         );
       },
       onFatal: fatal,

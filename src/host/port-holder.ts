@@ -29,7 +29,8 @@ async function linuxHolder(port: number): Promise<PortHolder | undefined> {
       const fields = line.trim().split(/\s+/);
       // Field 3 is the state (0A = LISTEN), field 9 the inode of the socket.
       const [, local, , state] = fields;
-      if (state === "0A" && Number.parseInt(local?.split(":")[1] ?? "", 16) === port && fields[9] !== undefined) inodes.add(fields[9]);
+      if (state === "0A" && Number.parseInt(local?.split(":")[1] ?? "", 16) === port && fields[9] !== undefined)
+        inodes.add(fields[9]);
     }
   }
   if (inodes.size === 0) return undefined;
@@ -62,6 +63,8 @@ async function windowsHolder(port: number): Promise<PortHolder | undefined> {
 
 function run(command: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
-    execFile(command, [...args], { timeout: PORT_TOOL_TIMEOUT_MS }, (error, stdout) => (error ? reject(error) : resolve(stdout)));
+    execFile(command, [...args], { timeout: PORT_TOOL_TIMEOUT_MS }, (error, stdout) =>
+      error ? reject(error) : resolve(stdout),
+    );
   });
 }

@@ -66,7 +66,9 @@ export class PreparePool implements Preparer {
   }
 
   #start(slice: Slice): void {
-    const thread = this.#threads.reduce((idlest, other) => (other.running.length < idlest.running.length ? other : idlest));
+    const thread = this.#threads.reduce((idlest, other) =>
+      other.running.length < idlest.running.length ? other : idlest,
+    );
     thread.running.push(slice);
     thread.worker.postMessage(packList(slice.transactions));
   }

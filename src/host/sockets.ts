@@ -10,7 +10,8 @@ export const LISTEN_BACKLOG = 1024;
 
 function addressOf(text: string): { host: string; port: number } {
   const parsed = parseAddress(text, true);
-  if (parsed === undefined) throw new CocoError("ConfigurationInvalid", `not an address of the form host:port: ${text}`);
+  if (parsed === undefined)
+    throw new CocoError("ConfigurationInvalid", `not an address of the form host:port: ${text}`);
   return { host: parsed.host, port: parsed.port };
 }
 
@@ -24,7 +25,8 @@ async function listen(address: string, onSocket: (socket: Socket) => void): Prom
       resolve();
     });
   }).catch(async (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EADDRINUSE") throw new CocoError("ConfigurationInvalid", `cannot listen at ${address}: ${error.code}`, {}, { cause: error });
+    if (error.code !== "EADDRINUSE")
+      throw new CocoError("ConfigurationInvalid", `cannot listen at ${address}: ${error.code}`, {}, { cause: error });
     throw await portTaken(address, port);
   });
   server.on("error", () => {});
@@ -35,7 +37,10 @@ async function listen(address: string, onSocket: (socket: Socket) => void): Prom
 export async function portTaken(address: string, port: number): Promise<CocoError> {
   const holder = await portHolder(port);
   const who = holder === undefined ? "another process" : `process ${holder.pid} (${holder.command})`;
-  return new CocoError("PortTaken", `${address} is used by ${who}`, { port, ...(holder === undefined ? {} : { pid: holder.pid }) });
+  return new CocoError("PortTaken", `${address} is used by ${who}`, {
+    port,
+    ...(holder === undefined ? {} : { pid: holder.pid }),
+  });
 }
 
 /** The operating system's sockets. */

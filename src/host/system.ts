@@ -19,7 +19,13 @@ export const systemClock: Clock = {
 /** JSON lines on standard error: time, level, node, event, fields. */
 export function createTracer(node: string, level: string): Tracer {
   const logger = pino(
-    { level, base: { node }, timestamp: pino.stdTimeFunctions.isoTime, messageKey: "event", formatters: { level: (label) => ({ level: label }) } },
+    {
+      level,
+      base: { node },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      messageKey: "event",
+      formatters: { level: (label) => ({ level: label }) },
+    },
     pino.destination({ dest: 2, sync: true }),
   );
   return {

@@ -53,7 +53,8 @@ function virtualTeeOf(privateKey: KeyObject): VirtualTee {
   return {
     tee: "virtual",
     machineKey,
-    attest: (measurement, reportData) => encodeVirtualEvidence({ measurement: toHex(measurement), reportData, machineKey }, sign),
+    attest: (measurement, reportData) =>
+      encodeVirtualEvidence({ measurement: toHex(measurement), reportData, machineKey }, sign),
     seal: (secret) => {
       const nonce = nodeEntropy.bytes(NONCE_BYTES);
       return concatBytes(Uint8Array.of(SEALED_VERSION), nonce, seal(sealingKey, nonce, secret, SEALED_CONTEXT));
@@ -66,7 +67,8 @@ function unsealWith(sealingKey: Bytes, sealed: Bytes): Bytes {
   const nonce = sealed.subarray(1, 1 + NONCE_BYTES);
   const complete = sealed[0] === SEALED_VERSION && nonce.length === NONCE_BYTES;
   const secret = complete ? open(sealingKey, nonce, sealed.subarray(1 + NONCE_BYTES), SEALED_CONTEXT) : undefined;
-  if (secret === undefined) throw new CocoError("ConfigurationInvalid", "sealed by another machine key, or changed since");
+  if (secret === undefined)
+    throw new CocoError("ConfigurationInvalid", "sealed by another machine key, or changed since");
   return secret;
 }
 
@@ -82,7 +84,8 @@ async function createMachineKey(file: string): Promise<KeyObject> {
   if (await createFileAtomic(file, pem.toString(), SECRET_FILE_MODE)) return privateKey;
   // Another process made it in the meantime: that one is the machine's.
   const existing = await readMachineKey(file);
-  if (existing === undefined) throw new CocoError("ConfigurationInvalid", `${file}: was removed while it was made`, { file });
+  if (existing === undefined)
+    throw new CocoError("ConfigurationInvalid", `${file}: was removed while it was made`, { file });
   return existing;
 }
 
@@ -109,7 +112,9 @@ async function checkMode(file: string): Promise<void> {
   try {
     const { mode } = await stat(file);
     if ((mode & 0o077) !== 0) {
-      throw new CocoError("ConfigurationInvalid", `${file}: others than its owner may use it; set its mode to 0600`, { file });
+      throw new CocoError("ConfigurationInvalid", `${file}: others than its owner may use it; set its mode to 0600`, {
+        file,
+      });
     }
   } catch (error) {
     if (!hasErrorCode(error, "ENOENT")) throw error;

@@ -109,7 +109,8 @@ export class Scheduler {
       const left = 2 * at + 1;
       if (left >= heap.length) break;
       const right = left + 1;
-      const child = right < heap.length && this.#before(heap[right] as Scheduled, heap[left] as Scheduled) ? right : left;
+      const child =
+        right < heap.length && this.#before(heap[right] as Scheduled, heap[left] as Scheduled) ? right : left;
       if (!this.#before(heap[child] as Scheduled, last)) break;
       heap[at] = heap[child] as Scheduled;
       at = child;

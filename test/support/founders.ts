@@ -108,7 +108,9 @@ export function foundNetwork(members = 3, nodes = 3, networkName = "test"): Test
     members: founders.map(({ founder }) => founder),
     nodes: signedNodes,
     codeManifest: [TEST_CODE],
-    adapters: [{ id: 1, name: "ethereum", version: "0.1.0", mount: "/eth", options: { chainId: 1337, forks: ["cancun"] } }],
+    adapters: [
+      { id: 1, name: "ethereum", version: "0.1.0", mount: "/eth", options: { chainId: 1337, forks: ["cancun"] } },
+    ],
   });
   const digest = constitutionDigest(constitution, sha256);
   return { founders, nodes: testNodes, signedNodes, machine, constitution, networkId: toHex(digest), digest };

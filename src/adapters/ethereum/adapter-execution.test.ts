@@ -58,7 +58,10 @@ describe("execution of batches", () => {
     const transfer = send(ALICE, { value: 5n });
     const call = send(BOB, { to: COUNTER });
     const outcomes = await node.run([transfer, call]);
-    assert.deepEqual(outcomes.map((outcome) => outcome.type), ["included", "included"]);
+    assert.deepEqual(
+      outcomes.map((outcome) => outcome.type),
+      ["included", "included"],
+    );
     assert.equal(readHead(node.state), 1);
     const [genesis, block] = [readBlock(node.state, 0), readBlock(node.state, 1)];
     assert.ok(genesis && block);
@@ -69,7 +72,9 @@ describe("execution of batches", () => {
     const records = [0, 1].map((index) => transactionAt(node.state, { blockNumber: 1, index }));
     const receipts = records.flatMap((record) => (record === undefined ? [] : [record.receipt]));
     assert.ok(bytesEqual(block.header.receiptsRoot, receiptsRootOf(receipts)));
-    assert.ok(bytesEqual(block.header.transactionsRoot, transactionsRootOf(records.flatMap((record) => record?.raw ?? []))));
+    assert.ok(
+      bytesEqual(block.header.transactionsRoot, transactionsRootOf(records.flatMap((record) => record?.raw ?? []))),
+    );
     assert.ok(bytesEqual(block.header.stateRoot, new StateTrie().root(node.state)));
     assert.equal(block.header.gasUsed, receipts[1]?.cumulativeGasUsed);
     assert.equal(receipts[1]?.logs.length, 1);
@@ -78,12 +83,15 @@ describe("execution of batches", () => {
     assert.equal(toHex(storageOf(node.state, COUNTER, new Uint8Array(32))), "01");
     const [first] = outcomes;
     assert.ok(first?.type === "included" && first.claimsDigest && receipts[0]);
-    assert.ok(bytesEqual(first.claimsDigest, TEST_COMPONENTS.sha256(concatBytes(transfer.id, encodeReceipt(receipts[0])))));
+    assert.ok(
+      bytesEqual(first.claimsDigest, TEST_COMPONENTS.sha256(concatBytes(transfer.id, encodeReceipt(receipts[0])))),
+    );
   });
 
   test("the state root stays right over many blocks and on a node that only applies", async () => {
     const node = network();
-    for (let nonce = 0; nonce < 4; nonce++) await node.run([send(ALICE, { nonce, to: nonce % 2 ? COUNTER : addressOfKey(50 + nonce), value: 1n })]);
+    for (let nonce = 0; nonce < 4; nonce++)
+      await node.run([send(ALICE, { nonce, to: nonce % 2 ? COUNTER : addressOfKey(50 + nonce), value: 1n })]);
     const head = readBlock(node.state, 4);
     assert.ok(head && bytesEqual(head.header.stateRoot, new StateTrie().root(node.state)));
   });
@@ -91,8 +99,14 @@ describe("execution of batches", () => {
   test("a transaction is included once, in its batch and after it", async () => {
     const node = network();
     const transfer = send(ALICE, { value: 5n });
-    assert.deepEqual((await node.run([transfer, transfer])).map((outcome) => outcome.type), ["included", "duplicate"]);
-    assert.deepEqual((await node.run([transfer])).map((outcome) => outcome.type), ["duplicate"]);
+    assert.deepEqual(
+      (await node.run([transfer, transfer])).map((outcome) => outcome.type),
+      ["included", "duplicate"],
+    );
+    assert.deepEqual(
+      (await node.run([transfer])).map((outcome) => outcome.type),
+      ["duplicate"],
+    );
     assert.equal(readHead(node.state), 1);
   });
 
@@ -100,11 +114,21 @@ describe("execution of batches", () => {
     const node = network();
     const [zero, one, two] = [0, 1, 2].map((nonce) => send(ALICE, { nonce, value: 1n }));
     assert.ok(zero && one && two);
-    assert.deepEqual((await node.run([two, one])).map((outcome) => outcome.type), ["waiting", "waiting"]);
+    assert.deepEqual(
+      (await node.run([two, one])).map((outcome) => outcome.type),
+      ["waiting", "waiting"],
+    );
     assert.equal(readHead(node.state), 0);
     const outcomes = await node.run([zero]);
-    assert.deepEqual(outcomes.map((outcome) => outcome.type), ["included", "included", "included"]);
-    assert.ok(outcomes.every((outcome, at) => outcome.type === "included" && bytesEqual(outcome.result, [zero, one, two][at]?.id ?? EMPTY)));
+    assert.deepEqual(
+      outcomes.map((outcome) => outcome.type),
+      ["included", "included", "included"],
+    );
+    assert.ok(
+      outcomes.every(
+        (outcome, at) => outcome.type === "included" && bytesEqual(outcome.result, [zero, one, two][at]?.id ?? EMPTY),
+      ),
+    );
     assert.equal(nonceOf(node.state, addressOfKey(ALICE)), 3);
     assert.equal(node.execution.pool.size, 0);
   });
@@ -112,20 +136,36 @@ describe("execution of batches", () => {
   test("refused transactions say why in go-ethereum's words", async () => {
     const node = network();
     await node.run([send(ALICE, {})]);
-    const refused = async (fields: Partial<TransactionFields>, key = BOB): Promise<string> => message((await node.run([send(key, fields)]))[0]);
+    const refused = async (fields: Partial<TransactionFields>, key = BOB): Promise<string> =>
+      message((await node.run([send(key, fields)]))[0]);
     assert.equal(await refused({ nonce: 0, value: 1n }, ALICE), "nonce too low: next nonce 1, tx nonce 0");
-    assert.match(await refused({ value: 2n * ETHER }), /^insufficient funds for gas \* price \+ value: balance \d+, tx cost \d+, overshot \d+$/);
+    assert.match(
+      await refused({ value: 2n * ETHER }),
+      /^insufficient funds for gas \* price \+ value: balance \d+, tx cost \d+, overshot \d+$/,
+    );
     assert.equal(await refused({ gasLimit: 20_000 }), "intrinsic gas too low: gas 20000, minimum needed 21000");
-    assert.match(await refused({ maxFeePerGas: 5n }), /^max fee per gas less than block base fee: address 0x[0-9a-f]{40}, maxFeePerGas: 5, baseFee: \d+$/);
-    assert.equal(await refused({ maxPriorityFeePerGas: 3_000_000_000n }), "max priority fee per gas higher than max fee per gas");
-    assert.equal(await refused({ gasLimit: 16_777_217 }), "transaction gas limit too high (cap: 16777216, tx: 16777217)");
+    assert.match(
+      await refused({ maxFeePerGas: 5n }),
+      /^max fee per gas less than block base fee: address 0x[0-9a-f]{40}, maxFeePerGas: 5, baseFee: \d+$/,
+    );
+    assert.equal(
+      await refused({ maxPriorityFeePerGas: 3_000_000_000n }),
+      "max priority fee per gas higher than max fee per gas",
+    );
+    assert.equal(
+      await refused({ gasLimit: 16_777_217 }),
+      "transaction gas limit too high (cap: 16777216, tx: 16777217)",
+    );
     assert.equal(await refused({ chainId: 5 }), "invalid sender: invalid chain id for signer: have 5 want 1337");
     assert.equal(
       await refused({ to: undefined, data: new Uint8Array(49_153), gasLimit: 5_000_000 }),
       "max initcode size exceeded: code size 49153 limit 49152",
     );
     assert.match(await refused({ type: 3, blobVersionedHashes: [new Uint8Array(32).fill(1)] }), /keeps no blobs/);
-    assert.equal(await refused({ data: new Uint8Array(1000).fill(1), gasLimit: 40_000 }), "insufficient gas for floor data gas cost: gas 40000, minimum needed 61000");
+    assert.equal(
+      await refused({ data: new Uint8Array(1000).fill(1), gasLimit: 40_000 }),
+      "insufficient gas for floor data gas cost: gas 40000, minimum needed 61000",
+    );
     assert.equal(readHead(node.state), 1, "a refused transaction leaves nothing behind");
   });
 
@@ -137,7 +177,9 @@ describe("execution of batches", () => {
   test("creating a contract keeps its code and reports its address", async () => {
     const node = network();
     // Returns the two bytes 60 00.
-    const outcomes = await node.run([send(ALICE, { to: undefined, data: fromHex("6160006000526002601ef3"), gasLimit: 200_000 })]);
+    const outcomes = await node.run([
+      send(ALICE, { to: undefined, data: fromHex("6160006000526002601ef3"), gasLimit: 200_000 }),
+    ]);
     assert.equal(outcomes[0]?.type, "included");
     const receipt = transactionAt(node.state, { blockNumber: 1, index: 0 })?.receipt;
     assert.ok(receipt?.contractAddress);
@@ -158,7 +200,9 @@ describe("execution of batches", () => {
   test("an authorization lends an account the code of a contract (EIP-7702)", async () => {
     const node = network();
     const authorizationList = [signedAuthorization(BOB, COUNTER, 0n)];
-    const outcomes = await node.run([send(ALICE, { type: 4, to: addressOfKey(BOB), authorizationList, gasLimit: 200_000 })]);
+    const outcomes = await node.run([
+      send(ALICE, { type: 4, to: addressOfKey(BOB), authorizationList, gasLimit: 200_000 }),
+    ]);
     assert.equal(outcomes[0]?.type, "included");
     assert.equal(toHex(codeOf(node.state, addressOfKey(BOB))), `ef0100${toHex(COUNTER)}`);
     assert.equal(toHex(storageOf(node.state, addressOfKey(BOB), new Uint8Array(32))), "01");
@@ -167,7 +211,9 @@ describe("execution of batches", () => {
   });
 
   test("replay transactions are refused where the constitution does not allow replay", async () => {
-    const raw = encodeReplayState([{ address: addressOfKey(3), reset: true, nonce: 0, balance: ETHER, code: EMPTY, storage: [] }]);
+    const raw = encodeReplayState([
+      { address: addressOfKey(3), reset: true, nonce: 0, balance: ETHER, code: EMPTY, storage: [] },
+    ]);
     assert.equal(message((await network().run(prepareAll([raw])))[0]), "this network does not allow replay");
   });
 
@@ -177,7 +223,9 @@ describe("execution of batches", () => {
     const slot = bytes32OfBigint(5n);
     const account = { address: COUNTER, nonce: 3, balance: 9n, code: fromHex("00") };
     const first = encodeReplayState([{ ...account, reset: true, storage: [{ slot, value: Uint8Array.of(1) }] }]);
-    const second = encodeReplayState([{ ...account, reset: false, storage: [{ slot: bytes32OfBigint(6n), value: Uint8Array.of(2) }] }]);
+    const second = encodeReplayState([
+      { ...account, reset: false, storage: [{ slot: bytes32OfBigint(6n), value: Uint8Array.of(2) }] },
+    ]);
     const outcomes = await node.run(prepareAll([first, second]));
     assert.ok(outcomes.every((outcome) => outcome.type === "included"));
     assert.equal(readHead(node.state), 1);

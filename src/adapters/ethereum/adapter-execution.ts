@@ -25,7 +25,14 @@ import { writeGenesis } from "./genesis.ts";
 import { TransactionPool } from "./pool.ts";
 import { decodePrepared, encodeFault } from "./prepare.ts";
 import { encodeReceipt } from "./receipts.ts";
-import { decodeReplay, encodeEnvironment, environmentOfReplay, readReplayEnvironment, replaceAccounts, type ReplayTransaction } from "./replay.ts";
+import {
+  decodeReplay,
+  encodeEnvironment,
+  environmentOfReplay,
+  readReplayEnvironment,
+  replaceAccounts,
+  type ReplayTransaction,
+} from "./replay.ts";
 import { StateTrie } from "./state-trie.ts";
 import { applySystemCalls } from "./system-calls.ts";
 import { type EthereumOptions, META_KEYS, type RpcFault, type SignedTransaction, TABLES } from "./types.ts";
@@ -126,7 +133,8 @@ export class EthereumExecution {
     const { environment } = batch;
     const context = { engine: this.engine, environment, rules: this.#rules, cumulativeGasUsed: batch.gasUsed };
     const execution = executeTransaction(transaction, overlay, context);
-    const finish = (done: Execution): TransactionOutcome => this.#finish(done, { state, overlay, prepared, transaction });
+    const finish = (done: Execution): TransactionOutcome =>
+      this.#finish(done, { state, overlay, prepared, transaction });
     if (!(execution instanceof Promise)) return finish(execution);
     return execution.then(finish, (error: unknown) => {
       this.#components.log(`the engine failed: ${error instanceof Error ? error.name : "unknown error"}`);

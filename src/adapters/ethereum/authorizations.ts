@@ -26,7 +26,11 @@ export interface AppliedAuthorizations {
 }
 
 /** Applies the authorizations in order. `chainId` is the network's. */
-export function applyAuthorizations(list: readonly Authorization[], chainId: number, state: EvmState): AppliedAuthorizations {
+export function applyAuthorizations(
+  list: readonly Authorization[],
+  chainId: number,
+  state: EvmState,
+): AppliedAuthorizations {
   let gasRefund = 0;
   const warmAddresses: Bytes[] = [];
   for (const authorization of list) {

@@ -23,7 +23,11 @@ export class Batch {
   readonly #written: WrittenKey[] = [];
   readonly #released: PreparedTransaction[] = [];
 
-  constructor(parent: BlockRecord, blockEnvironment: BlockEnvironment, replayEnvironment: BlockEnvironment | undefined) {
+  constructor(
+    parent: BlockRecord,
+    blockEnvironment: BlockEnvironment,
+    replayEnvironment: BlockEnvironment | undefined,
+  ) {
     this.parent = parent;
     this.blockEnvironment = blockEnvironment;
     this.environment = replayEnvironment ?? blockEnvironment;

@@ -92,7 +92,11 @@ export function nextEnvironment(
 }
 
 /** What transactions in a block with this header saw; `state` holds the blocks before it. */
-export function environmentOfHeader(state: StateReader, header: BlockHeader, options: EthereumOptions): BlockEnvironment {
+export function environmentOfHeader(
+  state: StateReader,
+  header: BlockHeader,
+  options: EthereumOptions,
+): BlockEnvironment {
   return {
     hardfork: options.hardfork,
     number: header.number,
@@ -165,7 +169,11 @@ export function writeBlock(state: StateWriter, block: BlockRecord, entries: read
   for (const [index, { transaction, receipt }] of entries.entries()) {
     const place = transactionKey(number, index);
     state.put(TABLES.transactionPlaces, transaction.hash, place);
-    state.put(TABLES.transactions, place, encodeTransactionRecord({ raw: transaction.raw, from: transaction.from, receipt }));
+    state.put(
+      TABLES.transactions,
+      place,
+      encodeTransactionRecord({ raw: transaction.raw, from: transaction.from, receipt }),
+    );
   }
   state.put(TABLES.meta, META_KEYS.head, key);
 }

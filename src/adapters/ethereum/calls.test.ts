@@ -16,7 +16,13 @@ const PASSES_ON = fromHex("00000000000000000000000000000000000c0de5");
 const HASHES = fromHex("00000000000000000000000000000000000c0de6");
 
 /** Error("no") as return data. */
-const NO = concatBytes(fromHex("08c379a0"), bytes32OfBigint(32n), bytes32OfBigint(2n), utf8Encode("no"), new Uint8Array(30));
+const NO = concatBytes(
+  fromHex("08c379a0"),
+  bytes32OfBigint(32n),
+  bytes32OfBigint(2n),
+  utf8Encode("no"),
+  new Uint8Array(30),
+);
 
 const alloc = {
   [`0x${toHex(ALICE)}`]: { balance: (10n ** 18n).toString() },
@@ -81,14 +87,19 @@ describe("calls", () => {
   });
 
   test("running at the same time do not disturb each other", async () => {
-    const results = await Promise.all(Array.from({ length: 20 }, () => Promise.all([ran({ to: NUMBER }), ran({ to: REVERTS })])));
+    const results = await Promise.all(
+      Array.from({ length: 20 }, () => Promise.all([ran({ to: NUMBER }), ran({ to: REVERTS })])),
+    );
     assert.ok(results.every(([number, reverted]) => number.success && reverted.fault?.code === 3));
   });
 });
 
 describe("estimates", () => {
   test("of a transfer are exact", async () => {
-    assert.deepEqual(await calls.estimateGas({ from: ALICE, to: addressOfKey(9), value: 1n }, place()), { type: "estimated", gas: 21_000 });
+    assert.deepEqual(await calls.estimateGas({ from: ALICE, to: addressOfKey(9), value: 1n }, place()), {
+      type: "estimated",
+      gas: 21_000,
+    });
   });
 
   test("suffice for the transaction and are close to the least that does", async () => {
@@ -105,7 +116,10 @@ describe("estimates", () => {
     assert.ok(reverted.type === "failed");
     assert.equal(reverted.fault.message, "execution reverted: no");
     const endless = await calls.estimateGas({ to: LOOPS, gas: 100_000 }, place());
-    assert.deepEqual(endless, { type: "failed", fault: { code: -32000, message: "gas required exceeds allowance (100000)" } });
+    assert.deepEqual(endless, {
+      type: "failed",
+      fault: { code: -32000, message: "gas required exceeds allowance (100000)" },
+    });
     const poor = await calls.estimateGas({ from: addressOfKey(7), to: STORES, gasPrice: 10n ** 9n }, place());
     assert.deepEqual(poor, { type: "failed", fault: { code: -32000, message: "gas required exceeds allowance (0)" } });
   });
@@ -131,7 +145,10 @@ describe("access lists", () => {
 
 describe("reasons of reverts", () => {
   test("are read from panics and never from malformed data", () => {
-    assert.equal(revertReason(concatBytes(fromHex("4e487b71"), bytes32OfBigint(0x11n))), "arithmetic underflow or overflow");
+    assert.equal(
+      revertReason(concatBytes(fromHex("4e487b71"), bytes32OfBigint(0x11n))),
+      "arithmetic underflow or overflow",
+    );
     assert.equal(revertReason(concatBytes(fromHex("4e487b71"), bytes32OfBigint(0x77n))), "unknown panic code: 0x77");
     assert.equal(revertReason(NO.subarray(0, 69)), undefined);
     assert.equal(revertReason(new Uint8Array(0)), undefined);

@@ -88,11 +88,18 @@ export type CallOutcome =
   | { readonly type: "refused"; readonly fault: RpcFault; readonly needsGas: boolean };
 
 /** The least gas that suffices (within {@link ESTIMATE_ERROR_RATIO}), or why none does. */
-export type EstimateOutcome = { readonly type: "estimated"; readonly gas: number } | { readonly type: "failed"; readonly fault: RpcFault };
+export type EstimateOutcome =
+  | { readonly type: "estimated"; readonly gas: number }
+  | { readonly type: "failed"; readonly fault: RpcFault };
 
 /** The access list a call would profit from, and the gas it uses with it. */
 export type AccessListOutcome =
-  | { readonly type: "created"; readonly accessList: AccessList; readonly gasUsed: number; readonly error: string | undefined }
+  | {
+      readonly type: "created";
+      readonly accessList: AccessList;
+      readonly gasUsed: number;
+      readonly error: string | undefined;
+    }
   | { readonly type: "failed"; readonly fault: RpcFault };
 
 /** The state a call starts from. */
@@ -115,7 +122,9 @@ function feeCapOf(request: CallRequest): bigint {
 
 /** Calls without a price see a base fee of zero: they pay nothing and must not break `base fee <= gas price`. */
 function environmentOfCall(request: CallRequest, environment: BlockEnvironment): BlockEnvironment {
-  return environment.baseFeePerGas !== undefined && feeCapOf(request) === 0n ? { ...environment, baseFeePerGas: 0n } : environment;
+  return environment.baseFeePerGas !== undefined && feeCapOf(request) === 0n
+    ? { ...environment, baseFeePerGas: 0n }
+    : environment;
 }
 
 /** Calls, estimates and access lists. */
@@ -153,11 +162,17 @@ export class EthereumCalls {
     const { hardfork } = environment;
     const state = overriddenState(place);
     const message = messageOf(request);
-    const refused = (words: string, needsGas = false): CallOutcome => ({ type: "refused", fault: refusal(words), needsGas });
+    const refused = (words: string, needsGas = false): CallOutcome => ({
+      type: "refused",
+      fault: refusal(words),
+      needsGas,
+    });
     const cap = feeCapOf(request);
     const from = `0x${toHex(message.from)}`;
     if (cap > 0n && cap < (environment.baseFeePerGas ?? 0n)) {
-      return refused(`max fee per gas less than block base fee: address ${from}, maxFeePerGas: ${cap}, baseFee: ${environment.baseFeePerGas}`);
+      return refused(
+        `max fee per gas less than block base fee: address ${from}, maxFeePerGas: ${cap}, baseFee: ${environment.baseFeePerGas}`,
+      );
     }
     const sender = state.account(message.from) ?? EMPTY_ACCOUNT;
     const cost = BigInt(gas) * cap + message.value;
@@ -172,9 +187,19 @@ export class EthereumCalls {
       return refused(`max initcode size exceeded: code size ${message.data.length} limit ${MAXIMUM_INITCODE_BYTES}`);
     }
     const gasPrice = priceOf(request, environment);
-    state.setAccount(message.from, { ...sender, nonce: sender.nonce + 1, balance: sender.balance - BigInt(gas) * gasPrice });
+    state.setAccount(message.from, {
+      ...sender,
+      nonce: sender.nonce + 1,
+      balance: sender.balance - BigInt(gas) * gasPrice,
+    });
     const applied = applyAuthorizations(message.authorizationList, this.#options.chainId, state);
-    const engineMessage = { ...message, gasLimit: gas - intrinsic, gasPrice, warmAddresses: applied.warmAddresses, reportAccessList: accessList };
+    const engineMessage = {
+      ...message,
+      gasLimit: gas - intrinsic,
+      gasPrice,
+      warmAddresses: applied.warmAddresses,
+      reportAccessList: accessList,
+    };
     const result = await this.#engine.run(engineMessage, environment, state);
     const peak = Math.max(intrinsic + result.gasUsed, floor);
     const gasUsed = finalGas(intrinsic + result.gasUsed, result.gasRefund + applied.gasRefund, message, hardfork);
@@ -191,7 +216,10 @@ export class EthereumCalls {
       return { type: "failed", fault: first.needsGas ? allowanceFault(highest) : failedWith(highest, first.fault) };
     }
     if (!first.result.success) {
-      return { type: "failed", fault: first.result.outOfGas ? allowanceFault(highest) : (first.result.fault ?? allowanceFault(highest)) };
+      return {
+        type: "failed",
+        fault: first.result.outOfGas ? allowanceFault(highest) : (first.result.fault ?? allowanceFault(highest)),
+      };
     }
     return { type: "estimated", gas: await this.#search(request, place, first.result, highest) };
   }
@@ -212,7 +240,12 @@ export class EthereumCalls {
   }
 
   async #isTransfer(request: CallRequest, place: CallPlace): Promise<boolean> {
-    if (request.to === undefined || (request.data?.length ?? 0) > 0 || overriddenState(place).code(request.to).length > 0) return false;
+    if (
+      request.to === undefined ||
+      (request.data?.length ?? 0) > 0 ||
+      overriddenState(place).code(request.to).length > 0
+    )
+      return false;
     return this.#suffices(request, place, TRANSFER_GAS);
   }
 
@@ -248,7 +281,12 @@ export class EthereumCalls {
       if (outcome.type === "refused") return { type: "failed", fault: outcome.fault };
       const touched = withoutKnown(outcome.result.accessList ?? [], request, outcome.result.createdAddress);
       if (round === ACCESS_LIST_ROUNDS_LIMIT || sameAccessList(accessList, touched)) {
-        return { type: "created", accessList: touched, gasUsed: outcome.result.gasUsed, error: outcome.result.fault?.message };
+        return {
+          type: "created",
+          accessList: touched,
+          gasUsed: outcome.result.gasUsed,
+          error: outcome.result.fault?.message,
+        };
       }
       accessList = touched;
     }
@@ -274,7 +312,11 @@ function priceOf(request: CallRequest, environment: BlockEnvironment): bigint {
 }
 
 function resultOf(result: EngineResult, gasUsed: number, peakGasUsed: number): CallResult {
-  const fault = result.success ? undefined : result.reverted ? revertFault(result.returnData) : refusal(result.error ?? "execution failed");
+  const fault = result.success
+    ? undefined
+    : result.reverted
+      ? revertFault(result.returnData)
+      : refusal(result.error ?? "execution failed");
   return {
     success: result.success,
     returnData: result.returnData,
@@ -298,8 +340,14 @@ function failedWith(gas: number, fault: RpcFault): RpcFault {
 
 /** Drops the addresses that are warm anyway (sender, recipient, precompiles) unless slots of them were touched. */
 function withoutKnown(touched: AccessList, request: CallRequest, created: Bytes | undefined): AccessList {
-  const known = [request.from ?? ZERO_ADDRESS, ...(request.to === undefined ? [] : [request.to]), ...(created === undefined ? [] : [created])];
-  return touched.filter(({ address, storageKeys }) => storageKeys.length > 0 || !known.some((other) => bytesEqual(other, address)));
+  const known = [
+    request.from ?? ZERO_ADDRESS,
+    ...(request.to === undefined ? [] : [request.to]),
+    ...(created === undefined ? [] : [created]),
+  ];
+  return touched.filter(
+    ({ address, storageKeys }) => storageKeys.length > 0 || !known.some((other) => bytesEqual(other, address)),
+  );
 }
 
 function sameAccessList(left: AccessList, right: AccessList): boolean {

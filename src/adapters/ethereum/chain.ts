@@ -59,14 +59,21 @@ export function transactionLocation(state: StateReader, hash: Bytes): Transactio
 }
 
 /** The transaction at a place. */
-export function transactionAt(state: StateReader, { blockNumber, index }: TransactionLocation): TransactionRecord | undefined {
+export function transactionAt(
+  state: StateReader,
+  { blockNumber, index }: TransactionLocation,
+): TransactionRecord | undefined {
   if (!Number.isSafeInteger(blockNumber) || !Number.isInteger(index) || index > 0xffffffff) return undefined;
   const record = state.get(TABLES.transactions, transactionKey(blockNumber, index));
   return record === undefined ? undefined : decodeTransactionRecord(record);
 }
 
 /** The transactions of a block in order; with `count`, only the first ones. */
-export function* transactionsOfBlock(state: StateReader, blockNumber: number, count?: number): Generator<TransactionRecord, void, undefined> {
+export function* transactionsOfBlock(
+  state: StateReader,
+  blockNumber: number,
+  count?: number,
+): Generator<TransactionRecord, void, undefined> {
   const [from, to] = [transactionKey(blockNumber, 0), transactionKey(blockNumber + 1, 0)];
   for (const [, record] of state.scan(TABLES.transactions, from, to, count)) yield decodeTransactionRecord(record);
 }

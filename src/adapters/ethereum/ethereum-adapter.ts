@@ -3,7 +3,14 @@
  * and the ledger: which transaction id (`view.seqno`) an Ethereum transaction has.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import type { Adapter, AdapterFactory, BatchContext, CommittedBatch, StateReader, TableDefinition } from "../adapter.ts";
+import type {
+  Adapter,
+  AdapterFactory,
+  BatchContext,
+  CommittedBatch,
+  StateReader,
+  TableDefinition,
+} from "../adapter.ts";
 import { EthereumExecution } from "./adapter-execution.ts";
 import { EthereumCalls } from "./calls.ts";
 import { readHeadBlock } from "./block.ts";
@@ -12,7 +19,10 @@ import { parseEthereumOptions } from "./options.ts";
 import { EthereumRpc } from "./rpc/ethereum-rpc.ts";
 import { TABLES } from "./types.ts";
 
-const TABLE_LIST: readonly TableDefinition[] = Object.entries(TABLES).map(([name, id]) => ({ id, name: `ethereum.${name}` }));
+const TABLE_LIST: readonly TableDefinition[] = Object.entries(TABLES).map(([name, id]) => ({
+  id,
+  name: `ethereum.${name}`,
+}));
 
 /** Where the blocks of the chain stand in the ledger: two numbers per block, in block order. */
 class LedgerPlaces {

@@ -3,7 +3,7 @@
  * EVM objects are expensive to make and hold per-run state, so idle ones are kept for reuse, a few per fork.
  */
 import { createCustomCommon, Mainnet, type Common } from "@ethereumjs/common";
-import { createEVM, EVM, getActivePrecompiles, type EVMResult, type Log as EthereumjsLog } from "@ethereumjs/evm";
+import { createEVM, type EVM, getActivePrecompiles, type EVMResult, type Log as EthereumjsLog } from "@ethereumjs/evm";
 import { Address, type KZG } from "@ethereumjs/util";
 import { type Bytes, EMPTY, fromHex, toHex } from "../../core/codec/bytes.ts";
 import { CocoError, invariant } from "../../errors.ts";
@@ -77,7 +77,10 @@ export class EthereumjsEngine implements Engine {
   }
 
   async #createMachine(hardfork: HardforkName): Promise<Machine> {
-    const common: Common = createCustomCommon({ chainId: this.#chainId }, Mainnet, { hardfork, customCrypto: { keccak256, kzg } });
+    const common: Common = createCustomCommon({ chainId: this.#chainId }, Mainnet, {
+      hardfork,
+      customCrypto: { keccak256, kzg },
+    });
     const state = new EthereumjsState();
     const evm = await createEVM({ common, stateManager: state });
     evm.events.on("beforeMessage", (call) => state.creating(call.to === undefined));
@@ -85,7 +88,12 @@ export class EthereumjsEngine implements Engine {
   }
 }
 
-async function runOn(machine: Machine, message: Message, environment: BlockEnvironment, state: EvmState): Promise<EngineResult> {
+async function runOn(
+  machine: Machine,
+  message: Message,
+  environment: BlockEnvironment,
+  state: EvmState,
+): Promise<EngineResult> {
   const { evm } = machine;
   machine.state.use(state);
   evm.transientStorage.clear();
@@ -153,12 +161,16 @@ function accessListOf(touched: ReadonlyMap<string, ReadonlySet<string>>): Access
 }
 
 function resultOf(result: EVMResult, hardfork: HardforkName, accessList: AccessList | undefined): EngineResult {
-  const { exceptionError, executionGasUsed, gasRefund, logs, returnValue, selfdestruct, createdAddresses } = result.execResult;
+  const { exceptionError, executionGasUsed, gasRefund, logs, returnValue, selfdestruct, createdAddresses } =
+    result.execResult;
   // Frontier keeps a contract whose code could not be paid for, without code: no failure.
-  const failure = exceptionError?.error === "code store out of gas" && hardfork === "chainstart" ? undefined : exceptionError?.error;
+  const failure =
+    exceptionError?.error === "code store out of gas" && hardfork === "chainstart" ? undefined : exceptionError?.error;
   const success = failure === undefined;
   const destroyed = success ? [...(selfdestruct?.keys() ?? [])] : [];
-  const removed = isAtLeast(hardfork, "cancun") ? destroyed.filter((address) => createdAddresses?.has(address) === true) : destroyed;
+  const removed = isAtLeast(hardfork, "cancun")
+    ? destroyed.filter((address) => createdAddresses?.has(address) === true)
+    : destroyed;
   const gasUsed = Number(executionGasUsed);
   invariant(Number.isSafeInteger(gasUsed), "gas used is not a safe integer");
   return {

@@ -3,7 +3,13 @@
  * undo log. Accounts are handed out as fresh objects because the EVM changes them in place.
  */
 import type { AccountFields, StateManagerInterface } from "@ethereumjs/common";
-import { Account as EthereumjsAccount, type Address, equalsBytes, KECCAK256_NULL, KECCAK256_RLP } from "@ethereumjs/util";
+import {
+  Account as EthereumjsAccount,
+  type Address,
+  equalsBytes,
+  KECCAK256_NULL,
+  KECCAK256_RLP,
+} from "@ethereumjs/util";
 import { CocoError, invariant } from "../../errors.ts";
 import { EMPTY_ACCOUNT, type EvmState } from "./evm-state.ts";
 

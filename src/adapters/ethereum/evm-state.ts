@@ -209,7 +209,12 @@ export class EvmState {
     for (const [key, slots] of this.#storage) {
       const address = fromHex(key);
       for (const [slot, value] of slots) {
-        write(writer, { table: TABLES.storage, key: concatBytes(address, fromHex(slot)) }, value.length === 0 ? undefined : value, written);
+        write(
+          writer,
+          { table: TABLES.storage, key: concatBytes(address, fromHex(slot)) },
+          value.length === 0 ? undefined : value,
+          written,
+        );
       }
     }
     return written;

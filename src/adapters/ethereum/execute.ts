@@ -39,7 +39,10 @@ interface Purchase {
 }
 
 /** Part of an {@link EngineResult} the rest of the transaction depends on. */
-type MessageResult = Pick<EngineResult, "success" | "gasUsed" | "gasRefund" | "logs" | "createdAddress" | "selfDestructed">;
+type MessageResult = Pick<
+  EngineResult,
+  "success" | "gasUsed" | "gasRefund" | "logs" | "createdAddress" | "selfDestructed"
+>;
 
 /** Executes one transaction on `state`. */
 export function executeTransaction(

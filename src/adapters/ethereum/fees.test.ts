@@ -58,6 +58,9 @@ describe("gas before execution", () => {
     assert.equal(intrinsicGas(creation, "paris"), 53_000 + 33 * 4);
     assert.equal(intrinsicGas(creation, "shanghai"), 53_000 + 33 * 4 + 4);
     const accessList = [{ address: new Uint8Array(20), storageKeys: [new Uint8Array(32), new Uint8Array(32)] }];
-    assert.equal(intrinsicGas({ ...call, accessList, authorizationList: [0] }, "prague"), 21_000 + 2_400 + 3_800 + 25_000);
+    assert.equal(
+      intrinsicGas({ ...call, accessList, authorizationList: [0] }, "prague"),
+      21_000 + 2_400 + 3_800 + 25_000,
+    );
   });
 });

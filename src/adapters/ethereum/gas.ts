@@ -50,7 +50,8 @@ export function intrinsicGas(transaction: GasInputs, hardfork: HardforkName): nu
     if (isAtLeast(hardfork, "homestead")) gas += CREATION_GAS;
     if (isAtLeast(hardfork, "shanghai")) gas += Math.ceil(data.length / 32) * INITCODE_WORD_GAS;
   }
-  for (const entry of transaction.accessList) gas += ACCESS_LIST_ADDRESS_GAS + entry.storageKeys.length * ACCESS_LIST_SLOT_GAS;
+  for (const entry of transaction.accessList)
+    gas += ACCESS_LIST_ADDRESS_GAS + entry.storageKeys.length * ACCESS_LIST_SLOT_GAS;
   return gas + transaction.authorizationList.length * AUTHORIZATION_GAS;
 }
 

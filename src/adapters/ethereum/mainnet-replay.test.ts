@@ -19,7 +19,15 @@ const BATCH_SIZE = 100;
 interface MainnetBlock {
   readonly block: JsonBlock;
   readonly preState: Readonly<
-    Record<string, { readonly balance: string; readonly nonce: number; readonly code_hash?: string; readonly storage: Record<string, string> }>
+    Record<
+      string,
+      {
+        readonly balance: string;
+        readonly nonce: number;
+        readonly code_hash?: string;
+        readonly storage: Record<string, string>;
+      }
+    >
   >;
   readonly codes: Readonly<Record<string, string>>;
   readonly blockHashes: Readonly<Record<string, string>>;
@@ -97,10 +105,16 @@ describe("replay of mainnet blocks", { skip: missing("mainnet") }, () => {
       for (let at = 0; at < transactions.length; at += BATCH_SIZE) {
         const outcomes = await network.run(transactions.slice(at, at + BATCH_SIZE));
         for (const outcome of outcomes) {
-          assert.equal(outcome.type, "included", outcome.type === "rejected" ? Buffer.from(outcome.error).toString() : outcome.type);
+          assert.equal(
+            outcome.type,
+            "included",
+            outcome.type === "rejected" ? Buffer.from(outcome.error).toString() : outcome.type,
+          );
         }
       }
-      context.diagnostic(`${transactions.length} transactions, ${Math.round((transactions.length * 1000) / (performance.now() - start))}/s`);
+      context.diagnostic(
+        `${transactions.length} transactions, ${Math.round((transactions.length * 1000) / (performance.now() - start))}/s`,
+      );
       const receipts = receiptsAfter(network, head);
       assert.equal(receipts.at(-1)?.cumulativeGasUsed, Number(vector.block["gasUsed"]));
       assert.equal(`0x${toHex(receiptsRootOf(receipts))}`, vector.block["receiptsRoot"]);

@@ -28,7 +28,8 @@ function objectOf(value: unknown, field: string, known?: readonly string[]): Rea
 }
 
 function numberOf(value: unknown, field: string, least: number): number {
-  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < least) invalid(field, `must be an integer of at least ${least}`);
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < least)
+    invalid(field, `must be an integer of at least ${least}`);
   return value;
 }
 
@@ -42,7 +43,8 @@ function amountOf(value: unknown, field: string): bigint {
 }
 
 function bytesOf(value: unknown, field: string, length?: number): Bytes {
-  if (typeof value !== "string" || !/^0x([0-9a-fA-F]{2})*$/.test(value)) invalid(field, "must be 0x hex with an even number of digits");
+  if (typeof value !== "string" || !/^0x([0-9a-fA-F]{2})*$/.test(value))
+    invalid(field, "must be 0x hex with an even number of digits");
   const bytes = fromHex(value.slice(2));
   if (length !== undefined && bytes.length !== length) invalid(field, `must have ${length} bytes`);
   return bytes;
@@ -84,7 +86,8 @@ function accountOf(address: string, value: unknown): GenesisAccount {
 function allocOf(value: unknown): readonly GenesisAccount[] {
   const entries = [...objectOf(value, "alloc")];
   if (entries.length > GENESIS_ACCOUNTS_LIMIT) invalid("alloc", `has more than ${GENESIS_ACCOUNTS_LIMIT} accounts`);
-  if (new Set(entries.map(([address]) => address.toLowerCase())).size !== entries.length) invalid("alloc", "names an address twice");
+  if (new Set(entries.map(([address]) => address.toLowerCase())).size !== entries.length)
+    invalid("alloc", "names an address twice");
   return entries.map(([address, account]) => accountOf(address, account));
 }
 

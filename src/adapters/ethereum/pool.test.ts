@@ -37,8 +37,12 @@ describe("the pool of waiting transactions", () => {
   test("is bounded per sender", () => {
     const pool = new TransactionPool();
     const { prepared, transaction } = waiting(1);
-    for (let nonce = 1; nonce <= WAITING_PER_SENDER_LIMIT; nonce++) pool.add({ prepared, transaction: { ...transaction, nonce } });
-    assert.equal(pool.add({ prepared, transaction: { ...transaction, nonce: WAITING_PER_SENDER_LIMIT + 1 } })?.message, "txpool is full");
+    for (let nonce = 1; nonce <= WAITING_PER_SENDER_LIMIT; nonce++)
+      pool.add({ prepared, transaction: { ...transaction, nonce } });
+    assert.equal(
+      pool.add({ prepared, transaction: { ...transaction, nonce: WAITING_PER_SENDER_LIMIT + 1 } })?.message,
+      "txpool is full",
+    );
     pool.clear();
     assert.equal(pool.size, 0);
     assert.equal(pool.add({ prepared, transaction }), undefined);

@@ -51,7 +51,8 @@ export class TransactionPool {
     } else {
       if (bytesEqual(present.transaction.hash, transaction.hash)) return refusal("already known");
       const enough =
-        risesEnough(feeCap(present.transaction), feeCap(transaction)) && risesEnough(tipCap(present.transaction), tipCap(transaction));
+        risesEnough(feeCap(present.transaction), feeCap(transaction)) &&
+        risesEnough(tipCap(present.transaction), tipCap(transaction));
       if (!enough) return refusal("replacement transaction underpriced");
     }
     queue.set(transaction.nonce, waiting);
@@ -83,7 +84,10 @@ export class TransactionPool {
 
   /** Waiting transactions of one sender, or of all, by sender and nonce. */
   list(sender?: Bytes): readonly SignedTransaction[] {
-    const queues = sender === undefined ? [...this.#senders.values()] : [this.#senders.get(toHex(sender)) ?? new Map<number, never>()];
+    const queues =
+      sender === undefined
+        ? [...this.#senders.values()]
+        : [this.#senders.get(toHex(sender)) ?? new Map<number, never>()];
     return queues.flatMap((queue) =>
       [...queue.values()].map((waiting) => waiting.transaction).sort((left, right) => left.nonce - right.nonce),
     );

@@ -95,7 +95,9 @@ export function encodeEnvironment(environment: ReplayEnvironment): Bytes {
     baseFeePerGas: environment.baseFeePerGas?.toString() ?? null,
     excessBlobGas: environment.excessBlobGas ?? null,
     parentBeaconBlockRoot: hexOf(environment.parentBeaconBlockRoot),
-    blockHashes: Object.fromEntries([...environment.blockHashes].map(([number, hash]) => [String(number), hexOf(hash)])),
+    blockHashes: Object.fromEntries(
+      [...environment.blockHashes].map(([number, hash]) => [String(number), hexOf(hash)]),
+    ),
   };
   return utf8Encode(JSON.stringify(json));
 }
@@ -152,11 +154,16 @@ export function parseReplayEnvironment(value: unknown): ReplayEnvironment {
     coinbase: fixedBytesOf(fields.get("coinbase"), "coinbase", 20),
     gasLimit: smallIntegerOf(fields.get("gasLimit"), "gasLimit"),
     difficulty: integerOf(fields.get("difficulty") ?? 0, "difficulty"),
-    prevRandao: optional(fields.get("prevRandao"), (hash) => fixedBytesOf(hash, "prevRandao", 32)) ?? new Uint8Array(32),
+    prevRandao:
+      optional(fields.get("prevRandao"), (hash) => fixedBytesOf(hash, "prevRandao", 32)) ?? new Uint8Array(32),
     baseFeePerGas: optional(fields.get("baseFeePerGas"), (fee) => integerOf(fee, "baseFeePerGas")),
     excessBlobGas: optional(fields.get("excessBlobGas"), (gas) => smallIntegerOf(gas, "excessBlobGas")),
-    parentBeaconBlockRoot: optional(fields.get("parentBeaconBlockRoot"), (root) => fixedBytesOf(root, "parentBeaconBlockRoot", 32)),
-    blockHashes: new Map(hashes.map(([number, hash]) => [smallIntegerOf(number, "block number"), fixedBytesOf(hash, "block hash", 32)])),
+    parentBeaconBlockRoot: optional(fields.get("parentBeaconBlockRoot"), (root) =>
+      fixedBytesOf(root, "parentBeaconBlockRoot", 32),
+    ),
+    blockHashes: new Map(
+      hashes.map(([number, hash]) => [smallIntegerOf(number, "block number"), fixedBytesOf(hash, "block hash", 32)]),
+    ),
   };
 }
 
@@ -169,12 +176,17 @@ function decodeJson(payload: Bytes): unknown {
 }
 
 function decodeRaw(raw: Bytes): ReplayTransaction {
-  if (raw.length > REPLAY_BYTES_LIMIT) throw new CocoError("LimitExceeded", `replay: ${raw.length} bytes, ${REPLAY_BYTES_LIMIT} allowed`);
+  if (raw.length > REPLAY_BYTES_LIMIT)
+    throw new CocoError("LimitExceeded", `replay: ${raw.length} bytes, ${REPLAY_BYTES_LIMIT} allowed`);
   const id = keccak256(raw);
   const payload = raw.subarray(2);
   if (raw[1] === STATE_KIND) return { type: "state", id, accounts: decodeAccounts(payload) };
   if (raw[1] !== ENVIRONMENT_KIND) return malformed("unknown kind");
-  return { type: "environment", id, environment: payload.length === 0 ? undefined : parseReplayEnvironment(decodeJson(payload)) };
+  return {
+    type: "environment",
+    id,
+    environment: payload.length === 0 ? undefined : parseReplayEnvironment(decodeJson(payload)),
+  };
 }
 
 /** Prepares a replay transaction; undefined when `raw` is none. Throws `MalformedInput` or `LimitExceeded`. */

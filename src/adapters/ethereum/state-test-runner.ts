@@ -20,7 +20,17 @@ import type { BlockEnvironment, HardforkName, Log } from "./types.ts";
 /** A state test as its JSON file has it. */
 export interface StateTest {
   readonly env: Readonly<Record<string, string>>;
-  readonly pre: Readonly<Record<string, { readonly balance: string; readonly nonce: string; readonly code: string; readonly storage: Record<string, string> }>>;
+  readonly pre: Readonly<
+    Record<
+      string,
+      {
+        readonly balance: string;
+        readonly nonce: string;
+        readonly code: string;
+        readonly storage: Record<string, string>;
+      }
+    >
+  >;
   readonly post: Readonly<Record<string, readonly PostState[]>>;
   readonly config?: { readonly chainid?: string };
 }
@@ -78,7 +88,8 @@ function writePreState(pre: StateTest["pre"], state: StateWriter): void {
     const nonce = Number(account.nonce);
     overlay.setAccount(key, { nonce, balance: BigInt(account.balance), codeHash: undefined });
     overlay.setCode(key, hexBytes(account.code));
-    for (const [slot, value] of Object.entries(account.storage)) overlay.setStorage(key, bytes32OfBigint(BigInt(slot)), hexBytes(value));
+    for (const [slot, value] of Object.entries(account.storage))
+      overlay.setStorage(key, bytes32OfBigint(BigInt(slot)), hexBytes(value));
   }
   overlay.writeTo(state, false);
 }
@@ -101,7 +112,12 @@ async function runCase(test: StateTest, post: PostState, hardfork: HardforkName)
     const overlay = new EvmState(state);
     const rules = { chainId, allowBlobs: true };
     const environment = environmentOf(test.env, hardfork);
-    const execution = await executeTransaction(transaction, overlay, { engine: engineOf(chainId), environment, rules, cumulativeGasUsed: 0 });
+    const execution = await executeTransaction(transaction, overlay, {
+      engine: engineOf(chainId),
+      environment,
+      rules,
+      cumulativeGasUsed: 0,
+    });
     if (execution.type === "executed") {
       logs = execution.receipt.logs;
       overlay.writeTo(state, true);

@@ -20,7 +20,11 @@ const CANCUN_SUITES = [
   "stZeroCallsTest",
 ];
 
-async function assertAll(tests: readonly { readonly name: string; readonly test: StateTest }[], fork: string, hardfork: HardforkName) {
+async function assertAll(
+  tests: readonly { readonly name: string; readonly test: StateTest }[],
+  fork: string,
+  hardfork: HardforkName,
+) {
   let passed = 0;
   const problems: string[] = [];
   for (const { name, test: stateTest } of tests) {
@@ -35,10 +39,13 @@ async function assertAll(tests: readonly { readonly name: string; readonly test:
 
 describe("state tests of Cancun", { skip: missing("ethereum-tests.tar.gz") }, () => {
   for (const suite of CANCUN_SUITES) {
-    test(suite, () => assertAll(archivedTests<StateTest>("ethereum-tests.tar.gz", `GeneralStateTests/${suite}`), "Cancun", "cancun"));
+    test(suite, () =>
+      assertAll(archivedTests<StateTest>("ethereum-tests.tar.gz", `GeneralStateTests/${suite}`), "Cancun", "cancun"),
+    );
   }
 });
 
 describe("state tests of Osaka", { skip: missing("osaka-state-tests.tar.gz") }, () => {
-  test("every case", () => assertAll(archivedTests<StateTest>("osaka-state-tests.tar.gz", "fusaka-devnet-5/state_tests"), "Osaka", "osaka"));
+  test("every case", () =>
+    assertAll(archivedTests<StateTest>("osaka-state-tests.tar.gz", "fusaka-devnet-5/state_tests"), "Osaka", "osaka"));
 });

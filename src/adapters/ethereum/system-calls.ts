@@ -25,12 +25,17 @@ function slotOf(index: number): Bytes {
 /** Applies the system calls the fork demands at the start of the block described by `environment`. */
 export function applySystemCalls(environment: BlockEnvironment, state: EvmState): void {
   const { hardfork, timestamp, number, parentBeaconBlockRoot } = environment;
-  if (isAtLeast(hardfork, "cancun") && parentBeaconBlockRoot !== undefined && state.code(BEACON_ROOTS_ADDRESS).length > 0) {
+  if (
+    isAtLeast(hardfork, "cancun") &&
+    parentBeaconBlockRoot !== undefined &&
+    state.code(BEACON_ROOTS_ADDRESS).length > 0
+  ) {
     const index = timestamp % RING_LENGTH;
     state.setStorage(BEACON_ROOTS_ADDRESS, slotOf(index), bytesOfNumber(timestamp));
     state.setStorage(BEACON_ROOTS_ADDRESS, slotOf(index + RING_LENGTH), parentBeaconBlockRoot);
   }
   if (!isAtLeast(hardfork, "prague") || number === 0 || state.code(HISTORY_STORAGE_ADDRESS).length === 0) return;
   const parentHash = environment.blockHash(number - 1);
-  if (parentHash !== undefined) state.setStorage(HISTORY_STORAGE_ADDRESS, slotOf((number - 1) % RING_LENGTH), parentHash);
+  if (parentHash !== undefined)
+    state.setStorage(HISTORY_STORAGE_ADDRESS, slotOf((number - 1) % RING_LENGTH), parentHash);
 }

@@ -32,7 +32,11 @@ export interface NetworkRules {
 /** What a transaction can cost at most: gas at its highest price, blobs at theirs, and the value. */
 export function maximumCost(transaction: SignedTransaction): bigint {
   const blobGas = BigInt(transaction.blobVersionedHashes.length * GAS_PER_BLOB);
-  return BigInt(transaction.gasLimit) * feeCap(transaction) + transaction.value + blobGas * (transaction.maxFeePerBlobGas ?? 0n);
+  return (
+    BigInt(transaction.gasLimit) * feeCap(transaction) +
+    transaction.value +
+    blobGas * (transaction.maxFeePerBlobGas ?? 0n)
+  );
 }
 
 const TYPE_FORKS: readonly (readonly [HardforkName, string])[] = [
@@ -44,12 +48,21 @@ const TYPE_FORKS: readonly (readonly [HardforkName, string])[] = [
 ];
 
 /** Checks that need no account: type, chain, sizes, gas and fees. Undefined when all hold. */
-export function checkForm(transaction: SignedTransaction, environment: BlockEnvironment, rules: NetworkRules): RpcFault | undefined {
+export function checkForm(
+  transaction: SignedTransaction,
+  environment: BlockEnvironment,
+  rules: NetworkRules,
+): RpcFault | undefined {
   const { hardfork } = environment;
   const { type, gasLimit } = transaction;
   const [fork, forkName] = TYPE_FORKS[type] as readonly [HardforkName, string];
-  if (!isAtLeast(hardfork, fork)) return refusal(`transaction type not supported: type ${type} rejected, pool not yet in ${forkName}`);
-  if (transaction.to === undefined && isAtLeast(hardfork, "shanghai") && transaction.data.length > MAXIMUM_INITCODE_BYTES) {
+  if (!isAtLeast(hardfork, fork))
+    return refusal(`transaction type not supported: type ${type} rejected, pool not yet in ${forkName}`);
+  if (
+    transaction.to === undefined &&
+    isAtLeast(hardfork, "shanghai") &&
+    transaction.data.length > MAXIMUM_INITCODE_BYTES
+  ) {
     return refusal(`max initcode size exceeded: code size ${transaction.data.length} limit ${MAXIMUM_INITCODE_BYTES}`);
   }
   if (isAtLeast(hardfork, "osaka") && gasLimit > MAXIMUM_TRANSACTION_GAS) {
@@ -64,11 +77,16 @@ export function checkForm(transaction: SignedTransaction, environment: BlockEnvi
   const needed = intrinsicGas(transaction, hardfork);
   if (gasLimit < needed) return refusal(`intrinsic gas too low: gas ${gasLimit}, minimum needed ${needed}`);
   const floor = floorGas(transaction, hardfork);
-  if (gasLimit < floor) return refusal(`insufficient gas for floor data gas cost: gas ${gasLimit}, minimum needed ${floor}`);
+  if (gasLimit < floor)
+    return refusal(`insufficient gas for floor data gas cost: gas ${gasLimit}, minimum needed ${floor}`);
   return checkTypedForm(transaction, environment, rules) ?? checkBaseFee(transaction, environment);
 }
 
-function checkTypedForm(transaction: SignedTransaction, environment: BlockEnvironment, rules: NetworkRules): RpcFault | undefined {
+function checkTypedForm(
+  transaction: SignedTransaction,
+  environment: BlockEnvironment,
+  rules: NetworkRules,
+): RpcFault | undefined {
   if (transaction.type === 4 && transaction.authorizationList.length === 0) {
     return refusal("set code tx must have at least one authorization tuple");
   }
@@ -98,13 +116,17 @@ function checkBaseFee(transaction: SignedTransaction, environment: BlockEnvironm
 }
 
 /** How a transaction stands to its sender's account. */
-export type AccountCheck = { readonly type: "ready" } | { readonly type: "gap" } | { readonly type: "refused"; readonly fault: RpcFault };
+export type AccountCheck =
+  | { readonly type: "ready" }
+  | { readonly type: "gap" }
+  | { readonly type: "refused"; readonly fault: RpcFault };
 
 /** Checks nonce, kind and balance of the sender; `gap` when all holds but the nonce is ahead of the account's. */
 export function checkAccount(transaction: SignedTransaction, state: EvmState): AccountCheck {
   const account = state.account(transaction.from) ?? EMPTY_ACCOUNT;
   const refused = (message: string): AccountCheck => ({ type: "refused", fault: refusal(message) });
-  if (transaction.nonce < account.nonce) return refused(`nonce too low: next nonce ${account.nonce}, tx nonce ${transaction.nonce}`);
+  if (transaction.nonce < account.nonce)
+    return refused(`nonce too low: next nonce ${account.nonce}, tx nonce ${transaction.nonce}`);
   if (account.codeHash !== undefined && delegationOf(state.codeOf(account.codeHash)) === undefined) {
     return refused(`sender not an eoa: address 0x${toHex(transaction.from)}, codehash: 0x${toHex(account.codeHash)}`);
   }

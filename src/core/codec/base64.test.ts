@@ -15,6 +15,10 @@ test("the text is what Node.js writes, and comes back as the same bytes", () => 
 
 test("texts that base64 does not write are refused", () => {
   for (const text of ["A", "AA", "AAA", "AA=", "A===", "=", "====", "AB==", "AAB=", "AA==A", "A A=", "AA-_", "AAAA="]) {
-    assert.throws(() => fromBase64(text), (error) => error instanceof CocoError && error.code === "MalformedInput", text);
+    assert.throws(
+      () => fromBase64(text),
+      (error) => error instanceof CocoError && error.code === "MalformedInput",
+      text,
+    );
   }
 });

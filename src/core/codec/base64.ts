@@ -38,6 +38,7 @@ export function fromBase64(text: string): Bytes {
     }
   }
   const padding = [0, undefined, 2, 1][body.length % 4];
-  if (padding !== text.length - body.length || (held & ((1 << bits) - 1)) !== 0) throw new CocoError("MalformedInput", "not base64");
+  if (padding !== text.length - body.length || (held & ((1 << bits) - 1)) !== 0)
+    throw new CocoError("MalformedInput", "not base64");
   return bytes;
 }

@@ -32,7 +32,10 @@ function isCode(code: string): (error: unknown) => boolean {
 
 describe("CBOR", () => {
   test("a value comes back as it was", () => {
-    fc.assert(fc.property(anyValue, (value) => assert.deepEqual(decodeCbor(encodeCbor(value), { tags: TAGS }), value)), { numRuns: 300 });
+    fc.assert(
+      fc.property(anyValue, (value) => assert.deepEqual(decodeCbor(encodeCbor(value), { tags: TAGS }), value)),
+      { numRuns: 300 },
+    );
   });
 
   test("what decodes has no other encoding", () => {
@@ -91,8 +94,20 @@ describe("CBOR", () => {
     ["6449455446", "IETF"],
     ["62c3bc", "ü"],
     ["8301820203820405", [1, [2, 3], [4, 5]]],
-    ["a201020304", new Map([[1, 2], [3, 4]])],
-    ["a26161016162820203", new Map<string, CborValue>([["a", 1], ["b", [2, 3]]])],
+    [
+      "a201020304",
+      new Map([
+        [1, 2],
+        [3, 4],
+      ]),
+    ],
+    [
+      "a26161016162820203",
+      new Map<string, CborValue>([
+        ["a", 1],
+        ["b", [2, 3]],
+      ]),
+    ],
     ["d2626869", { tag: 18, value: "hi" }],
   ];
   for (const [hex, value] of vectors) {
@@ -115,7 +130,7 @@ describe("CBOR", () => {
     ["a1410101", "a byte string as map key"],
     ["a11b002000000000000001", "a map key beyond the safe integers"],
     ["61ff", "text that is not UTF-8"],
-    ["d82a00", "a tag in a longer form than needed", ],
+    ["d82a00", "a tag in a longer form than needed"],
     ["d301", "a tag that was not asked for"],
     ["0000", "a second value after the first"],
     ["9affffffff", "an array longer than the input"],
@@ -123,11 +138,18 @@ describe("CBOR", () => {
     ["", "nothing"],
   ];
   for (const [hex, what] of refused) {
-    test(`${what} is refused`, () => assert.throws(() => decodeCbor(fromHex(hex), { tags: [18] }), isCode("MalformedInput")));
+    test(`${what} is refused`, () =>
+      assert.throws(() => decodeCbor(fromHex(hex), { tags: [18] }), isCode("MalformedInput")));
   }
 
   test("keys are written in the order of their encodings, whatever the order in the map", () => {
-    const map = new Map<number | string, number>([["aa", 1], ["z", 2], [-1, 3], [100, 4], [10, 5]]);
+    const map = new Map<number | string, number>([
+      ["aa", 1],
+      ["z", 2],
+      [-1, 3],
+      [100, 4],
+      [10, 5],
+    ]);
     assert.equal(toHex(encodeCbor(map)), "a50a051864042003617a0262616101");
   });
 
@@ -140,7 +162,8 @@ describe("CBOR", () => {
   });
 
   test("numbers that are not safe integers, and integers beyond 64 bits, are not written", () => {
-    for (const value of [1.5, Number.NaN, 2 ** 53, 2n ** 64n, -(2n ** 64n) - 1n]) assert.throws(() => encodeCbor(value), isCode("MalformedInput"));
+    for (const value of [1.5, Number.NaN, 2 ** 53, 2n ** 64n, -(2n ** 64n) - 1n])
+      assert.throws(() => encodeCbor(value), isCode("MalformedInput"));
   });
 
   test("input above the byte limit is refused unread", () => {

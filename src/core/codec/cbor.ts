@@ -209,7 +209,8 @@ class Decoder {
       const start = this.#reader.position;
       // A key has no parts: at this depth nothing with parts is read.
       const key = this.#value(MAX_CBOR_DEPTH);
-      if (typeof key !== "number" && typeof key !== "string") throw malformed("a map key is neither a safe integer nor text");
+      if (typeof key !== "number" && typeof key !== "string")
+        throw malformed("a map key is neither a safe integer nor text");
       const encoded = this.#input.subarray(start, this.#reader.position);
       if (previous !== undefined && compareBytes(previous, encoded) >= 0) throw malformed("map keys out of order");
       previous = encoded;
@@ -242,6 +243,7 @@ function simpleValue(head: number): CborValue {
  */
 export function decodeCbor(bytes: Bytes, options: CborDecodeOptions = {}): CborValue {
   const maxBytes = options.maxBytes ?? MAX_CBOR_BYTES;
-  if (bytes.length > maxBytes) throw new CocoError("LimitExceeded", `CBOR: input of ${bytes.length} bytes, ${maxBytes} allowed`);
+  if (bytes.length > maxBytes)
+    throw new CocoError("LimitExceeded", `CBOR: input of ${bytes.length} bytes, ${maxBytes} allowed`);
   return new Decoder(bytes, options.tags ?? []).whole();
 }

@@ -23,7 +23,8 @@ export function parseAddress(text: string, anyPort = false): HostAndPort | undef
   if (port < (anyPort ? 0 : 1) || port > 65535) return undefined;
   const name = text.slice(0, colon);
   const bracketed = BRACKETED.exec(name);
-  if (bracketed?.[1] !== undefined) return parseIpv6(bracketed[1]) === undefined ? undefined : { host: bracketed[1], port };
+  if (bracketed?.[1] !== undefined)
+    return parseIpv6(bracketed[1]) === undefined ? undefined : { host: bracketed[1], port };
   return DNS_NAME.test(name) ? { host: name, port } : undefined;
 }
 
@@ -60,7 +61,8 @@ function parseGroups(text: string, mayEndInIpv4: boolean): Bytes | undefined {
   for (const [at, group] of groups.entries()) {
     const ipv4 = mayEndInIpv4 && at === groups.length - 1 ? parseIpv4(group) : undefined;
     if (ipv4 !== undefined) bytes.push(...ipv4);
-    else if (/^[0-9a-f]{1,4}$/i.test(group)) bytes.push(Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16) & 255);
+    else if (/^[0-9a-f]{1,4}$/i.test(group))
+      bytes.push(Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16) & 255);
     else return undefined;
   }
   return Uint8Array.from(bytes);

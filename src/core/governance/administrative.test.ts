@@ -28,7 +28,12 @@ import { derOfPem } from "./pem.ts";
 const crypto = createGovernanceCrypto();
 const network = foundNetwork(3, 3);
 const other = foundNetwork(3, 1, "other");
-const [first, second, third, participant] = network.founders as readonly [TestFounder, TestFounder, TestFounder, TestFounder];
+const [first, second, third, participant] = network.founders as readonly [
+  TestFounder,
+  TestFounder,
+  TestFounder,
+  TestFounder,
+];
 const genesis: AdministrativeTransaction = { type: "genesis", constitution: network.constitution };
 const state = executeAdministrative(undefined, genesis, crypto);
 
@@ -95,28 +100,40 @@ describe("approving code", () => {
     assert.throws(() => execute(approval({}, [first])), refusedFor("NotEnoughVotes"));
     assert.throws(() => execute(approval({}, [])), refusedFor("NotEnoughVotes"));
     const signedProposal = signCodeProposal(proposal, first.signer);
-    const bundle = { proposal: signedProposal, ballots: [...ballots(signedProposal, [first]), ...ballots(signedProposal, [second], "against")] };
+    const bundle = {
+      proposal: signedProposal,
+      ballots: [...ballots(signedProposal, [first]), ...ballots(signedProposal, [second], "against")],
+    };
     assert.throws(() => execute(bundle), refusedFor("NotEnoughVotes"));
     const four = foundNetwork(4, 1, "four");
     const founders = four.founders.slice(0, 2);
     const change = { networkId: four.networkId, constitutionDigest: four.digest };
     const half = signCodeProposal({ ...proposal, ...change }, (founders[0] as TestFounder).signer);
     const standing = { networkId: four.networkId, constitution: four.constitution, constitutionDigest: four.digest };
-    assert.throws(() => judgeCodeApproval(standing, { proposal: half, ballots: ballots(half, founders) }, crypto), refusedFor("NotEnoughVotes"));
+    assert.throws(
+      () => judgeCodeApproval(standing, { proposal: half, ballots: ballots(half, founders) }, crypto),
+      refusedFor("NotEnoughVotes"),
+    );
   });
 
   test("one member's vote counts once, however often and however it is signed", () => {
     assert.throws(() => execute(approval({}, [first, first])), refusedFor("DuplicateBallot"));
     const bundle = approval({}, [first]);
     const against = ballots(bundle.proposal, [first], "against");
-    assert.throws(() => execute({ ...bundle, ballots: [...bundle.ballots, ...against] }), refusedFor("DuplicateBallot"));
+    assert.throws(
+      () => execute({ ...bundle, ballots: [...bundle.ballots, ...against] }),
+      refusedFor("DuplicateBallot"),
+    );
   });
 
   test("participants and strangers neither propose nor vote", () => {
     assert.throws(() => execute(approval({}, [first, participant])), refusedFor("NotAMember"));
     assert.throws(() => execute(approval({}, [first, makeFounder("stranger")])), refusedFor("NotAMember"));
     const byParticipant = signCodeProposal(proposal, participant.signer);
-    assert.throws(() => execute({ proposal: byParticipant, ballots: ballots(byParticipant, [first, second]) }), refusedFor("NotAMember"));
+    assert.throws(
+      () => execute({ proposal: byParticipant, ballots: ballots(byParticipant, [first, second]) }),
+      refusedFor("NotAMember"),
+    );
   });
 
   test("a vote in a member's name by another key is refused", () => {
@@ -152,7 +169,9 @@ describe("approving code", () => {
         const items = [bundle.proposal, ...bundle.ballots].with(position, changed);
         const [changedProposal, ...changedBallots] = items;
         assert.ok(changedProposal);
-        assert.throws(() => execute({ proposal: changedProposal, ballots: changedBallots }), { code: "ProposalInvalid" });
+        assert.throws(() => execute({ proposal: changedProposal, ballots: changedBallots }), {
+          code: "ProposalInvalid",
+        });
       }
     }
   });
@@ -161,7 +180,10 @@ describe("approving code", () => {
     const bundle = approval();
     assert.deepEqual(decodeCodeApproval(encodeCodeApproval(bundle)), bundle);
     assert.throws(() => decodeCodeApproval(utf8Encode("no")), refusedFor("Malformed"));
-    assert.throws(() => decodeCodeApproval(encodeCbor(new Map([["proposal", bundle.proposal]]))), refusedFor("Malformed"));
+    assert.throws(
+      () => decodeCodeApproval(encodeCbor(new Map([["proposal", bundle.proposal]]))),
+      refusedFor("Malformed"),
+    );
   });
 });
 
@@ -195,7 +217,10 @@ describe("administrative transactions", () => {
   });
 
   test("genesis with an entry its owner did not sign is refused", () => {
-    const nodes = network.constitution.nodes.map((node) => ({ ...node, address: `10.0.0.1:${node.address.split(":")[1]}` }));
+    const nodes = network.constitution.nodes.map((node) => ({
+      ...node,
+      address: `10.0.0.1:${node.address.split(":")[1]}`,
+    }));
     const forged = { type: "genesis", constitution: { ...network.constitution, nodes } } as const;
     assert.throws(() => executeAdministrative(undefined, forged, crypto), { code: "ConstitutionInvalid" });
   });
@@ -206,15 +231,27 @@ describe("administrative transactions", () => {
     assert.deepEqual(next.serviceCertificate, serviceCertificate);
     assert.equal(executeAdministrative(next, { ...epoch, epoch: 2 }, crypto).epochs.length, 2);
     assert.throws(() => executeAdministrative(next, epoch, crypto), refusedFor("EpochNumber"));
-    assert.throws(() => executeAdministrative(state, { ...epoch, wraps: epoch.wraps.slice(1) }, crypto), refusedFor("EpochWraps"));
-    assert.throws(() => executeAdministrative(state, { ...epoch, wraps: epoch.wraps.toReversed() }, crypto), refusedFor("EpochWraps"));
+    assert.throws(
+      () => executeAdministrative(state, { ...epoch, wraps: epoch.wraps.slice(1) }, crypto),
+      refusedFor("EpochWraps"),
+    );
+    assert.throws(
+      () => executeAdministrative(state, { ...epoch, wraps: epoch.wraps.toReversed() }, crypto),
+      refusedFor("EpochWraps"),
+    );
   });
 
   test("the service certificate is a certificate, and nobody swaps it", () => {
     const next = executeAdministrative(state, epoch, crypto);
     const swapped = derOfPem(second.issuer.certificate, "CERTIFICATE") as Bytes;
-    assert.throws(() => executeAdministrative(next, { ...epoch, epoch: 2, serviceCertificate: swapped }, crypto), refusedFor("ServiceCertificate"));
+    assert.throws(
+      () => executeAdministrative(next, { ...epoch, epoch: 2, serviceCertificate: swapped }, crypto),
+      refusedFor("ServiceCertificate"),
+    );
     const none = Uint8Array.of(0x30, 0x00);
-    assert.throws(() => executeAdministrative(state, { ...epoch, serviceCertificate: none }, crypto), refusedFor("ServiceCertificate"));
+    assert.throws(
+      () => executeAdministrative(state, { ...epoch, serviceCertificate: none }, crypto),
+      refusedFor("ServiceCertificate"),
+    );
   });
 });

@@ -81,7 +81,10 @@ function transactionTree(transaction: AdministrativeTransaction): FieldTree {
         sealedServiceKey: transaction.sealedServiceKey,
       };
     case "approveCode":
-      return { type: "approveCode", bundle: { proposal: transaction.bundle.proposal, ballots: transaction.bundle.ballots } };
+      return {
+        type: "approveCode",
+        bundle: { proposal: transaction.bundle.proposal, ballots: transaction.bundle.ballots },
+      };
   }
 }
 
@@ -113,7 +116,8 @@ function readTransaction(fields: FieldReader): AdministrativeTransaction {
 
 /** Reads the binary form; throws `MalformedInput`, or `ConstitutionInvalid` for the constitution inside. */
 export function decodeAdministrative(bytes: Bytes): AdministrativeTransaction {
-  if (bytes.length > MAX_ADMINISTRATIVE_BYTES) throw new CocoError("LimitExceeded", "administrative transaction is too large");
+  if (bytes.length > MAX_ADMINISTRATIVE_BYTES)
+    throw new CocoError("LimitExceeded", "administrative transaction is too large");
   return readDocument(decodeCbor(bytes), CONTEXT, readTransaction);
 }
 
@@ -128,28 +132,48 @@ export function executeAdministrative(
 ): GovernanceState {
   if (transaction.type === "genesis") return executeGenesis(state, transaction.constitution, crypto);
   if (state === undefined) throw refused("BeforeGenesis", "the first transaction of a network is its genesis");
-  return transaction.type === "epoch" ? executeEpoch(state, transaction, crypto) : executeApproval(state, transaction.bundle, crypto);
+  return transaction.type === "epoch"
+    ? executeEpoch(state, transaction, crypto)
+    : executeApproval(state, transaction.bundle, crypto);
 }
 
 function refused(reason: string, message: string): CocoError {
   return new CocoError("ProposalInvalid", message, { reason });
 }
 
-function executeGenesis(state: GovernanceState | undefined, constitution: Constitution, crypto: GovernanceCrypto): GovernanceState {
+function executeGenesis(
+  state: GovernanceState | undefined,
+  constitution: Constitution,
+  crypto: GovernanceCrypto,
+): GovernanceState {
   if (state !== undefined) throw refused("SecondGenesis", "the network has its genesis already");
-  if (constitution.version !== 1) throw new CocoError("ConstitutionInvalid", "version: a genesis constitution has version 1", { field: "version" });
+  if (constitution.version !== 1)
+    throw new CocoError("ConstitutionInvalid", "version: a genesis constitution has version 1", { field: "version" });
   verifyConstitution(constitution, crypto);
   const digest = constitutionDigest(constitution, crypto.sha256);
-  return { networkId: toHex(digest), constitution, constitutionDigest: digest, epochs: [], serviceCertificate: undefined };
+  return {
+    networkId: toHex(digest),
+    constitution,
+    constitutionDigest: digest,
+    epochs: [],
+    serviceCertificate: undefined,
+  };
 }
 
-function executeEpoch(state: GovernanceState, transaction: EpochTransaction, crypto: GovernanceCrypto): GovernanceState {
+function executeEpoch(
+  state: GovernanceState,
+  transaction: EpochTransaction,
+  crypto: GovernanceCrypto,
+): GovernanceState {
   const { epoch, wraps, serviceCertificate, sealedServiceKey } = transaction;
-  if (epoch !== state.epochs.length + 1) throw refused("EpochNumber", `epoch ${epoch} does not follow epoch ${state.epochs.length}`);
+  if (epoch !== state.epochs.length + 1)
+    throw refused("EpochNumber", `epoch ${epoch} does not follow epoch ${state.epochs.length}`);
   const { nodes } = state.constitution;
   const complete = wraps.length === nodes.length && nodes.every((node, at) => wraps[at]?.nodeId === node.nodeId);
-  if (!complete) throw refused("EpochWraps", "an epoch key is wrapped to each validating node, in the order of the VN list");
-  if (crypto.certificateKey(serviceCertificate) === undefined) throw refused("ServiceCertificate", "expected a certificate with a P-256 key");
+  if (!complete)
+    throw refused("EpochWraps", "an epoch key is wrapped to each validating node, in the order of the VN list");
+  if (crypto.certificateKey(serviceCertificate) === undefined)
+    throw refused("ServiceCertificate", "expected a certificate with a P-256 key");
   // A new service identity needs the endorsement of the one before; without one only the same certificate may follow.
   if (state.serviceCertificate !== undefined && !bytesEqual(state.serviceCertificate, serviceCertificate)) {
     throw refused("ServiceCertificate", "the service certificate is not the one in force");

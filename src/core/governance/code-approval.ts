@@ -85,7 +85,10 @@ export function signCodeProposal(proposal: CodeProposal, member: Signer): Bytes 
     name,
     version,
   });
-  return encodeSign1({ contentType: PROPOSAL_CONTENT_TYPE, keyId: member.actor, payload: encodeCbor(payload) }, member.sign);
+  return encodeSign1(
+    { contentType: PROPOSAL_CONTENT_TYPE, keyId: member.actor, payload: encodeCbor(payload) },
+    member.sign,
+  );
 }
 
 /** Names a signed proposal in its ballots: SHA-256 of what its signature covers (one signer can sign the same bytes twice). */
@@ -106,14 +109,19 @@ export function encodeCodeApproval(approval: CodeApproval): Bytes {
 
 /** Reads the binary form of an approval; nothing in it is verified yet. */
 export function decodeCodeApproval(bytes: Bytes): CodeApproval {
-  return readDocument(guarded(() => decodeCbor(bytes)), CONTEXT, readCodeApproval);
+  return readDocument(
+    guarded(() => decodeCbor(bytes)),
+    CONTEXT,
+    readCodeApproval,
+  );
 }
 
 /** Reads the fields of an approval. */
 export function readCodeApproval(fields: FieldReader): CodeApproval {
   const proposal = fields.bytes("proposal", { max: MAX_SIGN1_BYTES });
   const ballots = fields.values("ballots", MAX_ACTORS).map((ballot) => {
-    if (!(ballot instanceof Uint8Array) || ballot.length > MAX_SIGN1_BYTES) throw fields.invalid("ballots", "expected COSE Sign1 messages");
+    if (!(ballot instanceof Uint8Array) || ballot.length > MAX_SIGN1_BYTES)
+      throw fields.invalid("ballots", "expected COSE Sign1 messages");
     return ballot;
   });
   return { proposal, ballots };
@@ -128,7 +136,11 @@ export function policyAccepts(policy: VotingPolicy, votesFor: number, members: n
 }
 
 /** Judges an approval under the constitution in force and returns the next constitution, or throws `ProposalInvalid`. */
-export function judgeCodeApproval(standing: StandingConstitution, approval: CodeApproval, crypto: GovernanceCrypto): Constitution {
+export function judgeCodeApproval(
+  standing: StandingConstitution,
+  approval: CodeApproval,
+  crypto: GovernanceCrypto,
+): Constitution {
   const { constitution } = standing;
   const proposal = readProposal(verifiedByMember(approval.proposal, PROPOSAL_CONTENT_TYPE, standing, crypto));
   checkProposal(proposal, standing);
@@ -138,7 +150,12 @@ export function judgeCodeApproval(standing: StandingConstitution, approval: Code
     throw refused("NotEnoughVotes", `${votesFor} of ${members} members voted for the proposal`);
   }
   const version = constitution.version + 1;
-  const entry = { measurement: proposal.measurement, name: proposal.name, version: proposal.version, approvedAt: version };
+  const entry = {
+    measurement: proposal.measurement,
+    name: proposal.name,
+    version: proposal.version,
+    approvedAt: version,
+  };
   return { ...constitution, version, codeManifest: [...constitution.codeManifest, entry] };
 }
 
@@ -147,12 +164,16 @@ function checkProposal(proposal: CodeProposal, standing: StandingConstitution): 
   if (proposal.networkId !== standing.networkId) throw refused("OtherNetwork", "the proposal is for another network");
   const sameVersion = proposal.constitutionVersion === constitution.version;
   if (!sameVersion || !bytesEqual(proposal.constitutionDigest, standing.constitutionDigest)) {
-    throw refused("OtherConstitution", `the proposal is for constitution version ${proposal.constitutionVersion}, not the one in force`);
+    throw refused(
+      "OtherConstitution",
+      `the proposal is for constitution version ${proposal.constitutionVersion}, not the one in force`,
+    );
   }
   if (constitution.codeManifest.some((code) => code.measurement === proposal.measurement)) {
     throw refused("AlreadyApproved", "the measurement stands in the code manifest");
   }
-  if (constitution.codeManifest.length >= MAX_MANIFEST_ENTRIES) throw refused("ManifestFull", "the code manifest has no room");
+  if (constitution.codeManifest.length >= MAX_MANIFEST_ENTRIES)
+    throw refused("ManifestFull", "the code manifest has no room");
 }
 
 function countVotes(approval: CodeApproval, standing: StandingConstitution, crypto: GovernanceCrypto): number {
@@ -170,7 +191,12 @@ function countVotes(approval: CodeApproval, standing: StandingConstitution, cryp
   return votesFor;
 }
 
-function verifiedByMember(signed: Bytes, contentType: string, standing: StandingConstitution, crypto: GovernanceCrypto): Sign1 {
+function verifiedByMember(
+  signed: Bytes,
+  contentType: string,
+  standing: StandingConstitution,
+  crypto: GovernanceCrypto,
+): Sign1 {
   const message = parse(signed);
   if (message.contentType !== contentType) throw refused("Malformed", `expected content type ${contentType}`);
   const actor = actorById(standing.constitution, message.keyId);
@@ -183,20 +209,28 @@ function verifiedByMember(signed: Bytes, contentType: string, standing: Standing
 }
 
 function readProposal(message: Sign1): CodeProposal {
-  return readDocument(guarded(() => decodeCbor(message.payload)), CONTEXT, (fields) => ({
-    action: fields.choice("action", ["approve_code"]),
-    networkId: fields.hex("networkId", 32),
-    constitutionVersion: fields.integer("constitutionVersion", { min: 1, max: Number.MAX_SAFE_INTEGER }),
-    constitutionDigest: fields.bytes("constitutionDigest", { length: 32 }),
-    ...readCodeIdentity(fields),
-  }));
+  return readDocument(
+    guarded(() => decodeCbor(message.payload)),
+    CONTEXT,
+    (fields) => ({
+      action: fields.choice("action", ["approve_code"]),
+      networkId: fields.hex("networkId", 32),
+      constitutionVersion: fields.integer("constitutionVersion", { min: 1, max: Number.MAX_SAFE_INTEGER }),
+      constitutionDigest: fields.bytes("constitutionDigest", { length: 32 }),
+      ...readCodeIdentity(fields),
+    }),
+  );
 }
 
 function readBallot(message: Sign1): Ballot {
-  return readDocument(guarded(() => decodeCbor(message.payload)), CONTEXT, (fields) => ({
-    proposal: fields.bytes("proposal", { length: 32 }),
-    vote: fields.choice("vote", ["for", "against"]),
-  }));
+  return readDocument(
+    guarded(() => decodeCbor(message.payload)),
+    CONTEXT,
+    (fields) => ({
+      proposal: fields.bytes("proposal", { length: 32 }),
+      vote: fields.choice("vote", ["for", "against"]),
+    }),
+  );
 }
 
 function parse(signed: Bytes): Sign1 {
@@ -209,6 +243,11 @@ function guarded<T>(decode: () => T): T {
     return decode();
   } catch (error) {
     if (error instanceof CocoError && error.code === "Internal") throw error;
-    throw new CocoError("ProposalInvalid", "the proposal or a ballot is malformed", { reason: "Malformed" }, { cause: error });
+    throw new CocoError(
+      "ProposalInvalid",
+      "the proposal or a ballot is malformed",
+      { reason: "Malformed" },
+      { cause: error },
+    );
   }
 }

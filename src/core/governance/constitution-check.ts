@@ -13,16 +13,32 @@ export function checkReferences(constitution: Constitution, context: FieldContex
   checkNodes(constitution, context);
   checkManifests(constitution, context);
   const { adapters } = constitution;
-  unique(context, "adapters", "id", adapters.map((adapter) => String(adapter.id)));
-  unique(context, "adapters", "name", adapters.map((adapter) => adapter.name));
-  unique(context, "adapters", "mount", adapters.map((adapter) => adapter.mount));
+  unique(
+    context,
+    "adapters",
+    "id",
+    adapters.map((adapter) => String(adapter.id)),
+  );
+  unique(
+    context,
+    "adapters",
+    "name",
+    adapters.map((adapter) => adapter.name),
+  );
+  unique(
+    context,
+    "adapters",
+    "mount",
+    adapters.map((adapter) => adapter.mount),
+  );
 }
 
 function unique(context: FieldContext, list: string, field: string, values: readonly string[]): void {
   const first = new Map<string, number>();
   for (const [at, value] of values.entries()) {
     const earlier = first.get(value);
-    if (earlier !== undefined) throw fieldInvalid(context, `${list}[${at}].${field}`, `is the same as ${list}[${earlier}].${field}`);
+    if (earlier !== undefined)
+      throw fieldInvalid(context, `${list}[${at}].${field}`, `is the same as ${list}[${earlier}].${field}`);
     first.set(value, at);
   }
 }
@@ -32,16 +48,42 @@ function notEmpty(context: FieldContext, list: string, length: number): void {
 }
 
 function checkMembers({ members }: Constitution, context: FieldContext): void {
-  unique(context, "members", "id", members.map((actor) => actor.id));
-  unique(context, "members", "certificate", members.map((actor) => toHex(actor.certificate)));
-  if (!members.some((actor) => actor.role === "member")) throw fieldInvalid(context, "members", "needs at least one with the role member");
+  unique(
+    context,
+    "members",
+    "id",
+    members.map((actor) => actor.id),
+  );
+  unique(
+    context,
+    "members",
+    "certificate",
+    members.map((actor) => toHex(actor.certificate)),
+  );
+  if (!members.some((actor) => actor.role === "member"))
+    throw fieldInvalid(context, "members", "needs at least one with the role member");
 }
 
 function checkNodes({ members, nodes }: Constitution, context: FieldContext): void {
   notEmpty(context, "nodes", nodes.length);
-  unique(context, "nodes", "nodeId", nodes.map((node) => node.nodeId));
-  unique(context, "nodes", "publicKey", nodes.map((node) => toHex(node.publicKey)));
-  unique(context, "nodes", "encryptionKey", nodes.map((node) => toHex(node.encryptionKey)));
+  unique(
+    context,
+    "nodes",
+    "nodeId",
+    nodes.map((node) => node.nodeId),
+  );
+  unique(
+    context,
+    "nodes",
+    "publicKey",
+    nodes.map((node) => toHex(node.publicKey)),
+  );
+  unique(
+    context,
+    "nodes",
+    "encryptionKey",
+    nodes.map((node) => toHex(node.encryptionKey)),
+  );
   const actors = new Set(members.map((actor) => actor.id));
   const users = new Map<string, string>();
   for (const [at, node] of nodes.entries()) {
@@ -59,11 +101,25 @@ function checkNodes({ members, nodes }: Constitution, context: FieldContext): vo
 function checkManifests({ version, codeManifest, teeManifest }: Constitution, context: FieldContext): void {
   notEmpty(context, "codeManifest", codeManifest.length);
   notEmpty(context, "teeManifest", teeManifest.length);
-  unique(context, "codeManifest", "measurement", codeManifest.map((code) => code.measurement));
-  unique(context, "teeManifest", "machineKey", teeManifest.map((entry) => toHex(entry.machineKey)));
+  unique(
+    context,
+    "codeManifest",
+    "measurement",
+    codeManifest.map((code) => code.measurement),
+  );
+  unique(
+    context,
+    "teeManifest",
+    "machineKey",
+    teeManifest.map((entry) => toHex(entry.machineKey)),
+  );
   for (const [at, { approvedAt }] of codeManifest.entries()) {
     if (approvedAt !== undefined && (approvedAt < 2 || approvedAt > version)) {
-      throw fieldInvalid(context, `codeManifest[${at}].approvedAt`, "expected a version after genesis and up to this one");
+      throw fieldInvalid(
+        context,
+        `codeManifest[${at}].approvedAt`,
+        "expected a version after genesis and up to this one",
+      );
     }
   }
 }

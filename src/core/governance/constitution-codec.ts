@@ -31,7 +31,15 @@ import {
   type TeeEntry,
   type VotingPolicy,
 } from "./constitution.ts";
-import { CertificateField, readDocument, treeToCbor, treeToJson, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
+import {
+  CertificateField,
+  readDocument,
+  treeToCbor,
+  treeToJson,
+  type FieldContext,
+  type FieldReader,
+  type FieldTree,
+} from "./fields.ts";
 import { readJsonValue } from "./json-value.ts";
 
 const IDENTIFIER_BOUNDS = { max: 64, pattern: IDENTIFIER };
@@ -89,7 +97,9 @@ export function readCodeIdentity(fields: FieldReader): Omit<CodeEntry, "approved
 
 function readCodeEntry(fields: FieldReader): CodeEntry {
   const identity = readCodeIdentity(fields);
-  return fields.has("approvedAt") ? { ...identity, approvedAt: fields.integer("approvedAt", VERSION_BOUNDS) } : identity;
+  return fields.has("approvedAt")
+    ? { ...identity, approvedAt: fields.integer("approvedAt", VERSION_BOUNDS) }
+    : identity;
 }
 
 /** Reads the fields of an entry of the TEE manifest. */
@@ -107,7 +117,9 @@ function readPolicy(fields: FieldReader): VotingPolicy {
 
 function readSettings(fields: FieldReader): NetworkSettings {
   return {
-    epoch: fields.record("epoch", (epoch) => ({ lengthMs: epoch.integer("lengthMs", { min: 0, max: MAX_DURATION_MS }) })),
+    epoch: fields.record("epoch", (epoch) => ({
+      lengthMs: epoch.integer("lengthMs", { min: 0, max: MAX_DURATION_MS }),
+    })),
     maxBatch: fields.record("maxBatch", (batch) => ({
       transactions: batch.integer("transactions", { min: 1, max: 100_000 }),
       bytes: batch.integer("bytes", { min: 1024, max: 16 * 1024 * 1024 }),
@@ -119,7 +131,8 @@ function readSettings(fields: FieldReader): NetworkSettings {
 
 function readAdapter(fields: FieldReader): AdapterEntry {
   const options = readJsonValue(fields.value("options"));
-  if (options === undefined) throw fields.invalid("options", "expected JSON with whole numbers, within the limits of depth and size");
+  if (options === undefined)
+    throw fields.invalid("options", "expected JSON with whole numbers, within the limits of depth and size");
   return {
     id: fields.integer("id", { min: 1, max: 65535 }),
     name: fields.text("name", IDENTIFIER_BOUNDS),
@@ -166,7 +179,12 @@ function constitutionTree(constitution: Constitution): FieldTree {
   return {
     version,
     network: { name: network.name },
-    members: members.map(({ id, name, role, certificate }) => ({ id, name, role, certificate: new CertificateField(certificate) })),
+    members: members.map(({ id, name, role, certificate }) => ({
+      id,
+      name,
+      role,
+      certificate: new CertificateField(certificate),
+    })),
     nodes: nodes.map(nodeEntryTree),
     codeManifest: codeManifest.map((code) => ({
       measurement: fromHex(code.measurement),
@@ -182,7 +200,13 @@ function constitutionTree(constitution: Constitution): FieldTree {
       maxDelayMs: settings.maxDelayMs,
       answerAfter: settings.answerAfter,
     },
-    adapters: adapters.map(({ id, name, version: adapterVersion, mount, options }) => ({ id, name, version: adapterVersion, mount, options })),
+    adapters: adapters.map(({ id, name, version: adapterVersion, mount, options }) => ({
+      id,
+      name,
+      version: adapterVersion,
+      mount,
+      options,
+    })),
   };
 }
 
@@ -194,7 +218,8 @@ export function encodeConstitution(constitution: Constitution): Bytes {
 /** Reads the canonical binary form; throws `ConstitutionInvalid` with the field it is about. */
 export function decodeConstitution(bytes: Bytes): Constitution {
   const context: FieldContext = { form: "cbor", code: "ConstitutionInvalid" };
-  if (bytes.length > MAX_CONSTITUTION_BYTES) throw new CocoError("ConstitutionInvalid", "constitution is too large", { field: "" });
+  if (bytes.length > MAX_CONSTITUTION_BYTES)
+    throw new CocoError("ConstitutionInvalid", "constitution is too large", { field: "" });
   return readDocument(decodeAs(bytes, context), context, readConstitution);
 }
 
@@ -214,7 +239,8 @@ export function constitutionToJson(constitution: Constitution): string {
 
 /** Reads the JSON form; throws `ConstitutionInvalid` with the field it is about. */
 export function constitutionFromJson(text: string): Constitution {
-  if (text.length > MAX_CONSTITUTION_JSON_LENGTH) throw new CocoError("ConstitutionInvalid", "constitution is too large", { field: "" });
+  if (text.length > MAX_CONSTITUTION_JSON_LENGTH)
+    throw new CocoError("ConstitutionInvalid", "constitution is too large", { field: "" });
   let value: unknown;
   try {
     value = JSON.parse(text);

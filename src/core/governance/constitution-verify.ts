@@ -23,7 +23,8 @@ export function verifyConstitution(constitution: Constitution, crypto: Governanc
   }
   for (const [at, node] of constitution.nodes.entries()) {
     const owner = actorById(constitution, node.owner);
-    const problem = owner === undefined ? "owner is not listed" : nodeEntryProblem(constitution.network.name, node, owner, crypto);
+    const problem =
+      owner === undefined ? "owner is not listed" : nodeEntryProblem(constitution.network.name, node, owner, crypto);
     if (problem !== undefined) throw fieldInvalid(CONTEXT, `nodes[${at}].signature`, problem);
   }
 }

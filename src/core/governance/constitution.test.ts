@@ -8,7 +8,13 @@ import { foundNetwork, makeFounder, makeNode } from "../../../test/support/found
 import { decodeCbor, encodeCbor, type CborValue } from "../codec/cbor.ts";
 import { bytesEqual, fromHex } from "../codec/bytes.ts";
 import { parseAddress, parseIpAddress } from "./address.ts";
-import { constitutionDigest, constitutionFromJson, constitutionToJson, decodeConstitution, encodeConstitution } from "./constitution-codec.ts";
+import {
+  constitutionDigest,
+  constitutionFromJson,
+  constitutionToJson,
+  decodeConstitution,
+  encodeConstitution,
+} from "./constitution-codec.ts";
 import type { Constitution, NodeEntry } from "./constitution.ts";
 import { verifyConstitution } from "./constitution-verify.ts";
 import { readJsonValue } from "./json-value.ts";
@@ -70,22 +76,33 @@ describe("the two forms of the constitution", () => {
   });
 
   test("the order of JSON fields does not change the digest", () => {
-    const reversed = JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(constitutionToJson(constitution))).reverse()));
+    const reversed = JSON.stringify(
+      Object.fromEntries(Object.entries(JSON.parse(constitutionToJson(constitution))).reverse()),
+    );
     assert.deepEqual(constitutionDigest(constitutionFromJson(reversed), sha256), network.digest);
   });
 
   test("an unknown, missing or mistyped field is refused by its name", () => {
     assert.throws(() => constitutionFromJson(json("extra", 1)), invalid("extra"));
-    assert.throws(() => constitutionFromJson(json("settings.maxBatch.bytes", undefined)), invalid("settings.maxBatch.bytes"));
+    assert.throws(
+      () => constitutionFromJson(json("settings.maxBatch.bytes", undefined)),
+      invalid("settings.maxBatch.bytes"),
+    );
     assert.throws(() => constitutionFromJson(json("members.1.role", "boss")), invalid("members[1].role"));
     assert.throws(() => constitutionFromJson(json("members.0.id", "UPPER")), invalid("members[0].id"));
     assert.throws(() => constitutionFromJson(json("members.0.name", "\ud800")), invalid("members[0].name"));
     assert.throws(() => constitutionFromJson(json("members.0.certificate", "x")), invalid("members[0].certificate"));
     assert.throws(() => constitutionFromJson(json("nodes.0.address", "host")), invalid("nodes[0].address"));
     assert.throws(() => constitutionFromJson(json("nodes.0.address", "host:0")), invalid("nodes[0].address"));
-    assert.throws(() => constitutionFromJson(json("codeManifest.0.measurement", "AA".repeat(32))), invalid("codeManifest[0].measurement"));
+    assert.throws(
+      () => constitutionFromJson(json("codeManifest.0.measurement", "AA".repeat(32))),
+      invalid("codeManifest[0].measurement"),
+    );
     assert.throws(() => constitutionFromJson(json("teeManifest.0.tee", "sgx")), invalid("teeManifest[0].tee"));
-    assert.throws(() => constitutionFromJson(json("policies.approveCode.type", "any")), invalid("policies.approveCode.type"));
+    assert.throws(
+      () => constitutionFromJson(json("policies.approveCode.type", "any")),
+      invalid("policies.approveCode.type"),
+    );
     assert.throws(() => constitutionFromJson(json("adapters.0.options.gas", 0.5)), invalid("adapters[0].options"));
     assert.throws(() => constitutionFromJson(json("version", 0)), invalid("version"));
     assert.throws(() => constitutionFromJson("{"), invalid(""));
@@ -94,7 +111,8 @@ describe("the two forms of the constitution", () => {
 
   test("every cut of the binary form and every flipped byte is refused or another constitution", () => {
     const bytes = encodeConstitution(constitution);
-    for (let length = 0; length < bytes.length; length += 7) assert.throws(() => decodeConstitution(bytes.subarray(0, length)), invalid(""));
+    for (let length = 0; length < bytes.length; length += 7)
+      assert.throws(() => decodeConstitution(bytes.subarray(0, length)), invalid(""));
     fc.assert(
       fc.property(fc.nat(bytes.length - 1), fc.integer({ min: 1, max: 255 }), (at, mask) => {
         const changed = Uint8Array.from(bytes);
@@ -154,7 +172,10 @@ describe("a constitution that lists something twice", () => {
       assert.throws(() => constitutionFromJson(json(list, [])), invalid(list));
     }
     assert.throws(() => constitutionFromJson(json("members", [at("members.3")])), invalid("members"));
-    assert.throws(() => constitutionFromJson(json("codeManifest.0.approvedAt", 2)), invalid("codeManifest[0].approvedAt"));
+    assert.throws(
+      () => constitutionFromJson(json("codeManifest.0.approvedAt", 2)),
+      invalid("codeManifest[0].approvedAt"),
+    );
   });
 });
 
@@ -174,8 +195,12 @@ describe("entries of the VN list", () => {
       { owner: "member2" },
       { signature: firstNode().signature.subarray(1) },
     ];
-    for (const change of changes) assert.throws(() => verifyConstitution(withNode(change), crypto), invalid("nodes[0].signature"));
-    assert.throws(() => verifyConstitution({ ...constitution, network: { name: "other" } }, crypto), invalid("nodes[0].signature"));
+    for (const change of changes)
+      assert.throws(() => verifyConstitution(withNode(change), crypto), invalid("nodes[0].signature"));
+    assert.throws(
+      () => verifyConstitution({ ...constitution, network: { name: "other" } }, crypto),
+      invalid("nodes[0].signature"),
+    );
   });
 
   test("are refused when signed by someone else in the owner's name", () => {
@@ -191,7 +216,10 @@ describe("entries of the VN list", () => {
     const second = network.founders[1];
     assert.ok(node && second);
     const { entry } = signNodeEntry(node.request, second.issuer.privateKey, "member2", "test");
-    assert.throws(() => verifyConstitution(withNode({ signature: entry.signature }), crypto), invalid("nodes[0].signature"));
+    assert.throws(
+      () => verifyConstitution(withNode({ signature: entry.signature }), crypto),
+      invalid("nodes[0].signature"),
+    );
   });
 
   test("every flipped byte of a signature message is refused", () => {
@@ -209,7 +237,21 @@ describe("addresses and PEM", () => {
     assert.deepEqual(parseAddress("node-1.example.org:443"), { host: "node-1.example.org", port: 443 });
     assert.deepEqual(parseAddress("[::1]:65535"), { host: "::1", port: 65535 });
     assert.deepEqual(parseAddress("127.0.0.1:0", true), { host: "127.0.0.1", port: 0 });
-    for (const bad of ["", ":1", "a", "a:", "a:0", "a:65536", "a:01", "::1:80", "[1]:2", "[::1::]:2", "a b:1", "-a:1", "a:1 "]) {
+    for (const bad of [
+      "",
+      ":1",
+      "a",
+      "a:",
+      "a:0",
+      "a:65536",
+      "a:01",
+      "::1:80",
+      "[1]:2",
+      "[::1::]:2",
+      "a b:1",
+      "-a:1",
+      "a:1 ",
+    ]) {
       assert.equal(parseAddress(bad), undefined, bad);
     }
   });
@@ -220,7 +262,18 @@ describe("addresses and PEM", () => {
     assert.deepEqual(parseIpAddress("2001:db8::1"), fromHex(`20010db8${"00".repeat(11)}01`));
     assert.deepEqual(parseIpAddress("::ffff:10.0.0.1"), fromHex(`${"00".repeat(10)}ffff0a000001`));
     assert.deepEqual(parseIpAddress("1:2:3:4:5:6:7:8"), fromHex("00010002000300040005000600070008"));
-    for (const bad of ["1.2.3", "256.1.1.1", "01.1.1.1", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1::2::3", "1:2:3:4::5:6:7:8", ":1", "1.2.3.4::", "g::"]) {
+    for (const bad of [
+      "1.2.3",
+      "256.1.1.1",
+      "01.1.1.1",
+      "1:2:3:4:5:6:7",
+      "1:2:3:4:5:6:7:8:9",
+      "1::2::3",
+      "1:2:3:4::5:6:7:8",
+      ":1",
+      "1.2.3.4::",
+      "g::",
+    ]) {
       assert.equal(parseIpAddress(bad), undefined, bad);
     }
   });
@@ -232,7 +285,14 @@ describe("addresses and PEM", () => {
       }),
     );
     const pem = pemOfDer(Uint8Array.of(1, 2, 3, 4), "CERTIFICATE");
-    for (const bad of [pem.replaceAll("CERTIFICATE", "KEY"), pem + pem, pem.replace("AQIDBA==", "AQIDBB=="), pem.replace("==", ""), "", "-----"]) {
+    for (const bad of [
+      pem.replaceAll("CERTIFICATE", "KEY"),
+      pem + pem,
+      pem.replace("AQIDBA==", "AQIDBB=="),
+      pem.replace("==", ""),
+      "",
+      "-----",
+    ]) {
       assert.equal(derOfPem(bad, "CERTIFICATE"), undefined);
     }
   });
@@ -240,6 +300,7 @@ describe("addresses and PEM", () => {
   test("a DER sequence has the shortest length and nothing behind it", () => {
     assert.ok(isOneDerSequence(fromHex("3000")));
     assert.ok(isOneDerSequence(fromHex(`308180${"00".repeat(128)}`)));
-    for (const bad of ["", "30", "300000", "3001", "308101ff", "30820001ff", "3080", "3100"]) assert.ok(!isOneDerSequence(fromHex(bad)), bad);
+    for (const bad of ["", "30", "300000", "3001", "308101ff", "30820001ff", "3080", "3100"])
+      assert.ok(!isOneDerSequence(fromHex(bad)), bad);
   });
 });

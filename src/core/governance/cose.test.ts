@@ -66,7 +66,8 @@ describe("COSE Sign1", () => {
       new Uint8Array(MAX_SIGN1_BYTES + 1),
     ];
     for (const [at, bytes] of bad.entries()) assert.throws(() => parseSign1(bytes), malformed, `case ${at}`);
-    for (let length = 0; length < signed.length; length++) assert.throws(() => parseSign1(signed.subarray(0, length)), malformed);
+    for (let length = 0; length < signed.length; length++)
+      assert.throws(() => parseSign1(signed.subarray(0, length)), malformed);
   });
 
   test("is deterministic CBOR as a whole", () => {

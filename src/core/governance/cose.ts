@@ -76,7 +76,8 @@ function readProtectedHeaders(encoded: Bytes): { readonly contentType: string; r
   const contentType = headers.get(HEADER_CONTENT_TYPE);
   const keyId = headers.get(HEADER_KEY_ID);
   if (typeof contentType !== "string") throw malformed("expected a content type");
-  if (!(keyId instanceof Uint8Array) || keyId.length === 0 || keyId.length > MAX_KEY_ID_BYTES) throw malformed("expected a key id");
+  if (!(keyId instanceof Uint8Array) || keyId.length === 0 || keyId.length > MAX_KEY_ID_BYTES)
+    throw malformed("expected a key id");
   return { contentType, keyId: utf8Decode(keyId) };
 }
 
@@ -89,8 +90,15 @@ export function parseSign1(bytes: Bytes): Sign1 {
   }
   const [protectedHeaders, unprotectedHeaders, payload, signature]: readonly CborValue[] = message.value;
   if (!(protectedHeaders instanceof Uint8Array)) throw malformed("expected protected headers");
-  if (!(unprotectedHeaders instanceof Map) || unprotectedHeaders.size !== 0) throw malformed("expected no unprotected headers");
+  if (!(unprotectedHeaders instanceof Map) || unprotectedHeaders.size !== 0)
+    throw malformed("expected no unprotected headers");
   if (!(payload instanceof Uint8Array)) throw malformed("expected the payload inside");
-  if (!(signature instanceof Uint8Array) || signature.length !== ES256_SIGNATURE_BYTES) throw malformed("expected a signature of 64 bytes");
-  return { ...readProtectedHeaders(protectedHeaders), payload, signature, signedBytes: signedBytesOf(protectedHeaders, payload) };
+  if (!(signature instanceof Uint8Array) || signature.length !== ES256_SIGNATURE_BYTES)
+    throw malformed("expected a signature of 64 bytes");
+  return {
+    ...readProtectedHeaders(protectedHeaders),
+    payload,
+    signature,
+    signedBytes: signedBytesOf(protectedHeaders, payload),
+  };
 }

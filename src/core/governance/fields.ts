@@ -99,10 +99,12 @@ export class FieldReader {
   text(name: string, bounds: TextBounds): string {
     const value = this.value(name);
     if (typeof value !== "string") throw this.invalid(name, "expected text");
-    if (value.length === 0 || value.length > bounds.max) throw this.invalid(name, `expected 1 to ${bounds.max} characters`);
+    if (value.length === 0 || value.length > bounds.max)
+      throw this.invalid(name, `expected 1 to ${bounds.max} characters`);
     if (!isWellFormed(value)) throw this.invalid(name, "is not well-formed Unicode");
     if (/[\u0000-\u001f\u007f]/.test(value)) throw this.invalid(name, "has a control character");
-    if (bounds.pattern !== undefined && !bounds.pattern.test(value)) throw this.invalid(name, `does not match ${bounds.pattern.source}`);
+    if (bounds.pattern !== undefined && !bounds.pattern.test(value))
+      throw this.invalid(name, `does not match ${bounds.pattern.source}`);
     return value;
   }
 
@@ -158,8 +160,10 @@ export class FieldReader {
 
   #pem(name: string, max: number): Bytes {
     const value = this.value(name);
-    const certificate = typeof value === "string" && value.length <= max * 2 ? derOfPem(value, "CERTIFICATE") : undefined;
-    if (certificate === undefined || certificate.length > max) throw this.invalid(name, "expected one certificate in PEM");
+    const certificate =
+      typeof value === "string" && value.length <= max * 2 ? derOfPem(value, "CERTIFICATE") : undefined;
+    if (certificate === undefined || certificate.length > max)
+      throw this.invalid(name, "expected one certificate in PEM");
     return certificate;
   }
 

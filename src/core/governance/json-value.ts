@@ -10,7 +10,13 @@ export const MAX_JSON_DEPTH = 10;
 export const MAX_JSON_VALUES = 10_000;
 
 /** A JSON value; numbers are safe integers. */
-export type JsonValue = null | boolean | number | string | readonly JsonValue[] | { readonly [name: string]: JsonValue };
+export type JsonValue =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly JsonValue[]
+  | { readonly [name: string]: JsonValue };
 
 interface Budget {
   left: number;
@@ -39,7 +45,11 @@ function convert(value: unknown, depth: number, budget: Budget): JsonValue | und
   return convertRecord(value instanceof Map ? [...value] : Object.entries(value), depth, budget);
 }
 
-function convertRecord(fields: readonly (readonly [unknown, unknown])[], depth: number, budget: Budget): JsonValue | undefined {
+function convertRecord(
+  fields: readonly (readonly [unknown, unknown])[],
+  depth: number,
+  budget: Budget,
+): JsonValue | undefined {
   const converted: [string, JsonValue][] = [];
   for (const [name, field] of fields) {
     const result = convert(field, depth - 1, budget);

@@ -29,16 +29,24 @@ export function signNodeTuple(networkName: string, node: NodeTuple, owner: Signe
 }
 
 /** Why an entry does not hold, or undefined when its owner signed it for this network. */
-export function nodeEntryProblem(networkName: string, entry: NodeEntry, owner: Actor, crypto: GovernanceCrypto): string | undefined {
+export function nodeEntryProblem(
+  networkName: string,
+  entry: NodeEntry,
+  owner: Actor,
+  crypto: GovernanceCrypto,
+): string | undefined {
   if (toHex(crypto.sha256(entry.publicKey)) !== entry.nodeId) return "node id is not the SHA-256 of the public key";
   const message = readSignature(entry.signature);
   if (message === undefined) return "signature is not a COSE Sign1 message";
   if (message.contentType !== NODE_ENTRY_CONTENT_TYPE) return "signature is of another content type";
   if (message.keyId !== entry.owner || owner.id !== entry.owner) return "signature is by another actor than the owner";
-  if (!bytesEqual(message.payload, encodeNodeTuple(networkName, entry))) return "signature is over another tuple or network";
+  if (!bytesEqual(message.payload, encodeNodeTuple(networkName, entry)))
+    return "signature is over another tuple or network";
   const key = crypto.certificateKey(owner.certificate);
   if (key === undefined) return "certificate of the owner has no P-256 key";
-  return crypto.verify(key, message.signedBytes, message.signature) ? undefined : "signature does not verify by the owner's certificate";
+  return crypto.verify(key, message.signedBytes, message.signature)
+    ? undefined
+    : "signature does not verify by the owner's certificate";
 }
 
 function readSignature(signature: Bytes): ReturnType<typeof parseSign1> | undefined {

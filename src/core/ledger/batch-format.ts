@@ -105,12 +105,15 @@ function isZero(bytes: Bytes): boolean {
 
 /** Throws `MalformedInput` unless the fields of a header fit each other. */
 export function checkHeader(header: BatchHeader): void {
-  if (header.view < 1 || header.index < 1 || header.firstSeqno < header.index) throw malformed("view, index or sequence number too small");
-  if (header.count > MAX_BATCH_TRANSACTIONS) throw new CocoError("LimitExceeded", `batch of ${header.count} transactions`);
+  if (header.view < 1 || header.index < 1 || header.firstSeqno < header.index)
+    throw malformed("view, index or sequence number too small");
+  if (header.count > MAX_BATCH_TRANSACTIONS)
+    throw new CocoError("LimitExceeded", `batch of ${header.count} transactions`);
   if ((header.kind === "empty") !== (header.count === 0)) throw malformed("kind and count do not fit");
   if ((header.kind === "application") !== (header.adapterId !== 0)) throw malformed("kind and adapter id do not fit");
   if (header.kind === "application" && header.epoch === 0) throw malformed("application batch without an epoch");
-  if ((header.sealedLength === 0) !== (header.epoch === 0 || header.count === 0)) throw malformed("sealed section does not fit the epoch");
+  if ((header.sealedLength === 0) !== (header.epoch === 0 || header.count === 0))
+    throw malformed("sealed section does not fit the epoch");
   if ((header.index === 1) !== (header.firstSeqno === 1)) throw malformed("index and sequence number do not fit");
   if (header.index === 1 && header.count === 0) throw malformed("the first batch is empty");
   if ((header.index === 1) !== isZero(header.previousDigest)) throw malformed("previous digest does not fit the index");
@@ -214,9 +217,18 @@ export function parseBatch(bytes: Bytes): ParsedBatch {
   reader.end();
   const publicReader = new ByteReader(publicSection);
   const transactions: PublicTransaction[] = [];
-  for (let position = 0; position < header.count; position++) transactions.push(readPublicTransaction(publicReader, header.epoch));
+  for (let position = 0; position < header.count; position++)
+    transactions.push(readPublicTransaction(publicReader, header.epoch));
   publicReader.end();
-  return { header, headerBytes: bytes.subarray(0, HEADER_LENGTH), publicSection, sealedSection, transactions, root, signature };
+  return {
+    header,
+    headerBytes: bytes.subarray(0, HEADER_LENGTH),
+    publicSection,
+    sealedSection,
+    transactions,
+    root,
+    signature,
+  };
 }
 
 /** What is sealed of one transaction. */
@@ -252,7 +264,12 @@ export function decodePrivateSection(bytes: Bytes, count: number): readonly Priv
 }
 
 /** Leaf digest of a batch's signature transaction; through it the root authenticates every byte of the batch before the root. */
-export function signatureLeaf(headerBytes: Bytes, publicSection: Bytes, sealedSection: Bytes, sha256: HashFunction): Bytes {
+export function signatureLeaf(
+  headerBytes: Bytes,
+  publicSection: Bytes,
+  sealedSection: Bytes,
+  sha256: HashFunction,
+): Bytes {
   const input = new Uint8Array(HEADER_LENGTH + 2 * DIGEST);
   input.set(headerBytes, 0);
   input.set(sha256(publicSection), HEADER_LENGTH);

@@ -65,13 +65,33 @@ export class BatchTable {
   get(index: number): BatchRecord | undefined {
     if (index < 1 || index > this.length) return undefined;
     const start = (index - 1) * COLUMNS;
-    const [firstSeqno = 0, view = 0, count = 0, kindCode = 0, adapterId = 0, governanceVersion = 0, timeMs = 0, epoch = 0] =
-      this.#numbers.subarray(start, start + COLUMNS);
+    const [
+      firstSeqno = 0,
+      view = 0,
+      count = 0,
+      kindCode = 0,
+      adapterId = 0,
+      governanceVersion = 0,
+      timeMs = 0,
+      epoch = 0,
+    ] = this.#numbers.subarray(start, start + COLUMNS);
     const kind = KINDS[kindCode];
     invariant(kind !== undefined, "kind of a stored batch");
     const digest = new Uint8Array(this.#digests.view(index - 1));
     const signatureSeqno = firstSeqno + count;
-    return { index, view, firstSeqno, count, signatureSeqno, kind, adapterId, governanceVersion, timeMs, epoch, digest };
+    return {
+      index,
+      view,
+      firstSeqno,
+      count,
+      signatureSeqno,
+      kind,
+      adapterId,
+      governanceVersion,
+      timeMs,
+      epoch,
+      digest,
+    };
   }
 
   /** Raft index of the batch that holds a sequence number, which must be in the ledger. */

@@ -83,8 +83,12 @@ describe("batch", () => {
       const tail = follow(batches.slice(0, at), ledger);
       for (let position = 0; position < bytes.length; position++) {
         const changed = Uint8Array.from(bytes);
-        changed[position] = (changed[position] ?? 0) ^ (1 << position % 8);
-        assert.throws(() => accept(changed, tail, ledger), isCode("MalformedInput", "LimitExceeded", "LedgerCorrupt", "LedgerForked"), `byte ${position}`);
+        changed[position] = (changed[position] ?? 0) ^ (1 << (position % 8));
+        assert.throws(
+          () => accept(changed, tail, ledger),
+          isCode("MalformedInput", "LimitExceeded", "LedgerCorrupt", "LedgerForked"),
+          `byte ${position}`,
+        );
         assert.equal(tail.lastIndex, at);
       }
       accept(bytes, tail, ledger);
@@ -93,7 +97,8 @@ describe("batch", () => {
 
   test("every truncation of a batch, and every byte after it, is refused", () => {
     for (const bytes of smallLedger().batches) {
-      for (let length = 0; length < bytes.length; length++) assert.throws(() => parseBatch(bytes.subarray(0, length)), isCode("MalformedInput"));
+      for (let length = 0; length < bytes.length; length++)
+        assert.throws(() => parseBatch(bytes.subarray(0, length)), isCode("MalformedInput"));
       assert.throws(() => parseBatch(Uint8Array.of(...bytes, 0)), isCode("MalformedInput"));
     }
   });
@@ -121,7 +126,8 @@ describe("batch", () => {
     left.build([publicTransaction(1)], ADMINISTRATIVE);
     right.build([publicTransaction(2)], ADMINISTRATIVE);
     const second = right.build([publicTransaction(3)], ADMINISTRATIVE);
-    const forked = (error: unknown): boolean => error instanceof CocoError && error.code === "LedgerForked" && error.data["index"] === 2;
+    const forked = (error: unknown): boolean =>
+      error instanceof CocoError && error.code === "LedgerForked" && error.data["index"] === 2;
     assert.throws(() => verifyBatch(parseBatch(second.bytes), left.tail, left.publicKeyOf, node.crypto), forked);
   });
 
@@ -181,14 +187,24 @@ describe("batch", () => {
     const secret = privateTransaction(3, new Uint8Array(32).fill(5));
     const { bytes } = ledger.build([secret], { view: 4 });
     const at = (offset: number, length: number): Buffer => Buffer.from(bytes.subarray(offset, offset + length));
-    const numbers = [at(0, 1).readUInt8(), at(1, 1).readUInt8(), ...[2, 10, 18].map((offset) => Number(at(offset, 8).readBigUInt64BE())), at(26, 4).readUInt32BE()];
+    const numbers = [
+      at(0, 1).readUInt8(),
+      at(1, 1).readUInt8(),
+      ...[2, 10, 18].map((offset) => Number(at(offset, 8).readBigUInt64BE())),
+      at(26, 4).readUInt32BE(),
+    ];
     assert.deepEqual(numbers, [1, 1, 4, 2, 3, 1]);
     assert.equal(toHex(at(80, 64)), toHex(previous) + toHex(ledger.node.id));
     assert.deepEqual([at(144, 4).readUInt32BE(), at(148, 4).readUInt32BE()], [1 + 4 + 2 + 96, 1 + 32 + 4 + 3 + 16]);
     const { crypto } = ledger.node;
     const keySalt = Buffer.concat([ledger.node.id, at(56, 16)]);
     const epochKey = sha256(Uint8Array.of(1));
-    const plaintext = crypto.open(crypto.hkdf(epochKey, keySalt, "coco batch v1", 32), Buffer.concat([Buffer.alloc(4), at(72, 8)]), at(255, 56), at(0, 152));
+    const plaintext = crypto.open(
+      crypto.hkdf(epochKey, keySalt, "coco batch v1", 32),
+      Buffer.concat([Buffer.alloc(4), at(72, 8)]),
+      at(255, 56),
+      at(0, 152),
+    );
     assert.equal(toHex(plaintext ?? new Uint8Array(0)), `20${toHex(secret.id)}00000003${toHex(secret.privatePart)}`);
     const evidenceKey = crypto.hkdf(epochKey, keySalt, "coco evidence v1", 32);
     const stream = Buffer.from(crypto.keystream(evidenceKey, Buffer.concat([at(72, 8), Buffer.alloc(8)]), 64));
@@ -198,10 +214,19 @@ describe("batch", () => {
     const section = [3, 0, 0, 0, 2, 1, 2, ...commitment, ...evidence, ...new Uint8Array(32).fill(5)];
     assert.equal(toHex(at(152, 103)), toHex(Uint8Array.from(section)));
     const writeSet = sha256(Buffer.concat([sha256(Uint8Array.of(1, 2)), commitment]));
-    assert.equal(toHex(ledger.tail.leaf(3)), toHex(sha256(Buffer.concat([writeSet, evidence, new Uint8Array(32).fill(5)]))));
-    assert.equal(toHex(ledger.tail.leaf(4)), toHex(sha256(Buffer.concat([at(0, 152), sha256(at(152, 103)), sha256(at(255, 56))]))));
+    assert.equal(
+      toHex(ledger.tail.leaf(3)),
+      toHex(sha256(Buffer.concat([writeSet, evidence, new Uint8Array(32).fill(5)]))),
+    );
+    assert.equal(
+      toHex(ledger.tail.leaf(4)),
+      toHex(sha256(Buffer.concat([at(0, 152), sha256(at(152, 103)), sha256(at(255, 56))]))),
+    );
     assert.equal(toHex(at(311, 32)), toHex(ledger.tail.root()));
-    assert.equal(toHex(ledger.tail.lastDigest), toHex(sha256(Buffer.concat([ledger.tail.leaf(4), ledger.tail.root()]))));
+    assert.equal(
+      toHex(ledger.tail.lastDigest),
+      toHex(sha256(Buffer.concat([ledger.tail.leaf(4), ledger.tail.root()]))),
+    );
     assert.equal(bytes.length, 311 + 32 + 64);
   });
 

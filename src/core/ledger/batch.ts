@@ -75,9 +75,13 @@ interface TransactionSecrets {
 const SECRET_LENGTH = 32;
 const PUBLIC_EVIDENCE = asciiBytes("coco public evidence");
 
-function requireKeys(header: Pick<BatchHeader, "epoch" | "signer" | "salt">, keys: LedgerKeys): { sealing: Bytes; evidence: Bytes } {
+function requireKeys(
+  header: Pick<BatchHeader, "epoch" | "signer" | "salt">,
+  keys: LedgerKeys,
+): { sealing: Bytes; evidence: Bytes } {
   const found = keys.batchKeys(header.epoch, header.signer, header.salt);
-  if (found === undefined) throw new CocoError("NotReady", `the key of epoch ${header.epoch} is not on this node`, { epoch: header.epoch });
+  if (found === undefined)
+    throw new CocoError("NotReady", `the key of epoch ${header.epoch} is not on this node`, { epoch: header.epoch });
   return found;
 }
 
@@ -87,7 +91,11 @@ function sealingNonce(nonceCounter: number): Bytes {
 }
 
 /** All blindings and nonces of a batch from one keystream: 32 bytes nonce, then 32 bytes blinding, per transaction. */
-function secretsOf({ header, headerBytes }: HeaderWithBytes, keys: LedgerKeys, crypto: LedgerCrypto): readonly TransactionSecrets[] {
+function secretsOf(
+  { header, headerBytes }: HeaderWithBytes,
+  keys: LedgerKeys,
+  crypto: LedgerCrypto,
+): readonly TransactionSecrets[] {
   if (header.epoch === 0) {
     const headerDigest = crypto.sha256(headerBytes);
     return Array.from({ length: header.count }, (_, position) => {
@@ -136,14 +144,24 @@ function makeHeader(input: BatchInput, tail: LedgerTail): BatchHeader {
   return header;
 }
 
-function sealSection(batch: HeaderWithBytes, transactions: readonly PrivateTransaction[], keys: LedgerKeys, crypto: LedgerCrypto): Bytes {
+function sealSection(
+  batch: HeaderWithBytes,
+  transactions: readonly PrivateTransaction[],
+  keys: LedgerKeys,
+  crypto: LedgerCrypto,
+): Bytes {
   if (batch.header.sealedLength === 0) return EMPTY;
   const { sealing } = requireKeys(batch.header, keys);
   const plaintext = format.encodePrivateSection(transactions);
   return crypto.seal(sealing, sealingNonce(batch.header.nonceCounter), plaintext, batch.headerBytes);
 }
 
-function makePublic(transaction: BatchTransaction, secrets: TransactionSecrets, id: string, crypto: LedgerCrypto): PublicTransaction {
+function makePublic(
+  transaction: BatchTransaction,
+  secrets: TransactionSecrets,
+  id: string,
+  crypto: LedgerCrypto,
+): PublicTransaction {
   const { publicPart, claimsDigest } = transaction;
   const { blinding, nonce } = secrets;
   const isPrivate = blinding !== undefined && hasPrivate(transaction);
@@ -175,7 +193,10 @@ export function buildBatch(input: BatchInput, tail: LedgerTail, keys: LedgerKeys
   });
   const publicSection = publicWriter.finish();
   const sealedSection = sealSection({ header, headerBytes }, input.transactions, keys, crypto);
-  invariant(publicSection.length === header.publicLength && sealedSection.length === header.sealedLength, "section lengths as announced");
+  invariant(
+    publicSection.length === header.publicLength && sealedSection.length === header.sealedLength,
+    "section lengths as announced",
+  );
   leaves.push(format.signatureLeaf(headerBytes, publicSection, sealedSection, crypto.sha256));
   const { record, root } = tail.extend(header, leaves);
   try {
@@ -207,7 +228,10 @@ export function verifyBatch(
   if (publicKey === undefined) throw refuse(`signer ${nodeId} is not known`);
   if (!bytesEqual(crypto.sha256(publicKey), signer)) throw refuse(`public key does not belong to signer ${nodeId}`);
   if (index === tail.lastIndex + 1 && !bytesEqual(previousDigest, tail.lastDigest)) {
-    throw new CocoError("LedgerForked", `batch ${index} of ${nodeId} continues another history`, { index, signer: nodeId });
+    throw new CocoError("LedgerForked", `batch ${index} of ${nodeId} continues another history`, {
+      index,
+      signer: nodeId,
+    });
   }
   const record = tail.append(batch);
   if (!crypto.verify(publicKey, tail.rootPreimage(), batch.signature)) {
@@ -222,7 +246,11 @@ export function verifyBatch(
  * its commit evidence. The batch must have been verified. The bytes do not share memory with the batch.
  * Throws `NotReady` without the epoch's key, `LedgerCorrupt` naming the index when anything does not fit.
  */
-export function unsealBatch(batch: ParsedBatch, keys: LedgerKeys, crypto: LedgerCrypto): readonly UnsealedTransaction[] {
+export function unsealBatch(
+  batch: ParsedBatch,
+  keys: LedgerKeys,
+  crypto: LedgerCrypto,
+): readonly UnsealedTransaction[] {
   const { header } = batch;
   const refuse = (what: string, cause?: unknown): CocoError =>
     new CocoError("LedgerCorrupt", `batch ${header.index}: ${what}`, { index: header.index }, { cause });
@@ -234,7 +262,8 @@ export function unsealBatch(batch: ParsedBatch, keys: LedgerKeys, crypto: Ledger
     invariant(content !== undefined && secret !== undefined, "one content and secret per transaction");
     const blinding = hasPrivate(content) ? secret.blinding : undefined;
     const commitment = blinding === undefined ? EMPTY : privateCommitmentOf(blinding, content, crypto.sha256);
-    if (!bytesEqual(commitment, transaction.privateCommitment ?? EMPTY)) throw refuse("private part does not fit its commitment");
+    if (!bytesEqual(commitment, transaction.privateCommitment ?? EMPTY))
+      throw refuse("private part does not fit its commitment");
     const commitEvidence = commitEvidenceText(`${header.view}.${header.firstSeqno + position}`, secret.nonce);
     const evidenceDigest = crypto.sha256(asciiBytes(commitEvidence));
     if (!bytesEqual(evidenceDigest, transaction.commitEvidenceDigest)) throw refuse("commit evidence does not fit");

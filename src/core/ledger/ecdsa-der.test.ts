@@ -7,7 +7,9 @@ import { fromHex, toHex } from "../codec/bytes.ts";
 import { signatureFromDer, signatureToDer } from "./ecdsa-der.ts";
 
 test("any 64 bytes come back from DER, also with leading zeros and high bits", () => {
-  const scalar = fc.tuple(fc.integer({ min: 0, max: 32 }), fc.uint8Array({ minLength: 32, maxLength: 32 })).map(([zeros, bytes]) => bytes.fill(0, 0, zeros));
+  const scalar = fc
+    .tuple(fc.integer({ min: 0, max: 32 }), fc.uint8Array({ minLength: 32, maxLength: 32 }))
+    .map(([zeros, bytes]) => bytes.fill(0, 0, zeros));
   fc.assert(
     fc.property(scalar, scalar, (r, s) => {
       const signature = Uint8Array.of(...r, ...s);
@@ -25,9 +27,21 @@ test("DER signatures of OpenSSL are read and written alike", () => {
 });
 
 test("forms other than the shortest are refused", () => {
-  const forms = ["30060201010201", "3006020101020101ff", "300702020001020101", "3006020181020101", "310602010102 0101", "30050200020101", "3007020101020101"];
+  const forms = [
+    "30060201010201",
+    "3006020101020101ff",
+    "300702020001020101",
+    "3006020181020101",
+    "310602010102 0101",
+    "30050200020101",
+    "3007020101020101",
+  ];
   for (const hex of forms) {
-    assert.throws(() => signatureFromDer(fromHex(hex.replace(" ", ""))), (error) => error instanceof CocoError && error.code === "MalformedInput", hex);
+    assert.throws(
+      () => signatureFromDer(fromHex(hex.replace(" ", ""))),
+      (error) => error instanceof CocoError && error.code === "MalformedInput",
+      hex,
+    );
   }
   assert.equal(signatureFromDer(fromHex("3006020101020101")).length, 64);
 });

@@ -45,7 +45,8 @@ export function signatureToDer(signature: Bytes): Bytes {
 /** r ‖ s of a signature in DER; throws `MalformedInput`. */
 export function signatureFromDer(der: Bytes): Bytes {
   const reader = new ByteReader(der);
-  if (reader.u8() !== SEQUENCE || reader.u8() !== reader.remaining) throw new CocoError("MalformedInput", "not a DER signature");
+  if (reader.u8() !== SEQUENCE || reader.u8() !== reader.remaining)
+    throw new CocoError("MalformedInput", "not a DER signature");
   const signature = concatBytes(decodeInteger(reader), decodeInteger(reader));
   reader.end();
   return signature;

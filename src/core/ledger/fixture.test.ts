@@ -48,7 +48,8 @@ export function makeNode(): TestNode {
       return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
     },
     open: openSealed,
-    keystream: (key, counter, length) => nodeCrypto.createCipheriv("aes-256-ctr", key, counter).update(new Uint8Array(length)),
+    keystream: (key, counter, length) =>
+      nodeCrypto.createCipheriv("aes-256-ctr", key, counter).update(new Uint8Array(length)),
     sign: (data) => nodeCrypto.sign("sha256", data, { key: privateKey, dsaEncoding: "ieee-p1363" }),
     verify: (key, data, signature) => {
       const keyObject = nodeCrypto.createPublicKey({ key: Buffer.from(key), format: "der", type: "spki" });
@@ -73,7 +74,8 @@ export class TestLedger {
   }
 
   /** Public keys by node id, of this node alone. */
-  readonly publicKeyOf = (nodeId: string): Bytes | undefined => (nodeId === toHex(this.node.id) ? this.node.publicKey : undefined);
+  readonly publicKeyOf = (nodeId: string): Bytes | undefined =>
+    nodeId === toHex(this.node.id) ? this.node.publicKey : undefined;
 
   /** Builds the next batch; an application batch in epoch 1 unless told otherwise. */
   build(transactions: readonly BatchTransaction[], changes: Partial<BatchInput> = {}): BuiltBatch {
@@ -96,12 +98,22 @@ export class TestLedger {
 
 /** A transaction with a private part of `length` bytes. */
 export function privateTransaction(length: number, claimsDigest?: Bytes): BatchTransaction {
-  return { id: nodeCrypto.randomBytes(32), publicPart: Uint8Array.of(1, 2), privatePart: nodeCrypto.randomBytes(length), claimsDigest };
+  return {
+    id: nodeCrypto.randomBytes(32),
+    publicPart: Uint8Array.of(1, 2),
+    privatePart: nodeCrypto.randomBytes(length),
+    claimsDigest,
+  };
 }
 
 /** A transaction with a public part alone. */
 export function publicTransaction(...publicPart: readonly number[]): BatchTransaction {
-  return { id: new Uint8Array(0), publicPart: Uint8Array.from(publicPart), privatePart: new Uint8Array(0), claimsDigest: undefined };
+  return {
+    id: new Uint8Array(0),
+    publicPart: Uint8Array.from(publicPart),
+    privatePart: new Uint8Array(0),
+    claimsDigest: undefined,
+  };
 }
 
 /** Fields of an administrative batch before the first epoch. */

@@ -22,7 +22,12 @@ export function writeSetDigestOf(publicPart: Bytes, privateCommitment: Bytes | u
 }
 
 /** Leaf digest of a transaction from its three parts. */
-export function leafOf(writeSetDigest: Bytes, commitEvidenceDigest: Bytes, claimsDigest: Bytes | undefined, sha256: HashFunction): Bytes {
+export function leafOf(
+  writeSetDigest: Bytes,
+  commitEvidenceDigest: Bytes,
+  claimsDigest: Bytes | undefined,
+  sha256: HashFunction,
+): Bytes {
   const input = new Uint8Array(3 * DIGEST);
   input.set(writeSetDigest, 0);
   input.set(commitEvidenceDigest, DIGEST);
@@ -42,7 +47,11 @@ export function hasPrivate(transaction: PrivateTransaction): boolean {
 }
 
 /** Commitment to request id and private part under a 32-byte blinding. */
-export function privateCommitmentOf(blinding: Bytes, { id, privatePart }: PrivateTransaction, sha256: HashFunction): Bytes {
+export function privateCommitmentOf(
+  blinding: Bytes,
+  { id, privatePart }: PrivateTransaction,
+  sha256: HashFunction,
+): Bytes {
   const content = new Uint8Array(1 + id.length + privatePart.length);
   content[0] = id.length;
   content.set(id, 1);

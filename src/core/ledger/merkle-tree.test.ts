@@ -49,7 +49,10 @@ describe("Merkle tree", () => {
     path.forEach((step, at) => {
       const sibling = "left" in step ? step.left : step.right;
       const changed = Uint8Array.from(sibling, (byte, index) => (index === at ? byte ^ 1 : byte));
-      const replacements = ["left" in step ? { left: changed } : { right: changed }, "left" in step ? { right: sibling } : { left: sibling }];
+      const replacements = [
+        "left" in step ? { left: changed } : { right: changed },
+        "left" in step ? { right: sibling } : { left: sibling },
+      ];
       for (const replacement of replacements) {
         assert.ok(!bytesEqual(rootFromPath(leaf(37), path.with(at, replacement), sha256), tree.root()));
       }

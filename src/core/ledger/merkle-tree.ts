@@ -59,7 +59,8 @@ export class MerkleTree {
   /** Drops every leaf from position `size` on. */
   truncate(size: number): void {
     invariant(size >= 0 && size <= this.size, "Merkle tree truncated beyond its size");
-    for (let height = 0; height < this.#levels.length; height++) this.#level(height).truncate(Math.floor(size / 2 ** height));
+    for (let height = 0; height < this.#levels.length; height++)
+      this.#level(height).truncate(Math.floor(size / 2 ** height));
   }
 
   /** The leaf at a position counted from 0. */

@@ -10,7 +10,11 @@ const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nnode\n-----END CERTIFICATE----
 const CLAIMS = sha256(Uint8Array.of(1));
 
 /** A ledger with receipts; the certificate check is a comparison, since certificates are not this module's matter. */
-function setUp(): { readonly receiptOf: (batch: number, position: number) => Receipt; readonly ports: ReceiptPorts; readonly ledger: TestLedger } {
+function setUp(): {
+  readonly receiptOf: (batch: number, position: number) => Receipt;
+  readonly ports: ReceiptPorts;
+  readonly ledger: TestLedger;
+} {
   const ledger = new TestLedger();
   const batches: readonly ParsedBatch[] = [
     ledger.build([publicTransaction(1)], ADMINISTRATIVE),
@@ -21,7 +25,15 @@ function setUp(): { readonly receiptOf: (batch: number, position: number) => Rec
     const batch = batches[index - 1];
     assert.ok(batch !== undefined);
     const { tail, keys } = ledger;
-    return makeReceipt({ batch, position, tail, keys, crypto: ledger.node.crypto, certificate: CERTIFICATE, serviceEndorsements: ["endorsement"] });
+    return makeReceipt({
+      batch,
+      position,
+      tail,
+      keys,
+      crypto: ledger.node.crypto,
+      certificate: CERTIFICATE,
+      serviceEndorsements: ["endorsement"],
+    });
   };
   const checkNodeCertificate = (certificate: string, endorsements: readonly string[]): Bytes | undefined =>
     certificate === CERTIFICATE && endorsements.join() === "endorsement" ? ledger.node.publicKey : undefined;
@@ -47,7 +59,8 @@ function* mutationsOf(value: unknown): Generator<unknown> {
   } else if (typeof value === "object" && value !== null) {
     for (const [name, field] of Object.entries(value)) {
       for (const changed of mutationsOf(field)) yield { ...value, [name]: changed };
-      if (name !== "transaction_id") yield Object.fromEntries(Object.entries(value).filter(([other]) => other !== name));
+      if (name !== "transaction_id")
+        yield Object.fromEntries(Object.entries(value).filter(([other]) => other !== name));
     }
     yield { ...value, another: 1 };
   }
@@ -58,7 +71,9 @@ const isInvalid = (error: unknown): boolean => error instanceof CocoError && err
 describe("receipt", () => {
   test("every transaction of the ledger has a receipt that proves its id and claims", () => {
     const { receiptOf, ports, ledger } = setUp();
-    for (const { index, view, firstSeqno, count, signatureSeqno } of [1, 2, 3].map((at) => ledger.tail.record(at)).filter((record) => record !== undefined)) {
+    for (const { index, view, firstSeqno, count, signatureSeqno } of [1, 2, 3]
+      .map((at) => ledger.tail.record(at))
+      .filter((record) => record !== undefined)) {
       for (let position = 0; position < count; position++) {
         const verified = verifyReceipt(JSON.parse(JSON.stringify(receiptOf(index, position))), ports);
         assert.equal(verified.transactionId, `${view}.${firstSeqno + position}`);
@@ -99,11 +114,19 @@ describe("receipt", () => {
     const { receiptOf, ports } = setUp();
     const [first, second] = [receiptOf(2, 0), receiptOf(2, 1)];
     assert.throws(() => verifyReceipt({ ...first, proof: second.proof }, ports), isInvalid);
-    assert.throws(() => verifyReceipt({ ...first, leaf_components: second.leaf_components, transaction_id: second.transaction_id }, ports), isInvalid);
+    assert.throws(
+      () =>
+        verifyReceipt(
+          { ...first, leaf_components: second.leaf_components, transaction_id: second.transaction_id },
+          ports,
+        ),
+      isInvalid,
+    );
   });
 
   test("what is not a receipt at all is refused with the same code", () => {
     const { ports } = setUp();
-    for (const value of [undefined, null, 1, "", [], {}, { proof: [] }]) assert.throws(() => verifyReceipt(value, ports), isInvalid);
+    for (const value of [undefined, null, 1, "", [], {}, { proof: [] }])
+      assert.throws(() => verifyReceipt(value, ports), isInvalid);
   });
 });

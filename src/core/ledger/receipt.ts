@@ -108,7 +108,9 @@ export function makeReceipt(input: ReceiptInput): Receipt {
     signature: toBase64(signatureToDer(batch.signature)),
     cert: input.certificate,
     node_id: toHex(header.signer),
-    proof: steps.map((step): ReceiptStep => ("left" in step ? { left: toHex(step.left) } : { right: toHex(step.right) })),
+    proof: steps.map(
+      (step): ReceiptStep => ("left" in step ? { left: toHex(step.left) } : { right: toHex(step.right) }),
+    ),
     ...(input.serviceEndorsements === undefined ? {} : { service_endorsements: input.serviceEndorsements }),
   };
   const transaction = batch.transactions[position];
@@ -118,7 +120,11 @@ export function makeReceipt(input: ReceiptInput): Receipt {
     commit_evidence: commitEvidenceOf(batch, position, keys, crypto),
     claims_digest: toHex(transaction.claimsDigest ?? new Uint8Array(DIGEST_LENGTH)),
   };
-  return { ...common, leaf_components: leafComponents, transaction_id: `${header.view}.${header.firstSeqno + position}` };
+  return {
+    ...common,
+    leaf_components: leafComponents,
+    transaction_id: `${header.view}.${header.firstSeqno + position}`,
+  };
 }
 
 function invalid(problem: string): CocoError {
@@ -134,13 +140,15 @@ function isRecord(value: unknown): value is Fields {
 /** A JSON object with no other fields than those named. */
 function fieldsOf(value: unknown, name: string, known: readonly string[]): Fields {
   if (!isRecord(value)) throw invalid(`${name} is not an object`);
-  for (const field of Object.keys(value)) if (!known.includes(field)) throw invalid(`${name} has the unknown field ${field.slice(0, 40)}`);
+  for (const field of Object.keys(value))
+    if (!known.includes(field)) throw invalid(`${name} has the unknown field ${field.slice(0, 40)}`);
   return value;
 }
 
 function textOf(fields: Fields, name: string, limit: number): string {
   const value = fields[name];
-  if (typeof value !== "string" || value.length > limit) throw invalid(`${name} is not a text of at most ${limit} characters`);
+  if (typeof value !== "string" || value.length > limit)
+    throw invalid(`${name} is not a text of at most ${limit} characters`);
   return value;
 }
 
@@ -176,7 +184,11 @@ function readClaim(fields: Fields, sha256: HashFunction): Claim {
     if (others !== undefined) throw invalid("leaf stands beside parts of a leaf");
     return { leaf: digestOf(fields, "leaf"), transactionId: undefined, claimsDigest: undefined };
   }
-  const parts = fieldsOf(fields["leaf_components"], "leaf_components", ["write_set_digest", "commit_evidence", "claims_digest"]);
+  const parts = fieldsOf(fields["leaf_components"], "leaf_components", [
+    "write_set_digest",
+    "commit_evidence",
+    "claims_digest",
+  ]);
   const evidence = textOf(parts, "commit_evidence", 128);
   const transactionId = COMMIT_EVIDENCE.exec(evidence)?.[1];
   if (transactionId === undefined) throw invalid("commit_evidence has not the form ce:<view>.<seqno>:<nonce>");
@@ -195,7 +207,16 @@ function readSignature(fields: Fields): Bytes {
   }
 }
 
-const FIELDS = ["signature", "cert", "node_id", "proof", "leaf_components", "leaf", "transaction_id", "service_endorsements"];
+const FIELDS = [
+  "signature",
+  "cert",
+  "node_id",
+  "proof",
+  "leaf_components",
+  "leaf",
+  "transaction_id",
+  "service_endorsements",
+];
 
 /**
  * Checks a receipt, decoded from JSON, and returns what it proves. Throws `ReceiptInvalid` naming what is wrong. Whether

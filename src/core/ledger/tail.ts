@@ -90,7 +90,10 @@ export class LedgerTail {
   extend(header: BatchHeader, leaves: readonly Bytes[]): Extension {
     this.#checkContinues(header);
     const signature = leaves.at(-1);
-    invariant(signature !== undefined && leaves.length === header.count + 1, "one leaf per transaction and one for the signature");
+    invariant(
+      signature !== undefined && leaves.length === header.count + 1,
+      "one leaf per transaction and one for the signature",
+    );
     for (const leaf of leaves) this.#tree.append(leaf);
     const root = this.#tree.root();
     const digest = this.#sha256(concatBytes(signature, root));
@@ -102,9 +105,11 @@ export class LedgerTail {
   }
 
   #checkContinues(header: BatchHeader): void {
-    const refuse = (what: string): CocoError => new CocoError("LedgerCorrupt", `batch ${header.index}: ${what}`, { index: header.index });
+    const refuse = (what: string): CocoError =>
+      new CocoError("LedgerCorrupt", `batch ${header.index}: ${what}`, { index: header.index });
     if (header.index !== this.lastIndex + 1) throw refuse(`index does not follow ${this.lastIndex}`);
-    if (header.firstSeqno !== this.lastSeqno + 1) throw refuse(`first sequence number does not follow ${this.lastSeqno}`);
+    if (header.firstSeqno !== this.lastSeqno + 1)
+      throw refuse(`first sequence number does not follow ${this.lastSeqno}`);
     if (header.view < this.lastView) throw refuse(`view is before ${this.lastView}`);
     if (!bytesEqual(header.previousDigest, this.lastDigest)) throw refuse("previous digest does not fit");
   }

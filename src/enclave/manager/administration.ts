@@ -3,7 +3,11 @@
  * and takes effect when the batch is committed. A truncated log takes the states of its batches with it.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { decodeAdministrative, executeAdministrative, type GovernanceState } from "../../core/governance/administrative.ts";
+import {
+  decodeAdministrative,
+  executeAdministrative,
+  type GovernanceState,
+} from "../../core/governance/administrative.ts";
 import type { CodeApproval } from "../../core/governance/code-approval.ts";
 import type { Constitution } from "../../core/governance/constitution.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
@@ -63,7 +67,10 @@ export class Administration {
     }
     invariant(state, "an administrative batch holds a transaction");
     if (state.networkId !== this.#networkId) {
-      throw new CocoError("FolderOfAnotherNetwork", `the ledger belongs to network ${state.networkId}, not ${this.#networkId}`);
+      throw new CocoError(
+        "FolderOfAnotherNetwork",
+        `the ledger belongs to network ${state.networkId}, not ${this.#networkId}`,
+      );
     }
     this.#states.push({ index: batch.header.index, state });
     this.#listKeys();
@@ -78,7 +85,10 @@ export class Administration {
   /** Whether an approval of code holds for the newest state of the log (and is not in it already). */
   accepts(approval: CodeApproval): boolean {
     try {
-      return this.appended !== undefined && executeAdministrative(this.appended, { type: "approveCode", bundle: approval }, this.#crypto) !== undefined;
+      return (
+        this.appended !== undefined &&
+        executeAdministrative(this.appended, { type: "approveCode", bundle: approval }, this.#crypto) !== undefined
+      );
     } catch {
       return false;
     }

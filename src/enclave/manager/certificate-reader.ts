@@ -62,7 +62,8 @@ export function createActorLookup(constitution: Constitution): ActorLookup {
   return (der, wallTimeMs) => {
     const certificate = readCertificate(der);
     if (certificate === undefined || !isValidAt(certificate, wallTimeMs)) return undefined;
-    const found = byCertificate.get(toHex(der)) ?? listed.find((entry) => isStaffOf(certificate, entry.certificate, wallTimeMs));
+    const found =
+      byCertificate.get(toHex(der)) ?? listed.find((entry) => isStaffOf(certificate, entry.certificate, wallTimeMs));
     if (found === undefined) return undefined;
     return { actor: found.actor.id, role: found.actor.role, certificate: certificateFingerprint(certificate) };
   };

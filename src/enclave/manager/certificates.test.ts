@@ -30,7 +30,10 @@ const organisation = makeFounder("contoso");
 const staffKeys = generateKeyPairPem();
 const staff = createStaffCertificate({ commonName: "Ann" }, staffKeys.publicKey, organisation.issuer, issuance);
 const serviceKeys = generateKeyPairPem();
-const service = { certificate: createServiceCertificate(serviceKeys.privateKey, issuance), privateKey: serviceKeys.privateKey };
+const service = {
+  certificate: createServiceCertificate(serviceKeys.privateKey, issuance),
+  privateKey: serviceKeys.privateKey,
+};
 const nodeKeys = generateKeyPairPem();
 const nodeId = "ab".repeat(32);
 const hosts = ["localhost", "127.0.0.1", "::1", "vn1.example.org"];
@@ -47,7 +50,9 @@ function file(name: string, content: string): string {
 function opensslVerify(ca: string, certificate: string, ...options: readonly string[]) {
   const time = ["-attime", String(during / 1000)];
   const files = ["-CAfile", file("ca.pem", ca), file("certificate.pem", certificate)];
-  return spawnSync("openssl", ["verify", "-x509_strict", "-check_ss_sig", ...time, ...options, ...files], { encoding: "utf8" });
+  return spawnSync("openssl", ["verify", "-x509_strict", "-check_ss_sig", ...time, ...options, ...files], {
+    encoding: "utf8",
+  });
 }
 
 const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
@@ -60,7 +65,12 @@ describe("certificates, judged by openssl", { skip: !hasOpenssl }, () => {
   });
 
   test("the service verifies a node's certificate for each of its names and addresses", () => {
-    for (const option of [["-verify_hostname", "localhost"], ["-verify_hostname", "vn1.example.org"], ["-verify_ip", "127.0.0.1"], ["-verify_ip", "::1"]]) {
+    for (const option of [
+      ["-verify_hostname", "localhost"],
+      ["-verify_hostname", "vn1.example.org"],
+      ["-verify_ip", "127.0.0.1"],
+      ["-verify_ip", "::1"],
+    ]) {
       const result = opensslVerify(service.certificate, endorsed, "-purpose", "sslserver", ...option);
       assert.equal(result.status, 0, result.stdout + result.stderr);
     }
@@ -91,7 +101,10 @@ describe("certificates", () => {
     assert.match(certificate.serialNumber, /^01[0-9A-F]{32}$/);
     assert.notEqual(new X509Certificate(endorsed).serialNumber, certificate.serialNumber);
     assert.ok(new X509Certificate(nodeCertificate).checkPrivateKey(createPrivateKey(nodeKeys.privateKey)));
-    assert.equal(new X509Certificate(endorsed).subjectAltName, "DNS:localhost, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1, DNS:vn1.example.org");
+    assert.equal(
+      new X509Certificate(endorsed).subjectAltName,
+      "DNS:localhost, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1, DNS:vn1.example.org",
+    );
   });
 
   test("that end after 2049 keep their end", () => {
@@ -101,9 +114,13 @@ describe("certificates", () => {
 
   test("are not issued by who is no CA, with a key that is not the issuer's, or for another kind of key", () => {
     const notCa = { certificate: staff, privateKey: staffKeys.privateKey };
-    assert.throws(() => createStaffCertificate({ commonName: "x" }, staffKeys.publicKey, notCa, issuance), { code: "MalformedInput" });
+    assert.throws(() => createStaffCertificate({ commonName: "x" }, staffKeys.publicKey, notCa, issuance), {
+      code: "MalformedInput",
+    });
     const wrongKey = { certificate: organisation.issuer.certificate, privateKey: staffKeys.privateKey };
-    assert.throws(() => createStaffCertificate({ commonName: "x" }, staffKeys.publicKey, wrongKey, issuance), { code: "MalformedInput" });
+    assert.throws(() => createStaffCertificate({ commonName: "x" }, staffKeys.publicKey, wrongKey, issuance), {
+      code: "MalformedInput",
+    });
     assert.throws(() => createServiceCertificate("no key", issuance), { code: "MalformedInput" });
     assert.throws(() => certificateDer("no certificate"), { code: "MalformedInput" });
     const badHost = { nodeId, publicKey: nodeKeys.publicKey, hosts: ["a b"] };
@@ -116,7 +133,9 @@ describe("the actor of a certificate", () => {
   const [first, second] = network.founders as readonly [TestFounder, TestFounder];
   const find = createActorLookup(network.constitution);
   const staffOf = (issuer: TestFounder, days = 30) =>
-    certificateDer(createStaffCertificate({ commonName: "staff" }, staffKeys.publicKey, issuer.issuer, { ...issuance, days }));
+    certificateDer(
+      createStaffCertificate({ commonName: "staff" }, staffKeys.publicKey, issuer.issuer, { ...issuance, days }),
+    );
 
   test("is who is listed with it", () => {
     const der = certificateDer(first.issuer.certificate);

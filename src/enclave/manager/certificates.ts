@@ -4,7 +4,15 @@
  * pkijs builds the structures; signing goes through node:crypto in one synchronous call, so that the manager needs no
  * promise to make a certificate. Time and randomness are handed in. Everything is PEM in and out.
  */
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign, type KeyObject, type X509Certificate } from "node:crypto";
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  sign,
+  type KeyObject,
+  type X509Certificate,
+} from "node:crypto";
 import { BitString, Integer, OctetString, Utf8String } from "asn1js";
 import {
   AlgorithmIdentifier,
@@ -102,12 +110,27 @@ export function generateKeyPairPem(): KeyPairPem {
 /** Self-signed CA certificate of an organisation: what the constitution lists for a member or participant (R3). */
 export function createOrganisationCertificate(name: SubjectName, privateKey: string, issuance: Issuance): string {
   const key = readPrivateKey(privateKey);
-  return issue({ ...noExtras, subject: name, publicKey: createPublicKey(key), ca: { pathLength: 0 } }, key, undefined, issuance);
+  return issue(
+    { ...noExtras, subject: name, publicKey: createPublicKey(key), ca: { pathLength: 0 } },
+    key,
+    undefined,
+    issuance,
+  );
 }
 
 /** Certificate of a member of staff (or a front-end) under the organisation's certificate; for client authentication. */
-export function createStaffCertificate(name: SubjectName, publicKey: string, organisation: Issuer, issuance: Issuance): string {
-  const plan = { ...noExtras, subject: name, publicKey: readPublicKey(publicKey), extendedUsages: [OID_CLIENT_AUTHENTICATION] };
+export function createStaffCertificate(
+  name: SubjectName,
+  publicKey: string,
+  organisation: Issuer,
+  issuance: Issuance,
+): string {
+  const plan = {
+    ...noExtras,
+    subject: name,
+    publicKey: readPublicKey(publicKey),
+    extendedUsages: [OID_CLIENT_AUTHENTICATION],
+  };
   return issueUnder(organisation, plan, issuance);
 }
 
@@ -115,7 +138,12 @@ export function createStaffCertificate(name: SubjectName, publicKey: string, org
 export function createNodeCertificate(nodeId: string, privateKey: string, issuance: Issuance): string {
   const key = readPrivateKey(privateKey);
   const extendedUsages = [OID_SERVER_AUTHENTICATION, OID_CLIENT_AUTHENTICATION];
-  return issue({ ...noExtras, subject: { commonName: nodeId }, publicKey: createPublicKey(key), extendedUsages }, key, undefined, issuance);
+  return issue(
+    { ...noExtras, subject: { commonName: nodeId }, publicKey: createPublicKey(key), extendedUsages },
+    key,
+    undefined,
+    issuance,
+  );
 }
 
 /** Certificate of a node for its clients, endorsed by the service; `hosts` are DNS names and IP addresses. */
@@ -138,13 +166,19 @@ export function endorseNodeCertificate(
 export function createServiceCertificate(privateKey: string, issuance: Issuance): string {
   const key = readPrivateKey(privateKey);
   const subject = { commonName: SERVICE_COMMON_NAME };
-  return issue({ ...noExtras, subject, publicKey: createPublicKey(key), ca: { pathLength: 0 } }, key, undefined, issuance);
+  return issue(
+    { ...noExtras, subject, publicKey: createPublicKey(key), ca: { pathLength: 0 } },
+    key,
+    undefined,
+    issuance,
+  );
 }
 
 /** DER of a certificate in PEM; throws `MalformedInput` when it is none. */
 export function certificateDer(pem: string): Bytes {
   const der = derOfPem(pem, "CERTIFICATE");
-  if (der === undefined || readCertificate(der) === undefined) throw new CocoError("MalformedInput", "expected one certificate in PEM");
+  if (der === undefined || readCertificate(der) === undefined)
+    throw new CocoError("MalformedInput", "expected one certificate in PEM");
   return der;
 }
 
@@ -168,15 +202,18 @@ function guarded(read: () => KeyObject): KeyObject {
 }
 
 function requireP256(key: KeyObject): KeyObject {
-  if (key.asymmetricKeyDetails?.namedCurve !== "prime256v1") throw new CocoError("MalformedInput", "expected a P-256 key");
+  if (key.asymmetricKeyDetails?.namedCurve !== "prime256v1")
+    throw new CocoError("MalformedInput", "expected a P-256 key");
   return key;
 }
 
 function issueUnder(issuer: Issuer, plan: Plan, issuance: Issuance): string {
   const certificate = readCertificate(certificateDer(issuer.certificate));
   const key = readPrivateKey(issuer.privateKey);
-  if (certificate === undefined || !certificate.ca) throw new CocoError("MalformedInput", "the issuer's certificate is no CA certificate");
-  if (!certificate.checkPrivateKey(key)) throw new CocoError("MalformedInput", "the private key is not of the issuer's certificate");
+  if (certificate === undefined || !certificate.ca)
+    throw new CocoError("MalformedInput", "the issuer's certificate is no CA certificate");
+  if (!certificate.checkPrivateKey(key))
+    throw new CocoError("MalformedInput", "the private key is not of the issuer's certificate");
   return issue(plan, key, certificate, issuance);
 }
 
@@ -194,13 +231,16 @@ function issue(plan: Plan, signer: KeyObject, issuer: X509Certificate | undefine
   certificate.notBefore = timeOf(notBefore);
   certificate.notAfter = timeOf(notBefore + issuance.days * DAY_MS);
   certificate.subjectPublicKeyInfo = PublicKeyInfo.fromBER(arrayBuffer(spki));
-  const issuerKeyId = issuer === undefined ? keyId : keyIdentifier(issuer.publicKey.export({ type: "spki", format: "der" }));
+  const issuerKeyId =
+    issuer === undefined ? keyId : keyIdentifier(issuer.publicKey.export({ type: "spki", format: "der" }));
   certificate.extensions = extensionsOf(plan, keyId, issuerKeyId);
   certificate.signature = new AlgorithmIdentifier({ algorithmId: OID_ECDSA_SHA256 });
   certificate.signatureAlgorithm = new AlgorithmIdentifier({ algorithmId: OID_ECDSA_SHA256 });
   const toBeSigned = new Uint8Array(certificate.encodeTBS().toBER());
   certificate.tbsView = toBeSigned;
-  certificate.signatureValue = new BitString({ valueHex: arrayBuffer(sign("sha256", toBeSigned, { key: signer, dsaEncoding: "der" })) });
+  certificate.signatureValue = new BitString({
+    valueHex: arrayBuffer(sign("sha256", toBeSigned, { key: signer, dsaEncoding: "der" })),
+  });
   return pemOfDer(new Uint8Array(certificate.toSchema().toBER()), "CERTIFICATE");
 }
 
@@ -231,16 +271,22 @@ function distinguishedName(name: SubjectName): RelativeDistinguishedNames {
 
 function attribute(type: string, text: string): AttributeTypeAndValue {
   // RFC 5280, appendix A.1: both names have at most 64 characters.
-  if (text.length === 0 || text.length > 64) throw new CocoError("MalformedInput", "a name in a certificate has 1 to 64 characters");
+  if (text.length === 0 || text.length > 64)
+    throw new CocoError("MalformedInput", "a name in a certificate has 1 to 64 characters");
   return new AttributeTypeAndValue({ type, value: new Utf8String({ value: text }) });
 }
 
 function extensionsOf(plan: Plan, keyId: Bytes, issuerKeyId: Bytes): Extension[] {
   const { ca, extendedUsages, alternativeNames } = plan;
-  const constraints = ca === undefined ? new BasicConstraints({ cA: false }) : new BasicConstraints({ cA: true, pathLenConstraint: ca.pathLength });
+  const constraints =
+    ca === undefined
+      ? new BasicConstraints({ cA: false })
+      : new BasicConstraints({ cA: true, pathLenConstraint: ca.pathLength });
   const usage = ca === undefined ? KEY_USAGE_LEAF : KEY_USAGE_CA;
   const usageBits = new BitString({ valueHex: Uint8Array.of(usage.bits).buffer, unusedBits: usage.unused });
-  const authority = new AuthorityKeyIdentifier({ keyIdentifier: new OctetString({ valueHex: arrayBuffer(issuerKeyId) }) });
+  const authority = new AuthorityKeyIdentifier({
+    keyIdentifier: new OctetString({ valueHex: arrayBuffer(issuerKeyId) }),
+  });
   const extensions = [
     extension(OID_BASIC_CONSTRAINTS, true, constraints.toSchema().toBER()),
     extension(OID_KEY_USAGE, true, usageBits.toBER()),
@@ -248,7 +294,13 @@ function extensionsOf(plan: Plan, keyId: Bytes, issuerKeyId: Bytes): Extension[]
     extension(OID_AUTHORITY_KEY_IDENTIFIER, false, authority.toSchema().toBER()),
   ];
   if (extendedUsages.length > 0) {
-    extensions.push(extension(OID_EXTENDED_KEY_USAGE, false, new ExtKeyUsage({ keyPurposes: [...extendedUsages] }).toSchema().toBER()));
+    extensions.push(
+      extension(
+        OID_EXTENDED_KEY_USAGE,
+        false,
+        new ExtKeyUsage({ keyPurposes: [...extendedUsages] }).toSchema().toBER(),
+      ),
+    );
   }
   if (alternativeNames.length > 0) {
     const names = new AltName({ altNames: alternativeNames.map(generalName) });
@@ -263,8 +315,10 @@ function extension(extnID: string, critical: boolean, value: ArrayBuffer): Exten
 
 function generalName(host: string): GeneralName {
   const ip = parseIpAddress(host);
-  if (ip !== undefined) return new GeneralName({ type: GENERAL_NAME_IP, value: new OctetString({ valueHex: arrayBuffer(ip) }) });
-  if (!/^(?:\*\.)?[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/i.test(host)) throw new CocoError("MalformedInput", "expected a DNS name or IP address");
+  if (ip !== undefined)
+    return new GeneralName({ type: GENERAL_NAME_IP, value: new OctetString({ valueHex: arrayBuffer(ip) }) });
+  if (!/^(?:\*\.)?[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/i.test(host))
+    throw new CocoError("MalformedInput", "expected a DNS name or IP address");
   return new GeneralName({ type: GENERAL_NAME_DNS, value: host });
 }
 

@@ -80,7 +80,13 @@ export class Channels implements PeerTransport {
   #tlsOptions() {
     const { certificate, privateKey } = this.#parts.identity;
     // The peer's certificate is self-signed: what counts is its key, checked against the VN list after the handshake.
-    return { cert: certificate, key: privateKey, requestCert: true, rejectUnauthorized: false, minVersion: "TLSv1.3" } as const;
+    return {
+      cert: certificate,
+      key: privateKey,
+      requestCert: true,
+      rejectUnauthorized: false,
+      minVersion: "TLSv1.3",
+    } as const;
   }
 
   /** Listens, and starts to connect to every given node that this one dials. */
@@ -176,8 +182,10 @@ export class Channels implements PeerTransport {
     const certificate = socket.getPeerX509Certificate();
     if (certificate === undefined) throw new CocoError("PeerNotListed", "the peer shows no certificate");
     const peer = this.#parts.identity.nodeIdOf(certificate.publicKey.export({ type: "spki", format: "der" }));
-    if (expected !== undefined && peer !== expected) throw new CocoError("PeerNotListed", `expected node ${expected}, found ${peer}`);
-    if (this.#parts.identity.addressOf(peer) === undefined) throw new CocoError("PeerNotListed", `node ${peer} is not in the VN list`);
+    if (expected !== undefined && peer !== expected)
+      throw new CocoError("PeerNotListed", `expected node ${expected}, found ${peer}`);
+    if (this.#parts.identity.addressOf(peer) === undefined)
+      throw new CocoError("PeerNotListed", `node ${peer} is not in the VN list`);
     return peer;
   }
 
@@ -185,7 +193,8 @@ export class Channels implements PeerTransport {
   #checkHello(frame: Bytes): Bytes {
     const reader = new ByteReader(frame);
     const version = reader.u8();
-    if (version !== PROTOCOL_VERSION) throw new CocoError("ChannelFailed", `peer speaks version ${version} of the channel protocol`);
+    if (version !== PROTOCOL_VERSION)
+      throw new CocoError("ChannelFailed", `peer speaks version ${version} of the channel protocol`);
     const network = reader.bytes(32);
     if (!bytesEqual(network, this.#parts.identity.networkId)) {
       throw new CocoError("ChannelFailed", `peer belongs to network ${toHex(network)}`);
@@ -215,7 +224,10 @@ export class Channels implements PeerTransport {
         events.frame(peer, frame);
       } catch (error) {
         // A listed and attested node sent something that does not hold: it changed nothing, and this channel ends.
-        const fault = error instanceof CocoError ? error : new CocoError("Internal", "a frame could not be handled", {}, { cause: error });
+        const fault =
+          error instanceof CocoError
+            ? error
+            : new CocoError("Internal", "a frame could not be handled", {}, { cause: error });
         tracer.event("warn", "frame_refused", { peer, code: fault.code, message: fault.message });
         socket.destroy();
       }

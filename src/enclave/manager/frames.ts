@@ -30,7 +30,13 @@ export type Frame =
   /** What the leader made of forwarded transactions. */
   | { readonly type: "outcomes"; readonly adapter: number; readonly outcomes: readonly ForwardedOutcome[] }
   /** A client request only the leader can answer. */
-  | { readonly type: "query"; readonly id: number; readonly path: string; readonly body: Bytes; readonly caller: Caller }
+  | {
+      readonly type: "query";
+      readonly id: number;
+      readonly path: string;
+      readonly body: Bytes;
+      readonly caller: Caller;
+    }
   | { readonly type: "queryResponse"; readonly id: number; readonly response: ClientResponse };
 
 const KIND = { consensus: 1, forward: 2, outcomes: 3, query: 4, queryResponse: 5 } as const;
@@ -79,9 +85,17 @@ export function decodeFrame(bytes: Bytes): Frame {
 function readBody(kind: number, reader: ByteReader): Frame {
   switch (kind) {
     case KIND.forward:
-      return { type: "forward", adapter: reader.u16(), items: readItems(reader, () => ({ id: reader.bytes16(), body: reader.bytes32() })) };
+      return {
+        type: "forward",
+        adapter: reader.u16(),
+        items: readItems(reader, () => ({ id: reader.bytes16(), body: reader.bytes32() })),
+      };
     case KIND.outcomes:
-      return { type: "outcomes", adapter: reader.u16(), outcomes: readItems(reader, () => readForwardedOutcome(reader)) };
+      return {
+        type: "outcomes",
+        adapter: reader.u16(),
+        outcomes: readItems(reader, () => readForwardedOutcome(reader)),
+      };
     case KIND.query:
       return {
         type: "query",

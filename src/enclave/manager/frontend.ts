@@ -55,7 +55,9 @@ export interface FrontendParts {
 
 /** The JSON body of an error as every endpoint outside an adapter answers it. */
 export function errorResponse(error: CocoError): FrontendResponse {
-  const body = Buffer.from(JSON.stringify({ error: { code: error.code, message: error.message, remedy: error.remedy } }));
+  const body = Buffer.from(
+    JSON.stringify({ error: { code: error.code, message: error.message, remedy: error.remedy } }),
+  );
   return { status: error.status, contentType: "application/json", body };
 }
 
@@ -112,7 +114,9 @@ export class ClientFrontend {
     const respond = (answer: FrontendResponse) => this.#respond(request, response, answer);
     const caller = this.#callerOf(request.socket as TLSSocket);
     if (caller === undefined) {
-      respond(errorResponse(new CocoError("AuthenticationRequired", "no certificate of a listed member or participant")));
+      respond(
+        errorResponse(new CocoError("AuthenticationRequired", "no certificate of a listed member or participant")),
+      );
       return;
     }
     this.#readBody(request, (body) => {

@@ -52,7 +52,10 @@ export interface LaneParts {
   /** Seals and proposes executed transactions; the index of the batch, or undefined when this node does not lead any more. */
   readonly propose: (transactions: readonly ExecutedTransaction[]) => number | undefined;
   /** Outcomes of transactions by the node that asked; `index` is the batch that includes them, 0 for none. */
-  readonly deliver: (origin: NodeId | undefined, outcomes: readonly { id: Bytes; outcome: ItemOutcome; index: number }[]) => void;
+  readonly deliver: (
+    origin: NodeId | undefined,
+    outcomes: readonly { id: Bytes; outcome: ItemOutcome; index: number }[],
+  ) => void;
 }
 
 /** See the module's header. */
@@ -110,14 +113,20 @@ export class AdapterLane {
     invariant(this.isEmpty && this.isIdle, "genesis runs first and once");
     this.#executing = [];
     const { batchTime, randomBytes } = this.#parts;
-    this.executor.send({ type: "genesis", generation: this.#generation, timeMs: batchTime(), randomness: randomBytes(32) });
+    this.executor.send({
+      type: "genesis",
+      generation: this.#generation,
+      timeMs: batchTime(),
+      randomness: randomBytes(32),
+    });
   }
 
   /** Starts a batch if one may start. */
   pump(): void {
     if (this.#executing !== undefined || this.isEmpty || (this.#queue.length === 0 && !this.#more)) return;
     const full = this.#queue.length >= this.#parts.limits.transactions;
-    if ((this.#undurableIndex > 0 && !full) || this.#own.size >= UNCOMMITTED_BATCHES_MAX || !this.#parts.mayExecute()) return;
+    if ((this.#undurableIndex > 0 && !full) || this.#own.size >= UNCOMMITTED_BATCHES_MAX || !this.#parts.mayExecute())
+      return;
     const batch = this.#takeBatch();
     this.#executing = batch;
     this.#more = false;

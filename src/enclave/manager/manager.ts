@@ -54,7 +54,10 @@ export interface ManagerParts {
   readonly tracer: Tracer;
   /** Makes the consensus driver around the callbacks of this manager. */
   readonly createReplicator: (
-    callbacks: Pick<ReplicatorParts, "send" | "onAppended" | "onTruncated" | "onCommitted" | "onRoleChanged" | "onDurable" | "onFatal">,
+    callbacks: Pick<
+      ReplicatorParts,
+      "send" | "onAppended" | "onTruncated" | "onCommitted" | "onRoleChanged" | "onDurable" | "onFatal"
+    >,
   ) => Replicator;
   readonly firstTransactions: FirstTransactions;
   /** Approval of this node's code by the members, to be recorded by the first leader that carries it. */
@@ -76,7 +79,10 @@ export class Manager implements PeerEvents {
   readonly #parts: ManagerParts;
   readonly #replicator: Replicator;
   readonly #requests: OpenRequests;
-  readonly #lanes = new Map<number, { readonly lane: AdapterLane; readonly mount: string; readonly submissions: Submissions }>();
+  readonly #lanes = new Map<
+    number,
+    { readonly lane: AdapterLane; readonly mount: string; readonly submissions: Submissions }
+  >();
   readonly #ownIds = new Map<number, readonly Bytes[]>();
   readonly #newRequests = new Map<number, OpenRequest[]>();
   #answers = new Map<number, Extract<Parameters<Executor["send"]>[0], { type: "outcomes" }>["requests"][number][]>();
@@ -222,7 +228,9 @@ export class Manager implements PeerEvents {
     this.#parts.clock.after(0, () => {
       this.#newRequests.delete(request.adapterId);
       const requests = batch.map(({ id, path, body, caller }) => ({ id, path, body, caller }));
-      this.#lanes.get(request.adapterId)?.lane.executor.send({ type: "requests", leading: this.#leaderReady, requests });
+      this.#lanes
+        .get(request.adapterId)
+        ?.lane.executor.send({ type: "requests", leading: this.#leaderReady, requests });
     });
   }
 
@@ -292,7 +300,12 @@ export class Manager implements PeerEvents {
 
   #deliver(adapterId: number, origin: NodeId | undefined, outcomes: readonly ForwardedOutcome[]): void {
     if (origin !== undefined) this.#send(origin, { type: "outcomes", adapter: adapterId, outcomes });
-    else this.#takeOutcomes(adapterId, outcomes, this.#parts.administration.constitution.settings.answerAfter === "execution");
+    else
+      this.#takeOutcomes(
+        adapterId,
+        outcomes,
+        this.#parts.administration.constitution.settings.answerAfter === "execution",
+      );
   }
 
   #takeOutcomes(adapterId: number, outcomes: readonly ForwardedOutcome[], answerNow: boolean): void {
@@ -301,7 +314,10 @@ export class Manager implements PeerEvents {
   }
 
   /** Answers of one turn travel to the worker as one message, after the versions they speak of. */
-  #answerLater(adapterId: number, answer: Extract<Parameters<Executor["send"]>[0], { type: "outcomes" }>["requests"][number]): void {
+  #answerLater(
+    adapterId: number,
+    answer: Extract<Parameters<Executor["send"]>[0], { type: "outcomes" }>["requests"][number],
+  ): void {
     const waiting = this.#answers.get(adapterId);
     if (waiting !== undefined) {
       waiting.push(answer);
@@ -315,11 +331,20 @@ export class Manager implements PeerEvents {
     });
   }
 
-  #proposeApplication(adapterId: number, transactions: Extract<FromWorker, { type: "executed" }>["transactions"]): number | undefined {
+  #proposeApplication(
+    adapterId: number,
+    transactions: Extract<FromWorker, { type: "executed" }>["transactions"],
+  ): number | undefined {
     const { sealing, administration } = this.#parts;
     const governanceVersion = administration.constitution.version;
-    const index = this.#replicator.propose((view) => sealing.build({ kind: "application", view, adapterId, governanceVersion, transactions }));
-    if (index !== undefined) this.#ownIds.set(index, transactions.map((transaction) => transaction.id));
+    const index = this.#replicator.propose((view) =>
+      sealing.build({ kind: "application", view, adapterId, governanceVersion, transactions }),
+    );
+    if (index !== undefined)
+      this.#ownIds.set(
+        index,
+        transactions.map((transaction) => transaction.id),
+      );
     return index;
   }
 
@@ -374,12 +399,18 @@ export class Manager implements PeerEvents {
   #applicationCommitted(batch: ParsedBatch): void {
     const { index, view, firstSeqno, count, adapterId } = batch.header;
     const found = this.#lanes.get(adapterId);
-    if (found === undefined) throw new CocoError("LedgerCorrupt", `batch ${index} is of adapter ${adapterId}, which is not mounted`, { index });
+    if (found === undefined)
+      throw new CocoError("LedgerCorrupt", `batch ${index} is of adapter ${adapterId}, which is not mounted`, {
+        index,
+      });
     const own = this.#ownIds.get(index);
     this.#ownIds.delete(index);
     const opened = own === undefined ? this.#parts.sealing.open(batch) : undefined;
     found.lane.committed({ index, view, firstSeqno, count }, () =>
-      (opened ?? []).flatMap(({ privatePart }, position) => [batch.transactions[position]?.publicPart ?? EMPTY, privatePart]),
+      (opened ?? []).flatMap(({ privatePart }, position) => [
+        batch.transactions[position]?.publicPart ?? EMPTY,
+        privatePart,
+      ]),
     );
     found.submissions.committed(own ?? (opened ?? []).map(({ id }) => id));
   }
@@ -410,7 +441,8 @@ export class Manager implements PeerEvents {
   #housekeep(): void {
     if (this.#stopped) return;
     for (const { submissions } of this.#lanes.values()) submissions.tick();
-    for (const [adapterId, ids] of this.#requests.expire()) this.#lanes.get(adapterId)?.lane.executor.send({ type: "forget", ids });
+    for (const [adapterId, ids] of this.#requests.expire())
+      this.#lanes.get(adapterId)?.lane.executor.send({ type: "forget", ids });
     for (const request of this.#requests.waitingForLeader()) this.#forLeader(request.id);
     this.#parts.clock.after(HOUSEKEEPING_INTERVAL_MS, () => this.#housekeep());
   }

@@ -34,7 +34,8 @@ type Endpoint = (parts: NodeApiParts, request: FrontendRequest, respond: Respond
 const TRANSACTION_ID = /^([1-9]\d{0,15})\.([1-9]\d{0,15})$/;
 
 const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
-  "/node/api": (_parts, _request, respond) => respond(json({ endpoints: Object.keys(ENDPOINTS).map((path) => ({ method: "GET", path })) })),
+  "/node/api": (_parts, _request, respond) =>
+    respond(json({ endpoints: Object.keys(ENDPOINTS).map((path) => ({ method: "GET", path })) })),
   "/node/state": nodeState,
   "/node/network": network,
   "/node/constitution": constitution,
@@ -82,7 +83,11 @@ function nodeState({ manager, tail }: NodeApiParts, _request: FrontendRequest, r
   );
 }
 
-function network({ manager, administration, service }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
+function network(
+  { manager, administration, service }: NodeApiParts,
+  _request: FrontendRequest,
+  respond: Respond,
+): void {
   const state = administration.committed;
   if (state === undefined) throw new CocoError("NotReady", "the genesis of the network is not committed yet");
   respond(
@@ -118,7 +123,12 @@ function ready({ manager }: NodeApiParts, _request: FrontendRequest, respond: Re
 function commit({ manager, tail }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
   const view = tail.viewOfSeqno(manager.committedSeqno);
   if (view === undefined) throw new CocoError("NotReady", "nothing is committed yet");
-  respond(json({ transaction_id: `${view}.${manager.committedSeqno}`, view_history: tail.viewHistory(manager.committedSeqno) }));
+  respond(
+    json({
+      transaction_id: `${view}.${manager.committedSeqno}`,
+      view_history: tail.viewHistory(manager.committedSeqno),
+    }),
+  );
 }
 
 function transactionId(request: FrontendRequest): { view: number; seqno: number; id: string } {
@@ -142,14 +152,17 @@ function receipt(parts: NodeApiParts, request: FrontendRequest, respond: Respond
   const { view, seqno, id } = transactionId(request);
   const status = tail.status(view, seqno, manager.committedSeqno);
   const record = tail.batchOfSeqno(seqno);
-  if (status !== "Committed" || record === undefined) throw new CocoError("TransactionNotCommitted", `transaction ${id} is ${status}`);
+  if (status !== "Committed" || record === undefined)
+    throw new CocoError("TransactionNotCommitted", `transaction ${id} is ${status}`);
   const service = parts.service();
   if (service === undefined) throw new CocoError("NotReady", "the service identity is not known yet");
   disk.read(record.index, 1, (entries) => {
     try {
       respond(json(receiptOf(entries, seqno, service)));
     } catch (error) {
-      respond(errorResponse(error instanceof CocoError ? error : new CocoError("Internal", "the receipt could not be made")));
+      respond(
+        errorResponse(error instanceof CocoError ? error : new CocoError("Internal", "the receipt could not be made")),
+      );
     }
   });
 
@@ -162,6 +175,13 @@ function receipt(parts: NodeApiParts, request: FrontendRequest, respond: Respond
     if (publicKey === undefined) throw new CocoError("Internal", `signer ${signer} is not listed`);
     const certificate = identity.receiptCertificate(signer, publicKey);
     const { sealing, crypto } = parts;
-    return makeReceipt({ batch, position: wanted - batch.header.firstSeqno, tail, keys: sealing.keys, crypto, certificate });
+    return makeReceipt({
+      batch,
+      position: wanted - batch.header.firstSeqno,
+      tail,
+      keys: sealing.keys,
+      crypto,
+      certificate,
+    });
   }
 }

@@ -20,6 +20,7 @@ import {
   type KeyObject,
 } from "node:crypto";
 import { bytesEqual, concatBytes, type Bytes } from "../../core/codec/bytes.ts";
+import type { SignFunction, VerifyFunction } from "../../core/governance/cose.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Crypto, Entropy } from "../ports.ts";
@@ -62,7 +63,10 @@ export function hkdf(key: Bytes, salt: Bytes, info: string, length: number): Byt
 
 /** AES-256-GCM: ciphertext followed by the 16-byte tag. */
 export function seal(key: Bytes, nonce: Bytes, plaintext: Bytes, associatedData: Bytes): Bytes {
-  invariant(key.length === KEY_BYTES && nonce.length === NONCE_BYTES, "AES-256-GCM takes a key of 32 and a nonce of 12 bytes");
+  invariant(
+    key.length === KEY_BYTES && nonce.length === NONCE_BYTES,
+    "AES-256-GCM takes a key of 32 and a nonce of 12 bytes",
+  );
   const cipher = createCipheriv("aes-256-gcm", key, nonce);
   cipher.setAAD(associatedData);
   return concatBytes(cipher.update(plaintext), cipher.final(), cipher.getAuthTag());
@@ -70,7 +74,10 @@ export function seal(key: Bytes, nonce: Bytes, plaintext: Bytes, associatedData:
 
 /** Opens {@link seal}; undefined when the tag does not fit. */
 export function open(key: Bytes, nonce: Bytes, sealed: Bytes, associatedData: Bytes): Bytes | undefined {
-  invariant(key.length === KEY_BYTES && nonce.length === NONCE_BYTES, "AES-256-GCM takes a key of 32 and a nonce of 12 bytes");
+  invariant(
+    key.length === KEY_BYTES && nonce.length === NONCE_BYTES,
+    "AES-256-GCM takes a key of 32 and a nonce of 12 bytes",
+  );
   if (sealed.length < TAG_BYTES) return undefined;
   const decipher = createDecipheriv("aes-256-gcm", key, nonce, { authTagLength: TAG_BYTES });
   decipher.setAAD(associatedData);
@@ -101,8 +108,8 @@ function importPublicKey(spki: Bytes): KeyObject | undefined {
   }
 }
 
-/** A verifier that keeps the last {@link MAX_CACHED_PUBLIC_KEYS} imported keys; an import costs as much as a verification. */
-export function createVerifier(): (publicKey: Bytes, data: Bytes, signature: Bytes) => boolean {
+/** A verifier that keeps the imported keys used last, because an import costs as much as a verification. */
+export function createVerifier(maxCachedKeys = MAX_CACHED_PUBLIC_KEYS): VerifyFunction {
   const keys = new Map<string, KeyObject>();
   return (publicKey, data, signature) => {
     if (signature.length !== SIGNATURE_BYTES) return false;
@@ -111,7 +118,7 @@ export function createVerifier(): (publicKey: Bytes, data: Bytes, signature: Byt
     if (key === undefined) return false;
     keys.delete(name);
     keys.set(name, key);
-    if (keys.size > MAX_CACHED_PUBLIC_KEYS) {
+    if (keys.size > maxCachedKeys) {
       const [oldest] = keys.keys();
       if (oldest !== undefined) keys.delete(oldest);
     }
@@ -120,8 +127,9 @@ export function createVerifier(): (publicKey: Bytes, data: Bytes, signature: Byt
 }
 
 /** A function that signs with a P-256 private key: 64 bytes r ‖ s. Throws `ConfigurationInvalid` for any other key. */
-export function createSignFunction(privateKey: KeyObject): (data: Bytes) => Bytes {
-  if (privateKey.type !== "private" || !isP256(privateKey)) throw new CocoError("ConfigurationInvalid", "expected a P-256 private key");
+export function createSignFunction(privateKey: KeyObject): SignFunction {
+  if (privateKey.type !== "private" || !isP256(privateKey))
+    throw new CocoError("ConfigurationInvalid", "expected a P-256 private key");
   return (data) => plain(sign("sha256", data, { key: privateKey, dsaEncoding: "ieee-p1363" }));
 }
 

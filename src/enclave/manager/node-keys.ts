@@ -44,11 +44,17 @@ function publicKeysOf(signingKey: KeyObject, decryptionKey: KeyObject): NodePubl
 }
 
 /** Makes new node keys and seals them. */
-export function createNodeKeys(sealer: Sealer, entropy: Entropy): { readonly sealed: Bytes; readonly keys: NodePublicKeys } {
+export function createNodeKeys(
+  sealer: Sealer,
+  entropy: Entropy,
+): { readonly sealed: Bytes; readonly keys: NodePublicKeys } {
   const { privateKey: signingKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const seed = entropy.bytes(32);
   const decryptionKey = encryptionKeyFromSeed(seed);
-  const secret = { signingKey: new Uint8Array(signingKey.export({ type: "pkcs8", format: "der" })), decryptionKey: seed };
+  const secret = {
+    signingKey: new Uint8Array(signingKey.export({ type: "pkcs8", format: "der" })),
+    decryptionKey: seed,
+  };
   return { sealed: sealer.seal(encodeCbor(treeToCbor(secret))), keys: publicKeysOf(signingKey, decryptionKey) };
 }
 

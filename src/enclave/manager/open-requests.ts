@@ -31,7 +31,9 @@ export interface OpenRequest {
 
 /** A JSON error as a client response. */
 export function errorClientResponse(error: CocoError): ClientResponse {
-  const body = utf8Encode(JSON.stringify({ error: { code: error.code, message: error.message, remedy: error.remedy } }));
+  const body = utf8Encode(
+    JSON.stringify({ error: { code: error.code, message: error.message, remedy: error.remedy } }),
+  );
   return { status: error.status, contentType: "application/json", body };
 }
 
@@ -46,7 +48,9 @@ export class OpenRequests {
   }
 
   /** Opens a request; answers 503 and returns undefined when there are too many. */
-  open(request: Pick<OpenRequest, "adapterId" | "path" | "body" | "caller" | "fromPeer" | "respond">): OpenRequest | undefined {
+  open(
+    request: Pick<OpenRequest, "adapterId" | "path" | "body" | "caller" | "fromPeer" | "respond">,
+  ): OpenRequest | undefined {
     if (this.#requests.size >= OPEN_REQUESTS_MAX) {
       request.respond(errorClientResponse(new CocoError("TooManyRequests", "too many requests under way")));
       return undefined;
@@ -92,7 +96,9 @@ export class OpenRequests {
       const age = now - request.since;
       const noLeader = request.forLeader === "waiting" && age > LEADER_WAIT_MS;
       if (age <= OPEN_REQUEST_TIMEOUT_MS && !noLeader) continue;
-      const error = noLeader ? new CocoError("NoLeader", "no leader answers") : new CocoError("RequestTimeout", "no answer in time");
+      const error = noLeader
+        ? new CocoError("NoLeader", "no leader answers")
+        : new CocoError("RequestTimeout", "no answer in time");
       this.answer(request.id, errorClientResponse(error));
       expired.set(request.adapterId, [...(expired.get(request.adapterId) ?? []), request.id]);
     }

@@ -8,7 +8,15 @@
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesEqual } from "../../core/codec/bytes.ts";
-import type { Consensus, ConsensusEvent, ConsensusMessage, ConsensusStatus, LogEntry, NodeId, Ready } from "../../core/consensus/types.ts";
+import type {
+  Consensus,
+  ConsensusEvent,
+  ConsensusMessage,
+  ConsensusStatus,
+  LogEntry,
+  NodeId,
+  Ready,
+} from "../../core/consensus/types.ts";
 import { verifyBatch } from "../../core/ledger/batch.ts";
 import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
 import type { VerifyCrypto } from "../../core/ledger/keys.ts";
@@ -86,7 +94,8 @@ export class Replicator {
     if (message.type === "append") this.#verifyAhead(message.entries);
     this.#step({ type: "message", from: peer, message, now: this.#parts.clock.now() });
     const { lastIndex } = this.status();
-    if (!this.#running && !this.#stopped && this.#parts.tail.lastIndex > lastIndex) this.#parts.tail.truncate(lastIndex + 1);
+    if (!this.#running && !this.#stopped && this.#parts.tail.lastIndex > lastIndex)
+      this.#parts.tail.truncate(lastIndex + 1);
   }
 
   /** Verifies batches that continue the tail, which they extend; consensus takes them in the same turn or they are cut again. */
@@ -97,7 +106,9 @@ export class Replicator {
       for (const entry of entries) {
         const batch = this.#parse(entry.data);
         if (batch.header.index !== entry.index || batch.header.view !== entry.term) {
-          throw new CocoError("LedgerCorrupt", `batch of entry ${entry.index} names another place`, { index: entry.index });
+          throw new CocoError("LedgerCorrupt", `batch of entry ${entry.index} names another place`, {
+            index: entry.index,
+          });
         }
         if (entry.index === tail.lastIndex + 1 && !this.#running) verifyBatch(batch, tail, publicKeyOf, crypto);
       }
@@ -141,7 +152,9 @@ export class Replicator {
       }
     } catch (error) {
       this.#stopped = true;
-      this.#parts.onFatal(error instanceof CocoError ? error : new CocoError("Internal", "consensus failed", {}, { cause: error }));
+      this.#parts.onFatal(
+        error instanceof CocoError ? error : new CocoError("Internal", "consensus failed", {}, { cause: error }),
+      );
     } finally {
       this.#running = false;
     }
@@ -176,7 +189,8 @@ export class Replicator {
     const record = tail.record(entry.index);
     if (record === undefined) verifyBatch(batch, tail, publicKeyOf, crypto);
     // Otherwise it was built here, or verified when it arrived.
-    else invariant(bytesEqual(tail.root(record.signatureSeqno), batch.root), "the tail holds another batch at this index");
+    else
+      invariant(bytesEqual(tail.root(record.signatureSeqno), batch.root), "the tail holds another batch at this index");
     this.#parts.onAppended(batch);
   }
 

@@ -35,7 +35,12 @@ export class Sealing {
    * @param signer node id, 32 bytes
    * @param salt 16 fresh random bytes
    */
-  constructor(tail: LedgerTail, crypto: LedgerCrypto, clock: Clock, identity: { readonly signer: Bytes; readonly salt: Bytes }) {
+  constructor(
+    tail: LedgerTail,
+    crypto: LedgerCrypto,
+    clock: Clock,
+    identity: { readonly signer: Bytes; readonly salt: Bytes },
+  ) {
     this.#tail = tail;
     this.#crypto = crypto;
     this.#clock = clock;

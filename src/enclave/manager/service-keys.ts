@@ -12,7 +12,13 @@ import { pemOfDer } from "../../core/governance/pem.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Crypto, Entropy } from "../ports.ts";
-import { certificateDer, createServiceCertificate, endorseNodeCertificate, generateKeyPairPem, type Issuer } from "./certificates.ts";
+import {
+  certificateDer,
+  createServiceCertificate,
+  endorseNodeCertificate,
+  generateKeyPairPem,
+  type Issuer,
+} from "./certificates.ts";
 import { unwrapKey, wrapKey } from "./node-crypto.ts";
 
 /** Validity of the service certificate in days; a vote renews it. */
@@ -56,7 +62,12 @@ export function firstTransactions(genesis: Constitution, networkId: string, port
   const issuance = { notBeforeMs: clock.wallTime() - DAY_MS, days: SERVICE_CERTIFICATE_DAYS, entropy };
   const serviceCertificate = certificateDer(createServiceCertificate(privateKey, issuance));
   const secret = new Uint8Array(createPrivateKey(privateKey).export({ type: "pkcs8", format: "der" }));
-  const sealedServiceKey = crypto.seal(serviceSealingKey(crypto, epochKey, networkId), ZERO_NONCE, secret, serviceCertificate);
+  const sealedServiceKey = crypto.seal(
+    serviceSealingKey(crypto, epochKey, networkId),
+    ZERO_NONCE,
+    secret,
+    serviceCertificate,
+  );
   const wraps = genesis.nodes.map(({ nodeId, encryptionKey }) => ({
     nodeId,
     wrapped: wrapKey(encryptionKey, epochKey, wrapContext(networkId, epoch, nodeId), entropy),
@@ -68,10 +79,15 @@ export function firstTransactions(genesis: Constitution, networkId: string, port
 }
 
 /** Opens the key of an epoch that is wrapped to this node; throws `EvidenceRejected` never, `LedgerCorrupt` when it does not open. */
-export function openEpochKey(record: EpochRecord, networkId: string, node: { readonly nodeId: NodeId; readonly decryptionKey: KeyObject }): Bytes {
+export function openEpochKey(
+  record: EpochRecord,
+  networkId: string,
+  node: { readonly nodeId: NodeId; readonly decryptionKey: KeyObject },
+): Bytes {
   const wrap = record.wraps.find((entry) => entry.nodeId === node.nodeId);
   const key = wrap && unwrapKey(node.decryptionKey, wrap.wrapped, wrapContext(networkId, record.epoch, node.nodeId));
-  if (key === undefined) throw new CocoError("LedgerCorrupt", `the key of epoch ${record.epoch} does not open with this node's key`);
+  if (key === undefined)
+    throw new CocoError("LedgerCorrupt", `the key of epoch ${record.epoch} does not open with this node's key`);
   return key;
 }
 
@@ -89,9 +105,19 @@ export class ServiceIdentity {
     const record = epochs.at(-1);
     const { crypto } = ports;
     const secret =
-      record && serviceCertificate && crypto.open(serviceSealingKey(crypto, epochKey, networkId), ZERO_NONCE, record.sealedServiceKey, serviceCertificate);
-    if (secret === undefined || serviceCertificate === undefined) throw new CocoError("LedgerCorrupt", "the service key does not open");
-    const privateKey = createPrivateKey({ key: Buffer.from(secret), format: "der", type: "pkcs8" }).export({ type: "pkcs8", format: "pem" }).toString();
+      record &&
+      serviceCertificate &&
+      crypto.open(
+        serviceSealingKey(crypto, epochKey, networkId),
+        ZERO_NONCE,
+        record.sealedServiceKey,
+        serviceCertificate,
+      );
+    if (secret === undefined || serviceCertificate === undefined)
+      throw new CocoError("LedgerCorrupt", "the service key does not open");
+    const privateKey = createPrivateKey({ key: Buffer.from(secret), format: "der", type: "pkcs8" })
+      .export({ type: "pkcs8", format: "pem" })
+      .toString();
     this.certificate = pemOfDer(serviceCertificate, "CERTIFICATE");
     this.#issuer = { certificate: this.certificate, privateKey };
     this.#ports = ports;
@@ -101,7 +127,11 @@ export class ServiceIdentity {
   endorse(nodeId: NodeId, publicKey: Bytes, hosts: readonly string[]): string {
     const { clock, entropy } = this.#ports;
     const issuance = { notBeforeMs: clock.wallTime() - DAY_MS, days: NODE_CERTIFICATE_DAYS, entropy };
-    return endorseNodeCertificate({ nodeId, publicKey: pemOfDer(publicKey, "PUBLIC KEY"), hosts }, this.#issuer, issuance);
+    return endorseNodeCertificate(
+      { nodeId, publicKey: pemOfDer(publicKey, "PUBLIC KEY"), hosts },
+      this.#issuer,
+      issuance,
+    );
   }
 
   /** A certificate of a listed node for receipts; made once. */

@@ -72,10 +72,17 @@ export class Submissions {
   /** Tracks the prepared transactions of a request and sends them on their way. */
   submit(requestId: number, items: readonly TransactionItem[]): void {
     const now = this.#parts.now();
-    const request: OpenSubmission = { id: requestId, outcomes: new Array(items.length), since: now, left: items.length };
+    const request: OpenSubmission = {
+      id: requestId,
+      outcomes: new Array(items.length),
+      since: now,
+      left: items.length,
+    };
     this.#requests.add(request);
     if (this.#tracked.size + items.length > SUBMISSIONS_MAX) {
-      items.forEach((_, position) => this.#settle({ request, position }, { type: "unavailable", code: "TooManyRequests" }));
+      items.forEach((_, position) =>
+        this.#settle({ request, position }, { type: "unavailable", code: "TooManyRequests" }),
+      );
       return;
     }
     const fresh: Tracked[] = [];
@@ -88,7 +95,14 @@ export class Submissions {
         return;
       }
       const tracked: Tracked = {
-        item, key, since: now, waiting: [{ request, position }], sends: 0, sentAt: undefined, parked: false, result: undefined,
+        item,
+        key,
+        since: now,
+        waiting: [{ request, position }],
+        sends: 0,
+        sentAt: undefined,
+        parked: false,
+        result: undefined,
       };
       this.#tracked.set(key, tracked);
       fresh.push(tracked);
@@ -164,7 +178,8 @@ export class Submissions {
       if (now - entry.since > SUBMISSION_LIFETIME_MS) {
         this.#tracked.delete(entry.key);
         this.#settleAll(entry, { type: "unavailable", code: "RequestTimeout" });
-      } else if (entry.sentAt === undefined || (!entry.parked && now - entry.sentAt > RESEND_AFTER_MS)) again.push(entry);
+      } else if (entry.sentAt === undefined || (!entry.parked && now - entry.sentAt > RESEND_AFTER_MS))
+        again.push(entry);
     }
     this.#send(again);
   }

@@ -96,7 +96,10 @@ export class ValidatingNode {
     this.#networkId = toHex(constitutionDigest(genesis, this.#crypto.sha256));
     this.#administration = new Administration(genesis, this.#networkId, createGovernanceCrypto());
     this.#tail = new LedgerTail(this.#crypto.sha256);
-    this.#sealing = new Sealing(this.#tail, this.#crypto, clock, { signer: fromHex(keys.nodeId), salt: entropy.bytes(16) });
+    this.#sealing = new Sealing(this.#tail, this.#crypto, clock, {
+      signer: fromHex(keys.nodeId),
+      salt: entropy.bytes(16),
+    });
     this.#actors = createActorLookup(genesis);
     const raft = this.#createRaft();
     let peers: Channels | undefined;
@@ -187,11 +190,19 @@ export class ValidatingNode {
       nodeIdOf: (publicKey) => toHex(sha256(publicKey)),
       addressOf: (peer) => nodeOf(peer)?.address,
       attest: (challenge, exporter) =>
-        attest(channelReportData({ ...binding, sender: keys.nodeId, senderEncryptionKey: keys.encryptionKey, challenge, exporter }, sha256)),
+        attest(
+          channelReportData(
+            { ...binding, sender: keys.nodeId, senderEncryptionKey: keys.encryptionKey, challenge, exporter },
+            sha256,
+          ),
+        ),
       appraise: (peer, evidence, challenge, exporter) => {
         const node = nodeOf(peer);
         if (node === undefined) throw new CocoError("PeerNotListed", `node ${peer} is not in the VN list`);
-        const expected = channelReportData({ ...binding, sender: peer, senderEncryptionKey: node.encryptionKey, challenge, exporter }, sha256);
+        const expected = channelReportData(
+          { ...binding, sender: peer, senderEncryptionKey: node.encryptionKey, challenge, exporter },
+          sha256,
+        );
         requireAccepted(appraise(verifyEvidence(evidence, expected, this.#crypto), this.#appraisalConstitution()));
       },
     };
@@ -201,7 +212,11 @@ export class ValidatingNode {
   #appraisalConstitution(): Constitution {
     const { approval, genesis } = this.#parts;
     const state = this.#administration.appended;
-    const standing = state ?? { networkId: this.#networkId, constitution: genesis, constitutionDigest: fromHex(this.#networkId) };
+    const standing = state ?? {
+      networkId: this.#networkId,
+      constitution: genesis,
+      constitutionDigest: fromHex(this.#networkId),
+    };
     if (approval === undefined) return standing.constitution;
     try {
       return judgeCodeApproval(standing, approval, createGovernanceCrypto());
@@ -213,7 +228,9 @@ export class ValidatingNode {
   /** Listens for peers, connects to them and starts consensus. */
   async start(): Promise<void> {
     const { keys, listen } = this.#parts;
-    const peers = this.#administration.constitution.nodes.map((node) => node.nodeId).filter((nodeId) => nodeId !== keys.nodeId);
+    const peers = this.#administration.constitution.nodes
+      .map((node) => node.nodeId)
+      .filter((nodeId) => nodeId !== keys.nodeId);
     await this.#channels.start(listen, peers);
     this.#manager.start();
   }
@@ -239,7 +256,11 @@ export class ValidatingNode {
     }
     if (this.#service !== undefined && this.#frontend === undefined) {
       this.#serve(this.#service).catch((error: unknown) => {
-        onFatal(error instanceof CocoError ? error : new CocoError("Internal", "the client frontend failed", {}, { cause: error }));
+        onFatal(
+          error instanceof CocoError
+            ? error
+            : new CocoError("Internal", "the client frontend failed", {}, { cause: error }),
+        );
       });
     }
   }
@@ -260,7 +281,8 @@ export class ValidatingNode {
       certificate: service.endorse(keys.nodeId, keys.publicKey, hosts) + service.certificate,
       privateKey: signingKeyPem(keys),
       authenticate: (certificate) => this.#actors(certificate, clock.wallTime()),
-      handle: (request, respond) => (isNodePath(request.path) ? handleNodeRequest(api, request, respond) : this.#handle(request, respond)),
+      handle: (request, respond) =>
+        isNodePath(request.path) ? handleNodeRequest(api, request, respond) : this.#handle(request, respond),
     });
     this.#frontend = frontend;
     await frontend.start(clientListen, sockets);
@@ -268,16 +290,22 @@ export class ValidatingNode {
   }
 
   #handle(request: FrontendRequest, respond: (response: FrontendResponse) => void): void {
-    if (request.method !== "POST") respond(errorResponse(new CocoError("MethodNotAllowed", "adapters are reached with POST")));
+    if (request.method !== "POST")
+      respond(errorResponse(new CocoError("MethodNotAllowed", "adapters are reached with POST")));
     else this.#manager.request(request, respond);
   }
 
   /** Names under which clients may reach this node: those it listens at and advertises, and loopback when it listens there. */
   #clientHosts(): string[] {
     const { keys, clientListen } = this.#parts;
-    const advertised = this.#administration.constitution.nodes.find((node) => node.nodeId === keys.nodeId)?.clientAddress;
-    const hosts = new Set([clientListen, advertised].flatMap((address) => (address && parseAddress(address, true)?.host) || []));
-    if (hosts.has("127.0.0.1") || hosts.has("0.0.0.0") || hosts.has("::1")) for (const local of ["localhost", "127.0.0.1", "::1"]) hosts.add(local);
+    const advertised = this.#administration.constitution.nodes.find(
+      (node) => node.nodeId === keys.nodeId,
+    )?.clientAddress;
+    const hosts = new Set(
+      [clientListen, advertised].flatMap((address) => (address && parseAddress(address, true)?.host) || []),
+    );
+    if (hosts.has("127.0.0.1") || hosts.has("0.0.0.0") || hosts.has("::1"))
+      for (const local of ["localhost", "127.0.0.1", "::1"]) hosts.add(local);
     return [...hosts];
   }
 }

@@ -246,7 +246,12 @@ export class AdapterHost {
     }
   }
 
-  #settle(batch: RunningBatch, item: TransactionItem, transaction: DraftTransaction, outcome: TransactionOutcome): ItemOutcome {
+  #settle(
+    batch: RunningBatch,
+    item: TransactionItem,
+    transaction: DraftTransaction,
+    outcome: TransactionOutcome,
+  ): ItemOutcome {
     if (outcome.type !== "included") {
       transaction.discard();
       return outcome;
@@ -353,7 +358,11 @@ export class AdapterHost {
     try {
       const response = open.submission.finish(all, this.#views());
       if (!(response instanceof Promise)) this.#respond(id, response);
-      else response.then((ready) => this.#respond(id, ready), (error: unknown) => this.#respondBroken(id, error));
+      else
+        response.then(
+          (ready) => this.#respond(id, ready),
+          (error: unknown) => this.#respondBroken(id, error),
+        );
     } catch (error) {
       this.#respondBroken(id, error);
     }

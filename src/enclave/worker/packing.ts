@@ -42,7 +42,8 @@ export function unpackResults(packed: Bytes): PrepareResult[] {
   for (let left = reader.u32(); left > 0; left--) {
     const kind = reader.u8();
     if (kind === 0) results.push({ type: "invalid", error: reader.bytes32() });
-    else if (kind === 1) results.push({ type: "prepared", transaction: { id: reader.bytes16(), body: reader.bytes32() } });
+    else if (kind === 1)
+      results.push({ type: "prepared", transaction: { id: reader.bytes16(), body: reader.bytes32() } });
     else throw new CocoError("MalformedInput", "unknown kind of prepare result");
   }
   reader.end();

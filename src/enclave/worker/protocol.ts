@@ -37,29 +37,67 @@ export type ItemOutcome =
 /** Manager to worker. */
 export type ToWorker =
   /** New client requests. `leading`: whether this node leads, so that pending state may be served. */
-  | { readonly type: "requests"; readonly leading: boolean; readonly requests: readonly { readonly id: number; readonly path: string; readonly body: Bytes; readonly caller: Caller }[] }
+  | {
+      readonly type: "requests";
+      readonly leading: boolean;
+      readonly requests: readonly {
+        readonly id: number;
+        readonly path: string;
+        readonly body: Bytes;
+        readonly caller: Caller;
+      }[];
+    }
   /** Outcomes of the transactions of earlier requests, per request in the order submitted. */
-  | { readonly type: "outcomes"; readonly requests: readonly { readonly id: number; readonly outcomes: readonly ItemOutcome[] }[] }
+  | {
+      readonly type: "outcomes";
+      readonly requests: readonly { readonly id: number; readonly outcomes: readonly ItemOutcome[] }[];
+    }
   /** Requests that will not be answered any more (client gone, timed out). */
   | { readonly type: "forget"; readonly ids: readonly number[] }
   | { readonly type: "genesis"; readonly generation: number; readonly timeMs: number; readonly randomness: Bytes }
-  | { readonly type: "execute"; readonly generation: number; readonly timeMs: number; readonly randomness: Bytes; readonly items: readonly TransactionItem[] }
+  | {
+      readonly type: "execute";
+      readonly generation: number;
+      readonly timeMs: number;
+      readonly randomness: Bytes;
+      readonly items: readonly TransactionItem[];
+    }
   /** A batch executed elsewhere (or before a restart): encoded write sets in order. */
   | { readonly type: "apply"; readonly generation: number; readonly parts: readonly Bytes[] }
   /** `version` is committed, at this place in the ledger. */
-  | { readonly type: "commit"; readonly batches: readonly { readonly version: number; readonly view: number; readonly firstSeqno: number; readonly count: number }[] }
+  | {
+      readonly type: "commit";
+      readonly batches: readonly {
+        readonly version: number;
+        readonly view: number;
+        readonly firstSeqno: number;
+        readonly count: number;
+      }[];
+    }
   /** Drop every version after `version`. */
   | { readonly type: "rollback"; readonly version: number; readonly generation: number };
 
 /** Worker to manager. */
 export type FromWorker =
   | { readonly type: "ready" }
-  | { readonly type: "responses"; readonly responses: readonly { readonly id: number; readonly response: ClientResponse }[] }
+  | {
+      readonly type: "responses";
+      readonly responses: readonly { readonly id: number; readonly response: ClientResponse }[];
+    }
   /** Requests only the leader can answer. */
   | { readonly type: "leader"; readonly ids: readonly number[] }
   /** Prepared transactions of a request; invalid ones are already answered for and not among them. */
-  | { readonly type: "submit"; readonly submissions: readonly { readonly id: number; readonly items: readonly TransactionItem[] }[] }
+  | {
+      readonly type: "submit";
+      readonly submissions: readonly { readonly id: number; readonly items: readonly TransactionItem[] }[];
+    }
   /** Result of `execute` or `genesis`. Without transactions no version was added. `more`: waiting ones could run in another batch at once. */
-  | { readonly type: "executed"; readonly generation: number; readonly outcomes: readonly ItemOutcome[]; readonly transactions: readonly ExecutedTransaction[]; readonly more: boolean }
+  | {
+      readonly type: "executed";
+      readonly generation: number;
+      readonly outcomes: readonly ItemOutcome[];
+      readonly transactions: readonly ExecutedTransaction[];
+      readonly more: boolean;
+    }
   /** The worker broke and cannot go on. */
   | { readonly type: "failed"; readonly message: string };

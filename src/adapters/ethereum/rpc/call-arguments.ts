@@ -83,23 +83,38 @@ export function toCallRequest(value: unknown, chainId: number): CallRequest {
   fields.big("maxFeePerBlobGas");
   checkConsistency(request);
   const named = fields.big("chainId");
-  if (named !== undefined && named !== BigInt(chainId)) throw serverError(`chainId does not match node's (have=${named}, want=${chainId})`);
+  if (named !== undefined && named !== BigInt(chainId))
+    throw serverError(`chainId does not match node's (have=${named}, want=${chainId})`);
   return request;
 }
 
 function callData(fields: Fields): Bytes | undefined {
   const [input, old] = [fields.data("input"), fields.data("data")];
   if (input !== undefined && old !== undefined && !bytesEqual(input, old)) {
-    throw serverError('both "data" and "input" are set and not equal. Please use "input" to pass transaction call data');
+    throw serverError(
+      'both "data" and "input" are set and not equal. Please use "input" to pass transaction call data',
+    );
   }
   return input ?? old;
 }
 
-function checkConsistency({ gasPrice, maxFeePerGas, maxPriorityFeePerGas, blobVersionedHashes, to, from }: CallRequest): void {
+function checkConsistency({
+  gasPrice,
+  maxFeePerGas,
+  maxPriorityFeePerGas,
+  blobVersionedHashes,
+  to,
+  from,
+}: CallRequest): void {
   if (gasPrice !== undefined && (maxFeePerGas !== undefined || maxPriorityFeePerGas !== undefined)) {
     throw serverError("both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified");
   }
-  if (maxFeePerGas !== undefined && maxFeePerGas > 0n && maxPriorityFeePerGas !== undefined && maxPriorityFeePerGas > maxFeePerGas) {
+  if (
+    maxFeePerGas !== undefined &&
+    maxFeePerGas > 0n &&
+    maxPriorityFeePerGas !== undefined &&
+    maxPriorityFeePerGas > maxFeePerGas
+  ) {
     const amounts = `maxPriorityFeePerGas: ${maxPriorityFeePerGas}, maxFeePerGas: ${maxFeePerGas}`;
     const address = data(from ?? new Uint8Array(20));
     throw serverError(`max priority fee per gas higher than max fee per gas: address ${address}, ${amounts}`);
@@ -127,7 +142,10 @@ function toAuthorization(value: unknown): Authorization {
   return {
     chainId: required("chainId", fields.big("chainId")),
     address: required("address", fields.fixed("address", 20)),
-    nonce: required("nonce", fields.get("nonce", (nonce, place) => toQuantity(nonce, 64, place))),
+    nonce: required(
+      "nonce",
+      fields.get("nonce", (nonce, place) => toQuantity(nonce, 64, place)),
+    ),
     yParity: required("yParity", fields.number("yParity")),
     r: required("r", fields.big("r")),
     s: required("s", fields.big("s")),
@@ -136,7 +154,9 @@ function toAuthorization(value: unknown): Authorization {
 
 /** Decodes state overrides: account changes by address. */
 export function toStateOverrides(value: unknown): readonly AccountOverride[] {
-  return [...toObject(value, "override.StateOverride")].map(([address, changes]) => toAccountOverride(toFixed(address, 20), changes));
+  return [...toObject(value, "override.StateOverride")].map(([address, changes]) =>
+    toAccountOverride(toFixed(address, 20), changes),
+  );
 }
 
 function toAccountOverride(address: Bytes, value: unknown): AccountOverride {
@@ -146,7 +166,8 @@ function toAccountOverride(address: Bytes, value: unknown): AccountOverride {
   }
   const state = fields.get("state", toSlots);
   const stateDiff = fields.get("stateDiff", toSlots);
-  if (state !== undefined && stateDiff !== undefined) throw serverError(`account ${data(address)} has both 'state' and 'stateDiff'`);
+  if (state !== undefined && stateDiff !== undefined)
+    throw serverError(`account ${data(address)} has both 'state' and 'stateDiff'`);
   return present<AccountOverride>({
     address,
     balance: fields.big("balance"),
@@ -161,7 +182,10 @@ const ACCOUNT_OVERRIDES: ReadonlySet<string> = new Set(["balance", "nonce", "cod
 
 /** Storage by slot; values lose the zeros in front, as they stand in the table. */
 function toSlots(value: unknown): readonly { readonly slot: Bytes; readonly value: Bytes }[] {
-  return [...toObject(value, "map[common.Hash]common.Hash")].map(([slot, word]) => ({ slot: toFixed(slot, 32), value: trimWord(toFixed(word, 32)) }));
+  return [...toObject(value, "map[common.Hash]common.Hash")].map(([slot, word]) => ({
+    slot: toFixed(slot, 32),
+    value: trimWord(toFixed(word, 32)),
+  }));
 }
 
 /** A word without the zeros in front; empty for zero. */
@@ -183,7 +207,8 @@ const BLOCK_OVERRIDES: ReadonlySet<string> = new Set([
 /** Decodes block overrides. */
 export function toBlockOverrides(value: unknown): BlockOverrides {
   const fields = new Fields(value, "BlockOverrides");
-  for (const name of fields.names) if (!BLOCK_OVERRIDES.has(name)) throw invalidParameters(`block override '${name}' is not supported`);
+  for (const name of fields.names)
+    if (!BLOCK_OVERRIDES.has(name)) throw invalidParameters(`block override '${name}' is not supported`);
   return present<BlockOverrides>({
     number: fields.number("number"),
     timestamp: fields.number("time"),

@@ -49,11 +49,17 @@ function callMethod(calls: Calls, chainId: number, run: Run): Method {
     const block = parameters.block(1);
     const overrides = parameters.optional(2, toStateOverrides) ?? [];
     const blockOverrides = parameters.optional(3, toBlockOverrides);
-    return stateQuery(block, (view) => run(request, { view, environment: environmentAt(calls, view, blockOverrides), overrides }));
+    return stateQuery(block, (view) =>
+      run(request, { view, environment: environmentAt(calls, view, blockOverrides), overrides }),
+    );
   };
 }
 
-function environmentAt(calls: Calls, view: StateReader, overrides: BlockOverrides | undefined): CallPlace["environment"] {
+function environmentAt(
+  calls: Calls,
+  view: StateReader,
+  overrides: BlockOverrides | undefined,
+): CallPlace["environment"] {
   const environment = calls.environmentOf(view, readHead(view));
   invariant(environment !== undefined, "the newest block is missing");
   return { ...environment, ...overrides };

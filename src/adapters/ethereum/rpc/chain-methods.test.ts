@@ -2,7 +2,18 @@ import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { toHex } from "../../../core/codec/bytes.ts";
 import type { SignedTransaction } from "../types.ts";
-import { ALICE, APPROVED, repeated, TestChain, TestRpc, TOKEN, TOKEN_CODE, TRANSFERRED, tokenLog, transaction } from "./test-chain.ts";
+import {
+  ALICE,
+  APPROVED,
+  repeated,
+  TestChain,
+  TestRpc,
+  TOKEN,
+  TOKEN_CODE,
+  TRANSFERRED,
+  tokenLog,
+  transaction,
+} from "./test-chain.ts";
 
 const hex = (bytes: Uint8Array): string => `0x${toHex(bytes)}`;
 const QUANTITY = /^0x(0|[1-9a-f][0-9a-f]*)$/;
@@ -115,10 +126,16 @@ const unprotected = transaction(0, 11, { chainId: undefined, v: 27n });
 describe("methods that read the chain", () => {
   const chain = new TestChain();
   const client = new TestRpc();
-  const call = (method: string, ...parameters: readonly unknown[]): Promise<unknown> => client.call(method, parameters, chain.views());
+  const call = (method: string, ...parameters: readonly unknown[]): Promise<unknown> =>
+    client.call(method, parameters, chain.views());
 
   before(() => {
-    chain.addBlock(transactions.map((signed, index) => [signed, index === 2 ? [] : [tokenLog([TRANSFERRED]), tokenLog([APPROVED, repeated(index, 32)])]]));
+    chain.addBlock(
+      transactions.map((signed, index) => [
+        signed,
+        index === 2 ? [] : [tokenLog([TRANSFERRED]), tokenLog([APPROVED, repeated(index, 32)])],
+      ]),
+    );
     chain.addBlock();
     chain.addBlock([
       [creation, []],
@@ -135,15 +152,26 @@ describe("methods that read the chain", () => {
     const block = await call("eth_getBlockByNumber", "0x1", false);
     assertShape(block, BLOCK);
     assert.deepEqual(block, await call("eth_getBlockByHash", chain.hash(1), false));
-    assert.deepEqual((block as { transactions: unknown }).transactions, transactions.map(({ hash }) => hex(hash)));
+    assert.deepEqual(
+      (block as { transactions: unknown }).transactions,
+      transactions.map(({ hash }) => hex(hash)),
+    );
     for (const tag of ["latest", "safe", "finalized"]) {
-      assert.deepEqual(await call("eth_getBlockByNumber", tag, false), await call("eth_getBlockByNumber", "0x3", false));
+      assert.deepEqual(
+        await call("eth_getBlockByNumber", tag, false),
+        await call("eth_getBlockByNumber", "0x3", false),
+      );
     }
-    assert.deepEqual(await call("eth_getBlockByNumber", "earliest", true), await call("eth_getBlockByNumber", "0x0", false));
+    assert.deepEqual(
+      await call("eth_getBlockByNumber", "earliest", true),
+      await call("eth_getBlockByNumber", "0x0", false),
+    );
   });
 
   test("transactions of each type have exactly the fields of their type", async () => {
-    const block = (await call("eth_getBlockByNumber", "0x1", true)) as { transactions: readonly Record<string, unknown>[] };
+    const block = (await call("eth_getBlockByNumber", "0x1", true)) as {
+      transactions: readonly Record<string, unknown>[];
+    };
     for (const type of TYPES) {
       const signed = transactions[type] as SignedTransaction;
       const json = block.transactions[type];
@@ -154,7 +182,9 @@ describe("methods that read the chain", () => {
       assert.equal(await call("eth_getRawTransactionByHash", hex(signed.hash)), hex(signed.raw));
     }
     assert.equal(block.transactions[2]?.["gasPrice"], `0x${(1_000_000_002n).toString(16)}`);
-    assert.deepEqual(block.transactions[1]?.["accessList"], [{ address: hex(TOKEN), storageKeys: [hex(repeated(3, 32))] }]);
+    assert.deepEqual(block.transactions[1]?.["accessList"], [
+      { address: hex(TOKEN), storageKeys: [hex(repeated(3, 32))] },
+    ]);
     assert.deepEqual(block.transactions[4]?.["authorizationList"], [
       { chainId: "0x0", address: hex(repeated(0xb0, 20)), nonce: "0x5", yParity: "0x1", r: "0x11", s: "0x22" },
     ]);
@@ -172,16 +202,25 @@ describe("methods that read the chain", () => {
   });
 
   test("receipts are the same one by one and by block, and logs are numbered through the block", async () => {
-    const receipts = (await call("eth_getBlockReceipts", "0x1")) as readonly { readonly logs: readonly { readonly logIndex: string }[] }[];
+    const receipts = (await call("eth_getBlockReceipts", "0x1")) as readonly {
+      readonly logs: readonly { readonly logIndex: string }[];
+    }[];
     for (const type of TYPES) {
       const blob = type === 3 ? { blobGasUsed: QUANTITY, blobGasPrice: QUANTITY } : {};
       assertShape(receipts[type], { ...RECEIPT, ...blob });
-      const single = await new TestRpc().call("eth_getTransactionReceipt", [hex((transactions[type] as SignedTransaction).hash)], chain.views());
+      const single = await new TestRpc().call(
+        "eth_getTransactionReceipt",
+        [hex((transactions[type] as SignedTransaction).hash)],
+        chain.views(),
+      );
       assert.deepEqual(single, receipts[type]);
     }
     const logs = receipts.flatMap((receipt) => receipt.logs);
     for (const log of logs) assertShape(log, LOG);
-    assert.deepEqual(logs.map((log) => log.logIndex), ["0x0", "0x1", "0x2", "0x3", "0x4", "0x5", "0x6", "0x7"]);
+    assert.deepEqual(
+      logs.map((log) => log.logIndex),
+      ["0x0", "0x1", "0x2", "0x3", "0x4", "0x5", "0x6", "0x7"],
+    );
     assert.deepEqual(await call("eth_getBlockReceipts", chain.hash(1)), receipts);
     assert.deepEqual(await call("eth_getBlockReceipts", { blockHash: chain.hash(2), requireCanonical: true }), []);
   });
@@ -219,7 +258,10 @@ describe("methods that read the chain", () => {
 
   test("an executed transaction that is not committed has no block and no receipt", async () => {
     const views = chain.views(2);
-    const json = (await client.call("eth_getTransactionByHash", [hex(creation.hash)], views)) as Record<string, unknown>;
+    const json = (await client.call("eth_getTransactionByHash", [hex(creation.hash)], views)) as Record<
+      string,
+      unknown
+    >;
     assert.equal(json["blockHash"], null);
     assert.equal(json["gasPrice"], json["maxFeePerGas"]);
     assert.equal(await client.call("eth_getTransactionReceipt", [hex(creation.hash)], views), null);
@@ -227,7 +269,10 @@ describe("methods that read the chain", () => {
   });
 
   test("the pending block is read from the pending state", async () => {
-    const block = (await client.call("eth_getBlockByNumber", ["pending", false], chain.views(1))) as Record<string, unknown>;
+    const block = (await client.call("eth_getBlockByNumber", ["pending", false], chain.views(1))) as Record<
+      string,
+      unknown
+    >;
     assert.equal(block["number"], "0x3");
     assert.equal(await client.call("eth_getBlockTransactionCountByNumber", ["pending"], chain.views(1)), "0x2");
   });
@@ -241,7 +286,8 @@ describe("methods that read accounts", () => {
     if (number === 4) for (let count = 0; count < 7; count++) chain.addVersion();
   }
   const client = new TestRpc();
-  const call = (method: string, ...parameters: readonly unknown[]): Promise<unknown> => client.call(method, parameters, chain.views());
+  const call = (method: string, ...parameters: readonly unknown[]): Promise<unknown> =>
+    client.call(method, parameters, chain.views());
 
   test("balance, nonce, code and storage are read at the newest block unless another is named", async () => {
     assert.equal(await call("eth_getBalance", hex(ALICE)), `0x${(10n ** 18n + 6n).toString(16)}`);
@@ -281,7 +327,10 @@ describe("methods that read accounts", () => {
 
   test("an unknown block is an error of its own", async () => {
     assert.deepEqual(await call("eth_getBalance", hex(ALICE), "0x7"), { code: -32000, message: "header not found" });
-    assert.deepEqual(await call("eth_getBalance", hex(ALICE), hex(repeated(1, 32))), { code: -32000, message: "header for hash not found" });
+    assert.deepEqual(await call("eth_getBalance", hex(ALICE), hex(repeated(1, 32))), {
+      code: -32000,
+      message: "header for hash not found",
+    });
   });
 
   test("pending state goes to the leader, which reads it", async () => {

@@ -50,8 +50,12 @@ export function chainMethods(): MethodTable {
     eth_getHeaderByHash: plainBlockMethod(byHash, cache, ({ block }) => encodeHeader(block)),
     eth_getHeaderByNumber: plainBlockMethod(byNumber, cache, ({ block }) => encodeHeader(block)),
     eth_getBlockReceipts: plainBlockMethod(byReference, cache, ({ state, block }) => receiptsOf(state, block)),
-    eth_getBlockTransactionCountByHash: plainBlockMethod(byHash, cache, ({ block }) => quantity(block.transactionHashes.length)),
-    eth_getBlockTransactionCountByNumber: plainBlockMethod(byNumber, cache, ({ block }) => quantity(block.transactionHashes.length)),
+    eth_getBlockTransactionCountByHash: plainBlockMethod(byHash, cache, ({ block }) =>
+      quantity(block.transactionHashes.length),
+    ),
+    eth_getBlockTransactionCountByNumber: plainBlockMethod(byNumber, cache, ({ block }) =>
+      quantity(block.transactionHashes.length),
+    ),
     eth_getUncleCountByBlockHash: plainBlockMethod(byHash, cache, () => "0x0"),
     eth_getUncleCountByBlockNumber: plainBlockMethod(byNumber, cache, () => "0x0"),
     eth_getUncleByBlockHashAndIndex: indexedBlockMethod(byHash, cache, () => null),
@@ -71,17 +75,27 @@ function blockMethod(reference: (parameters: Parameters) => BlockReference): Met
     const parameters = new Parameters(values, 2);
     const block = reference(parameters);
     const full = parameters.required(1, toBoolean);
-    return blockQuery(block, undefined, (found) => encodeBlock(found.block, full ? fullTransactions(found) : found.block.transactionHashes.map(data)));
+    return blockQuery(block, undefined, (found) =>
+      encodeBlock(found.block, full ? fullTransactions(found) : found.block.transactionHashes.map(data)),
+    );
   };
 }
 
-function plainBlockMethod(reference: (parameters: Parameters) => BlockReference, cache: BlockCache, answer: BlockAnswer): Method {
+function plainBlockMethod(
+  reference: (parameters: Parameters) => BlockReference,
+  cache: BlockCache,
+  answer: BlockAnswer,
+): Method {
   return (values) => blockQuery(reference(new Parameters(values, 1)), cache, answer);
 }
 
 type IndexedAnswer = (found: FoundBlock, index: number) => JsonValue;
 
-function indexedBlockMethod(reference: (parameters: Parameters) => BlockReference, cache: BlockCache, answer: IndexedAnswer): Method {
+function indexedBlockMethod(
+  reference: (parameters: Parameters) => BlockReference,
+  cache: BlockCache,
+  answer: IndexedAnswer,
+): Method {
   return (values) => {
     const parameters = new Parameters(values, 2);
     const block = reference(parameters);
@@ -96,7 +110,8 @@ function blockQuery(reference: BlockReference, cache: BlockCache | undefined, an
     type: "query",
     pending,
     run: (views) => {
-      const block = pending || cache === undefined ? resolveBlock(views, reference) : committedBlock(views, reference, cache);
+      const block =
+        pending || cache === undefined ? resolveBlock(views, reference) : committedBlock(views, reference, cache);
       return block === undefined ? null : answer({ block, state: pending ? pendingState(views) : views.committed });
     },
   };
@@ -121,11 +136,15 @@ function transactionJson(record: TransactionRecord, place: TransactionPlace | un
 
 function fullTransactions({ block, state }: FoundBlock): readonly JsonValue[] {
   let index = 0;
-  return Array.from(transactionsOfBlock(state, block.header.number), (record) => transactionJson(record, { block, index: index++ }));
+  return Array.from(transactionsOfBlock(state, block.header.number), (record) =>
+    transactionJson(record, { block, index: index++ }),
+  );
 }
 
 function recordAt({ block, state }: FoundBlock, index: number): TransactionRecord | undefined {
-  return index < block.transactionHashes.length ? transactionAt(state, { blockNumber: block.header.number, index }) : undefined;
+  return index < block.transactionHashes.length
+    ? transactionAt(state, { blockNumber: block.header.number, index })
+    : undefined;
 }
 
 function transactionJsonAt(found: FoundBlock, index: number): JsonValue {
@@ -143,7 +162,12 @@ function receiptsOf(state: StateReader, block: BlockRecord): JsonValue {
   let logIndex = 0;
   return Array.from(transactionsOfBlock(state, block.header.number), (record) => {
     const transactionHash = block.transactionHashes[index] as Bytes;
-    const receipt = encodeReceipt(record, decodeTransaction(record.raw).to, { block, index, transactionHash, logIndex });
+    const receipt = encodeReceipt(record, decodeTransaction(record.raw).to, {
+      block,
+      index,
+      transactionHash,
+      logIndex,
+    });
     index++;
     logIndex += record.receipt.logs.length;
     return receipt;
@@ -156,7 +180,9 @@ function transactionByHash(hash: Bytes, views: RequestViews, cache: BlockCache):
   if (location !== undefined) {
     const record = transactionAt(views.committed, location);
     const block = cache.block(views.committed, location.blockNumber);
-    return record === undefined || block === undefined ? null : transactionJson(record, { block, index: location.index });
+    return record === undefined || block === undefined
+      ? null
+      : transactionJson(record, { block, index: location.index });
   }
   const record = executedTransaction(hash, views);
   return record === undefined ? null : transactionJson(record, undefined);

@@ -24,9 +24,16 @@ import { MemoryState, OPTIONS, repeated, TestRpc } from "./test-chain.ts";
 const folder = join(process.env["COCO_VECTORS"] ?? resolve("../shared/vectors"), "ethereum", "execution-apis");
 const skip = missing("execution-apis");
 
+interface GenesisEntry {
+  readonly balance: string;
+  readonly nonce?: string;
+  readonly code?: string;
+  readonly storage?: Readonly<Record<string, string>>;
+}
+
 interface GenesisFile {
   readonly config: { readonly chainId: number };
-  readonly alloc: Readonly<Record<string, { readonly balance: string; readonly nonce?: string; readonly code?: string; readonly storage?: Record<string, string> }>>;
+  readonly alloc: Readonly<Record<string, GenesisEntry>>;
 }
 
 /** First block of each fork; from Shanghai on, forks start at a time, and blocks are ten seconds apart. */
@@ -51,7 +58,13 @@ const FORKS: readonly (readonly [block: number, fork: HardforkName])[] = [
 ];
 
 const hardforkOf = (number: number): HardforkName => FORKS.findLast(([first]) => first <= number)?.[1] ?? "homestead";
-const MINING_REWARD = (number: number): bigint => (number >= 36 ? 0n : (number >= 12 ? 2n : number >= 9 ? 3n : 5n) * 10n ** 18n);
+
+/** What the miner of a block gets (EIP-649, EIP-1234, EIP-3675), in wei. */
+function miningReward(number: number): bigint {
+  if (number >= 36) return 0n;
+  return (number >= 12 ? 2n : number >= 9 ? 3n : 5n) * 10n ** 18n;
+}
+
 const GWEI = 10n ** 9n;
 
 interface ImportedBlock {
@@ -63,6 +76,11 @@ interface ImportedBlock {
 function toTransaction(item: RlpItem): SignedTransaction {
   const decoded = decodeTransaction(item instanceof Uint8Array ? item : rlpEncode(item));
   return { ...decoded, from: senderOf(decoded) };
+}
+
+function toWithdrawal(item: RlpItem): WithdrawalItem {
+  const [index, validator, address, amount] = rlpList(item, 4, 4);
+  return [rlpBytes(index), rlpBytes(validator), rlpBytes(address), rlpBytes(amount)];
 }
 
 /** Blocks stand one behind the other. */
@@ -77,7 +95,7 @@ function* readChain(bytes: Bytes): Generator<ImportedBlock> {
     yield {
       header: headerOfItem(rlpList(header)),
       transactions: rlpList(transactions).map(toTransaction),
-      withdrawals: withdrawals === undefined ? [] : rlpList(withdrawals).map((item) => rlpList(item).map((field) => rlpBytes(field)) as unknown as WithdrawalItem),
+      withdrawals: withdrawals === undefined ? [] : rlpList(withdrawals).map(toWithdrawal),
     };
   }
 }
@@ -89,15 +107,26 @@ class ImportedChain {
   readonly #engine: EthereumjsEngine;
 
   constructor(genesis: GenesisFile, genesisHeader: BlockHeader) {
-    this.options = { ...OPTIONS, chainId: genesis.config.chainId, hardfork: "osaka", coinbase: repeated(0, 20), replay: true };
+    this.options = {
+      ...OPTIONS,
+      chainId: genesis.config.chainId,
+      hardfork: "osaka",
+      coinbase: repeated(0, 20),
+      replay: true,
+    };
     this.#engine = new EthereumjsEngine(this.options.chainId);
     const state = new MemoryState();
     const overlay = new EvmState(state);
     for (const [address, account] of Object.entries(genesis.alloc)) {
       const key = hexBytes(address);
-      overlay.setAccount(key, { nonce: Number(account.nonce ?? 0), balance: BigInt(account.balance), codeHash: undefined });
+      overlay.setAccount(key, {
+        nonce: Number(account.nonce ?? 0),
+        balance: BigInt(account.balance),
+        codeHash: undefined,
+      });
       overlay.setCode(key, hexBytes(account.code ?? "0x"));
-      for (const [slot, value] of Object.entries(account.storage ?? {})) overlay.setStorage(key, hexBytes(slot), hexBytes(value));
+      for (const [slot, value] of Object.entries(account.storage ?? {}))
+        overlay.setStorage(key, hexBytes(slot), hexBytes(value));
     }
     overlay.writeTo(state, false);
     this.#finish(state, { header: genesisHeader, transactions: [], withdrawals: [] }, []);
@@ -107,9 +136,14 @@ class ImportedChain {
     return this.versions.at(-1) as MemoryState;
   }
 
-  #finish(state: MemoryState, { header, transactions, withdrawals }: ImportedBlock, entries: Parameters<typeof writeBlock>[2]): void {
+  #finish(
+    state: MemoryState,
+    { header, transactions, withdrawals }: ImportedBlock,
+    entries: Parameters<typeof writeBlock>[2],
+  ): void {
     const raws = transactions.map(({ raw }) => raw);
-    const block = { header, hash: headerHash(header), size: blockSize(header, raws, withdrawals), transactionHashes: transactions.map(({ hash }) => hash) };
+    const transactionHashes = transactions.map(({ hash }) => hash);
+    const block = { header, hash: headerHash(header), size: blockSize(header, raws, withdrawals), transactionHashes };
     writeBlock(state, block, entries);
     this.versions.push(state);
   }
@@ -124,13 +158,20 @@ class ImportedChain {
     const entries: Parameters<typeof writeBlock>[2][number][] = [];
     for (const transaction of block.transactions) {
       overlay.startTransaction();
-      const context = { engine: this.#engine, environment, rules: { chainId: this.options.chainId, allowBlobs: true }, cumulativeGasUsed: entries.at(-1)?.receipt.cumulativeGasUsed ?? 0 };
-      const execution = await executeTransaction(transaction, overlay, context);
-      invariant(execution.type === "executed", `block ${header.number}: ${JSON.stringify(execution)}`);
+      const cumulativeGasUsed = entries.at(-1)?.receipt.cumulativeGasUsed ?? 0;
+      const rules = { chainId: this.options.chainId, allowBlobs: true };
+      const execution = await executeTransaction(transaction, overlay, {
+        engine: this.#engine,
+        environment,
+        rules,
+        cumulativeGasUsed,
+      });
+      const words = execution.type === "refused" ? execution.fault.message : execution.type;
+      invariant(execution.type === "executed", `block ${header.number}: ${words}`);
       entries.push({ transaction, receipt: execution.receipt });
     }
     overlay.startTransaction();
-    overlay.addBalance(header.coinbase, MINING_REWARD(header.number));
+    overlay.addBalance(header.coinbase, miningReward(header.number));
     for (const [, , address, amount] of block.withdrawals) overlay.addBalance(address, rlpBigint(amount) * GWEI);
     overlay.writeTo(state, header.number >= 6);
     assert.equal(entries.at(-1)?.receipt.cumulativeGasUsed ?? 0, header.gasUsed, `gas of block ${header.number}`);
@@ -148,21 +189,28 @@ interface Case {
 function readCases(method: string): readonly Case[] {
   return readdirSync(join(folder, method)).map((file) => {
     const lines = readFileSync(join(folder, method, file), "utf8").split("\n");
-    const exchanges = lines.flatMap((line, at) => (line.startsWith(">> ") ? [[line.slice(3), (lines[at + 1] ?? "").slice(3)] as const] : []));
-    return { name: `${method}/${file.replace(".io", "")}`, exchanges, shapeOnly: lines.some((line) => line.startsWith("// speconly")) };
+    const exchanges = lines.flatMap((line, at) =>
+      line.startsWith(">> ") ? [[line.slice(3), (lines[at + 1] ?? "").slice(3)] as const] : [],
+    );
+    return {
+      name: `${method}/${file.replace(".io", "")}`,
+      exchanges,
+      shapeOnly: lines.some((line) => line.startsWith("// speconly")),
+    };
   });
 }
 
-/** Receipts before Byzantium hold a state root, which is not stored; ours hold the status there. */
-function withoutOutcome(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutOutcome);
+/**
+ * What is not stored because no network of ours has it: the state root in receipts before Byzantium, where ours hold the
+ * status, and withdrawals from the beacon chain.
+ */
+function withoutForeign(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutForeign);
   if (typeof value !== "object" || value === null) return value;
-  const isReceipt = "cumulativeGasUsed" in value && Number((value as { blockNumber?: unknown }).blockNumber) < 9;
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([name]) => !isReceipt || (name !== "root" && name !== "status"))
-      .map(([name, field]) => [name, withoutOutcome(field)]),
-  );
+  const isOldReceipt = "cumulativeGasUsed" in value && "blockNumber" in value && Number(value.blockNumber) < 9;
+  const dropped: readonly string[] = isOldReceipt ? ["root", "status"] : ["withdrawals"];
+  const kept = Object.entries(value).filter(([name]) => !dropped.includes(name));
+  return Object.fromEntries(kept.map(([name, field]) => [name, withoutForeign(field)]));
 }
 
 /** Names of fields at every depth, values of type only. */
@@ -173,10 +221,18 @@ function shapeOf(value: unknown): unknown {
 }
 
 const METHODS = [
-  ..."eth_baseFee eth_blockNumber eth_call eth_chainId eth_createAccessList eth_estimateGas eth_feeHistory eth_getBalance".split(" "),
-  ..."eth_getBlockByHash eth_getBlockByNumber eth_getBlockReceipts eth_getBlockTransactionCountByHash eth_getCode eth_getLogs".split(" "),
-  ..."eth_getBlockTransactionCountByNumber eth_getStorageAt eth_getStorageValues eth_getTransactionByBlockHashAndIndex".split(" "),
-  ..."eth_getTransactionByBlockNumberAndIndex eth_getTransactionByHash eth_getTransactionCount eth_getTransactionReceipt".split(" "),
+  ..."eth_baseFee eth_blockNumber eth_call eth_chainId eth_createAccessList eth_estimateGas eth_feeHistory eth_getBalance".split(
+    " ",
+  ),
+  ..."eth_getBlockByHash eth_getBlockByNumber eth_getBlockReceipts eth_getBlockTransactionCountByHash eth_getCode eth_getLogs".split(
+    " ",
+  ),
+  ..."eth_getBlockTransactionCountByNumber eth_getStorageAt eth_getStorageValues eth_getTransactionByBlockHashAndIndex".split(
+    " ",
+  ),
+  ..."eth_getTransactionByBlockNumberAndIndex eth_getTransactionByHash eth_getTransactionCount eth_getTransactionReceipt".split(
+    " ",
+  ),
   ..."eth_sendRawTransaction eth_syncing".split(" "),
 ];
 
@@ -185,8 +241,11 @@ describe("execution-apis conformance", { skip }, () => {
   let client: TestRpc;
 
   before(async () => {
-    const genesis = JSON.parse(readFileSync(join(folder, "genesis.json"), "utf8")) as GenesisFile & Record<string, string>;
-    const first = JSON.parse(readFileSync(join(folder, "eth_getBlockByNumber/get-genesis.io"), "utf8").split("<< ")[1] as string) as {
+    const genesis = JSON.parse(readFileSync(join(folder, "genesis.json"), "utf8")) as GenesisFile &
+      Record<string, string>;
+    const first = JSON.parse(
+      readFileSync(join(folder, "eth_getBlockByNumber/get-genesis.io"), "utf8").split("<< ")[1] as string,
+    ) as {
       readonly result: Record<string, string>;
     };
     chain = new ImportedChain(genesis, genesisHeader(first.result));
@@ -208,7 +267,7 @@ describe("execution-apis conformance", { skip }, () => {
       test(`${name} is answered as specified`, async () => {
         assert.ok(exchanges.length > 0);
         for (const [request, expected] of exchanges) {
-          const [ours, theirs] = [await answerTo(request, expected), JSON.parse(expected)].map(withoutOutcome);
+          const [ours, theirs] = [await answerTo(request, expected), JSON.parse(expected)].map(withoutForeign);
           if (shapeOnly) assert.deepEqual(shapeOf(ours), shapeOf(theirs));
           else assert.deepEqual(ours, theirs);
         }

@@ -75,7 +75,8 @@ export function toFixed(value: unknown, size: FixedSize, place: Place = "Go valu
   const hex = value === "" ? { digits: "" } : hexDigits(value);
   if ("problem" in hex) throw cannotUnmarshal(hex.problem, place, type);
   if (hex.digits.length % 2 !== 0) throw cannotUnmarshal("hex string of odd length", place, type);
-  if (hex.digits.length !== size * 2) throw new DecodeProblem(`hex string has length ${hex.digits.length}, want ${size * 2} for ${type}`);
+  if (hex.digits.length !== size * 2)
+    throw new DecodeProblem(`hex string has length ${hex.digits.length}, want ${size * 2} for ${type}`);
   if (!HEX_DIGITS.test(hex.digits)) throw cannotUnmarshal("invalid hex string", place, type);
   return fromHex(hex.digits);
 }
@@ -103,7 +104,8 @@ export function toQuantity(value: unknown, bits: 64 | 256, place: Place = "Go va
 
 /** An object's fields; `place` names the type that was expected. */
 export function toObject(value: unknown, type: string): ReadonlyMap<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw cannotUnmarshal(kindOf(value), "Go value", type);
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw cannotUnmarshal(kindOf(value), "Go value", type);
   return new Map(Object.entries(value));
 }
 
@@ -138,8 +140,10 @@ export function toBlockNumber(value: unknown): BlockReference {
 
 /** A tag, a number, a hash, or EIP-1898's `{blockNumber}` or `{blockHash, requireCanonical}`. */
 export function toBlockReference(value: unknown): BlockReference {
-  if (typeof value === "string") return value.length === 66 ? { type: "hash", hash: toFixed(value, 32) } : toBlockNumber(value);
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw cannotUnmarshal(kindOf(value), "Go value", "string");
+  if (typeof value === "string")
+    return value.length === 66 ? { type: "hash", hash: toFixed(value, 32) } : toBlockNumber(value);
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw cannotUnmarshal(kindOf(value), "Go value", "string");
   const fields = new Map<string, unknown>(Object.entries(value));
   const number = fields.get("blockNumber") ?? undefined;
   const hash = fields.get("blockHash") ?? undefined;
@@ -160,7 +164,8 @@ export class Parameters {
 
   /** `limit` is the number of parameters the method has. */
   constructor(parameters: unknown, limit: number) {
-    if (parameters !== undefined && parameters !== null && !Array.isArray(parameters)) throw invalidParameters("non-array args");
+    if (parameters !== undefined && parameters !== null && !Array.isArray(parameters))
+      throw invalidParameters("non-array args");
     this.#values = parameters ?? [];
     if (this.#values.length > limit) throw invalidParameters(`too many arguments, want at most ${limit}`);
   }
@@ -168,7 +173,8 @@ export class Parameters {
   /** A parameter that must be there. */
   required<T>(position: number, decode: (value: unknown) => T): T {
     const value = this.#values[position];
-    if (value === undefined || value === null) throw invalidParameters(`missing value for required argument ${position}`);
+    if (value === undefined || value === null)
+      throw invalidParameters(`missing value for required argument ${position}`);
     return this.#decode(position, value, decode);
   }
 
@@ -212,7 +218,8 @@ export class Parameters {
 export function toStorageSlot(value: unknown): Bytes {
   if (typeof value !== "string") throw cannotUnmarshal(kindOf(value), "Go value", "string");
   const digits = value.replace(/^0[xX]/, "");
-  if (digits.length > 64) throw invalidParameters(`storage key too long (want at most 32 bytes): ${JSON.stringify(value.slice(0, 200))}`);
+  if (digits.length > 64)
+    throw invalidParameters(`storage key too long (want at most 32 bytes): ${JSON.stringify(value.slice(0, 200))}`);
   if (!HEX_DIGITS.test(digits)) throw invalidParameters(`invalid hex in storage key: ${JSON.stringify(value)}`);
   return fromHex(digits.padStart(64, "0"));
 }

@@ -4,10 +4,24 @@
  * Source: ethereum/execution-apis `src/schemas`; where a schema leaves a choice, go-ethereum's.
  */
 import { type Bytes, toHex } from "../../../core/codec/bytes.ts";
-import type { AccessList, Authorization, BlockHeader, BlockRecord, Log, SignedTransaction, TransactionRecord } from "../types.ts";
+import type {
+  AccessList,
+  Authorization,
+  BlockHeader,
+  BlockRecord,
+  Log,
+  SignedTransaction,
+  TransactionRecord,
+} from "../types.ts";
 
 /** What `JSON.stringify` takes without loss. */
-export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [name: string]: JsonValue };
+export type JsonValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly JsonValue[]
+  | { readonly [name: string]: JsonValue };
 
 /** A JSON object. */
 export type JsonObject = { readonly [name: string]: JsonValue };
@@ -113,12 +127,18 @@ function placeFields(place: TransactionPlace | undefined): JsonObject {
 }
 
 /** A transaction object. `gasPrice` of types 2 to 4 is what was paid, or the fee cap while it is not committed. */
-export function encodeTransaction(transaction: SignedTransaction, effectiveGasPrice: bigint, place: TransactionPlace | undefined): JsonObject {
+export function encodeTransaction(
+  transaction: SignedTransaction,
+  effectiveGasPrice: bigint,
+  place: TransactionPlace | undefined,
+): JsonObject {
   const fields: Record<string, JsonValue> = {
     ...placeFields(place),
     from: data(transaction.from),
     gas: quantity(transaction.gasLimit),
-    gasPrice: quantity(transaction.gasPrice ?? (place === undefined ? (transaction.maxFeePerGas ?? 0n) : effectiveGasPrice)),
+    gasPrice: quantity(
+      transaction.gasPrice ?? (place === undefined ? (transaction.maxFeePerGas ?? 0n) : effectiveGasPrice),
+    ),
     hash: data(transaction.hash),
     input: data(transaction.data),
     nonce: quantity(transaction.nonce),
@@ -135,7 +155,8 @@ export function encodeTransaction(transaction: SignedTransaction, effectiveGasPr
     fields["accessList"] = encodeAccessList(transaction.accessList);
   }
   if (transaction.maxFeePerGas !== undefined) fields["maxFeePerGas"] = quantity(transaction.maxFeePerGas);
-  if (transaction.maxPriorityFeePerGas !== undefined) fields["maxPriorityFeePerGas"] = quantity(transaction.maxPriorityFeePerGas);
+  if (transaction.maxPriorityFeePerGas !== undefined)
+    fields["maxPriorityFeePerGas"] = quantity(transaction.maxPriorityFeePerGas);
   if (transaction.type === 3) {
     fields["maxFeePerBlobGas"] = quantity(transaction.maxFeePerBlobGas ?? 0n);
     fields["blobVersionedHashes"] = transaction.blobVersionedHashes.map(data);

@@ -2,12 +2,10 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { toHex, utf8Decode, utf8Encode } from "../../../core/codec/bytes.ts";
 import type { ClientResponse, SubmissionOutcome } from "../../adapter.ts";
-import type { AccountOverride, CallPlace, CallRequest } from "../calls.ts";
-import { revertFault } from "../revert-reason.ts";
 import type { RpcFault } from "../types.ts";
 import type { Calls } from "./call-methods.ts";
 import { PAYLOAD_TIME_LIMIT_MS } from "./ethereum-rpc.ts";
-import { ALICE, BOB, NO_CALLS, OPTIONS, repeated, TestChain, TestRpc, TOKEN, transaction } from "./test-chain.ts";
+import { ALICE, NO_CALLS, OPTIONS, RAN, repeated, TestChain, TestRpc, transaction } from "./test-chain.ts";
 
 const hex = (bytes: Uint8Array): string => `0x${toHex(bytes)}`;
 const HASH = hex(repeated(0x77, 32));
@@ -27,7 +25,8 @@ function makeChain(): TestChain {
 describe("methods about network and fees", () => {
   const chain = makeChain();
   const client = new TestRpc();
-  const call = (method: string, ...parameters: readonly unknown[]): Promise<unknown> => client.call(method, parameters, chain.views());
+  const call = (method: string, ...parameters: readonly unknown[]): Promise<unknown> =>
+    client.call(method, parameters, chain.views());
 
   test("identity and constants", async () => {
     for (const [method, expected] of [
@@ -43,7 +42,10 @@ describe("methods about network and fees", () => {
       assert.deepEqual(await call(method), expected);
     }
     assert.match(String(await call("web3_clientVersion")), /^coco-framework\//);
-    assert.equal(await call("web3_sha3", "0x68656c6c6f"), "0x1c8aff950685c2ed4bc3174f3472287b56d9517b9c948127319a09a7a36deac8");
+    assert.equal(
+      await call("web3_sha3", "0x68656c6c6f"),
+      "0x1c8aff950685c2ed4bc3174f3472287b56d9517b9c948127319a09a7a36deac8",
+    );
     assert.equal(await call("coco_getTransactionId", HASH), "2.17");
     assert.equal(await call("coco_getTransactionId", hex(repeated(0x78, 32))), null);
   });
@@ -54,7 +56,8 @@ describe("methods about network and fees", () => {
     assert.equal(await call("eth_gasPrice"), `0x${(0x342770c0 + 1e9).toString(16)}`);
     assert.equal(await call("eth_blobBaseFee"), "0x1");
     const free = new TestRpc(NO_CALLS, { ...OPTIONS, hardfork: "berlin" });
-    for (const method of ["eth_baseFee", "eth_maxPriorityFeePerGas", "eth_gasPrice"]) assert.equal(await free.call(method, [], chain.views()), "0x0");
+    for (const method of ["eth_baseFee", "eth_maxPriorityFeePerGas", "eth_gasPrice"])
+      assert.equal(await free.call(method, [], chain.views()), "0x0");
   });
 
   test("fee history weighs tips by gas, cheapest first, and ends with the next base fee", async () => {
@@ -70,9 +73,19 @@ describe("methods about network and fees", () => {
       ],
     });
     const short = { oldestBlock: "0x0", baseFeePerGas: ["0x3b9aca00", "0x342770c0"], gasUsedRatio: [0] };
-    assert.deepEqual(await call("eth_feeHistory", 5, "0x0"), { ...short, baseFeePerBlobGas: ["0x1", "0x1"], blobGasUsedRatio: [0] });
-    assert.deepEqual(await call("eth_feeHistory", "0x0", "latest", []), { oldestBlock: "0x0", baseFeePerGas: [], gasUsedRatio: [] });
-    const counted = (await call("eth_feeHistory", "1025", "pending", null)) as { readonly gasUsedRatio: readonly number[] };
+    assert.deepEqual(await call("eth_feeHistory", 5, "0x0"), {
+      ...short,
+      baseFeePerBlobGas: ["0x1", "0x1"],
+      blobGasUsedRatio: [0],
+    });
+    assert.deepEqual(await call("eth_feeHistory", "0x0", "latest", []), {
+      oldestBlock: "0x0",
+      baseFeePerGas: [],
+      gasUsedRatio: [],
+    });
+    const counted = (await call("eth_feeHistory", "1025", "pending", null)) as {
+      readonly gasUsedRatio: readonly number[];
+    };
     assert.equal(counted.gasUsedRatio.length, 3);
   });
 
@@ -82,7 +95,11 @@ describe("methods about network and fees", () => {
       [["0x1", "latest", [101]], -32000, "invalid reward percentile: 101.000000"],
       [["0x1", "latest", [-1]], -32000, "invalid reward percentile: -1.000000"],
       [["0x1", "latest", [50, 10]], -32000, "invalid reward percentile: #0:50.000000 >= #1:10.000000"],
-      [["0x1", "latest", Array.from({ length: 101 }, (_, index) => index / 2)], -32000, "invalid reward percentile: over the query limit 100"],
+      [
+        ["0x1", "latest", Array.from({ length: 101 }, (_, index) => index / 2)],
+        -32000,
+        "invalid reward percentile: over the query limit 100",
+      ],
       [["0x1", "latest", ["1"]], -32602, "invalid argument 2: percentile 0 is not a number"],
       [["0x1"], -32602, "missing value for required argument 1"],
     ] as const) {
@@ -94,16 +111,28 @@ describe("methods about network and fees", () => {
 describe("faults", () => {
   const chain = makeChain();
   const client = new TestRpc();
-  const call = (method: string, parameters: unknown): Promise<unknown> => client.call(method, parameters, chain.views());
+  const call = (method: string, parameters: unknown): Promise<unknown> =>
+    client.call(method, parameters, chain.views());
 
   test("unknown methods, and replay methods where replay is not allowed, do not exist", async () => {
-    for (const method of ["eth_nothing", "__proto__", "constructor", "coco_replaySetState", "coco_replaySetEnvironment", "eth_sign"]) {
-      assert.deepEqual(await call(method, []), { code: -32601, message: `the method ${method} does not exist/is not available` });
+    for (const method of [
+      "eth_nothing",
+      "__proto__",
+      "constructor",
+      "coco_replaySetState",
+      "coco_replaySetEnvironment",
+      "eth_sign",
+    ]) {
+      assert.deepEqual(await call(method, []), {
+        code: -32601,
+        message: `the method ${method} does not exist/is not available`,
+      });
     }
   });
 
   test("parameters of a wrong type are refused in go-ethereum's words", async () => {
-    const into = (problem: string, type: string, place = "Go value"): string => `json: cannot unmarshal ${problem} into ${place} of type ${type}`;
+    const into = (problem: string, type: string, place = "Go value"): string =>
+      `json: cannot unmarshal ${problem} into ${place} of type ${type}`;
     for (const [method, parameters, message] of [
       ["eth_chainId", {}, "non-array args"],
       ["eth_chainId", [1], "too many arguments, want at most 0"],
@@ -113,7 +142,11 @@ describe("faults", () => {
       ["eth_getBalance", ["a1"], `invalid argument 0: ${into("hex string without 0x prefix", "common.Address")}`],
       ["eth_getBalance", ["0x123"], `invalid argument 0: ${into("hex string of odd length", "common.Address")}`],
       ["eth_getBalance", ["0x12"], "invalid argument 0: hex string has length 2, want 40 for common.Address"],
-      ["eth_getBalance", [`0x${"g".repeat(40)}`], `invalid argument 0: ${into("invalid hex string", "common.Address")}`],
+      [
+        "eth_getBalance",
+        [`0x${"g".repeat(40)}`],
+        `invalid argument 0: ${into("invalid hex string", "common.Address")}`,
+      ],
       ["eth_getBalance", [ADDRESS, "1"], "invalid argument 1: hex string without 0x prefix"],
       ["eth_getBalance", [ADDRESS, "0x"], 'invalid argument 1: hex string "0x"'],
       ["eth_getBalance", [ADDRESS, "0x01"], "invalid argument 1: hex number with leading zero digits"],
@@ -136,32 +169,85 @@ describe("faults", () => {
       ["eth_getBlockByNumber", ["0x1", "true"], `invalid argument 1: ${into("string", "bool")}`],
       ["eth_getBlockByHash", ["0x1", true], `invalid argument 0: ${into("hex string of odd length", "common.Hash")}`],
       ["eth_getTransactionByHash", [HASH, 1], "too many arguments, want at most 1"],
-      ["eth_getTransactionByBlockNumberAndIndex", ["0x1", 0], `invalid argument 1: ${into("non-string", "hexutil.Uint64")}`],
-      ["eth_getStorageAt", [ADDRESS, `0x${"0".repeat(65)}`], `storage key too long (want at most 32 bytes): "0x${"0".repeat(65)}"`],
+      [
+        "eth_getTransactionByBlockNumberAndIndex",
+        ["0x1", 0],
+        `invalid argument 1: ${into("non-string", "hexutil.Uint64")}`,
+      ],
+      [
+        "eth_getStorageAt",
+        [ADDRESS, `0x${"0".repeat(65)}`],
+        `storage key too long (want at most 32 bytes): "0x${"0".repeat(65)}"`,
+      ],
       ["eth_getStorageAt", [ADDRESS, "0xzz"], 'invalid hex in storage key: "0xzz"'],
       ["eth_getStorageValues", [{}], "empty request"],
-      ["eth_sendRawTransaction", ["f86c"], `invalid argument 0: ${into("hex string without 0x prefix", "hexutil.Bytes")}`],
+      [
+        "eth_sendRawTransaction",
+        ["f86c"],
+        `invalid argument 0: ${into("hex string without 0x prefix", "hexutil.Bytes")}`,
+      ],
       ["eth_sendRawTransaction", [1], `invalid argument 0: ${into("non-string", "hexutil.Bytes")}`],
       ["web3_sha3", ["0x1"], `invalid argument 0: ${into("hex string of odd length", "hexutil.Bytes")}`],
       ["eth_call", ["0x"], `invalid argument 0: ${into("string", "ethapi.TransactionArgs")}`],
-      ["eth_call", [{ to: 1 }], `invalid argument 0: ${into("non-string", "common.Address", "Go struct field TransactionArgs.to")}`],
-      ["eth_call", [{ value: "0x00" }], `invalid argument 0: ${into("hex number with leading zero digits", "*hexutil.Big", "Go struct field TransactionArgs.value")}`],
+      [
+        "eth_call",
+        [{ to: 1 }],
+        `invalid argument 0: ${into("non-string", "common.Address", "Go struct field TransactionArgs.to")}`,
+      ],
+      [
+        "eth_call",
+        [{ value: "0x00" }],
+        `invalid argument 0: ${into("hex number with leading zero digits", "*hexutil.Big", "Go struct field TransactionArgs.value")}`,
+      ],
     ] as const) {
-      assert.deepEqual(await call(method, parameters), { code: -32602, message }, `${method} ${JSON.stringify(parameters)}`);
+      assert.deepEqual(
+        await call(method, parameters),
+        { code: -32602, message },
+        `${method} ${JSON.stringify(parameters)}`,
+      );
     }
   });
 
   test("every method refuses parameters of every wrong type without failing inside", async () => {
     const methods = Object.keys((await call("rpc_modules", [])) as object).length;
     assert.ok(methods > 0);
-    const values = [null, true, 5, -1.5, "", "0x", "0xzz", "latest", [], [[]], {}, { blockHash: 5 }, { address: {} }, { to: {}, topics: 5 }, "\ud800"];
-    const names = ALL_METHODS.filter((name) => name !== "eth_call" && name !== "eth_estimateGas" && name !== "eth_createAccessList");
+    const values = [
+      null,
+      true,
+      5,
+      -1.5,
+      "",
+      "0x",
+      "0xzz",
+      "latest",
+      [],
+      [[]],
+      {},
+      { blockHash: 5 },
+      { address: {} },
+      { to: {}, topics: 5 },
+      "\ud800",
+    ];
+    const names = ALL_METHODS.filter(
+      (name) => name !== "eth_call" && name !== "eth_estimateGas" && name !== "eth_createAccessList",
+    );
     for (const method of names) {
       for (const first of values) {
-        for (const parameters of [[first], [ADDRESS, first], [HASH, first], ["0x1", first, first], [first, first, first, first, first]]) {
-          const result = await client.request(JSON.stringify({ jsonrpc: "2.0", id: 1, method, params: parameters }), chain.views());
+        for (const parameters of [
+          [first],
+          [ADDRESS, first],
+          [HASH, first],
+          ["0x1", first, first],
+          [first, first, first, first, first],
+        ]) {
+          const result = await client.request(
+            JSON.stringify({ jsonrpc: "2.0", id: 1, method, params: parameters }),
+            chain.views(),
+          );
           if (result.type !== "answer") continue;
-          const { error } = JSON.parse(utf8Decode(result.response.body)) as { readonly error?: { readonly code: number } };
+          const { error } = JSON.parse(utf8Decode(result.response.body)) as {
+            readonly error?: { readonly code: number };
+          };
           assert.notEqual(error?.code, -32603, `${method} ${JSON.stringify(parameters)}`);
         }
       }
@@ -171,17 +257,30 @@ describe("faults", () => {
 
   test("a whole payload that cannot be read is answered under the id null", async () => {
     const views = chain.views();
-    assert.equal(await client.text("{", views), '{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"parse error"}}');
-    assert.equal(await client.text("[]", views), '{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"empty batch"}}');
+    assert.equal(
+      await client.text("{", views),
+      '{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"parse error"}}',
+    );
+    assert.equal(
+      await client.text("[]", views),
+      '{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"empty batch"}}',
+    );
     assert.equal(await client.text('{"jsonrpc":"2.0","method":"eth_chainId"}', views), "");
     const batch = '[{"jsonrpc":"2.0","id":"a","method":"eth_chainId"},5,{"jsonrpc":"2.0","id":1.0,"method":"eth_no"}]';
     const invalid = '{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"invalid request"}}';
-    const unknown = '{"jsonrpc":"2.0","id":1.0,"error":{"code":-32601,"message":"the method eth_no does not exist/is not available"}}';
-    assert.equal(await client.text(batch, views), `[{"jsonrpc":"2.0","id":"a","result":"0x539"},${invalid},${unknown}]`);
+    const unknown =
+      '{"jsonrpc":"2.0","id":1.0,"error":{"code":-32601,"message":"the method eth_no does not exist/is not available"}}';
+    assert.equal(
+      await client.text(batch, views),
+      `[{"jsonrpc":"2.0","id":"a","result":"0x539"},${invalid},${unknown}]`,
+    );
   });
 
   test("a fault in the program is an internal error without details, which stand in the log", async () => {
-    const broken = { ...chain.views(), committed: { ...chain.newest, get: () => Uint8Array.of(1), scan: () => [].values() } };
+    const broken = {
+      ...chain.views(),
+      committed: { ...chain.newest, get: () => Uint8Array.of(1), scan: () => [].values() },
+    };
     const rpc = new TestRpc();
     assert.deepEqual(await rpc.call("eth_blockNumber", [], broken), { code: -32603, message: "internal error" });
     assert.equal(rpc.log.length, 1);
@@ -189,14 +288,30 @@ describe("faults", () => {
 });
 
 const ALL_METHODS = [
-  ..."eth_chainId net_version eth_coinbase eth_accounts eth_syncing net_listening net_peerCount web3_clientVersion rpc_modules web3_sha3".split(" "),
-  ..."eth_gasPrice eth_maxPriorityFeePerGas eth_baseFee eth_blobBaseFee eth_feeHistory eth_blockNumber eth_getBlockByHash".split(" "),
-  ..."eth_getBlockByNumber eth_getHeaderByHash eth_getHeaderByNumber eth_getBlockReceipts eth_getBlockTransactionCountByHash".split(" "),
-  ..."eth_getBlockTransactionCountByNumber eth_getUncleCountByBlockHash eth_getUncleCountByBlockNumber eth_getBalance".split(" "),
-  ..."eth_getUncleByBlockHashAndIndex eth_getUncleByBlockNumberAndIndex eth_getTransactionByBlockHashAndIndex eth_getCode".split(" "),
-  ..."eth_getTransactionByBlockNumberAndIndex eth_getTransactionByHash eth_getRawTransactionByHash eth_getTransactionReceipt".split(" "),
-  ..."eth_getTransactionCount eth_getStorageAt eth_getStorageValues eth_call eth_estimateGas eth_createAccessList eth_getLogs".split(" "),
-  ..."eth_newFilter eth_newBlockFilter eth_newPendingTransactionFilter eth_uninstallFilter eth_getFilterChanges".split(" "),
+  ..."eth_chainId net_version eth_coinbase eth_accounts eth_syncing net_listening net_peerCount web3_clientVersion rpc_modules web3_sha3".split(
+    " ",
+  ),
+  ..."eth_gasPrice eth_maxPriorityFeePerGas eth_baseFee eth_blobBaseFee eth_feeHistory eth_blockNumber eth_getBlockByHash".split(
+    " ",
+  ),
+  ..."eth_getBlockByNumber eth_getHeaderByHash eth_getHeaderByNumber eth_getBlockReceipts eth_getBlockTransactionCountByHash".split(
+    " ",
+  ),
+  ..."eth_getBlockTransactionCountByNumber eth_getUncleCountByBlockHash eth_getUncleCountByBlockNumber eth_getBalance".split(
+    " ",
+  ),
+  ..."eth_getUncleByBlockHashAndIndex eth_getUncleByBlockNumberAndIndex eth_getTransactionByBlockHashAndIndex eth_getCode".split(
+    " ",
+  ),
+  ..."eth_getTransactionByBlockNumberAndIndex eth_getTransactionByHash eth_getRawTransactionByHash eth_getTransactionReceipt".split(
+    " ",
+  ),
+  ..."eth_getTransactionCount eth_getStorageAt eth_getStorageValues eth_call eth_estimateGas eth_createAccessList eth_getLogs".split(
+    " ",
+  ),
+  ..."eth_newFilter eth_newBlockFilter eth_newPendingTransactionFilter eth_uninstallFilter eth_getFilterChanges".split(
+    " ",
+  ),
   ..."eth_getFilterLogs eth_sendRawTransaction coco_getTransactionId".split(" "),
 ];
 
@@ -204,12 +319,25 @@ describe("limits of a payload", () => {
   test("a response beyond the limit is refused call by call", async () => {
     const chain = makeChain();
     const error = "x".repeat(8_000_000);
-    const calls: Calls = { ...NO_CALLS, createAccessList: () => Promise.resolve({ type: "created", accessList: [], gasUsed: 1, error }) };
+    const calls: Calls = {
+      ...NO_CALLS,
+      createAccessList: () => Promise.resolve({ type: "created", accessList: [], gasUsed: 1, error }),
+    };
     const client = new TestRpc(calls);
-    const batch = Array.from({ length: 6 }, (_, id) => ({ jsonrpc: "2.0", id, method: "eth_createAccessList", params: [{}] }));
-    const answers = JSON.parse(await client.text(JSON.stringify(batch), chain.views())) as readonly { readonly error?: RpcFault }[];
+    const batch = Array.from({ length: 6 }, (_, id) => ({
+      jsonrpc: "2.0",
+      id,
+      method: "eth_createAccessList",
+      params: [{}],
+    }));
+    const answers = JSON.parse(await client.text(JSON.stringify(batch), chain.views())) as readonly {
+      readonly error?: RpcFault;
+    }[];
     const tooLarge = { code: -32003, message: "response too large" };
-    assert.deepEqual(answers.map((answer) => answer.error), [undefined, undefined, undefined, tooLarge, tooLarge, tooLarge]);
+    assert.deepEqual(
+      answers.map((answer) => answer.error),
+      [undefined, undefined, undefined, tooLarge, tooLarge, tooLarge],
+    );
   });
 
   test("calls that were not started in time are refused", async () => {
@@ -223,131 +351,24 @@ describe("limits of a payload", () => {
     };
     const client = new TestRpc(calls);
     const batch = [1, 2].map((id) => ({ jsonrpc: "2.0", id, method: "eth_call", params: [{}] }));
-    const answers = JSON.parse(await client.text(JSON.stringify(batch), chain.views())) as readonly { readonly error?: RpcFault }[];
-    assert.deepEqual(answers.map((answer) => answer.error?.code), [undefined, -32002]);
-  });
-});
-
-const RAN = {
-  success: true,
-  returnData: Uint8Array.of(1, 2),
-  gasUsed: 21_000,
-  peakGasUsed: 21_000,
-  fault: undefined,
-  outOfGas: false,
-  logs: [],
-  createdAddress: undefined,
-  accessList: undefined,
-} as const;
-
-describe("calls", () => {
-  const chain = makeChain();
-
-  /** Runs one method with calls that note what they are given. */
-  async function run(method: string, parameters: readonly unknown[], calls: Partial<Calls> = {}) {
-    const seen: { request: CallRequest; place: CallPlace }[] = [];
-    const note = <T>(outcome: T) => (request: CallRequest, place: CallPlace): Promise<T> => {
-      seen.push({ request, place });
-      return Promise.resolve(outcome);
-    };
-    const client = new TestRpc({
-      ...NO_CALLS,
-      call: note({ type: "ran", result: RAN }),
-      estimateGas: note({ type: "estimated", gas: 21_000 }),
-      createAccessList: note({ type: "created", accessList: [{ address: TOKEN, storageKeys: [repeated(4, 32)] }], gasUsed: 9, error: undefined }),
-      ...calls,
-    });
-    return { answer: await client.call(method, parameters, chain.views()), seen: seen[0] };
-  }
-
-  test("results have the shape of their method", async () => {
-    assert.equal((await run("eth_call", [{}])).answer, "0x0102");
-    assert.equal((await run("eth_estimateGas", [{}])).answer, "0x5208");
-    const list = { accessList: [{ address: hex(TOKEN), storageKeys: [hex(repeated(4, 32))] }], gasUsed: "0x9" };
-    assert.deepEqual((await run("eth_createAccessList", [{}])).answer, list);
-  });
-
-  test("a call object is decoded whole, and calls run at the block that is named", async () => {
-    const request = {
-      from: ADDRESS,
-      to: hex(TOKEN),
-      gas: "0xffffffffffffffff",
-      maxFeePerGas: "0x10",
-      maxPriorityFeePerGas: "0x1",
-      value: "0x5",
-      input: "0x01",
-      data: "0x01",
-      nonce: "0x1",
-      chainId: "0x539",
-      accessList: [{ address: hex(BOB), storageKeys: [HASH] }],
-      authorizationList: [{ chainId: "0x0", address: hex(BOB), nonce: "0x5", yParity: "0x1", r: "0x1", s: "0x2" }],
-      unknown: 5,
-    };
-    const { seen } = await run("eth_call", [request, "0x1"]);
-    assert.deepEqual(seen?.request, {
-      from: ALICE,
-      to: TOKEN,
-      data: Uint8Array.of(1),
-      value: 5n,
-      gas: Number.MAX_SAFE_INTEGER,
-      maxFeePerGas: 16n,
-      maxPriorityFeePerGas: 1n,
-      accessList: [{ address: BOB, storageKeys: [repeated(0x77, 32)] }],
-      authorizationList: [{ chainId: 0n, address: BOB, nonce: 5n, yParity: 1, r: 1n, s: 2n }],
-    });
-    assert.equal(seen?.place.view.version, 1);
-    assert.equal(seen?.place.environment.number, 1);
-    assert.equal((await run("eth_call", [{}])).seen?.place.environment.number, 2);
-  });
-
-  test("state and block overrides reach the call", async () => {
-    const overrides = { [hex(BOB)]: { balance: "0x7", nonce: "0x2", code: "0x60", stateDiff: { [HASH]: `0x${"0".repeat(60)}0102` } } };
-    const { seen } = await run("eth_call", [{}, "latest", overrides, { number: "0x64", time: "0x5", baseFeePerGas: "0x0" }]);
-    const slots = [{ slot: repeated(0x77, 32), value: Uint8Array.of(1, 2) }];
-    const expected: AccountOverride = { address: BOB, balance: 7n, nonce: 2, code: Uint8Array.of(0x60), stateDiff: slots };
-    assert.deepEqual(seen?.place.overrides, [expected]);
-    const { number, timestamp, baseFeePerGas, gasLimit } = seen?.place.environment ?? {};
-    assert.deepEqual({ number, timestamp, baseFeePerGas, gasLimit }, { number: 100, timestamp: 5, baseFeePerGas: 0n, gasLimit: 30_000_000 });
-  });
-
-  test("a revert carries its data, other failures go-ethereum's words", async () => {
-    const returnData = new Uint8Array([0x4e, 0x48, 0x7b, 0x71, ...repeated(0, 31), 1]);
-    const call: Calls["call"] = () => Promise.resolve({ type: "ran", result: { ...RAN, success: false, fault: revertFault(returnData) } });
-    const reverted = { code: 3, message: "execution reverted: assert(false)", data: hex(returnData) };
-    assert.deepEqual((await run("eth_call", [{}], { call })).answer, reverted);
-    const fault = { code: -32000, message: "gas required exceeds allowance (1)" };
-    assert.deepEqual((await run("eth_estimateGas", [{}], { estimateGas: () => Promise.resolve({ type: "failed", fault }) })).answer, fault);
-    const refused: Calls["call"] = () => Promise.resolve({ type: "refused", fault, needsGas: true });
-    assert.deepEqual((await run("eth_call", [{}], { call: refused })).answer, fault);
-  });
-
-  test("contradictions in a call are refused", async () => {
-    const both = "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified";
-    for (const [parameters, code, message] of [
-      [[{ gasPrice: "0x1", maxFeePerGas: "0x1" }], -32000, both],
-      [[{ gasPrice: "0x1", maxPriorityFeePerGas: "0x1" }], -32000, both],
-      [[{ input: "0x01", data: "0x02" }], -32000, 'both "data" and "input" are set and not equal. Please use "input" to pass transaction call data'],
-      [[{ chainId: "0x1" }], -32000, "chainId does not match node's (have=1, want=1337)"],
-      [[{ blobVersionedHashes: [] }], -32000, "need at least 1 blob for a blob transaction"],
-      [[{ blobVersionedHashes: [HASH] }], -32000, 'missing "to" in blob transaction'],
-      [
-        [{ from: ADDRESS, maxFeePerGas: "0x1", maxPriorityFeePerGas: "0x2" }],
-        -32000,
-        `max priority fee per gas higher than max fee per gas: address ${ADDRESS}, maxPriorityFeePerGas: 2, maxFeePerGas: 1`,
-      ],
-      [[{}, "latest", { [ADDRESS]: { state: {}, stateDiff: {} } }], -32000, `account ${ADDRESS} has both 'state' and 'stateDiff'`],
-      [[{}, "latest", { [ADDRESS]: { movePrecompileToAddress: ADDRESS } }], -32602, "state override 'movePrecompileToAddress' is not supported"],
-      [[{}, "latest", {}, { blobBaseFee: "0x1" }], -32602, "block override 'blobBaseFee' is not supported"],
-      [[{}, "0x9"], -32000, "header not found"],
-    ] as const) {
-      assert.deepEqual((await run("eth_call", parameters)).answer, { code, message });
-    }
+    const answers = JSON.parse(await client.text(JSON.stringify(batch), chain.views())) as readonly {
+      readonly error?: RpcFault;
+    }[];
+    assert.deepEqual(
+      answers.map((answer) => answer.error?.code),
+      [undefined, -32002],
+    );
   });
 });
 
 describe("sending transactions", () => {
   const signed = transaction(2, 5);
-  const send = (raw: Uint8Array, id: unknown = 1): object => ({ jsonrpc: "2.0", id, method: "eth_sendRawTransaction", params: [hex(raw)] });
+  const send = (raw: Uint8Array, id: unknown = 1): object => ({
+    jsonrpc: "2.0",
+    id,
+    method: "eth_sendRawTransaction",
+    params: [hex(raw)],
+  });
   const fault = (code: number, message: string): Uint8Array => utf8Encode(JSON.stringify({ code, message }));
 
   async function finish(chain: TestChain, payload: unknown, outcomes: readonly SubmissionOutcome[]): Promise<unknown> {
@@ -366,8 +387,14 @@ describe("sending transactions", () => {
       [{ type: "included", result: signed.hash }, { result: hash }],
       [{ type: "waiting", result: signed.hash }, { result: hash }],
       [{ type: "duplicate", result: signed.hash }, { error: { code: -32000, message: "already known" } }],
-      [{ type: "rejected", error: fault(-32000, "nonce too low") }, { error: { code: -32000, message: "nonce too low" } }],
-      [{ type: "invalid", error: fault(-32000, "invalid sender") }, { error: { code: -32000, message: "invalid sender" } }],
+      [
+        { type: "rejected", error: fault(-32000, "nonce too low") },
+        { error: { code: -32000, message: "nonce too low" } },
+      ],
+      [
+        { type: "invalid", error: fault(-32000, "invalid sender") },
+        { error: { code: -32000, message: "invalid sender" } },
+      ],
       [{ type: "rejected", error: utf8Encode("nonsense") }, { error: { code: -32603, message: "internal error" } }],
       [{ type: "unavailable", code: "NoLeader" }, { error: { code: -32603, message: advice } }],
     ] as const) {
@@ -389,7 +416,10 @@ describe("sending transactions", () => {
     assert.ok(result.type === "submit");
     assert.deepEqual(result.transactions.map(hex), [signed.raw, transaction(2, 7).raw, second.raw].map(hex));
     chain.addBlock();
-    const outcomes: SubmissionOutcome[] = [signed, signed, second].map(({ hash }) => ({ type: "included", result: hash }));
+    const outcomes: SubmissionOutcome[] = [signed, signed, second].map(({ hash }) => ({
+      type: "included",
+      result: hash,
+    }));
     const answers = JSON.parse(utf8Decode((await result.finish(outcomes, chain.views())).body)) as unknown;
     assert.deepEqual(answers, [
       { jsonrpc: "2.0", id: 1, result: "0x3" },
@@ -413,20 +443,42 @@ describe("sending transactions", () => {
     assert.equal(await code("0x"), -32000);
     assert.equal(await code("0xff01c0"), -32000);
     assert.equal(await code(`0x${"00".repeat((1 << 20) + 1)}`), -32000);
-    const payload = [send(signed.raw), { jsonrpc: "2.0", id: 2, method: "eth_getTransactionCount", params: [ADDRESS, "pending"] }];
+    const payload = [
+      send(signed.raw),
+      { jsonrpc: "2.0", id: 2, method: "eth_getTransactionCount", params: [ADDRESS, "pending"] },
+    ];
     const result = await new TestRpc().request(JSON.stringify(payload), chain.views());
     assert.ok(result.type === "submit");
     const views = chain.views(2, false);
-    const answers = JSON.parse(utf8Decode((await result.finish([{ type: "included", result: signed.hash }], views)).body)) as readonly object[];
-    assert.deepEqual(answers[1], { jsonrpc: "2.0", id: 2, error: { code: -32603, message: "pending state is not available: this node no longer leads, ask again" } });
+    const answers = JSON.parse(
+      utf8Decode((await result.finish([{ type: "included", result: signed.hash }], views)).body),
+    ) as readonly object[];
+    assert.deepEqual(answers[1], {
+      jsonrpc: "2.0",
+      id: 2,
+      error: { code: -32603, message: "pending state is not available: this node no longer leads, ask again" },
+    });
     assert.deepEqual(await new TestRpc().request(JSON.stringify(payload), views), { type: "leader" });
   });
 
   test("a replay network takes state and environment as transactions of their own", async () => {
     const chain = makeChain();
     const client = new TestRpc(NO_CALLS, { ...OPTIONS, replay: true });
-    const account = { address: ADDRESS, balance: "0x5", nonce: "0x1", code: "0x60", storage: { [HASH]: `0x${"0".repeat(63)}9` } };
-    const environment = { hardfork: "london", number: 5, timestamp: "0x9", coinbase: ADDRESS, gasLimit: 30_000_000, baseFeePerGas: "0x7" };
+    const account = {
+      address: ADDRESS,
+      balance: "0x5",
+      nonce: "0x1",
+      code: "0x60",
+      storage: { [HASH]: `0x${"0".repeat(63)}9` },
+    };
+    const environment = {
+      hardfork: "london",
+      number: 5,
+      timestamp: "0x9",
+      coinbase: ADDRESS,
+      gasLimit: 30_000_000,
+      baseFeePerGas: "0x7",
+    };
     const payload = [
       { jsonrpc: "2.0", id: 1, method: "coco_replaySetState", params: [[account]] },
       { jsonrpc: "2.0", id: 2, method: "coco_replaySetEnvironment", params: [environment] },
@@ -434,10 +486,18 @@ describe("sending transactions", () => {
     ];
     const result = await client.request(JSON.stringify(payload), chain.views());
     assert.ok(result.type === "submit");
-    assert.deepEqual(result.transactions.map((raw) => hex(raw.subarray(0, 2))), ["0xff01", "0xff02", "0xff02"]);
+    assert.deepEqual(
+      result.transactions.map((raw) => hex(raw.subarray(0, 2))),
+      ["0xff01", "0xff02", "0xff02"],
+    );
     const outcomes = result.transactions.map((): SubmissionOutcome => ({ type: "duplicate", result: repeated(1, 32) }));
-    const answers = JSON.parse(utf8Decode((await result.finish(outcomes, chain.views())).body)) as readonly { readonly result: unknown }[];
-    assert.deepEqual(answers.map((answer) => answer.result), [true, true, true]);
+    const answers = JSON.parse(utf8Decode((await result.finish(outcomes, chain.views())).body)) as readonly {
+      readonly result: unknown;
+    }[];
+    assert.deepEqual(
+      answers.map((answer) => answer.result),
+      [true, true, true],
+    );
     for (const [method, parameter] of [
       ["coco_replaySetState", [{}]],
       ["coco_replaySetState", [{ address: ADDRESS, storage: { [HASH]: "0x1" } }]],

@@ -22,7 +22,15 @@ import { chainMethods } from "./chain-methods.ts";
 import { Parameters } from "./decode.ts";
 import { decodeFault, INTERNAL_FAULT, RPC_CODES, RpcError } from "./fault.ts";
 import { Filters } from "./filters.ts";
-import { type Answer, type Message, MAX_RESPONSE_BYTES, parsePayload, type Payload, renderFault, renderPayload } from "./json-rpc.ts";
+import {
+  type Answer,
+  type Message,
+  MAX_RESPONSE_BYTES,
+  parsePayload,
+  type Payload,
+  renderFault,
+  renderPayload,
+} from "./json-rpc.ts";
 import { logMethods } from "./log-methods.ts";
 import { committedQuery, type Method, type MethodTable, type Query, type Submission } from "./method.ts";
 import { nodeMethods } from "./node-methods.ts";
@@ -75,10 +83,15 @@ export class EthereumRpc {
       return { type: "answer", response: renderFault(this.#toFault(error)) };
     }
     const plans = payload.messages.map((message) => this.#plan(message, views));
-    if (views.pending === undefined && plans.some((call) => call.type === "query" && call.pending)) return { type: "leader" };
+    if (views.pending === undefined && plans.some((call) => call.type === "query" && call.pending))
+      return { type: "leader" };
     const transactions = plans.flatMap((call) => (call.type === "submission" ? [call.transaction] : []));
     if (transactions.length === 0) return this.#answer({ payload, plans }, views);
-    return { type: "submit", transactions, finish: (outcomes, later) => this.#respond({ payload, plans }, outcomes, later) };
+    return {
+      type: "submit",
+      transactions,
+      finish: (outcomes, later) => this.#respond({ payload, plans }, outcomes, later),
+    };
   }
 
   /** A batch is committed: filters nobody polls are dropped. The others read what is new when they are polled. */
@@ -90,7 +103,8 @@ export class EthereumRpc {
     if (message.type === "invalid") return { type: "failed", answer: { fault: message.fault } };
     try {
       const method = this.#methods.get(message.method);
-      if (method === undefined) throw new RpcError(RPC_CODES.methodNotFound, `the method ${message.method} does not exist/is not available`);
+      if (method === undefined)
+        throw new RpcError(RPC_CODES.methodNotFound, `the method ${message.method} does not exist/is not available`);
       const call = method(message.parameters);
       const refusal = call.type === "submission" ? call.refusal(views) : undefined;
       if (refusal !== undefined) throw refusal;
@@ -104,7 +118,11 @@ export class EthereumRpc {
     return { type: "answer", response: await this.#respond(plan, [], views) };
   }
 
-  async #respond({ payload, plans }: Plan, outcomes: readonly SubmissionOutcome[], views: RequestViews): Promise<ClientResponse> {
+  async #respond(
+    { payload, plans }: Plan,
+    outcomes: readonly SubmissionOutcome[],
+    views: RequestViews,
+  ): Promise<ClientResponse> {
     const deadlineMs = this.#components.now() + PAYLOAD_TIME_LIMIT_MS;
     const answers: Answer[] = [];
     let submitted = 0;
@@ -171,11 +189,18 @@ function answerOf(call: Submission, outcome: SubmissionOutcome | undefined): Ans
     case "waiting":
       return { result: JSON.stringify(call.result(outcome.result)) };
     case "duplicate":
-      return call.duplicate === undefined ? { result: JSON.stringify(call.result(outcome.result)) } : { fault: call.duplicate.toFault() };
+      return call.duplicate === undefined
+        ? { result: JSON.stringify(call.result(outcome.result)) }
+        : { fault: call.duplicate.toFault() };
     case "rejected":
     case "invalid":
       return { fault: decodeFault(outcome.error) };
     default:
-      return { fault: { code: RPC_CODES.internal, message: `request not completed: ${outcome?.code ?? "Internal"}; ${call.remedy}` } };
+      return {
+        fault: {
+          code: RPC_CODES.internal,
+          message: `request not completed: ${outcome?.code ?? "Internal"}; ${call.remedy}`,
+        },
+      };
   }
 }

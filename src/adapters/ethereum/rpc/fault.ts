@@ -35,7 +35,9 @@ export class RpcError extends Error implements RpcFault {
 
   /** The `error` member of a response. */
   toFault(): RpcFault {
-    return this.data === undefined ? { code: this.code, message: this.message } : { code: this.code, message: this.message, data: this.data };
+    return this.data === undefined
+      ? { code: this.code, message: this.message }
+      : { code: this.code, message: this.message, data: this.data };
   }
 }
 

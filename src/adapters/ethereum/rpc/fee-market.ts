@@ -73,7 +73,8 @@ function checkPercentiles(percentiles: readonly number[]): void {
     throw serverError(`invalid reward percentile: over the query limit ${MAX_FEE_HISTORY_PERCENTILES}`);
   }
   for (const [index, percentile] of percentiles.entries()) {
-    if (!(percentile >= 0 && percentile <= 100)) throw serverError(`invalid reward percentile: ${percentile.toFixed(6)}`);
+    if (!(percentile >= 0 && percentile <= 100))
+      throw serverError(`invalid reward percentile: ${percentile.toFixed(6)}`);
     const previous = percentiles[index - 1];
     if (previous !== undefined && percentile <= previous) {
       const pair = `#${index - 1}:${previous.toFixed(6)} >= #${index}:${percentile.toFixed(6)}`;
@@ -129,7 +130,10 @@ export function feeHistory(views: RequestViews, query: FeeHistoryQuery, options:
     oldestBlock: quantity((headers[0] as BlockHeader).number),
     baseFeePerGas: [...headers.map((header) => header.baseFeePerGas ?? 0n), baseFeeAfter(last, options)].map(quantity),
     gasUsedRatio: headers.map((header) => (header.gasLimit === 0 ? 0 : header.gasUsed / header.gasLimit)),
-    baseFeePerBlobGas: [...headers.map((header) => blobBaseFeeOfBlock(header, options)), blobBaseFeeAfter(last, options) ?? 0n].map(quantity),
+    baseFeePerBlobGas: [
+      ...headers.map((header) => blobBaseFeeOfBlock(header, options)),
+      blobBaseFeeAfter(last, options) ?? 0n,
+    ].map(quantity),
     blobGasUsedRatio: headers.map((header) => (header.blobGasUsed ?? 0) / maximum),
   };
   if (query.percentiles.length === 0) return history;

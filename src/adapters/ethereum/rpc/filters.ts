@@ -43,7 +43,8 @@ export class Filters {
   /** Installs a filter that reports blocks from `nextBlock` on; the result is its id. */
   install(kind: FilterKind, nextBlock: number): string {
     this.dropExpired();
-    if (this.#filters.size >= MAX_FILTERS) throw limitExceeded(`too many filters: ${MAX_FILTERS} are installed, uninstall one or retry later`);
+    if (this.#filters.size >= MAX_FILTERS)
+      throw limitExceeded(`too many filters: ${MAX_FILTERS} are installed, uninstall one or retry later`);
     // A quantity has no leading zeros.
     const digits = toHex(this.#components.randomBytes(FILTER_ID_BYTES)).replace(/^0+/, "");
     const id = `0x${digits === "" ? "0" : digits}`;
@@ -63,7 +64,11 @@ export class Filters {
     const lastBlock = Math.min(readHead(committed), kind.type === "logs" ? kind.lastBlock : Number.MAX_SAFE_INTEGER);
     const found: JsonValue[] = [];
     let work = 0;
-    for (const block of blocksBetween(committed, filter.nextBlock, Math.min(lastBlock, filter.nextBlock + MAX_LOG_BLOCKS - 1))) {
+    for (const block of blocksBetween(
+      committed,
+      filter.nextBlock,
+      Math.min(lastBlock, filter.nextBlock + MAX_LOG_BLOCKS - 1),
+    )) {
       if (kind.type === "blocks") found.push(data(block.hash));
       else if (kind.type === "transactions") for (const hash of block.transactionHashes) found.push(data(hash));
       else {

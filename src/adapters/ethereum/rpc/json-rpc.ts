@@ -76,7 +76,8 @@ function tooManyCalls(items: readonly unknown[], ids: ReadonlyMap<number, string
 const INVALID_REQUEST: RpcFault = { code: RPC_CODES.invalidRequest, message: "invalid request" };
 
 function toMessage(value: unknown, idText: string | undefined): Message {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return { type: "invalid", id: "null", fault: INVALID_REQUEST };
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    return { type: "invalid", id: "null", fault: INVALID_REQUEST };
   const fields = new Map(Object.entries(value));
   const id = fields.has("id") ? idOf(fields.get("id"), idText) : undefined;
   const invalid: Message = { type: "invalid", id: id?.text ?? "null", fault: INVALID_REQUEST };
@@ -91,7 +92,8 @@ function toMessage(value: unknown, idText: string | undefined): Message {
 function idOf(id: unknown, source: string | undefined): { readonly valid: boolean; readonly text: string } {
   if (id === null) return { valid: true, text: "null" };
   if (typeof id === "string") return { valid: true, text: JSON.stringify(id) };
-  if (typeof id === "number") return { valid: true, text: source !== undefined && Number(source) === id ? source : JSON.stringify(id) };
+  if (typeof id === "number")
+    return { valid: true, text: source !== undefined && Number(source) === id ? source : JSON.stringify(id) };
   return { valid: false, text: "null" };
 }
 
@@ -109,13 +111,15 @@ function scan(text: string): ReadonlyMap<number, string> {
     switch (text.charCodeAt(at)) {
       case 0x22: {
         const end = endOfString(text, at);
-        if (depth === idDepth && text.slice(at, end + 1) === '"id"') recordId(text, end + 1, (source) => ids.set(element, source));
+        if (depth === idDepth && text.slice(at, end + 1) === '"id"')
+          recordId(text, end + 1, (source) => ids.set(element, source));
         at = end;
         break;
       }
       case 0x5b:
       case 0x7b:
-        if (++depth > MAX_JSON_DEPTH) throw new RpcError(RPC_CODES.parse, `parse error: nesting deeper than ${MAX_JSON_DEPTH} levels`);
+        if (++depth > MAX_JSON_DEPTH)
+          throw new RpcError(RPC_CODES.parse, `parse error: nesting deeper than ${MAX_JSON_DEPTH} levels`);
         break;
       case 0x5d:
       case 0x7d:

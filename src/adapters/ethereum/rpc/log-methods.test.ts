@@ -18,7 +18,9 @@ interface FoundLog {
 /** Block 1: a transfer and an approval by 7; block 2: nothing; block 3: two transfers by 8; block 4: a log without topics. */
 function makeChain(): TestChain {
   const chain = new TestChain();
-  chain.addBlock([[transaction(2, 0), [tokenLog([TRANSFERRED, repeated(7, 32)]), tokenLog([APPROVED, repeated(7, 32)])]]]);
+  chain.addBlock([
+    [transaction(2, 0), [tokenLog([TRANSFERRED, repeated(7, 32)]), tokenLog([APPROVED, repeated(7, 32)])]],
+  ]);
   chain.addBlock();
   chain.addBlock([
     [transaction(2, 1), [tokenLog([TRANSFERRED, repeated(8, 32)])]],
@@ -108,7 +110,10 @@ describe("eth_getLogs", () => {
     const logs = Array.from({ length: MAX_LOG_RESULTS + 1 }, () => tokenLog([]));
     full.addBlock([[transaction(2, 0), logs.slice(0, 2)]]);
     full.addBlock([[transaction(2, 1), logs]]);
-    const error = (await client.call("eth_getLogs", [{ fromBlock: "0x1" }], full.views())) as { readonly code: number; readonly message: string };
+    const error = (await client.call("eth_getLogs", [{ fromBlock: "0x1" }], full.views())) as {
+      readonly code: number;
+      readonly message: string;
+    };
     assert.equal(error.code, -32005);
     assert.match(error.message, /query returned more than 10000 results. Try with this block range \[0x1, 0x1\]\./);
     const single = await client.call("eth_getLogs", [{ fromBlock: "0x2" }], full.views());
@@ -126,18 +131,27 @@ describe("eth_getLogs", () => {
         return views.committed.scan(table, ...range);
       },
     };
-    await client.call("eth_getLogs", [{ fromBlock: "0x0", topics: [hex(APPROVED)] }], { ...views, committed: counting });
+    await client.call("eth_getLogs", [{ fromBlock: "0x0", topics: [hex(APPROVED)] }], {
+      ...views,
+      committed: counting,
+    });
     assert.equal(scanned, 1);
   });
 });
 
 describe("filters", () => {
-  const install = async (client: TestRpc, chain: TestChain, method: string, ...parameters: readonly unknown[]): Promise<string> => {
+  const install = async (
+    client: TestRpc,
+    chain: TestChain,
+    method: string,
+    ...parameters: readonly unknown[]
+  ): Promise<string> => {
     const id = await client.call(method, parameters, chain.views());
     assert.match(String(id), /^0x(0|[1-9a-f][0-9a-f]*)$/);
     return String(id);
   };
-  const changes = (client: TestRpc, chain: TestChain, id: string): Promise<unknown> => client.call("eth_getFilterChanges", [id], chain.views());
+  const changes = (client: TestRpc, chain: TestChain, id: string): Promise<unknown> =>
+    client.call("eth_getFilterChanges", [id], chain.views());
   const NOT_FOUND = { code: -32000, message: "filter not found" };
 
   test("a block filter reports each new committed block once", async () => {
@@ -171,7 +185,10 @@ describe("filters", () => {
     assert.deepEqual(await numbers(id), []);
     assert.deepEqual(await numbers(bounded), ["0x6"]);
     const all = (await client.call("eth_getFilterLogs", [id], chain.views())) as readonly FoundLog[];
-    assert.deepEqual(all.map((log) => log.blockNumber), ["0x1", "0x3", "0x3", "0x5", "0x6", "0x7"]);
+    assert.deepEqual(
+      all.map((log) => log.blockNumber),
+      ["0x1", "0x3", "0x3", "0x5", "0x6", "0x7"],
+    );
   });
 
   test("what does not fit into one answer comes with the next", async () => {
@@ -186,7 +203,10 @@ describe("filters", () => {
 
   test("a filter is gone once uninstalled, and after five minutes without a poll", async () => {
     const [chain, client] = [makeChain(), new TestRpc()];
-    const [first, second] = [await install(client, chain, "eth_newBlockFilter"), await install(client, chain, "eth_newBlockFilter")];
+    const [first, second] = [
+      await install(client, chain, "eth_newBlockFilter"),
+      await install(client, chain, "eth_newBlockFilter"),
+    ];
     assert.notEqual(first, second);
     assert.equal(await client.call("eth_uninstallFilter", [first], chain.views()), true);
     assert.equal(await client.call("eth_uninstallFilter", [first], chain.views()), false);
@@ -224,6 +244,9 @@ describe("filters", () => {
     assert.equal(await refusal("eth_newFilter", { blockHash: chain.hash(1) }), -32602);
     assert.equal(await refusal("eth_newPendingTransactionFilter", true), -32602);
     assert.equal(await refusal("eth_getFilterChanges", 5), -32602);
-    assert.deepEqual(await client.call("eth_getFilterLogs", [await install(client, chain, "eth_newBlockFilter")], chain.views()), NOT_FOUND);
+    assert.deepEqual(
+      await client.call("eth_getFilterLogs", [await install(client, chain, "eth_newBlockFilter")], chain.views()),
+      NOT_FOUND,
+    );
   });
 });

@@ -26,7 +26,8 @@ export function logMethods(filters: Filters): MethodTable {
     eth_newBlockFilter: installMethod(filters, { type: "blocks" }),
     eth_newPendingTransactionFilter: (values) => {
       // The parameter asks for whole transactions instead of hashes; only hashes are served.
-      if (new Parameters(values, 1).optional(0, (value) => value) === true) throw invalidParameters("full pending transactions are not supported");
+      if (new Parameters(values, 1).optional(0, (value) => value) === true)
+        throw invalidParameters("full pending transactions are not supported");
       return installMethod(filters, { type: "transactions" })([]);
     },
     eth_uninstallFilter: (values) => {
@@ -44,9 +45,11 @@ export function logMethods(filters: Filters): MethodTable {
   };
 }
 
+const NOT_AN_ID = "invalid argument 0: json: cannot unmarshal non-string into Go value of type rpc.ID";
+
 function filterId(values: unknown): string {
   return new Parameters(values, 1).required(0, (value) => {
-    if (typeof value !== "string") throw invalidParameters("invalid argument 0: json: cannot unmarshal non-string into Go value of type rpc.ID");
+    if (typeof value !== "string") throw invalidParameters(NOT_AN_ID);
     return value.toLowerCase();
   });
 }
@@ -84,6 +87,8 @@ function installLogFilter(filters: Filters, query: LogQuery, views: RequestViews
   const next = readHead(views.committed) + 1;
   const isOpen = query.to.type === "tag" && query.to.tag !== "earliest";
   // An open range has no end to compare with.
-  const { from, to } = isOpen ? { from: resolveNumber(views, query.from) ?? 0, to: Number.MAX_SAFE_INTEGER } : rangeOf(query, views);
+  const { from, to } = isOpen
+    ? { from: resolveNumber(views, query.from) ?? 0, to: Number.MAX_SAFE_INTEGER }
+    : rangeOf(query, views);
   return filters.install({ type: "logs", query, lastBlock: to }, Math.max(next, from));
 }

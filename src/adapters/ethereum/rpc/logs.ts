@@ -50,7 +50,9 @@ export function toLogQuery(value: unknown): LogQuery {
   const field = (name: string): unknown => fields.get(name) ?? undefined;
   const [hash, from, to] = [field("blockHash"), field("fromBlock"), field("toBlock")];
   if (hash !== undefined && (from !== undefined || to !== undefined)) {
-    throw invalidParameters("invalid argument 0: cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other");
+    throw invalidParameters(
+      "invalid argument 0: cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other",
+    );
   }
   return {
     blockHash: hash === undefined ? undefined : toFixed(hash, 32, "Go struct field input.blockHash"),
@@ -63,7 +65,8 @@ export function toLogQuery(value: unknown): LogQuery {
 
 function toRangeEnd(value: unknown): BlockReference {
   const reference = toBlockNumber(value);
-  if (reference.type === "tag" && reference.tag === "pending") throw invalidParameters("pending logs are not supported");
+  if (reference.type === "tag" && reference.tag === "pending")
+    throw invalidParameters("pending logs are not supported");
   return reference;
 }
 
@@ -82,7 +85,8 @@ function toAddresses(value: unknown): Alternatives {
   if (!Array.isArray(value)) throw invalidParameters("invalid argument 0: invalid addresses in query");
   if (value.length > MAX_LOG_ALTERNATIVES) throw serverError("exceed max addresses or topics per search position");
   const addresses = value.map((address: unknown, index) => {
-    if (typeof address !== "string") throw invalidParameters(`invalid argument 0: non-string address at index ${index}`);
+    if (typeof address !== "string")
+      throw invalidParameters(`invalid argument 0: non-string address at index ${index}`);
     return toFixed(address, 20);
   });
   return alternativesOf(addresses);
@@ -120,7 +124,9 @@ function matches(log: Log, { addresses, topics }: LogCriteria): boolean {
 /** Whether a block with this bloom filter may have a match: bit 0 is the lowest of the last byte. */
 function mayMatch(bloom: Bytes, { addresses, topics }: LogCriteria): boolean {
   const isSet = (bit: number): boolean => ((bloom[bloom.length - 1 - (bit >> 3)] as number) & (1 << (bit & 7))) !== 0;
-  return [addresses, ...topics].every(({ bloomBits }) => bloomBits.length === 0 || bloomBits.some((bits) => bits.every(isSet)));
+  return [addresses, ...topics].every(
+    ({ bloomBits }) => bloomBits.length === 0 || bloomBits.some((bits) => bits.every(isSet)),
+  );
 }
 
 /** What was found in a block, and how many transactions were read for it. */
@@ -147,9 +153,16 @@ export function logsOfBlock(state: StateReader, block: BlockRecord, criteria: Lo
 }
 
 /** Matching logs of the blocks `from` to `to`, both included. Throws beyond the limits, naming a range that fits. */
-export function logsBetween(state: StateReader, criteria: LogCriteria, from: number, to: number): readonly JsonObject[] {
+export function logsBetween(
+  state: StateReader,
+  criteria: LogCriteria,
+  from: number,
+  to: number,
+): readonly JsonObject[] {
   if (to - from + 1 > MAX_LOG_BLOCKS) {
-    throw limitExceeded(`block range is too wide: query spans ${to - from + 1} blocks, at most ${MAX_LOG_BLOCKS} are allowed`);
+    throw limitExceeded(
+      `block range is too wide: query spans ${to - from + 1} blocks, at most ${MAX_LOG_BLOCKS} are allowed`,
+    );
   }
   const found: JsonObject[] = [];
   let transactionsRead = 0;
@@ -160,8 +173,10 @@ export function logsBetween(state: StateReader, criteria: LogCriteria, from: num
     // One block is the smallest range there is, and its gas limit bounds its logs.
     if (to === from) break;
     const advice = `Try with this block range [${quantity(from)}, ${quantity(Math.max(from, block.header.number - 1))}].`;
-    if (found.length > MAX_LOG_RESULTS) throw limitExceeded(`query returned more than ${MAX_LOG_RESULTS} results. ${advice}`);
-    if (transactionsRead > MAX_LOG_TRANSACTIONS) throw limitExceeded(`query has to read more than ${MAX_LOG_TRANSACTIONS} transactions. ${advice}`);
+    if (found.length > MAX_LOG_RESULTS)
+      throw limitExceeded(`query returned more than ${MAX_LOG_RESULTS} results. ${advice}`);
+    if (transactionsRead > MAX_LOG_TRANSACTIONS)
+      throw limitExceeded(`query has to read more than ${MAX_LOG_TRANSACTIONS} transactions. ${advice}`);
   }
   return found;
 }

@@ -59,7 +59,9 @@ function feeMethods(options: EthereumOptions): MethodTable {
     },
     eth_blobBaseFee: (values) => {
       new Parameters(values, 0);
-      return committedQuery(({ committed }) => quantity(blobBaseFeeAfter(readHeadBlock(committed).header, options) ?? 0n));
+      return committedQuery(({ committed }) =>
+        quantity(blobBaseFeeAfter(readHeadBlock(committed).header, options) ?? 0n),
+      );
     },
     eth_feeHistory: (values) => {
       const parameters = new Parameters(values, 3);
@@ -82,7 +84,8 @@ function toBlockCount(value: unknown): number {
 
 function toPercentiles(value: unknown): readonly number[] {
   return toArray(value, "[]float64").map((percentile, index) => {
-    if (typeof percentile !== "number") throw invalidParameters(`invalid argument 2: percentile ${index} is not a number`);
+    if (typeof percentile !== "number")
+      throw invalidParameters(`invalid argument 2: percentile ${index} is not a number`);
     return percentile;
   });
 }

@@ -16,7 +16,10 @@ export const MAX_STORAGE_VALUES = 1024;
 const CLIENT_LIMIT_EXCEEDED = -38026;
 
 /** A query of the state after a block. */
-export function stateQuery(reference: BlockReference, answer: (state: StateReader) => JsonValue | Promise<JsonValue>): Query {
+export function stateQuery(
+  reference: BlockReference,
+  answer: (state: StateReader) => JsonValue | Promise<JsonValue>,
+): Query {
   return { type: "query", pending: needsPending(reference), run: (views) => answer(resolveState(views, reference)) };
 }
 
@@ -47,7 +50,9 @@ export const STATE_METHODS: MethodTable = {
     const parameters = new Parameters(values, 2);
     const requests = parameters.required(0, toSlotRequests);
     return stateQuery(parameters.block(1), (state) => {
-      const answers = requests.map(({ name, address, slots }) => [name, slots.map((slot) => word(storageOf(state, address, slot)))] as const);
+      const answers = requests.map(
+        ({ name, address, slots }) => [name, slots.map((slot) => word(storageOf(state, address, slot)))] as const,
+      );
       return Object.fromEntries(answers);
     });
   },
@@ -61,6 +66,7 @@ function toSlotRequests(value: unknown) {
   });
   const total = requests.reduce((sum, { slots }) => sum + slots.length, 0);
   if (total === 0) throw invalidParameters("empty request");
-  if (total > MAX_STORAGE_VALUES) throw new RpcError(CLIENT_LIMIT_EXCEEDED, `too many slots (max ${MAX_STORAGE_VALUES})`);
+  if (total > MAX_STORAGE_VALUES)
+    throw new RpcError(CLIENT_LIMIT_EXCEEDED, `too many slots (max ${MAX_STORAGE_VALUES})`);
   return requests;
 }

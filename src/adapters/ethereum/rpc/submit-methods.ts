@@ -25,7 +25,8 @@ function submission(transaction: Bytes): Submission {
   return {
     type: "submission",
     transaction,
-    refusal: ({ committed }) => (transactionLocation(committed, hash) === undefined ? undefined : serverError(ALREADY_KNOWN)),
+    refusal: ({ committed }) =>
+      transactionLocation(committed, hash) === undefined ? undefined : serverError(ALREADY_KNOWN),
     result: (result) => data(result),
     remedy: `ask for the receipt of ${data(hash)} before sending again`,
     duplicate: serverError(ALREADY_KNOWN),
@@ -82,7 +83,8 @@ function toReplayEnvironment(value: unknown) {
 /** Accounts as an array of `{address, reset?, nonce?, balance?, code?, storage?: {slot: value}}`. */
 function toReplayAccounts(value: unknown): readonly ReplayAccount[] {
   const accounts = toArray(value, "[]replay.Account");
-  if (accounts.length > MAX_REPLAY_ACCOUNTS) throw invalidParameters(`too many accounts, want at most ${MAX_REPLAY_ACCOUNTS}`);
+  if (accounts.length > MAX_REPLAY_ACCOUNTS)
+    throw invalidParameters(`too many accounts, want at most ${MAX_REPLAY_ACCOUNTS}`);
   return accounts.map(toReplayAccount);
 }
 

@@ -2,7 +2,15 @@
  * Test support: a small chain of synthetic blocks in a state held in memory, every version kept, and an
  * {@link EthereumRpc} over it with calls that answer from a table.
  */
-import { type Bytes, compareBytes, concatBytes, fromHex, toHex, utf8Decode, utf8Encode } from "../../../core/codec/bytes.ts";
+import {
+  type Bytes,
+  compareBytes,
+  concatBytes,
+  fromHex,
+  toHex,
+  utf8Decode,
+  utf8Encode,
+} from "../../../core/codec/bytes.ts";
 import { invariant } from "../../../errors.ts";
 import type { RequestResult, RequestViews, StateReader, StateWriter } from "../../adapter.ts";
 import { type BlockEntry, buildBlock, environmentOfHeader, readBlock, writeBlock } from "../block.ts";
@@ -33,12 +41,20 @@ export class MemoryState implements StateWriter {
     return this.#entries.get(`${table}/${toHex(key)}`);
   }
 
-  *scan(table: number, from?: Bytes, to?: Bytes, limit = Number.POSITIVE_INFINITY): IterableIterator<readonly [Bytes, Bytes]> {
+  *scan(
+    table: number,
+    from?: Bytes,
+    to?: Bytes,
+    limit = Number.POSITIVE_INFINITY,
+  ): IterableIterator<readonly [Bytes, Bytes]> {
     const prefix = `${table}/`;
     const found = [...this.#entries]
       .filter(([name]) => name.startsWith(prefix))
       .map(([name, value]) => [fromHex(name.slice(prefix.length)), value] as const)
-      .filter(([key]) => (from === undefined || compareBytes(key, from) >= 0) && (to === undefined || compareBytes(key, to) < 0))
+      .filter(
+        ([key]) =>
+          (from === undefined || compareBytes(key, from) >= 0) && (to === undefined || compareBytes(key, to) < 0),
+      )
       .sort(([left], [right]) => compareBytes(left, right));
     yield* found.slice(0, limit);
   }
@@ -98,12 +114,19 @@ const UNSIGNED = {
 } as const;
 
 /** A transaction of a type; the signature is not one, which nothing here checks. */
-export function transaction(type: 0 | 1 | 2 | 3 | 4, nonce: number, changes: Partial<TransactionFields> = {}): SignedTransaction {
-  const fees = type < 2 ? { gasPrice: 2n * BASE_FEE } : { maxFeePerGas: 3n * BASE_FEE, maxPriorityFeePerGas: BigInt(type) };
+export function transaction(
+  type: 0 | 1 | 2 | 3 | 4,
+  nonce: number,
+  changes: Partial<TransactionFields> = {},
+): SignedTransaction {
+  const fees =
+    type < 2 ? { gasPrice: 2n * BASE_FEE } : { maxFeePerGas: 3n * BASE_FEE, maxPriorityFeePerGas: BigInt(type) };
   const accessList = type === 0 ? [] : [{ address: TOKEN, storageKeys: [repeated(3, 32)] }];
   const special = {
     ...(type === 0 ? { v: BigInt(CHAIN_ID) * 2n + 36n } : {}),
-    ...(type === 3 ? { maxFeePerBlobGas: 9n, blobVersionedHashes: [concatBytes(Uint8Array.of(1), repeated(9, 31))] } : {}),
+    ...(type === 3
+      ? { maxFeePerBlobGas: 9n, blobVersionedHashes: [concatBytes(Uint8Array.of(1), repeated(9, 31))] }
+      : {}),
     ...(type === 4
       ? { authorizationList: [{ chainId: 0n, address: BOB, nonce: 5n, yParity: 1, r: 0x11n, s: 0x22n }] }
       : {}),
@@ -161,7 +184,11 @@ export class TestChain {
   addBlock(transactions: readonly Emitting[] = []): void {
     const state = this.newest.next();
     const number = this.number + 1;
-    state.put(TABLES.accounts, ALICE, encodeAccount({ nonce: number, balance: 10n ** 18n + BigInt(number), codeHash: undefined }));
+    state.put(
+      TABLES.accounts,
+      ALICE,
+      encodeAccount({ nonce: number, balance: 10n ** 18n + BigInt(number), codeHash: undefined }),
+    );
     this.#write(state, number, transactions);
     this.versions.push(state);
   }
@@ -204,6 +231,19 @@ export class TestChain {
     return `0x${toHex(readBlock(this.newest, number)?.hash as Bytes)}`;
   }
 }
+
+/** A call that succeeded. */
+export const RAN = {
+  success: true,
+  returnData: Uint8Array.of(1, 2),
+  gasUsed: 21_000,
+  peakGasUsed: 21_000,
+  fault: undefined,
+  outOfGas: false,
+  logs: [],
+  createdAddress: undefined,
+  accessList: undefined,
+} as const;
 
 /** Calls that fail the test when they are made. */
 export const NO_CALLS: Calls = {
@@ -252,13 +292,18 @@ export class TestRpc {
   async text(body: string | Bytes, views: RequestViews): Promise<string> {
     const result = await this.request(body, views);
     invariant(result.type === "answer", `the request was not answered but ${result.type}`);
-    invariant(result.response.status === 200 && result.response.contentType === "application/json", "not a JSON answer");
+    invariant(
+      result.response.status === 200 && result.response.contentType === "application/json",
+      "not a JSON answer",
+    );
     return utf8Decode(result.response.body);
   }
 
   /** The answer to one call: its result, or its error. */
   async call(method: string, parameters: unknown, views: RequestViews): Promise<unknown> {
-    const answer: unknown = JSON.parse(await this.text(JSON.stringify({ jsonrpc: "2.0", id: 1, method, params: parameters }), views));
+    const answer: unknown = JSON.parse(
+      await this.text(JSON.stringify({ jsonrpc: "2.0", id: 1, method, params: parameters }), views),
+    );
     const { result, error } = answer as { readonly result?: unknown; readonly error?: unknown };
     return error ?? result;
   }

@@ -68,7 +68,8 @@ function keptState(views: RequestViews, number: number, head: number): StateRead
 function stateNotKept(views: RequestViews, number: number, head: number): RpcError {
   const root = blockByNumber(views.committed, number)?.header.stateRoot;
   const node = root === undefined ? "" : ` ${toHex(root)} (path )`;
-  return serverError(`missing trie node${node}: the state of block ${number} is not available, kept: blocks ${oldestKept(views)} to ${head}`);
+  const kept = `blocks ${oldestKept(views)} to ${head}`;
+  return serverError(`missing trie node${node}: the state of block ${number} is not available, kept: ${kept}`);
 }
 
 /** Oldest block whose state is kept: kept versions are the newest ones without a gap, so the first is found by halving. */

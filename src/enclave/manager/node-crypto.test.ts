@@ -1,0 +1,146 @@
+import assert from "node:assert/strict";
+import { createHash, generateKeyPairSync } from "node:crypto";
+import { describe, test } from "node:test";
+import { EMPTY, fromHex, toHex, utf8Encode } from "../../core/codec/bytes.ts";
+import {
+  createGovernanceCrypto,
+  createNodeCrypto,
+  createVerifier,
+  encryptionKeyFromSeed,
+  nodeEntropy,
+  rawEncryptionKey,
+  unwrapKey,
+  wrapKey,
+  WRAPPED_KEY_BYTES,
+} from "./node-crypto.ts";
+
+const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+const spki = new Uint8Array(publicKey.export({ type: "spki", format: "der" }));
+const crypto = createNodeCrypto(privateKey);
+const data = utf8Encode("data");
+
+describe("the Crypto port over node:crypto", () => {
+  test("hashes with SHA-256", () => {
+    assert.equal(
+      toHex(crypto.sha256(utf8Encode("abc"))),
+      "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+    );
+    assert.equal(Object.getPrototypeOf(crypto.sha256(data)), Uint8Array.prototype);
+  });
+
+  test("derives keys as in RFC 5869, test case 3", () => {
+    const key = fromHex("0b".repeat(22));
+    const expected = "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8";
+    assert.equal(toHex(crypto.hkdf(key, EMPTY, "", 42)), expected);
+  });
+
+  test("seals as AES-256-GCM (NIST test case 16) and opens nothing that was changed", () => {
+    const key = fromHex("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308");
+    const nonce = fromHex("cafebabefacedbaddecaf888");
+    const plaintext = fromHex(
+      "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39",
+    );
+    const associatedData = fromHex("feedfacedeadbeeffeedfacedeadbeefabaddad2");
+    const sealed = crypto.seal(key, nonce, plaintext, associatedData);
+    const expected =
+      "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662" +
+      "76fc6ece0f4e1768cddf8853bb2d551b";
+    assert.equal(toHex(sealed), expected);
+    assert.deepEqual(crypto.open(key, nonce, sealed, associatedData), plaintext);
+    for (let at = 0; at < sealed.length; at++) {
+      const changed = Uint8Array.from(sealed);
+      changed[at] = (changed[at] as number) ^ 1;
+      assert.equal(crypto.open(key, nonce, changed, associatedData), undefined);
+    }
+    assert.equal(crypto.open(key, nonce, sealed, EMPTY), undefined);
+    assert.equal(crypto.open(key, nonce, sealed.subarray(0, 15), associatedData), undefined);
+    assert.deepEqual(crypto.open(key, nonce, crypto.seal(key, nonce, EMPTY, EMPTY), EMPTY), EMPTY);
+  });
+
+  test("its keystream is AES-256-CTR (NIST SP 800-38A, F.5.5)", () => {
+    const key = fromHex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4");
+    const stream = crypto.keystream(key, fromHex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"), 16);
+    assert.equal(toHex(stream), "0bdf7df1591716335e9a8b15c860c502");
+    assert.equal(crypto.keystream(key, new Uint8Array(16), 100).length, 100);
+  });
+
+  test("signs 64 bytes that verify by the key's DER and by no other bytes", () => {
+    const signature = crypto.sign(data);
+    assert.equal(signature.length, 64);
+    assert.ok(crypto.verify(spki, data, signature));
+    assert.ok(!crypto.verify(spki, utf8Encode("date"), signature));
+    assert.ok(!crypto.verify(spki, data, signature.subarray(1)));
+    for (let at = 0; at < spki.length; at++) {
+      const changed = Uint8Array.from(spki);
+      changed[at] = (changed[at] as number) ^ 1;
+      assert.ok(!crypto.verify(changed, data, signature), `byte ${at}`);
+    }
+    assert.ok(!crypto.verify(new Uint8Array(0), data, signature));
+  });
+
+  test("keeps verifying when keys come and go in its cache", () => {
+    const verify = createVerifier(2);
+    const signed = Array.from({ length: 4 }, () => {
+      const pair = generateKeyPairSync("ec", { namedCurve: "P-256" });
+      const key = new Uint8Array(pair.publicKey.export({ type: "spki", format: "der" }));
+      return { key, signature: createNodeCrypto(pair.privateKey).sign(data) };
+    });
+    for (let round = 0; round < 3; round++) {
+      for (const [at, { key, signature }] of signed.entries()) {
+        assert.ok(verify(key, data, signature));
+        assert.ok(!verify(key, data, signed.at(at - 1)?.signature ?? EMPTY));
+      }
+    }
+  });
+
+  test("takes a P-256 private key only", () => {
+    assert.throws(() => createNodeCrypto(publicKey), { code: "ConfigurationInvalid" });
+    assert.throws(() => createNodeCrypto(generateKeyPairSync("ed25519").privateKey), { code: "ConfigurationInvalid" });
+    assert.equal(createGovernanceCrypto().certificateKey(spki), undefined);
+  });
+
+  test("hashes alike with and without the one-shot call", () => {
+    assert.equal(toHex(crypto.sha256(data)), createHash("sha256").update(data).digest("hex"));
+  });
+});
+
+describe("wrapped keys", () => {
+  const recipient = encryptionKeyFromSeed(nodeEntropy.bytes(32));
+  const key = nodeEntropy.bytes(32);
+  const context = utf8Encode("epoch 1");
+  const wrapped = wrapKey(rawEncryptionKey(recipient), key, context, nodeEntropy);
+
+  test("open for the recipient in the same context only", () => {
+    assert.equal(wrapped.length, WRAPPED_KEY_BYTES);
+    assert.deepEqual(unwrapKey(recipient, wrapped, context), key);
+    assert.equal(unwrapKey(recipient, wrapped, utf8Encode("epoch 2")), undefined);
+    assert.equal(unwrapKey(encryptionKeyFromSeed(nodeEntropy.bytes(32)), wrapped, context), undefined);
+  });
+
+  test("do not open when any byte was changed, cut or added", () => {
+    for (let at = 0; at < wrapped.length; at++) {
+      const changed = Uint8Array.from(wrapped);
+      changed[at] = (changed[at] as number) ^ 1;
+      assert.equal(unwrapKey(recipient, changed, context), undefined, `byte ${at}`);
+    }
+    assert.equal(unwrapKey(recipient, wrapped.subarray(1), context), undefined);
+    assert.equal(unwrapKey(recipient, Uint8Array.from([...wrapped, 0]), context), undefined);
+  });
+
+  test("are never the same twice", () => {
+    assert.notDeepEqual(wrapKey(rawEncryptionKey(recipient), key, context, nodeEntropy), wrapped);
+  });
+
+  test("public keys of low order are refused on both sides", () => {
+    assert.throws(() => wrapKey(new Uint8Array(32), key, context, nodeEntropy), { code: "MalformedInput" });
+    assert.throws(() => wrapKey(new Uint8Array(31), key, context, nodeEntropy), { code: "MalformedInput" });
+    const lowOrder = Uint8Array.from(wrapped);
+    lowOrder.fill(0, 0, 32);
+    assert.equal(unwrapKey(recipient, lowOrder, context), undefined);
+  });
+
+  test("X25519 keys are those of RFC 7748 section 6.1", () => {
+    const bob = encryptionKeyFromSeed(fromHex("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb"));
+    assert.equal(toHex(rawEncryptionKey(bob)), "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f");
+  });
+});
