@@ -77,8 +77,9 @@ function environmentOf(env: StateTest["env"], hardfork: HardforkName): BlockEnvi
 /** The problem of cases with numbers this adapter refuses: nonces and gas limits above 2^53 - 1. */
 export const UNSUPPORTED = "number above 2^53 - 1";
 
-function hasLargeNonce(pre: StateTest["pre"]): boolean {
-  return Object.values(pre).some((account) => BigInt(account.nonce) > BigInt(Number.MAX_SAFE_INTEGER));
+function hasLargeNumber({ pre, env }: StateTest): boolean {
+  const numbers = [...Object.values(pre).map((account) => account.nonce), env["currentGasLimit"] ?? "0"];
+  return numbers.some((number) => BigInt(number) > BigInt(Number.MAX_SAFE_INTEGER));
 }
 
 function writePreState(pre: StateTest["pre"], state: StateWriter): void {
@@ -100,7 +101,7 @@ function logsHash(logs: readonly Log[]): string {
 
 async function runCase(test: StateTest, post: PostState, hardfork: HardforkName): Promise<string | undefined> {
   const chainId = Number(test.config?.chainid ?? 1);
-  if (hasLargeNonce(test.pre)) return UNSUPPORTED;
+  if (hasLargeNumber(test)) return UNSUPPORTED;
   const state = createStore().beginBatch().begin();
   writePreState(test.pre, state);
   let logs: readonly Log[] = [];

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { MAJORITY, type QuorumPolicy } from "./quorum.ts";
 import { NO_FAULTS, Simulator } from "./testing/simulator.ts";
 
-const SEEDS = 150;
+const SEEDS = 120;
 const FAULTY_MS = 3000;
 const HEALED_LIMIT_MS = 4000;
 

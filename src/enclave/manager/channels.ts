@@ -8,7 +8,7 @@
  * value (RFC 8446, 7.5), so that evidence of another session or for another challenge is worthless.
  */
 import type { Duplex } from "node:stream";
-import { connect as tlsConnect, createServer, type Server, TLSSocket } from "node:tls";
+import { connect as tlsConnect, createServer, type Server, type TLSSocket } from "node:tls";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesEqual, ByteReader, ByteWriter, concatBytes, EMPTY, toHex } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";

@@ -15,6 +15,9 @@ export const MAX_FRAME_BYTES = 32 * 1024 * 1024;
 /** Most transactions or outcomes in one frame. */
 export const MAX_FRAME_ITEMS = 20_000;
 
+/** Most bytes of transactions in one forwarded frame. */
+export const FORWARD_FRAME_BYTES = 4 * 1024 * 1024;
+
 /** What became of a forwarded transaction, by its id; `index` is the batch that includes it (0 when none). */
 export interface ForwardedOutcome {
   readonly id: Bytes;
@@ -145,4 +148,20 @@ function readOutcome(reader: ByteReader): ItemOutcome {
     default:
       throw new CocoError("MalformedInput", `unknown kind of outcome: ${kind}`);
   }
+}
+
+/** Cuts transactions into frames of bounded size and number, in order. */
+export function* forwardFrames(adapter: number, items: readonly TransactionItem[]): Generator<Frame> {
+  let frame: TransactionItem[] = [];
+  let bytes = 0;
+  for (const item of items) {
+    if (frame.length > 0 && (frame.length >= MAX_FRAME_ITEMS || bytes + item.body.length > FORWARD_FRAME_BYTES)) {
+      yield { type: "forward", adapter, items: frame };
+      frame = [];
+      bytes = 0;
+    }
+    frame.push(item);
+    bytes += item.body.length;
+  }
+  if (frame.length > 0) yield { type: "forward", adapter, items: frame };
 }

@@ -17,15 +17,14 @@ import { CocoError } from "../../errors.ts";
 import type { Clock, Executor, PeerEvents, PeerTransport, Tracer } from "../ports.ts";
 import type { FromWorker, TransactionItem } from "../worker/protocol.ts";
 import type { Administration } from "./administration.ts";
-import { decodeFrame, encodeFrame, type ForwardedOutcome, type Frame, MAX_FRAME_ITEMS } from "./frames.ts";
+import { decodeFrame, encodeFrame, type ForwardedOutcome, type Frame, forwardFrames } from "./frames.ts";
 import { AdapterLane } from "./lane.ts";
 import { errorClientResponse, type OpenRequest, OpenRequests } from "./open-requests.ts";
 import type { Replicator, ReplicatorParts } from "./replicator.ts";
 import { administrativeTransaction, type Sealing } from "./sealing.ts";
 import { Submissions } from "./submissions.ts";
+import { WorkerMailbox } from "./worker-mailbox.ts";
 
-/** Most bytes of transactions in one forwarded frame. */
-export const FORWARD_FRAME_BYTES = 4 * 1024 * 1024;
 /** Time between looks at what took too long. */
 export const HOUSEKEEPING_INTERVAL_MS = 250;
 
@@ -74,18 +73,21 @@ export interface ArrivedRequest {
   readonly caller: Caller;
 }
 
+/** One adapter on its way through this node. */
+interface Lane {
+  readonly lane: AdapterLane;
+  readonly mount: string;
+  readonly submissions: Submissions;
+  readonly mailbox: WorkerMailbox;
+}
+
 /** See the module's header. */
 export class Manager implements PeerEvents {
   readonly #parts: ManagerParts;
   readonly #replicator: Replicator;
   readonly #requests: OpenRequests;
-  readonly #lanes = new Map<
-    number,
-    { readonly lane: AdapterLane; readonly mount: string; readonly submissions: Submissions }
-  >();
+  readonly #lanes = new Map<number, Lane>();
   readonly #ownIds = new Map<number, readonly Bytes[]>();
-  readonly #newRequests = new Map<number, OpenRequest[]>();
-  #answers = new Map<number, Extract<Parameters<Executor["send"]>[0], { type: "outcomes" }>["requests"][number][]>();
   #status: ConsensusStatus;
   /** The first batch of this node's own term is committed: everything before it is applied, execution may start. */
   #leaderReady = false;
@@ -111,10 +113,11 @@ export class Manager implements PeerEvents {
 
   #addLane(adapter: AdapterPart): void {
     const { clock, randomBytes, sealing } = this.#parts;
+    const mailbox = new WorkerMailbox(adapter.executor, clock, () => this.#leaderReady);
     const submissions = new Submissions({
       now: () => clock.now(),
       route: (items) => this.#route(adapter.id, items),
-      answer: (id, outcomes) => this.#answerLater(adapter.id, { id, outcomes }),
+      answer: (id, outcomes) => mailbox.outcomes({ id, outcomes }),
     });
     const lane = new AdapterLane({
       adapterId: adapter.id,
@@ -126,7 +129,7 @@ export class Manager implements PeerEvents {
       propose: (transactions) => this.#proposeApplication(adapter.id, transactions),
       deliver: (origin, outcomes) => this.#deliver(adapter.id, origin, outcomes),
     });
-    this.#lanes.set(adapter.id, { lane, mount: adapter.mount, submissions });
+    this.#lanes.set(adapter.id, { lane, mount: adapter.mount, submissions, mailbox });
   }
 
   /** Starts consensus and housekeeping. */
@@ -216,22 +219,8 @@ export class Manager implements PeerEvents {
     return undefined;
   }
 
-  /** Requests that arrive together travel to the worker as one message. */
-  #toWorker(request: OpenRequest): void {
-    const waiting = this.#newRequests.get(request.adapterId);
-    if (waiting !== undefined) {
-      waiting.push(request);
-      return;
-    }
-    const batch = [request];
-    this.#newRequests.set(request.adapterId, batch);
-    this.#parts.clock.after(0, () => {
-      this.#newRequests.delete(request.adapterId);
-      const requests = batch.map(({ id, path, body, caller }) => ({ id, path, body, caller }));
-      this.#lanes
-        .get(request.adapterId)
-        ?.lane.executor.send({ type: "requests", leading: this.#leaderReady, requests });
-    });
+  #toWorker({ adapterId, id, path, body, caller }: OpenRequest): void {
+    this.#lanes.get(adapterId)?.mailbox.request({ id, path, body, caller });
   }
 
   /** A message of an adapter's worker. */
@@ -281,20 +270,8 @@ export class Manager implements PeerEvents {
       return true;
     }
     if (leader === undefined) return false;
-    let frame: TransactionItem[] = [];
-    let bytes = 0;
     let sent = true;
-    const flush = () => {
-      if (frame.length > 0) sent = this.#send(leader, { type: "forward", adapter: adapterId, items: frame }) && sent;
-      frame = [];
-      bytes = 0;
-    };
-    for (const item of items) {
-      if (frame.length >= MAX_FRAME_ITEMS || bytes + item.body.length > FORWARD_FRAME_BYTES) flush();
-      frame.push(item);
-      bytes += item.body.length;
-    }
-    flush();
+    for (const frame of forwardFrames(adapterId, items)) sent = this.#send(leader, frame) && sent;
     return sent;
   }
 
@@ -311,24 +288,6 @@ export class Manager implements PeerEvents {
   #takeOutcomes(adapterId: number, outcomes: readonly ForwardedOutcome[], answerNow: boolean): void {
     const submissions = this.#lanes.get(adapterId)?.submissions;
     for (const { id, outcome } of outcomes) submissions?.outcome(id, outcome, answerNow);
-  }
-
-  /** Answers of one turn travel to the worker as one message, after the versions they speak of. */
-  #answerLater(
-    adapterId: number,
-    answer: Extract<Parameters<Executor["send"]>[0], { type: "outcomes" }>["requests"][number],
-  ): void {
-    const waiting = this.#answers.get(adapterId);
-    if (waiting !== undefined) {
-      waiting.push(answer);
-      return;
-    }
-    const requests = [answer];
-    this.#answers.set(adapterId, requests);
-    this.#parts.clock.after(0, () => {
-      this.#answers.delete(adapterId);
-      this.#lanes.get(adapterId)?.lane.executor.send({ type: "outcomes", requests });
-    });
   }
 
   #proposeApplication(
@@ -441,8 +400,7 @@ export class Manager implements PeerEvents {
   #housekeep(): void {
     if (this.#stopped) return;
     for (const { submissions } of this.#lanes.values()) submissions.tick();
-    for (const [adapterId, ids] of this.#requests.expire())
-      this.#lanes.get(adapterId)?.lane.executor.send({ type: "forget", ids });
+    for (const [adapterId, ids] of this.#requests.expire()) this.#lanes.get(adapterId)?.mailbox.forget(ids);
     for (const request of this.#requests.waitingForLeader()) this.#forLeader(request.id);
     this.#parts.clock.after(HOUSEKEEPING_INTERVAL_MS, () => this.#housekeep());
   }
