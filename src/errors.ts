@@ -31,6 +31,7 @@ export const ERRORS = define({
   FolderOfAnotherNetwork: { status: 500, remedy: "Start the node with the folder that belongs to this network." },
   FolderInUse: { status: 500, remedy: "Stop the process that uses the folder, or name another one." },
   PortTaken: { status: 500, remedy: "Stop the process that holds the port, or choose another with --port." },
+  NodeProcessFailed: { status: 500, remedy: "Read the log of the node that is named; its last lines are shown." },
   // ledger
   LedgerCorrupt: { status: 500, remedy: "Restore the ledger folder from another validating node." },
   LedgerForked: { status: 500, remedy: "Stop the node and keep its folder as evidence: a leader signed two histories." },

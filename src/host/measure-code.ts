@@ -8,11 +8,14 @@
  */
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { ByteWriter, compareBytes, utf8Encode, type Bytes } from "../core/codec/bytes.ts";
 import { sha256 } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
 import { hasErrorCode } from "./files.ts";
 
+/** Folder of the running package: what is measured. */
+export const PACKAGE_FOLDER = fileURLToPath(new URL("../../..", import.meta.url));
 /** Most files that are measured. */
 export const MAX_MEASURED_FILES = 10_000;
 

@@ -24,6 +24,10 @@ import { createVirtualTee } from "./virtual-tee.ts";
 
 /** Name of the configuration file in a node's folder. */
 export const NODE_CONFIGURATION_FILE = "node.json";
+/** File in a node's folder with an approval of its code by the members, if its ledger does not hold it yet. */
+export const APPROVAL_FILE = "approval.cbor";
+/** File in a node's folder to which the service certificate is written once it is known. */
+export const SERVICE_CERTIFICATE_FILE = "service_cert.pem";
 /** Largest JSON file of a node's folder (the genesis constitution apart), and largest file of sealed keys, in bytes. */
 export const MAX_NODE_FILE_BYTES = 64 * 1024;
 

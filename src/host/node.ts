@@ -4,7 +4,6 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Bytes } from "../core/codec/bytes.ts";
 import { decodeCodeApproval, type CodeApproval } from "../core/governance/code-approval.ts";
 import { parseBatch } from "../core/ledger/batch-format.ts";
@@ -15,22 +14,15 @@ import { CocoError } from "../errors.ts";
 import { hasErrorCode, PUBLIC_FILE_MODE, writeFileAtomic } from "./files.ts";
 import { readConstitutionFile } from "./genesis.ts";
 import { type LedgerFiles, openLedgerFiles } from "./ledger-files.ts";
-import { measureCode } from "./measure-code.ts";
-import { loadNode } from "./node-folder.ts";
+import { measureCode, PACKAGE_FOLDER } from "./measure-code.ts";
+import { APPROVAL_FILE, loadNode, SERVICE_CERTIFICATE_FILE } from "./node-folder.ts";
 import { nodeSockets } from "./sockets.ts";
 import { createTracer, systemClock } from "./system.ts";
 import { startThreadExecutor, type ThreadExecutor } from "./thread-executor.ts";
 import { createVirtualTee } from "./virtual-tee.ts";
 
-/** File in a node's folder with an approval of its code by the members, if its ledger does not hold it yet. */
-export const APPROVAL_FILE = "approval.cbor";
-/** File in a node's folder to which the service certificate is written once it is known. */
-export const SERVICE_CERTIFICATE_FILE = "service_cert.pem";
 /** Time a stopping node may take to write what it has. */
 export const STOP_TIMEOUT_MS = 5_000;
-
-/** Folder of the running package: what is measured. */
-export const PACKAGE_FOLDER = fileURLToPath(new URL("../../..", import.meta.url));
 
 /** How a node is started. */
 export interface StartNodeOptions {

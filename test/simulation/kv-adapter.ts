@@ -1,23 +1,48 @@
 /**
- * A small key-value adapter for the simulator and for tests of the manager. A transaction is `key=value`, prepared as it
- * is; `get key` reads the committed value, `pending key` the leader's newest. Every batch counts the transactions it took.
+ * A small key-value adapter for the simulator and for tests of the manager.
+ *
+ * Transactions are lines `id|key=value` or `id>other|key=value`; the latter waits until `other` is included, as a nonce gap
+ * would. `get key` reads the committed value, `pending key` the leader's newest. Every batch counts the transactions it took,
+ * and every included one leaves the key `id:<id>`, so that none is included twice.
  */
-import type { Adapter, AdapterComponents, PrepareFunction, StateReader } from "../../src/adapters/adapter.ts";
-import { EMPTY, utf8Decode, utf8Encode } from "../../src/core/codec/bytes.ts";
+import type {
+  Adapter,
+  AdapterComponents,
+  PreparedTransaction,
+  PrepareFunction,
+  StateReader,
+  StateWriter,
+  TransactionOutcome,
+} from "../../src/adapters/adapter.ts";
+import { utf8Decode, utf8Encode } from "../../src/core/codec/bytes.ts";
+import { invariant } from "../../src/errors.ts";
 
 /** Table ids of the adapter. */
 export const KV_TABLES = { values: 1, counters: 2 } as const;
+/** Most transactions of one execution batch. */
+export const KV_BATCH_WEIGHT = 20;
 
 const COUNTER = utf8Encode("transactions");
+const TRANSACTION = /^([a-z0-9-]+)(?:>([a-z0-9-]+))?\|([^=]*)=(.*)$/;
 
-/** Prepares `id|key=value`: the id is what stands before the bar. */
+/** How the adapter runs. */
+export interface KvOptions {
+  /** Makes a transaction take its time: undefined runs it at once. */
+  readonly pause?: () => Promise<void> | undefined;
+}
+
+/** Prepares transactions: the id is what stands first in the line. */
 export const prepareKv: PrepareFunction = (transactions) =>
   transactions.map((raw) => {
-    const text = utf8Decode(raw);
-    const bar = text.indexOf("|");
-    if (bar < 1 || !text.includes("=")) return { type: "invalid", error: utf8Encode("not a transaction") };
-    return { type: "prepared", transaction: { id: utf8Encode(text.slice(0, bar)), body: raw } };
+    const match = TRANSACTION.exec(utf8Decode(raw));
+    if (match === null) return { type: "invalid", error: utf8Encode("not a transaction") };
+    return { type: "prepared", transaction: { id: utf8Encode(match[1] ?? ""), body: raw } };
   });
+
+/** The committed key that says a transaction is included. */
+export function inclusionKey(id: string): string {
+  return `id:${id}`;
+}
 
 function read(state: StateReader, key: string): string {
   const value = state.get(KV_TABLES.values, utf8Encode(key));
@@ -30,18 +55,53 @@ export function transactionCount(state: StateReader): number {
   return value === undefined ? 0 : Number(utf8Decode(value));
 }
 
-/** Makes the adapter. */
+class KvExecution {
+  /** Transactions that wait, by the id they wait for. */
+  readonly #waiting = new Map<string, PreparedTransaction[]>();
+  #released: PreparedTransaction[] = [];
+  inBatch = 0;
+
+  execute(state: StateWriter, transaction: PreparedTransaction): TransactionOutcome {
+    const [, id = "", other, key = "", value = ""] = TRANSACTION.exec(utf8Decode(transaction.body)) ?? [];
+    if (read(state, inclusionKey(id)) !== "") return { type: "duplicate", result: transaction.id };
+    if (key === "") return { type: "rejected", error: utf8Encode("empty key") };
+    if (other !== undefined && read(state, inclusionKey(other)) === "") {
+      this.#waiting.set(other, [...(this.#waiting.get(other) ?? []), transaction]);
+      return { type: "waiting", result: transaction.id };
+    }
+    state.put(KV_TABLES.values, utf8Encode(inclusionKey(id)), utf8Encode(key));
+    state.put(KV_TABLES.values, utf8Encode(key), utf8Encode(value));
+    this.#released.push(...(this.#waiting.get(id) ?? []));
+    this.#waiting.delete(id);
+    this.inBatch++;
+    return { type: "included", result: transaction.id };
+  }
+
+  takeReleased(): readonly PreparedTransaction[] {
+    const released = this.#released;
+    this.#released = [];
+    return released;
+  }
+
+  /** What waited belongs to a state that is given up; the nodes send it again to the next leader. */
+  clear(): void {
+    this.#waiting.clear();
+    this.#released = [];
+  }
+}
+
+/** Makes the adapter; the options are {@link KvOptions}. */
 export const createKvAdapter =
-  (_options: unknown) =>
+  (options: KvOptions) =>
   (_components: AdapterComponents): Adapter => {
-    let inBatch = 0;
+    const execution = new KvExecution();
     const text = (body: string) => ({ status: 200, contentType: "text/plain", body: utf8Encode(body) });
     return {
       tables: [
         { id: KV_TABLES.values, name: "values" },
         { id: KV_TABLES.counters, name: "public:counters" },
       ],
-      batchWeight: 100,
+      batchWeight: KV_BATCH_WEIGHT,
       weight: () => 1,
       genesis: (state) => state.put(KV_TABLES.counters, COUNTER, utf8Encode("0")),
       request(request, views) {
@@ -54,31 +114,28 @@ export const createKvAdapter =
         return {
           type: "submit",
           transactions: command.split("\n").map(utf8Encode),
-          finish: (outcomes) => text(outcomes.map((outcome) => outcome.type).join("\n")),
+          finish: (outcomes, { committed }) => {
+            // What the ledger includes can be read at once where it was answered; before the commit nothing is promised.
+            const visible = command.split("\n").map((line) => read(committed, inclusionKey(/^[a-z0-9-]+/.exec(line)?.[0] ?? "")) !== "");
+            return text(outcomes.map((outcome, at) => `${outcome.type}${visible[at] === true ? " visible" : ""}`).join("\n"));
+          },
         };
       },
       beginBatch() {
-        inBatch = 0;
+        execution.inBatch = 0;
       },
       execute(state, transaction) {
-        const body = utf8Decode(transaction.body);
-        const id = utf8Encode(`id:${utf8Decode(transaction.id)}`);
-        if (state.get(KV_TABLES.values, id) !== undefined) return { type: "duplicate", result: transaction.id };
-        const assignment = body.slice(body.indexOf("|") + 1);
-        const equals = assignment.indexOf("=");
-        if (equals === 0) return { type: "rejected", error: utf8Encode("empty key") };
-        state.put(KV_TABLES.values, id, EMPTY);
-        state.put(KV_TABLES.values, utf8Encode(assignment.slice(0, equals)), utf8Encode(assignment.slice(equals + 1)));
-        inBatch++;
-        return { type: "included", result: transaction.id };
+        const pause = options.pause?.();
+        return pause === undefined ? execution.execute(state, transaction) : pause.then(() => execution.execute(state, transaction));
       },
-      released: () => [],
+      released: () => execution.takeReleased(),
       endBatch(state) {
-        state.put(KV_TABLES.counters, COUNTER, utf8Encode(String(transactionCount(state) + inBatch)));
+        invariant(execution.inBatch > 0, "a batch that is closed took transactions");
+        state.put(KV_TABLES.counters, COUNTER, utf8Encode(String(transactionCount(state) + execution.inBatch)));
         return {};
       },
       applied() {},
-      rolledBack() {},
+      rolledBack: () => execution.clear(),
       committed() {},
     };
   };

@@ -14,20 +14,42 @@ export type HashFunction = (data: Bytes) => Bytes;
 /** The empty byte string. */
 export const EMPTY: Bytes = new Uint8Array(0);
 
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+const HEX_DIGITS = Uint8Array.from("0123456789abcdef", (digit) => digit.charCodeAt(0));
+/** Value of each ASCII character as a hex digit; 255 for all that are none. */
+const HEX_VALUES = Uint8Array.from({ length: 128 }, (_, code) => {
+  const value = Number.parseInt(String.fromCharCode(code), 16);
+  return Number.isNaN(value) ? 255 : value;
+});
+/** Bytes turned into text by one call: well below what engines take as arguments. */
+const HEX_SLICE = 4096;
 
 /** Lower-case hex without prefix. */
 export function toHex(bytes: Bytes): string {
   let text = "";
-  for (let at = 0; at < bytes.length; at++) text += HEX[bytes[at] as number];
+  for (let start = 0; start < bytes.length; start += HEX_SLICE) {
+    const end = Math.min(start + HEX_SLICE, bytes.length);
+    const codes = new Array<number>(2 * (end - start));
+    for (let at = start, code = 0; at < end; at++) {
+      const byte = bytes[at] as number;
+      codes[code++] = HEX_DIGITS[byte >> 4] as number;
+      codes[code++] = HEX_DIGITS[byte & 15] as number;
+    }
+    text += String.fromCharCode.apply(null, codes);
+  }
   return text;
 }
 
 /** Bytes of an even-length hex string without prefix; upper and lower case are read. */
 export function fromHex(text: string): Bytes {
-  if (text.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(text)) throw new CocoError("MalformedInput", "not a hex string");
-  const bytes = new Uint8Array(text.length / 2);
-  for (let at = 0; at < bytes.length; at++) bytes[at] = Number.parseInt(text.slice(at * 2, at * 2 + 2), 16);
+  const bytes = new Uint8Array(text.length >> 1);
+  let invalid = text.length & 1;
+  for (let at = 0; at < bytes.length; at++) {
+    const high = HEX_VALUES[text.charCodeAt(2 * at)] ?? 255;
+    const low = HEX_VALUES[text.charCodeAt(2 * at + 1)] ?? 255;
+    invalid |= (high | low) & 0xf0;
+    bytes[at] = (high << 4) | low;
+  }
+  if (invalid !== 0) throw new CocoError("MalformedInput", "not a hex string");
   return bytes;
 }
 
@@ -63,16 +85,26 @@ export function concatBytes(...parts: readonly Bytes[]): Bytes {
 
 /** UTF-8 bytes of a string; lone surrogates are refused because they have no encoding. */
 export function utf8Encode(text: string): Bytes {
-  const out: number[] = [];
-  for (const character of text) {
-    const code = character.codePointAt(0) as number;
-    if (code >= 0xd800 && code <= 0xdfff) throw new CocoError("MalformedInput", "lone surrogate in text");
-    if (code < 0x80) out.push(code);
-    else if (code < 0x800) out.push(0xc0 | (code >> 6), 0x80 | (code & 63));
-    else if (code < 0x10000) out.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63));
-    else out.push(0xf0 | (code >> 18), 0x80 | ((code >> 12) & 63), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63));
+  // Three bytes per UTF-16 unit are always enough.
+  const out = new Uint8Array(text.length * 3);
+  let length = 0;
+  for (let at = 0; at < text.length; at++) {
+    let code = text.charCodeAt(at);
+    if (code < 0x80) {
+      out[length++] = code;
+      continue;
+    }
+    if (code >= 0xd800 && code <= 0xdfff) {
+      code = text.codePointAt(at) as number;
+      if (code <= 0xdfff) throw new CocoError("MalformedInput", "lone surrogate in text");
+      at++;
+    }
+    if (code >= 0x10000) out[length++] = 0xf0 | (code >> 18);
+    if (code >= 0x800) out[length++] = (code >= 0x10000 ? 0x80 : 0xe0) | ((code >> 12) & (code >= 0x10000 ? 63 : 15));
+    out[length++] = (code >= 0x800 ? 0x80 : 0xc0) | ((code >> 6) & (code >= 0x800 ? 63 : 31));
+    out[length++] = 0x80 | (code & 63);
   }
-  return Uint8Array.from(out);
+  return out.slice(0, length);
 }
 
 const UTF8_MINIMUM = [0, 0, 0x80, 0x800, 0x10000];

@@ -96,6 +96,11 @@ export function proposalDigest(signedProposal: Bytes, crypto: Pick<GovernanceCry
   return crypto.sha256(parse(signedProposal).signedBytes);
 }
 
+/** What a signed proposal says. Nothing is verified: for a member to look at before it votes. */
+export function readCodeProposal(signedProposal: Bytes): CodeProposal {
+  return readProposal(parse(signedProposal));
+}
+
 /** Signs a ballot as one member. */
 export function signBallot(ballot: Ballot, member: Signer): Bytes {
   const payload = encodeCbor(treeToCbor({ proposal: ballot.proposal, vote: ballot.vote }));

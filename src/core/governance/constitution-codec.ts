@@ -115,7 +115,8 @@ function readPolicy(fields: FieldReader): VotingPolicy {
   return { type: fields.choice("type", ["majority"]) };
 }
 
-function readSettings(fields: FieldReader): NetworkSettings {
+/** Reads the settings of a network. */
+export function readSettings(fields: FieldReader): NetworkSettings {
   return {
     epoch: fields.record("epoch", (epoch) => ({
       lengthMs: epoch.integer("lengthMs", { min: 0, max: MAX_DURATION_MS }),
@@ -129,7 +130,8 @@ function readSettings(fields: FieldReader): NetworkSettings {
   };
 }
 
-function readAdapter(fields: FieldReader): AdapterEntry {
+/** Reads the entry of an adapter. */
+export function readAdapter(fields: FieldReader): AdapterEntry {
   const options = readJsonValue(fields.value("options"));
   if (options === undefined)
     throw fields.invalid("options", "expected JSON with whole numbers, within the limits of depth and size");

@@ -202,6 +202,11 @@ function readPublicTransaction(reader: ByteReader, epoch: number): PublicTransac
   };
 }
 
+/** What a batch holds, read from its first bytes alone: lets a reader skip most of a ledger. */
+export function batchKindOf(bytes: Bytes): BatchKind | undefined {
+  return bytes[0] === BATCH_FORMAT_VERSION ? KINDS[bytes[1] ?? 0] : undefined;
+}
+
 /**
  * Takes a batch apart without changing or copying it. Throws `MalformedInput` for anything that is not a batch of format
  * version 1, and `LimitExceeded` above {@link MAX_BATCH_BYTES} or {@link MAX_BATCH_TRANSACTIONS}.

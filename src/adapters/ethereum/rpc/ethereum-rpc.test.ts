@@ -287,9 +287,8 @@ describe("faults", () => {
 });
 
 const ALL_METHODS = [
-  ..."eth_chainId net_version eth_coinbase eth_accounts eth_syncing net_listening net_peerCount web3_clientVersion rpc_modules web3_sha3".split(
-    " ",
-  ),
+  ..."net_version net_listening net_peerCount web3_clientVersion web3_sha3 rpc_modules".split(" "),
+  ..."eth_chainId eth_coinbase eth_accounts eth_syncing".split(" "),
   ..."eth_gasPrice eth_maxPriorityFeePerGas eth_baseFee eth_blobBaseFee eth_feeHistory eth_blockNumber eth_getBlockByHash".split(
     " ",
   ),

@@ -18,7 +18,8 @@ export const MAX_RAW_TRANSACTION_BYTES = 1 << 20;
 /** Most accounts of one `coco_replaySetState`. */
 export const MAX_REPLAY_ACCOUNTS = 10_000;
 
-const ALREADY_KNOWN = "already known";
+/** Made once: an error costs a stack trace, and every submission names this one. */
+const ALREADY_KNOWN = serverError("already known");
 
 function submission(transaction: Bytes): Submission {
   const hash = keccak256(transaction);
@@ -26,10 +27,10 @@ function submission(transaction: Bytes): Submission {
     type: "submission",
     transaction,
     refusal: ({ committed }) =>
-      transactionLocation(committed, hash) === undefined ? undefined : serverError(ALREADY_KNOWN),
+      transactionLocation(committed, hash) === undefined ? undefined : ALREADY_KNOWN,
     result: (result) => data(result),
     remedy: `ask for the receipt of ${data(hash)} before sending again`,
-    duplicate: serverError(ALREADY_KNOWN),
+    duplicate: ALREADY_KNOWN,
   };
 }
 
