@@ -11,7 +11,7 @@ import { onAppendRequest } from "./acceptance.ts";
 import { countOwnVote, hastenElection, onVoteRequest, onVoteResponse, tickElection } from "./election.ts";
 import { isWellFormed } from "./messages.ts";
 import { advanceCommit, onAppendResponse, onLoadedForPeer, onPeerChannel, propose, tickLeader } from "./replication.ts";
-import { type RaftOptions, RaftState } from "./state.ts";
+import { DELIVERY_BYTES_MAX, type RaftOptions, RaftState } from "./state.ts";
 import type { Consensus, ConsensusEvent, ConsensusMessage, ConsensusStatus, LogEntry, NodeId, Ready } from "./types.ts";
 
 /** One Raft node. */
@@ -109,13 +109,13 @@ export class Raft implements Consensus {
     if (!up && peer === state.leader) hastenElection(state);
   }
 
-  /** Hands out committed entries from the window; those that left it (after a restart) are loaded first. */
+  /** Hands out committed entries from the window, a bounded part per step; those that left it (after a restart) are loaded first. */
   #deliverCommitted(): void {
     const state = this.#state;
     const fromIndex = state.deliveredIndex + 1;
     if (fromIndex > state.commitIndex) return;
     if (fromIndex < state.log.firstInMemory) state.requestLoad(state.id, fromIndex);
-    else state.deliver(state.log.slice(fromIndex, state.commitIndex, Number.POSITIVE_INFINITY));
+    else state.deliver(state.log.slice(fromIndex, state.commitIndex, DELIVERY_BYTES_MAX));
   }
 
   #onLoadedForDelivery(entries: readonly LogEntry[]): void {

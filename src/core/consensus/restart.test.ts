@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { ENTRY_OVERHEAD_BYTES } from "./log.ts";
 import { MAJORITY } from "./quorum.ts";
+import { DELIVERY_BYTES_MAX } from "./state.ts";
 import { accepted, append, entryAt, logOf, refused, ScriptedNode, sentTo, voteFor } from "./testing/scriptedNode.ts";
 import { Simulator } from "./testing/simulator.ts";
 
@@ -40,6 +41,19 @@ describe("a restart", () => {
     const node = restarted();
     node.receive("b", append(4, [6, 4], [], 6));
     assert.deepEqual(node.step({ type: "loaded", peer: "a", entries: LOG.slice(0, 4) }).committed, LOG);
+  });
+
+  test("a large committed log is handed out in parts, each bounded, without a gap", () => {
+    const large = Array.from({ length: 10 }, (_, at) => ({ index: at + 1, term: 2, data: new Uint8Array(DELIVERY_BYTES_MAX / 4) }));
+    const node = new ScriptedNode({
+      restored: { entries: large },
+      hardState: { term: 2, votedFor: "b" },
+      windowBytes: 64 * DELIVERY_BYTES_MAX,
+    });
+    const parts = [node.receive("b", append(2, [10, 2], [], 10)).committed];
+    while ((parts.at(-1)?.length ?? 0) > 0) parts.push(node.wait(1).committed);
+    assert.deepEqual(parts.flat(), large);
+    for (const part of parts) assert.ok(part.length <= 4, `part of ${part.length} entries`);
   });
 
   test("an empty load is asked again with the next tick, not in a loop", () => {

@@ -14,6 +14,9 @@ import type { ConsensusMessage, HardState, LogEntry, NodeId, Outgoing, Ready, Ro
 /** The term of a node that has seen no election. */
 export const FIRST_TERM = 1;
 
+/** Committed entries handed out in one step, in bytes (at least one entry): a node that restarts must not stand still for seconds. */
+export const DELIVERY_BYTES_MAX = 256 * 1024;
+
 /** What a Raft core is made of. Times are in milliseconds. */
 export interface RaftOptions {
   readonly id: NodeId;
@@ -170,7 +173,8 @@ export class RaftState {
   requestLoad(peer: NodeId, fromIndex: number): void {
     if (this.#loads.has(peer)) return;
     this.#loads.set(peer, "open");
-    this.#load.push({ peer, fromIndex, maxBytes: this.options.maxAppendBytes });
+    const { maxAppendBytes } = this.options;
+    this.#load.push({ peer, fromIndex, maxBytes: peer === this.id ? Math.min(DELIVERY_BYTES_MAX, maxAppendBytes) : maxAppendBytes });
   }
 
   /** Ends a load; after one without use the next waits for a tick, so that the disk is not asked in a tight loop. */

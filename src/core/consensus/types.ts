@@ -101,7 +101,7 @@ export type Role = "follower" | "preCandidate" | "candidate" | "leader";
 export interface Ready {
   readonly persist: PersistRequest | undefined;
   readonly send: readonly Outgoing[];
-  /** Entries that became committed with this step, in order; apply them. */
+  /** Committed entries not handed out before, in order; apply them. When they end before the commit index, step again soon for the rest. */
   readonly committed: readonly LogEntry[];
   /** Peers that need entries from `fromIndex` which are no longer in memory; answer with `loaded`. */
   readonly load: readonly { readonly peer: NodeId; readonly fromIndex: number; readonly maxBytes: number }[];

@@ -176,11 +176,19 @@ export class Replicator {
     for (const outgoing of ready.send) this.#parts.send(outgoing.to, outgoing.message);
     this.#reportRole();
     for (const entry of ready.committed) this.#parts.onCommitted(this.#parse(entry.data));
+    this.#continueDelivery(ready);
     for (const load of ready.load) {
       disk.read(load.fromIndex, load.maxBytes, (entries) => {
         this.#step({ type: "loaded", peer: load.peer, entries, now: clock.now() });
       });
     }
+  }
+
+  /** Consensus hands out what is committed in parts; the rest comes after the input that is already there. */
+  #continueDelivery(ready: Ready): void {
+    const last = ready.committed.at(-1);
+    if (last === undefined || last.index >= this.status().commitIndex) return;
+    this.#parts.clock.after(0, () => this.#step({ type: "tick", now: this.#parts.clock.now() }));
   }
 
   #append(entry: LogEntry): void {
