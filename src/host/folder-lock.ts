@@ -74,6 +74,12 @@ function removeStale(file: string, stale: number | undefined): boolean {
   return true;
 }
 
+/** The live process (another than this one) that holds the lock of a folder; undefined when there is none. */
+export function folderHolder(directory: string): number | undefined {
+  const holder = readHolder(path.join(directory, LOCK_NAME));
+  return holder !== undefined && isAlive(holder) ? holder : undefined;
+}
+
 /** Takes the lock of a folder that exists. Throws `FolderInUse` naming the process that holds it. */
 export function lockFolder(directory: string): FolderLock {
   const folder = fs.realpathSync(directory);

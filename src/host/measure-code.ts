@@ -75,7 +75,8 @@ async function readIfPresent(path: string): Promise<Bytes | undefined> {
   }
 }
 
-async function packageIdentity(rootDir: string): Promise<{ readonly name: string; readonly version: string }> {
+/** Name and version of the package in `rootDir`. Throws `ConfigurationInvalid`. */
+export async function packageIdentity(rootDir: string): Promise<{ readonly name: string; readonly version: string }> {
   const file = join(rootDir, "package.json");
   try {
     const content: unknown = JSON.parse(await readFile(file, "utf8"));

@@ -4,9 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Bytes } from "../core/codec/bytes.ts";
 import { decodeCodeApproval, type CodeApproval } from "../core/governance/code-approval.ts";
-import { parseBatch } from "../core/ledger/batch-format.ts";
 import { nodeEntropy } from "../enclave/manager/node-crypto.ts";
 import { openNodeKeys } from "../enclave/manager/node-keys.ts";
 import { ValidatingNode } from "../enclave/manager/validating-node.ts";
@@ -14,6 +12,7 @@ import { CocoError } from "../errors.ts";
 import { hasErrorCode, PUBLIC_FILE_MODE, writeFileAtomic } from "./files.ts";
 import { readConstitutionFile } from "./genesis.ts";
 import { type LedgerFiles, openLedgerFiles } from "./ledger-files.ts";
+import { isWholeBatch } from "./ledger-governance.ts";
 import { measureCode, PACKAGE_FOLDER } from "./measure-code.ts";
 import { APPROVAL_FILE, loadNode, SERVICE_CERTIFICATE_FILE } from "./node-folder.ts";
 import { nodeSockets } from "./sockets.ts";
@@ -119,14 +118,5 @@ async function readApproval(file: string): Promise<CodeApproval | undefined> {
   } catch (error) {
     if (hasErrorCode(error, "ENOENT")) return undefined;
     throw new CocoError("ConfigurationInvalid", `${file}: not an approval of code`, { file }, { cause: error });
-  }
-}
-
-/** Whether the last record of the ledger was written to its end: a crash leaves zeros where data had not arrived. */
-function isWholeBatch(data: Bytes): boolean {
-  try {
-    return parseBatch(data).signature.some((byte) => byte !== 0);
-  } catch {
-    return false;
   }
 }

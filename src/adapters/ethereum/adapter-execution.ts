@@ -2,7 +2,7 @@
  * The execution half of the Ethereum adapter: batches become blocks. On the leader it executes; elsewhere it only keeps
  * the state trie in step. One block is written per batch that includes an Ethereum transaction.
  */
-import { type Bytes, concatBytes } from "../../core/codec/bytes.ts";
+import { type Bytes, bytesEqual, concatBytes } from "../../core/codec/bytes.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type {
   AdapterComponents,
@@ -41,6 +41,9 @@ import { type NetworkRules, refusal } from "./validate.ts";
 /** What is refused when the engine itself fails; nothing of the transaction is kept. */
 const ENGINE_FAULT: RpcFault = { code: -32603, message: "internal error" };
 
+/** A follower computes the state root, and compares it with the block's, once in so many written keys. */
+export const KEYS_BETWEEN_ROOTS = 4096;
+
 /** The parts of an {@link EthereumExecution} that can be chosen. */
 export interface ExecutionParts {
   readonly engine?: Engine;
@@ -61,6 +64,7 @@ export class EthereumExecution {
   readonly #rules: NetworkRules;
   readonly #trie = new StateTrie();
   #batch: Batch | undefined = undefined;
+  #keysSinceRoot = 0;
   /** Decoded once for the weight and again needed for execution. */
   readonly #decoded = new WeakMap<PreparedTransaction, SignedTransaction>();
 
@@ -192,10 +196,27 @@ export class EthereumExecution {
   }
 
   /** A batch of another leader was applied: what waits here is known there or lost to its sender's retry. */
-  applied(_state: StateReader, written: readonly WrittenKey[]): void {
+  applied(state: StateReader, written: readonly WrittenKey[]): void {
     this.#batch = undefined;
     this.pool.clear();
     this.#trie.markDirty(written);
+    this.#keysSinceRoot += written.length;
+    if (this.#keysSinceRoot < KEYS_BETWEEN_ROOTS || !written.some(({ table }) => table === TABLES.blocks)) return;
+    this.#keysSinceRoot = 0;
+    this.#checkRoot(state);
+  }
+
+  /** Keeps the tries ready for the day this node leads, and tells a leader whose blocks do not follow from its writes. */
+  #checkRoot(state: StateReader): void {
+    const head = readHeadBlock(state);
+    if (bytesEqual(this.#trie.root(state), head.header.stateRoot)) return;
+    throw new CocoError(
+      "LedgerCorrupt",
+      `the state root of block ${head.header.number} does not follow from the writes`,
+      {
+        block: head.header.number,
+      },
+    );
   }
 
   /** The uncommitted suffix was undone. */

@@ -18,7 +18,6 @@ describe("options of the genesis constitution", () => {
         timestamp: 0,
         alloc: [],
         replay: false,
-        answerAfter: "execution",
       },
     );
   });
@@ -44,7 +43,6 @@ describe("options of the genesis constitution", () => {
     ["initialBaseFee", { chainId: 1, initialBaseFee: "-1" }],
     ["coinbase", { chainId: 1, coinbase: "0x00" }],
     ["replay", { chainId: 1, replay: "yes" }],
-    ["answerAfter", { chainId: 1, answerAfter: "never" }],
     ["alloc", { chainId: 1, alloc: { [`0x${"ab".repeat(20)}`]: {}, [`0x${"AB".repeat(20)}`]: {} } }],
     [`alloc.0x${"00".repeat(20)}.balance`, { chainId: 1, alloc: { [`0x${"00".repeat(20)}`]: { balance: 5 } } }],
   ];

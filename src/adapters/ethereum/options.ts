@@ -96,11 +96,6 @@ function hardforkOf(value: unknown): EthereumOptions["hardfork"] {
   return value;
 }
 
-function answerAfterOf(value: unknown): EthereumOptions["answerAfter"] {
-  if (value !== "execution" && value !== "commit") invalid("answerAfter", 'must be "execution" or "commit"');
-  return value;
-}
-
 const FIELDS = [
   "chainId",
   "hardfork",
@@ -110,7 +105,6 @@ const FIELDS = [
   "timestamp",
   "alloc",
   "replay",
-  "answerAfter",
 ] as const;
 
 /** Reads the options of the genesis constitution; throws `ConstitutionInvalid` naming the field at fault. */
@@ -125,6 +119,5 @@ export function parseEthereumOptions(value: unknown): EthereumOptions {
     timestamp: numberOf(fields.get("timestamp") ?? 0, "timestamp", 0),
     alloc: allocOf(fields.get("alloc") ?? {}),
     replay: booleanOf(fields.get("replay") ?? false, "replay"),
-    answerAfter: answerAfterOf(fields.get("answerAfter") ?? "execution"),
   };
 }

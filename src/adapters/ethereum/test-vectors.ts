@@ -35,7 +35,10 @@ export function officialTests<T>(suite: string): { readonly file: string; readon
 }
 
 /** The tests of one folder of an archive, by file and name. */
-export function archivedTests<T>(archive: string, suite: string): { readonly file: string; readonly name: string; readonly test: T }[] {
+export function archivedTests<T>(
+  archive: string,
+  suite: string,
+): { readonly file: string; readonly name: string; readonly test: T }[] {
   const extracted = mkdtempSync(join(tmpdir(), "ethereum-tests-"));
   try {
     execFileSync("tar", ["xzf", join(folder, archive), "-C", extracted, suite]);

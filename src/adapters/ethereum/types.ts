@@ -46,8 +46,6 @@ export interface EthereumOptions {
   readonly alloc: readonly GenesisAccount[];
   /** Whether the replay methods are served. Never on a production network. */
   readonly replay: boolean;
-  /** When `eth_sendRawTransaction` answers. */
-  readonly answerAfter: "execution" | "commit";
 }
 
 /** An account of the genesis block. */

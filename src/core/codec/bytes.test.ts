@@ -2,7 +2,17 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { CocoError } from "../../errors.ts";
-import { ByteReader, ByteWriter, bytesEqual, compareBytes, concatBytes, fromHex, toHex, utf8Decode, utf8Encode } from "./bytes.ts";
+import {
+  ByteReader,
+  ByteWriter,
+  bytesEqual,
+  compareBytes,
+  concatBytes,
+  fromHex,
+  toHex,
+  utf8Decode,
+  utf8Encode,
+} from "./bytes.ts";
 
 describe("hex", () => {
   test("every byte string survives the way to hex and back, as Buffer writes it", () => {
@@ -17,7 +27,11 @@ describe("hex", () => {
 
   test("what is no hex is refused", () => {
     for (const text of ["0", "zz", "0g", "é0", "0x00", " 00", "\u0661\u0661"]) {
-      assert.throws(() => fromHex(text), (error) => error instanceof CocoError && error.code === "MalformedInput", text);
+      assert.throws(
+        () => fromHex(text),
+        (error) => error instanceof CocoError && error.code === "MalformedInput",
+        text,
+      );
     }
   });
 });
@@ -57,9 +71,19 @@ describe("UTF-8", () => {
 
 describe("reader and writer", () => {
   test("what was written is read back", () => {
-    const bytes = new ByteWriter(1).u8(7).u16(65535).u32(4294967295).u64(Number.MAX_SAFE_INTEGER).bytes16(Uint8Array.of(1)).bytes32(Uint8Array.of(2, 3)).finish();
+    const bytes = new ByteWriter(1)
+      .u8(7)
+      .u16(65535)
+      .u32(4294967295)
+      .u64(Number.MAX_SAFE_INTEGER)
+      .bytes16(Uint8Array.of(1))
+      .bytes32(Uint8Array.of(2, 3))
+      .finish();
     const reader = new ByteReader(bytes);
-    assert.deepEqual([reader.u8(), reader.u16(), reader.u32(), reader.u64()], [7, 65535, 4294967295, Number.MAX_SAFE_INTEGER]);
+    assert.deepEqual(
+      [reader.u8(), reader.u16(), reader.u32(), reader.u64()],
+      [7, 65535, 4294967295, Number.MAX_SAFE_INTEGER],
+    );
     assert.deepEqual([...reader.bytes16(), ...reader.bytes32()], [1, 2, 3]);
     reader.end();
   });
@@ -68,7 +92,10 @@ describe("reader and writer", () => {
     assert.throws(() => new ByteReader(Uint8Array.of(0, 32, 0, 0, 0, 0, 0, 0)).u64(), CocoError);
     assert.throws(() => new ByteReader(Uint8Array.of(255, 255, 255, 255, 255, 255, 255, 255)).u64(), CocoError);
     assert.throws(() => new ByteReader(Uint8Array.of(1)).u16(), CocoError);
-    assert.throws(() => new ByteReader(Uint8Array.of(0, 0, 0, 9, 1)).bytes32(8), (error) => error instanceof CocoError && error.code === "LimitExceeded");
+    assert.throws(
+      () => new ByteReader(Uint8Array.of(0, 0, 0, 9, 1)).bytes32(8),
+      (error) => error instanceof CocoError && error.code === "LimitExceeded",
+    );
     assert.throws(() => new ByteReader(Uint8Array.of(1)).end(), CocoError);
   });
 

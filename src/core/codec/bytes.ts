@@ -114,7 +114,16 @@ export function utf8Decode(bytes: Bytes): string {
   let text = "";
   for (let at = 0; at < bytes.length; ) {
     const lead = bytes[at] as number;
-    const length = lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+    const length =
+      lead < 0x80
+        ? 1
+        : lead >= 0xc2 && lead < 0xe0
+          ? 2
+          : lead >= 0xe0 && lead < 0xf0
+            ? 3
+            : lead >= 0xf0 && lead < 0xf5
+              ? 4
+              : 0;
     if (length === 0 || at + length > bytes.length) throw new CocoError("MalformedInput", "not UTF-8");
     let code = length === 1 ? lead : lead & (0xff >> (length + 1));
     for (let next = 1; next < length; next++) {

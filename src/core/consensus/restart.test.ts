@@ -44,7 +44,11 @@ describe("a restart", () => {
   });
 
   test("a large committed log is handed out in parts, each bounded, without a gap", () => {
-    const large = Array.from({ length: 10 }, (_, at) => ({ index: at + 1, term: 2, data: new Uint8Array(DELIVERY_BYTES_MAX / 4) }));
+    const large = Array.from({ length: 10 }, (_, at) => ({
+      index: at + 1,
+      term: 2,
+      data: new Uint8Array(DELIVERY_BYTES_MAX / 4),
+    }));
     const node = new ScriptedNode({
       restored: { entries: large },
       hardState: { term: 2, votedFor: "b" },

@@ -174,7 +174,11 @@ export class RaftState {
     if (this.#loads.has(peer)) return;
     this.#loads.set(peer, "open");
     const { maxAppendBytes } = this.options;
-    this.#load.push({ peer, fromIndex, maxBytes: peer === this.id ? Math.min(DELIVERY_BYTES_MAX, maxAppendBytes) : maxAppendBytes });
+    this.#load.push({
+      peer,
+      fromIndex,
+      maxBytes: peer === this.id ? Math.min(DELIVERY_BYTES_MAX, maxAppendBytes) : maxAppendBytes,
+    });
   }
 
   /** Ends a load; after one without use the next waits for a tick, so that the disk is not asked in a tight loop. */

@@ -8,7 +8,7 @@
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { toHex } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
-import { invariant } from "../../errors.ts";
+import { CocoError, invariant } from "../../errors.ts";
 import type { Executor } from "../ports.ts";
 import type { ExecutedTransaction, FromWorker, ItemOutcome, TransactionItem } from "../worker/protocol.ts";
 
@@ -161,7 +161,11 @@ export class AdapterLane {
     let index = 0;
     if (message.transactions.length > 0) {
       this.#headVersion++;
-      const proposed = this.#parts.propose(message.transactions);
+      const proposed = this.#propose(message.transactions);
+      if (proposed === "too large") {
+        this.#undoBatch(batch);
+        return;
+      }
       // Not leading any more: the change of role rolls the worker back and every node sends its transactions again.
       if (proposed === undefined) return;
       index = proposed;
@@ -169,6 +173,28 @@ export class AdapterLane {
       this.#undurableIndex = index;
     }
     this.#deliver(batch, message.outcomes, index);
+    this.pump();
+  }
+
+  #propose(transactions: readonly ExecutedTransaction[]): number | undefined | "too large" {
+    try {
+      return this.#parts.propose(transactions);
+    } catch (error) {
+      if (error instanceof CocoError && error.code === "LimitExceeded") return "too large";
+      throw error;
+    }
+  }
+
+  /** What was executed does not fit a batch of the ledger: it is undone alone, the batches before it stand. */
+  #undoBatch(batch: readonly Queued[]): void {
+    this.#headVersion--;
+    this.#generation++;
+    this.executor.send({ type: "rollback", version: this.#headVersion, generation: this.#generation });
+    this.#deliver(
+      batch,
+      batch.map(() => ({ type: "unavailable", code: "LimitExceeded" })),
+      0,
+    );
     this.pump();
   }
 

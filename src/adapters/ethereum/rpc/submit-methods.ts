@@ -26,8 +26,7 @@ function submission(transaction: Bytes): Submission {
   return {
     type: "submission",
     transaction,
-    refusal: ({ committed }) =>
-      transactionLocation(committed, hash) === undefined ? undefined : ALREADY_KNOWN,
+    refusal: ({ committed }) => (transactionLocation(committed, hash) === undefined ? undefined : ALREADY_KNOWN),
     result: (result) => data(result),
     remedy: `ask for the receipt of ${data(hash)} before sending again`,
     duplicate: ALREADY_KNOWN,

@@ -92,7 +92,6 @@ export const OPTIONS: EthereumOptions = {
   timestamp: 1_700_000_000,
   alloc: [],
   replay: false,
-  answerAfter: "commit",
 };
 
 const UNSIGNED = {

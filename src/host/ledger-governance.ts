@@ -1,0 +1,38 @@
+/**
+ * The constitution a stopped node's ledger ends in, read from its chunk files without opening the ledger for writing.
+ * Administrative transactions are plain in the ledger, so no key is needed; every other batch is skipped by its first
+ * bytes. What is read may end in batches that are not committed yet, as the node itself sees them when it starts.
+ */
+import { existsSync } from "node:fs";
+import type { Bytes } from "../core/codec/bytes.ts";
+import { decodeAdministrative, executeAdministrative, type GovernanceState } from "../core/governance/administrative.ts";
+import { batchKindOf, parseBatch } from "../core/ledger/batch-format.ts";
+import { createGovernanceCrypto } from "../enclave/manager/node-crypto.ts";
+import { entriesOf, scanLedger } from "./ledger-chunks.ts";
+
+/** Whether the last record of the ledger was written to its end: a crash leaves zeros where data had not arrived. */
+export function isWholeBatch(data: Bytes): boolean {
+  try {
+    return parseBatch(data).signature.some((byte) => byte !== 0);
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * The state after the last administrative transaction of a ledger folder; undefined when there is no ledger yet.
+ * Changes nothing on disk. Throws `LedgerCorrupt`, or the error of a transaction that does not hold.
+ */
+export async function readLedgerGovernance(ledgerFolder: string): Promise<GovernanceState | undefined> {
+  if (!existsSync(ledgerFolder)) return undefined;
+  const { chunks } = await scanLedger(ledgerFolder, isWholeBatch);
+  const crypto = createGovernanceCrypto();
+  let state: GovernanceState | undefined;
+  for (const { data } of entriesOf(chunks)) {
+    if (batchKindOf(data) !== "administrative") continue;
+    for (const { publicPart } of parseBatch(data).transactions) {
+      state = executeAdministrative(state, decodeAdministrative(publicPart), crypto);
+    }
+  }
+  return state;
+}
