@@ -11,7 +11,7 @@ import { bytes32OfBigint } from "./rlp.ts";
 import { StateTrie } from "./state-trie.ts";
 import { addressOfKey, signedAuthorization, signedTransaction, TEST_CHAIN_ID } from "./test-signing.ts";
 import { prepareAll, TEST_COMPONENTS, TestNetwork } from "./test-state.ts";
-import type { TransactionFields } from "./transactions.ts";
+import { TRANSACTION_BYTES_MAX, type TransactionFields } from "./transactions.ts";
 
 const ETHER = 10n ** 18n;
 const ALICE = 1;
@@ -235,5 +235,15 @@ describe("execution of batches", () => {
     await node.run([send(ALICE, { nonce: 1, value: 1n })]);
     const block = readBlock(node.state, 2);
     assert.ok(block && bytesEqual(block.header.stateRoot, new StateTrie().root(node.state)));
+  });
+
+  test("a transaction above go-ethereum's size limit is refused, but executed in a replay, as blocks hold larger ones", async () => {
+    const large = { gasLimit: 16_000_000, data: new Uint8Array(TRANSACTION_BYTES_MAX), to: COUNTER };
+    assert.match(
+      message((await network().run([send(ALICE, large)]))[0]),
+      /^oversized data: transaction size \d+, limit 131072$/,
+    );
+    const replaying = network({ replay: true });
+    assert.equal((await replaying.run([send(ALICE, large)]))[0]?.type, "included");
   });
 });

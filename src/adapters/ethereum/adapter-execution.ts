@@ -35,6 +35,7 @@ import {
 } from "./replay.ts";
 import { StateTrie } from "./state-trie.ts";
 import { applySystemCalls } from "./system-calls.ts";
+import { TRANSACTION_BYTES_MAX } from "./transactions.ts";
 import { type EthereumOptions, META_KEYS, type RpcFault, type SignedTransaction, TABLES } from "./types.ts";
 import { type NetworkRules, refusal } from "./validate.ts";
 
@@ -71,7 +72,11 @@ export class EthereumExecution {
   constructor(options: EthereumOptions, components: AdapterComponents, parts: ExecutionParts = {}) {
     this.options = options;
     this.#components = components;
-    this.#rules = { chainId: options.chainId, allowBlobs: options.replay };
+    this.#rules = {
+      chainId: options.chainId,
+      allowBlobs: options.replay,
+      maxTransactionBytes: options.replay ? undefined : TRANSACTION_BYTES_MAX,
+    };
     this.engine = parts.engine ?? new EthereumjsEngine(options.chainId);
     this.pool = parts.pool ?? new TransactionPool();
   }

@@ -12,6 +12,12 @@ import type { RpcFault, SignedTransaction } from "./types.ts";
 /** JSON-RPC code of a transaction that is refused by its form (go-ethereum's default code). */
 export const INVALID_TRANSACTION_CODE = -32000;
 
+/**
+ * Largest raw transaction that is decoded. The rules of a chain allow less (go-ethereum's pool 128 KiB); blocks of the
+ * public network, which a replay executes, hold larger ones.
+ */
+export const PREPARED_BYTES_MAX = 1024 * 1024;
+
 const SENDER_BYTES = 20;
 
 /** A fault as the bytes that travel in results: UTF-8 JSON. */
@@ -23,7 +29,7 @@ function prepareOne(raw: Bytes): PrepareResult {
   try {
     const replay = prepareReplay(raw);
     if (replay !== undefined) return replay;
-    const transaction = decodeTransaction(raw);
+    const transaction = decodeTransaction(raw, PREPARED_BYTES_MAX);
     return { type: "prepared", transaction: { id: transaction.hash, body: concatBytes(senderOf(transaction), raw) } };
   } catch (error) {
     if (!(error instanceof CocoError) || error.code === "Internal") throw error;
@@ -38,5 +44,7 @@ export const prepare: PrepareFunction = (transactions) => transactions.map(prepa
 export function decodePrepared(body: Bytes): SignedTransaction {
   if (body.length <= SENDER_BYTES) throw new CocoError("MalformedInput", "prepared transaction too short");
   // extends the object just made: copying its twenty fields would cost as much as decoding them
-  return Object.assign(decodeTransaction(body.subarray(SENDER_BYTES)), { from: body.subarray(0, SENDER_BYTES) });
+  return Object.assign(decodeTransaction(body.subarray(SENDER_BYTES), PREPARED_BYTES_MAX), {
+    from: body.subarray(0, SENDER_BYTES),
+  });
 }

@@ -1,7 +1,7 @@
 /** A selection of the official state tests: the rules of transactions and the engine give the state and logs they must. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { runStateTest, type StateTest, UNSUPPORTED } from "./state-test-runner.ts";
+import { runStateTest, type StateTest, UNSUPPORTED } from "./test-state-runner.ts";
 import { archivedTests, missing } from "./test-vectors.ts";
 import type { HardforkName } from "./types.ts";
 

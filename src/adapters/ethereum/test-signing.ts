@@ -3,6 +3,7 @@ import { secp256k1 } from "@noble/curves/secp256k1.js";
 import { type Bytes, EMPTY } from "../../core/codec/bytes.ts";
 import { keccak256 } from "./keccak.ts";
 import { bigintOfBytes, bytes32OfBigint, bytesOfBigint, rlpEncode } from "./rlp.ts";
+import { PREPARED_BYTES_MAX } from "./prepare.ts";
 import { decodeTransaction, encodeTransaction, signingHash, type TransactionFields } from "./transactions.ts";
 import type { Authorization } from "./types.ts";
 
@@ -46,7 +47,7 @@ export function signedTransaction(key: number, fields: Partial<TransactionFields
     s: 1n,
     ...fields,
   };
-  const { yParity, r, s } = sign(signingHash(decodeTransaction(encodeTransaction(unsigned))), key);
+  const { yParity, r, s } = sign(signingHash(decodeTransaction(encodeTransaction(unsigned), PREPARED_BYTES_MAX)), key);
   return encodeTransaction({ ...unsigned, v: unsigned.v + BigInt(yParity), r, s });
 }
 

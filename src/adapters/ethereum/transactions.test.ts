@@ -6,7 +6,7 @@ import { secp256k1 } from "@noble/curves/secp256k1.js";
 import fc from "fast-check";
 import { type Bytes, concatBytes, EMPTY, fromHex, toHex, utf8Decode } from "../../core/codec/bytes.ts";
 import { keccak256 } from "./keccak.ts";
-import { decodePrepared, prepare } from "./prepare.ts";
+import { decodePrepared, prepare, PREPARED_BYTES_MAX } from "./prepare.ts";
 import { SECP256K1_ORDER } from "./recover.ts";
 import { bigintOfBytes, bytesOfBigint, bytesOfNumber, type RlpItem, rlpDecode, rlpEncode } from "./rlp.ts";
 import { fieldsOfJson } from "./test-json.ts";
@@ -17,7 +17,6 @@ import {
   encodeTransaction,
   senderOf,
   signingHash,
-  TRANSACTION_BYTES_MAX,
   type TransactionFields,
 } from "./transactions.ts";
 import type { Authorization } from "./types.ts";
@@ -203,8 +202,8 @@ describe("preparing a transaction", () => {
     assert.equal(refused(withField(legacy, 0, Uint8Array.of(0))), "rlp: non-canonical integer (leading zero bytes)");
     assert.equal(refused(withField(feeMarket, 8, EMPTY)), "rlp: expected input list");
     assert.match(
-      refused(withField(legacy, 5, new Uint8Array(TRANSACTION_BYTES_MAX))),
-      /^oversized data: transaction size \d+, limit 131072$/,
+      refused(withField(legacy, 5, new Uint8Array(PREPARED_BYTES_MAX))),
+      /^oversized data: transaction size \d+, limit 1048576$/,
     );
   });
 

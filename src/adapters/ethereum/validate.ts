@@ -27,6 +27,8 @@ export interface NetworkRules {
   readonly chainId: number;
   /** Blob transactions are executed (a replay); elsewhere refused, since no data layer holds blobs. */
   readonly allowBlobs: boolean;
+  /** Largest transaction in bytes; undefined in a replay, since mined transactions may be larger than pools take. */
+  readonly maxTransactionBytes: number | undefined;
 }
 
 /** What a transaction can cost at most: gas at its highest price, blobs at theirs, and the value. */
@@ -56,6 +58,9 @@ export function checkForm(
   const { hardfork } = environment;
   const { type, gasLimit } = transaction;
   const [fork, forkName] = TYPE_FORKS[type] as readonly [HardforkName, string];
+  const { raw } = transaction;
+  if (rules.maxTransactionBytes !== undefined && raw.length > rules.maxTransactionBytes)
+    return refusal(`oversized data: transaction size ${raw.length}, limit ${rules.maxTransactionBytes}`);
   if (!isAtLeast(hardfork, fork))
     return refusal(`transaction type not supported: type ${type} rejected, pool not yet in ${forkName}`);
   if (

@@ -51,7 +51,7 @@ export interface LaneParts {
   readonly mayExecute: () => boolean;
   /** Seals and proposes executed transactions; the index of the batch, or undefined when this node does not lead any more. */
   readonly propose: (transactions: readonly ExecutedTransaction[]) => number | undefined;
-  /** Outcomes of transactions by the node that asked; `index` is the batch that includes them, 0 for none. */
+  /** Outcomes of transactions by the node that asked; `index` is the batch that includes them, or the newest one a duplicate is judged by; 0 otherwise. */
   readonly deliver: (
     origin: NodeId | undefined,
     outcomes: readonly { id: Bytes; outcome: ItemOutcome; index: number }[],
@@ -72,6 +72,9 @@ export class AdapterLane {
   #committedVersion = 0;
   /** Batches this node executed that are not committed yet: index -> version. */
   readonly #own = new Map<number, number>();
+  /** Index of the batch that made the head version, and the committed one. */
+  #headIndex = 0;
+  #committedIndex = 0;
   /** Index of the newest own batch that is not durable here yet; 0 when all are. */
   #undurableIndex = 0;
 
@@ -169,6 +172,7 @@ export class AdapterLane {
       // Not leading any more: the change of role rolls the worker back and every node sends its transactions again.
       if (proposed === undefined) return;
       index = proposed;
+      this.#headIndex = index;
       this.#own.set(index, this.#headVersion);
       this.#undurableIndex = index;
     }
@@ -208,7 +212,7 @@ export class AdapterLane {
         return;
       }
       this.#known.delete(queued.key);
-      const entry = { id: queued.item.id, outcome, index: outcome.type === "included" ? index : 0 };
+      const entry = { id: queued.item.id, outcome, index: outcome.type === "included" ? index : outcome.type === "duplicate" ? this.#headIndex : 0 };
       const list = byOrigin.get(queued.origin);
       if (list === undefined) byOrigin.set(queued.origin, [entry]);
       else list.push(entry);
@@ -233,9 +237,11 @@ export class AdapterLane {
     if (version === undefined) {
       invariant(this.#own.size === 0, "a foreign batch commits only after own uncommitted ones were undone");
       version = ++this.#headVersion;
+      this.#headIndex = place.index;
       this.executor.send({ type: "apply", generation: this.#generation, parts: parts() });
     } else this.#own.delete(place.index);
     this.#committedVersion = version;
+    this.#committedIndex = place.index;
     this.executor.send({
       type: "commit",
       batches: [{ version, view: place.view, firstSeqno: place.firstSeqno, count: place.count }],
@@ -253,6 +259,7 @@ export class AdapterLane {
     this.#undurableIndex = 0;
     this.#generation++;
     this.#headVersion = this.#committedVersion;
+    this.#headIndex = this.#committedIndex;
     this.executor.send({ type: "rollback", version: this.#committedVersion, generation: this.#generation });
   }
 }

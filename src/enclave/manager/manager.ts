@@ -154,6 +154,13 @@ export class Manager implements PeerEvents {
     return this.#committedSeqno;
   }
 
+  /** Transactions of this node's clients whose outcome is not final. */
+  get pendingTransactions(): number {
+    let pending = 0;
+    for (const { submissions } of this.#lanes.values()) pending += submissions.size;
+    return pending;
+  }
+
   /** Whether this node leads and executes. */
   get isServingLeader(): boolean {
     return this.#leaderReady;
@@ -287,7 +294,7 @@ export class Manager implements PeerEvents {
 
   #takeOutcomes(adapterId: number, outcomes: readonly ForwardedOutcome[], answerNow: boolean): void {
     const submissions = this.#lanes.get(adapterId)?.submissions;
-    for (const { id, outcome } of outcomes) submissions?.outcome(id, outcome, answerNow);
+    for (const outcome of outcomes) submissions?.outcome(outcome, answerNow);
   }
 
   #proposeApplication(
@@ -371,7 +378,7 @@ export class Manager implements PeerEvents {
         privatePart,
       ]),
     );
-    found.submissions.committed(own ?? (opened ?? []).map(({ id }) => id));
+    found.submissions.committed(index, own ?? (opened ?? []).map(({ id }) => id));
   }
 
   /** A batch of this node's own term is committed. */

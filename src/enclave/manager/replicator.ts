@@ -9,6 +9,7 @@
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesEqual } from "../../core/codec/bytes.ts";
 import type {
+  AppendRequest,
   Consensus,
   ConsensusEvent,
   ConsensusMessage,
@@ -91,17 +92,22 @@ export class Replicator {
 
   /** A consensus message of an authenticated peer. Throws, with nothing changed, when it carries a batch that does not hold. */
   receive(peer: NodeId, message: ConsensusMessage): void {
-    if (message.type === "append") this.#verifyAhead(message.entries);
+    if (message.type === "append") this.#verifyAhead(message);
     this.#step({ type: "message", from: peer, message, now: this.#parts.clock.now() });
     const { lastIndex } = this.status();
     if (!this.#running && !this.#stopped && this.#parts.tail.lastIndex > lastIndex)
       this.#parts.tail.truncate(lastIndex + 1);
   }
 
-  /** Verifies batches that continue the tail, which they extend; consensus takes them in the same turn or they are cut again. */
-  #verifyAhead(entries: readonly LogEntry[]): void {
+  /**
+   * Verifies batches that continue the tail, which they extend; consensus takes them in the same turn or they are cut again.
+   * Where the sender's log differs from this one, consensus refuses or truncates first: what follows is verified then.
+   */
+  #verifyAhead({ previousIndex, previousTerm, entries }: AppendRequest): void {
     const { tail, publicKeyOf, crypto } = this.#parts;
     const lastIndex = tail.lastIndex;
+    const viewAt = (index: number) => (index === 0 ? 0 : tail.record(index)?.view);
+    let continues = viewAt(previousIndex) === previousTerm && !this.#running;
     try {
       for (const entry of entries) {
         const batch = this.#parse(entry.data);
@@ -110,7 +116,8 @@ export class Replicator {
             index: entry.index,
           });
         }
-        if (entry.index === tail.lastIndex + 1 && !this.#running) verifyBatch(batch, tail, publicKeyOf, crypto);
+        if (continues && entry.index === tail.lastIndex + 1) verifyBatch(batch, tail, publicKeyOf, crypto);
+        continues &&= viewAt(entry.index) === entry.term;
       }
     } catch (error) {
       tail.truncate(lastIndex + 1);

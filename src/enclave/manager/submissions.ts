@@ -9,6 +9,7 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { toHex } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
 import type { ItemOutcome, TransactionItem } from "../worker/protocol.ts";
+import type { ForwardedOutcome } from "./frames.ts";
 
 /** Most transactions one node keeps for its clients. */
 export const SUBMISSIONS_MAX = 65_536;
@@ -29,12 +30,12 @@ interface Tracked {
   readonly key: string;
   readonly since: number;
   waiting: Waiting[];
-  /** How often it went to a leader. */
-  sends: number;
   /** Undefined: to be sent. */
   sentAt: number | undefined;
   /** The leader keeps it until it can run; nothing to resend while that leader leads. */
   parked: boolean;
+  /** The leader has it in its state already, made by this batch at the latest. */
+  duplicateIndex: number | undefined;
   result: Bytes | undefined;
 }
 
@@ -59,6 +60,10 @@ export class Submissions {
   readonly #parts: SubmissionsParts;
   readonly #tracked = new Map<string, Tracked>();
   readonly #requests = new Set<OpenSubmission>();
+  /** What the leader called duplicates, in the order it did; some may be settled since. */
+  readonly #duplicates = new Set<Tracked>();
+  /** Index of the newest batch that is committed and applied here. */
+  #committedIndex = 0;
 
   constructor(parts: SubmissionsParts) {
     this.#parts = parts;
@@ -99,9 +104,9 @@ export class Submissions {
         key,
         since: now,
         waiting: [{ request, position }],
-        sends: 0,
         sentAt: undefined,
         parked: false,
+        duplicateIndex: undefined,
         result: undefined,
       };
       this.#tracked.set(key, tracked);
@@ -113,17 +118,14 @@ export class Submissions {
   #send(entries: readonly Tracked[]): void {
     if (entries.length === 0) return;
     if (!this.#parts.route(entries.map((entry) => entry.item))) return;
-    for (const entry of entries) {
-      entry.sends++;
-      entry.sentAt = this.#parts.now();
-    }
+    for (const entry of entries) entry.sentAt = this.#parts.now();
   }
 
   /**
    * The leader's word on a transaction.
    * @param answerNow whether `included` answers the client before the batch is committed (on the leader itself only)
    */
-  outcome(id: Bytes, outcome: ItemOutcome, answerNow: boolean): void {
+  outcome({ id, outcome, index }: ForwardedOutcome, answerNow: boolean): void {
     const entry = this.#tracked.get(toHex(id));
     if (entry === undefined || outcome.type === "deferred") return;
     if (outcome.type === "rejected" || outcome.type === "unavailable") {
@@ -138,15 +140,31 @@ export class Submissions {
     } else if (outcome.type === "included") {
       entry.sentAt = this.#parts.now();
       if (answerNow) this.#settleAll(entry, outcome);
-    } else if (entry.sends <= 1 && !entry.parked) {
-      // Sent once only, so the copy that is in the state came another way: the client sent a known transaction again.
-      this.#tracked.delete(entry.key);
-      this.#settleAll(entry, outcome);
+    } else {
+      entry.sentAt = this.#parts.now();
+      entry.duplicateIndex = index;
+      this.#duplicates.add(entry);
+      this.#settleDuplicates();
     }
   }
 
-  /** A batch with these transactions is committed and applied on this node. */
-  committed(ids: Iterable<Bytes>): void {
+  /**
+   * A transaction that was in the ledger before it was tracked here never comes in a batch again: once everything its
+   * leader judged by is applied here, there is nothing left to wait for.
+   */
+  #settleDuplicates(): void {
+    for (const entry of this.#duplicates) {
+      if ((entry.duplicateIndex ?? 0) > this.#committedIndex) return;
+      this.#duplicates.delete(entry);
+      if (this.#tracked.get(entry.key) !== entry) continue;
+      this.#tracked.delete(entry.key);
+      this.#settleAll(entry, { type: "duplicate", result: entry.result ?? entry.item.id });
+    }
+  }
+
+  /** The batch at this index, with these transactions, is committed and applied on this node. */
+  committed(index: number, ids: Iterable<Bytes>): void {
+    this.#committedIndex = index;
     if (this.#tracked.size === 0) return;
     for (const id of ids) {
       const entry = this.#tracked.get(toHex(id));
@@ -154,6 +172,7 @@ export class Submissions {
       this.#tracked.delete(entry.key);
       this.#settleAll(entry, { type: "included", result: entry.result ?? id, position: 0 });
     }
+    this.#settleDuplicates();
   }
 
   /** Another leader, or the same one anew: everything without final outcome goes to it, in the order it came. */
@@ -162,7 +181,10 @@ export class Submissions {
     for (const entry of all) {
       entry.sentAt = undefined;
       entry.parked = false;
+      entry.duplicateIndex = undefined;
     }
+    // They were judged by a state that may be undone.
+    this.#duplicates.clear();
     this.#send(all);
   }
 

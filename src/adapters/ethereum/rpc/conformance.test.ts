@@ -159,7 +159,7 @@ class ImportedChain {
     for (const transaction of block.transactions) {
       overlay.startTransaction();
       const cumulativeGasUsed = entries.at(-1)?.receipt.cumulativeGasUsed ?? 0;
-      const rules = { chainId: this.options.chainId, allowBlobs: true };
+      const rules = { chainId: this.options.chainId, allowBlobs: true, maxTransactionBytes: undefined };
       const execution = await executeTransaction(transaction, overlay, {
         engine: this.#engine,
         environment,

@@ -111,7 +111,7 @@ async function runCase(test: StateTest, post: PostState, hardfork: HardforkName)
     const decoded = decodeTransaction(hexBytes(post.txbytes), Number.MAX_SAFE_INTEGER);
     const transaction = { ...decoded, from: senderOf(decoded) };
     const overlay = new EvmState(state);
-    const rules = { chainId, allowBlobs: true };
+    const rules = { chainId, allowBlobs: true, maxTransactionBytes: undefined };
     const environment = environmentOf(test.env, hardfork);
     const execution = await executeTransaction(transaction, overlay, {
       engine: engineOf(chainId),
