@@ -29,7 +29,11 @@ function rawTransactions(parsed: unknown): ReadonlyMap<string, string> {
   return found;
 }
 
-async function mendOne(answer: unknown, sent: ReadonlyMap<string, string>, isKnown: TransactionLookup): Promise<unknown> {
+async function mendOne(
+  answer: unknown,
+  sent: ReadonlyMap<string, string>,
+  isKnown: TransactionLookup,
+): Promise<unknown> {
   if (!isRecord(answer) || !isRecord(answer["error"])) return answer;
   const raw = sent.get(JSON.stringify(answer["id"]));
   const message = answer["error"]["message"];
@@ -44,7 +48,11 @@ async function mendOne(answer: unknown, sent: ReadonlyMap<string, string>, isKno
  * @param request the parsed body that was sent
  * @param answer text of the answer to the repetition
  */
-export async function mendRepeatedAnswer(request: unknown, answer: string, isKnown: TransactionLookup): Promise<string> {
+export async function mendRepeatedAnswer(
+  request: unknown,
+  answer: string,
+  isKnown: TransactionLookup,
+): Promise<string> {
   const sent = rawTransactions(request);
   if (sent.size === 0) return answer;
   let parsed: unknown;

@@ -127,8 +127,11 @@ export class Upstream {
       };
       // Counted from here and not from the start: the request may have waited for one of the agent's sockets.
       request.on("socket", (socket) => {
-        if (request.reusedSocket) sent = true;
-        else connecting = setTimeout(() => fail("no connection in time"), CONNECT_TIMEOUT_MS);
+        if (request.reusedSocket) {
+          sent = true;
+          return;
+        }
+        connecting = setTimeout(() => fail("no connection in time"), CONNECT_TIMEOUT_MS);
         socket.once("secureConnect", () => {
           clearTimeout(connecting);
           sent = true;
@@ -150,7 +153,8 @@ export class Upstream {
         });
         response.on("end", () => {
           const contentType = response.headers["content-type"] ?? "application/json";
-          if (response.complete) resolve({ status: response.statusCode ?? 502, contentType, body: Buffer.concat(chunks) });
+          if (response.complete)
+            resolve({ status: response.statusCode ?? 502, contentType, body: Buffer.concat(chunks) });
         });
       });
       request.end(body);

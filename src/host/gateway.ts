@@ -61,8 +61,9 @@ class GatewayServer implements Gateway {
     this.#options = options;
     this.#port = options.port;
     const timeouts = { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS };
-    this.#server = createServer({ ...timeouts, keepAliveTimeout: IDLE_TIMEOUT_MS, noDelay: true }, (request, response) =>
-      this.#request(request, response),
+    this.#server = createServer(
+      { ...timeouts, keepAliveTimeout: IDLE_TIMEOUT_MS, noDelay: true },
+      (request, response) => this.#request(request, response),
     );
     this.#server.maxConnections = MAX_GATEWAY_CONNECTIONS;
     this.#server.on("clientError", (_error, socket) => socket.destroy());
@@ -123,11 +124,17 @@ class GatewayServer implements Gateway {
         return;
       }
       this.#forward(body).then(
-        ({ status, contentType, body: answer }) => answerBytes(request, response, { status, contentType, body: answer }),
+        ({ status, contentType, body: answer }) =>
+          answerBytes(request, response, { status, contentType, body: answer }),
         (error: unknown) => {
           const isUnreachable = error instanceof CocoError && error.code === "ChannelFailed";
           const message = isUnreachable ? error.message : "the gateway failed";
-          answerJson(request, response, isUnreachable ? 503 : 502, rules.rpcError(undefined, rules.INTERNAL_ERROR, message));
+          answerJson(
+            request,
+            response,
+            isUnreachable ? 503 : 502,
+            rules.rpcError(undefined, rules.INTERNAL_ERROR, message),
+          );
         },
       );
     });
@@ -167,7 +174,11 @@ class GatewayServer implements Gateway {
   async #isKnown(hash: string, node: UpstreamNode): Promise<boolean> {
     const { upstream, mount } = this.#options;
     const body = { jsonrpc: "2.0", id: 1, method: "eth_getTransactionByHash", params: [hash] };
-    const answer = await upstream.exchange(node, { method: "POST", path: mount, body: Buffer.from(JSON.stringify(body)) });
+    const answer = await upstream.exchange(node, {
+      method: "POST",
+      path: mount,
+      body: Buffer.from(JSON.stringify(body)),
+    });
     if (!("status" in answer)) return false;
     const parsed: unknown = JSON.parse(answer.body.toString("utf8"));
     return rules.isRecord(parsed) && rules.isRecord(parsed["result"]);

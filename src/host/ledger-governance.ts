@@ -5,7 +5,11 @@
  */
 import { existsSync } from "node:fs";
 import type { Bytes } from "../core/codec/bytes.ts";
-import { decodeAdministrative, executeAdministrative, type GovernanceState } from "../core/governance/administrative.ts";
+import {
+  decodeAdministrative,
+  executeAdministrative,
+  type GovernanceState,
+} from "../core/governance/administrative.ts";
 import { batchKindOf, parseBatch } from "../core/ledger/batch-format.ts";
 import { createGovernanceCrypto } from "../enclave/manager/node-crypto.ts";
 import { entriesOf, scanLedger } from "./ledger-chunks.ts";

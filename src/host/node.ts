@@ -18,7 +18,7 @@ import { APPROVAL_FILE, loadNode, SERVICE_CERTIFICATE_FILE } from "./node-folder
 import { nodeSockets } from "./sockets.ts";
 import { createTracer, systemClock } from "./system.ts";
 import { startThreadExecutor, type ThreadExecutor } from "./thread-executor.ts";
-import { createVirtualTee } from "./virtual-tee.ts";
+import { openVirtualTee } from "./virtual-tee.ts";
 
 /** Time a stopping node may take to write what it has. */
 export const STOP_TIMEOUT_MS = 5_000;
@@ -48,7 +48,7 @@ export interface RunningNode {
 export async function startNode(options: StartNodeOptions): Promise<RunningNode> {
   const folder = await loadNode(options.dir);
   const tracer = createTracer(folder.name, options.logLevel);
-  const tee = await createVirtualTee(folder.paths.machineKeyFile);
+  const tee = await openVirtualTee(folder.paths.machineKeyFile);
   const keys = openNodeKeys(folder.sealedKeys, tee);
   const genesis = await readConstitutionFile(folder.paths.genesis);
   if (!genesis.nodes.some((node) => node.nodeId === keys.nodeId)) {

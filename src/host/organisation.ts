@@ -2,7 +2,12 @@
  * Keys and certificates of an organisation, as files: what a member brings into a network. The private key is its own;
  * the network sees the certificate only.
  */
-import { createStaffCertificate, createOrganisationCertificate, generateKeyPairPem, type Issuer } from "../enclave/manager/certificates.ts";
+import {
+  createStaffCertificate,
+  createOrganisationCertificate,
+  generateKeyPairPem,
+  type Issuer,
+} from "../enclave/manager/certificates.ts";
 import { nodeEntropy } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
 import { createFileAtomic, PUBLIC_FILE_MODE, SECRET_FILE_MODE } from "./files.ts";
@@ -24,7 +29,10 @@ function issuanceOf(days: number) {
 }
 
 /** Writes a key (mode 0600) and its certificate. Throws `ConfigurationInvalid`, with nothing replaced, when either exists. */
-export async function writeCredentials(files: CredentialFiles, { certificate, privateKey }: Credentials): Promise<void> {
+export async function writeCredentials(
+  files: CredentialFiles,
+  { certificate, privateKey }: Credentials,
+): Promise<void> {
   await createOnce(files.key, privateKey, SECRET_FILE_MODE);
   await createOnce(files.certificate, certificate, PUBLIC_FILE_MODE);
 }

@@ -106,7 +106,8 @@ export const createKvAdapter =
       genesis: (state) => state.put(KV_TABLES.counters, COUNTER, utf8Encode("0")),
       request(request, views) {
         const command = utf8Decode(request.body);
-        if (command.startsWith("get ")) return { type: "answer", response: text(read(views.committed, command.slice(4))) };
+        if (command.startsWith("get "))
+          return { type: "answer", response: text(read(views.committed, command.slice(4))) };
         if (command.startsWith("pending ")) {
           if (views.pending === undefined) return { type: "leader" };
           return { type: "answer", response: text(read(views.pending, command.slice(8))) };
@@ -116,8 +117,12 @@ export const createKvAdapter =
           transactions: command.split("\n").map(utf8Encode),
           finish: (outcomes, { committed }) => {
             // What the ledger includes can be read at once where it was answered; before the commit nothing is promised.
-            const visible = command.split("\n").map((line) => read(committed, inclusionKey(/^[a-z0-9-]+/.exec(line)?.[0] ?? "")) !== "");
-            return text(outcomes.map((outcome, at) => `${outcome.type}${visible[at] === true ? " visible" : ""}`).join("\n"));
+            const visible = command
+              .split("\n")
+              .map((line) => read(committed, inclusionKey(/^[a-z0-9-]+/.exec(line)?.[0] ?? "")) !== "");
+            return text(
+              outcomes.map((outcome, at) => `${outcome.type}${visible[at] === true ? " visible" : ""}`).join("\n"),
+            );
           },
         };
       },
@@ -126,7 +131,9 @@ export const createKvAdapter =
       },
       execute(state, transaction) {
         const pause = options.pause?.();
-        return pause === undefined ? execution.execute(state, transaction) : pause.then(() => execution.execute(state, transaction));
+        return pause === undefined
+          ? execution.execute(state, transaction)
+          : pause.then(() => execution.execute(state, transaction));
       },
       released: () => execution.takeReleased(),
       endBatch(state) {

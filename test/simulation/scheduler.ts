@@ -32,7 +32,12 @@ export class SeededRandom {
   }
 
   bytes(length: number): Uint8Array {
-    return Uint8Array.from({ length }, () => this.below(256));
+    const bytes = new Uint8Array(length);
+    for (let at = 0; at < length; at += 4) {
+      const word = this.below(0x100000000);
+      for (let next = at; next < Math.min(at + 4, length); next++) bytes[next] = word >>> (8 * (next - at));
+    }
+    return bytes;
   }
 }
 

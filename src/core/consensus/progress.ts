@@ -3,7 +3,7 @@
  *
  * Two modes (Raft thesis, 10.2.1 and 3.5). "replicate": entries are sent ahead of their acknowledgement, up to a number of
  * appends in flight. "probe": the position where the logs agree is searched; one batch at a time, nothing is sent ahead.
- * `matchIndex` only grows within a term, because only successful answers of that term move it.
+ * `matchIndex` moves by successful answers of the leader's term alone, and falls only when the peer's channel is a new one.
  */
 import { invariant } from "../../errors.ts";
 
@@ -68,6 +68,15 @@ export class Progress {
     this.nextIndex = nextIndex;
     this.probe();
     return true;
+  }
+
+  /**
+   * Begins anew with a peer that may have been restarted: with a damaged disk it may hold less than it acknowledged, and
+   * refusals before `matchIndex` would be taken for stale for ever. What is committed stays committed.
+   */
+  reconnected(): void {
+    this.matchIndex = 0;
+    this.probe();
   }
 
   /** Goes back to searching, for instance because what was in flight may be lost. */

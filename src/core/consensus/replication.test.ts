@@ -180,6 +180,21 @@ describe("a leader", () => {
     assert.deepEqual(indexes(node.receive("b", refused(5, 0, 0))), [[1]]);
   });
 
+  test("a peer that comes back with less than it acknowledged is given it again", () => {
+    const node = leader();
+    node.propose(3);
+    node.propose(3);
+    node.sync();
+    node.receive("b", accepted(5, 2));
+    assert.equal(node.status.commitIndex, 2);
+    node.step({ type: "channel", peer: "b", up: false });
+    assert.deepEqual(appends(node.step({ type: "channel", peer: "b", up: true })), [append(5, [2, 5], [], 2)]);
+    assert.equal(node.status.matchIndex.get("b"), 0);
+    assert.deepEqual(indexes(node.receive("b", refused(5, 1, 5))), [[2]]);
+    node.receive("b", accepted(5, 2));
+    assert.deepEqual([node.status.matchIndex.get("b"), node.status.commitIndex], [2, 2]);
+  });
+
   test("with a smaller replication quorum commits on two of five", () => {
     const node = new ScriptedNode({
       voters: ["a", "b", "c", "d", "e"],

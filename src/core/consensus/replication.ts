@@ -102,8 +102,9 @@ export function onLoadedForPeer(state: RaftState, peer: NodeId, entries: readonl
 export function onPeerChannel(state: RaftState, peer: NodeId, up: boolean): void {
   const progress = state.progress.get(peer);
   if (progress === undefined) return;
-  progress.probe();
-  if (up) sendAppend(state, peer, progress, []);
+  if (!up) return progress.probe();
+  progress.reconnected();
+  sendAppend(state, peer, progress, []);
 }
 
 /** Sends entries ahead as far as flow control allows; asks for those that left the window. */

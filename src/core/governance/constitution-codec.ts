@@ -130,8 +130,7 @@ export function readSettings(fields: FieldReader): NetworkSettings {
   };
 }
 
-/** Reads the entry of an adapter. */
-export function readAdapter(fields: FieldReader): AdapterEntry {
+function readAdapter(fields: FieldReader): AdapterEntry {
   const options = readJsonValue(fields.value("options"));
   if (options === undefined)
     throw fields.invalid("options", "expected JSON with whole numbers, within the limits of depth and size");

@@ -51,7 +51,10 @@ export interface LaneParts {
   readonly mayExecute: () => boolean;
   /** Seals and proposes executed transactions; the index of the batch, or undefined when this node does not lead any more. */
   readonly propose: (transactions: readonly ExecutedTransaction[]) => number | undefined;
-  /** Outcomes of transactions by the node that asked; `index` is the batch that includes them, or the newest one a duplicate is judged by; 0 otherwise. */
+  /**
+   * Outcomes of transactions by the node that asked. `index` is the batch that includes one, for a duplicate the newest batch
+   * of the state it was judged by; 0 otherwise.
+   */
   readonly deliver: (
     origin: NodeId | undefined,
     outcomes: readonly { id: Bytes; outcome: ItemOutcome; index: number }[],
@@ -212,13 +215,18 @@ export class AdapterLane {
         return;
       }
       this.#known.delete(queued.key);
-      const entry = { id: queued.item.id, outcome, index: outcome.type === "included" ? index : outcome.type === "duplicate" ? this.#headIndex : 0 };
+      const entry = { id: queued.item.id, outcome, index: this.#indexFor(outcome, index) };
       const list = byOrigin.get(queued.origin);
       if (list === undefined) byOrigin.set(queued.origin, [entry]);
       else list.push(entry);
     });
     if (deferred.length > 0) this.#queue = [...deferred, ...this.#queue];
     for (const [origin, entries] of byOrigin) this.#parts.deliver(origin, entries);
+  }
+
+  #indexFor(outcome: ItemOutcome, index: number): number {
+    if (outcome.type === "included") return index;
+    return outcome.type === "duplicate" ? this.#headIndex : 0;
   }
 
   /** Everything up to this index is durable on this node. */

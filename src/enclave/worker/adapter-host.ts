@@ -39,7 +39,7 @@ export interface AdapterHostParts {
   readonly log: (message: string) => void;
 }
 
-type StateMessage = Extract<ToWorker, { type: "genesis" | "execute" | "apply" | "commit" | "rollback" }>;
+type StateMessage = Extract<ToWorker, { type: "genesis" | "execute" | "apply" | "commit" | "rollback" | "outcomes" }>;
 type ClientCall = Extract<ToWorker, { type: "requests" }>["requests"][number];
 type Submission = Extract<RequestResult, { type: "submit" }>;
 
@@ -87,15 +87,14 @@ export class AdapterHost {
         this.#leading = message.leading;
         this.#takeRequests(message.requests);
         return;
-      case "outcomes":
-        for (const request of message.requests) this.#finish(request.id, request.outcomes);
-        return;
       case "forget":
         for (const id of message.ids) this.#open.delete(id);
         return;
       case "commit":
-        // A commit of published versions need not wait for a batch that is executing: it only moves a pointer.
-        if (this.#queue.length === 0) this.#commit(message);
+      case "outcomes":
+        // Neither need wait for a batch that is executing, only for versions that come before them: a commit moves a
+        // pointer, and an answer must not leave before what it speaks of can be read.
+        if (this.#queue.length === 0) this.#run(message);
         else this.#queue.push(message);
         return;
       default:
@@ -136,6 +135,9 @@ export class AdapterHost {
         }
         case "commit":
           this.#commit(message);
+          return undefined;
+        case "outcomes":
+          for (const request of message.requests) this.#finish(request.id, request.outcomes);
           return undefined;
         case "rollback": {
           const written = this.#store.rollback(message.version);

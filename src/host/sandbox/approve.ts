@@ -6,7 +6,15 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { encodeCodeApproval, judgeCodeApproval, proposalDigest, signBallot, signCodeProposal, type CodeApproval, type StandingConstitution } from "../../core/governance/code-approval.ts";
+import {
+  encodeCodeApproval,
+  judgeCodeApproval,
+  proposalDigest,
+  signBallot,
+  signCodeProposal,
+  type CodeApproval,
+  type StandingConstitution,
+} from "../../core/governance/code-approval.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
 import type { CodeEntry, Constitution } from "../../core/governance/constitution.ts";
 import type { Signer } from "../../core/governance/governance-crypto.ts";
@@ -34,7 +42,10 @@ export function approveCode(standing: StandingConstitution, code: CodeEntry, mem
   invariant(proposer, "a sandbox has members");
   const constitutionOf = { constitutionVersion: constitution.version, constitutionDigest: standing.constitutionDigest };
   const { measurement, name, version } = code;
-  const proposal = signCodeProposal({ action: "approve_code", networkId, ...constitutionOf, measurement, name, version }, proposer);
+  const proposal = signCodeProposal(
+    { action: "approve_code", networkId, ...constitutionOf, measurement, name, version },
+    proposer,
+  );
   const digest = proposalDigest(proposal, { sha256 });
   const voters = members.slice(0, Math.floor(members.length / 2) + 1);
   return { proposal, ballots: voters.map((member) => signBallot({ proposal: digest, vote: "for" }, member)) };

@@ -49,14 +49,21 @@ export async function createSandbox(layout: SandboxLayout, ports: readonly NodeP
   const measurement = toHex(await measureCode(PACKAGE_FOLDER));
   const genesis = assembleGenesis({
     networkName: SANDBOX_NETWORK,
-    members: members.map(({ certificate }, at) => ({ id: `member${at}`, name: `Member ${at}`, role: "member", certificate })),
+    members: members.map(({ certificate }, at) => ({
+      id: `member${at}`,
+      name: `Member ${at}`,
+      role: "member",
+      certificate,
+    })),
     nodes,
     codeManifest: [{ measurement, ...(await packageIdentity(PACKAGE_FOLDER)) }],
     adapters: [sandboxAdapter(Math.floor(Date.now() / 1000))],
     settings: { answerAfter: "execution" },
   });
   const text = constitutionToJson(genesis);
-  await Promise.all(ports.map((_, at) => writeFileAtomic(join(layout.node(at), "genesis.json"), text, PUBLIC_FILE_MODE)));
+  await Promise.all(
+    ports.map((_, at) => writeFileAtomic(join(layout.node(at), "genesis.json"), text, PUBLIC_FILE_MODE)),
+  );
   return genesis;
 }
 

@@ -12,12 +12,11 @@
 import { join, resolve } from "node:path";
 import { PUBLIC_FILE_MODE, writeFileAtomic } from "../files.ts";
 import { readJsonFile } from "../node-folder.ts";
+import { MAX_SANDBOX_NODES } from "./limits.ts";
 import type { NodePorts } from "./ports.ts";
 
 /** Member organisations of a sandbox. */
 export const SANDBOX_MEMBERS = 3;
-/** Most validating nodes of a sandbox. */
-export const MAX_SANDBOX_NODES = 7;
 /** Name of the network in its constitution. */
 export const SANDBOX_NETWORK = "sandbox";
 /** File that marks a folder as a sandbox's. */

@@ -12,7 +12,18 @@ import { CocoError } from "../../errors.ts";
 import { hasErrorCode, SECRET_FILE_MODE } from "../files.ts";
 
 /** Variables of the environment a node may see. */
-export const PASSED_ENVIRONMENT = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "TEMP", "TMP", "SystemRoot", "windir"];
+export const PASSED_ENVIRONMENT = [
+  "PATH",
+  "HOME",
+  "LANG",
+  "LC_ALL",
+  "TZ",
+  "TMPDIR",
+  "TEMP",
+  "TMP",
+  "SystemRoot",
+  "windir",
+];
 /** Bytes at the end of a log of which the last lines are shown. */
 export const LOG_TAIL_BYTES = 8 * 1024;
 
@@ -40,8 +51,15 @@ export class NodeProcess {
     const log = openSync(logFile, "a", SECRET_FILE_MODE);
     try {
       const args = [entry, "node", "start", "--dir", dir, "--log-level", logLevel, "--parent-pipe"];
-      const env = Object.fromEntries(PASSED_ENVIRONMENT.flatMap((key) => (process.env[key] === undefined ? [] : [[key, process.env[key]]])));
-      this.#child = spawn(process.execPath, args, { env, detached: true, stdio: ["pipe", log, log], windowsHide: true });
+      const env = Object.fromEntries(
+        PASSED_ENVIRONMENT.flatMap((key) => (process.env[key] === undefined ? [] : [[key, process.env[key]]])),
+      );
+      this.#child = spawn(process.execPath, args, {
+        env,
+        detached: true,
+        stdio: ["pipe", log, log],
+        windowsHide: true,
+      });
     } finally {
       closeSync(log);
     }

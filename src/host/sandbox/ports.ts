@@ -10,10 +10,6 @@ import { portTaken } from "../sockets.ts";
 
 /** Everything of a sandbox listens here: never beyond this machine. */
 export const SANDBOX_HOST = "127.0.0.1";
-/** Base port unless another is asked for: where wallets look for a development node. */
-export const DEFAULT_PORT = 8545;
-/** Largest base port. */
-export const MAX_BASE_PORT = 65_000;
 /** Any free ports are taken from this range: below those the system gives to outgoing connections. */
 export const FREE_PORTS = { min: 10_000, max: 32_000 };
 

@@ -10,11 +10,18 @@ import { CocoError } from "../../errors.ts";
 import { folderHolder, type FolderLock, lockFolder } from "../folder-lock.ts";
 import { readConstitutionFile } from "../genesis.ts";
 import { createSandbox } from "./create.ts";
-import { nodeName, readDescription, SANDBOX_FILE, SandboxLayout, type SandboxDescription, writeDescription } from "./layout.ts";
-import { choosePorts, DEFAULT_PORT, type NodePorts, requireFree } from "./ports.ts";
+import { removeEndpoints } from "./endpoints.ts";
+import {
+  nodeName,
+  readDescription,
+  SANDBOX_FILE,
+  SandboxLayout,
+  type SandboxDescription,
+  writeDescription,
+} from "./layout.ts";
+import { DEFAULT_NODES, DEFAULT_PORT } from "./limits.ts";
+import { choosePorts, type NodePorts, requireFree } from "./ports.ts";
 
-/** Nodes of a sandbox unless another number is asked for. */
-export const DEFAULT_NODES = 3;
 /** Time nodes of an earlier run have to end, after their launcher went away. */
 export const EARLIER_NODES_WAIT_MS = 5_000;
 
@@ -50,6 +57,8 @@ export async function openSandboxFolder(options: SandboxFolderOptions): Promise<
   await mkdir(layout.dir, { recursive: true, mode: 0o700 });
   const lock = lockFolder(layout.dir);
   try {
+    // A launcher that was killed may have left it, and nothing serves now.
+    await removeEndpoints(layout.endpoints);
     const description = await existing(layout);
     if (description === undefined || description.state === "creating" || options.fresh) {
       return { layout, lock, ...(await createNew(layout, description, options)) };
@@ -76,7 +85,9 @@ async function listing(dir: string): Promise<readonly string[] | undefined> {
 async function requireSandboxFolder(dir: string): Promise<void> {
   const names = await listing(dir);
   if (names === undefined || names.length === 0 || names.includes(SANDBOX_FILE)) return;
-  throw new CocoError("ConfigurationInvalid", `${dir} is not empty and no sandbox folder; nothing in it was changed`, { directory: dir });
+  throw new CocoError("ConfigurationInvalid", `${dir} is not empty and no sandbox folder; nothing in it was changed`, {
+    directory: dir,
+  });
 }
 
 async function existing(layout: SandboxLayout): Promise<SandboxDescription | undefined> {
@@ -87,11 +98,17 @@ async function existing(layout: SandboxLayout): Promise<SandboxDescription | und
 function requireSame(description: SandboxDescription, { nodes, port, dir }: SandboxFolderOptions): void {
   const count = description.ports.length;
   if (nodes !== undefined && nodes !== count) {
-    throw new CocoError("ConfigurationInvalid", `the sandbox in ${dir} has ${count} nodes; ${nodes} need --fresh, which begins a new ledger`);
+    throw new CocoError(
+      "ConfigurationInvalid",
+      `the sandbox in ${dir} has ${count} nodes; ${nodes} need --fresh, which begins a new ledger`,
+    );
   }
   if (port !== undefined && port !== description.requestedPort && port !== description.ports[0]?.ethRpc) {
     const now = description.ports[0]?.ethRpc ?? 0;
-    throw new CocoError("ConfigurationInvalid", `the sandbox in ${dir} has port ${now}; another needs --fresh, which begins a new ledger`);
+    throw new CocoError(
+      "ConfigurationInvalid",
+      `the sandbox in ${dir} has port ${now}; another needs --fresh, which begins a new ledger`,
+    );
   }
 }
 
@@ -118,7 +135,10 @@ async function requireStopped(layout: SandboxLayout, nodes: number): Promise<voi
   for (let at = 0; at < nodes; at++) {
     for (let pid = folderHolder(layout.ledger(at)); pid !== undefined; pid = folderHolder(layout.ledger(at))) {
       if (performance.now() > deadlineMs) {
-        throw new CocoError("FolderInUse", `${nodeName(at)} of this sandbox runs already as process ${pid}`, { directory: layout.node(at), pid });
+        throw new CocoError("FolderInUse", `${nodeName(at)} of this sandbox runs already as process ${pid}`, {
+          directory: layout.node(at),
+          pid,
+        });
       }
       await delay(POLL_MS);
     }

@@ -117,14 +117,14 @@ export class Sandbox {
 
   #chainId(): number {
     const options: unknown = this.#folder.genesis.adapters[0]?.options;
-    const chainId = typeof options === "object" && options !== null && "chainId" in options ? options.chainId : undefined;
+    const chainId =
+      typeof options === "object" && options !== null && "chainId" in options ? options.chainId : undefined;
     invariant(typeof chainId === "number", "a sandbox has an Ethereum chain");
     return chainId;
   }
 
   async #start(): Promise<void> {
     const { layout, ports, genesis, resumed } = this.#folder;
-    await removeEndpoints(layout.endpoints);
     // Made anew by each node as soon as it serves, so that the file tells.
     await Promise.all(ports.map((_, at) => rm(join(layout.node(at), SERVICE_CERTIFICATE_FILE), { force: true })));
     if (resumed) await this.#approveCode();
@@ -133,11 +133,16 @@ export class Sandbox {
     for (const at of ports.keys()) this.#nodes.push(this.#spawn(at));
     const certificate = await this.#serviceCertificate();
     await writeFileAtomic(layout.serviceCertificate, certificate, PUBLIC_FILE_MODE);
-    const [cert, key] = await Promise.all([readFile(layout.gatewayCertificate, "utf8"), readFile(layout.gatewayKey, "utf8")]);
+    const [cert, key] = await Promise.all([
+      readFile(layout.gatewayCertificate, "utf8"),
+      readFile(layout.gatewayKey, "utf8"),
+    ]);
     const upstream = new Upstream({ ca: certificate, cert, key });
     this.#upstream = upstream;
     const mount = genesis.adapters[0]?.mount ?? "/eth";
-    await Promise.all(this.#nodes.map((node) => this.#until(() => isServing(upstream, node, mount), `${node.name} to serve`)));
+    await Promise.all(
+      this.#nodes.map((node) => this.#until(() => isServing(upstream, node, mount), `${node.name} to serve`)),
+    );
     for (const { at } of this.#nodes) {
       const nodes = [...this.#nodes.slice(at), ...this.#nodes.slice(0, at)];
       this.#gateways.push(await startGateway({ port: ports[at]?.ethRpc ?? 0, mount, upstream, nodes }));
@@ -154,7 +159,9 @@ export class Sandbox {
     this.#codeChange = await approveNewCode(layout, ports.length, genesis, code);
     if (this.#codeChange === undefined) return;
     const { constitutionVersion } = this.#codeChange;
-    this.#options.onProgress(`code changed: sandbox members approved measurement ${measurement} (constitution version ${constitutionVersion})`);
+    this.#options.onProgress(
+      `code changed: sandbox members approved measurement ${measurement} (constitution version ${constitutionVersion})`,
+    );
   }
 
   #spawn(at: number): SandboxNode {
@@ -187,7 +194,10 @@ export class Sandbox {
       this.#options.signal.throwIfAborted();
       if (this.#failure !== undefined) throw new CocoError("NodeProcessFailed", this.#failure);
       if (performance.now() > deadlineMs) {
-        throw new CocoError("NotReady", `waited ${START_TIMEOUT_MS / 1000} s for ${what}; logs are in ${this.#folder.layout.dir}/node*/node.log`);
+        throw new CocoError(
+          "NotReady",
+          `waited ${START_TIMEOUT_MS / 1000} s for ${what}; logs are in ${this.#folder.layout.dir}/node*/node.log`,
+        );
       }
       await delay(READY_POLL_MS);
     }
@@ -199,10 +209,13 @@ export class Sandbox {
     const logFile = layout.log(at);
     void lastLines(logFile, SHOWN_LOG_LINES).then((lines) => {
       const log = lines.map((line) => `\n  ${line}`).join("");
-      if (this.#state === "starting") this.#failure = `${nodeName(at)} ended while starting: ${reason}; end of ${logFile}:${log}`;
+      if (this.#state === "starting")
+        this.#failure = `${nodeName(at)} ended while starting: ${reason}; end of ${logFile}:${log}`;
       if (this.#state !== "serving") return;
       const again = `${process.execPath} ${this.#options.entry} node start --dir ${layout.node(at)}`;
-      this.#options.onProblem(`${nodeName(at)} (process ${this.#nodes[at]?.pid}) ended: ${reason}; its log: ${logFile}\n  start it again: ${again}`);
+      this.#options.onProblem(
+        `${nodeName(at)} (process ${this.#nodes[at]?.pid}) ended: ${reason}; its log: ${logFile}\n  start it again: ${again}`,
+      );
     });
   }
 
@@ -218,9 +231,11 @@ export class Sandbox {
     }
     if (!changed) return;
     const { endpoints } = this.#folder.layout;
-    this.#writing = this.#writing.then(() => writeEndpoints(endpoints, this.endpoints)).catch(() => {
-      this.#options.onProblem(`${endpoints} could not be written`);
-    });
+    this.#writing = this.#writing
+      .then(() => writeEndpoints(endpoints, this.endpoints))
+      .catch(() => {
+        this.#options.onProblem(`${endpoints} could not be written`);
+      });
   }
 
   /** Nodes that run as processes started by hand in this sandbox's folders. */

@@ -1,0 +1,133 @@
+/** `coco network genesis`: assembles the constitution a network begins with (R11). */
+import type { Command } from "commander";
+import { CocoError } from "../errors.ts";
+import { collect, collectNamed, createOutput, type NamedValue, readJson, readText } from "./arguments.ts";
+import { type CommandContext, printFields, printJson } from "./output.ts";
+
+/** Largest file of adapter options in bytes. */
+export const MAX_OPTIONS_FILE_BYTES = 4 * 1024 * 1024;
+const MAX_SMALL_FILE_BYTES = 64 * 1024;
+
+const HELP = `
+Example:
+  coco network genesis --name trade --member acme=acme_cert.pem --member globex=globex_cert.pem \\
+    --node node0-signed.json --node node1-signed.json --adapter ethereum=ethereum.json --out genesis.json
+
+The code manifest lists this installation's own code unless --code names files of coco code measure --json. Every founder
+compares the printed network id before putting genesis.json into a node's folder.`;
+
+interface GenesisOptions {
+  readonly name: string;
+  readonly member: readonly NamedValue[];
+  readonly participant: readonly NamedValue[];
+  readonly node: readonly string[];
+  readonly adapter: readonly NamedValue[];
+  readonly code: readonly string[];
+  readonly settings?: string;
+  readonly out: string;
+}
+
+/** Adds `coco network`. */
+export function addNetworkCommands(program: Command, context: CommandContext): void {
+  program
+    .command("network")
+    .description("founding a network")
+    .command("genesis")
+    .description("assemble the genesis constitution")
+    .requiredOption("--name <name>", "name of the network")
+    .requiredOption("--member <id=file>", "a member and its certificate (PEM); repeatable", collectNamed, [])
+    .option("--participant <id=file>", "a participant and its certificate (PEM); repeatable", collectNamed, [])
+    .requiredOption("--node <file>", "a node's entry signed by its owner; repeatable", collect, [])
+    .option("--adapter <name=file>", "an adapter and its options (JSON); repeatable", collectNamed, [])
+    .option("--code <file>", "approved code, a file of coco code measure --json; repeatable", collect, [])
+    .option("--settings <file>", "settings that differ from the defaults (JSON)")
+    .requiredOption("--out <file>", "file to write")
+    .option("--json", "print JSON")
+    .addHelpText("after", HELP)
+    .action((options: GenesisOptions, command: Command) =>
+      genesis(context, options, command.optsWithGlobals()["json"] === true),
+    );
+}
+
+async function genesis({ output }: CommandContext, options: GenesisOptions, asJson: boolean): Promise<void> {
+  const { assembleGenesis, readSignedNode } = await import("../host/genesis.ts");
+  const { constitutionDigest, constitutionToJson } = await import("../core/governance/constitution-codec.ts");
+  const { sha256 } = await import("../enclave/manager/node-crypto.ts");
+  const constitution = assembleGenesis({
+    networkName: options.name,
+    members: [
+      ...(await readFounders(options.member, "member")),
+      ...(await readFounders(options.participant, "participant")),
+    ],
+    nodes: await Promise.all(options.node.map(readSignedNode)),
+    codeManifest: await readCode(options.code),
+    adapters: await Promise.all(options.adapter.map(readAdapterOptions)),
+    settings: await readSettingsFile(options.settings),
+  });
+  await createOutput(output, options.out, constitutionToJson(constitution));
+  const networkId = Buffer.from(constitutionDigest(constitution, sha256)).toString("hex");
+  const { members, nodes } = constitution;
+  const summary = { network: options.name, network_id: networkId, members: members.length, nodes: nodes.length };
+  if (asJson) printJson(output, summary);
+  else printFields(output, summary);
+  output.talk("next: compare the network id with the other founders, then copy the file into each node's folder\n");
+}
+
+async function readFounders(entries: readonly NamedValue[], role: "member" | "participant") {
+  const { X509Certificate } = await import("node:crypto");
+  return await Promise.all(
+    entries.map(async ({ name: id, value: file }) => {
+      const certificate = await readText(file, MAX_SMALL_FILE_BYTES);
+      let organisation: string | string[] | undefined;
+      try {
+        organisation = new X509Certificate(certificate).toLegacyObject().subject.O;
+      } catch (error) {
+        throw new CocoError(
+          "ConfigurationInvalid",
+          `${file}: expected one certificate in PEM`,
+          { file },
+          { cause: error },
+        );
+      }
+      return { id, name: typeof organisation === "string" ? organisation : id, role, certificate };
+    }),
+  );
+}
+
+async function readCode(files: readonly string[]) {
+  const { readJsonFile } = await import("../host/node-folder.ts");
+  const { readCodeIdentity } = await import("../core/governance/constitution-codec.ts");
+  if (files.length > 0) return await Promise.all(files.map((file) => readJsonFile(file, readCodeIdentity)));
+  const { ownCode } = await import("./own-code.ts");
+  return [await ownCode()];
+}
+
+async function readAdapterOptions({ name, value: file }: NamedValue, at: number) {
+  const { availableAdapter } = await import("../host/adapters.ts");
+  const { readJsonValue } = await import("../core/governance/json-value.ts");
+  const adapter = availableAdapter(name);
+  const options = readJsonValue(await readJson(file, MAX_OPTIONS_FILE_BYTES));
+  if (options === undefined)
+    throw new CocoError("ConfigurationInvalid", `${file}: whole numbers only, within the limits of depth and size`, {
+      file,
+    });
+  // Refused now rather than by every node later.
+  (await adapter.load())(options);
+  const { version, mounts } = adapter.manifest;
+  return { id: at + 1, name, version, mount: mounts[0] ?? `/${name}`, options };
+}
+
+async function readSettingsFile(file: string | undefined) {
+  if (file === undefined) return {};
+  const { readSettings } = await import("../core/governance/constitution-codec.ts");
+  const { DEFAULT_SETTINGS } = await import("../core/governance/constitution.ts");
+  const { readDocument } = await import("../core/governance/fields.ts");
+  const given = await readJson(file, MAX_SMALL_FILE_BYTES);
+  if (typeof given !== "object" || given === null)
+    throw new CocoError("ConfigurationInvalid", `${file}: expected an object`, { file });
+  return readDocument(
+    { ...DEFAULT_SETTINGS, ...given },
+    { form: "json", code: "ConfigurationInvalid", data: { file } },
+    readSettings,
+  );
+}

@@ -1,0 +1,144 @@
+/** `coco node`: making, vouching for and running a validating node. */
+import { type Command, Option } from "commander";
+import { LOG_LEVELS, createOutput, readText } from "./arguments.ts";
+import { type CommandContext, EXIT, printJson, reportError } from "./output.ts";
+import { stopRequested } from "./stop-signals.ts";
+
+const MAX_KEY_FILE_BYTES = 16 * 1024;
+
+const INIT_HELP = `
+Example:
+  coco node init --dir node0 --name node0 --listen 0.0.0.0:9000 --advertise node0.example.com:9000 \\
+    --client-listen 0.0.0.0:8443 --client-advertise node0.example.com:8443 --machine-key /var/lib/coco/machine.key
+
+Then the owner signs the entry: coco node sign --entry node0/vn-entry.json ...`;
+
+const SIGN_HELP = `
+Example:
+  coco node sign --entry node0/vn-entry.json --member acme --key acme_privk.pem --network trade --out node0-signed.json
+
+Then whoever assembles the genesis constitution gets the file: coco network genesis --node node0-signed.json ...`;
+
+const START_HELP = `
+Example:
+  coco node start --dir node0
+
+The node runs in the foreground and logs JSON lines to standard error. Ctrl-C or SIGTERM stops it in order.`;
+
+interface InitOptions {
+  readonly dir: string;
+  readonly name: string;
+  readonly listen: string;
+  readonly advertise: string;
+  readonly clientListen: string;
+  readonly clientAdvertise: string;
+  readonly machineKey: string;
+}
+
+interface SignOptions {
+  readonly entry: string;
+  readonly member: string;
+  readonly key: string;
+  readonly network: string;
+  readonly out: string;
+}
+
+interface StartOptions {
+  readonly dir: string;
+  readonly logLevel: string;
+  readonly parentPipe?: boolean;
+}
+
+/** Adds `coco node`. */
+export function addNodeCommands(program: Command, context: CommandContext): void {
+  const node = program.command("node").description("validating nodes");
+  node
+    .command("init")
+    .description("make the keys and the folder of a validating node")
+    .requiredOption("--dir <folder>", "folder to make")
+    .requiredOption("--name <name>", "name of the node, for people")
+    .requiredOption("--listen <host:port>", "where it listens for other validating nodes")
+    .requiredOption("--advertise <host:port>", "where other validating nodes reach it")
+    .requiredOption("--client-listen <host:port>", "where it listens for clients")
+    .requiredOption("--client-advertise <host:port>", "where clients reach it")
+    .requiredOption("--machine-key <file>", "key of the virtual TEE of this machine; made when it does not exist")
+    .option("--json", "print JSON")
+    .addHelpText("after", INIT_HELP)
+    .action((options: InitOptions, command: Command) =>
+      init(context, options, command.optsWithGlobals()["json"] === true),
+    );
+  node
+    .command("sign")
+    .description("sign a node's entry as its owner")
+    .requiredOption("--entry <file>", "vn-entry.json of the node's folder")
+    .requiredOption("--member <id>", "id of the owning member")
+    .requiredOption("--key <file>", "private key of the member (PEM)")
+    .requiredOption("--network <name>", "name of the network the node is for")
+    .requiredOption("--out <file>", "file to write")
+    .addHelpText("after", SIGN_HELP)
+    .action((options: SignOptions) => sign(context, options));
+  node
+    .command("start")
+    .description("run the validating node of a folder")
+    .requiredOption("--dir <folder>", "folder made by coco node init, with genesis.json in it")
+    .addOption(new Option("--log-level <level>", "least severity of log lines").choices(LOG_LEVELS).default("info"))
+    .addOption(new Option("--parent-pipe", "stop when standard input is closed").hideHelp())
+    .addHelpText("after", START_HELP)
+    .action((options: StartOptions) => start(context, options));
+}
+
+async function init({ output }: CommandContext, options: InitOptions, asJson: boolean): Promise<void> {
+  const { initNode, nodeRequestToJson } = await import("../host/node-folder.ts");
+  const { machineKey: machineKeyFile, ...addresses } = options;
+  const request = await initNode({ ...addresses, machineKeyFile });
+  if (asJson) printJson(output, JSON.parse(nodeRequestToJson(request)));
+  else output.data(`${request.nodeId}\n`);
+  output.talk(`The virtual TEE protects nothing: whoever reads ${machineKeyFile} reads this node's secrets.\n`);
+  output.talk(`next: its owner signs ${options.dir}/vn-entry.json with coco node sign\n`);
+}
+
+async function sign({ output }: CommandContext, options: SignOptions): Promise<void> {
+  const [{ readNodeRequest }, { signedNodeToJson, signNodeEntry }] = await Promise.all([
+    import("../host/node-folder.ts"),
+    import("../host/genesis.ts"),
+  ]);
+  const request = await readNodeRequest(options.entry);
+  const key = await readText(options.key, MAX_KEY_FILE_BYTES);
+  await createOutput(
+    output,
+    options.out,
+    signedNodeToJson(signNodeEntry(request, key, options.member, options.network)),
+  );
+}
+
+async function start(context: CommandContext, { dir, logLevel, parentPipe }: StartOptions): Promise<void> {
+  const { output } = context;
+  const stop = parentPipe === true ? Promise.race([stopRequested(), inputClosed()]) : stopRequested();
+  const { startNode, STOP_TIMEOUT_MS } = await import("../host/node.ts");
+  const { loadNode } = await import("../host/node-folder.ts");
+  const { name, clientListen } = await loadNode(dir);
+  let failed: (error: unknown) => void = () => {};
+  const failure = new Promise<unknown>((resolve) => {
+    failed = resolve;
+  });
+  const onServing = (): void => output.data(`${name} serves clients at ${clientListen} (process ${process.pid})\n`);
+  const node = await startNode({ dir, logLevel, onServing, onFatal: failed });
+  const error = await Promise.race([failure, stop.then(() => undefined)]);
+  if (error !== undefined) {
+    context.exitCode = reportError(output, error, false) || EXIT.failed;
+    return;
+  }
+  const late = new Promise((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref());
+  await Promise.race([node.stop(), late]);
+}
+
+/** Resolves when the process that holds the other end of standard input closes it or is gone. */
+function inputClosed(): Promise<void> {
+  return new Promise((resolve) => {
+    process.stdin
+      .on("end", resolve)
+      .on("close", resolve)
+      .on("error", () => resolve());
+    process.stdin.resume();
+  });
+}

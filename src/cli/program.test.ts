@@ -1,0 +1,255 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { readConstitutionFile } from "../host/genesis.ts";
+import { run } from "./program.ts";
+import { RECEIPT, SERVICE_CERTIFICATE } from "./test-receipt-sample.ts";
+
+const root = await mkdtemp(join(tmpdir(), "coco-cli-"));
+after(() => rm(root, { recursive: true, force: true }));
+const inRoot = (...names: readonly string[]) => join(root, ...names);
+
+/** Runs `coco` with these arguments in this process. */
+async function coco(...args: readonly string[]) {
+  let [data, talk] = ["", ""];
+  const output = {
+    data: (text: string) => {
+      data += text;
+    },
+    talk: (text: string) => {
+      talk += text;
+    },
+  };
+  const code = await run(args, output);
+  return { code, data, talk };
+}
+
+describe("coco, wrong usage", () => {
+  test("without a command it shows help of at most 25 lines and ends with 0", async () => {
+    const { code, data } = await coco();
+    assert.equal(code, 0);
+    assert.match(data, /sandbox start/);
+    assert.ok(data.trimEnd().split("\n").length <= 25, data);
+    assert.equal((await coco("--help")).data, data);
+  });
+
+  test("every command has help with an example", async () => {
+    const commands = ["sandbox start", "node init", "node sign", "node start", "member keygen", "network genesis"];
+    for (const command of [
+      ...commands,
+      "code measure",
+      "code propose",
+      "code vote",
+      "code assemble",
+      "receipt verify",
+    ]) {
+      const { code, data } = await coco(...command.split(" "), "--help");
+      assert.equal(code, 0);
+      assert.match(data, new RegExp(`Examples?:[^]*coco ${command}`), command);
+    }
+  });
+
+  test("an unknown command, a missing option and a value out of range end with 2 and say what to do", async () => {
+    const unknown = await coco("sandbox", "strat");
+    assert.equal(unknown.code, 2);
+    assert.match(unknown.talk, /Did you mean start/);
+    assert.equal(unknown.data, "");
+    const wrong = [
+      ["node", "start"],
+      ["sandbox", "start", "--nodes", "8"],
+      ["sandbox", "start", "--nodes", "0"],
+      ["sandbox", "start", "--port", "66000"],
+      ["sandbox", "start", "--port", "-1"],
+      ["sandbox", "start", "--log-level", "loud"],
+      ["network", "genesis", "--member", "acme"],
+      ["receipt", "verify"],
+      ["--unknown"],
+    ];
+    for (const args of wrong) assert.equal((await coco(...args)).code, 2, args.join(" "));
+  });
+
+  test("an error is told as code, message and remedy, with the stack only for --debug", async () => {
+    const args = ["node", "start", "--dir", inRoot("nowhere")];
+    const { code, talk, data } = await coco(...args);
+    assert.equal(code, 1);
+    assert.equal(data, "");
+    assert.match(talk, /^COCO ConfigurationInvalid: .*node\.json: does not exist\n {2}\S.*\n$/);
+    assert.match((await coco(...args, "--debug")).talk, /\n\s+at /);
+    assert.deepEqual(await readdir(root), []);
+  });
+});
+
+describe("coco receipt verify", () => {
+  const receiptFile = inRoot("receipt.json");
+  const certificateFile = inRoot("service.pem");
+
+  test("a valid receipt ends with 0 and tells transaction, node and claims", async () => {
+    await writeFile(receiptFile, JSON.stringify(RECEIPT));
+    await writeFile(certificateFile, SERVICE_CERTIFICATE);
+    const text = await coco("receipt", "verify", receiptFile, "--service-cert", certificateFile);
+    assert.equal(text.code, 0, text.talk);
+    for (const part of ["2.6", RECEIPT.node_id, RECEIPT.leaf_components.claims_digest])
+      assert.ok(text.data.includes(part));
+    const asJson = await coco("receipt", "verify", receiptFile, "--service-cert", certificateFile, "--json");
+    const { valid, transaction_id: id, node_id: node } = JSON.parse(asJson.data);
+    assert.deepEqual([valid, id, node], [true, "2.6", RECEIPT.node_id]);
+  });
+
+  test("a changed receipt, another service and no JSON end with 4 and say why", async () => {
+    const components = { ...RECEIPT.leaf_components, claims_digest: "00".repeat(32) };
+    const { cert: _, ...withoutCertificate } = RECEIPT;
+    const bad = [
+      { ...RECEIPT, leaf_components: components },
+      { ...RECEIPT, transaction_id: "2.7" },
+      withoutCertificate,
+      7,
+    ];
+    for (const receipt of bad) {
+      await writeFile(receiptFile, JSON.stringify(receipt));
+      const { code, data, talk } = await coco(
+        "receipt",
+        "verify",
+        receiptFile,
+        "--service-cert",
+        certificateFile,
+        "--json",
+      );
+      assert.equal(code, 4);
+      assert.equal(JSON.parse(data).valid, false);
+      assert.match(talk, /^COCO ReceiptInvalid: /);
+    }
+    await writeFile(receiptFile, "no JSON");
+    assert.equal((await coco("receipt", "verify", receiptFile, "--service-cert", certificateFile)).code, 4);
+    await writeFile(receiptFile, JSON.stringify(RECEIPT));
+    await coco("member", "keygen", "--id", "other", "--name", "Other", "--out", inRoot("other"));
+    const other = await coco("receipt", "verify", receiptFile, "--service-cert", inRoot("other", "other_cert.pem"));
+    assert.equal(other.code, 4);
+    assert.match(other.talk, /does not endorse/);
+  });
+
+  test("a service certificate that is none, and a missing file, end with 1", async () => {
+    await writeFile(inRoot("bad.pem"), "no certificate");
+    assert.equal((await coco("receipt", "verify", receiptFile, "--service-cert", inRoot("bad.pem"))).code, 1);
+    assert.equal((await coco("receipt", "verify", inRoot("none.json"), "--service-cert", certificateFile)).code, 1);
+  });
+});
+
+/** Founds a network of two members with a node each; returns the arguments of `coco network genesis` without `--out`. */
+async function found(folder: string, adapterOptions: unknown): Promise<readonly string[]> {
+  await writeFile(inRoot(folder, "ethereum.json"), JSON.stringify(adapterOptions));
+  await writeFile(
+    inRoot(folder, "code.json"),
+    JSON.stringify({ measurement: "ab".repeat(32), name: "code", version: "1" }),
+  );
+  const parts: string[] = [];
+  for (const [at, id] of ["acme", "globex"].entries()) {
+    assert.equal(
+      (await coco("member", "keygen", "--id", id, "--name", `${id} Ltd`, "--out", inRoot(folder, "keys"))).code,
+      0,
+    );
+    const dir = inRoot(folder, `node${at}`);
+    const addresses = ["--listen", "--advertise", "--client-listen", "--client-advertise"].flatMap((name, port) => [
+      name,
+      `127.0.0.1:${7000 + at * 10 + port}`,
+    ]);
+    const machine = ["--machine-key", inRoot(folder, "machine.key")];
+    assert.equal((await coco("node", "init", "--dir", dir, "--name", `node${at}`, ...addresses, ...machine)).code, 0);
+    const signed = inRoot(folder, `signed${at}.json`);
+    const owner = ["--member", id, "--key", inRoot(folder, "keys", `${id}_privk.pem`), "--network", "trade"];
+    assert.equal(
+      (await coco("node", "sign", "--entry", join(dir, "vn-entry.json"), ...owner, "--out", signed)).code,
+      0,
+    );
+    parts.push("--member", `${id}=${inRoot(folder, "keys", `${id}_cert.pem`)}`, "--node", signed);
+  }
+  const files = ["--adapter", `ethereum=${inRoot(folder, "ethereum.json")}`, "--code", inRoot(folder, "code.json")];
+  return ["network", "genesis", "--name", "trade", ...parts, ...files];
+}
+
+describe("coco, founding and governing a network", () => {
+  test("keys, entries, signatures and options become a genesis constitution with everything in it", async () => {
+    const folder = await mkdtemp(inRoot("found-"));
+    const name = folder.slice(root.length + 1);
+    const args = await found(name, { chainId: 1337 });
+    assert.equal((await stat(join(folder, "keys", "acme_privk.pem"))).mode & 0o777, 0o600);
+    const out = join(folder, "genesis.json");
+    const { code, data } = await coco(...args, "--out", out, "--json");
+    assert.equal(code, 0);
+    assert.match(JSON.parse(data).network_id, /^[0-9a-f]{64}$/);
+    const genesis = await readConstitutionFile(out);
+    assert.deepEqual(
+      genesis.members.map((member) => [member.id, member.name]),
+      [
+        ["acme", "acme Ltd"],
+        ["globex", "globex Ltd"],
+      ],
+    );
+    assert.deepEqual(
+      genesis.nodes.map(({ owner }) => owner),
+      ["acme", "globex"],
+    );
+    assert.deepEqual(
+      genesis.adapters.map(({ id, mount, options }) => [id, mount, options]),
+      [[1, "/eth", { chainId: 1337 }]],
+    );
+    const again = await coco(...args, "--out", out);
+    assert.equal(again.code, 1);
+    assert.match(again.talk, /not overwritten/);
+  });
+
+  test("bad adapter options and keys that exist are refused, and nothing is written", async () => {
+    const folder = await mkdtemp(inRoot("found-"));
+    const name = folder.slice(root.length + 1);
+    const args = await found(name, { chainId: 1337, alloch: {} });
+    const { code, talk } = await coco(...args, "--out", join(folder, "genesis.json"));
+    assert.equal(code, 1);
+    assert.match(talk, /alloch/);
+    assert.ok(!(await readdir(folder)).includes("genesis.json"));
+    const key = await readFile(join(folder, "keys", "acme_privk.pem"), "utf8");
+    assert.equal(
+      (await coco("member", "keygen", "--id", "acme", "--name", "A", "--out", join(folder, "keys"))).code,
+      1,
+    );
+    assert.equal(await readFile(join(folder, "keys", "acme_privk.pem"), "utf8"), key);
+  });
+
+  test("code is approved by a proposal and a majority of ballots, and by nothing less", async () => {
+    const folder = await mkdtemp(inRoot("found-"));
+    const name = folder.slice(root.length + 1);
+    const genesis = ["--genesis", join(folder, "genesis.json")];
+    assert.equal(
+      (await coco(...(await found(name, { chainId: 1337 })), "--out", join(folder, "genesis.json"))).code,
+      0,
+    );
+    const code = join(folder, "new.json");
+    await writeFile(code, JSON.stringify({ measurement: "cd".repeat(32), name: "code", version: "2" }));
+    const as = (id: string) => ["--member", id, "--key", join(folder, "keys", `${id}_privk.pem`)];
+    const proposal = join(folder, "p");
+    assert.equal((await coco("code", "propose", ...genesis, ...as("acme"), "--code", code, "--out", proposal)).code, 0);
+    const vote = (id: string, file: string, out: string) =>
+      coco("code", "vote", "--proposal", proposal, "--code", file, ...as(id), "--out", join(folder, out));
+    assert.equal((await vote("acme", join(folder, "code.json"), "wrong")).code, 1);
+    assert.ok(!(await readdir(folder)).includes("wrong"));
+    assert.equal((await vote("acme", code, "a")).code, 0);
+    assert.equal((await vote("globex", code, "g")).code, 0);
+    const assemble = (...ballots: readonly string[]) =>
+      coco(
+        "code",
+        "assemble",
+        ...genesis,
+        "--proposal",
+        proposal,
+        ...ballots.flatMap((file) => ["--ballot", join(folder, file)]),
+        "--out",
+        join(folder, "approval.cbor"),
+      );
+    const tooFew = await assemble("a");
+    assert.equal(tooFew.code, 1);
+    assert.match(tooFew.talk, /1 of 2 members/);
+    const enough = await assemble("a", "g");
+    assert.equal(enough.code, 0, enough.talk);
+    assert.match(enough.data, new RegExp(`constitution +2\nmeasurement +${"cd".repeat(32)}`));
+  });
+});

@@ -1,0 +1,62 @@
+/**
+ * The commands of `coco`: names, options and help. Each command loads what it needs only when it runs, so that help is
+ * quick.
+ */
+import { Command, CommanderError, Option } from "commander";
+import { addCodeCommands } from "./code-commands.ts";
+import { addMemberCommands } from "./member-commands.ts";
+import { addNetworkCommands } from "./network-commands.ts";
+import { addNodeCommands } from "./node-commands.ts";
+import { type CommandContext, EXIT, type Output, reportError } from "./output.ts";
+import { addReceiptCommands } from "./receipt-commands.ts";
+import { addSandboxCommands } from "./sandbox-commands.ts";
+import { addVersionCommand, showVersion } from "./version-command.ts";
+
+const ROOT_HELP = `
+Examples:
+  coco sandbox start                          a network of three validating nodes on this machine
+  coco node init --help                       make a validating node's keys
+  coco node start --dir node0                 run a validating node
+  coco receipt verify receipt.json --service-cert service_cert.pem
+
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 cannot connect or not ready, 4 verification failed, 130 interrupted.`;
+
+/** Runs the command of these arguments and returns its exit code. */
+export async function run(args: readonly string[], output: Output): Promise<number> {
+  const context: CommandContext = { output, exitCode: EXIT.ok };
+  const program = createProgram(context);
+  try {
+    if (args.length === 0) program.outputHelp();
+    else await program.parseAsync([...args], { from: "user" });
+    return context.exitCode;
+  } catch (error) {
+    // Commander has said what it had to say: help and version end with 0, everything else is wrong usage.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    return reportError(output, error, program.opts()["debug"] === true);
+  }
+}
+
+function createProgram(context: CommandContext): Command {
+  const program = new Command("coco")
+    .description("Coco Framework: confidential consortium networks of validating nodes")
+    .option("--debug", "print the stack of an error")
+    .option("-V, --version", "print the version")
+    .addOption(new Option("--json", "with --version: as JSON").hideHelp())
+    .exitOverride()
+    .configureOutput({ writeOut: context.output.data, writeErr: context.output.talk })
+    .showSuggestionAfterError()
+    .showHelpAfterError("(coco --help tells more)")
+    .addHelpText("after", ROOT_HELP)
+    .action(async (options: { version?: boolean; json?: boolean }) => {
+      if (options.version === true) await showVersion(context, options.json === true);
+      else program.error("error: a command is missing", { exitCode: EXIT.usage });
+    });
+  addSandboxCommands(program, context);
+  addNodeCommands(program, context);
+  addMemberCommands(program, context);
+  addNetworkCommands(program, context);
+  addCodeCommands(program, context);
+  addReceiptCommands(program, context);
+  addVersionCommand(program, context);
+  return program;
+}

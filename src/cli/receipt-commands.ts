@@ -1,0 +1,58 @@
+/** `coco receipt verify`: checks a receipt offline, trusting nothing but the service certificate. */
+import type { Command } from "commander";
+import { CocoError } from "../errors.ts";
+import { readText } from "./arguments.ts";
+import { type CommandContext, printFields, printJson } from "./output.ts";
+
+/** Largest receipt file in bytes. */
+export const MAX_RECEIPT_BYTES = 1024 * 1024;
+
+const HELP = `
+Example:
+  curl --cacert service_cert.pem --cert me.pem --key me.key \\
+    "https://127.0.0.1:8645/node/receipt?transaction_id=2.17" > receipt.json
+  coco receipt verify receipt.json --service-cert service_cert.pem
+
+Exit code 0: the transaction is in the ledger of the service. 4: the receipt does not prove it.`;
+
+interface VerifyOptions {
+  readonly serviceCert: string;
+}
+
+/** Adds `coco receipt`. */
+export function addReceiptCommands(program: Command, context: CommandContext): void {
+  program
+    .command("receipt")
+    .description("receipts of transactions")
+    .command("verify")
+    .description("check a receipt offline")
+    .argument("<file>", "the receipt as JSON")
+    .requiredOption("--service-cert <file>", "certificate of the service (PEM), from a source you trust")
+    .option("--json", "print JSON")
+    .addHelpText("after", HELP)
+    .action((file: string, options: VerifyOptions, command: Command) =>
+      verify(context, file, options.serviceCert, command.optsWithGlobals()["json"] === true),
+    );
+}
+
+async function verify(context: CommandContext, file: string, certificateFile: string, asJson: boolean): Promise<void> {
+  const { verifyReceiptText } = await import("./verify-receipt.ts");
+  const [receipt, certificate] = await Promise.all([
+    readText(file, MAX_RECEIPT_BYTES),
+    readText(certificateFile, MAX_RECEIPT_BYTES),
+  ]);
+  try {
+    const proven = verifyReceiptText(receipt, certificate);
+    if (asJson) printJson(context.output, { valid: true, ...proven });
+    else printFields(context.output, { receipt: "valid", ...withoutNull(proven) });
+  } catch (error) {
+    if (asJson && error instanceof CocoError && error.code === "ReceiptInvalid") {
+      printJson(context.output, { valid: false, error: { code: error.code, message: error.message } });
+    }
+    throw error;
+  }
+}
+
+function withoutNull(fields: Readonly<Record<string, string | null>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, value ?? "(signature transaction)"]));
+}

@@ -1,0 +1,70 @@
+/**
+ * Verifying a receipt with node:crypto. The service certificate is the only trust anchor; a node's certificate must be
+ * signed by it, or by an older one that a chain of the receipt's endorsements leads to it.
+ *
+ * Dates of certificates are not looked at: a receipt is to hold for as long as the service's key is trusted, long after
+ * the certificate of the node that signed it has run out.
+ */
+import type { X509Certificate } from "node:crypto";
+import { type Bytes, toHex } from "../core/codec/bytes.ts";
+import { derOfPem } from "../core/governance/pem.ts";
+import { verifyReceipt } from "../core/ledger/receipt.ts";
+import { readCertificate } from "../enclave/manager/certificate-reader.ts";
+import { createVerifier, sha256 } from "../enclave/manager/node-crypto.ts";
+import { CocoError } from "../errors.ts";
+
+/** What a valid receipt proves, as the command prints it. */
+export type ProvenReceipt = Readonly<Record<"transaction_id" | "claims_digest", string | null>> &
+  Readonly<Record<"node_id" | "root", string>>;
+
+function certificateOf(pem: string): X509Certificate | undefined {
+  const der = derOfPem(pem, "CERTIFICATE");
+  return der === undefined ? undefined : readCertificate(der);
+}
+
+function isSignedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
+  return issuer.ca && certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
+}
+
+/** Whether a path of signatures leads from a certificate over some of the endorsements to the trusted one. */
+function leadsTo(
+  trusted: X509Certificate,
+  certificate: X509Certificate,
+  endorsements: readonly X509Certificate[],
+): boolean {
+  if (isSignedBy(certificate, trusted)) return true;
+  return endorsements.some((issuer, at) => {
+    const others = endorsements.filter((_, other) => other > at);
+    return isSignedBy(certificate, issuer) && leadsTo(trusted, issuer, others);
+  });
+}
+
+/**
+ * Verifies the text of a receipt by the service certificate (PEM). Throws `ReceiptInvalid` naming what is wrong, and
+ * `ConfigurationInvalid` when the service certificate is none.
+ */
+export function verifyReceiptText(receipt: string, serviceCertificate: string): ProvenReceipt {
+  const trusted = certificateOf(serviceCertificate);
+  if (trusted === undefined)
+    throw new CocoError("ConfigurationInvalid", "the service certificate is not one certificate in PEM");
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(receipt);
+  } catch (error) {
+    throw new CocoError("ReceiptInvalid", "receipt: it is not JSON", {}, { cause: error });
+  }
+  const checkNodeCertificate = (pem: string, endorsements: readonly string[]): Bytes | undefined => {
+    const certificate = certificateOf(pem);
+    const issuers = endorsements.map(certificateOf);
+    if (certificate === undefined || !issuers.every((issuer) => issuer !== undefined)) return undefined;
+    if (!leadsTo(trusted, certificate, issuers)) return undefined;
+    return certificate.publicKey.export({ type: "spki", format: "der" });
+  };
+  const proven = verifyReceipt(parsed, { sha256, verify: createVerifier(), checkNodeCertificate });
+  return {
+    transaction_id: proven.transactionId ?? null,
+    node_id: proven.nodeId,
+    claims_digest: proven.claimsDigest === undefined ? null : toHex(proven.claimsDigest),
+    root: toHex(proven.root),
+  };
+}

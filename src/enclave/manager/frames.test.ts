@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import { ByteWriter, utf8Encode } from "../../core/codec/bytes.ts";
+import { CocoError } from "../../errors.ts";
+import { decodeFrame, encodeFrame, type Frame, MAX_FRAME_ITEMS } from "./frames.ts";
+
+const bytes = (text: string) => utf8Encode(text);
+
+const FRAMES: readonly Frame[] = [
+  { type: "consensus", message: { type: "vote", preVote: true, term: 3, lastIndex: 7, lastTerm: 2 } },
+  { type: "forward", adapter: 1, items: [{ id: bytes("i"), body: bytes("body") }] },
+  {
+    type: "outcomes",
+    adapter: 2,
+    outcomes: [
+      { id: bytes("a"), index: 9, outcome: { type: "included", result: bytes("r"), position: 0 } },
+      { id: bytes("b"), index: 0, outcome: { type: "rejected", error: bytes("e") } },
+      { id: bytes("c"), index: 0, outcome: { type: "waiting", result: bytes("w") } },
+      { id: bytes("d"), index: 4, outcome: { type: "duplicate", result: bytes("d") } },
+      { id: bytes("e"), index: 0, outcome: { type: "unavailable", code: "TooManyRequests" } },
+    ],
+  },
+  { type: "query", id: 5, path: "/kv", body: bytes("get a"), caller: { actor: "member1", certificate: "00" } },
+  { type: "queryResponse", id: 5, response: { status: 200, contentType: "text/plain", body: bytes("x") } },
+];
+
+describe("a frame", () => {
+  for (const frame of FRAMES) {
+    test(`of type ${frame.type} comes back as it was sent`, () => {
+      assert.deepEqual(decodeFrame(encodeFrame(frame)), frame);
+    });
+
+    test(`of type ${frame.type} is refused when it is cut short or goes on`, () => {
+      const encoded = encodeFrame(frame);
+      for (let length = 0; length < encoded.length; length++) {
+        assert.throws(() => decodeFrame(encoded.subarray(0, length)), CocoError, `cut to ${length} bytes`);
+      }
+      assert.throws(() => decodeFrame(new Uint8Array([...encoded, 0])), CocoError);
+    });
+  }
+
+  test("of unknown kind or with too many items is refused", () => {
+    assert.throws(() => decodeFrame(Uint8Array.of(9)), { code: "MalformedInput" });
+    const tooMany = new ByteWriter()
+      .u8(2)
+      .u16(1)
+      .u32(MAX_FRAME_ITEMS + 1)
+      .finish();
+    assert.throws(() => decodeFrame(tooMany), { code: "LimitExceeded" });
+  });
+
+  test("of any bytes decodes or is refused with a code", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 80 }), (input) => {
+        try {
+          decodeFrame(input);
+        } catch (error) {
+          assert.ok(error instanceof CocoError && error.code !== "Internal");
+        }
+      }),
+    );
+  });
+});

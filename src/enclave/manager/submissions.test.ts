@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { type Bytes, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
+import type { ItemOutcome, TransactionItem } from "../worker/protocol.ts";
+import {
+  OUTCOME_TIMEOUT_MS,
+  RESEND_AFTER_MS,
+  Submissions,
+  SUBMISSION_LIFETIME_MS,
+  SUBMISSIONS_MAX,
+} from "./submissions.ts";
+
+const id = (name: string): Bytes => utf8Encode(name);
+const item = (name: string): TransactionItem => ({ id: id(name), body: id(`body ${name}`) });
+const included: ItemOutcome = { type: "included", result: id("r"), position: 0 };
+
+/** Submissions with a clock, a leader that can be away, and everything that was sent and answered. */
+function fixture() {
+  const world = {
+    now: 0,
+    hasLeader: true,
+    sent: [] as string[],
+    answers: new Map<number, string[]>(),
+  };
+  const submissions = new Submissions({
+    now: () => world.now,
+    route: (items) => {
+      if (world.hasLeader) world.sent.push(...items.map((entry) => utf8Decode(entry.id)));
+      return world.hasLeader;
+    },
+    answer: (requestId, outcomes) => {
+      assert.ok(!world.answers.has(requestId), "a request is answered once");
+      world.answers.set(
+        requestId,
+        outcomes.map((outcome) => (outcome.type === "unavailable" ? outcome.code : outcome.type)),
+      );
+    },
+  });
+  const said = (name: string, outcome: ItemOutcome, index = 0, answerNow = false) =>
+    submissions.outcome({ id: id(name), outcome, index }, answerNow);
+  return { world, submissions, said };
+}
+
+describe("submissions", () => {
+  test("answer a request once all its transactions are committed here, in the order submitted", () => {
+    const { world, submissions, said } = fixture();
+    submissions.submit(1, [item("a"), item("b")]);
+    said("a", included, 5);
+    submissions.committed(5, [id("a")]);
+    assert.equal(world.answers.size, 0);
+    said("b", { type: "rejected", error: id("no") });
+    assert.deepEqual(world.answers.get(1), ["included", "rejected"]);
+    assert.equal(submissions.size, 0);
+  });
+
+  test("answer before the commit only where that is asked for", () => {
+    const { world, submissions, said } = fixture();
+    submissions.submit(1, [item("a")]);
+    said("a", included, 5, true);
+    assert.deepEqual(world.answers.get(1), ["included"]);
+    assert.equal(submissions.size, 1);
+    submissions.committed(5, [id("a")]);
+    assert.equal(submissions.size, 0);
+  });
+
+  test("send everything again to a new leader, and what got no word after a while", () => {
+    const { world, submissions, said } = fixture();
+    submissions.submit(1, [item("a"), item("b")]);
+    submissions.leaderChanged();
+    assert.deepEqual(world.sent, ["a", "b", "a", "b"]);
+    said("b", { type: "waiting", result: id("w") });
+    world.now = RESEND_AFTER_MS + 1;
+    submissions.tick();
+    assert.deepEqual(world.sent.slice(4), ["a"], "a parked transaction is with its leader");
+    submissions.leaderChanged();
+    assert.deepEqual(world.sent.slice(5), ["a", "b"], "another leader knows nothing of it");
+  });
+
+  test("keep transactions while there is no leader", () => {
+    const { world, submissions } = fixture();
+    world.hasLeader = false;
+    submissions.submit(1, [item("a")]);
+    assert.deepEqual(world.sent, []);
+    world.hasLeader = true;
+    submissions.tick();
+    assert.deepEqual(world.sent, ["a"]);
+  });
+
+  test("take a transaction that is in the ledger already for a duplicate, once the leader's state is applied here", () => {
+    const { world, submissions, said } = fixture();
+    submissions.committed(6, []);
+    submissions.submit(1, [item("a")]);
+    submissions.leaderChanged();
+    said("a", { type: "duplicate", result: id("a") }, 7);
+    assert.equal(world.answers.size, 0, "it may be in batch 7, sent by this very node");
+    submissions.committed(7, [id("other")]);
+    assert.deepEqual(world.answers.get(1), ["duplicate"]);
+    submissions.submit(2, [item("b")]);
+    said("b", { type: "duplicate", result: id("b") }, 7);
+    assert.deepEqual(world.answers.get(2), ["duplicate"], "batch 7 is applied and was not by this submission");
+  });
+
+  test("do not take their own copy for a duplicate", () => {
+    const { world, submissions, said } = fixture();
+    submissions.submit(1, [item("a")]);
+    submissions.leaderChanged();
+    said("a", { type: "duplicate", result: id("a") }, 7);
+    submissions.committed(7, [id("a")]);
+    assert.deepEqual(world.answers.get(1), ["included"]);
+  });
+
+  test("forget what a deposed leader called a duplicate", () => {
+    const { world, submissions, said } = fixture();
+    submissions.submit(1, [item("a")]);
+    said("a", { type: "duplicate", result: id("a") }, 7);
+    submissions.leaderChanged();
+    submissions.committed(7, [id("other")]);
+    assert.equal(world.answers.size, 0);
+    submissions.committed(8, [id("a")]);
+    assert.deepEqual(world.answers.get(1), ["included"]);
+  });
+
+  test("answer both requests that sent the same transaction", () => {
+    const { world, submissions } = fixture();
+    submissions.submit(1, [item("a")]);
+    submissions.submit(2, [item("a")]);
+    assert.deepEqual(world.sent, ["a"]);
+    submissions.committed(1, [id("a")]);
+    assert.deepEqual([...world.answers.keys()].sort(), [1, 2]);
+  });
+
+  test("answer unavailable after a time, and keep the transaction until its life ends", () => {
+    const { world, submissions } = fixture();
+    submissions.submit(1, [item("a")]);
+    world.now = OUTCOME_TIMEOUT_MS;
+    submissions.tick();
+    assert.deepEqual(world.answers.get(1), ["RequestTimeout"]);
+    assert.equal(submissions.size, 1);
+    world.now = SUBMISSION_LIFETIME_MS + 1;
+    submissions.tick();
+    assert.equal(submissions.size, 0);
+  });
+
+  test("refuse more transactions than they may keep", () => {
+    const { world, submissions } = fixture();
+    submissions.submit(
+      1,
+      Array.from({ length: SUBMISSIONS_MAX }, (_, at) => item(String(at))),
+    );
+    submissions.submit(2, [item("one more")]);
+    assert.deepEqual(world.answers.get(2), ["TooManyRequests"]);
+    assert.equal(submissions.size, SUBMISSIONS_MAX);
+  });
+});

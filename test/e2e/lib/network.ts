@@ -1,0 +1,262 @@
+/**
+ * A network of validating nodes for fault tests: founded with the library's own functions, one process per node, each
+ * node's address for peers behind a {@link LinkProxy}. Nodes are killed, paused and started again one by one.
+ */
+import { readFileSync } from "node:fs";
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
+import { join } from "node:path";
+import { privateKeyToAccount } from "viem/accounts";
+import type { Hex } from "viem";
+import { keccak256, toHex as utf8ToHex } from "viem/utils";
+import { toHex } from "../../../src/core/codec/bytes.ts";
+import { constitutionToJson } from "../../../src/core/governance/constitution-codec.ts";
+import { createOrganisationCertificate, generateKeyPairPem } from "../../../src/enclave/manager/certificates.ts";
+import { nodeEntropy } from "../../../src/enclave/manager/node-crypto.ts";
+import { assembleGenesis, signNodeEntry, type SignedNode } from "../../../src/host/genesis.ts";
+import { measureCode, PACKAGE_FOLDER } from "../../../src/host/measure-code.ts";
+import { initNode, SERVICE_CERTIFICATE_FILE } from "../../../src/host/node-folder.ts";
+import { type Credentials, RpcClient } from "./json-rpc.ts";
+import { LinkProxy } from "./link-proxy.ts";
+import { CLI, delay, type Exit, type ManagedProcess, present, startProcess, until } from "./processes.ts";
+import { ETHEREUM_PATH, temporaryFolder } from "./sandbox.ts";
+
+/** Chain id of the network. */
+export const CHAIN_ID = 31337;
+/** Accounts with ether. */
+export const FUNDED_ACCOUNTS = 8;
+
+const DAY_MS = 86_400_000;
+const MEMBER = "member0";
+const NETWORK = "faults";
+
+/** Private key of a funded account. */
+export function accountKey(at: number): Hex {
+  return keccak256(utf8ToHex(`account ${at} of the fault tests`));
+}
+
+/** One validating node of the network. */
+export class NetworkNode {
+  readonly name: string;
+  readonly dir: string;
+  readonly clientPort: number;
+  readonly proxy: LinkProxy;
+  readonly #credentials: Omit<Credentials, "ca">;
+  #process: ManagedProcess | undefined;
+  #rpc: RpcClient | undefined;
+
+  constructor(parts: {
+    name: string;
+    dir: string;
+    clientPort: number;
+    proxy: LinkProxy;
+    credentials: Omit<Credentials, "ca">;
+  }) {
+    this.name = parts.name;
+    this.dir = parts.dir;
+    this.clientPort = parts.clientPort;
+    this.proxy = parts.proxy;
+    this.#credentials = parts.credentials;
+  }
+
+  /** A member's client of this node; throws before the node has served for the first time. */
+  get rpc(): RpcClient {
+    this.#rpc ??= new RpcClient(`https://127.0.0.1:${this.clientPort}${ETHEREUM_PATH}`, {
+      ...this.#credentials,
+      ca: readFileSync(join(this.dir, SERVICE_CERTIFICATE_FILE)),
+    });
+    return this.#rpc;
+  }
+
+  /** Closes the connections to this node. */
+  disconnect(): void {
+    this.#rpc?.close();
+  }
+
+  /** Process id; 0 when the node does not run. */
+  get pid(): number {
+    return this.#process?.pid ?? 0;
+  }
+
+  /** What the process has written. */
+  get log(): string {
+    return `${this.#process?.stdout() ?? ""}${this.#process?.stderr() ?? ""}`;
+  }
+
+  /** Starts the node's process. */
+  start(): void {
+    this.#process = startProcess(process.execPath, [CLI, "node", "start", "--dir", this.dir]);
+  }
+
+  /** Sends a signal to the process. */
+  signal(name: NodeJS.Signals): void {
+    this.#process?.signal(name);
+  }
+
+  /** Ends the process and waits until it is gone. */
+  async end(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    this.#process?.signal(signal);
+    await this.#process?.exited;
+    this.#process = undefined;
+  }
+
+  /** Waits for the process to end by itself. */
+  async ended(timeoutMs = 20_000): Promise<Exit> {
+    const running = present(this.#process, "a running process");
+    const exit = await Promise.race([running.exited, delay(timeoutMs)]);
+    return present(exit ?? undefined, `the end of ${this.name}`);
+  }
+
+  /** A document the node serves under `/node`. */
+  async read<T>(path: string): Promise<T> {
+    const { status, body } = await this.rpc.http({ method: "GET", path });
+    if (status !== 200) throw new Error(`${path}: ${status} ${body}`);
+    return JSON.parse(body) as T;
+  }
+
+  /** Waits until the node serves and knows a leader. */
+  async ready(): Promise<void> {
+    try {
+      await until(`${this.name} is ready`, async () => ((await this.isReady()) ? true : undefined), {
+        timeoutMs: 30_000,
+      });
+    } catch (error) {
+      throw new Error(`${this.name} is not ready; it wrote ${this.log.slice(-3000)}`, { cause: error });
+    }
+  }
+
+  /** Whether the node serves and knows a leader at this moment. */
+  async isReady(): Promise<boolean> {
+    try {
+      return (await this.rpc.http({ method: "GET", path: "/node/ready" })).status === 200;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Number of the newest block. */
+  async blockNumber(): Promise<number> {
+    return Number(await this.rpc.call<Hex>("eth_blockNumber"));
+  }
+}
+
+/** A founded network; see the module's header. */
+export class Network {
+  readonly dir: string;
+  readonly nodes: readonly NetworkNode[];
+
+  private constructor(dir: string, nodes: readonly NetworkNode[]) {
+    this.dir = dir;
+    this.nodes = nodes;
+  }
+
+  /** Founds a network, without starting it. */
+  static async found(count = 3): Promise<Network> {
+    const dir = await temporaryFolder();
+    const { privateKey } = generateKeyPairPem();
+    const issuance = { notBeforeMs: Date.now() - DAY_MS, days: 30, entropy: nodeEntropy };
+    const certificate = createOrganisationCertificate({ commonName: MEMBER }, privateKey, issuance);
+    const credentials = { cert: certificate, key: privateKey };
+    const nodes: NetworkNode[] = [];
+    const signed: SignedNode[] = [];
+    for (let at = 0; at < count; at++) {
+      const proxy = await LinkProxy.start(() => nodes.map((node) => node.pid).filter((pid) => pid > 0));
+      const [port, clientPort] = await freePorts();
+      proxy.forwardTo(port);
+      const name = `node${at}`;
+      const folder = join(dir, name);
+      const request = await initNode({
+        ...{ dir: folder, name, machineKeyFile: join(dir, "machine.key") },
+        ...{ listen: `127.0.0.1:${port}`, advertise: `127.0.0.1:${proxy.port}` },
+        ...{ clientListen: `127.0.0.1:${clientPort}`, clientAdvertise: `127.0.0.1:${clientPort}` },
+      });
+      signed.push(signNodeEntry(request, privateKey, MEMBER, NETWORK));
+      nodes.push(new NetworkNode({ name, dir: folder, clientPort, proxy, credentials }));
+    }
+    const genesis = await genesisOf(signed, certificate);
+    for (const node of nodes) await writeFile(join(node.dir, "genesis.json"), genesis);
+    return new Network(dir, nodes);
+  }
+
+  /** Founds a network and starts all its nodes. */
+  static async start(count = 3): Promise<Network> {
+    const network = await Network.found(count);
+    for (const node of network.nodes) node.start();
+    await network.ready();
+    return network;
+  }
+
+  /** Waits until every node serves and knows a leader. */
+  async ready(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.ready()));
+  }
+
+  /** The node that leads in the eyes of a majority, and the others. */
+  async leader(): Promise<{ readonly leader: NetworkNode; readonly followers: readonly NetworkNode[] }> {
+    const leader = await until("a node leads", async () => {
+      for (const node of this.nodes) {
+        const state = await node.read<{ role: string }>("/node/state").catch(() => undefined);
+        if (state?.role === "leader") return node;
+      }
+      return undefined;
+    });
+    return { leader, followers: this.nodes.filter((node) => node !== leader) };
+  }
+
+  /** Cuts the link between two nodes, in both directions. */
+  cut(one: NetworkNode, other: NetworkNode): void {
+    one.proxy.cut(other.pid);
+    other.proxy.cut(one.pid);
+  }
+
+  /** Heals all links. */
+  heal(): void {
+    for (const node of this.nodes) node.proxy.heal();
+  }
+
+  /** Ends every process and removes the folder. */
+  async stop(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.end()));
+    for (const node of this.nodes) {
+      node.disconnect();
+      node.proxy.close();
+    }
+    await rm(this.dir, { recursive: true, force: true });
+  }
+}
+
+async function genesisOf(nodes: readonly SignedNode[], certificate: string): Promise<string> {
+  const funded = Array.from({ length: FUNDED_ACCOUNTS }, (_, at) => privateKeyToAccount(accountKey(at)).address);
+  const alloc = Object.fromEntries(funded.map((address) => [address.toLowerCase(), { balance: `${10n ** 24n}` }]));
+  const { name, version } = JSON.parse(await readFile(join(PACKAGE_FOLDER, "package.json"), "utf8")) as {
+    name: string;
+    version: string;
+  };
+  const constitution = assembleGenesis({
+    networkName: NETWORK,
+    members: [{ id: MEMBER, name: "Member 0", role: "member", certificate }],
+    nodes,
+    codeManifest: [{ measurement: toHex(await measureCode(PACKAGE_FOLDER)), name, version }],
+    adapters: [
+      {
+        ...{ id: 1, name: "ethereum", version: "0.1.0", mount: ETHEREUM_PATH },
+        options: { chainId: CHAIN_ID, alloc, timestamp: 1_700_000_000 },
+      },
+    ],
+  });
+  return constitutionToJson(constitution);
+}
+
+/** Two ports nobody listens at. */
+async function freePorts(): Promise<readonly [number, number]> {
+  const servers = await Promise.all(
+    [0, 1].map(async () => {
+      const server = createServer();
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return [present(ports[0]), present(ports[1])];
+}

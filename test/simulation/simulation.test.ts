@@ -1,0 +1,79 @@
+/** Whole networks under seeds: everything the checker holds, replay, and what a full stop must not lose. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { Simulation, type SimulationOptions, simulate } from "./simulation.ts";
+
+const MAIN = fileURLToPath(new URL("./main.js", import.meta.url));
+
+async function simulateSeeds(from: number, count: number, options: Omit<SimulationOptions, "seed">): Promise<number> {
+  let transactions = 0;
+  for (let seed = from; seed < from + count; seed++)
+    transactions += (await simulate({ seed, ...options })).transactions;
+  return transactions;
+}
+
+/** Calm work of all clients for a while. */
+async function workedNetwork(seed: number): Promise<Simulation> {
+  const simulation = new Simulation({ seed, nodeCount: 3, faults: false, answerAfter: "commit" });
+  for (const node of simulation.nodes) node.start();
+  for (const client of simulation.clients) client.start();
+  await simulation.scheduler.runUntil(5_000);
+  assert.ok(simulation.checker.includedCount > 20, "clients had their transactions included");
+  return simulation;
+}
+
+describe("a simulated network", () => {
+  test("of three nodes keeps every promise under faults, answering after commit", async () => {
+    assert.ok((await simulateSeeds(1, 24, { nodeCount: 3, answerAfter: "commit" })) > 500);
+  });
+
+  test("of three nodes keeps every promise under faults, answering after execution", async () => {
+    assert.ok((await simulateSeeds(101, 8, { nodeCount: 3, answerAfter: "execution" })) > 100);
+  });
+
+  test("of five nodes keeps every promise under faults", async () => {
+    assert.ok((await simulateSeeds(201, 6, { nodeCount: 5 })) > 50);
+  });
+
+  test("does the same for the same seed, twice in one process and in another one", async () => {
+    const seed = 7;
+    const first = await simulate({ seed });
+    const second = await simulate({ seed });
+    assert.deepEqual(second, first);
+    const { stdout } = await promisify(execFile)(process.execPath, [MAIN, "--seed", String(seed)]);
+    assert.ok(stdout.includes(`trace ${first.traceHash}`), `the other process printed ${stdout}`);
+    assert.notEqual((await simulate({ seed: seed + 1 })).traceHash, first.traceHash);
+  });
+
+  test("loses nothing that was committed when all nodes stop at once", async () => {
+    const simulation = await workedNetwork(11);
+    const { committedIndex, includedCount } = simulation.checker;
+    for (const node of simulation.nodes) node.crash(false);
+    await simulation.scheduler.runUntil(simulation.scheduler.now + 1_000);
+    for (const node of simulation.nodes) node.start();
+    await simulation.settle();
+    assert.ok(simulation.checker.committedIndex > committedIndex && simulation.checker.includedCount >= includedCount);
+    for (const node of simulation.nodes) assert.equal(node.status?.commitIndex, simulation.checker.committedIndex);
+  });
+
+  test("goes on with one of three nodes gone for good", async () => {
+    const simulation = await workedNetwork(12);
+    const { includedCount } = simulation.checker;
+    simulation.nodes.find((node) => node.status?.role === "leader")?.crash(false);
+    await simulation.scheduler.runUntil(simulation.scheduler.now + 5_000);
+    assert.ok(simulation.checker.includedCount > includedCount + 10, "the other two elected a leader and served");
+  });
+
+  test("is caught by the checker when disks forget what they called durable", async () => {
+    const simulation = await workedNetwork(13);
+    for (const node of simulation.nodes) {
+      node.crash(false);
+      node.disk.forget(5);
+      node.start();
+    }
+    await assert.rejects(simulation.settle(), { code: "Internal" });
+  });
+});
