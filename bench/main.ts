@@ -1,9 +1,9 @@
 /**
- * `npm run bench [-- --quick --json --only NAME]`: the speed of three validating nodes and of the client that loads them
+ * `npm run bench [-- --quick --json --only NAME --profile DIR]`: the speed of three validating nodes and of the client that loads them
  * on one machine, beside the figure to reach. Prints one table; nothing fails because it is slow.
  *
  * Committed means: durable on a quorum and known to be so by all three nodes. `--quick` shows within a minute that every
- * measurement works; its figures say little.
+ * measurement works; its figures say little. `--profile DIR` has the nodes that are loaded write CPU profiles there.
  */
 import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -86,15 +86,22 @@ function measureDisk(): number {
   return percentile(durations, 0.5);
 }
 
-async function startTarget(answerAfter: "execution" | "commit"): Promise<Target> {
+async function startTarget(answerAfter: "execution" | "commit", profileDir?: string): Promise<Target> {
   const accounts = makeAccounts(ACCOUNTS);
   const ethereum = { chainId: GENERATED_CHAIN_ID, alloc: allocOf(accounts) };
-  const network = await startNetwork({ ethereum, answerAfter });
+  const profiling = (node: number): string[] =>
+    profileDir === undefined ? [] : ["--cpu-prof", "--cpu-prof-dir", join(profileDir, `node${node}`)];
+  const network = await startNetwork({ ethereum, answerAfter, nodeArguments: profiling });
   return { network, leader: await network.leader(), accounts };
 }
 
 /** Signs `count` transactions for each of several connections, whose senders are their own. */
-function signLists(accounts: readonly Account[], connections: number, count: number, call: (to: Account) => Call): Signed[][] {
+function signLists(
+  accounts: readonly Account[],
+  connections: number,
+  count: number,
+  call: (to: Account) => Call,
+): Signed[][] {
   const perConnection = Math.floor(accounts.length / connections);
   return Array.from({ length: connections }, (_, connection) => {
     const senders = accounts.slice(connection * perConnection, (connection + 1) * perConnection);
@@ -118,7 +125,12 @@ function loadText({ committedPerSecond, commitLatency }: LoadResult): string {
 }
 
 function loadValues({ committedPerSecond, commitLatency, answerLatency }: LoadResult): Record<string, number> {
-  return { perSecond: committedPerSecond, p50: commitLatency.p50, p99: commitLatency.p99, answerP50: answerLatency.p50 };
+  return {
+    perSecond: committedPerSecond,
+    p50: commitLatency.p50,
+    p99: commitLatency.p99,
+    answerP50: answerLatency.p50,
+  };
 }
 
 async function transfers(target: Target, sizes: Sizes): Promise<void> {
@@ -130,7 +142,9 @@ async function transfers(target: Target, sizes: Sizes): Promise<void> {
 async function single(target: Target, sizes: Sizes): Promise<void> {
   const signed = signLists(target.accounts.slice(0, 1), 1, sizes.single, transferCall);
   const latency = latencyOf(await sendUntilReceipt(target.network.endpoints[target.leader]!, signed[0]!));
-  add("one transfer at a time, 1 idle connection, sent to receipt", "p50 <= 10 ms", latencyText(latency), { ...latency });
+  add("one transfer at a time, 1 idle connection, sent to receipt", "p50 <= 10 ms", latencyText(latency), {
+    ...latency,
+  });
 }
 
 async function connections(target: Target, sizes: Sizes, what: string, goal: string): Promise<void> {
@@ -143,7 +157,10 @@ async function connections(target: Target, sizes: Sizes, what: string, goal: str
 async function reads(target: Target, sizes: Sizes): Promise<void> {
   const endpoint = target.network.endpoints[target.leader]!;
   const address = hex(target.accounts[0]!.address);
-  for (const [method, parameters] of [["eth_blockNumber", []], ["eth_getBalance", [address, "latest"]]] as const) {
+  for (const [method, parameters] of [
+    ["eth_blockNumber", []],
+    ["eth_getBalance", [address, "latest"]],
+  ] as const) {
     const request = postRequest(endpoint.path, rpcCall(method, parameters));
     const perSecond = await readRate(endpoint, request, SINGLE_CONNECTIONS, sizes.readMs);
     const goal = method === "eth_blockNumber" ? "(anvil 3,700-5,400/s)" : "";
@@ -189,7 +206,11 @@ async function blocks(sizes: Sizes): Promise<void> {
     const { committedPerSecond: perSecond, millionGasPerSecond } = totals;
     const wrong = results.filter((block) => !block.gasUsedMatches || !block.receiptsRootMatches).length;
     const text = `${figure(perSecond)} tx/s, ${figure(millionGasPerSecond)} Mgas/s, ${latencyText(totals.latencyMs)}`;
-    add(what, "", wrong === 0 ? text : `${text}; ${wrong} BLOCKS DIFFER`, { perSecond, millionGasPerSecond, ...totals.latencyMs });
+    add(what, "", wrong === 0 ? text : `${text}; ${wrong} BLOCKS DIFFER`, {
+      perSecond,
+      millionGasPerSecond,
+      ...totals.latencyMs,
+    });
     if (wrong > 0) process.exitCode = 1;
   } finally {
     await network.stop();
@@ -235,10 +256,11 @@ async function anvilSingle(sizes: Sizes): Promise<void> {
 }
 
 /** The measurements that share one network. */
-async function onNetwork(wanted: ReadonlySet<Section>, sizes: Sizes): Promise<void> {
+async function onNetwork(wanted: ReadonlySet<Section>, sizes: Sizes, profileDir: string | undefined): Promise<void> {
   const shared: readonly Section[] = ["transfers", "single", "connections", "reads", "tokens"];
   if (!shared.some((section) => wanted.has(section))) return;
-  const target = await startTarget("execution");
+  const target = await startTarget("execution", profileDir);
+  if (profileDir !== undefined) say(`node${target.leader} leads; profiles of all threads are written to ${profileDir}`);
   try {
     await load(target, signLists(target.accounts, BATCH_CONNECTIONS, sizes.warmUp, transferCall), BATCH);
     if (wanted.has("transfers")) await transfers(target, sizes);
@@ -264,26 +286,35 @@ function readOptions() {
       quick: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
       only: { type: "string" },
+      profile: { type: "string" },
     },
   });
   const only = SECTIONS.find((section) => section === values.only);
   if (values.only !== undefined && only === undefined) {
     throw new CocoError("ConfigurationInvalid", `--only ${values.only}: expected one of ${SECTIONS.join(", ")}`);
   }
-  return { quick: values.quick, json: values.json, wanted: new Set<Section>(only === undefined ? SECTIONS : [only]) };
+  const { quick, json, profile } = values;
+  return { quick, json, profile, wanted: new Set<Section>(only === undefined ? SECTIONS : [only]) };
 }
 
 async function main(): Promise<void> {
-  const { quick, json, wanted } = readOptions();
+  const { quick, json, profile, wanted } = readOptions();
   const sizes = quick ? QUICK : FULL;
   const diskMs = measureDisk();
-  await onNetwork(wanted, sizes);
+  await onNetwork(wanted, sizes, profile);
   if (wanted.has("durable")) await durable(sizes);
   if (wanted.has("blocks")) await blocks(sizes);
   if (wanted.has("anvil")) await anvil(sizes);
   const { model } = cpus()[0] ?? { model: "unknown processor" };
-  say(`${cpus().length} x ${model}, Node ${process.version}; fdatasync of 4 KiB p50 ${figure(diskMs)} ms${quick ? "; quick run" : ""}`);
-  say(renderTable([["what", "figure to reach", "measured"], ...rows.map(({ what, goal, measured }) => [what, goal, measured])]));
+  say(
+    `${cpus().length} x ${model}, Node ${process.version}; fdatasync of 4 KiB p50 ${figure(diskMs)} ms${quick ? "; quick run" : ""}`,
+  );
+  say(
+    renderTable([
+      ["what", "figure to reach", "measured"],
+      ...rows.map(({ what, goal, measured }) => [what, goal, measured]),
+    ]),
+  );
   for (const line of CONTEXT) say(line);
   if (json) say(JSON.stringify({ quick, fdatasyncMs: diskMs, rows }));
 }

@@ -88,9 +88,12 @@ async function replayBlocks(files: readonly string[], { batch }: Options): Promi
   try {
     const target = await network.leader();
     const roles = { target, checker: followerOf(network, target) };
-    const onProgress = (block: number, answered: number, of: number) => speedometer.show(`block ${block}`, answered, of);
+    const onProgress = (block: number, answered: number, of: number) =>
+      speedometer.show(`block ${block}`, answered, of);
     const replay = await Replay.open(network.endpoints, roles, { batch, onProgress });
-    say(`node${roles.target} leads and takes the transactions; receipts are compared on node${roles.checker}, a follower.`);
+    say(
+      `node${roles.target} leads and takes the transactions; receipts are compared on node${roles.checker}, a follower.`,
+    );
     for (const file of files) {
       const result = await replay.block(readBlockFile(file));
       speedometer.part(result.transactions);
@@ -148,7 +151,9 @@ function report({ blocks, totals, matches }: DemoResult): void {
   }
   say("");
   say(`transactions                 ${totals.transactions}`);
-  say(`committed on all nodes       ${figure(totals.committedPerSecond)} per second, ${figure(totals.millionGasPerSecond)} Mgas/s`);
+  say(
+    `committed on all nodes       ${figure(totals.committedPerSecond)} per second, ${figure(totals.millionGasPerSecond)} Mgas/s`,
+  );
   say(`latency, sent to that commit ${latencyText(totals.latencyMs)}`);
   if (blocks.length > 0) {
     const all = matches ? "all blocks give" : "NOT all blocks give";

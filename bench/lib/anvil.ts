@@ -38,11 +38,16 @@ export function hasAnvil(): boolean {
 }
 
 /** Starts anvil with balances for the accounts; mines at intervals if one is given. Throws `NotReady`. */
-export async function startAnvil(accounts: readonly Account[], chainId: number, intervalSeconds?: number): Promise<Anvil> {
+export async function startAnvil(
+  accounts: readonly Account[],
+  chainId: number,
+  intervalSeconds?: number,
+): Promise<Anvil> {
   // It would keep hundreds of whole states in memory, gigabytes of them under load.
   const small = ["--accounts", "1", "--prune-history", "10"];
   // Room for all transactions of an interval.
-  const interval = intervalSeconds === undefined ? [] : ["--block-time", String(intervalSeconds), "--gas-limit", "3000000000"];
+  const interval =
+    intervalSeconds === undefined ? [] : ["--block-time", String(intervalSeconds), "--gas-limit", "3000000000"];
   const child = spawn(BINARY, ["--port", "0", "--chain-id", String(chainId), ...small, ...interval], {
     stdio: ["ignore", "pipe", "ignore"],
   });
@@ -56,7 +61,10 @@ export async function startAnvil(accounts: readonly Account[], chainId: number, 
   child.stdout?.resume();
   const connection = await Connection.open(endpoint);
   const balance = `0x${ACCOUNT_BALANCE.toString(16)}`;
-  await connection.callAll("anvil_setBalance", accounts.map(({ address }) => [hex(address), balance]));
+  await connection.callAll(
+    "anvil_setBalance",
+    accounts.map(({ address }) => [hex(address), balance]),
+  );
   connection.close();
   return { endpoint, stop };
 }
@@ -79,7 +87,10 @@ function portOf(child: ChildProcess): Promise<number> {
 }
 
 /** Sends one list of requests per connection and waits until everything is mined. Throws `RequestTimeout`. */
-export async function runAnvilLoad({ endpoint }: Anvil, lists: readonly (readonly LoadRequest[])[]): Promise<AnvilResult> {
+export async function runAnvilLoad(
+  { endpoint }: Anvil,
+  lists: readonly (readonly LoadRequest[])[],
+): Promise<AnvilResult> {
   const connections = await Promise.all(lists.map(() => Connection.open(endpoint)));
   // Anvil may stop answering for good; closing the connections ends the measurement then.
   const close = (): void => connections.forEach((connection) => connection.close());
@@ -87,7 +98,8 @@ export async function runAnvilLoad({ endpoint }: Anvil, lists: readonly (readonl
   try {
     const startMs = performance.now();
     const sent = (await Promise.all(lists.map((requests, at) => sendInOrder(connections[at]!, requests)))).flat();
-    while (!EMPTY_POOL.test(JSON.stringify(await connections[0]!.call("txpool_status")))) await sleep(WATCH_INTERVAL_MS);
+    while (!EMPTY_POOL.test(JSON.stringify(await connections[0]!.call("txpool_status"))))
+      await sleep(WATCH_INTERVAL_MS);
     const durationMs = performance.now() - startMs;
     return {
       minedPerSecond: (sent.reduce((sum, { transactions }) => sum + transactions, 0) * 1000) / durationMs,

@@ -66,7 +66,8 @@ export class CommitWatch {
       if (this.#failure !== undefined) throw this.#failure;
       const timeMs = this.committedAt(seqno);
       if (timeMs !== undefined) return timeMs;
-      if (Date.now() > endMs) throw new CocoError("RequestTimeout", `sequence number ${seqno} is not committed on all nodes`);
+      if (Date.now() > endMs)
+        throw new CocoError("RequestTimeout", `sequence number ${seqno} is not committed on all nodes`);
     }
   }
 
@@ -93,7 +94,10 @@ export async function sequenceNumbers(connection: Connection, hashes: readonly s
   const found = new Map<string, number>();
   for (const endMs = Date.now() + COMMIT_LIMIT_MS; ; await sleep(20)) {
     const open = hashes.filter((hash) => !found.has(hash));
-    const ids = await connection.callAll("coco_getTransactionId", open.map((hash) => [hash]));
+    const ids = await connection.callAll(
+      "coco_getTransactionId",
+      open.map((hash) => [hash]),
+    );
     for (const [at, id] of ids.entries()) {
       if (typeof id === "string") found.set(open[at]!, Number(id.split(".")[1]));
     }

@@ -40,7 +40,10 @@ async function compileContracts(): Promise<ReadonlyMap<ContractName, Bytes>> {
   const input = {
     language: "Solidity",
     sources: Object.fromEntries(
-      CONTRACTS.map((name) => [name, { content: readFileSync(join(PACKAGE_FOLDER, "bench/contracts", `${name}.sol`), "utf8") }]),
+      CONTRACTS.map((name) => [
+        name,
+        { content: readFileSync(join(PACKAGE_FOLDER, "bench/contracts", `${name}.sol`), "utf8") },
+      ]),
     ),
     settings: {
       optimizer: { enabled: true, runs: 200 },
@@ -73,15 +76,23 @@ export interface Contracts {
 }
 
 /** Sends transactions in one JSON-RPC batch, waits until they are committed, and requires that they succeeded. */
-export async function runAll(connection: Connection, transactions: readonly Signed[]): Promise<Record<string, unknown>[]> {
+export async function runAll(
+  connection: Connection,
+  transactions: readonly Signed[],
+): Promise<Record<string, unknown>[]> {
   for (let at = 0; at < transactions.length; at += 100) {
     const part = transactions.slice(at, at + 100).map(({ raw }) => [raw]);
-    const answer = await connection.send(postRequest(connection.endpoint.path, rpcBatch("eth_sendRawTransaction", part)));
+    const answer = await connection.send(
+      postRequest(connection.endpoint.path, rpcBatch("eth_sendRawTransaction", part)),
+    );
     if (answer.includes('"error"')) throw new CocoError("MalformedInput", answer.toString().slice(0, 300));
   }
   const hashes = transactions.map(({ hash }) => hash);
   await sequenceNumbers(connection, hashes);
-  const receipts = await connection.callAll("eth_getTransactionReceipt", hashes.map((hash) => [hash]));
+  const receipts = await connection.callAll(
+    "eth_getTransactionReceipt",
+    hashes.map((hash) => [hash]),
+  );
   return receipts.map((receipt) => {
     invariant(typeof receipt === "object" && receipt !== null, "a committed transaction has a receipt");
     const fields = Object.fromEntries(Object.entries(receipt));

@@ -54,7 +54,11 @@ function generate(accounts: readonly Account[], contracts: Contracts, count: num
     const other = accounts[(at * 7 + 1) % accounts.length]!;
     const kinds = [() => transferCall(other), () => tokenCall(contracts, other), () => swapCall(contracts, at)];
     // The kind changes faster than the sender, so that every account sends all kinds.
-    return sign(accounts[Math.floor(at / kinds.length) % accounts.length]!, GENERATED_CHAIN_ID, kinds[at % kinds.length]!());
+    return sign(
+      accounts[Math.floor(at / kinds.length) % accounts.length]!,
+      GENERATED_CHAIN_ID,
+      kinds[at % kinds.length]!(),
+    );
   });
 }
 
@@ -68,7 +72,11 @@ export interface GeneratedOptions {
 }
 
 /** Deploys what is needed, sends the load to node `target` and compares the receipts of all nodes. */
-export async function runGenerated(network: BenchNetwork, target: number, options: GeneratedOptions): Promise<GeneratedResult> {
+export async function runGenerated(
+  network: BenchNetwork,
+  target: number,
+  options: GeneratedOptions,
+): Promise<GeneratedResult> {
   const { endpoints } = network;
   const connections = await Promise.all(endpoints.map(Connection.open));
   const watch = await CommitWatch.start(endpoints, WATCH_INTERVAL_MS);

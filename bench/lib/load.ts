@@ -8,7 +8,8 @@ import { Connection, type Endpoint, postRequest, rpcBatch, rpcCall } from "./con
 import { type Latency, latencyOf } from "./statistics.ts";
 import type { Signed } from "./wallet.ts";
 
-const WATCH_INTERVAL_MS = 10;
+/** Half of it is what latencies are measured too long, on average; shorter, the watch itself becomes a load. */
+const WATCH_INTERVAL_MS = 20;
 /** Longest wait for the receipt of one transaction, in milliseconds. */
 const RECEIPT_LIMIT_MS = 10_000;
 
@@ -77,7 +78,10 @@ export async function resultOf(
   watch: CommitWatch,
   connection: Connection,
 ): Promise<LoadResult> {
-  const seqnos = await sequenceNumbers(connection, sent.map(({ lastHash }) => lastHash));
+  const seqnos = await sequenceNumbers(
+    connection,
+    sent.map(({ lastHash }) => lastHash),
+  );
   const committed = await Promise.all(seqnos.map((seqno) => watch.waitFor(seqno)));
   const commitLatenciesMs = sent.flatMap((request, at) =>
     new Array<number>(request.transactions).fill(committed[at]! - request.sentAtMs),
@@ -122,7 +126,8 @@ export async function sendUntilReceipt(target: Endpoint, transactions: readonly 
     const answer = await connection.send(send);
     if (answer.includes('"error":')) throw new CocoError("MalformedInput", `refused: ${firstError(answer)}`);
     while ((await connection.send(receipt)).includes('"result":null')) {
-      if (performance.now() - startMs > RECEIPT_LIMIT_MS) throw new CocoError("RequestTimeout", `no receipt of ${hash}`);
+      if (performance.now() - startMs > RECEIPT_LIMIT_MS)
+        throw new CocoError("RequestTimeout", `no receipt of ${hash}`);
     }
     durations.push(performance.now() - startMs);
   }

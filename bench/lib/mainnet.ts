@@ -58,7 +58,9 @@ export function blockFiles(folder: string): string[] {
     if (!existsSync(candidate) || !statSync(candidate).isDirectory()) continue;
     const names = readdirSync(candidate).filter((name) => /^\d+\.json\.gz$/.test(name));
     if (names.length > 0) {
-      return names.sort((left, right) => Number.parseInt(left, 10) - Number.parseInt(right, 10)).map((name) => join(candidate, name));
+      return names
+        .sort((left, right) => Number.parseInt(left, 10) - Number.parseInt(right, 10))
+        .map((name) => join(candidate, name));
     }
   }
   return [];
@@ -90,7 +92,8 @@ export function readBlockFile(file: string): MainnetBlock {
 
 function hardforkOf(number: number, timestamp: number): HardforkName {
   const fork = FORKS.find(({ block, time }) => (time === undefined ? number >= (block ?? 0) : timestamp >= time));
-  if (fork === undefined) throw new CocoError("MalformedInput", `block ${number}: receipts before Byzantium hold no status`);
+  if (fork === undefined)
+    throw new CocoError("MalformedInput", `block ${number}: receipts before Byzantium hold no status`);
   return fork.name;
 }
 
@@ -140,9 +143,13 @@ function accountTexts(address: string, account: PreStateAccount, codes: MainnetB
   const slots = Object.entries(account.storage ?? {}).filter(([, value]) => BigInt(value) !== 0n);
   const texts: string[] = [];
   for (let at = 0; at === 0 || at < slots.length; at += CHUNK_SLOTS) {
-    const storage = Object.fromEntries(slots.slice(at, at + CHUNK_SLOTS).map(([slot, value]) => [wordOf(slot), wordOf(value)]));
+    const storage = Object.fromEntries(
+      slots.slice(at, at + CHUNK_SLOTS).map(([slot, value]) => [wordOf(slot), wordOf(value)]),
+    );
     const { nonce, balance } = account;
-    texts.push(JSON.stringify({ address, reset: at === 0, nonce: quantity(nonce), balance: quantity(balance), code, storage }));
+    texts.push(
+      JSON.stringify({ address, reset: at === 0, nonce: quantity(nonce), balance: quantity(balance), code, storage }),
+    );
   }
   return texts;
 }
@@ -162,7 +169,14 @@ function listOf(value: unknown): readonly Fields[] {
 function authorizationOf(entry: Fields) {
   const integer = (name: string): bigint => BigInt(String(entry[name]));
   const yParity = Number(entry["yParity"] ?? entry["v"]);
-  return { chainId: integer("chainId"), address: bytesOf(entry["address"]), nonce: integer("nonce"), yParity, r: integer("r"), s: integer("s") };
+  return {
+    chainId: integer("chainId"),
+    address: bytesOf(entry["address"]),
+    nonce: integer("nonce"),
+    yParity,
+    r: integer("r"),
+    s: integer("s"),
+  };
 }
 
 /** The raw form of a transaction as JSON-RPC gives it. Throws `MalformedInput` when it has another hash. */

@@ -44,7 +44,10 @@ function receiptOf(json: RpcReceipt, cumulativeGasUsed: number): Receipt {
 }
 
 /** Gas and receipts root of a block with these receipts, in order. */
-export function blockOfReceipts(receipts: readonly RpcReceipt[]): { readonly gasUsed: number; readonly receiptsRoot: string } {
+export function blockOfReceipts(receipts: readonly RpcReceipt[]): {
+  readonly gasUsed: number;
+  readonly receiptsRoot: string;
+} {
   let gasUsed = 0;
   const counted = receipts.map((json) => {
     gasUsed += Number(json.gasUsed);

@@ -86,7 +86,10 @@ export class Replay {
       this.#options.onProgress?.(number, answered, signed.length);
     }
     const load = await resultOf(sent, this.#watch, this.#sender);
-    const receipts = await this.#checker.callAll("eth_getTransactionReceipt", signed.map(({ hash }) => [hash]));
+    const receipts = await this.#checker.callAll(
+      "eth_getTransactionReceipt",
+      signed.map(({ hash }) => [hash]),
+    );
     const { gasUsed, receiptsRoot } = blockOfReceipts(receipts.map(toReceipt));
     return {
       number,
@@ -121,7 +124,8 @@ export class Replay {
 
 /** Sums up blocks; the time between blocks, in which their state is set up, does not count. */
 export function totalsOf(blocks: readonly BlockResult[]): ReplayTotals {
-  const sum = (value: (block: BlockResult) => number): number => blocks.reduce((total, block) => total + value(block), 0);
+  const sum = (value: (block: BlockResult) => number): number =>
+    blocks.reduce((total, block) => total + value(block), 0);
   const transactions = sum((block) => block.transactions);
   const seconds = sum((block) => block.durationMs) / 1000;
   return {

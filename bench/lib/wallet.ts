@@ -4,7 +4,13 @@
 import secp256k1 from "secp256k1";
 import { type Bytes, EMPTY, toHex, utf8Encode } from "../../src/core/codec/bytes.ts";
 import { keccak256 } from "../../src/adapters/ethereum/keccak.ts";
-import { bigintOfBytes, bytesOfBigint, bytesOfNumber, type RlpItem, rlpEncode } from "../../src/adapters/ethereum/rlp.ts";
+import {
+  bigintOfBytes,
+  bytesOfBigint,
+  bytesOfNumber,
+  type RlpItem,
+  rlpEncode,
+} from "../../src/adapters/ethereum/rlp.ts";
 
 const TYPE = Uint8Array.of(2);
 const PRIORITY_FEE = 1_000_000_000n;

@@ -33,7 +33,8 @@ export async function bannerOf(sandbox: Sandbox): Promise<string> {
   const started = new Date(Number(optionOf(options, "timestamp")) * 1000).toISOString();
   return [
     NAME,
-    `\n    ${version}, code ${measurement.slice(0, 16)}…\n    ${folder.resumed ? "resumed the ledger" : "new network"} in ${folder.layout.dir}\n`,
+    `\n    ${version}, code ${measurement.slice(0, 16)}…\n`,
+    `    ${folder.resumed ? "resumed the ledger" : "new network"} in ${folder.layout.dir}\n`,
     section(
       "Available Accounts",
       DEVELOPMENT_ACCOUNTS.map(({ address }, at) => `(${at}) ${address} (${ACCOUNT_ETHER}.000000000000000000 ETH)`),

@@ -109,7 +109,10 @@ class GatewayServer implements Gateway {
     else if (request.method === "OPTIONS") preflight(request, response);
     else if (request.method === "GET") answerText(request, response, 200, this.#welcome());
     else if (request.method === "POST") this.#post(request, response);
-    else answerText(request, response, 405, "Use POST.", { allow: "POST, GET, OPTIONS" });
+    else {
+      response.setHeader("allow", "POST, GET, OPTIONS");
+      answerText(request, response, 405, "Use POST.");
+    }
   }
 
   #welcome(): string {
@@ -221,14 +224,7 @@ function preflight(request: IncomingMessage, response: ServerResponse): void {
   response.writeHead(204).end();
 }
 
-function answerText(
-  request: IncomingMessage,
-  response: ServerResponse,
-  status: number,
-  text: string,
-  headers: Readonly<Record<string, string>> = {},
-): void {
-  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+function answerText(request: IncomingMessage, response: ServerResponse, status: number, text: string): void {
   answerBytes(request, response, { status, contentType: "text/plain; charset=utf-8", body: Buffer.from(`${text}\n`) });
 }
 

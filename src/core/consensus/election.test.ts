@@ -20,6 +20,26 @@ const declined = (term: number, preVote = false): VoteResponse => ({
 const answer = (ready: Ready, to = "b"): VoteResponse | undefined => sentTo(ready, to, "voteResponse")[0];
 
 describe("elections", () => {
+  test("the channel that makes an election possible starts one soon: earlier pre-votes had nobody to reach", () => {
+    const node = new ScriptedNode();
+    node.wait(1);
+    assert.equal(node.wait(50).send.length, 0, "the timer runs anew after a lost pre-vote");
+    node.step({ type: "channel", peer: "b", up: true });
+    assert.deepEqual(sentTo(node.wait(1), "b", "vote"), [voteFor(2, [0, 0], true)]);
+  });
+
+  test("a channel does not hasten anything while a leader is known, nor when a quorum was connected before", () => {
+    const following = new ScriptedNode();
+    following.receive("b", append(2, [0, 0], []));
+    following.step({ type: "channel", peer: "b", up: true });
+    assert.equal(following.wait(50).send.length, 0);
+    const connected = new ScriptedNode();
+    connected.step({ type: "channel", peer: "b", up: true });
+    connected.wait(1);
+    connected.step({ type: "channel", peer: "c", up: true });
+    assert.equal(connected.wait(50).send.length, 0);
+  });
+
   test("a fresh node asks for a pre-vote in term 2 and changes nothing by it", () => {
     const node = new ScriptedNode();
     const ready = node.wait(1);

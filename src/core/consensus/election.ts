@@ -21,6 +21,19 @@ export function hastenElection(state: RaftState): void {
   state.electionAtMs = Math.min(state.electionAtMs, state.nowMs + (random() * electionTimeoutMinMs) / 4);
 }
 
+/**
+ * A channel came up. When it is the one that makes an election possible and no leader is known, the timer is shortened: at
+ * the start of a network the first pre-votes are lost, because nobody is connected yet.
+ */
+export function quorumReachable(state: RaftState, peer: NodeId): void {
+  const reachable = (voter: NodeId): boolean => voter === state.id || state.channelsUp.has(voter);
+  const before = state.quorum.elects(reachable);
+  state.channelsUp.add(peer);
+  if (before || !state.quorum.elects(reachable) || state.leader !== undefined) return;
+  const { random, electionTimeoutMinMs } = state.options;
+  state.electionAtMs = Math.min(state.electionAtMs, state.nowMs + (random() * electionTimeoutMinMs) / 4);
+}
+
 function startPreVote(state: RaftState): void {
   state.role = "preCandidate";
   state.leader = undefined;

@@ -8,7 +8,7 @@
  */
 import { CocoError } from "../../errors.ts";
 import { onAppendRequest } from "./acceptance.ts";
-import { countOwnVote, hastenElection, onVoteRequest, onVoteResponse, tickElection } from "./election.ts";
+import { countOwnVote, hastenElection, onVoteRequest, onVoteResponse, quorumReachable, tickElection } from "./election.ts";
 import { isWellFormed } from "./messages.ts";
 import { advanceCommit, onAppendResponse, onLoadedForPeer, onPeerChannel, propose, tickLeader } from "./replication.ts";
 import { DELIVERY_BYTES_MAX, type RaftOptions, RaftState } from "./state.ts";
@@ -106,6 +106,8 @@ export class Raft implements Consensus {
     if (peer === state.id || !state.quorum.includes(peer)) return;
     state.endLoad(peer, true);
     onPeerChannel(state, peer, up);
+    if (up) quorumReachable(state, peer);
+    else state.channelsUp.delete(peer);
     if (!up && peer === state.leader) hastenElection(state);
   }
 

@@ -80,6 +80,8 @@ export class RaftState {
   electionAtMs: number;
   leaderHeardAtMs = 0;
   leaderChannelBroken = false;
+  /** Peers to which a channel is up. */
+  readonly channelsUp = new Set<NodeId>();
   /** Voters that granted the running (pre-)election. */
   readonly votes = new Set<NodeId>();
   /** Peers as seen by the leader; empty in every other role. */

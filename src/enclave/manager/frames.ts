@@ -18,10 +18,11 @@ export const MAX_FRAME_ITEMS = 20_000;
 /** Most bytes of transactions in one forwarded frame. */
 export const FORWARD_FRAME_BYTES = 4 * 1024 * 1024;
 
-/** What became of a forwarded transaction, by its id; `index` is the batch that includes it, or the newest one a duplicate is judged by (0: none). */
+/** What became of a forwarded transaction, by its id. */
 export interface ForwardedOutcome {
   readonly id: Bytes;
   readonly outcome: ItemOutcome;
+  /** The batch that includes it; for a duplicate the newest batch of the state it was judged by; 0 otherwise. */
   readonly index: number;
 }
 

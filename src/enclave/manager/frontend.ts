@@ -14,6 +14,8 @@ import type { Sockets } from "../ports.ts";
 
 /** Largest body of a request (go-ethereum's limit). */
 export const MAX_BODY_BYTES = 5 * 1024 * 1024;
+/** Most bytes of a body above the limit that are read and dropped before the connection is cut. */
+export const MAX_DROPPED_BYTES = 64 * 1024 * 1024;
 /** Most bytes of a request's headers together. */
 export const MAX_HEADER_BYTES = 16 * 1024;
 /** Most open client connections; the next one is refused. */
@@ -141,22 +143,22 @@ export class ClientFrontend {
     return caller;
   }
 
-  /** Reads the body; undefined when it is above the limit, of which no more than the limit is ever kept. */
+  /**
+   * Reads the body; undefined when it is above the limit. What is too much is dropped as it comes, since a client that is
+   * still sending when the connection closes never sees the answer; a body that does not end is broken off.
+   */
   #readBody(request: IncomingMessage, done: (body: Bytes | undefined) => void): void {
-    const announced = Number(request.headers["content-length"] ?? 0);
-    if (announced > MAX_BODY_BYTES) {
-      done(undefined);
-      return;
-    }
     const chunks: Buffer[] = [];
     let length = 0;
     request.on("data", (chunk: Buffer) => {
       length += chunk.length;
       if (length <= MAX_BODY_BYTES) chunks.push(chunk);
-      else if (length - chunk.length <= MAX_BODY_BYTES) done(undefined);
+      else chunks.length = 0;
+      if (length > MAX_DROPPED_BYTES) request.destroy();
     });
     request.on("end", () => {
-      if (length <= MAX_BODY_BYTES) done(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
+      if (length > MAX_BODY_BYTES) done(undefined);
+      else done(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
     });
   }
 

@@ -56,9 +56,6 @@ export class Replicator {
   readonly #events: ConsensusEvent[] = [];
   #running = false;
   #stopped = false;
-  #lastTerm = 0;
-  #lastLeader: NodeId | undefined;
-  #lastRole = "follower";
 
   constructor(parts: ReplicatorParts) {
     this.#parts = parts;
@@ -94,9 +91,9 @@ export class Replicator {
   receive(peer: NodeId, message: ConsensusMessage): void {
     if (message.type === "append") this.#verifyAhead(message);
     this.#step({ type: "message", from: peer, message, now: this.#parts.clock.now() });
+    if (message.type !== "append" || message.entries.length === 0 || this.#running || this.#stopped) return;
     const { lastIndex } = this.status();
-    if (!this.#running && !this.#stopped && this.#parts.tail.lastIndex > lastIndex)
-      this.#parts.tail.truncate(lastIndex + 1);
+    if (this.#parts.tail.lastIndex > lastIndex) this.#parts.tail.truncate(lastIndex + 1);
   }
 
   /**
@@ -181,7 +178,7 @@ export class Replicator {
       });
     }
     for (const outgoing of ready.send) this.#parts.send(outgoing.to, outgoing.message);
-    this.#reportRole();
+    if (ready.roleChanged) this.#parts.onRoleChanged(this.status());
     for (const entry of ready.committed) this.#parts.onCommitted(this.#parse(entry.data));
     this.#continueDelivery(ready);
     for (const load of ready.load) {
@@ -213,14 +210,5 @@ export class Replicator {
     if (fromIndex > this.#parts.tail.lastIndex) return;
     this.#parts.tail.truncate(fromIndex);
     this.#parts.onTruncated(fromIndex);
-  }
-
-  #reportRole(): void {
-    const status = this.status();
-    if (status.role === this.#lastRole && status.term === this.#lastTerm && status.leader === this.#lastLeader) return;
-    this.#lastRole = status.role;
-    this.#lastTerm = status.term;
-    this.#lastLeader = status.leader;
-    this.#parts.onRoleChanged(status);
   }
 }

@@ -56,6 +56,13 @@ export interface HttpOptions {
 
 const TIMEOUT_MS = 30_000;
 
+/** Headers that describe a body, whose length is left out when it is sent in chunks. */
+function lengthOf(body: HttpOptions["body"], headers: Readonly<Record<string, string>>): Record<string, string> {
+  if (body === undefined) return {};
+  const type = { "content-type": "application/json" };
+  return "transfer-encoding" in headers ? type : { ...type, "content-length": String(Buffer.byteLength(body)) };
+}
+
 /** A client of one endpoint. */
 export class RpcClient {
   readonly #url: URL;
@@ -79,12 +86,7 @@ export class RpcClient {
           method,
           agent: this.#agent,
           timeout: TIMEOUT_MS,
-          headers: {
-            ...(body === undefined
-              ? {}
-              : { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
-            ...headers,
-          },
+          headers: { ...lengthOf(body, headers), ...headers },
         },
         (response) => {
           const parts: Buffer[] = [];

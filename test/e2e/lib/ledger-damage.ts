@@ -36,11 +36,12 @@ export async function flipBit(nodeDir: string, place: number): Promise<void> {
   }
 }
 
-/** SHA-256 of every file below a folder, by path. */
+/** SHA-256 of every file below a folder, by path; without locks, of which those of dead processes are taken away. */
 export async function folderHashes(dir: string): Promise<Readonly<Record<string, string>>> {
   const entries = await readdir(dir, { recursive: true, withFileTypes: true });
   const hashes: Record<string, string> = {};
-  for (const entry of entries.filter((one) => one.isFile())) {
+  for (const entry of entries.filter(({ name }) => name !== "node.lock")) {
+    if (!entry.isFile()) continue;
     const path = join(entry.parentPath, entry.name);
     hashes[path] = createHash("sha256")
       .update(await readFile(path))

@@ -18,7 +18,7 @@ import { measureCode, PACKAGE_FOLDER } from "../../../src/host/measure-code.ts";
 import { initNode, SERVICE_CERTIFICATE_FILE } from "../../../src/host/node-folder.ts";
 import { type Credentials, RpcClient } from "./json-rpc.ts";
 import { LinkProxy } from "./link-proxy.ts";
-import { CLI, delay, type Exit, type ManagedProcess, present, startProcess, until } from "./processes.ts";
+import { CLI, endOf, type Exit, type ManagedProcess, present, startProcess, until } from "./processes.ts";
 import { ETHEREUM_PATH, temporaryFolder } from "./sandbox.ts";
 
 /** Chain id of the network. */
@@ -101,10 +101,8 @@ export class NetworkNode {
   }
 
   /** Waits for the process to end by itself. */
-  async ended(timeoutMs = 20_000): Promise<Exit> {
-    const running = present(this.#process, "a running process");
-    const exit = await Promise.race([running.exited, delay(timeoutMs)]);
-    return present(exit ?? undefined, `the end of ${this.name}`);
+  ended(timeoutMs = 20_000): Promise<Exit> {
+    return endOf(present(this.#process, "a running process"), timeoutMs);
   }
 
   /** A document the node serves under `/node`. */

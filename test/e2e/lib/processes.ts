@@ -114,6 +114,19 @@ export function runCoco(...arguments_: readonly string[]): Promise<Finished> {
   return runProcess(process.execPath, [CLI, ...arguments_]);
 }
 
+/** Waits for a process to end by itself; throws with what it wrote when it does not. */
+export async function endOf(running: ManagedProcess, timeoutMs = 20_000): Promise<Exit> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), timeoutMs);
+  });
+  const exit = await Promise.race([running.exited, late]);
+  clearTimeout(timer);
+  if (exit === undefined)
+    throw new Error(`process ${running.pid} did not end; it wrote ${running.stderr().slice(-2000)}`);
+  return exit;
+}
+
 /** Resolves after a time. */
 export function delay(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));

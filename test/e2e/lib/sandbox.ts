@@ -51,7 +51,8 @@ export interface SandboxOptions {
   readonly dir?: string;
   /** The command line to run; that of this repository when not given. */
   readonly cli?: string;
-  readonly arguments?: readonly string[];
+  /** Whether it prints JSON rather than text for people; true when not given. */
+  readonly json?: boolean;
 }
 
 /** Path of a node's Ethereum interface. */
@@ -68,8 +69,8 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
   const startedMs = Date.now();
   const child = startProcess(process.execPath, [
     options.cli ?? CLI,
-    ...["sandbox", "start", "--dir", dir, "--port", "0", "--json"],
-    ...(options.arguments ?? []),
+    ...["sandbox", "start", "--dir", dir, "--port", "0"],
+    ...(options.json === false ? [] : ["--json"]),
   ]);
   let exited = false;
   void child.exited.then(() => {
