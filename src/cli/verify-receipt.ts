@@ -26,17 +26,24 @@ function isSignedBy(certificate: X509Certificate, issuer: X509Certificate): bool
   return issuer.ca && certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
 }
 
-/** Whether a path of signatures leads from a certificate over some of the endorsements to the trusted one. */
+/**
+ * Whether a path of signatures leads from a certificate over some of the endorsements to the trusted one. Each endorsement
+ * is followed once, so that a receipt full of certificates that sign each other takes no longer than an honest one.
+ */
 function leadsTo(
   trusted: X509Certificate,
   certificate: X509Certificate,
   endorsements: readonly X509Certificate[],
 ): boolean {
-  if (isSignedBy(certificate, trusted)) return true;
-  return endorsements.some((issuer, at) => {
-    const others = endorsements.filter((_, other) => other > at);
-    return isSignedBy(certificate, issuer) && leadsTo(trusted, issuer, others);
-  });
+  let unseen = endorsements;
+  const reached = [certificate];
+  for (const next of reached) {
+    if (isSignedBy(next, trusted)) return true;
+    const issuers = unseen.filter((issuer) => isSignedBy(next, issuer));
+    unseen = unseen.filter((issuer) => !issuers.includes(issuer));
+    reached.push(...issuers);
+  }
+  return false;
 }
 
 /**

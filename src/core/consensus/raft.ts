@@ -8,7 +8,14 @@
  */
 import { CocoError } from "../../errors.ts";
 import { onAppendRequest } from "./acceptance.ts";
-import { countOwnVote, hastenElection, onVoteRequest, onVoteResponse, quorumReachable, tickElection } from "./election.ts";
+import {
+  countOwnVote,
+  hastenElection,
+  onVoteRequest,
+  onVoteResponse,
+  quorumReachable,
+  tickElection,
+} from "./election.ts";
 import { isWellFormed } from "./messages.ts";
 import { advanceCommit, onAppendResponse, onLoadedForPeer, onPeerChannel, propose, tickLeader } from "./replication.ts";
 import { DELIVERY_BYTES_MAX, type RaftOptions, RaftState } from "./state.ts";

@@ -5,73 +5,26 @@
  *
  * One thread, no promises: frames, worker messages, client requests and timers come in as calls; nothing blocks.
  */
-import type { Caller, ClientResponse } from "../../adapters/adapter.ts";
+import type { ClientResponse } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { EMPTY } from "../../core/codec/bytes.ts";
 import type { ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
 import { encodeAdministrative } from "../../core/governance/administrative.ts";
-import type { CodeApproval } from "../../core/governance/code-approval.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
-import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
-import type { Clock, Executor, PeerEvents, PeerTransport, Tracer } from "../ports.ts";
+import type { PeerEvents } from "../ports.ts";
 import type { FromWorker, TransactionItem } from "../worker/protocol.ts";
-import type { Administration } from "./administration.ts";
 import { decodeFrame, encodeFrame, type ForwardedOutcome, type Frame, forwardFrames } from "./frames.ts";
 import { AdapterLane } from "./lane.ts";
+import type { AdapterPart, ArrivedRequest, ManagerParts } from "./manager-parts.ts";
 import { errorClientResponse, type OpenRequest, OpenRequests } from "./open-requests.ts";
-import type { Replicator, ReplicatorParts } from "./replicator.ts";
-import { administrativeTransaction, type Sealing } from "./sealing.ts";
+import type { Replicator } from "./replicator.ts";
+import { administrativeTransaction } from "./sealing.ts";
 import { Submissions } from "./submissions.ts";
 import { WorkerMailbox } from "./worker-mailbox.ts";
 
 /** Time between looks at what took too long. */
 export const HOUSEKEEPING_INTERVAL_MS = 250;
-
-/** An adapter of the constitution with the worker it runs in. */
-export interface AdapterPart {
-  readonly id: number;
-  readonly name: string;
-  /** HTTP path prefix. */
-  readonly mount: string;
-  readonly executor: Executor;
-}
-
-/** The encoded transactions a new network starts with: genesis and first epoch. */
-export type FirstTransactions = () => readonly Bytes[];
-
-/** What a manager is made of. */
-export interface ManagerParts {
-  readonly nodeId: NodeId;
-  readonly clock: Clock;
-  readonly randomBytes: (length: number) => Bytes;
-  readonly tail: LedgerTail;
-  readonly sealing: Sealing;
-  readonly administration: Administration;
-  readonly peers: PeerTransport;
-  readonly adapters: readonly AdapterPart[];
-  readonly tracer: Tracer;
-  /** Makes the consensus driver around the callbacks of this manager. */
-  readonly createReplicator: (
-    callbacks: Pick<
-      ReplicatorParts,
-      "send" | "onAppended" | "onTruncated" | "onCommitted" | "onRoleChanged" | "onDurable" | "onFatal"
-    >,
-  ) => Replicator;
-  readonly firstTransactions: FirstTransactions;
-  /** Approval of this node's code by the members, to be recorded by the first leader that carries it. */
-  readonly approval: CodeApproval | undefined;
-  /** Governance in effect changed: install epoch keys, present the service certificate. */
-  readonly onGovernance: () => void;
-  readonly onFatal: (error: CocoError) => void;
-}
-
-/** A request for an adapter as it arrives. */
-export interface ArrivedRequest {
-  readonly path: string;
-  readonly body: Bytes;
-  readonly caller: Caller;
-}
 
 /** One adapter on its way through this node. */
 interface Lane {
@@ -384,16 +337,19 @@ export class Manager implements PeerEvents {
   /** A batch of this node's own term is committed. */
   #leaderCommitted(kind: string): void {
     if (kind === "administrative") this.#administrativePending = false;
-    if (!this.#leaderReady) {
-      this.#leaderReady = true;
-      this.#parts.tracer.event("info", "leading", { term: this.#status.term });
-      this.#proposeApproval();
-    }
-    for (const { lane, submissions } of this.#lanes.values()) {
+    if (!this.#leaderReady) this.#startLeading();
+    for (const { lane } of this.#lanes.values()) {
       if (lane.isEmpty && lane.isIdle && !this.#administrativePending) lane.executeGenesis();
       lane.pump();
-      submissions.tick();
     }
+  }
+
+  /** Everything before this node's term is committed and applied: it executes from now on. */
+  #startLeading(): void {
+    this.#leaderReady = true;
+    this.#parts.tracer.event("info", "leading", { term: this.#status.term });
+    this.#proposeApproval();
+    for (const { submissions } of this.#lanes.values()) submissions.tick();
     for (const request of this.#requests.waitingForLeader()) this.#forLeader(request.id);
   }
 

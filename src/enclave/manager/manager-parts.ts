@@ -1,0 +1,56 @@
+/** What a manager is made of: its ports, the parts it drives, and what it reports. */
+import type { Caller } from "../../adapters/adapter.ts";
+import type { Bytes } from "../../core/codec/bytes.ts";
+import type { NodeId } from "../../core/consensus/types.ts";
+import type { CodeApproval } from "../../core/governance/code-approval.ts";
+import type { LedgerTail } from "../../core/ledger/tail.ts";
+import type { CocoError } from "../../errors.ts";
+import type { Clock, Executor, PeerTransport, Tracer } from "../ports.ts";
+import type { Administration } from "./administration.ts";
+import type { Replicator, ReplicatorParts } from "./replicator.ts";
+import type { Sealing } from "./sealing.ts";
+
+/** An adapter of the constitution with the worker it runs in. */
+export interface AdapterPart {
+  readonly id: number;
+  readonly name: string;
+  /** HTTP path prefix. */
+  readonly mount: string;
+  readonly executor: Executor;
+}
+
+/** The encoded transactions a new network starts with: genesis and first epoch. */
+export type FirstTransactions = () => readonly Bytes[];
+
+/** What a manager is made of. */
+export interface ManagerParts {
+  readonly nodeId: NodeId;
+  readonly clock: Clock;
+  readonly randomBytes: (length: number) => Bytes;
+  readonly tail: LedgerTail;
+  readonly sealing: Sealing;
+  readonly administration: Administration;
+  readonly peers: PeerTransport;
+  readonly adapters: readonly AdapterPart[];
+  readonly tracer: Tracer;
+  /** Makes the consensus driver around the callbacks of this manager. */
+  readonly createReplicator: (
+    callbacks: Pick<
+      ReplicatorParts,
+      "send" | "onAppended" | "onTruncated" | "onCommitted" | "onRoleChanged" | "onDurable" | "onFatal"
+    >,
+  ) => Replicator;
+  readonly firstTransactions: FirstTransactions;
+  /** Approval of this node's code by the members, to be recorded by the first leader that carries it. */
+  readonly approval: CodeApproval | undefined;
+  /** Governance in effect changed: install epoch keys, present the service certificate. */
+  readonly onGovernance: () => void;
+  readonly onFatal: (error: CocoError) => void;
+}
+
+/** A request for an adapter as it arrives. */
+export interface ArrivedRequest {
+  readonly path: string;
+  readonly body: Bytes;
+  readonly caller: Caller;
+}
