@@ -13,6 +13,7 @@ import { CocoError } from "../src/errors.ts";
 import { type AnvilResult, hasAnvil, runAnvilLoad, startAnvil } from "./lib/anvil.ts";
 import { Connection, postRequest, rpcCall } from "./lib/connection.ts";
 import { deployContracts } from "./lib/contracts.ts";
+import { processorTimesMs } from "./lib/cpu-time.ts";
 import { GENERATED_CHAIN_ID, tokenCall, transferCall } from "./lib/generated-load.ts";
 import { type LoadRequest, type LoadResult, loadRequests, readRate, runLoad, sendUntilReceipt } from "./lib/load.ts";
 import { findBlockFiles, readBlockFile } from "./lib/mainnet.ts";
@@ -24,7 +25,8 @@ import { type Account, allocOf, type Call, hex, makeAccounts, type Signed, sign 
 
 const ACCOUNTS = 200;
 const BATCH = 100;
-const BATCH_CONNECTIONS = 8;
+/** Batches in flight: what waits in line counts as latency. */
+const BATCH_CONNECTIONS = 4;
 const SINGLE_CONNECTIONS = 50;
 const ANVIL_INTERVAL_SECONDS = 1;
 const SECTIONS = ["transfers", "single", "connections", "reads", "tokens", "durable", "blocks", "anvil"] as const;
@@ -134,9 +136,20 @@ function loadValues({ committedPerSecond, commitLatency, answerLatency }: LoadRe
 }
 
 async function transfers(target: Target, sizes: Sizes): Promise<void> {
-  const result = await load(target, signLists(target.accounts, BATCH_CONNECTIONS, sizes.batched, transferCall), BATCH);
+  const lists = signLists(target.accounts, BATCH_CONNECTIONS, sizes.batched, transferCall);
+  const pids = [...target.network.pids, process.pid];
+  const before = processorTimesMs(pids);
+  const result = await load(target, lists, BATCH);
+  const after = processorTimesMs(pids);
   const what = `value transfers, batches of ${BATCH}, ${BATCH_CONNECTIONS} connections, committed on all 3`;
   add(what, ">= 2,000 tx/s, p50 <= 250 ms", loadText(result), loadValues(result));
+  if (before === undefined || after === undefined) return;
+  const perTransaction = after.map((time, at) => ((time - (before[at] ?? 0)) * 1000) / result.transactions);
+  const client = perTransaction.pop() ?? 0;
+  const [leader = 0] = perTransaction.splice(target.leader, 1);
+  const followers = perTransaction.map(figure).join(" and ");
+  const text = `leader ${figure(leader)} us, followers ${followers} us, client ${figure(client)} us`;
+  add("processor time per value transfer of that run", "", text, { leader, client });
 }
 
 async function single(target: Target, sizes: Sizes): Promise<void> {

@@ -8,6 +8,12 @@ import { runStep, summarize, type Step, type StepResult } from "./steps.ts";
 const SUITES: readonly Step[] = [
   { name: "check", script: "dist/tools/check.js", arguments: [], budgetSeconds: 240 },
   { name: "test", script: "dist/tools/test.js", arguments: [], budgetSeconds: 620 },
+  {
+    name: "test:faults",
+    script: "dist/tools/test.js",
+    arguments: ["--kind", "slow", "--only", "faults"],
+    budgetSeconds: 480,
+  },
 ];
 
 async function main(): Promise<number> {

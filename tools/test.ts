@@ -20,6 +20,8 @@ const FILE_LIMIT_MS = 240_000;
 const TOTAL_LIMIT_MS = 600_000;
 /** Kind that is left out unless it is asked for. */
 const SLOW_KIND = "slow";
+/** Start of a test's diagnostic messages that are shown. */
+const MEASURED = "measured: ";
 /** Output kept per file; it is only shown when the file fails. */
 const OUTPUT_LIMIT = 40_000;
 
@@ -128,6 +130,11 @@ class Report {
     else this.counts.passed++;
   }
 
+  /** Shows what a test has measured. */
+  diagnostic(event: { readonly message: string }): void {
+    if (event.message.startsWith(MEASURED)) say(`     ${event.message}`);
+  }
+
   failed(event: TestEvent): void {
     const isLeaf = event.name === event.file || this.#isLeaf(event);
     const { error } = event.details;
@@ -176,9 +183,11 @@ async function main(): Promise<number> {
   // Stack traces of the children point at the TypeScript source.
   process.env["NODE_OPTIONS"] = `${process.env["NODE_OPTIONS"] ?? ""} --enable-source-maps`.trim();
   const stop = new AbortController();
+  // Slow tests put load on networks and measure: beside each other they would measure each other.
+  const concurrency = values.kind === SLOW_KIND ? 1 : CONCURRENCY;
   // Every file listens for the abort.
   setMaxListeners(0, stop.signal);
-  const events = run({ files, concurrency: CONCURRENCY, timeout: FILE_LIMIT_MS, signal: stop.signal });
+  const events = run({ files, concurrency, timeout: FILE_LIMIT_MS, signal: stop.signal });
   const timer = setTimeout(() => {
     // What the aborted children still report is not counted and must not come after the last line.
     events.removeAllListeners();
@@ -193,6 +202,7 @@ async function main(): Promise<number> {
   events.on("test:complete", (event) => report.completed(event));
   events.on("test:stdout", (event) => report.output(event));
   events.on("test:stderr", (event) => report.output(event));
+  events.on("test:diagnostic", (event) => report.diagnostic(event));
   events.on("test:pass", (event) => report.passed(event));
   events.on("test:fail", (event) => report.failed(event));
   events.resume();

@@ -117,6 +117,14 @@ describe("a sandbox", () => {
     assert.equal((await send(sandbox.gateway(1))).status, "0x1");
   });
 
+  test("a killed launcher takes its nodes with it, and the next start resumes", async () => {
+    const before = await chainOf(sandbox.gateway(0));
+    sandbox.process.signal("SIGKILL");
+    await until("the nodes end", () => (sandbox.endpoints.nodes.some(({ pid }) => isAlive(pid)) ? undefined : true));
+    sandbox = await startSandbox({ dir });
+    assert.deepEqual(await chainOf(sandbox.gateway(2), before.blockNumber), before);
+  });
+
   test("a start in a folder that is in use says by whom", async () => {
     const { code, stderr } = await runCoco("sandbox", "start", "--dir", dir, "--port", "0");
     assert.equal(code, 1);
@@ -136,7 +144,7 @@ describe("a sandbox", () => {
     await appendFile(join(copy, "dist/src/errors.js"), "// a change\n");
     const cli = join(copy, "dist/src/cli/main.js");
 
-    sandbox = await startSandbox({ dir, cli, json: false });
+    sandbox = await startSandbox({ dir, cli, arguments: [] });
     const output = sandbox.process.stdout() + sandbox.process.stderr();
     assert.match(output, /code changed: .*approved measurement [0-9a-f]{64}/);
     assert.deepEqual(await chainOf(sandbox.gateway(0), before.blockNumber), before);
@@ -149,6 +157,48 @@ describe("a sandbox", () => {
     sandbox = await startSandbox({ dir });
     assert.equal((await send(sandbox.gateway(0))).status, "0x1", "the code before is still approved");
   });
+});
+
+describe("options of a sandbox", () => {
+  test("--nodes and --fresh begin a new network, and the text tells what people look for, in anvil's order", async () => {
+    const { code, stderr } = await haltedStart("--nodes", "1");
+    assert.equal(code, 1);
+    assert.match(stderr, /3 nodes.*--fresh/s);
+    sandbox = await startSandbox({ dir, arguments: ["--fresh", "--nodes", "1"] });
+    assert.equal(sandbox.endpoints.nodes.length, 1);
+    assert.equal((await chainOf(sandbox.gateway(0))).balance, "0x0");
+    sent = 0;
+    assert.equal((await send(sandbox.gateway(0))).status, "0x1");
+    const text = await until("the text", () =>
+      /cast/.test(sandbox.process.stdout()) ? sandbox.process.stdout() : undefined,
+    );
+    const { accounts, nodes, ca } = sandbox.endpoints;
+    const expected = [
+      ...["Available Accounts", present(accounts[0]).address, "Private Keys", present(accounts[9]).privateKey],
+      ...["test test test test test test test test test test test junk", "Chain ID", "31337"],
+      ...[present(nodes[0]).rpc, ca, present(nodes[0]).ethRpc],
+    ];
+    let from = 0;
+    for (const part of expected) {
+      const at = text.indexOf(part, from);
+      assert.notEqual(at, -1, `${part} in its place`);
+      from = at;
+    }
+    for (const part of ["curl", "cast", "viem"]) assert.ok(text.includes(part), part);
+  });
+
+  test("--quiet prints nothing", async () => {
+    await sandbox.halt();
+    sandbox = await startSandbox({ dir, arguments: ["--fresh", "--nodes", "1", "--quiet"] });
+    await sandbox.halt();
+    assert.deepEqual([sandbox.process.stdout(), sandbox.process.stderr()], ["", ""]);
+    sandbox = await startSandbox({ dir, arguments: ["--fresh", "--json"] });
+  });
+
+  async function haltedStart(...options: readonly string[]) {
+    await sandbox.halt();
+    return runCoco("sandbox", "start", "--dir", dir, ...options);
+  }
 });
 
 describe("what cannot start", () => {

@@ -4,7 +4,7 @@
 import { after, before, describe, test } from "node:test";
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
-import { Contract, ContractFactory, type InterfaceAbi, JsonRpcProvider, parseEther, Wallet } from "ethers";
+import { type Contract, ContractFactory, type InterfaceAbi, JsonRpcProvider, parseEther, Wallet } from "ethers";
 import {
   BaseError,
   ContractFunctionRevertedError,

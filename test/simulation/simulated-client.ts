@@ -194,10 +194,11 @@ export class SimulatedClient {
     const timeoutMs = REQUEST_TIMEOUT_MIN_MS + scheduler.random.next() * REQUEST_TIMEOUT_SPREAD_MS;
     const cancel = scheduler.after(timeoutMs, () => finish(undefined, false));
     this.#later(LATENCY_SPREAD_MS, () => {
+      const sentAt = scheduler.now;
       let responses = 0;
       node.request(body, (response) => {
         invariant(++responses === 1, "a request is answered once");
-        const byLeader = node.status?.role === "leader";
+        const byLeader = node.hasLedSince(sentAt);
         this.#later(LATENCY_SPREAD_MS, () => finish(response, byLeader));
       });
     });

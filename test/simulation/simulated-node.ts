@@ -60,6 +60,7 @@ interface Running {
   readonly clock: SimulatedClock;
   readonly manager: Manager;
   readonly raft: Raft;
+  readonly consensus: WatchedConsensus;
   readonly tail: LedgerTail;
   readonly store: VersionedStore;
   readonly random: SeededRandom;
@@ -92,6 +93,9 @@ class WatchedConsensus implements Consensus {
   readonly #id: NodeId;
   readonly #world: NodeWorld;
   #deliveredIndex = 0;
+  /** Whether the node led after the last step, and when it last stopped to. */
+  #leads = false;
+  stoppedLeadingAt = Number.NEGATIVE_INFINITY;
 
   constructor(raft: Raft, id: NodeId, world: NodeWorld) {
     this.#raft = raft;
@@ -104,7 +108,9 @@ class WatchedConsensus implements Consensus {
     const { checker } = this.#world;
     if (ready.roleChanged) {
       const { role, term } = this.#raft.status();
-      if (role === "leader") checker.leads(this.#id, term);
+      if (this.#leads) this.stoppedLeadingAt = this.#world.scheduler.now;
+      this.#leads = role === "leader";
+      if (this.#leads) checker.leads(this.#id, term);
     }
     for (const entry of ready.committed) {
       checker.commits(this.#id, entry, this.#deliveredIndex);
@@ -151,6 +157,11 @@ export class SimulatedNode {
   /** What its consensus knows; undefined while it does not run. */
   get status(): ConsensusStatus | undefined {
     return this.#running?.raft.status();
+  }
+
+  /** Whether the node led at some time since then: what it said may be an execution that was not committed. */
+  hasLedSince(time: number): boolean {
+    return this.status?.role === "leader" || (this.#running?.consensus.stoppedLeadingAt ?? time) >= time;
   }
 
   /** Transactions of this node's clients without final outcome. */
@@ -232,7 +243,8 @@ export class SimulatedNode {
       hardState: content.hardState,
       entries: this.#verified(content.entries, administration, tail),
     });
-    const parts = { alive: true, serving: false, openRequests: 0, clock, raft, tail, random };
+    const consensus = new WatchedConsensus(raft, this.id, this.#world);
+    const parts = { consensus, alive: true, serving: false, openRequests: 0, clock, raft, tail, random };
     const worker = this.#worker(parts, (message) => running.manager.fromWorker(KV_ADAPTER_ID, message));
     const manager = new Manager({
       nodeId: this.id,
@@ -247,7 +259,7 @@ export class SimulatedNode {
       createReplicator: (callbacks) =>
         new Replicator({
           ...callbacks,
-          consensus: new WatchedConsensus(raft, this.id, this.#world),
+          consensus,
           tail,
           disk,
           clock,

@@ -90,7 +90,7 @@ export class Simulation {
       windowBytes: random.chance(0.5) ? 64 * 1024 * 1024 : random.below(8_000),
       appendBytes: random.chance(0.5) ? 2 * 1024 * 1024 : 1 + random.below(8_000),
       upgrades: random.chance(0.5),
-      executionMaxMs: random.chance(0.5) ? 0 : random.next() * 10,
+      executionMaxMs: random.chance(0.4) ? 0 : random.next() ** 2 * 100,
     };
     this.nodes = founded.constitution.nodes.map((entry) => new SimulatedNode(world, entry, crypto.of(entry.publicKey)));
     const clientWorld = { scheduler: this.scheduler, nodes: this.nodes, checker: this.checker, trace, answerAfter };

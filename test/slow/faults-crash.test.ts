@@ -111,6 +111,8 @@ describe("links that are cut under load", {
     const lastedMs = await interruption(leader, async () => {
       network.cut(leader, present(followers[0]));
       await delay(4000);
+      const heights = await Promise.all([leader, present(followers[0])].map((node) => node.blockNumber()));
+      assert.ok(present(heights[1]) < present(heights[0]), "the follower gets nothing while the link is cut");
     });
     network.heal();
     await settle(context, lastedMs);

@@ -14,6 +14,8 @@ import { blobBaseFee } from "./fees.ts";
 import { isAtLeast } from "./forks.ts";
 import { keccak256 } from "./keccak.ts";
 import { verifyKzgProof } from "./kzg.ts";
+import { recoverPublicKey } from "./recover.ts";
+import { bigintOfBytes } from "./rlp.ts";
 import type { AccessList, BlockEnvironment, HardforkName, Log } from "./types.ts";
 
 /** Idle EVM objects kept per fork; overlapping runs beyond it make and drop their own. */
@@ -79,13 +81,20 @@ export class EthereumjsEngine implements Engine {
   async #createMachine(hardfork: HardforkName): Promise<Machine> {
     const common: Common = createCustomCommon({ chainId: this.#chainId }, Mainnet, {
       hardfork,
-      customCrypto: { keccak256, kzg },
+      customCrypto: { keccak256, kzg, ecrecover },
     });
     const state = new EthereumjsState();
     const evm = await createEVM({ common, stateManager: state });
     evm.events.on("beforeMessage", (call) => state.creating(call.to === undefined));
     return { evm, state };
   }
+}
+
+/** The ecrecover contract by our native recovery; EthereumJS takes an exception for "no such key". */
+function ecrecover(hash: Bytes, v: bigint, r: Bytes, s: Bytes): Bytes {
+  const key = recoverPublicKey(hash, bigintOfBytes(r), bigintOfBytes(s), Number(v) - 27);
+  if (key === undefined) throw new CocoError("MalformedInput", "the signature has no public key");
+  return key;
 }
 
 async function runOn(

@@ -19,12 +19,16 @@ export const SECP256K1_LOW_S_MAX = SECP256K1_ORDER / 2n;
 /** Recovers an address (20 bytes) from a 32-byte hash and a signature; undefined when no key could have made it. */
 export type RecoverAddress = (hash: Bytes, r: bigint, s: bigint, recoveryBit: number) => Bytes | undefined;
 
+/** As {@link RecoverAddress}, but the public key itself: 64 bytes x ‖ y. */
+export type RecoverPublicKey = (hash: Bytes, r: bigint, s: bigint, recoveryBit: number) => Bytes | undefined;
+
 /** Implementations of recovery. */
 export type RecoveryBackend = "native" | "pure";
 
 /** A chosen implementation. */
 export interface Recovery {
   readonly backend: RecoveryBackend;
+  readonly recoverPublicKey: RecoverPublicKey;
   readonly recoverAddress: RecoverAddress;
 }
 
@@ -65,19 +69,21 @@ function addressOf(publicKey: Bytes | undefined): Bytes | undefined {
 }
 
 function recoveryOf(backend: RecoveryBackend, recoverKey: RecoverKey): Recovery {
-  const recoverAddress: RecoverAddress = (hash, r, s, recoveryBit) => {
+  const recoverPublicKey: RecoverPublicKey = (hash, r, s, recoveryBit) => {
     if (recoveryBit !== 0 && recoveryBit !== 1) return undefined;
     if (r <= 0n || r >= SECP256K1_ORDER || s <= 0n || s >= SECP256K1_ORDER) return undefined;
     const signature = new Uint8Array(64);
     bytes32OfBigint(r, signature);
     bytes32OfBigint(s, signature, 32);
     try {
-      return addressOf(recoverKey(hash, signature, recoveryBit));
+      return recoverKey(hash, signature, recoveryBit);
     } catch {
       return undefined; // `r` is not the x coordinate of a point, or the key is the point at infinity
     }
   };
-  return { backend, recoverAddress };
+  const recoverAddress: RecoverAddress = (hash, r, s, recoveryBit) =>
+    addressOf(recoverPublicKey(hash, r, s, recoveryBit));
+  return { backend, recoverPublicKey, recoverAddress };
 }
 
 /** The implementation asked for; "auto" takes the native one if it can. Throws `Internal` for "native" where there is none. */
@@ -92,6 +98,9 @@ const standard = await createRecovery("auto");
 
 /** Recovers an address by the fastest implementation at hand; `hash` must have 32 bytes. High `s` values are accepted. */
 export const recoverAddress: RecoverAddress = standard.recoverAddress;
+
+/** Recovers a public key by the same implementation. */
+export const recoverPublicKey: RecoverPublicKey = standard.recoverPublicKey;
 
 /** Which implementation {@link recoverAddress} uses; "pure" is slow enough to be worth a line in the log. */
 export function recoveryBackend(): RecoveryBackend {

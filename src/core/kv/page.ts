@@ -28,6 +28,8 @@ const SMALLEST_CAPACITY_BYTES = 256;
 const LARGEST_CAPACITY_BYTES = 0xffff;
 /** A copy takes dead records along until they are this part of the page, because copying in one piece is faster. */
 const DEAD_FRACTION = 4;
+/** Room that compaction leaves for more overwriting in the same batch. */
+const OVERWRITE_SLACK_BYTES = 512;
 const NO_LARGE_VALUES: Bytes[] = [];
 
 function compareRecord(bytes: Uint8Array, offset: number, key: Bytes): number {
@@ -244,7 +246,9 @@ export class Page {
   #reserve(bytes: number): void {
     if (this.#heapEnd + this.count * SLOT_BYTES + bytes <= this.#bytes.length) return;
     const needed = this.usedBytes + bytes;
-    const capacity = Math.max(needed, Math.min(PAGE_BYTES, needed + (needed >> 1)));
+    // A full page that is overwritten would otherwise be compacted with every write.
+    const slack = this.#deadBytes === 0 ? 0 : OVERWRITE_SLACK_BYTES;
+    const capacity = Math.max(needed + slack, Math.min(PAGE_BYTES, needed + (needed >> 1)));
     invariant(capacity <= LARGEST_CAPACITY_BYTES, "page has outgrown its offsets");
     const larger = new Page(this.owner, capacity);
     if (this.#deadBytes === 0) larger.#takeWhole(this);

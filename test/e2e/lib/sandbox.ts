@@ -51,8 +51,8 @@ export interface SandboxOptions {
   readonly dir?: string;
   /** The command line to run; that of this repository when not given. */
   readonly cli?: string;
-  /** Whether it prints JSON rather than text for people; true when not given. */
-  readonly json?: boolean;
+  /** Further arguments; `--json` when not given. */
+  readonly arguments?: readonly string[];
 }
 
 /** Path of a node's Ethereum interface. */
@@ -70,7 +70,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
   const child = startProcess(process.execPath, [
     options.cli ?? CLI,
     ...["sandbox", "start", "--dir", dir, "--port", "0"],
-    ...(options.json === false ? [] : ["--json"]),
+    ...(options.arguments ?? ["--json"]),
   ]);
   let exited = false;
   void child.exited.then(() => {
