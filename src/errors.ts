@@ -34,7 +34,10 @@ export const ERRORS = define({
   NodeProcessFailed: { status: 500, remedy: "Read the log of the node that is named; its last lines are shown." },
   // ledger
   LedgerCorrupt: { status: 500, remedy: "Restore the ledger folder from another validating node." },
-  LedgerForked: { status: 500, remedy: "Stop the node and keep its folder as evidence: a leader signed two histories." },
+  LedgerForked: {
+    status: 500,
+    remedy: "Stop the node and keep its folder as evidence: a leader signed two histories.",
+  },
   DiskFailed: { status: 500, remedy: "Check the disk, then start the node again." },
   // attestation and channels
   EvidenceRejected: { status: 403, remedy: "Compare the evidence with the code and TEE manifests." },

@@ -98,7 +98,7 @@ export type RequestResult =
   | { readonly type: "answer"; readonly response: ClientResponse }
   /** Has to be answered by the leader (it asks for uncommitted state); the framework forwards it. */
   | { readonly type: "leader" }
-  /** Contains transactions: each is prepared, ordered and executed; `finish` makes the response, outcomes in the order of `transactions`. */
+  /** Each transaction is prepared, ordered and executed; `finish` makes the response, outcomes in the order of `transactions`. */
   | {
       readonly type: "submit";
       readonly transactions: readonly Bytes[];

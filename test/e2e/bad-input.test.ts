@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { concat, type Hex, parseTransaction, serializeTransaction, toRlp, type TransactionSerializable } from "viem";
 import { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
 import type { RpcClient, RpcFault } from "./lib/json-rpc.ts";
-import { present } from "./lib/processes.ts";
+import { present, until } from "./lib/processes.ts";
 import { type Sandbox, startSandbox } from "./lib/sandbox.ts";
 
 const SINK = "0x00000000000000000000000000000000c0c0c0c0";
@@ -21,7 +21,8 @@ before(async () => {
   sandbox = await startSandbox();
   node = await sandbox.member(1);
   gateway = sandbox.gateway(1);
-  await node.call("eth_sendRawTransaction", await signed({ nonce: 0 }));
+  const hash = await node.call("eth_sendRawTransaction", await signed({ nonce: 0 }));
+  await until("it is committed", async () => (await node.call("eth_getTransactionReceipt", hash)) ?? undefined);
 });
 after(() => sandbox?.stop());
 beforeEach(async () => {

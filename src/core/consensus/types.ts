@@ -70,7 +70,7 @@ export type ConsensusMessage = AppendRequest | AppendResponse | VoteRequest | Vo
 export type ConsensusEvent =
   | { readonly type: "tick"; readonly now: number }
   | { readonly type: "message"; readonly from: NodeId; readonly message: ConsensusMessage; readonly now: number }
-  /** Appends entries as leader; the driver has built them for `term` and the indexes after `lastIndex`. Ignored (returned in `dropped`) otherwise. */
+  /** Appends entries as leader, built for `term` and the indexes after `lastIndex`; others come back in `dropped`. */
   | { readonly type: "propose"; readonly entries: readonly LogEntry[]; readonly now: number }
   /** The persist request with this id, and all before it, are durable. */
   | { readonly type: "persisted"; readonly id: number; readonly now: number }

@@ -9,6 +9,7 @@
  */
 import type { Duplex } from "node:stream";
 import { connect as tlsConnect, createServer, type Server, type TLSSocket } from "node:tls";
+import { CHANNEL_EXPORTER_LABEL } from "../../attestation/report-data.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesEqual, ByteReader, ByteWriter, concatBytes, EMPTY, toHex } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
@@ -32,7 +33,6 @@ export const REDIAL_MS = [20, 50, 100, 200, 400] as const;
 export const INBOUND_HANDSHAKES_MAX = 64;
 
 const PROTOCOL_VERSION = 1;
-const EXPORTER_LABEL = "EXPORTER-coco-channel-v1";
 
 /** Who may be on the other side, and what this side shows. */
 export interface ChannelIdentity {
@@ -155,7 +155,7 @@ export class Channels implements PeerTransport {
     };
     try {
       const peer = this.#peerOf(socket, expected);
-      const exporter = socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0));
+      const exporter = socket.exportKeyingMaterial(32, CHANNEL_EXPORTER_LABEL, Buffer.alloc(0));
       const challenge = entropy.bytes(32);
       let answered = false;
       const frames = new FrameReader(socket, HANDSHAKE_FRAME_BYTES_MAX, (frame) => {

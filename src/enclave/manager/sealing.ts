@@ -65,7 +65,7 @@ export class Sealing {
     return Math.max(Math.floor(this.#clock.wallTime()), this.#tail.last?.timeMs ?? 0);
   }
 
-  /** Builds the next batch and extends the tail by it; its bytes. Administrative batches are public: no epoch key is needed to read them. */
+  /** Builds the next batch, extends the tail by it and returns its bytes. Administrative batches are public, outside any epoch. */
   build(description: BatchDescription): Bytes {
     this.#nonceCounter++;
     return buildBatch(

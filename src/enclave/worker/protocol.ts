@@ -91,7 +91,7 @@ export type FromWorker =
       readonly type: "submit";
       readonly submissions: readonly { readonly id: number; readonly items: readonly TransactionItem[] }[];
     }
-  /** Result of `execute` or `genesis`. Without transactions no version was added. `more`: waiting ones could run in another batch at once. */
+  /** Result of `execute` or `genesis`. Without transactions no version was added. `more`: another batch could run at once. */
   | {
       readonly type: "executed";
       readonly generation: number;
