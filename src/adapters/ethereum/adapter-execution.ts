@@ -17,7 +17,7 @@ import type {
 import { Batch } from "./batch.ts";
 import { buildBlock, nextEnvironment, readHeadBlock, writeBlock } from "./block.ts";
 import type { Engine } from "./engine.ts";
-import { EthereumjsEngine } from "./ethereumjs-engine.ts";
+import { lazyEthereumjsEngine } from "./lazy-engine.ts";
 import { EvmState } from "./evm-state.ts";
 import { type Execution, executeTransaction } from "./execute.ts";
 import { isAtLeast } from "./forks.ts";
@@ -77,7 +77,7 @@ export class EthereumExecution {
       allowBlobs: options.replay,
       maxTransactionBytes: options.replay ? undefined : TRANSACTION_BYTES_MAX,
     };
-    this.engine = parts.engine ?? new EthereumjsEngine(options.chainId);
+    this.engine = parts.engine ?? lazyEthereumjsEngine(options.chainId);
     this.pool = parts.pool ?? new TransactionPool();
   }
 
