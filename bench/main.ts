@@ -135,21 +135,27 @@ function loadValues({ committedPerSecond, commitLatency, answerLatency }: LoadRe
   };
 }
 
-async function transfers(target: Target, sizes: Sizes): Promise<void> {
-  const lists = signLists(target.accounts, BATCH_CONNECTIONS, sizes.batched, transferCall);
+/** Runs a load and notes, beside its result, the processor time it took on each process. */
+async function accounted(target: Target, what: string, run: () => Promise<LoadResult>): Promise<LoadResult> {
   const pids = [...target.network.pids, process.pid];
   const before = processorTimesMs(pids);
-  const result = await load(target, lists, BATCH);
+  const result = await run();
   const after = processorTimesMs(pids);
-  const what = `value transfers, batches of ${BATCH}, ${BATCH_CONNECTIONS} connections, committed on all 3`;
-  add(what, ">= 2,000 tx/s, p50 <= 250 ms", loadText(result), loadValues(result));
-  if (before === undefined || after === undefined) return;
+  if (before === undefined || after === undefined) return result;
   const perTransaction = after.map((time, at) => ((time - (before[at] ?? 0)) * 1000) / result.transactions);
   const client = perTransaction.pop() ?? 0;
   const [leader = 0] = perTransaction.splice(target.leader, 1);
   const followers = perTransaction.map(figure).join(" and ");
   const text = `leader ${figure(leader)} us, followers ${followers} us, client ${figure(client)} us`;
-  add("processor time per value transfer of that run", "", text, { leader, client });
+  add(`processor time per transaction: ${what}`, "", text, { leader, client });
+  return result;
+}
+
+async function transfers(target: Target, sizes: Sizes): Promise<void> {
+  const lists = signLists(target.accounts, BATCH_CONNECTIONS, sizes.batched, transferCall);
+  const what = `value transfers, batches of ${BATCH}, ${BATCH_CONNECTIONS} connections, committed on all 3`;
+  const result = await accounted(target, `batches of ${BATCH}`, () => load(target, lists, BATCH));
+  add(what, ">= 2,000 tx/s, p50 <= 250 ms", loadText(result), loadValues(result));
 }
 
 async function single(target: Target, sizes: Sizes): Promise<void> {
@@ -162,7 +168,7 @@ async function single(target: Target, sizes: Sizes): Promise<void> {
 
 async function connections(target: Target, sizes: Sizes, what: string, goal: string): Promise<void> {
   const lists = signLists(target.accounts, SINGLE_CONNECTIONS, sizes.connections, transferCall);
-  const result = await load(target, lists, 1);
+  const result = await accounted(target, what, () => load(target, lists, 1));
   const answered = `answered after ${latencyText(result.answerLatency)}`;
   add(what, goal, `${figure(result.committedPerSecond)} tx/s; ${answered}`, loadValues(result));
 }
