@@ -5,8 +5,9 @@
  * come back on the same thread, never inside the call that was given them.
  */
 import type { Duplex } from "node:stream";
-import type { Bytes, HashFunction } from "../core/codec/bytes.ts";
+import type { Bytes } from "../core/codec/bytes.ts";
 import type { LogEntry, NodeId, PersistRequest, HardState } from "../core/consensus/types.ts";
+import type { LedgerCrypto } from "../core/ledger/keys.ts";
 import type { FromWorker, ToWorker } from "./worker/protocol.ts";
 
 /** Time. The host owns it: only liveness depends on it, never safety. */
@@ -24,22 +25,8 @@ export interface Entropy {
   bytes(length: number): Bytes;
 }
 
-/** Cryptography the manager uses; synchronous. Keys are opaque so that a simulator can use cheap ones. */
-export interface Crypto {
-  readonly sha256: HashFunction;
-  /** HKDF-SHA-256 (RFC 5869). */
-  hkdf(key: Bytes, salt: Bytes, info: string, length: number): Bytes;
-  /** AES-256-GCM: ciphertext followed by the 16-byte tag. */
-  seal(key: Bytes, nonce: Bytes, plaintext: Bytes, associatedData: Bytes): Bytes;
-  /** Opens {@link Crypto.seal}; undefined when the tag does not fit. */
-  open(key: Bytes, nonce: Bytes, sealed: Bytes, associatedData: Bytes): Bytes | undefined;
-  /** `length` pseudo-random bytes from a key and a 16-byte counter block (AES-256-CTR). */
-  keystream(key: Bytes, counter: Bytes, length: number): Bytes;
-  /** ECDSA P-256 with SHA-256 over `data` by this node's key: 64 bytes r ‖ s. */
-  sign(data: Bytes): Bytes;
-  /** Verifies {@link Crypto.sign} by a public key (SubjectPublicKeyInfo, DER). */
-  verify(publicKey: Bytes, data: Bytes, signature: Bytes): boolean;
-}
+/** Cryptography the manager uses; synchronous, with this node's key inside, so that a simulator can use a cheap one. */
+export type Crypto = LedgerCrypto;
 
 /** The ledger on disk. One request at a time is carried out, in order; `done` comes when it is durable. */
 export interface Disk {
