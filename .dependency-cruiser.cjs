@@ -101,11 +101,8 @@ module.exports = {
       severity: "error",
       comment: "src/host/adapters.ts is the one place that names adapters; it needs nothing else of the host",
       from: { path: "^src/host/adapters\\.ts$" },
-      to: { path: "^src/(?:cli|client)/" },
+      to: { path: "^src/cli/" },
     },
-    ...ring("client", "^src/client/", ["^src/client/", "^src/core/(?:ledger|codec)/", "^src/attestation/", ERRORS], {
-      except: ["^src/client/node/"],
-    }),
     ...ring("adapter-contract", CONTRACT, [CONTRACT, "^src/core/", ERRORS], { packages: [] }),
     ...ring("adapter", "^src/adapters/[^/]+/", ["^src/adapters/[^/]+/", "^src/core/", CONTRACT, ERRORS]),
     {

@@ -1,6 +1,6 @@
 /**
  * The one table of error codes. Every error this project throws or answers with is named here, with the HTTP status
- * a client sees and a sentence that says what to do. The wire shape is `{"error":{"code","message","details"?}}`.
+ * a client sees and a sentence that says what to do. The wire shape is `{"error":{"code","message","remedy"}}`.
  */
 
 interface ErrorDefinition {
@@ -33,7 +33,11 @@ export const ERRORS = define({
   PortTaken: { status: 500, remedy: "Stop the process that holds the port, or choose another with --port." },
   NodeProcessFailed: { status: 500, remedy: "Read the log of the node that is named; its last lines are shown." },
   // ledger
-  LedgerCorrupt: { status: 500, remedy: "Restore the ledger folder from another validating node." },
+  LedgerCorrupt: {
+    status: 500,
+    remedy:
+      "Keep the folder for examination; move the ledger away and start the node again while all other nodes are up.",
+  },
   LedgerForked: {
     status: 500,
     remedy: "Stop the node and keep its folder as evidence: a leader signed two histories.",

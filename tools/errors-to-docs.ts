@@ -18,11 +18,11 @@ This page is generated from \`src/errors.ts\` by \`tools/errors-to-docs.ts\`. Do
 Every error a node answers with has this shape, and the HTTP status of its code:
 
 \`\`\`json
-{ "error": { "code": "NoLeader", "message": "what happened, in words", "details": { "field": "value" } } }
+{ "error": { "code": "NoLeader", "message": "what happened, in words", "remedy": "what to do about it" } }
 \`\`\`
 
-Programs should look at \`code\`: it never changes its meaning. \`message\` is for people and may be reworded. JSON-RPC endpoints
-follow their own protocol's error numbers instead.
+Programs should look at \`code\`: it never changes its meaning. \`message\` and \`remedy\` are for people and may be reworded.
+JSON-RPC endpoints follow their own protocol's error numbers instead.
 `;
 
 /** Group title per code: the line comment above it, or the one of the codes before it. */

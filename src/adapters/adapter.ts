@@ -160,6 +160,8 @@ export interface AdapterComponents {
   readonly sha256: (data: Bytes) => Bytes;
   /** Monotonic milliseconds: for expiry of filters and caches, never for anything that is written. */
   readonly now: () => number;
+  /** Resolves after the messages that are already waiting for this worker; what takes long lets them go first with it. */
+  readonly nextTurn: () => Promise<void>;
   /** 32 random bytes for local use (filter ids, say), never for anything that is written. */
   readonly randomBytes: (length: number) => Bytes;
   /** A line for the operator's log; never put private data into it. */

@@ -31,8 +31,8 @@ Example:
   coco code assemble --genesis genesis.json --constitution constitution.json --proposal new-code.proposal \\
     --ballot acme.ballot --ballot globex.ballot --out node0/approval.cbor
 
-Judges the votes by the network's own policy first. A node with the file in its folder trusts the new code at once and
-puts the approval into the ledger.`;
+Judges the votes by the network's own policy first. A node reads the file when it starts: from then on it trusts the new
+code and puts the approval into the ledger. A running node has to be restarted.`;
 
 interface StandingOptions {
   readonly genesis: string;

@@ -70,6 +70,34 @@ describe("coco, wrong usage", () => {
     for (const args of wrong) assert.equal((await coco(...args)).code, 2, args.join(" "));
   });
 
+  test("help is a command, as is the version, and both end with 0", async () => {
+    const root = (await coco("--help")).data;
+    assert.deepEqual(await coco("help"), { code: 0, data: root, talk: "" });
+    assert.match((await coco("help", "code")).data, /assemble/);
+    const version = await coco("version");
+    assert.match(version.data, /^coco-framework \d/);
+    for (const flag of ["--version", "-V"]) assert.deepEqual(await coco(flag), version);
+    assert.match(JSON.parse((await coco("--version", "--json")).data).measurement, /^[0-9a-f]{64}$/);
+  });
+
+  test("a command that does not exist is named, with or without --help, and ends with 2", async () => {
+    const unknown: readonly (readonly [string, string])[] = [
+      ["bogus", "bogus"],
+      ["bogus --help", "bogus"],
+      ["help bogus", "bogus"],
+      ["code approve", "approve"],
+      ["code approve --help", "approve"],
+      ["--debug code approve -h", "approve"],
+    ];
+    for (const [args, name] of unknown) {
+      const { code, data, talk } = await coco(...args.split(" "));
+      assert.deepEqual([code, data], [2, ""], args);
+      assert.match(talk, new RegExp(`unknown command '${name}'`), args);
+    }
+    for (const args of [["recept"], ["recept", "--help"]])
+      assert.match((await coco(...args)).talk, /Did you mean receipt/);
+  });
+
   test("an error is told as code, message and remedy, with the stack only for --debug", async () => {
     const args = ["node", "start", "--dir", inRoot("nowhere")];
     const { code, talk, data } = await coco(...args);

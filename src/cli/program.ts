@@ -2,7 +2,7 @@
  * The commands of `coco`: names, options and help. Each command loads what it needs only when it runs, so that help is
  * quick.
  */
-import { Command, CommanderError, Option } from "commander";
+import { Command, CommanderError } from "commander";
 import { addCodeCommands } from "./code-commands.ts";
 import { addMemberCommands } from "./member-commands.ts";
 import { addNetworkCommands } from "./network-commands.ts";
@@ -10,13 +10,12 @@ import { addNodeCommands } from "./node-commands.ts";
 import { type CommandContext, EXIT, type Output, reportError } from "./output.ts";
 import { addReceiptCommands } from "./receipt-commands.ts";
 import { addSandboxCommands } from "./sandbox-commands.ts";
-import { addVersionCommand, showVersion } from "./version-command.ts";
+import { addVersionCommand } from "./version-command.ts";
 
 const ROOT_HELP = `
 Examples:
   coco sandbox start                          a network of three validating nodes on this machine
   coco node init --help                       make a validating node's keys
-  coco node start --dir node0                 run a validating node
   coco receipt verify receipt.json --service-cert service_cert.pem
 
 Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 cannot connect or not ready, 4 verification failed, 130 interrupted.`;
@@ -27,7 +26,7 @@ export async function run(args: readonly string[], output: Output): Promise<numb
   const program = createProgram(context);
   try {
     if (args.length === 0) program.outputHelp();
-    else await program.parseAsync([...args], { from: "user" });
+    else await program.parseAsync(withoutHelpOfNothing(program, withVersionCommand(args)), { from: "user" });
     return context.exitCode;
   } catch (error) {
     // Commander has said what it had to say: help and version end with 0, everything else is wrong usage.
@@ -36,21 +35,38 @@ export async function run(args: readonly string[], output: Output): Promise<numb
   }
 }
 
+const VERSION_FLAGS: readonly string[] = ["-V", "--version"];
+const HELP_WORDS: readonly string[] = ["help", "-h", "--help"];
+
+/** `--version` where a command would stand means the command `version`. */
+function withVersionCommand(args: readonly string[]): readonly string[] {
+  const at = args.findIndex((arg) => arg !== "--debug" && arg !== "--json");
+  return VERSION_FLAGS.includes(args[at] ?? "") ? ["version", ...args.slice(0, at), ...args.slice(at + 1)] : args;
+}
+
+/** The arguments; without the wish for help where it is about a command that does not exist, which Commander then tells. */
+function withoutHelpOfNothing(program: Command, args: readonly string[]): string[] {
+  let command = program;
+  for (const arg of args) {
+    if (command.commands.length === 0) break;
+    if (arg.startsWith("-") || HELP_WORDS.includes(arg)) continue;
+    const next = command.commands.find((candidate) => candidate.name() === arg);
+    if (next === undefined) return args.filter((other) => !HELP_WORDS.includes(other));
+    command = next;
+  }
+  return [...args];
+}
+
 function createProgram(context: CommandContext): Command {
   const program = new Command("coco")
     .description("Coco Framework: confidential consortium networks of validating nodes")
     .option("--debug", "print the stack of an error")
     .option("-V, --version", "print the version")
-    .addOption(new Option("--json", "with --version: as JSON").hideHelp())
     .exitOverride()
     .configureOutput({ writeOut: context.output.data, writeErr: context.output.talk })
     .showSuggestionAfterError()
     .showHelpAfterError("(coco --help tells more)")
-    .addHelpText("after", ROOT_HELP)
-    .action(async (options: { version?: boolean; json?: boolean }) => {
-      if (options.version === true) await showVersion(context, options.json === true);
-      else program.error("error: a command is missing", { exitCode: EXIT.usage });
-    });
+    .addHelpText("after", ROOT_HELP);
   addSandboxCommands(program, context);
   addNodeCommands(program, context);
   addMemberCommands(program, context);

@@ -53,6 +53,9 @@ async function verify(context: CommandContext, file: string, certificateFile: st
   }
 }
 
+/** A signature transaction's receipt proves a root; what it signs does not say which id it has. */
+const SIGNATURE_TRANSACTION = "not part of the proof: a signature transaction";
+
 function withoutNull(fields: Readonly<Record<string, string | null>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, value ?? "(signature transaction)"]));
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, value ?? SIGNATURE_TRANSACTION]));
 }

@@ -2,8 +2,8 @@
 import type { Command } from "commander";
 import { type CommandContext, printJson } from "./output.ts";
 
-/** Prints name and version, and as JSON the measurement that a code manifest would list. */
-export async function showVersion({ output }: CommandContext, asJson: boolean): Promise<void> {
+/** Name and version, and as JSON the measurement that a code manifest would list. */
+async function showVersion({ output }: CommandContext, asJson: boolean): Promise<void> {
   const { measureCode, PACKAGE_FOLDER, packageIdentity } = await import("../host/measure-code.ts");
   const { name, version } = await packageIdentity(PACKAGE_FOLDER);
   if (!asJson) {

@@ -39,6 +39,7 @@ const [factory, prepare] = await Promise.all([available.load(), available.loadPr
 const adapter = factory(data.options)({
   sha256: (bytes) => createHash("sha256").update(bytes).digest(),
   now: () => performance.now(),
+  nextTurn: () => new Promise((resolve) => setImmediate(resolve)),
   randomBytes: (length) => randomBytes(length),
   log,
 });

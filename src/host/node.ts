@@ -2,14 +2,14 @@
  * A validating node as a process: reads its folder, opens its ledger, gives the enclave its ports, and ends the process
  * cleanly when it is told to or when the node cannot go on.
  */
-import { readFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { decodeCodeApproval, type CodeApproval } from "../core/governance/code-approval.ts";
 import { nodeEntropy } from "../enclave/manager/node-crypto.ts";
 import { openNodeKeys } from "../enclave/manager/node-keys.ts";
 import { ValidatingNode } from "../enclave/manager/validating-node.ts";
 import { CocoError } from "../errors.ts";
-import { hasErrorCode, PUBLIC_FILE_MODE, writeFileAtomic } from "./files.ts";
+import { PUBLIC_FILE_MODE, readConfigurationFile, writeFileAtomic } from "./files.ts";
 import { readConstitutionFile } from "./genesis.ts";
 import { type LedgerFiles, openLedgerFiles } from "./ledger-files.ts";
 import { isWholeBatch } from "./ledger-governance.ts";
@@ -20,6 +20,8 @@ import { createTracer, systemClock } from "./system.ts";
 import { startThreadExecutor, type ThreadExecutor } from "./thread-executor.ts";
 import { openVirtualTee } from "./virtual-tee.ts";
 
+/** Largest approval of code in bytes: a proposal and a ballot of each of a thousand members. */
+export const MAX_APPROVAL_BYTES = 1024 * 1024;
 /** Time a stopping node may take to write what it has. */
 export const STOP_TIMEOUT_MS = 5_000;
 
@@ -58,6 +60,7 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
   }
   const measurement = await measureCode(PACKAGE_FOLDER);
   const approval = await readApproval(join(folder.dir, APPROVAL_FILE));
+  const tookPart = existsSync(join(folder.dir, SERVICE_CERTIFICATE_FILE));
   const executors: ThreadExecutor[] = [];
   let ledger: LedgerFiles | undefined;
   let node: ValidatingNode | undefined;
@@ -87,6 +90,7 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
       entropy: nodeEntropy,
       disk: ledger.disk,
       content: ledger.content,
+      tookPart,
       sockets: nodeSockets,
       tracer,
       startExecutor: (adapter, onMessage) => {
@@ -113,10 +117,10 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
 }
 
 async function readApproval(file: string): Promise<CodeApproval | undefined> {
+  if (!existsSync(file)) return undefined;
   try {
-    return decodeCodeApproval(new Uint8Array(await readFile(file)));
+    return decodeCodeApproval(await readConfigurationFile(file, MAX_APPROVAL_BYTES));
   } catch (error) {
-    if (hasErrorCode(error, "ENOENT")) return undefined;
     throw new CocoError("ConfigurationInvalid", `${file}: not an approval of code`, { file }, { cause: error });
   }
 }

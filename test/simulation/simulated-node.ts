@@ -321,6 +321,7 @@ export class SimulatedNode {
     const adapter = createKvAdapter({ pause })({
       sha256: this.#crypto.sha256,
       now: () => scheduler.now,
+      nextTurn: () => Promise.resolve(),
       randomBytes: (length) => life.random.bytes(length),
       log: (message) => trace(`${this.name} adapter: ${message}`),
     });

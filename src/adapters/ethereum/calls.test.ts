@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { concatBytes, fromHex, toHex, utf8Encode } from "../../core/codec/bytes.ts";
-import { type CallPlace, type CallRequest, type CallResult, EthereumCalls } from "./calls.ts";
+import { type CallPlace, type CallRequest, type CallResult, EthereumCalls, overriddenState } from "./calls.ts";
 import { revertReason } from "./revert-reason.ts";
 import { bytes32OfBigint } from "./rlp.ts";
 import { addressOfKey, signedTransaction, TEST_CHAIN_ID } from "./test-signing.ts";
-import { prepareAll, TestNetwork } from "./test-state.ts";
+import { prepareAll, TEST_COMPONENTS, TestNetwork } from "./test-state.ts";
 
 const ALICE = addressOfKey(1);
 const STORES = fromHex("00000000000000000000000000000000000c0de1");
@@ -37,8 +37,17 @@ const alloc = {
   [`0x${toHex(HASHES)}`]: { code: "0x600143034060005260206000f3" },
 };
 
+const EMPTY_MESSAGE = {
+  value: 0n,
+  data: new Uint8Array(0),
+  gasPrice: 0n,
+  accessList: [],
+  warmAddresses: [],
+  blobVersionedHashes: [],
+};
+
 const network = new TestNetwork({ chainId: TEST_CHAIN_ID, alloc });
-const calls = new EthereumCalls(network.execution.options, network.execution.engine);
+const calls = new EthereumCalls(network.execution.options, network.execution.engine, TEST_COMPONENTS);
 
 function place(): CallPlace {
   const environment = calls.environmentOf(network.state, 0);
@@ -129,6 +138,69 @@ describe("estimates", () => {
     assert.ok(estimate.type === "estimated");
     const [outcome] = await network.run(prepareAll([signedTransaction(1, { to: STORES, gasLimit: estimate.gas })]));
     assert.equal(outcome?.type, "included");
+  });
+});
+
+describe("calls, estimates and access lists that take too long", () => {
+  const fault = { code: -32000, message: "execution aborted (timeout = 1s)" };
+
+  /** Calls with a clock that moves by five milliseconds whenever it is looked at. */
+  function hurriedCalls(): EthereumCalls {
+    let nowMs = 0;
+    const clock = { ...TEST_COMPONENTS, now: () => (nowMs += 5) };
+    return new EthereumCalls(network.execution.options, network.execution.engine, clock);
+  }
+
+  test("are broken off with go-ethereum's words", async () => {
+    const hurried = hurriedCalls();
+    const request = { to: LOOPS };
+    assert.deepEqual(await hurried.call(request, place()), { type: "refused", fault, needsGas: false });
+    assert.deepEqual(await hurried.estimateGas(request, place()), { type: "failed", fault });
+    assert.deepEqual(await hurried.createAccessList(request, place()), { type: "failed", fault });
+    assert.deepEqual((await hurried.call({ to: NUMBER }, place())).type, "ran");
+  });
+
+  test("may have their limit in an inner call: the outer one does not go on", async () => {
+    // Calls LOOPS with all but a sixty-fourth of its gas and ends well whatever became of it.
+    const code = fromHex(`5f5f5f5f5f73${toHex(LOOPS)}5af15000`);
+    const overrides = [{ address: addressOfKey(5), code }];
+    const outcome = await hurriedCalls().call({ to: addressOfKey(5) }, { ...place(), overrides });
+    assert.deepEqual(outcome, { type: "refused", fault, needsGas: false });
+  });
+
+  test("may be a single precompiled contract, while ordinary use of it is not limited", async () => {
+    const blake2 = fromHex("0000000000000000000000000000000000000009");
+    const input = (rounds: number) => {
+      const data = new Uint8Array(213);
+      new DataView(data.buffer).setUint32(0, rounds);
+      return data;
+    };
+    const huge = await calls.call({ to: blake2, data: input(40_000_000) }, place());
+    assert.deepEqual(huge, { type: "refused", fault, needsGas: false });
+    const usual = await ran({ to: blake2, data: input(12) });
+    assert.equal(usual.returnData.length, 64);
+    const malformed = await ran({ to: blake2, data: new Uint8Array(212), gas: 2_000_000 });
+    assert.equal(malformed.success, false);
+    assert.equal(malformed.gasUsed, 2_000_000);
+    const poor = await ran({ to: blake2, data: input(200_000), gas: 100_000 });
+    assert.equal(poor.fault?.message, "out of gas");
+  });
+
+  test("have the same results and gas as a transaction when they do not take too long", async () => {
+    for (const to of [STORES, REVERTS, NUMBER, PASSES_ON, HASHES]) {
+      const gasLimit = 100_000;
+      const request = { from: ALICE, to };
+      const call = await ran({ ...request, gas: gasLimit });
+      const state = overriddenState(place());
+      const run = await network.execution.engine.run(
+        { ...request, ...EMPTY_MESSAGE, gasLimit: gasLimit - 21_000 },
+        place().environment,
+        state,
+      );
+      assert.equal(call.success, run.success);
+      assert.deepEqual(call.returnData, run.returnData);
+      assert.equal(call.peakGasUsed, 21_000 + run.gasUsed);
+    }
   });
 });
 

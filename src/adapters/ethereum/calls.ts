@@ -1,16 +1,18 @@
 /**
  * Calls that leave nothing behind: `eth_call`, `eth_estimateGas`, `eth_createAccessList`. They run the same engine on an
- * overlay over a read-only version. Order of checks and words follow go-ethereum (`internal/ethapi`, `eth/gasestimator`).
+ * overlay over a read-only version, one at a time and at a bounded pace (call-gate.ts, pace.ts). Order of checks and words follow go-ethereum (`internal/ethapi`, `eth/gasestimator`).
  */
 import { type Bytes, bytesEqual, EMPTY, toHex } from "../../core/codec/bytes.ts";
 import type { BatchContext, StateReader } from "../adapter.ts";
 import { applyAuthorizations } from "./authorizations.ts";
+import { CallGate } from "./call-gate.ts";
 import { environmentOfHeader, nextEnvironment, readBlock, readHeadBlock } from "./block.ts";
 import type { Engine, EngineResult } from "./engine.ts";
 import { EMPTY_ACCOUNT, EvmState } from "./evm-state.ts";
 import { finalGas } from "./execute.ts";
 import { isAtLeast, MAXIMUM_INITCODE_BYTES, MAXIMUM_TRANSACTION_GAS } from "./forks.ts";
 import { floorGas, intrinsicGas, TRANSFER_GAS } from "./gas.ts";
+import type { Clock, Pace } from "./pace.ts";
 import { revertFault } from "./revert-reason.ts";
 import type { AccessList, Authorization, BlockEnvironment, EthereumOptions, RpcFault } from "./types.ts";
 import { refusal } from "./validate.ts";
@@ -127,14 +129,23 @@ function environmentOfCall(request: CallRequest, environment: BlockEnvironment):
     : environment;
 }
 
+/** Bounds of one run; `accessList` asks for the list of what it touched. */
+interface Bounds {
+  readonly gas: number;
+  readonly pace: Pace;
+  readonly accessList?: boolean;
+}
+
 /** Calls, estimates and access lists. */
 export class EthereumCalls {
   readonly #options: EthereumOptions;
   readonly #engine: Engine;
+  readonly #gate: CallGate;
 
-  constructor(options: EthereumOptions, engine: Engine) {
+  constructor(options: EthereumOptions, engine: Engine, clock: Clock) {
     this.#options = options;
     this.#engine = engine;
+    this.#gate = new CallGate(clock);
   }
 
   /** Environment of a call on top of block `number` (as that block's transactions saw it); undefined when there is none. */
@@ -151,13 +162,16 @@ export class EthereumCalls {
   /** Runs a call with the gas it names, at most {@link CALL_GAS_LIMIT}. */
   async call(request: CallRequest, place: CallPlace): Promise<CallOutcome> {
     const gas = Math.min(request.gas ?? CALL_GAS_LIMIT, CALL_GAS_LIMIT);
-    const outcome = await this.#run(request, place, gas);
+    const passage = await this.#gate.pass((pace) => this.#run(request, place, { gas, pace }));
+    if (passage.type === "stopped") return { type: "refused", fault: passage.fault, needsGas: false };
+    const outcome = passage.value;
     if (outcome.type === "ran") return outcome;
     return { ...outcome, fault: { ...outcome.fault, message: `err: ${outcome.fault.message} (supplied gas ${gas})` } };
   }
 
-  /** Runs a call with exactly `gas`; `accessList` asks for the list of what it touched. */
-  async #run(request: CallRequest, place: CallPlace, gas: number, accessList = false): Promise<CallOutcome> {
+  /** Runs a call with exactly the gas of its bounds. */
+  async #run(request: CallRequest, place: CallPlace, { gas, pace, accessList = false }: Bounds): Promise<CallOutcome> {
+    await pace.check();
     const environment = environmentOfCall(request, place.environment);
     const { hardfork } = environment;
     const state = overriddenState(place);
@@ -200,7 +214,7 @@ export class EthereumCalls {
       warmAddresses: applied.warmAddresses,
       reportAccessList: accessList,
     };
-    const result = await this.#engine.run(engineMessage, environment, state);
+    const result = await this.#engine.run(engineMessage, environment, state, pace);
     const peak = Math.max(intrinsic + result.gasUsed, floor);
     const gasUsed = finalGas(intrinsic + result.gasUsed, result.gasRefund + applied.gasRefund, message, hardfork);
     return { type: "ran", result: resultOf(result, gasUsed, peak) };
@@ -208,10 +222,15 @@ export class EthereumCalls {
 
   /** The least gas with which the call succeeds, found by go-ethereum's search so that both give the same figure. */
   async estimateGas(request: CallRequest, place: CallPlace): Promise<EstimateOutcome> {
+    const passage = await this.#gate.pass((pace) => this.#estimate(request, place, pace));
+    return passage.type === "done" ? passage.value : { type: "failed", fault: passage.fault };
+  }
+
+  async #estimate(request: CallRequest, place: CallPlace, pace: Pace): Promise<EstimateOutcome> {
     const highest = this.#highestGas(request, place);
     if (typeof highest !== "number") return { type: "failed", fault: highest };
-    if (await this.#isTransfer(request, place)) return { type: "estimated", gas: TRANSFER_GAS };
-    const first = await this.#run(request, place, highest);
+    if (await this.#isTransfer(request, place, pace)) return { type: "estimated", gas: TRANSFER_GAS };
+    const first = await this.#run(request, place, { gas: highest, pace });
     if (first.type === "refused") {
       return { type: "failed", fault: first.needsGas ? allowanceFault(highest) : failedWith(highest, first.fault) };
     }
@@ -221,7 +240,8 @@ export class EthereumCalls {
         fault: first.result.outOfGas ? allowanceFault(highest) : (first.result.fault ?? allowanceFault(highest)),
       };
     }
-    return { type: "estimated", gas: await this.#search(request, place, first.result, highest) };
+    const suffices = (gas: number) => this.#suffices(request, place, { gas, pace });
+    return { type: "estimated", gas: await leastGas(first.result, highest, suffices) };
   }
 
   /** Upper end of the search, or the fault of a sender who cannot even pay the value. */
@@ -239,45 +259,32 @@ export class EthereumCalls {
     return Math.min(highest, CALL_GAS_LIMIT);
   }
 
-  async #isTransfer(request: CallRequest, place: CallPlace): Promise<boolean> {
+  async #isTransfer(request: CallRequest, place: CallPlace, pace: Pace): Promise<boolean> {
     if (
       request.to === undefined ||
       (request.data?.length ?? 0) > 0 ||
       overriddenState(place).code(request.to).length > 0
     )
       return false;
-    return this.#suffices(request, place, TRANSFER_GAS);
+    return this.#suffices(request, place, { gas: TRANSFER_GAS, pace });
   }
 
-  async #suffices(request: CallRequest, place: CallPlace, gas: number): Promise<boolean> {
-    const outcome = await this.#run(request, place, gas);
+  async #suffices(request: CallRequest, place: CallPlace, bounds: Bounds): Promise<boolean> {
+    const outcome = await this.#run(request, place, bounds);
     return outcome.type === "ran" && outcome.result.success;
-  }
-
-  async #search(request: CallRequest, place: CallPlace, first: CallResult, highest: number): Promise<number> {
-    let low = first.gasUsed - 1;
-    let high = highest;
-    // Most often the gas used, the stipend and the sixty-fourth a call cannot pass on are enough.
-    const likely = Math.floor(((first.peakGasUsed + CALL_STIPEND) * 64) / 63);
-    if (likely < high) {
-      if (await this.#suffices(request, place, likely)) high = likely;
-      else low = likely;
-    }
-    while (low + 1 < high && (high - low) / high >= ESTIMATE_ERROR_RATIO) {
-      // Skewed to the low side: few calls need much more gas than they use.
-      const middle = Math.min(low + Math.floor((high - low) / 2), low * 2);
-      if (await this.#suffices(request, place, middle)) high = middle;
-      else low = middle;
-    }
-    return high;
   }
 
   /** Repeats the call with the list of what it touched until the list no longer changes. */
   async createAccessList(request: CallRequest, place: CallPlace): Promise<AccessListOutcome> {
+    const passage = await this.#gate.pass((pace) => this.#accessList(request, place, pace));
+    return passage.type === "done" ? passage.value : { type: "failed", fault: passage.fault };
+  }
+
+  async #accessList(request: CallRequest, place: CallPlace, pace: Pace): Promise<AccessListOutcome> {
     const gas = Math.min(request.gas ?? CALL_GAS_LIMIT, CALL_GAS_LIMIT);
     let accessList = request.accessList ?? [];
     for (let round = 1; ; round++) {
-      const outcome = await this.#run({ ...request, accessList }, place, gas, true);
+      const outcome = await this.#run({ ...request, accessList }, place, { gas, pace, accessList: true });
       if (outcome.type === "refused") return { type: "failed", fault: outcome.fault };
       const touched = withoutKnown(outcome.result.accessList ?? [], request, outcome.result.createdAddress);
       if (round === ACCESS_LIST_ROUNDS_LIMIT || sameAccessList(accessList, touched)) {
@@ -291,6 +298,29 @@ export class EthereumCalls {
       accessList = touched;
     }
   }
+}
+
+/** The search of an estimate, between the gas the call used and what it had at first. */
+async function leastGas(
+  first: CallResult,
+  highest: number,
+  suffices: (gas: number) => Promise<boolean>,
+): Promise<number> {
+  let low = first.gasUsed - 1;
+  let high = highest;
+  // Most often the gas used, the stipend and the sixty-fourth a call cannot pass on are enough.
+  const likely = Math.floor(((first.peakGasUsed + CALL_STIPEND) * 64) / 63);
+  if (likely < high) {
+    if (await suffices(likely)) high = likely;
+    else low = likely;
+  }
+  while (low + 1 < high && (high - low) / high >= ESTIMATE_ERROR_RATIO) {
+    // Skewed to the low side: few calls need much more gas than they use.
+    const middle = Math.min(low + Math.floor((high - low) / 2), low * 2);
+    if (await suffices(middle)) high = middle;
+    else low = middle;
+  }
+  return high;
 }
 
 function messageOf(request: CallRequest) {

@@ -5,6 +5,7 @@
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { EvmState } from "./evm-state.ts";
+import type { Pace } from "./pace.ts";
 import type { AccessList, BlockEnvironment, Log } from "./types.ts";
 
 /** A message at call depth zero. The sender's nonce is already raised and its gas already bought. */
@@ -49,5 +50,9 @@ export interface EngineResult {
 
 /** Runs messages. Calls may overlap as long as their states differ. */
 export interface Engine {
-  run(message: Message, environment: BlockEnvironment, state: EvmState): Promise<EngineResult>;
+  /**
+   * With a pace the run lets other work go first now and then, and throws `RequestTimeout` when its time is used up; the
+   * state is then left half way. Transactions run without.
+   */
+  run(message: Message, environment: BlockEnvironment, state: EvmState, pace?: Pace): Promise<EngineResult>;
 }

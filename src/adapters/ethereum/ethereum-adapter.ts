@@ -65,7 +65,7 @@ export const createEthereumAdapter: AdapterFactory = (value) => {
       const location = committedState === undefined ? undefined : transactionLocation(committedState, hash);
       return location === undefined ? undefined : places.transactionId(location.blockNumber, location.index);
     };
-    const calls = new EthereumCalls(options, execution.engine);
+    const calls = new EthereumCalls(options, execution.engine, components);
     const rpc = new EthereumRpc({ options, calls, components, transactionId });
     const committed = (state: StateReader, batch: CommittedBatch): void => {
       committedState = state;

@@ -1,6 +1,7 @@
 /**
- * The first engine: `@ethereumjs/evm` over {@link EvmState}. No EthereumJS type leaves this file and ethereumjs-state.ts.
- * EVM objects are expensive to make and hold per-run state, so idle ones are kept for reuse, a few per fork.
+ * The first engine: `@ethereumjs/evm` over {@link EvmState}. No EthereumJS type leaves this file, ethereumjs-state.ts
+ * and ethereumjs-pace.ts. EVM objects are expensive to make and hold per-run state, so idle ones are kept for reuse, a few
+ * per fork; those that keep a pace are apart from those that run transactions.
  */
 import { createCustomCommon, Mainnet, type Common } from "@ethereumjs/common";
 import { createEVM, type EVM, getActivePrecompiles, type EVMResult, type Log as EthereumjsLog } from "@ethereumjs/evm";
@@ -8,17 +9,19 @@ import { Address, type KZG } from "@ethereumjs/util";
 import { type Bytes, EMPTY, fromHex, toHex } from "../../core/codec/bytes.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Engine, EngineResult, Message } from "./engine.ts";
+import { paceOpcodes, pacedPrecompiles, type PaceHolder } from "./ethereumjs-pace.ts";
 import { EthereumjsState } from "./ethereumjs-state.ts";
 import type { EvmState } from "./evm-state.ts";
 import { blobBaseFee } from "./fees.ts";
 import { isAtLeast } from "./forks.ts";
 import { keccak256 } from "./keccak.ts";
 import { verifyKzgProof } from "./kzg.ts";
+import type { Pace } from "./pace.ts";
 import { recoverPublicKey } from "./recover.ts";
 import { bigintOfBytes } from "./rlp.ts";
 import type { AccessList, BlockEnvironment, HardforkName, Log } from "./types.ts";
 
-/** Idle EVM objects kept per fork; overlapping runs beyond it make and drop their own. */
+/** Idle EVM objects kept per fork and kind; overlapping runs beyond it make and drop their own. */
 export const IDLE_MACHINES_LIMIT = 8;
 
 const ZERO_HASH = new Uint8Array(32);
@@ -26,6 +29,8 @@ const ZERO_HASH = new Uint8Array(32);
 interface Machine {
   readonly evm: EVM;
   readonly state: EthereumjsState;
+  /** Only on machines that keep a pace. */
+  readonly holder: PaceHolder | undefined;
 }
 
 function unavailable(): never {
@@ -62,31 +67,41 @@ const GO_ETHEREUM_WORDS: Readonly<Record<string, string>> = {
 export class EthereumjsEngine implements Engine {
   readonly #chainId: number;
   readonly #idle = new Map<HardforkName, Machine[]>();
+  readonly #idlePaced = new Map<HardforkName, Machine[]>();
 
   /** `chainId` is what CHAINID yields. */
   constructor(chainId: number) {
     this.#chainId = chainId;
   }
 
-  async run(message: Message, environment: BlockEnvironment, state: EvmState): Promise<EngineResult> {
-    const machine = this.#idle.get(environment.hardfork)?.pop() ?? (await this.#createMachine(environment.hardfork));
+  async run(message: Message, environment: BlockEnvironment, state: EvmState, pace?: Pace): Promise<EngineResult> {
+    const { hardfork } = environment;
+    const machines = pace === undefined ? this.#idle : this.#idlePaced;
+    const machine = machines.get(hardfork)?.pop() ?? (await this.#createMachine(hardfork, pace !== undefined));
+    if (machine.holder !== undefined) machine.holder.pace = pace;
     // A machine whose run throws is dropped: its journal may be left half way.
     const result = await runOn(machine, message, environment, state);
-    const idle = this.#idle.get(environment.hardfork) ?? [];
+    const idle = machines.get(hardfork) ?? [];
     if (idle.length < IDLE_MACHINES_LIMIT) idle.push(machine);
-    this.#idle.set(environment.hardfork, idle);
+    machines.set(hardfork, idle);
     return result;
   }
 
-  async #createMachine(hardfork: HardforkName): Promise<Machine> {
+  async #createMachine(hardfork: HardforkName, paced: boolean): Promise<Machine> {
     const common: Common = createCustomCommon({ chainId: this.#chainId }, Mainnet, {
       hardfork,
       customCrypto: { keccak256, kzg, ecrecover },
     });
     const state = new EthereumjsState();
-    const evm = await createEVM({ common, stateManager: state });
+    const holder: PaceHolder | undefined = paced ? { pace: undefined } : undefined;
+    const evm = await createEVM({
+      common,
+      stateManager: state,
+      ...(holder === undefined ? {} : { customPrecompiles: pacedPrecompiles(common, holder) }),
+    });
     evm.events.on("beforeMessage", (call) => state.creating(call.to === undefined));
-    return { evm, state };
+    if (holder !== undefined) paceOpcodes(evm, holder);
+    return { evm, state, holder };
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import type { Engine, EngineResult, Message } from "./engine.ts";
 import type { EvmState } from "./evm-state.ts";
+import type { Pace } from "./pace.ts";
 import type { BlockEnvironment } from "./types.ts";
 
 /** See the module's header. */
@@ -16,9 +17,12 @@ export class LazyEngine implements Engine {
     this.#load = load;
   }
 
-  async run(message: Message, environment: BlockEnvironment, state: EvmState): Promise<EngineResult> {
+  async run(message: Message, environment: BlockEnvironment, state: EvmState, pace?: Pace): Promise<EngineResult> {
     this.#engine ??= this.#load();
-    return (await this.#engine).run(message, environment, state);
+    const engine = await this.#engine;
+    // The time it took to load is not this run's own.
+    pace?.resume();
+    return engine.run(message, environment, state, pace);
   }
 }
 

@@ -13,6 +13,7 @@ import { TABLES } from "./types.ts";
 export const TEST_COMPONENTS: AdapterComponents = {
   sha256: (data) => createHash("sha256").update(data).digest(),
   now: () => 0,
+  nextTurn: () => new Promise((resolve) => setImmediate(resolve)),
   randomBytes: (length) => randomBytes(length),
   log: () => undefined,
 };

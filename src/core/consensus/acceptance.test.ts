@@ -137,9 +137,10 @@ describe("a follower", () => {
     }
   });
 
-  test("stops when one term has two leaders", () => {
+  test("ignores a second node that claims to lead the term: the claim is not signed", () => {
     const node = follower();
-    assert.throws(() => node.receive("c", append(5, [0, 0], [])), { code: "LedgerForked" });
+    assert.equal(node.receive("c", append(5, [0, 0], [entryAt(1, 5)])).send.length, 0);
+    assert.deepEqual([node.status.leader, node.status.lastIndex], ["b", 0]);
   });
 
   test("ignores messages that no correct node sends", () => {

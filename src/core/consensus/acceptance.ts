@@ -16,6 +16,8 @@ export function onAppendRequest(state: RaftState, from: NodeId, request: AppendR
     refuse(state, from, state.log.lastIndex);
     return;
   }
+  // A second leader of one term cannot be elected by correct nodes: its claim is not signed, so it proves nothing.
+  if (request.term === state.term && state.leader !== undefined && state.leader !== from) return;
   follow(state, from, request.term);
   const { previousIndex, previousTerm } = request;
   if (!state.log.matches(previousIndex, previousTerm)) {
@@ -26,6 +28,7 @@ export function onAppendRequest(state: RaftState, from: NodeId, request: AppendR
   const matchIndex = previousIndex + request.entries.length;
   takeEntries(state, request);
   state.commitIndex = Math.max(state.commitIndex, Math.min(request.commitIndex, matchIndex));
+  if (state.recovering) endRecovery(state, request);
   if (request.entries.length > 0) {
     state.sendDurable(from, success(state.term, matchIndex), matchIndex);
   } else {
@@ -34,9 +37,17 @@ export function onAppendRequest(state: RaftState, from: NodeId, request: AppendR
   }
 }
 
+/**
+ * What was lost with the disk is here again once everything is durable up to an entry that the live leader committed in its
+ * own term: only then does its commit index cover all that was ever committed (Raft paper, 5.4.2).
+ */
+function endRecovery(state: RaftState, { commitIndex, term }: AppendRequest): void {
+  const caughtUp =
+    commitIndex > 0 && state.durability.durableIndex >= commitIndex && state.log.matches(commitIndex, term);
+  if (caughtUp) state.recovering = false;
+}
+
 function follow(state: RaftState, leader: NodeId, term: number): void {
-  const known = term === state.term ? state.leader : undefined;
-  if (known !== undefined && known !== leader) throw new CocoError("LedgerForked", `term ${term} has two leaders`);
   state.becomeFollower(term, leader);
   state.leaderHeardAtMs = state.nowMs;
   state.leaderChannelBroken = false;

@@ -11,7 +11,7 @@ import type { NodeId, VoteRequest, VoteResponse } from "./types.ts";
 
 /** Starts an election when the timer has run out. */
 export function tickElection(state: RaftState): void {
-  if (state.nowMs >= state.electionAtMs) startPreVote(state);
+  if (state.nowMs >= state.electionAtMs && !state.recovering) startPreVote(state);
 }
 
 /** Shortens the timer after the channel to the leader broke; pre-votes keep this harmless when only this channel broke. */
@@ -91,7 +91,7 @@ export function onVoteRequest(state: RaftState, from: NodeId, request: VoteReque
 
 function grants(state: RaftState, from: NodeId, request: VoteRequest): boolean {
   const { lastIndex, lastTerm } = state.log;
-  if (request.term < state.term) return false;
+  if (request.term < state.term || state.recovering) return false;
   const upToDate = request.lastTerm > lastTerm || (request.lastTerm === lastTerm && request.lastIndex >= lastIndex);
   // A term that has a leader needs no second one, even if this node never voted in it.
   const free = state.votedFor === from || (state.votedFor === undefined && state.leader === undefined);

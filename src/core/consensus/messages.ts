@@ -15,6 +15,12 @@ export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 /** Largest term or index in a message; half of the safe integers, so that the core's sums stay exact. */
 export const MAX_NUMBER = 2 ** 52;
 
+/**
+ * A message this many terms ahead is ignored: no network gets there by elections while a node is away, and a single
+ * message of a compromised node must not use up the terms there are.
+ */
+export const TERM_JUMP_MAX = 2 ** 20;
+
 const TYPE = { append: 1, appendResponse: 2, vote: 3, voteResponse: 4 } as const;
 
 const isNumber = (value: number): boolean => Number.isSafeInteger(value) && value >= 0 && value <= MAX_NUMBER;

@@ -16,7 +16,7 @@ import {
   quorumReachable,
   tickElection,
 } from "./election.ts";
-import { isWellFormed } from "./messages.ts";
+import { isWellFormed, TERM_JUMP_MAX } from "./messages.ts";
 import { advanceCommit, onAppendResponse, onLoadedForPeer, onPeerChannel, propose, tickLeader } from "./replication.ts";
 import { DELIVERY_BYTES_MAX, type RaftOptions, RaftState } from "./state.ts";
 import type { Consensus, ConsensusEvent, ConsensusMessage, ConsensusStatus, LogEntry, NodeId, Ready } from "./types.ts";
@@ -92,6 +92,7 @@ export class Raft implements Consensus {
   #onMessage(from: NodeId, message: ConsensusMessage): void {
     const state = this.#state;
     if (from === state.id || !state.quorum.includes(from) || !isWellFormed(message)) return;
+    if (message.term > state.term + TERM_JUMP_MAX) return;
     switch (message.type) {
       case "append":
         onAppendRequest(state, from, message);

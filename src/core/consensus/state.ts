@@ -35,6 +35,11 @@ export interface RaftOptions {
   /** Entries kept in memory once they are durable and handed out as committed. */
   readonly windowBytes: number;
   readonly hardState: HardState | undefined;
+  /**
+   * Whether this node took part in its network before. If its log or its hard state is gone all the same, it neither votes
+   * nor campaigns until it has caught up with a live leader: votes and acknowledgements it gave are forgotten.
+   */
+  readonly tookPart?: boolean;
   /** The log on disk, from index 1; read once, not kept. */
   readonly restored: { readonly entries: Iterable<LogEntry> };
   /** Monotonic time now. */
@@ -80,6 +85,8 @@ export class RaftState {
   electionAtMs: number;
   leaderHeardAtMs = 0;
   leaderChannelBroken = false;
+  /** What this node promised before is lost; see {@link RaftOptions.tookPart}. */
+  recovering: boolean;
   /** Peers to which a channel is up. */
   readonly channelsUp = new Set<NodeId>();
   /** Voters that granted the running (pre-)election. */
@@ -102,6 +109,7 @@ export class RaftState {
     this.peers = options.voters.filter((voter) => voter !== options.id);
     this.log = new RaftLog(options.windowBytes, options.restored.entries);
     this.durability = new Durability(this.log.lastIndex);
+    this.recovering = options.tookPart === true && (options.hardState === undefined || this.log.lastIndex === 0);
     // A crash may have kept entries of a term and lost the hard state written after them; no vote of that term was answered.
     const hardState = options.hardState ?? { term: FIRST_TERM, votedFor: undefined };
     if (!Number.isSafeInteger(hardState.term) || hardState.term < FIRST_TERM) {

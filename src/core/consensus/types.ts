@@ -79,7 +79,10 @@ export type ConsensusEvent =
   /** The channel to a peer came up or broke; a broken channel to the leader lets an election start early. */
   | { readonly type: "channel"; readonly peer: NodeId; readonly up: boolean; readonly now: number };
 
-/** Work for the disk, to be carried out in the order of ids: truncate, then append, then hard state; then sync. */
+/**
+ * Work for the disk, to be carried out in the order of ids: hard state before the entries or together with them, truncate
+ * before append; all of it is durable before `persisted` is told.
+ */
 export interface PersistRequest {
   readonly id: number;
   readonly hardState?: HardState;

@@ -115,14 +115,19 @@ function readPolicy(fields: FieldReader): VotingPolicy {
   return { type: fields.choice("type", ["majority"]) };
 }
 
+function readEpochSettings(fields: FieldReader): NetworkSettings["epoch"] {
+  const lengthMs = fields.integer("lengthMs", { min: 0, max: MAX_DURATION_MS });
+  // A setting that is taken and not followed would leave a consortium without the key changes it believes in.
+  if (lengthMs !== 0) throw fields.invalid("lengthMs", "this version has one epoch: expected 0");
+  return { lengthMs };
+}
+
 /** Reads the settings of a network. */
 export function readSettings(fields: FieldReader): NetworkSettings {
   return {
-    epoch: fields.record("epoch", (epoch) => ({
-      lengthMs: epoch.integer("lengthMs", { min: 0, max: MAX_DURATION_MS }),
-    })),
+    epoch: fields.record("epoch", readEpochSettings),
     maxBatch: fields.record("maxBatch", (batch) => ({
-      transactions: batch.integer("transactions", { min: 1, max: 100_000 }),
+      transactions: batch.integer("transactions", { min: 1, max: 5_000 }),
       bytes: batch.integer("bytes", { min: 1024, max: 16 * 1024 * 1024 }),
     })),
     maxDelayMs: fields.integer("maxDelayMs", { min: 0, max: 10_000 }),

@@ -89,7 +89,7 @@ export interface VotingPolicies {
 /** Settings every validating node follows. */
 export interface NetworkSettings {
   readonly epoch: {
-    /** An epoch ends after this time; 0: only when actors or nodes change. */
+    /** Reserved: this version has one epoch, so only 0 is taken. */
     readonly lengthMs: number;
   };
   /** A batch closes at these limits at the latest. */

@@ -68,13 +68,22 @@ export class Channels implements PeerTransport {
   readonly #channels = new Map<NodeId, Channel>();
   readonly #server: Server;
   #listener: { close(): void } | undefined;
-  #handshakes = 0;
+  /** Inbound connections, from their first byte on, and how many of them are channels. */
+  #inbound = 0;
+  #inboundChannels = 0;
   #closed = false;
 
   constructor(parts: ChannelsParts) {
     this.#parts = parts;
-    this.#server = createServer(this.#tlsOptions(), (socket) => this.#accepted(socket));
-    this.#server.on("tlsClientError", () => {});
+    this.#server = createServer({ ...this.#tlsOptions(), handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, (socket) =>
+      this.#accepted(socket),
+    );
+    // Node leaves a connection open whose TLS handshake took too long.
+    this.#server.on("tlsClientError", (_error, socket) => socket.destroy());
+  }
+
+  get #handshakes(): number {
+    return this.#inbound - this.#inboundChannels;
   }
 
   #tlsOptions() {
@@ -92,8 +101,15 @@ export class Channels implements PeerTransport {
   /** Listens, and starts to connect to every given node that this one dials. */
   async start(listenAddress: string, peers: readonly NodeId[]): Promise<void> {
     this.#listener = await this.#parts.sockets.listen(listenAddress, (socket) => {
-      if (this.#handshakes >= INBOUND_HANDSHAKES_MAX) socket.destroy();
-      else this.#server.emit("connection", socket);
+      if (this.#handshakes >= INBOUND_HANDSHAKES_MAX) {
+        socket.destroy();
+        return;
+      }
+      this.#inbound++;
+      socket.once("close", () => {
+        this.#inbound--;
+      });
+      this.#server.emit("connection", socket);
     });
     for (const peer of peers) if (this.#parts.identity.nodeId < peer) this.#dial(peer, 0);
   }
@@ -128,12 +144,13 @@ export class Channels implements PeerTransport {
   }
 
   #accepted(socket: TLSSocket): void {
-    this.#handshakes++;
-    socket.once("close", () => {
-      this.#handshakes--;
-    });
     this.#limitHandshake(socket);
-    this.#handshake(socket, undefined, () => {});
+    this.#handshake(socket, undefined, () => {
+      this.#inboundChannels++;
+      socket.once("close", () => {
+        this.#inboundChannels--;
+      });
+    });
   }
 
   #limitHandshake(socket: TLSSocket): void {

@@ -7,6 +7,7 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { ByteReader, ByteWriter, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
 import { decodeMessage, encodeMessage } from "../../core/consensus/messages.ts";
 import type { ConsensusMessage } from "../../core/consensus/types.ts";
+import { MAX_REQUEST_ID_LENGTH } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { ItemOutcome, TransactionItem } from "../worker/protocol.ts";
 
@@ -92,7 +93,7 @@ function readBody(kind: number, reader: ByteReader): Frame {
       return {
         type: "forward",
         adapter: reader.u16(),
-        items: readItems(reader, () => ({ id: reader.bytes16(), body: reader.bytes32() })),
+        items: readItems(reader, () => ({ id: readId(reader), body: reader.bytes32() })),
       };
     case KIND.outcomes:
       return {
@@ -127,8 +128,15 @@ function readItems<T>(reader: ByteReader, read: () => T): T[] {
   return items;
 }
 
-function readForwardedOutcome(reader: ByteReader): ForwardedOutcome {
+/** An id a batch can hold: a longer one would make the leader's next batch impossible. */
+function readId(reader: ByteReader): Bytes {
   const id = reader.bytes16();
+  if (id.length > MAX_REQUEST_ID_LENGTH) throw new CocoError("LimitExceeded", `transaction id of ${id.length} bytes`);
+  return id;
+}
+
+function readForwardedOutcome(reader: ByteReader): ForwardedOutcome {
+  const id = readId(reader);
   const index = reader.u64();
   return { id, index, outcome: readOutcome(reader) };
 }

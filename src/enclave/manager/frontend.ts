@@ -18,6 +18,8 @@ export const MAX_BODY_BYTES = 5 * 1024 * 1024;
 export const MAX_DROPPED_BYTES = 64 * 1024 * 1024;
 /** Most bytes of a request's headers together. */
 export const MAX_HEADER_BYTES = 16 * 1024;
+/** Bytes of request bodies and of answers not yet sent, all connections together; above it requests are answered 503. */
+export const BYTES_UNDER_WAY_MAX = 256 * 1024 * 1024;
 /** Most open client connections; the next one is refused. */
 export const MAX_CLIENT_CONNECTIONS = 10_000;
 /** A request's headers must be complete within this time. */
@@ -67,9 +69,12 @@ export function errorResponse(error: CocoError): FrontendResponse {
 export class ClientFrontend {
   readonly #parts: FrontendParts;
   readonly #server: Server;
-  readonly #callers = new WeakMap<object, Caller | "unknown">();
   readonly #sockets = new Set<Duplex>();
+  /** Certificates (DER) by connection: they do not change, what they are worth may. */
+  readonly #certificates = new WeakMap<TLSSocket, Bytes>();
   #listener: { close(): void } | undefined;
+  /** See {@link BYTES_UNDER_WAY_MAX}. */
+  #bytesUnderWay = 0;
 
   constructor(parts: FrontendParts) {
     this.#parts = parts;
@@ -85,16 +90,23 @@ export class ClientFrontend {
         keepAliveTimeout: IDLE_TIMEOUT_MS,
         headersTimeout: HEADERS_TIMEOUT_MS,
         requestTimeout: REQUEST_TIMEOUT_MS,
+        connectionsCheckingInterval: 1_000,
+        handshakeTimeout: HEADERS_TIMEOUT_MS,
         noDelay: true,
       },
       (request, response) => this.#request(request, response),
     );
-    this.#server.on("tlsClientError", () => {});
+    // Node leaves a connection open whose TLS handshake took too long.
+    this.#server.on("tlsClientError", (_error, socket) => socket.destroy());
+    // A connection on which nothing moves is closed, also when it is the client that does not take its answer.
+    this.#server.timeout = IDLE_TIMEOUT_MS;
     this.#server.on("clientError", (_error, socket) => socket.destroy());
   }
 
   /** Listens at `host:port`. */
   async start(listenAddress: string, sockets: Sockets): Promise<void> {
+    // Node looks for slow connections only after this event, and this server itself never listens.
+    this.#server.emit("listening");
     this.#listener = await sockets.listen(listenAddress, (socket) => {
       if (this.#sockets.size >= MAX_CLIENT_CONNECTIONS) {
         socket.destroy();
@@ -121,7 +133,13 @@ export class ClientFrontend {
       );
       return;
     }
+    if (this.#bytesUnderWay > BYTES_UNDER_WAY_MAX) {
+      request.resume();
+      respond(errorResponse(new CocoError("TooManyRequests", "too many bytes of requests and answers under way")));
+      return;
+    }
     this.#readBody(request, (body) => {
+      this.#hold(response, body?.length ?? 0);
       if (body === undefined) {
         respond(errorResponse(new CocoError("LimitExceeded", `request body above ${MAX_BODY_BYTES} bytes`)));
         return;
@@ -135,12 +153,18 @@ export class ClientFrontend {
   }
 
   #callerOf(socket: TLSSocket): Caller | undefined {
-    const known = this.#callers.get(socket);
-    if (known !== undefined) return known === "unknown" ? undefined : known;
-    const certificate = socket.getPeerX509Certificate();
-    const caller = certificate === undefined ? undefined : this.#parts.authenticate(certificate.raw);
-    this.#callers.set(socket, caller ?? "unknown");
-    return caller;
+    const certificate = this.#certificates.get(socket) ?? socket.getPeerX509Certificate()?.raw;
+    if (certificate === undefined) return undefined;
+    this.#certificates.set(socket, certificate);
+    return this.#parts.authenticate(certificate);
+  }
+
+  /** Counts bytes that are kept until the answer is sent or its connection is gone. */
+  #hold(response: ServerResponse, bytes: number): void {
+    this.#bytesUnderWay += bytes;
+    response.once("close", () => {
+      this.#bytesUnderWay -= bytes;
+    });
   }
 
   /**
@@ -171,6 +195,7 @@ export class ClientFrontend {
       "content-length": answer.body.length,
       ...answer.headers,
     });
+    this.#hold(response, answer.body.length);
     response.end(answer.body);
   }
 }

@@ -13,14 +13,22 @@ const transaction = (id: Bytes): ExecutedTransaction => ({
 });
 
 /** A lane whose worker does what the test says, in a ledger that starts at index 10. */
-function fixture(limits = { transactions: 10, bytes: 1000 }) {
-  const world = { leading: true, index: 10, sent: [] as ToWorker[], delivered: [] as string[] };
+function fixture(limits = { transactions: 10, bytes: 1000 }, maxDelayMs = 0) {
+  const world = {
+    leading: true,
+    index: 10,
+    sent: [] as ToWorker[],
+    delivered: [] as string[],
+    timers: [] as (() => void)[],
+  };
   const lane = new AdapterLane({
     adapterId: 1,
     executor: { send: (message) => world.sent.push(message) },
     limits,
     batchTime: () => 1,
     randomBytes: (length) => new Uint8Array(length),
+    maxDelayMs,
+    after: (_delayMs, callback) => world.timers.push(callback),
     mayExecute: () => world.leading,
     propose: () => (world.leading ? world.index++ : undefined),
     deliver: (origin, outcomes) => {
@@ -76,6 +84,20 @@ describe("a lane", () => {
     assert.deepEqual(executing(), ["a"]);
     lane.durable(11);
     assert.deepEqual(executing(), ["b", "c"]);
+  });
+
+  test("lets a batch that is not full wait for more, as the settings say", () => {
+    const { lane, world, executing, finish, begin } = fixture({ transactions: 3, bytes: 1000 }, 50);
+    begin();
+    lane.enqueue([item("a")], undefined);
+    lane.enqueue([item("b")], undefined);
+    assert.deepEqual([executing(), world.timers.length], [undefined, 1]);
+    world.timers.shift()?.();
+    assert.deepEqual(executing(), ["a", "b"]);
+    finish();
+    lane.durable(11);
+    lane.enqueue([item("c"), item("d"), item("e")], undefined);
+    assert.deepEqual(executing(), ["c", "d", "e"], "a full batch does not wait");
   });
 
   test("does not wait for the disk when a batch is full, and keeps to the limits of a batch", () => {

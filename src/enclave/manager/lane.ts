@@ -44,6 +44,10 @@ export interface LaneParts {
   readonly adapterId: number;
   readonly executor: Executor;
   readonly limits: BatchLimits;
+  /** How long a batch that is not full waits for more. */
+  readonly maxDelayMs: number;
+  /** Calls back after a time. */
+  readonly after: (delayMs: number, callback: () => void) => void;
   /** Wall clock for a batch, never going back. */
   readonly batchTime: () => number;
   readonly randomBytes: (length: number) => Bytes;
@@ -70,6 +74,9 @@ export class AdapterLane {
   readonly #known = new Set<string>();
   #executing: readonly Queued[] | undefined;
   #more = false;
+  /** A batch waits for more requests, or has waited. */
+  #delaying = false;
+  #delayed = false;
   #generation = 0;
   #headVersion = 0;
   #committedVersion = 0;
@@ -133,6 +140,11 @@ export class AdapterLane {
     const full = this.#queue.length >= this.#parts.limits.transactions;
     if ((this.#undurableIndex > 0 && !full) || this.#own.size >= UNCOMMITTED_BATCHES_MAX || !this.#parts.mayExecute())
       return;
+    if (this.#parts.maxDelayMs > 0 && !full && !this.#delayed) {
+      this.#delay();
+      return;
+    }
+    this.#delayed = false;
     const batch = this.#takeBatch();
     this.#executing = batch;
     this.#more = false;
@@ -143,6 +155,17 @@ export class AdapterLane {
       timeMs: batchTime(),
       randomness: randomBytes(32),
       items: batch.map((queued) => queued.item),
+    });
+  }
+
+  /** Lets more requests come before the batch closes: latency is traded for throughput. */
+  #delay(): void {
+    if (this.#delaying) return;
+    this.#delaying = true;
+    this.#parts.after(this.#parts.maxDelayMs, () => {
+      this.#delaying = false;
+      this.#delayed = true;
+      this.pump();
     });
   }
 

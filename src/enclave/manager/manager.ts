@@ -66,6 +66,7 @@ export class Manager implements PeerEvents {
 
   #addLane(adapter: AdapterPart): void {
     const { clock, randomBytes, sealing } = this.#parts;
+    const { settings } = this.#parts.administration.constitution;
     const mailbox = new WorkerMailbox(adapter.executor, clock, () => this.#leaderReady);
     const submissions = new Submissions({
       now: () => clock.now(),
@@ -75,7 +76,9 @@ export class Manager implements PeerEvents {
     const lane = new AdapterLane({
       adapterId: adapter.id,
       executor: adapter.executor,
-      limits: this.#parts.administration.constitution.settings.maxBatch,
+      limits: settings.maxBatch,
+      maxDelayMs: settings.maxDelayMs,
+      after: (delayMs, callback) => clock.after(delayMs, callback),
       batchTime: () => sealing.batchTime(),
       randomBytes,
       mayExecute: () => this.#leaderReady && !this.#administrativePending,
@@ -147,13 +150,18 @@ export class Manager implements PeerEvents {
         this.#request(frame, true, (response) => this.#send(peer, { type: "queryResponse", id: frame.id, response }));
         return;
       case "queryResponse":
-        this.#requests.answerFromLeader(frame.id, frame.response);
+        this.#requests.answerFromLeader(frame.id, frame.response, peer);
         return;
     }
   }
 
   #send(peer: NodeId, frame: Frame): boolean {
     return this.#parts.peers.send(peer, encodeFrame(frame));
+  }
+
+  /** Whether an adapter is mounted at a path. */
+  serves(path: string): boolean {
+    return this.#adapterAt(path) !== undefined;
   }
 
   /** A client's request for an adapter, already authenticated; answered 404 when no adapter is mounted at its path. */
@@ -218,7 +226,9 @@ export class Manager implements PeerEvents {
       this.#toWorker(request);
     } else if (role !== "leader" && leader !== undefined && !request.fromPeer) {
       const { path, body, caller } = request;
-      if (this.#send(leader, { type: "query", id, path, body, caller })) request.forLeader = "sent";
+      if (!this.#send(leader, { type: "query", id, path, body, caller })) return;
+      request.forLeader = "sent";
+      request.sentTo = leader;
     }
   }
 

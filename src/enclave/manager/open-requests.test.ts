@@ -45,15 +45,18 @@ describe("open requests", () => {
   test("take the leader's answer only while they are with a leader", () => {
     const { world, requests, open } = fixture();
     const request = open();
-    requests.answerFromLeader(request.id, ANSWER);
+    requests.answerFromLeader(request.id, ANSWER, "leader");
     assert.deepEqual(world.statuses, []);
     request.forLeader = "sent";
     requests.leaderLost();
     assert.deepEqual(requests.waitingForLeader(), [request]);
-    requests.answerFromLeader(request.id, ANSWER);
+    requests.answerFromLeader(request.id, ANSWER, "leader");
     assert.deepEqual(world.statuses, []);
     request.forLeader = "sent";
-    requests.answerFromLeader(request.id, ANSWER);
+    request.sentTo = "leader";
+    requests.answerFromLeader(request.id, ANSWER, "another");
+    assert.deepEqual(world.statuses, []);
+    requests.answerFromLeader(request.id, ANSWER, "leader");
     assert.deepEqual(world.statuses, [200]);
   });
 

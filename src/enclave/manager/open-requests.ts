@@ -5,6 +5,7 @@
 import type { Caller, ClientResponse } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { utf8Encode } from "../../core/codec/bytes.ts";
+import type { NodeId } from "../../core/consensus/types.ts";
 import { CocoError } from "../../errors.ts";
 
 /** Most requests under way on one node; the next one is answered 503. */
@@ -27,6 +28,8 @@ export interface OpenRequest {
   readonly fromPeer: boolean;
   /** Set while it waits for a leader or is with one. */
   forLeader: "no" | "waiting" | "sent";
+  /** The node it was sent to as the leader: nobody else may answer it. */
+  sentTo?: NodeId;
 }
 
 /** A JSON error as a client response. */
@@ -74,8 +77,9 @@ export class OpenRequests {
   }
 
   /** Answers a request that was sent to the leader; anything else a peer names is ignored. */
-  answerFromLeader(id: number, response: ClientResponse): void {
-    if (this.#requests.get(id)?.forLeader === "sent") this.answer(id, response);
+  answerFromLeader(id: number, response: ClientResponse, peer: NodeId): void {
+    const request = this.#requests.get(id);
+    if (request?.forLeader === "sent" && request.sentTo === peer) this.answer(id, response);
   }
 
   /** Requests that wait for a leader. */

@@ -5,18 +5,20 @@
 import { appraise, requireAccepted } from "../../attestation/appraise.ts";
 import { channelReportData } from "../../attestation/report-data.ts";
 import { verifyEvidence } from "../../attestation/verify-evidence.ts";
+import type { Caller } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { fromHex, toHex } from "../../core/codec/bytes.ts";
 import { MAJORITY } from "../../core/consensus/quorum.ts";
 import { Raft } from "../../core/consensus/raft.ts";
 import type { LogEntry } from "../../core/consensus/types.ts";
+import { decodeAdministrative, executeAdministrative } from "../../core/governance/administrative.ts";
 import { parseAddress } from "../../core/governance/address.ts";
 import type { CodeApproval } from "../../core/governance/code-approval.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
 import { judgeCodeApproval } from "../../core/governance/code-approval.ts";
 import { verifyBatch } from "../../core/ledger/batch.ts";
-import { parseBatch } from "../../core/ledger/batch-format.ts";
+import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
 import { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Entropy, Executor, ExecutorEvents, Sockets, Tracer } from "../ports.ts";
@@ -46,6 +48,8 @@ export const APPEND_BYTES_MAX = 2 * 1024 * 1024;
 export const APPENDS_IN_FLIGHT_MAX = 8;
 /** Committed log kept in memory for followers that are a little behind. */
 export const LOG_WINDOW_BYTES = 64 * 1024 * 1024;
+/** How long a verdict on a client's certificate is kept. */
+export const CALLER_CACHE_MS = 1_000;
 /** Validity of the self-signed certificate a node shows its peers; made anew at each start. */
 export const CHANNEL_CERTIFICATE_DAYS = 365;
 
@@ -66,6 +70,8 @@ export interface ValidatingNodeParts {
   readonly entropy: Entropy;
   readonly disk: Disk;
   readonly content: DiskContent;
+  /** Whether this node served its network before: then a missing ledger is a loss, not a beginning. */
+  readonly tookPart: boolean;
   readonly sockets: Sockets;
   readonly tracer: Tracer;
   readonly startExecutor: (adapter: AdapterEntry, onMessage: ExecutorEvents) => Executor;
@@ -87,6 +93,7 @@ export class ValidatingNode {
   #service: ServiceIdentity | undefined;
   #actors: ActorLookup;
   #frontend: ClientFrontend | undefined;
+  readonly #callers = new WeakMap<Bytes, { actors: ActorLookup; at: number; caller: Caller | undefined }>();
   #installedEpoch = 0;
 
   /** Reads and verifies the node's whole ledger; throws when it does not hold or belongs to another network. */
@@ -159,6 +166,7 @@ export class ValidatingNode {
       maxInflightAppends: APPENDS_IN_FLIGHT_MAX,
       windowBytes: LOG_WINDOW_BYTES,
       hardState: content.hardState,
+      tookPart: this.#parts.tookPart,
       restored: { entries: this.#verified(content.entries) },
       now: clock.now(),
     });
@@ -167,12 +175,35 @@ export class ValidatingNode {
   /** The disk is not trusted: every batch is verified as if it came from a peer, while consensus reads the log. */
   *#verified(entries: Iterable<LogEntry>): Generator<LogEntry> {
     for (const entry of entries) {
-      const batch = parseBatch(entry.data);
-      if (entry.index === 1) this.#administration.append(batch);
-      verifyBatch(batch, this.#tail, (nodeId) => this.#administration.publicKeyOf(nodeId), this.#crypto);
-      if (entry.index !== 1) this.#administration.append(batch);
+      try {
+        this.#verifyStored(entry);
+      } catch (error) {
+        if (error instanceof CocoError && error.code !== "ConstitutionInvalid" && error.code !== "MalformedInput")
+          throw error;
+        const { index } = entry;
+        throw new CocoError("LedgerCorrupt", `batch ${index} of the ledger does not hold`, { index }, { cause: error });
+      }
       yield entry;
     }
+  }
+
+  #verifyStored(entry: LogEntry): void {
+    const batch = parseBatch(entry.data);
+    if (entry.index === 1) this.#checkNetwork(batch);
+    verifyBatch(batch, this.#tail, (nodeId) => this.#administration.publicKeyOf(nodeId), this.#crypto);
+    this.#administration.append(batch);
+  }
+
+  /** Whether a ledger begins with the genesis of another network, and really does: signed by a node that genesis lists. */
+  #checkNetwork(batch: ParsedBatch): void {
+    const [first] = batch.transactions;
+    const state =
+      first && executeAdministrative(undefined, decodeAdministrative(first.publicPart), createGovernanceCrypto());
+    if (state === undefined || state.networkId === this.#networkId) return;
+    const nodes = new Map(state.constitution.nodes.map((node) => [node.nodeId, node.publicKey]));
+    verifyBatch(batch, new LedgerTail(this.#crypto.sha256), (nodeId) => nodes.get(nodeId), this.#crypto);
+    const message = `the ledger belongs to network ${state.networkId}, not ${this.#networkId}`;
+    throw new CocoError("FolderOfAnotherNetwork", message);
   }
 
   #channelIdentity(): ChannelIdentity {
@@ -267,7 +298,7 @@ export class ValidatingNode {
   }
 
   async #serve(service: ServiceIdentity): Promise<void> {
-    const { keys, clientListen, sockets, clock, onServing } = this.#parts;
+    const { keys, clientListen, sockets, onServing } = this.#parts;
     const hosts = this.#clientHosts();
     const api: NodeApiParts = {
       manager: this.#manager,
@@ -281,7 +312,7 @@ export class ValidatingNode {
     const frontend = new ClientFrontend({
       certificate: service.endorse(keys.nodeId, keys.publicKey, hosts) + service.certificate,
       privateKey: signingKeyPem(keys),
-      authenticate: (certificate) => this.#actors(certificate, clock.wallTime()),
+      authenticate: (certificate) => this.#callerOf(certificate),
       handle: (request, respond) =>
         isNodePath(request.path) ? handleNodeRequest(api, request, respond) : this.#handle(request, respond),
     });
@@ -290,8 +321,18 @@ export class ValidatingNode {
     onServing(service.certificate);
   }
 
+  /** Judged anew when the constitution changed or a second passed; a certificate may expire while its connection lives. */
+  #callerOf(certificate: Bytes): Caller | undefined {
+    const now = this.#parts.clock.wallTime();
+    const known = this.#callers.get(certificate);
+    if (known !== undefined && known.actors === this.#actors && now - known.at < CALLER_CACHE_MS) return known.caller;
+    const caller = this.#actors(certificate, now);
+    this.#callers.set(certificate, { actors: this.#actors, at: now, caller });
+    return caller;
+  }
+
   #handle(request: FrontendRequest, respond: (response: FrontendResponse) => void): void {
-    if (request.method !== "POST")
+    if (request.method !== "POST" && this.#manager.serves(request.path))
       respond(errorResponse(new CocoError("MethodNotAllowed", "adapters are reached with POST")));
     else this.#manager.request(request, respond);
   }

@@ -15,6 +15,7 @@ function fixture() {
   const adapter = createKvAdapter({ pause: () => world.paused })({
     sha256: (data) => data,
     now: () => 0,
+    nextTurn: () => Promise.resolve(),
     randomBytes: (length) => new Uint8Array(length),
     log: () => {},
   });

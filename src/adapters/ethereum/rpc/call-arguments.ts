@@ -11,6 +11,9 @@ import { toArray, toData, toFixed, toObject, toQuantity } from "./decode.ts";
 import { data } from "./encode.ts";
 import { invalidParameters, serverError } from "./fault.ts";
 
+/** Most bytes of code an override may give an account, ten times what a contract may have; bounds what runs without a jump. */
+export const OVERRIDE_CODE_BYTES_MAX = 10 * 24_576;
+
 /** Fields of a block that a client sets for one call. */
 export type BlockOverrides = Partial<Omit<BlockEnvironment, "blockHash" | "hardfork">>;
 
@@ -168,11 +171,14 @@ function toAccountOverride(address: Bytes, value: unknown): AccountOverride {
   const stateDiff = fields.get("stateDiff", toSlots);
   if (state !== undefined && stateDiff !== undefined)
     throw serverError(`account ${data(address)} has both 'state' and 'stateDiff'`);
+  const code = fields.data("code");
+  if (code !== undefined && code.length > OVERRIDE_CODE_BYTES_MAX)
+    throw invalidParameters(`code size of state override ${code.length} exceeds limit ${OVERRIDE_CODE_BYTES_MAX}`);
   return present<AccountOverride>({
     address,
     balance: fields.big("balance"),
     nonce: fields.number("nonce"),
-    code: fields.data("code"),
+    code,
     state,
     stateDiff,
   });

@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import { toHex } from "../../../core/codec/bytes.ts";
 import type { AccountOverride, CallPlace, CallRequest } from "../calls.ts";
 import { revertFault } from "../revert-reason.ts";
+import { OVERRIDE_CODE_BYTES_MAX } from "./call-arguments.ts";
 import type { Calls } from "./call-methods.ts";
 import { ALICE, BOB, NO_CALLS, RAN, repeated, TestChain, TestRpc, TOKEN } from "./test-chain.ts";
 
@@ -147,6 +148,11 @@ describe("calls", () => {
         [{}, "latest", { [ADDRESS]: { movePrecompileToAddress: ADDRESS } }],
         -32602,
         "state override 'movePrecompileToAddress' is not supported",
+      ],
+      [
+        [{}, "latest", { [ADDRESS]: { code: `0x${"5b".repeat(OVERRIDE_CODE_BYTES_MAX + 1)}` } }],
+        -32602,
+        `code size of state override ${OVERRIDE_CODE_BYTES_MAX + 1} exceeds limit ${OVERRIDE_CODE_BYTES_MAX}`,
       ],
       [[{}, "latest", {}, { blobBaseFee: "0x1" }], -32602, "block override 'blobBaseFee' is not supported"],
       [[{}, "0x9"], -32000, "header not found"],

@@ -19,6 +19,7 @@ import { applySystemCalls } from "../system-calls.ts";
 import { hexBytes, missing } from "../test-vectors.ts";
 import { decodeTransaction, senderOf } from "../transactions.ts";
 import type { BlockHeader, EthereumOptions, HardforkName, SignedTransaction } from "../types.ts";
+import { TEST_COMPONENTS } from "../test-state.ts";
 import { MemoryState, OPTIONS, repeated, TestRpc } from "./test-chain.ts";
 
 const folder = join(process.env["COCO_VECTORS"] ?? resolve("../shared/vectors"), "ethereum", "execution-apis");
@@ -250,7 +251,8 @@ describe("execution-apis conformance", { skip }, () => {
     };
     chain = new ImportedChain(genesis, genesisHeader(first.result));
     for (const block of readChain(readFileSync(join(folder, "chain.rlp")))) await chain.add(block);
-    client = new TestRpc(new EthereumCalls(chain.options, new EthereumjsEngine(chain.options.chainId)), chain.options);
+    const engine = new EthereumjsEngine(chain.options.chainId);
+    client = new TestRpc(new EthereumCalls(chain.options, engine, TEST_COMPONENTS), chain.options);
   });
 
   async function answerTo(request: string, expected: string): Promise<unknown> {

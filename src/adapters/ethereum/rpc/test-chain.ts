@@ -274,6 +274,7 @@ export class TestRpc {
       components: {
         sha256: keccak256,
         now: () => this.nowMs,
+        nextTurn: () => Promise.resolve(),
         randomBytes: (length) => this.randomBytes(length),
         log: (line) => this.log.push(line),
       },

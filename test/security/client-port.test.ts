@@ -1,0 +1,102 @@
+/** What clients, known or not, can do to a node's client port with few means. */
+import assert from "node:assert/strict";
+import { request as httpsRequest, Agent } from "node:https";
+import { createServer, type AddressInfo } from "node:net";
+import { after, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { connect } from "node:tls";
+import type { Caller } from "../../src/adapters/adapter.ts";
+import { createNodeCertificate, generateKeyPairPem } from "../../src/enclave/manager/certificates.ts";
+import { ClientFrontend, HEADERS_TIMEOUT_MS } from "../../src/enclave/manager/frontend.ts";
+import { nodeEntropy } from "../../src/enclave/manager/node-crypto.ts";
+import type { Sockets } from "../../src/enclave/ports.ts";
+
+/** Time after a limit in which the connection must be gone. */
+const GRACE_MS = 8_000;
+
+interface Fixture {
+  readonly port: number;
+  readonly certificate: string;
+  readonly privateKey: string;
+}
+
+const cleanups: (() => void)[] = [];
+after(() => {
+  for (const cleanup of cleanups) cleanup();
+});
+
+async function frontend(authenticate: () => Caller | undefined): Promise<Fixture> {
+  const { privateKey } = generateKeyPairPem();
+  const issuance = { notBeforeMs: Date.now() - 86_400_000, days: 10, entropy: nodeEntropy };
+  const certificate = createNodeCertificate("node", privateKey, issuance);
+  const front = new ClientFrontend({
+    certificate,
+    privateKey,
+    authenticate,
+    handle: (_request, respond) => respond({ status: 200, contentType: "text/plain", body: new Uint8Array(1) }),
+  });
+  let port = 0;
+  const sockets: Sockets = {
+    listen: async (_address, onSocket) => {
+      const server = createServer(onSocket);
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      port = (server.address() as AddressInfo).port;
+      return { close: () => server.close() };
+    },
+    connect: () => assert.fail("a frontend connects nowhere"),
+  };
+  await front.start("127.0.0.1:0", sockets);
+  cleanups.push(() => front.close());
+  return { port, certificate, privateKey };
+}
+
+describe("the client port", () => {
+  const caller = { actor: "member1", certificate: "00" };
+
+  for (const [name, withCertificate, text] of [
+    ["sends its headers byte by byte", true, "POST /eth HTTP/1.1\r\nhost: a\r\n"],
+    ["says nothing at all", true, ""],
+    ["has no certificate and sends its headers byte by byte", false, "POST /eth HTTP/1.1\r\nhost: a\r\n"],
+  ] as const) {
+    test(`closes the connection of a client that ${name}`, async () => {
+      const { port, certificate, privateKey } = await frontend(() => caller);
+      const keys = withCertificate ? { cert: certificate, key: privateKey } : {};
+      const socket = connect({ host: "127.0.0.1", port, rejectUnauthorized: false, ...keys });
+      const closed = new Promise<boolean>((resolve) => socket.on("close", () => resolve(true)));
+      socket.on("error", () => {});
+      socket.resume();
+      socket.on("secureConnect", () => socket.write(text));
+      const drip = setInterval(() => text !== "" && !socket.destroyed && socket.write("x: y\r\n"), 500);
+      const gone = await Promise.race([closed, delay(HEADERS_TIMEOUT_MS + GRACE_MS, false)]);
+      clearInterval(drip);
+      socket.destroy();
+      assert.equal(gone, true, `still open ${GRACE_MS} ms after the limit for headers`);
+    });
+  }
+
+  test("does not serve an actor any more whose certificate expired while it was connected", async () => {
+    let valid = true;
+    const { port, certificate, privateKey } = await frontend(() => (valid ? caller : undefined));
+    const agent = new Agent({
+      keepAlive: true,
+      maxSockets: 1,
+      rejectUnauthorized: false,
+      cert: certificate,
+      key: privateKey,
+    });
+    cleanups.push(() => agent.destroy());
+    const status = (): Promise<number | undefined> =>
+      new Promise((resolve, reject) => {
+        const request = httpsRequest({ host: "127.0.0.1", port, path: "/", agent }, (response) => {
+          response.resume();
+          response.on("end", () => resolve(response.statusCode));
+        });
+        request.on("error", reject);
+        request.end();
+      });
+    assert.equal(await status(), 200);
+    valid = false;
+    await delay(50);
+    assert.equal(await status(), 401);
+  });
+});
