@@ -1,6 +1,7 @@
 /**
  * Calls that leave nothing behind: `eth_call`, `eth_estimateGas`, `eth_createAccessList`. They run the same engine on an
- * overlay over a read-only version, one at a time and at a bounded pace (call-gate.ts, pace.ts). Order of checks and words follow go-ethereum (`internal/ethapi`, `eth/gasestimator`).
+ * overlay over a read-only version, one at a time and at a bounded pace (call-gate.ts, pace.ts). Order of checks
+ * and words follow go-ethereum (`internal/ethapi`, `eth/gasestimator`).
  */
 import { type Bytes, bytesEqual, EMPTY, toHex } from "../../core/codec/bytes.ts";
 import type { BatchContext, StateReader } from "../adapter.ts";
