@@ -14,6 +14,13 @@ const SUITES: readonly Step[] = [
     arguments: ["--kind", "slow", "--only", "faults"],
     budgetSeconds: 480,
   },
+  {
+    name: "sim",
+    script: "dist/test/simulation/main.js",
+    arguments: ["--seeds", "100", "--quiet"],
+    budgetSeconds: 180,
+  },
+  { name: "bench (smoke)", script: "dist/bench/main.js", arguments: ["--quick"], budgetSeconds: 180 },
 ];
 
 async function main(): Promise<number> {
