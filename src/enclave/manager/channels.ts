@@ -29,6 +29,10 @@ export const CHANNEL_QUEUE_BYTES_MAX = 128 * 1024 * 1024;
 export const HANDSHAKE_FRAME_BYTES_MAX = 64 * 1024;
 /** Waiting times between attempts to connect, in milliseconds: the last one repeats. */
 export const REDIAL_MS = [20, 50, 100, 200, 400] as const;
+/** Most refused channels in the log per {@link REFUSALS_LOGGED_PERIOD_MS}. */
+export const REFUSALS_LOGGED_MAX = 10;
+/** See {@link REFUSALS_LOGGED_MAX}. */
+export const REFUSALS_LOGGED_PERIOD_MS = 60_000;
 /** Most inbound connections in their handshake. */
 export const INBOUND_HANDSHAKES_MAX = 64;
 
@@ -71,6 +75,8 @@ export class Channels implements PeerTransport {
   /** Inbound connections, from their first byte on, and how many of them are channels. */
   #inbound = 0;
   #inboundChannels = 0;
+  #refusals = 0;
+  #refusalsSince = 0;
   #closed = false;
 
   constructor(parts: ChannelsParts) {
@@ -167,7 +173,8 @@ export class Channels implements PeerTransport {
     const refuse = (error: unknown) => {
       const code = error instanceof CocoError ? error.code : "ChannelFailed";
       const message = error instanceof Error ? error.message : "unknown";
-      tracer.event("warn", "channel_refused", { peer: expected ?? "unknown", code, message });
+      if (this.#mayLogRefusal())
+        tracer.event("warn", "channel_refused", { peer: expected ?? "unknown", code, message });
       socket.destroy();
     };
     try {
@@ -193,6 +200,16 @@ export class Channels implements PeerTransport {
     } catch (error) {
       refuse(error);
     }
+  }
+
+  /** Whoever reaches the port can cause refusals: the log takes a few per period, not each. */
+  #mayLogRefusal(): boolean {
+    const now = this.#parts.clock.now();
+    if (now - this.#refusalsSince > REFUSALS_LOGGED_PERIOD_MS) {
+      this.#refusalsSince = now;
+      this.#refusals = 0;
+    }
+    return ++this.#refusals <= REFUSALS_LOGGED_MAX;
   }
 
   #peerOf(socket: TLSSocket, expected: NodeId | undefined): NodeId {
