@@ -7,7 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { connect } from "node:tls";
 import type { Caller } from "../../src/adapters/adapter.ts";
 import { createNodeCertificate, generateKeyPairPem } from "../../src/enclave/manager/certificates.ts";
-import { ClientFrontend, HEADERS_TIMEOUT_MS } from "../../src/enclave/manager/frontend.ts";
+import { ClientFrontend, type FrontendParts, HEADERS_TIMEOUT_MS } from "../../src/enclave/manager/frontend.ts";
 import { nodeEntropy } from "../../src/enclave/manager/node-crypto.ts";
 import type { Sockets } from "../../src/enclave/ports.ts";
 
@@ -18,6 +18,7 @@ interface Fixture {
   readonly port: number;
   readonly certificate: string;
   readonly privateKey: string;
+  readonly front: ClientFrontend;
 }
 
 const cleanups: (() => void)[] = [];
@@ -25,7 +26,10 @@ after(() => {
   for (const cleanup of cleanups) cleanup();
 });
 
-async function frontend(authenticate: () => Caller | undefined): Promise<Fixture> {
+async function frontend(
+  authenticate: () => Caller | undefined,
+  options: Partial<Pick<FrontendParts, "bytesUnderWayMax" | "handle">> = {},
+): Promise<Fixture> {
   const { privateKey } = generateKeyPairPem();
   const issuance = { notBeforeMs: Date.now() - 86_400_000, days: 10, entropy: nodeEntropy };
   const certificate = createNodeCertificate("node", privateKey, issuance);
@@ -34,6 +38,7 @@ async function frontend(authenticate: () => Caller | undefined): Promise<Fixture
     privateKey,
     authenticate,
     handle: (_request, respond) => respond({ status: 200, contentType: "text/plain", body: new Uint8Array(1) }),
+    ...options,
   });
   let port = 0;
   const sockets: Sockets = {
@@ -47,7 +52,7 @@ async function frontend(authenticate: () => Caller | undefined): Promise<Fixture
   };
   await front.start("127.0.0.1:0", sockets);
   cleanups.push(() => front.close());
-  return { port, certificate, privateKey };
+  return { port, certificate, privateKey, front };
 }
 
 describe("the client port", () => {
@@ -98,5 +103,43 @@ describe("the client port", () => {
     valid = false;
     await delay(50);
     assert.equal(await status(), 401);
+  });
+
+  test("keeps a bounded number of bytes for clients that do not take their answers, and lets go of them", async () => {
+    const answer = new Uint8Array(32 * 1024 * 1024);
+    const { port, certificate, privateKey, front } = await frontend(() => caller, {
+      bytesUnderWayMax: answer.length - 1,
+      handle: (_request, respond) => respond({ status: 200, contentType: "text/plain", body: answer }),
+    });
+    const keys = { host: "127.0.0.1", port, rejectUnauthorized: false, cert: certificate, key: privateKey };
+    const deaf = connect(keys, () => deaf.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi"));
+    deaf.on("error", () => {});
+    deaf.pause();
+    while (front.bytesUnderWay < answer.length) await delay(20);
+    const status = await new Promise<number | undefined>((resolve, reject) => {
+      const request = httpsRequest({ ...keys, path: "/", method: "POST" }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      });
+      request.on("error", reject);
+      request.end("hi");
+    });
+    assert.equal(status, 503);
+    deaf.destroy();
+    for (let round = 0; round < 200 && front.bytesUnderWay > 0; round++) await delay(20);
+    assert.equal(front.bytesUnderWay, 0);
+  });
+
+  test("counts a body while it arrives and lets go of it when its client leaves", async () => {
+    const { port, certificate, privateKey, front } = await frontend(() => caller);
+    const keys = { host: "127.0.0.1", port, rejectUnauthorized: false, cert: certificate, key: privateKey };
+    const body = `POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n${"x".repeat(50_000)}`;
+    const leaving = connect(keys, () => leaving.write(body));
+    leaving.on("error", () => {});
+    for (let round = 0; round < 200 && front.bytesUnderWay < 50_000; round++) await delay(20);
+    assert.equal(front.bytesUnderWay, 50_000);
+    leaving.destroy();
+    for (let round = 0; round < 200 && front.bytesUnderWay > 0; round++) await delay(20);
+    assert.equal(front.bytesUnderWay, 0);
   });
 });

@@ -1,17 +1,20 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type Bytes, bytesEqual, concatBytes, EMPTY, fromHex, toHex, utf8Decode } from "../../core/codec/bytes.ts";
-import type { TransactionOutcome } from "../adapter.ts";
+import type { StateReader, TransactionOutcome } from "../adapter.ts";
+import { KEYS_BETWEEN_ROOTS } from "./adapter-execution.ts";
 import { readBlock, readHead } from "./block.ts";
 import { balanceOf, codeOf, nonceOf, storageOf, transactionAt, transactionLocation } from "./chain.ts";
 import { headerHash, receiptsRootOf, transactionsRootOf } from "./header.ts";
 import { encodeReceipt } from "./receipts.ts";
+import { encodeAccount } from "./records.ts";
 import { encodeReplayState } from "./replay.ts";
 import { bytes32OfBigint } from "./rlp.ts";
 import { StateTrie } from "./state-trie.ts";
 import { addressOfKey, signedAuthorization, signedTransaction, TEST_CHAIN_ID } from "./test-signing.ts";
 import { prepareAll, TEST_COMPONENTS, TestNetwork } from "./test-state.ts";
 import { TRANSACTION_BYTES_MAX, type TransactionFields } from "./transactions.ts";
+import { TABLES } from "./types.ts";
 
 const ETHER = 10n ** 18n;
 const ALICE = 1;
@@ -245,5 +248,26 @@ describe("execution of batches", () => {
     );
     const replaying = network({ replay: true });
     assert.equal((await replaying.run([send(ALICE, large)]))[0]?.type, "included");
+  });
+
+  test("a follower refuses a block whose state root does not follow from the writes", async () => {
+    const leader = network();
+    await leader.run([send(ALICE, { to: addressOfKey(BOB), value: 1n })]);
+    const accounts = [addressOfKey(ALICE), addressOfKey(BOB), new Uint8Array(20)];
+    const written = Array.from({ length: KEYS_BETWEEN_ROOTS }, (_, at) => ({
+      table: TABLES.accounts as number,
+      key: accounts[at % accounts.length] as Bytes,
+    }));
+    written.push({ table: TABLES.blocks, key: new Uint8Array(8) });
+    assert.doesNotThrow(() => network().execution.applied(leader.state, written));
+    const { state } = leader;
+    const richer = encodeAccount({ nonce: 0, balance: 5n, codeHash: undefined });
+    const get = (table: number, key: Bytes): Bytes | undefined =>
+      table === TABLES.accounts && bytesEqual(key, addressOfKey(BOB)) ? richer : state.get(table, key);
+    const scan: StateReader["scan"] = function* (table, ...bounds) {
+      for (const [key, value] of state.scan(table, ...bounds)) yield [key, get(table, key) ?? value] as const;
+    };
+    const forged: StateReader = { version: state.version, get, scan };
+    assert.throws(() => network().execution.applied(forged, written), { code: "LedgerCorrupt" });
   });
 });

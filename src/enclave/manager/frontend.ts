@@ -53,6 +53,8 @@ export interface FrontendParts {
   readonly privateKey: string;
   /** The actor behind a client's certificate (DER), whose key TLS has proven; undefined when there is none. */
   readonly authenticate: (certificate: Bytes) => Caller | undefined;
+  /** {@link BYTES_UNDER_WAY_MAX} unless given. */
+  readonly bytesUnderWayMax?: number;
   /** Answers a request; calls `respond` once, now or later. */
   readonly handle: (request: FrontendRequest, respond: (response: FrontendResponse) => void) => void;
 }
@@ -75,9 +77,11 @@ export class ClientFrontend {
   #listener: { close(): void } | undefined;
   /** See {@link BYTES_UNDER_WAY_MAX}. */
   #bytesUnderWay = 0;
+  readonly #bytesUnderWayMax: number;
 
   constructor(parts: FrontendParts) {
     this.#parts = parts;
+    this.#bytesUnderWayMax = parts.bytesUnderWayMax ?? BYTES_UNDER_WAY_MAX;
     this.#server = createServer(
       {
         cert: parts.certificate,
@@ -118,6 +122,11 @@ export class ClientFrontend {
     });
   }
 
+  /** Bytes of requests and unsent answers now. */
+  get bytesUnderWay(): number {
+    return this.#bytesUnderWay;
+  }
+
   /** Listens no more and closes every connection. */
   close(): void {
     this.#listener?.close();
@@ -133,13 +142,13 @@ export class ClientFrontend {
       );
       return;
     }
-    if (this.#bytesUnderWay > BYTES_UNDER_WAY_MAX) {
+    const hold = this.#holder(response);
+    if (this.#bytesUnderWay > this.#bytesUnderWayMax) {
       request.resume();
       respond(errorResponse(new CocoError("TooManyRequests", "too many bytes of requests and answers under way")));
       return;
     }
-    this.#readBody(request, (body) => {
-      this.#hold(response, body?.length ?? 0);
+    this.#readBody(request, hold, (body) => {
       if (body === undefined) {
         respond(errorResponse(new CocoError("LimitExceeded", `request body above ${MAX_BODY_BYTES} bytes`)));
         return;
@@ -159,25 +168,35 @@ export class ClientFrontend {
     return this.#parts.authenticate(certificate);
   }
 
-  /** Counts bytes that are kept until the answer is sent or its connection is gone. */
-  #hold(response: ServerResponse, bytes: number): void {
-    this.#bytesUnderWay += bytes;
+  /** Counts bytes that are kept for a request, until its answer is sent or its connection is gone. */
+  #holder(response: ServerResponse): (bytes: number) => void {
+    let held = 0;
+    let closed = false;
     response.once("close", () => {
-      this.#bytesUnderWay -= bytes;
+      closed = true;
+      this.#bytesUnderWay -= held;
     });
+    return (bytes) => {
+      // What comes after the end is nobody's to release any more.
+      if (closed) return;
+      held += bytes;
+      this.#bytesUnderWay += bytes;
+    };
   }
 
   /**
    * Reads the body; undefined when it is above the limit. What is too much is dropped as it comes, since a client that is
    * still sending when the connection closes never sees the answer; a body that does not end is broken off.
    */
-  #readBody(request: IncomingMessage, done: (body: Bytes | undefined) => void): void {
+  #readBody(request: IncomingMessage, hold: (bytes: number) => void, done: (body: Bytes | undefined) => void): void {
     const chunks: Buffer[] = [];
     let length = 0;
     request.on("data", (chunk: Buffer) => {
       length += chunk.length;
-      if (length <= MAX_BODY_BYTES) chunks.push(chunk);
-      else chunks.length = 0;
+      if (length <= MAX_BODY_BYTES) {
+        chunks.push(chunk);
+        hold(chunk.length);
+      } else chunks.length = 0;
       if (length > MAX_DROPPED_BYTES) request.destroy();
     });
     request.on("end", () => {
@@ -195,7 +214,7 @@ export class ClientFrontend {
       "content-length": answer.body.length,
       ...answer.headers,
     });
-    this.#hold(response, answer.body.length);
+    this.#holder(response)(answer.body.length);
     response.end(answer.body);
   }
 }

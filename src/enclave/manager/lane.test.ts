@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type Bytes, EMPTY, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
+import { CocoError } from "../../errors.ts";
 import type { ExecutedTransaction, ItemOutcome, ToWorker, TransactionItem } from "../worker/protocol.ts";
 import { AdapterLane, UNCOMMITTED_BATCHES_MAX } from "./lane.ts";
 
@@ -16,6 +17,7 @@ const transaction = (id: Bytes): ExecutedTransaction => ({
 function fixture(limits = { transactions: 10, bytes: 1000 }, maxDelayMs = 0) {
   const world = {
     leading: true,
+    tooLarge: false,
     index: 10,
     sent: [] as ToWorker[],
     delivered: [] as string[],
@@ -30,7 +32,10 @@ function fixture(limits = { transactions: 10, bytes: 1000 }, maxDelayMs = 0) {
     maxDelayMs,
     after: (_delayMs, callback) => world.timers.push(callback),
     mayExecute: () => world.leading,
-    propose: () => (world.leading ? world.index++ : undefined),
+    propose: () => {
+      if (world.tooLarge) throw new CocoError("LimitExceeded", "batch of too many bytes");
+      return world.leading ? world.index++ : undefined;
+    },
     deliver: (origin, outcomes) => {
       for (const { id, outcome, index } of outcomes) {
         world.delivered.push(`${origin ?? "here"} ${utf8Decode(id)} ${outcome.type} ${index}`);
@@ -84,6 +89,22 @@ describe("a lane", () => {
     assert.deepEqual(executing(), ["a"]);
     lane.durable(11);
     assert.deepEqual(executing(), ["b", "c"]);
+  });
+
+  test("undoes a batch that is too large for the ledger, and nothing before it", () => {
+    const { lane, world, executing, finish, begin } = fixture();
+    begin();
+    lane.enqueue([item("a")], "peer");
+    finish();
+    lane.durable(11);
+    lane.enqueue([item("b")], "peer");
+    world.tooLarge = true;
+    finish();
+    assert.deepEqual(world.sent.at(-1), { type: "rollback", version: 2, generation: 1 });
+    assert.equal(world.delivered.at(-1), "peer b unavailable 0");
+    world.tooLarge = false;
+    lane.enqueue([item("c")], "peer");
+    assert.deepEqual(executing(), ["c"]);
   });
 
   test("lets a batch that is not full wait for more, as the settings say", () => {

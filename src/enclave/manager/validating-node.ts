@@ -110,6 +110,11 @@ export class ValidatingNode {
     });
     this.#actors = createActorLookup(genesis);
     const raft = this.#createRaft();
+    if (parts.tookPart && (parts.content.hardState === undefined || this.#tail.lastIndex === 0)) {
+      parts.tracer.event("warn", "ledger_lost", {
+        message: "no vote before this node has caught up with a live leader",
+      });
+    }
     let peers: Channels | undefined;
     this.#manager = new Manager({
       nodeId: keys.nodeId,

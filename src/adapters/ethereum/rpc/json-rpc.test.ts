@@ -6,7 +6,7 @@ import { RpcError } from "./fault.ts";
 import { MAX_BATCH_ITEMS, MAX_JSON_DEPTH, type Message, parsePayload, renderPayload } from "./json-rpc.ts";
 
 const parse = (text: string) => parsePayload(utf8Encode(text));
-const only = (text: string): Message => parse(text).messages[0] as Message;
+const messageOf = (text: string): Message => parse(text).messages[0] as Message;
 
 function faultOf(text: string | Uint8Array): { code: number; message: string } {
   try {
@@ -20,7 +20,7 @@ function faultOf(text: string | Uint8Array): { code: number; message: string } {
 
 describe("JSON-RPC payloads", () => {
   test("a call keeps method, parameters and the exact text of its id", () => {
-    assert.deepEqual(only('{"jsonrpc":"2.0","id":7,"method":"m","params":[1]}'), {
+    assert.deepEqual(messageOf('{"jsonrpc":"2.0","id":7,"method":"m","params":[1]}'), {
       type: "call",
       id: "7",
       method: "m",
@@ -35,14 +35,14 @@ describe("JSON-RPC payloads", () => {
       ['"a\\u0062"', '"ab"'],
       ['"\\""', '"\\""'],
     ]) {
-      assert.equal(only(`{"id" : ${source} ,"jsonrpc":"2.0","method":"m"}`).id, echoed);
+      assert.equal(messageOf(`{"id" : ${source} ,"jsonrpc":"2.0","method":"m"}`).id, echoed);
     }
   });
 
   test("the last of two ids counts, and an id inside the parameters does not", () => {
-    assert.equal(only('{"jsonrpc":"2.0","method":"m","params":{"id":5},"id":1,"id":2.0}').id, "2.0");
-    assert.equal(only('{"jsonrpc":"2.0","method":"m","id":1,"\\u0069d":2}').id, "2");
-    assert.equal(only('{"jsonrpc":"2.0","method":"m","params":[{"id":5}]}').id, undefined);
+    assert.equal(messageOf('{"jsonrpc":"2.0","method":"m","params":{"id":5},"id":1,"id":2.0}').id, "2.0");
+    assert.equal(messageOf('{"jsonrpc":"2.0","method":"m","id":1,"\\u0069d":2}').id, "2");
+    assert.equal(messageOf('{"jsonrpc":"2.0","method":"m","params":[{"id":5}]}').id, undefined);
   });
 
   test("ids of a batch stay with their calls", () => {
@@ -77,7 +77,7 @@ describe("JSON-RPC payloads", () => {
       [`{"jsonrpc":"2.0","id":4,"method":"${"m".repeat(2049)}"}`, "4"],
     ] as const) {
       assert.deepEqual(
-        only(text),
+        messageOf(text),
         { type: "invalid", id, fault: { code: -32600, message: "invalid request" } },
         text.slice(0, 80),
       );
@@ -107,12 +107,12 @@ describe("JSON-RPC payloads", () => {
   test("nesting up to the limit is read, one level more is refused, however deep", () => {
     const nested = (levels: number): string => `${"[".repeat(levels)}1${"]".repeat(levels)}`;
     const call = (levels: number): string => `{"jsonrpc":"2.0","id":1,"method":"m","params":${nested(levels)}}`;
-    assert.equal(only(call(MAX_JSON_DEPTH - 1)).type, "call");
+    assert.equal(messageOf(call(MAX_JSON_DEPTH - 1)).type, "call");
     assert.match(faultOf(call(MAX_JSON_DEPTH)).message, /nesting deeper than 64/);
     for (const bomb of ["[".repeat(2_000_000), '{"a":'.repeat(400_000), "[{".repeat(500_000)])
       assert.equal(faultOf(bomb).code, -32700);
     assert.equal(
-      only(`{"jsonrpc":"2.0","id":1,"method":"m","params":[${JSON.stringify("[".repeat(1000))}]}`).type,
+      messageOf(`{"jsonrpc":"2.0","id":1,"method":"m","params":[${JSON.stringify("[".repeat(1000))}]}`).type,
       "call",
     );
   });
@@ -171,7 +171,7 @@ describe("JSON-RPC payloads", () => {
         fc.oneof(fc.string(), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.constant(null)),
         fc.json(),
         (id, params) => {
-          const message = only(`{"jsonrpc":"2.0","params":[${params}],"id":${JSON.stringify(id)},"method":"m"}`);
+          const message = messageOf(`{"jsonrpc":"2.0","params":[${params}],"id":${JSON.stringify(id)},"method":"m"}`);
           assert.deepEqual(JSON.parse(message.id as string), JSON.parse(JSON.stringify(id)));
         },
       ),
