@@ -4,31 +4,17 @@
  */
 import type { ClientResponse } from "../../src/adapters/adapter.ts";
 import type { Bytes } from "../../src/core/codec/bytes.ts";
-import { fromHex, utf8Encode } from "../../src/core/codec/bytes.ts";
-import { MAJORITY } from "../../src/core/consensus/quorum.ts";
-import { Raft } from "../../src/core/consensus/raft.ts";
-import type { Consensus, ConsensusStatus, LogEntry, NodeId } from "../../src/core/consensus/types.ts";
+import { utf8Encode } from "../../src/core/codec/bytes.ts";
+import type { Consensus, ConsensusStatus, NodeId } from "../../src/core/consensus/types.ts";
 import type { NodeEntry } from "../../src/core/governance/constitution.ts";
 import { VersionedStore } from "../../src/core/kv/store.ts";
-import { verifyBatch } from "../../src/core/ledger/batch.ts";
-import { parseBatch } from "../../src/core/ledger/batch-format.ts";
-import { LedgerTail } from "../../src/core/ledger/tail.ts";
-import { Administration } from "../../src/enclave/manager/administration.ts";
-import { Manager } from "../../src/enclave/manager/manager.ts";
-import { Replicator } from "../../src/enclave/manager/replicator.ts";
-import { Sealing } from "../../src/enclave/manager/sealing.ts";
-import {
-  APPENDS_IN_FLIGHT_MAX,
-  ELECTION_TIMEOUT_MAX_MS,
-  ELECTION_TIMEOUT_MIN_MS,
-  HEARTBEAT_INTERVAL_MS,
-} from "../../src/enclave/manager/validating-node.ts";
-import type { Crypto, Disk, DiskContent } from "../../src/enclave/ports.ts";
+import { NodeCore } from "../../src/enclave/manager/node-core.ts";
+import type { Crypto, Disk, DiskContent, Executor } from "../../src/enclave/ports.ts";
 import { AdapterHost } from "../../src/enclave/worker/adapter-host.ts";
 import type { FromWorker, ToWorker } from "../../src/enclave/worker/protocol.ts";
 import { CocoError, invariant } from "../../src/errors.ts";
 import type { Checker } from "./checker.ts";
-import { type Founded, KV_ADAPTER_ID, KV_MOUNT } from "./founding.ts";
+import { type Founded, KV_MOUNT } from "./founding.ts";
 import { createKvAdapter, prepareKv } from "./kv-adapter.ts";
 import { type Scheduler, SeededRandom, SimulatedClock } from "./scheduler.ts";
 import { SIMULATED_GOVERNANCE_CRYPTO } from "./simulated-crypto.ts";
@@ -58,10 +44,8 @@ export interface NodeWorld {
 /** A node that runs. */
 interface Running {
   readonly clock: SimulatedClock;
-  readonly manager: Manager;
-  readonly raft: Raft;
+  readonly core: NodeCore;
   readonly consensus: WatchedConsensus;
-  readonly tail: LedgerTail;
   readonly store: VersionedStore;
   readonly random: SeededRandom;
   alive: boolean;
@@ -89,7 +73,7 @@ class Hop<T> {
 
 /** Lets the checker see every step of a consensus core. */
 class WatchedConsensus implements Consensus {
-  readonly #raft: Raft;
+  readonly #raft: Consensus;
   readonly #id: NodeId;
   readonly #world: NodeWorld;
   #deliveredIndex = 0;
@@ -97,7 +81,7 @@ class WatchedConsensus implements Consensus {
   #leads = false;
   stoppedLeadingAt = Number.NEGATIVE_INFINITY;
 
-  constructor(raft: Raft, id: NodeId, world: NodeWorld) {
+  constructor(raft: Consensus, id: NodeId, world: NodeWorld) {
     this.#raft = raft;
     this.#id = id;
     this.#world = world;
@@ -156,7 +140,7 @@ export class SimulatedNode {
 
   /** What its consensus knows; undefined while it does not run. */
   get status(): ConsensusStatus | undefined {
-    return this.#running?.raft.status();
+    return this.#running?.consensus.status();
   }
 
   /** Whether the node led at some time since then: what it said may be an execution that was not committed. */
@@ -166,7 +150,7 @@ export class SimulatedNode {
 
   /** Transactions of this node's clients without final outcome. */
   get pendingTransactions(): number {
-    return this.#running?.manager.pendingTransactions ?? 0;
+    return this.#running?.core.manager.pendingTransactions ?? 0;
   }
 
   /** Requests of clients that are not answered. */
@@ -183,7 +167,7 @@ export class SimulatedNode {
   /** Merkle root over the node's whole log. */
   get root(): Bytes {
     invariant(this.#running, `${this.name} runs`);
-    return this.#running.tail.root();
+    return this.#running.core.tail.root();
   }
 
   /** Starts the node on what its disk holds. */
@@ -196,8 +180,8 @@ export class SimulatedNode {
     const running = this.#assemble(clock, disk, content);
     this.#running = running;
     trace(`${this.name} starts with ${this.disk.entries.length} entries`);
-    running.manager.start();
-    const transport = network.attach(this.id, running.manager);
+    running.core.manager.start();
+    const transport = network.attach(this.id, running.core.manager);
     this.#peers = transport;
   }
 
@@ -210,7 +194,7 @@ export class SimulatedNode {
     this.#world.trace(`${this.name} crashes`);
     running.alive = false;
     running.clock.stop();
-    running.manager.stop();
+    running.core.manager.stop();
     this.disk.crash();
     this.#running = undefined;
     this.#peers = undefined;
@@ -225,90 +209,62 @@ export class SimulatedNode {
       return;
     }
     running.openRequests++;
-    running.manager.request({ path: KV_MOUNT, body: utf8Encode(body), caller: CALLER }, (response) => {
+    running.core.manager.request({ path: KV_MOUNT, body: utf8Encode(body), caller: CALLER }, (response) => {
       running.openRequests--;
       if (running.alive) respond(response);
     });
   }
 
   #assemble(clock: SimulatedClock, disk: Disk, content: DiskContent): Running {
-    const { scheduler, founded, trace, upgrades } = this.#world;
+    const { scheduler, founded, trace, upgrades, windowBytes, appendBytes } = this.#world;
     const { constitution, networkId } = founded;
     const random = new SeededRandom(scheduler.random.below(0x100000000));
-    const administration = new Administration(constitution, networkId, SIMULATED_GOVERNANCE_CRYPTO);
-    const tail = new LedgerTail(this.#crypto.sha256);
-    const identity = { signer: fromHex(this.id), salt: random.bytes(16) };
-    const sealing = new Sealing(tail, this.#crypto, clock, identity);
-    const raft = this.#raft(clock, random, {
-      hardState: content.hardState,
-      entries: this.#verified(content.entries, administration, tail),
-    });
-    const consensus = new WatchedConsensus(raft, this.id, this.#world);
-    const parts = { consensus, alive: true, serving: false, openRequests: 0, clock, raft, tail, random };
-    const worker = this.#worker(parts, (message) => running.manager.fromWorker(KV_ADAPTER_ID, message));
-    const manager = new Manager({
+    const life = { alive: true, random };
+    let worker: { readonly executor: Executor; readonly store: VersionedStore } | undefined;
+    let consensus: WatchedConsensus | undefined;
+    const core = new NodeCore({
       nodeId: this.id,
+      genesis: constitution,
+      networkId,
+      crypto: this.#crypto,
+      governanceCrypto: SIMULATED_GOVERNANCE_CRYPTO,
       clock,
       randomBytes: (length) => random.bytes(length),
-      tail,
-      sealing,
-      administration,
+      disk,
+      content,
+      tookPart: false,
       peers: { send: (peer, frame) => this.#peers?.send(peer, frame) ?? false },
-      adapters: [{ id: KV_ADAPTER_ID, name: "kv", mount: KV_MOUNT, executor: worker.executor }],
       tracer: { event: (_level, event, fields) => trace(`${this.name} ${event} ${JSON.stringify(fields ?? {})}`) },
-      createReplicator: (callbacks) =>
-        new Replicator({
-          ...callbacks,
-          consensus,
-          tail,
-          disk,
-          clock,
-          crypto: this.#crypto,
-          publicKeyOf: (nodeId) => administration.publicKeyOf(nodeId),
-        }),
+      startExecutor: (_adapter, onMessage) => {
+        worker = this.#worker(life, onMessage);
+        return worker.executor;
+      },
       firstTransactions: () => founded.firstTransactions((length) => random.bytes(length)),
       // As after an upgrade: a node that started again brings code that the members have approved.
       approval: this.boots > 1 && upgrades ? founded.approval : undefined,
+      openEpoch: (record) => founded.openEpoch(record, this.id),
       onGovernance: () => {
-        for (const record of administration.committed?.epochs ?? []) {
-          sealing.addEpoch(record.epoch, founded.openEpoch(record, this.id));
-          running.serving = true;
-        }
+        running.serving = running.core.sealing.epoch > 0;
       },
       onFatal: (error) => {
         throw new CocoError("Internal", `${this.name} cannot go on: ${error.message}`, {}, { cause: error });
       },
+      watch: (raft) => {
+        consensus = new WatchedConsensus(raft, this.id, this.#world);
+        return consensus;
+      },
+      sizes: { windowBytes, appendBytes },
     });
-    const running: Running = Object.assign(parts, { manager, store: worker.store });
+    invariant(worker !== undefined && consensus !== undefined, "the core starts its adapter and its consensus");
+    const running: Running = Object.assign(life, {
+      clock,
+      core,
+      consensus,
+      store: worker.store,
+      serving: false,
+      openRequests: 0,
+    });
     return running;
-  }
-
-  #raft(clock: SimulatedClock, random: SeededRandom, content: DiskContent): Raft {
-    const { founded, windowBytes, appendBytes } = this.#world;
-    return new Raft({
-      id: this.id,
-      voters: founded.constitution.nodes.map((node) => node.nodeId),
-      quorum: MAJORITY,
-      random: () => random.next(),
-      electionTimeoutMinMs: ELECTION_TIMEOUT_MIN_MS,
-      electionTimeoutMaxMs: ELECTION_TIMEOUT_MAX_MS,
-      heartbeatIntervalMs: HEARTBEAT_INTERVAL_MS,
-      maxAppendBytes: appendBytes,
-      maxInflightAppends: APPENDS_IN_FLIGHT_MAX,
-      windowBytes,
-      hardState: content.hardState,
-      restored: { entries: content.entries },
-      now: clock.now(),
-    });
-  }
-
-  *#verified(entries: Iterable<LogEntry>, administration: Administration, tail: LedgerTail): Generator<LogEntry> {
-    for (const entry of entries) {
-      const batch = parseBatch(entry.data);
-      administration.append(batch);
-      verifyBatch(batch, tail, (nodeId) => administration.publicKeyOf(nodeId), this.#crypto);
-      yield entry;
-    }
   }
 
   /** The adapter's worker behind hops that take a little time. */
