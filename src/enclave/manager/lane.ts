@@ -99,6 +99,11 @@ export class AdapterLane {
     return this.#headVersion === 0;
   }
 
+  /** The newest version of the adapter's state that is committed. */
+  get committedVersion(): number {
+    return this.#committedVersion;
+  }
+
   /** Whether no batch is executing. */
   get isIdle(): boolean {
     return this.#executing === undefined;

@@ -37,7 +37,15 @@ export interface ManagerParts {
   readonly createReplicator: (
     callbacks: Pick<
       ReplicatorParts,
-      "send" | "onAppended" | "onTruncated" | "onCommitted" | "onRoleChanged" | "onDurable" | "onFatal"
+      | "send"
+      | "onAppended"
+      | "onTruncated"
+      | "onCommitted"
+      | "onRoleChanged"
+      | "onDurable"
+      | "onReads"
+      | "snapshots"
+      | "onFatal"
     >,
   ) => Replicator;
   readonly firstTransactions: FirstTransactions;
@@ -53,4 +61,6 @@ export interface ArrivedRequest {
   readonly path: string;
   readonly body: Bytes;
   readonly caller: Caller;
+  /** The answer must see every transaction that was committed when the request came. */
+  readonly linearizable?: boolean;
 }

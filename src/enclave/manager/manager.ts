@@ -17,8 +17,8 @@ import type { FromWorker, TransactionItem } from "../worker/protocol.ts";
 import { decodeFrame, encodeFrame, type ForwardedOutcome, type Frame, forwardFrames } from "./frames.ts";
 import { AdapterLane } from "./lane.ts";
 import type { AdapterPart, ArrivedRequest, ManagerParts } from "./manager-parts.ts";
-import { errorClientResponse, type OpenRequest, OpenRequests } from "./open-requests.ts";
 import type { Replicator } from "./replicator.ts";
+import { RequestRouter, type RoutedAdapter } from "./request-router.ts";
 import { administrativeTransaction } from "./sealing.ts";
 import { Submissions } from "./submissions.ts";
 import { WorkerMailbox } from "./worker-mailbox.ts";
@@ -27,18 +27,16 @@ import { WorkerMailbox } from "./worker-mailbox.ts";
 export const HOUSEKEEPING_INTERVAL_MS = 250;
 
 /** One adapter on its way through this node. */
-interface Lane {
+interface Lane extends RoutedAdapter {
   readonly lane: AdapterLane;
-  readonly mount: string;
   readonly submissions: Submissions;
-  readonly mailbox: WorkerMailbox;
 }
 
 /** See the module's header. */
 export class Manager implements PeerEvents {
   readonly #parts: ManagerParts;
   readonly #replicator: Replicator;
-  readonly #requests: OpenRequests;
+  readonly #requests: RequestRouter;
   readonly #lanes = new Map<number, Lane>();
   readonly #ownIds = new Map<number, readonly Bytes[]>();
   #status: ConsensusStatus;
@@ -47,11 +45,17 @@ export class Manager implements PeerEvents {
   #administrativePending = false;
   #committedSeqno = 0;
   #stopped = false;
+  #refusedFrames = 0;
 
   constructor(parts: ManagerParts) {
     this.#parts = parts;
-    this.#requests = new OpenRequests(() => parts.clock.now());
     for (const adapter of parts.adapters) this.#addLane(adapter);
+    this.#requests = new RequestRouter({
+      now: () => parts.clock.now(),
+      adapters: this.#lanes,
+      send: (peer, frame) => this.#send(peer, frame),
+      confirmRead: (id) => this.#replicator.read(id),
+    });
     this.#replicator = parts.createReplicator({
       send: (peer, message) => this.#send(peer, { type: "consensus", message }),
       onAppended: (batch) => parts.administration.append(batch),
@@ -59,6 +63,9 @@ export class Manager implements PeerEvents {
       onCommitted: (batch) => this.#onCommitted(batch),
       onRoleChanged: (status) => this.#onRoleChanged(status),
       onDurable: (index) => this.#onDurable(index),
+      onReads: (reads) => {
+        for (const { id, index } of reads) this.#requests.reads.confirmed(id, index);
+      },
       onFatal: (error) => this.#fatal(error),
     });
     this.#status = this.#replicator.status();
@@ -85,7 +92,8 @@ export class Manager implements PeerEvents {
       propose: (transactions) => this.#proposeApplication(adapter.id, transactions),
       deliver: (origin, outcomes) => this.#deliver(adapter.id, origin, outcomes),
     });
-    this.#lanes.set(adapter.id, { lane, mount: adapter.mount, submissions, mailbox });
+    const committedVersion = () => lane.committedVersion;
+    this.#lanes.set(adapter.id, { lane, mount: adapter.mount, submissions, mailbox, committedVersion });
   }
 
   /** Starts consensus and housekeeping. */
@@ -108,6 +116,11 @@ export class Manager implements PeerEvents {
   /** Sequence number of the newest committed transaction; 0 when there is none. */
   get committedSeqno(): number {
     return this.#committedSeqno;
+  }
+
+  /** Frames of peers that were malformed or held what does not verify; each ended its channel. */
+  get refusedFrames(): number {
+    return this.#refusedFrames;
   }
 
   /** Transactions of this node's clients whose outcome is not final. */
@@ -135,7 +148,15 @@ export class Manager implements PeerEvents {
   /** A frame of an attested peer. Throws for a frame that is not well formed or holds a batch that does not verify. */
   frame(peer: NodeId, bytes: Bytes): void {
     if (this.#stopped) return;
-    const frame = decodeFrame(bytes);
+    try {
+      this.#take(peer, decodeFrame(bytes));
+    } catch (error) {
+      this.#refusedFrames++;
+      throw error;
+    }
+  }
+
+  #take(peer: NodeId, frame: Frame): void {
     switch (frame.type) {
       case "consensus":
         this.#replicator.receive(peer, frame.message);
@@ -147,10 +168,18 @@ export class Manager implements PeerEvents {
         if (peer === this.#status.leader) this.#takeOutcomes(frame.adapter, frame.outcomes, false);
         return;
       case "query":
-        this.#request(frame, true, (response) => this.#send(peer, { type: "queryResponse", id: frame.id, response }));
+        this.#requests.request(frame, true, (response) =>
+          this.#send(peer, { type: "queryResponse", id: frame.id, response }),
+        );
         return;
       case "queryResponse":
         this.#requests.answerFromLeader(frame.id, frame.response, peer);
+        return;
+      case "readIndex":
+        this.#requests.reads.fromPeer(peer, frame.id);
+        return;
+      case "readIndexResponse":
+        this.#requests.reads.answerOfPeer(peer, frame.id, frame.index);
         return;
     }
   }
@@ -161,34 +190,12 @@ export class Manager implements PeerEvents {
 
   /** Whether an adapter is mounted at a path. */
   serves(path: string): boolean {
-    return this.#adapterAt(path) !== undefined;
+    return this.#requests.serves(path);
   }
 
   /** A client's request for an adapter, already authenticated; answered 404 when no adapter is mounted at its path. */
   request(request: ArrivedRequest, respond: (response: ClientResponse) => void): void {
-    this.#request(request, false, respond);
-  }
-
-  #request(request: ArrivedRequest, fromPeer: boolean, respond: (response: ClientResponse) => void): void {
-    const adapterId = this.#adapterAt(request.path);
-    if (adapterId === undefined) {
-      respond(errorClientResponse(new CocoError("NotFound", `nothing is served at ${request.path}`)));
-      return;
-    }
-    const { path, body, caller } = request;
-    const open = this.#requests.open({ adapterId, path, body, caller, fromPeer, respond });
-    if (open !== undefined) this.#toWorker(open);
-  }
-
-  /** The adapter mounted at a path; `/` reaches the only adapter of a network that has one. */
-  #adapterAt(path: string): number | undefined {
-    for (const [id, { mount }] of this.#lanes) if (path === mount || path.startsWith(`${mount}/`)) return id;
-    if (path === "/" && this.#lanes.size === 1) return [...this.#lanes.keys()][0];
-    return undefined;
-  }
-
-  #toWorker({ adapterId, id, path, body, caller }: OpenRequest): void {
-    this.#lanes.get(adapterId)?.mailbox.request({ id, path, body, caller });
+    this.#requests.request(request, false, respond);
   }
 
   /** A message of an adapter's worker. */
@@ -202,7 +209,7 @@ export class Manager implements PeerEvents {
         for (const { id, response } of message.responses) this.#requests.answer(id, response);
         return;
       case "leader":
-        for (const id of message.ids) this.#forLeader(id);
+        for (const id of message.ids) this.#requests.forLeader(id);
         return;
       case "submit":
         for (const { id, items } of message.submissions) found.submissions.submit(id, items);
@@ -213,22 +220,6 @@ export class Manager implements PeerEvents {
       case "failed":
         this.#fatal(new CocoError("Internal", `the worker of adapter ${adapterId} failed: ${message.message}`));
         return;
-    }
-  }
-
-  #forLeader(id: number): void {
-    const request = this.#requests.get(id);
-    if (request === undefined) return;
-    request.forLeader = "waiting";
-    const { leader, role } = this.#status;
-    if (this.#leaderReady) {
-      request.forLeader = "no";
-      this.#toWorker(request);
-    } else if (role !== "leader" && leader !== undefined && !request.fromPeer) {
-      const { path, body, caller } = request;
-      if (!this.#send(leader, { type: "query", id, path, body, caller })) return;
-      request.forLeader = "sent";
-      request.sentTo = leader;
     }
   }
 
@@ -293,10 +284,9 @@ export class Manager implements PeerEvents {
     if (status.role === "leader" && (before.role !== "leader" || status.term !== before.term)) {
       this.#proposeFramework(this.#parts.tail.lastIndex === 0 ? this.#parts.firstTransactions() : []);
     }
-    if (status.leader !== before.leader || status.term !== before.term) {
-      this.#requests.leaderLost();
-      if (status.leader !== undefined) this.#leaderReachable();
-    }
+    if (status.leader === before.leader && status.term === before.term) return;
+    this.#announceLeadership();
+    if (status.leader !== undefined) this.#leaderReachable();
   }
 
   #stopLeading(): void {
@@ -306,9 +296,14 @@ export class Manager implements PeerEvents {
     for (const { lane } of this.#lanes.values()) lane.stopLeading();
   }
 
+  #announceLeadership(): void {
+    const { leader, term, role } = this.#status;
+    this.#requests.leadershipChanged({ leader, term, leads: role === "leader", serving: this.#leaderReady });
+  }
+
   #leaderReachable(): void {
     for (const { submissions } of this.#lanes.values()) submissions.leaderChanged();
-    for (const request of this.#requests.waitingForLeader()) this.#forLeader(request.id);
+    this.#requests.leaderReachable();
   }
 
   #onDurable(index: number): void {
@@ -322,6 +317,7 @@ export class Manager implements PeerEvents {
     const governance = this.#parts.administration.commit(header.index);
     if (governance !== before) this.#parts.onGovernance();
     if (header.kind === "application") this.#applicationCommitted(batch);
+    this.#requests.reads.applied(header.index);
     if (this.#status.role === "leader" && header.view === this.#status.term) this.#leaderCommitted(header.kind);
   }
 
@@ -360,7 +356,7 @@ export class Manager implements PeerEvents {
     this.#parts.tracer.event("info", "leading", { term: this.#status.term });
     this.#proposeApproval();
     for (const { submissions } of this.#lanes.values()) submissions.tick();
-    for (const request of this.#requests.waitingForLeader()) this.#forLeader(request.id);
+    this.#announceLeadership();
   }
 
   #proposeApproval(): void {
@@ -373,8 +369,7 @@ export class Manager implements PeerEvents {
   #housekeep(): void {
     if (this.#stopped) return;
     for (const { submissions } of this.#lanes.values()) submissions.tick();
-    for (const [adapterId, ids] of this.#requests.expire()) this.#lanes.get(adapterId)?.mailbox.forget(ids);
-    for (const request of this.#requests.waitingForLeader()) this.#forLeader(request.id);
+    this.#requests.tick();
     this.#parts.clock.after(HOUSEKEEPING_INTERVAL_MS, () => this.#housekeep());
   }
 

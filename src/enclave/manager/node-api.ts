@@ -79,6 +79,7 @@ function nodeState({ manager, tail }: NodeApiParts, _request: FrontendRequest, r
       last_index: lastIndex,
       last_seqno: tail.lastSeqno,
       committed_seqno: manager.committedSeqno,
+      refused_frames: manager.refusedFrames,
     }),
   );
 }

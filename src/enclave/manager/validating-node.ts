@@ -25,6 +25,8 @@ import { NodeCore } from "./node-core.ts";
 import { type NodeKeys, signingKeyPem } from "./node-keys.ts";
 import { firstTransactions, openEpochKey, ServiceIdentity } from "./service-keys.ts";
 
+/** Header of requests and answers: `local` (what this node has applied) or `linearizable` (everything committed before). */
+export const CONSISTENCY_HEADER = "x-coco-consistency";
 /** How long a verdict on a client's certificate is kept. */
 export const CALLER_CACHE_MS = 1_000;
 /** Validity of the self-signed certificate a node shows its peers; made anew at each start. */
@@ -235,7 +237,20 @@ export class ValidatingNode {
   #handle(request: FrontendRequest, respond: (response: FrontendResponse) => void): void {
     if (request.method !== "POST" && this.#core.manager.serves(request.path))
       respond(errorResponse(new CocoError("MethodNotAllowed", "adapters are reached with POST")));
-    else this.#core.manager.request(request, respond);
+    else this.#serveRequest(request, respond);
+  }
+
+  /** Every answer says how fresh what it read was; a write is answered after its effect can be read here anyway. */
+  #serveRequest(request: FrontendRequest, respond: (response: FrontendResponse) => void): void {
+    const consistency = request.headers[CONSISTENCY_HEADER] ?? "local";
+    if (consistency !== "local" && consistency !== "linearizable") {
+      respond(errorResponse(new CocoError("MalformedInput", `${CONSISTENCY_HEADER} is local or linearizable`)));
+      return;
+    }
+    const { path, body, caller } = request;
+    this.#core.manager.request({ path, body, caller, linearizable: consistency === "linearizable" }, (response) =>
+      respond({ ...response, headers: { [CONSISTENCY_HEADER]: consistency } }),
+    );
   }
 
   /** Names under which clients may reach this node: those it listens at and advertises, and loopback when it listens there. */
