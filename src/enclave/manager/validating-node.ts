@@ -13,10 +13,9 @@ import { Raft } from "../../core/consensus/raft.ts";
 import type { LogEntry } from "../../core/consensus/types.ts";
 import { decodeAdministrative, executeAdministrative } from "../../core/governance/administrative.ts";
 import { parseAddress } from "../../core/governance/address.ts";
-import type { CodeApproval } from "../../core/governance/code-approval.ts";
+import { type Decision, judgeDecision } from "../../core/governance/decision.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
-import { judgeCodeApproval } from "../../core/governance/code-approval.ts";
 import { verifyBatch } from "../../core/ledger/batch.ts";
 import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
 import { LedgerTail } from "../../core/ledger/tail.ts";
@@ -60,7 +59,7 @@ export interface ValidatingNodeParts {
   readonly keys: NodeKeys;
   readonly genesis: Constitution;
   /** Approval of this node's code that is not in the ledger yet. */
-  readonly approval: CodeApproval | undefined;
+  readonly approval: Decision | undefined;
   /** Evidence of this node's code for 64 bytes of report data. */
   readonly attest: (reportData: Bytes) => Bytes;
   /** `host:port` to listen at for peers and for clients. */
@@ -203,7 +202,8 @@ export class ValidatingNode {
   #checkNetwork(batch: ParsedBatch): void {
     const [first] = batch.transactions;
     const state =
-      first && executeAdministrative(undefined, decodeAdministrative(first.publicPart), createGovernanceCrypto());
+      first &&
+      executeAdministrative(undefined, decodeAdministrative(first.publicPart), batch.header, createGovernanceCrypto());
     if (state === undefined || state.networkId === this.#networkId) return;
     const nodes = new Map(state.constitution.nodes.map((node) => [node.nodeId, node.publicKey]));
     verifyBatch(batch, new LedgerTail(this.#crypto.sha256), (nodeId) => nodes.get(nodeId), this.#crypto);
@@ -256,7 +256,7 @@ export class ValidatingNode {
     };
     if (approval === undefined) return standing.constitution;
     try {
-      return judgeCodeApproval(standing, approval, createGovernanceCrypto());
+      return judgeDecision(standing, approval, createGovernanceCrypto()).constitution;
     } catch {
       return standing.constitution;
     }
