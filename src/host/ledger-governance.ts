@@ -5,11 +5,8 @@
  */
 import { existsSync } from "node:fs";
 import type { Bytes } from "../core/codec/bytes.ts";
-import {
-  decodeAdministrative,
-  executeAdministrative,
-  type GovernanceState,
-} from "../core/governance/administrative.ts";
+import type { GovernanceState } from "../core/governance/administrative.ts";
+import { executeAdministrativeBatch } from "../core/governance/administrative-batch.ts";
 import { batchKindOf, parseBatch } from "../core/ledger/batch-format.ts";
 import { createGovernanceCrypto } from "../enclave/manager/node-crypto.ts";
 import { entriesOf, scanLedger } from "./ledger-chunks.ts";
@@ -34,9 +31,7 @@ export async function readLedgerGovernance(ledgerFolder: string): Promise<Govern
   let state: GovernanceState | undefined;
   for (const { data } of entriesOf(chunks)) {
     if (batchKindOf(data) !== "administrative") continue;
-    for (const { publicPart } of parseBatch(data).transactions) {
-      state = executeAdministrative(state, decodeAdministrative(publicPart), crypto);
-    }
+    state = executeAdministrativeBatch(state, parseBatch(data), crypto);
   }
   return state;
 }

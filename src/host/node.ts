@@ -4,7 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { decodeCodeApproval, type CodeApproval } from "../core/governance/code-approval.ts";
+import { decodeDecision, type Decision } from "../core/governance/decision.ts";
 import { nodeEntropy } from "../enclave/manager/node-crypto.ts";
 import { openNodeKeys } from "../enclave/manager/node-keys.ts";
 import { ValidatingNode } from "../enclave/manager/validating-node.ts";
@@ -116,10 +116,10 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
   return { nodeId: keys.nodeId, stop };
 }
 
-async function readApproval(file: string): Promise<CodeApproval | undefined> {
+async function readApproval(file: string): Promise<Decision | undefined> {
   if (!existsSync(file)) return undefined;
   try {
-    return decodeCodeApproval(await readConfigurationFile(file, MAX_APPROVAL_BYTES));
+    return decodeDecision(await readConfigurationFile(file, MAX_APPROVAL_BYTES));
   } catch (error) {
     throw new CocoError("ConfigurationInvalid", `${file}: not an approval of code`, { file }, { cause: error });
   }

@@ -5,26 +5,24 @@
 import type { Bytes } from "../../src/core/codec/bytes.ts";
 import { toHex, utf8Encode } from "../../src/core/codec/bytes.ts";
 import type { NodeId } from "../../src/core/consensus/types.ts";
-import { encodeAdministrative, type EpochRecord } from "../../src/core/governance/administrative.ts";
-import {
-  type CodeApproval,
-  proposalDigest,
-  signBallot,
-  signCodeProposal,
-} from "../../src/core/governance/code-approval.ts";
+import { encodeAdministrative } from "../../src/core/governance/administrative.ts";
 import {
   constitutionDigest,
   decodeConstitution,
   encodeConstitution,
 } from "../../src/core/governance/constitution-codec.ts";
 import { verifyConstitution } from "../../src/core/governance/constitution-verify.ts";
+import { type Constitution, DEFAULT_POLICIES, type NodeTuple } from "../../src/core/governance/constitution.ts";
 import {
-  type Constitution,
-  DEFAULT_SETTINGS,
-  type NetworkSettings,
-  type NodeTuple,
-} from "../../src/core/governance/constitution.ts";
+  basisOf,
+  type Decision,
+  proposalDigest,
+  signBallot,
+  signProposal,
+} from "../../src/core/governance/decision.ts";
+import type { EpochRecord } from "../../src/core/governance/epochs.ts";
 import { signNodeTuple } from "../../src/core/governance/node-entry.ts";
+import { type SettingsChange, settingsWith } from "../../src/core/governance/settings.ts";
 import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
 import { CocoError } from "../../src/errors.ts";
 import {
@@ -46,9 +44,9 @@ export interface Founded {
   /** Transactions of the first batch; `random` makes the epoch key. */
   firstTransactions(random: (length: number) => Bytes): Bytes[];
   /** The members' approval of another code. */
-  readonly approval: CodeApproval;
+  readonly approval: Decision;
   /** The key of an epoch as a node opens it. */
-  openEpoch(record: EpochRecord, nodeId: NodeId): Bytes;
+  openEpoch(record: Pick<EpochRecord, "epoch" | "wraps">, nodeId: NodeId): Bytes;
 }
 
 const OWNER = "owner";
@@ -67,7 +65,7 @@ function tupleOf(at: number): NodeTuple {
   };
 }
 
-function genesisOf(nodeCount: number, settings: Partial<NetworkSettings>): Constitution {
+function genesisOf(nodeCount: number, settings: SettingsChange): Constitution {
   const ownerKey = keyOf(OWNER);
   const owner = { actor: OWNER, sign: simulatedSigner(ownerKey) };
   return {
@@ -77,21 +75,19 @@ function genesisOf(nodeCount: number, settings: Partial<NetworkSettings>): Const
     nodes: Array.from({ length: nodeCount }, (_, at) => signNodeTuple(NETWORK_NAME, tupleOf(at), owner)),
     codeManifest: [{ measurement: toHex(keyOf("code")), name: "coco-framework", version: "0" }],
     teeManifest: [{ tee: "virtual", machineKey: keyOf("machine"), note: "simulated" }],
-    policies: { approveCode: { type: "majority" } },
-    settings: { ...DEFAULT_SETTINGS, ...settings },
+    policies: DEFAULT_POLICIES,
+    settings: settingsWith(settings),
     adapters: [{ id: KV_ADAPTER_ID, name: "kv", version: "0", mount: KV_MOUNT, options: {} }],
   };
 }
 
-function approvalFor(constitution: Constitution): CodeApproval {
+function approvalFor(constitution: Constitution): Decision {
   const owner = { actor: OWNER, sign: simulatedSigner(keyOf(OWNER)) };
   const digest = constitutionDigest(constitution, sha256);
-  const proposal = signCodeProposal(
+  const proposal = signProposal(
     {
       action: "approve_code",
-      networkId: toHex(digest),
-      constitutionVersion: constitution.version,
-      constitutionDigest: digest,
+      ...basisOf({ networkId: toHex(digest), constitution, constitutionDigest: digest }),
       measurement: toHex(keyOf("other code")),
       name: "coco-framework",
       version: "1",
@@ -103,7 +99,7 @@ function approvalFor(constitution: Constitution): CodeApproval {
 }
 
 /** Founds a network of `nodeCount` nodes. */
-export function foundNetwork(nodeCount: number, settings: Partial<NetworkSettings>): Founded {
+export function foundNetwork(nodeCount: number, settings: SettingsChange): Founded {
   const constitution = decodeConstitution(encodeConstitution(genesisOf(nodeCount, settings)));
   verifyConstitution(constitution, SIMULATED_GOVERNANCE_CRYPTO);
   const networkId = toHex(constitutionDigest(constitution, sha256));

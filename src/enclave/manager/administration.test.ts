@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { SIMULATED_GOVERNANCE_CRYPTO } from "../../../test/simulation/simulated-crypto.ts";
 import { foundNetwork } from "../../../test/simulation/founding.ts";
-import { type Bytes, EMPTY } from "../../core/codec/bytes.ts";
+import { type Bytes, EMPTY, fromHex } from "../../core/codec/bytes.ts";
 import type { BatchKind, ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { Administration } from "./administration.ts";
 
@@ -24,7 +24,7 @@ function batch(index: number, transactions: readonly Bytes[], kind: BatchKind = 
     salt: EMPTY,
     nonceCounter: 1,
     previousDigest: EMPTY,
-    signer: EMPTY,
+    signer: fromHex(founded.constitution.nodes[0]?.nodeId ?? ""),
     publicLength: 0,
     sealedLength: 0,
   };

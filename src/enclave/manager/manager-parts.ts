@@ -2,7 +2,7 @@
 import type { Caller } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
-import type { CodeApproval } from "../../core/governance/code-approval.ts";
+import type { Decision } from "../../core/governance/decision.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import type { CocoError } from "../../errors.ts";
 import type { Clock, Executor, PeerTransport, Tracer } from "../ports.ts";
@@ -50,7 +50,7 @@ export interface ManagerParts {
   ) => Replicator;
   readonly firstTransactions: FirstTransactions;
   /** Approval of this node's code by the members, to be recorded by the first leader that carries it. */
-  readonly approval: CodeApproval | undefined;
+  readonly approval: Decision | undefined;
   /** Governance in effect changed: install epoch keys, present the service certificate. */
   readonly onGovernance: () => void;
   readonly onFatal: (error: CocoError) => void;

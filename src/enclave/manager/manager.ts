@@ -363,7 +363,7 @@ export class Manager implements PeerEvents {
     const { approval, administration } = this.#parts;
     if (approval === undefined || !administration.accepts(approval)) return;
     this.#administrativePending = true;
-    this.#proposeFramework([encodeAdministrative({ type: "approveCode", bundle: approval })]);
+    this.#proposeFramework([encodeAdministrative({ type: "decision", bundle: approval })]);
   }
 
   #housekeep(): void {

@@ -8,8 +8,8 @@ import { MAJORITY } from "../../core/consensus/quorum.ts";
 import { Raft } from "../../core/consensus/raft.ts";
 import type { Consensus, LogEntry, NodeId } from "../../core/consensus/types.ts";
 import { decodeAdministrative, type EpochRecord, executeAdministrative } from "../../core/governance/administrative.ts";
-import type { CodeApproval } from "../../core/governance/code-approval.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
+import type { Decision } from "../../core/governance/decision.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import { verifyBatch } from "../../core/ledger/batch.ts";
 import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
@@ -54,7 +54,7 @@ export interface NodeCoreParts {
   readonly startExecutor: (adapter: AdapterEntry, onMessage: ExecutorEvents) => Executor;
   readonly firstTransactions: FirstTransactions;
   /** Approval of this node's code that is not in the ledger yet. */
-  readonly approval: CodeApproval | undefined;
+  readonly approval: Decision | undefined;
   /** Opens the key of an epoch that is wrapped to this node. */
   readonly openEpoch: (record: EpochRecord) => Bytes;
   /** Governance in effect changed; the keys of its epochs are installed. */
@@ -177,7 +177,7 @@ export class NodeCore {
   #checkNetwork(batch: ParsedBatch): void {
     const { networkId, crypto, governanceCrypto } = this.#parts;
     const [first] = batch.transactions;
-    const state = first && executeAdministrative(undefined, decodeAdministrative(first.publicPart), governanceCrypto);
+    const state = first && executeAdministrative(undefined, decodeAdministrative(first.publicPart), batch.header, governanceCrypto);
     if (state === undefined || state.networkId === networkId) return;
     const nodes = new Map(state.constitution.nodes.map((node) => [node.nodeId, node.publicKey]));
     verifyBatch(batch, new LedgerTail(crypto.sha256), (nodeId) => nodes.get(nodeId), crypto);

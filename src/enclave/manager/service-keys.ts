@@ -6,7 +6,8 @@
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { ByteWriter, concatBytes, fromHex, toHex, utf8Encode } from "../../core/codec/bytes.ts";
-import { encodeAdministrative, type EpochRecord, type GovernanceState } from "../../core/governance/administrative.ts";
+import { encodeAdministrative, type GovernanceState } from "../../core/governance/administrative.ts";
+import type { EpochRecord } from "../../core/governance/epochs.ts";
 import type { Constitution } from "../../core/governance/constitution.ts";
 import { pemOfDer } from "../../core/governance/pem.ts";
 import type { NodeId } from "../../core/consensus/types.ts";

@@ -9,10 +9,9 @@ import type { Caller } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { fromHex, toHex } from "../../core/codec/bytes.ts";
 import { parseAddress } from "../../core/governance/address.ts";
-import type { CodeApproval } from "../../core/governance/code-approval.ts";
+import { type Decision, judgeDecision } from "../../core/governance/decision.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
-import { judgeCodeApproval } from "../../core/governance/code-approval.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Entropy, Executor, ExecutorEvents, Sockets, Tracer } from "../ports.ts";
 import { type ActorLookup, createActorLookup } from "./certificate-reader.ts";
@@ -39,7 +38,7 @@ export interface ValidatingNodeParts {
   readonly keys: NodeKeys;
   readonly genesis: Constitution;
   /** Approval of this node's code that is not in the ledger yet. */
-  readonly approval: CodeApproval | undefined;
+  readonly approval: Decision | undefined;
   /** Evidence of this node's code for 64 bytes of report data. */
   readonly attest: (reportData: Bytes) => Bytes;
   /** `host:port` to listen at for peers and for clients. */
@@ -156,7 +155,7 @@ export class ValidatingNode {
     };
     if (approval === undefined) return standing.constitution;
     try {
-      return judgeCodeApproval(standing, approval, createGovernanceCrypto());
+      return judgeDecision(standing, approval, createGovernanceCrypto()).constitution;
     } catch {
       return standing.constitution;
     }
