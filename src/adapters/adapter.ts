@@ -88,6 +88,14 @@ export type TransactionOutcome =
   /** Already part of the state this batch starts from. */
   | { readonly type: "duplicate"; readonly result: Bytes };
 
+/** A transaction that waited and was given up. */
+export interface DroppedTransaction {
+  /** Id of the prepared transaction. */
+  readonly id: Bytes;
+  /** Why, as in a `rejected` outcome. */
+  readonly error: Bytes;
+}
+
 /** Access a request has to state: versions that are committed, and on the leader the one not committed yet. */
 export interface RequestViews {
   /** The newest version that is committed and applied here. */
@@ -149,12 +157,22 @@ export interface Adapter {
   execute(state: StateWriter, transaction: PreparedTransaction): TransactionOutcome | Promise<TransactionOutcome>;
   /** Waiting transactions that can run now; the framework executes them in this batch (as far as it has room) or the next. */
   released(): readonly PreparedTransaction[];
+  /**
+   * Waiting transactions that will never run, since the last call: replaced, or overtaken by another. Asked after each batch;
+   * an adapter that drops none needs no such method.
+   */
+  dropped?(): readonly DroppedTransaction[];
   /** Closes the batch; called when at least one transaction was included. May write (a block, say) as a transaction of its own. */
   endBatch(state: StateWriter): { readonly claimsDigest?: Bytes };
   /** Followers, and any node that replays its ledger: a batch of others was applied. Keys may repeat. */
   applied(state: StateReader, written: readonly WrittenKey[]): void;
   /** The uncommitted suffix was undone; `written` are the keys whose value may have changed. */
   rolledBack(state: StateReader, written: readonly WrittenKey[]): void;
+  /**
+   * The state was replaced as a whole by a later version: everything kept outside the tables must be dropped, or derived
+   * from them again. It is committed; `recent` are the places of its newest batches, for which `committed` is not called.
+   */
+  restored(state: StateReader, recent: readonly CommittedBatch[]): void;
   /** A batch is committed. */
   committed(state: StateReader, batch: CommittedBatch): void;
 }

@@ -8,6 +8,7 @@ import type {
   AdapterComponents,
   BatchContext,
   CommittedBatch,
+  DroppedTransaction,
   PreparedTransaction,
   StateReader,
   StateWriter,
@@ -187,6 +188,11 @@ export class EthereumExecution {
   /** Transactions that waited and can run now, in nonce order for each sender. */
   released(): readonly PreparedTransaction[] {
     return this.#batch?.takeReleased() ?? [];
+  }
+
+  /** Waiting transactions that were replaced or overtaken. */
+  dropped(): readonly DroppedTransaction[] {
+    return this.pool.takeDropped();
   }
 
   /** Closes the batch and writes its block; a batch that only set up a replay gets none. */

@@ -85,9 +85,11 @@ export const createEthereumAdapter: AdapterFactory = (value) => {
       beginBatch: (state, context: BatchContext) => execution.beginBatch(state, context),
       execute: (state, transaction) => execution.execute(state, transaction),
       released: () => execution.released(),
+      dropped: () => execution.dropped(),
       endBatch: (state) => execution.endBatch(state),
       applied: (state, written) => execution.applied(state, written),
       rolledBack: (state, written) => execution.rolledBack(state, written),
+      restored: () => {},
       committed,
     };
   };

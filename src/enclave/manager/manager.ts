@@ -20,7 +20,7 @@ import type { AdapterPart, ArrivedRequest, ManagerParts } from "./manager-parts.
 import type { Replicator } from "./replicator.ts";
 import { RequestRouter, type RoutedAdapter } from "./request-router.ts";
 import { administrativeTransaction } from "./sealing.ts";
-import { Submissions } from "./submissions.ts";
+import { type Routed, Submissions } from "./submissions.ts";
 import { WorkerMailbox } from "./worker-mailbox.ts";
 
 /** Time between looks at what took too long. */
@@ -223,17 +223,22 @@ export class Manager implements PeerEvents {
     }
   }
 
-  /** Takes this node's transactions to the leader; false when there is none to be reached. */
-  #route(adapterId: number, items: readonly TransactionItem[]): boolean {
+  /** Takes this node's transactions to the leader. */
+  #route(adapterId: number, items: readonly TransactionItem[]): Routed {
     const { role, leader } = this.#status;
     if (role === "leader") {
       this.#lanes.get(adapterId)?.lane.enqueue(items, undefined);
-      return true;
+      return "sent";
     }
-    if (leader === undefined) return false;
-    let sent = true;
-    for (const frame of forwardFrames(adapterId, items)) sent = this.#send(leader, frame) && sent;
-    return sent;
+    if (leader === undefined) return "none";
+    let sent = 0;
+    let lost = 0;
+    for (const frame of forwardFrames(adapterId, items)) {
+      if (this.#send(leader, frame)) sent++;
+      else lost++;
+    }
+    if (lost === 0) return "sent";
+    return sent === 0 ? "none" : "unsure";
   }
 
   #deliver(adapterId: number, origin: NodeId | undefined, outcomes: readonly ForwardedOutcome[]): void {

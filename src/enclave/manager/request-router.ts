@@ -121,9 +121,7 @@ export class RequestRouter {
       this.#toWorker(request);
     } else if (!leads && leader !== undefined && !request.fromPeer) {
       const { path, body, caller } = request;
-      if (!this.#parts.send(leader, { type: "query", id, path, body, caller })) return;
-      request.forLeader = "sent";
-      request.sentTo = leader;
+      if (this.#parts.send(leader, { type: "query", id, path, body, caller })) this.#requests.sent(request, leader);
     }
   }
 
