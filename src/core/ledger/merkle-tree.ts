@@ -21,7 +21,7 @@ export const BLOCK_LEAVES = 2 ** BLOCK_HEIGHT;
 /** One step from a leaf to the root: the sibling digest, and the side it stands on. */
 export type PathStep = { readonly left: Bytes } | { readonly right: Bytes };
 
-/** Leaves of a compacted block by their positions `from` to `to` (both counted from 0, both included); undefined when they are not at hand. */
+/** Leaves of a compacted block by positions `from` to `to`, counted from 0, both included; undefined when not at hand. */
 export type LeafSource = (from: number, to: number) => readonly Bytes[] | undefined;
 
 /** A tree reduced to what a snapshot carries: digests one after the other, 32 bytes each. */
@@ -187,7 +187,7 @@ export class MerkleTree {
     return new Uint8Array(this.#subtree(0, treeSize, this.#oldBlocks(leavesOf)));
   }
 
-  /** The 64 bytes left ‖ right whose SHA-256 is the root over the first `treeSize` leaves; at least two leaves. As {@link MerkleTree.root}. */
+  /** The 64 bytes left ‖ right whose SHA-256 is {@link MerkleTree.root}, for at least two leaves; same errors. */
   rootPreimage(treeSize: number = this.size, leavesOf?: LeafSource): Bytes {
     invariant(treeSize >= 2 && treeSize <= this.size, "no root preimage for this size");
     const old = this.#oldBlocks(leavesOf);

@@ -20,7 +20,10 @@ export const SNAPSHOT_FORMAT_VERSION = 1;
 export const MAX_SNAPSHOT_MANIFEST_BYTES = 16 * 1024 * 1024;
 /** Largest part of a snapshot in bytes, before sealing: one entry of the state has at most a batch's size. */
 export const MAX_SNAPSHOT_PART_BYTES = MAX_BATCH_BYTES + 1024 * 1024;
-/** Bytes of state in one part as every node cuts them; the same everywhere, so that the evidence digest is. A single larger entry makes a larger part. */
+/**
+ * Bytes of state in one part as every node cuts them; the same everywhere, so that the evidence digest is. A single larger
+ * entry makes a larger part.
+ */
 export const SNAPSHOT_PART_BYTES = 1024 * 1024;
 /** Most views a snapshot can carry: how often the network can have changed its leader. */
 export const MAX_SNAPSHOT_VIEWS = 500_000;
@@ -269,7 +272,10 @@ export function encodeSnapshotHead(manifestBytes: Bytes, { signer, salt, counter
     .finish();
 }
 
-/** Length of the head, read from its first {@link SNAPSHOT_PREFIX_LENGTH} bytes. Throws `MalformedInput` for anything that is no snapshot of this version. */
+/**
+ * Length of the head, read from its first {@link SNAPSHOT_PREFIX_LENGTH} bytes. Throws `MalformedInput` for anything that
+ * is no snapshot of this version.
+ */
 export function snapshotHeadLength(prefix: Bytes): number {
   const reader = new ByteReader(prefix);
   if (!reader.bytes(MAGIC.length).every((byte, at) => byte === MAGIC[at]))

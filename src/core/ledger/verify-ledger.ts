@@ -24,11 +24,14 @@ export interface LedgerEntry {
 
 /** How administrative transactions act; given by the caller, since the ledger knows no governance. */
 export interface LedgerGovernance<State> {
-  /** State after one administrative transaction (its public part) on the state before it, undefined before genesis. Throws `CocoError` when it does not hold. */
+  /**
+   * State after one administrative transaction (its public part) on the state before it, undefined before genesis. Throws
+   * `CocoError` when it does not hold.
+   */
   execute(state: State | undefined, publicPart: Bytes): State;
   /** Public key (SubjectPublicKeyInfo, DER) of a node that may sign in this state, by the hex of its id. */
   publicKeyOf(state: State, nodeId: string): Bytes | undefined;
-  /** What a batch must name as its governance version in this state, which is that before it; undefined before genesis. Not compared when not given. */
+  /** Governance version a batch must name that follows this state (undefined before genesis). Not compared when not given. */
   versionOf?(state: State | undefined): number;
 }
 
