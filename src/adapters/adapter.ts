@@ -41,6 +41,11 @@ export interface StateReader {
   /** Number of batches this version is the result of; grows by one per batch. */
   readonly version: number;
   get(table: number, key: Bytes): Bytes | undefined;
+  /**
+   * Version of the batch that wrote a key last, undefined when the key is not there. A batch that is being executed
+   * counts as the version it will become. The same on every node, whether it executed the batch or applied it.
+   */
+  versionOf(table: number, key: Bytes): number | undefined;
   /** Entries with `from <= key < to` in key order; either bound may be open. The bytes are views: copy to keep. */
   scan(table: number, from?: Bytes, to?: Bytes, limit?: number): IterableIterator<readonly [key: Bytes, value: Bytes]>;
 }

@@ -22,6 +22,10 @@ class MemoryState implements StateReader {
     return this.#entries.get(`${table}:${toHex(key)}`);
   }
 
+  versionOf(table: number, key: Bytes): number | undefined {
+    return this.get(table, key) && this.version;
+  }
+
   *scan(table: number, from?: Bytes, to?: Bytes): IterableIterator<readonly [Bytes, Bytes]> {
     const prefix = `${table}:`;
     const keys = [...this.#entries.keys()]
