@@ -78,7 +78,7 @@ export type ToWorker =
   | { readonly type: "rollback"; readonly version: number; readonly generation: number }
   /**
    * Hold a committed version for export, in place of the one held before. Execution, commits and queries go on meanwhile.
-   * Parts have at most `maxBytes` (worker/state-transfer.ts bounds it), unless a single entry is larger.
+   * Parts have at most `maxBytes`, which worker/state-transfer.ts bounds on both sides.
    */
   | { readonly type: "exportSnapshot"; readonly version: number; readonly maxBytes: number }
   /** Pulls one part of the version that is held for export. */
