@@ -42,6 +42,10 @@ export const ERRORS = define({
     status: 500,
     remedy: "Stop the node and keep its folder as evidence: a leader signed two histories.",
   },
+  StateDiverged: {
+    status: 500,
+    remedy: "Keep the folder as evidence; move the ledger away and start the node again while all other nodes are up.",
+  },
   DiskFailed: { status: 500, remedy: "Check the disk, then start the node again." },
   // attestation and channels
   EvidenceRejected: { status: 403, remedy: "Compare the evidence with the code and TEE manifests." },

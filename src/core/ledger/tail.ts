@@ -55,7 +55,7 @@ export class LedgerTail {
   readonly #sha256: HashFunction;
   #tree: MerkleTree;
   #table = new BatchTable();
-  readonly #views: ViewStart[] = [];
+  #views: ViewStart[] = [];
   #firstIndex = 1;
 
   constructor(sha256: HashFunction) {
@@ -81,6 +81,14 @@ export class LedgerTail {
       if (!bytesEqual(digest, last.digest)) throw misfit("the leaves do not lead to the digest of the last batch");
     }
     return tail;
+  }
+
+  /** Becomes another tail: after a snapshot took the place of the whole log. */
+  restore(other: LedgerTail): void {
+    this.#tree = other.#tree;
+    this.#table = other.#table;
+    this.#views = other.#views;
+    this.#firstIndex = other.#firstIndex;
   }
 
   /** The ledger up to the batch at `index`, which must be the one {@link LedgerTail.compact} was called with last, or later. */

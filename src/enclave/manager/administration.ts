@@ -4,17 +4,24 @@
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { type GovernanceState, signingKeys } from "../../core/governance/administrative.ts";
-import { executeAdministrativeBatch } from "../../core/governance/administrative-batch.ts";
+import { consensusConfiguration, executeAdministrativeBatch } from "../../core/governance/administrative-batch.ts";
 import type { Constitution, NodeEntry } from "../../core/governance/constitution.ts";
 import { type Decision, judgeDecision } from "../../core/governance/decision.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
-import type { NodeId } from "../../core/consensus/types.ts";
+import type { Configuration, NodeId } from "../../core/consensus/types.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError, invariant } from "../../errors.ts";
 
 interface StateAt {
   readonly index: number;
   readonly state: GovernanceState;
+  /** Index of the batch that brought the configuration; 0 for that of genesis. */
+  readonly configurationIndex: number;
+}
+
+/** The configuration of a governance state, as consensus takes it. */
+export function configurationOfState({ configuration, constitution }: GovernanceState): Configuration {
+  return consensusConfiguration(configuration, constitution.settings.quorum);
 }
 
 /** Governance as this node's log tells it; see the module's header. */
@@ -45,6 +52,13 @@ export class Administration {
     return this.#states.findLast(({ index }) => index <= this.#committedIndex)?.state;
   }
 
+  /** The committed configuration of consensus, and the index of the batch that brought it (0: genesis). */
+  get committedConfiguration(): { readonly configuration: Configuration; readonly configurationIndex: number } {
+    const at = this.#states.findLast(({ index }) => index <= this.#committedIndex);
+    invariant(at !== undefined, "genesis is committed");
+    return { configuration: configurationOfState(at.state), configurationIndex: at.configurationIndex };
+  }
+
   /** The constitution as the log tells it: the one to authenticate nodes by. */
   get constitution(): Constitution {
     return this.appended?.constitution ?? this.#genesis;
@@ -73,7 +87,9 @@ export class Administration {
     if (kind !== "administrative") return;
     const state = executeAdministrativeBatch(this.appended, batch, this.#crypto);
     this.#requireNetwork(state);
-    this.#states.push({ index, state });
+    const before = this.#states.at(-1);
+    const reconfigured = before !== undefined && before.state.configuration !== state.configuration;
+    this.#states.push({ index, state, configurationIndex: reconfigured ? index : (before?.configurationIndex ?? 0) });
     this.#listKeys();
   }
 
@@ -84,10 +100,10 @@ export class Administration {
   }
 
   /** Starts from a verified snapshot instead of the log: the state after the batch of this index, which is committed. */
-  restore(state: GovernanceState, index: number): void {
+  restore(state: GovernanceState, index: number, configurationIndex: number): void {
     invariant(index >= this.#committedIndex, "a snapshot takes nothing committed back");
     this.#requireNetwork(state);
-    this.#states = [{ index, state }];
+    this.#states = [{ index, state, configurationIndex }];
     this.#committedIndex = index;
     this.#listKeys();
   }
@@ -96,6 +112,12 @@ export class Administration {
     if (networkId === this.#networkId) return;
     const message = `the ledger belongs to network ${networkId}, not ${this.#networkId}`;
     throw new CocoError("FolderOfAnotherNetwork", message);
+  }
+
+  /** Throws `NotReady` before genesis, or `ProposalInvalid` saying why a decision does not hold for the newest state of the log. */
+  check(decision: Decision): void {
+    if (this.appended === undefined) throw new CocoError("NotReady", "the genesis of the network is not committed yet");
+    judgeDecision(this.appended, decision, this.#crypto);
   }
 
   /** Whether a decision holds for the newest state of the log (and is not in it already). */

@@ -7,8 +7,11 @@ import type { LedgerTail } from "../../core/ledger/tail.ts";
 import type { CocoError } from "../../errors.ts";
 import type { Clock, Executor, PeerTransport, Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
+import type { EpochMaker } from "./leader-duties.ts";
 import type { Replicator, ReplicatorParts } from "./replicator.ts";
 import type { Sealing } from "./sealing.ts";
+import type { SnapshotsParts } from "./snapshots.ts";
+import type { Beginning } from "./stored-snapshot.ts";
 
 /** An adapter of the constitution with the worker it runs in. */
 export interface AdapterPart {
@@ -49,6 +52,13 @@ export interface ManagerParts {
     >,
   ) => Replicator;
   readonly firstTransactions: FirstTransactions;
+  readonly epochMaker: EpochMaker;
+  /** The snapshot this node begins from; undefined when it begins with the first entry of its ledger. */
+  readonly beginning: Beginning | undefined;
+  readonly snapshots: Pick<
+    SnapshotsParts,
+    "nodeId" | "networkId" | "salt" | "crypto" | "epochKeyOf" | "disk"
+  >;
   /** Approval of this node's code by the members, to be recorded by the first leader that carries it. */
   readonly approval: Decision | undefined;
   /** Governance in effect changed: install epoch keys, present the service certificate. */

@@ -9,17 +9,21 @@ import type { ClientResponse } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { EMPTY } from "../../core/codec/bytes.ts";
 import type { ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
-import { encodeAdministrative } from "../../core/governance/administrative.ts";
+import { decodeAdministrative } from "../../core/governance/administrative.ts";
+import type { Decision } from "../../core/governance/decision.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { PeerEvents } from "../ports.ts";
 import type { FromWorker, TransactionItem } from "../worker/protocol.ts";
 import { decodeFrame, encodeFrame, type ForwardedOutcome, type Frame, forwardFrames } from "./frames.ts";
 import { AdapterLane } from "./lane.ts";
+import { LeaderDuties } from "./leader-duties.ts";
 import type { AdapterPart, ArrivedRequest, ManagerParts } from "./manager-parts.ts";
 import type { Replicator } from "./replicator.ts";
 import { RequestRouter, type RoutedAdapter } from "./request-router.ts";
 import { administrativeTransaction } from "./sealing.ts";
+import type { ReceivedSnapshot } from "./snapshot-receiver.ts";
+import { type SnapshotAdapter, Snapshots } from "./snapshots.ts";
 import { type Routed, Submissions } from "./submissions.ts";
 import { WorkerMailbox } from "./worker-mailbox.ts";
 
@@ -27,7 +31,7 @@ import { WorkerMailbox } from "./worker-mailbox.ts";
 export const HOUSEKEEPING_INTERVAL_MS = 250;
 
 /** One adapter on its way through this node. */
-interface Lane extends RoutedAdapter {
+interface Lane extends RoutedAdapter, SnapshotAdapter {
   readonly lane: AdapterLane;
   readonly submissions: Submissions;
 }
@@ -42,7 +46,8 @@ export class Manager implements PeerEvents {
   #status: ConsensusStatus;
   /** The first batch of this node's own term is committed: everything before it is applied, execution may start. */
   #leaderReady = false;
-  #administrativePending = false;
+  readonly #duties: LeaderDuties;
+  readonly #snapshots: Snapshots;
   #committedSeqno = 0;
   #stopped = false;
   #refusedFrames = 0;
@@ -56,6 +61,17 @@ export class Manager implements PeerEvents {
       send: (peer, frame) => this.#send(peer, frame),
       confirmRead: (id) => this.#replicator.read(id),
     });
+    this.#snapshots = new Snapshots({
+      ...parts.snapshots,
+      tail: parts.tail,
+      administration: parts.administration,
+      adapters: this.#lanes,
+      tracer: parts.tracer,
+      compact: (snapshot) => this.#replicator.compact(snapshot),
+      stored: (snapshot) => this.#replicator.snapshotStored(snapshot),
+      onInstalled: (snapshot) => this.#onInstalled(snapshot),
+      onFatal: (error) => this.#fatal(error),
+    });
     this.#replicator = parts.createReplicator({
       send: (peer, message) => this.#send(peer, { type: "consensus", message }),
       onAppended: (batch) => parts.administration.append(batch),
@@ -66,9 +82,29 @@ export class Manager implements PeerEvents {
       onReads: (reads) => {
         for (const { id, index } of reads) this.#requests.reads.confirmed(id, index);
       },
+      snapshots: this.#snapshots,
       onFatal: (error) => this.#fatal(error),
     });
+    this.#duties = this.#createDuties();
     this.#status = this.#replicator.status();
+    this.#committedSeqno = parts.beginning?.snapshot.seqno ?? 0;
+  }
+
+  #createDuties(): LeaderDuties {
+    const { administration, sealing, tail, epochMaker, approval } = this.#parts;
+    const duties = new LeaderDuties({
+      administration,
+      maker: epochMaker,
+      view: () => ({
+        now: sealing.batchTime(),
+        nextSeqno: tail.lastSeqno + 1,
+        learnersCaughtUp: this.#replicator.status().learnersCaughtUp,
+      }),
+      snapshot: () => this.#snapshots.unconfirmed,
+      propose: (encoded) => this.#proposeFramework([encoded]),
+    });
+    if (approval !== undefined) duties.carry(approval);
+    return duties;
   }
 
   #addLane(adapter: AdapterPart): void {
@@ -88,18 +124,30 @@ export class Manager implements PeerEvents {
       after: (delayMs, callback) => clock.after(delayMs, callback),
       batchTime: () => sealing.batchTime(),
       randomBytes,
-      mayExecute: () => this.#leaderReady && !this.#administrativePending,
+      mayExecute: () => this.#leaderReady && !this.#duties.pending,
       propose: (transactions) => this.#proposeApplication(adapter.id, transactions),
       deliver: (origin, outcomes) => this.#deliver(adapter.id, origin, outcomes),
     });
     const committedVersion = () => lane.committedVersion;
-    this.#lanes.set(adapter.id, { lane, mount: adapter.mount, submissions, mailbox, committedVersion });
+    const restore = (version: number, index: number) => lane.restore(version, index);
+    const { executor, mount } = adapter;
+    this.#lanes.set(adapter.id, { lane, mount, submissions, mailbox, executor, committedVersion, restore });
   }
 
-  /** Starts consensus and housekeeping. */
-  start(): void {
-    this.#replicator.start();
-    this.#housekeep();
+  /**
+   * Starts consensus and housekeeping, after the workers have taken the state this node begins from; then calls back: only
+   * now may channels come up.
+   */
+  start(onStarted: () => void = () => undefined): void {
+    const { beginning, clock } = this.#parts;
+    const run = (): void => {
+      if (this.#stopped) return;
+      this.#replicator.start();
+      this.#housekeep();
+      onStarted();
+    };
+    if (beginning === undefined) run();
+    else this.#snapshots.begin(beginning, clock, run);
   }
 
   /** Takes no more events. */
@@ -217,6 +265,12 @@ export class Manager implements PeerEvents {
       case "executed":
         found.lane.executed(message);
         return;
+      case "snapshotPart":
+      case "snapshotUnavailable":
+      case "nextPart":
+      case "imported":
+        this.#snapshots.fromWorker(adapterId, message);
+        return;
       case "failed":
         this.#fatal(new CocoError("Internal", `the worker of adapter ${adapterId} failed: ${message.message}`));
         return;
@@ -296,7 +350,7 @@ export class Manager implements PeerEvents {
 
   #stopLeading(): void {
     this.#leaderReady = false;
-    this.#administrativePending = false;
+    this.#duties.stopLeading();
     this.#ownIds.clear();
     for (const { lane } of this.#lanes.values()) lane.stopLeading();
   }
@@ -323,6 +377,7 @@ export class Manager implements PeerEvents {
     if (governance !== before) this.#parts.onGovernance();
     if (header.kind === "application") this.#applicationCommitted(batch);
     this.#requests.reads.applied(header.index);
+    this.#snapshots.committed(header.index, this.#committedSeqno, holdsGrant(batch));
     if (this.#status.role === "leader" && header.view === this.#status.term) this.#leaderCommitted(header.kind);
   }
 
@@ -347,10 +402,11 @@ export class Manager implements PeerEvents {
 
   /** A batch of this node's own term is committed. */
   #leaderCommitted(kind: string): void {
-    if (kind === "administrative") this.#administrativePending = false;
+    if (kind === "administrative") this.#duties.committed();
     if (!this.#leaderReady) this.#startLeading();
+    this.#duties.next();
     for (const { lane } of this.#lanes.values()) {
-      if (lane.isEmpty && lane.isIdle && !this.#administrativePending) lane.executeGenesis();
+      if (lane.isEmpty && lane.isIdle && !this.#duties.pending) lane.executeGenesis();
       lane.pump();
     }
   }
@@ -359,22 +415,37 @@ export class Manager implements PeerEvents {
   #startLeading(): void {
     this.#leaderReady = true;
     this.#parts.tracer.event("info", "leading", { term: this.#status.term });
-    this.#proposeApproval();
     for (const { submissions } of this.#lanes.values()) submissions.tick();
     this.#announceLeadership();
   }
 
-  #proposeApproval(): void {
-    const { approval, administration } = this.#parts;
-    if (approval === undefined || !administration.accepts(approval)) return;
-    this.#administrativePending = true;
-    this.#proposeFramework([encodeAdministrative({ type: "decision", bundle: approval })]);
+  /** A snapshot of the leader took the place of what this node had. */
+  #onInstalled({ seqno, mark }: ReceivedSnapshot): void {
+    this.#committedSeqno = seqno;
+    this.#parts.onGovernance();
+    // What this node sent may be in the part it never saw: the leader knows.
+    for (const { submissions } of this.#lanes.values()) submissions.leaderChanged();
+    this.#requests.reads.applied(mark.index);
+  }
+
+  /** A decision of members; only the leader takes it. Throws `NoLeader` naming the leader, or why it does not hold. */
+  decide(decision: Decision): void {
+    if (!this.#leaderReady) throw new CocoError("NoLeader", `ask the leader, ${this.#status.leader ?? "once there is one"}`);
+    this.#duties.submit(decision);
+    this.#duties.next();
+  }
+
+  /** The disk has no room, or has it again: without it this node neither leads nor acknowledges. */
+  diskFull(full: boolean): void {
+    this.#parts.tracer.event(full ? "error" : "info", full ? "disk_full" : "disk_has_room", {});
+    this.#replicator.diskFull(full);
   }
 
   #housekeep(): void {
     if (this.#stopped) return;
     for (const { submissions } of this.#lanes.values()) submissions.tick();
     this.#requests.tick();
+    if (this.#leaderReady) this.#duties.next();
     this.#parts.clock.after(HOUSEKEEPING_INTERVAL_MS, () => this.#housekeep());
   }
 
@@ -384,4 +455,12 @@ export class Manager implements PeerEvents {
     this.#parts.tracer.event("error", "fatal", { code: error.code, message: error.message });
     this.#parts.onFatal(error);
   }
+}
+
+/** Whether a committed batch hands a new node the keys of earlier epochs. */
+function holdsGrant({ header, transactions }: ParsedBatch): boolean {
+  return (
+    header.kind === "administrative" &&
+    transactions.some(({ publicPart }) => decodeAdministrative(publicPart).type === "grant")
+  );
 }

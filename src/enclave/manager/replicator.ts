@@ -55,10 +55,9 @@ export interface ReplicatorParts {
 
 /** Snapshots on their way between nodes, as the driver sees them. */
 export interface SnapshotTransfer {
-  /** Part of the newest snapshot for a peer; undefined data when there is none. */
+  /** Part of a snapshot for a peer; an undefined snapshot when there is none. */
   load(
-    offset: number,
-    maxBytes: number,
+    part: Ready["loadSnapshot"][number],
     done: (snapshot: SnapshotMark | undefined, data: Bytes, last: boolean) => void,
   ): void;
   /** A part from the leader, in order; offset 0 begins anew. */
@@ -233,8 +232,9 @@ export class Replicator {
   #load(ready: Ready): void {
     const { disk, clock, snapshots } = this.#parts;
     for (const part of ready.snapshotParts) snapshots.receive(part);
-    for (const { peer, offset, maxBytes } of ready.loadSnapshot) {
-      snapshots.load(offset, maxBytes, (snapshot, data, last) => {
+    for (const part of ready.loadSnapshot) {
+      const { peer, offset } = part;
+      snapshots.load(part, (snapshot, data, last) => {
         this.#step({ type: "snapshotLoaded", peer, snapshot, offset, data, last, now: clock.now() });
       });
     }

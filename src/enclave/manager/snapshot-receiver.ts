@@ -5,14 +5,13 @@
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { Ready, SnapshotMark } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
-import { decodeGovernanceState } from "../../core/governance/governance-state.ts";
+import { decodeGovernanceState } from "../../core/governance/state-codec.ts";
 import type { LedgerCrypto } from "../../core/ledger/keys.ts";
 import { type SnapshotEvent, SnapshotReader } from "../../core/ledger/snapshot.ts";
 import type { SnapshotManifest } from "../../core/ledger/snapshot-format.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Disk, SnapshotFile, Tracer } from "../ports.ts";
-import type { FromWorker } from "../worker/protocol.ts";
 import { configurationOfState } from "./administration.ts";
 import type { SnapshotAdapter } from "./snapshots.ts";
 
@@ -45,6 +44,7 @@ export interface ReceivedSnapshot {
 /** Reads one snapshot from its bytes. */
 export class OpenedSnapshot {
   readonly #reader: SnapshotReader;
+  readonly #sha256: LedgerCrypto["sha256"];
   readonly #onPart: (adapterId: number, data: Bytes) => void;
   #found: Omit<ReceivedSnapshot, "digest"> | undefined;
   #digest: Bytes | undefined;
@@ -53,9 +53,10 @@ export class OpenedSnapshot {
   constructor(opening: SnapshotOpening, onPart: (adapterId: number, data: Bytes) => void) {
     const { networkId, crypto, epochKeyOf } = opening;
     this.#onPart = onPart;
+    this.#sha256 = crypto.sha256;
     this.#reader = new SnapshotReader(networkId, {
       crypto,
-      epochKeyOf: (epoch, manifest) => epochKeyOf(epoch, decodeGovernanceState(manifest.governance)),
+      epochKeyOf: (epoch, manifest) => epochKeyOf(epoch, decodeGovernanceState(manifest.governance, crypto.sha256)),
     });
   }
 
@@ -70,7 +71,7 @@ export class OpenedSnapshot {
     else {
       const { manifest, tail } = event;
       const { last } = manifest.tail;
-      const state = decodeGovernanceState(manifest.governance);
+      const state = decodeGovernanceState(manifest.governance, this.#sha256);
       const configuration = configurationOfState(state);
       const mark = { index: last.index, term: last.view, configuration, configurationIndex: manifest.configurationIndex };
       this.#found = { mark, seqno: last.signatureSeqno, tail, state, manifest };
@@ -90,9 +91,14 @@ export class OpenedSnapshot {
   }
 }
 
+/** Parts of a state that wait for a worker before its own disk is read on. */
+export const IMPORT_PARTS_WAITING_MAX = 4;
+
 /** Hands the parts of adapters' states to their workers; the last part of each waits for {@link WorkerImport.finish}. */
 export class WorkerImport {
   readonly #adapters: ReadonlyMap<number, SnapshotAdapter>;
+  #waiting = 0;
+  #onRoom: (() => void) | undefined;
   readonly #held = new Map<number, { readonly data: Bytes; readonly first: boolean }>();
 
   constructor(adapters: ReadonlyMap<number, SnapshotAdapter>) {
@@ -103,6 +109,21 @@ export class WorkerImport {
     const held = this.#held.get(adapterId);
     if (held !== undefined) this.#send(adapterId, version, held, false);
     this.#held.set(adapterId, { data, first: held === undefined });
+  }
+
+  /** Calls back once the workers have taken enough of what was sent. */
+  whenRoom(callback: () => void): void {
+    if (this.#waiting < IMPORT_PARTS_WAITING_MAX) callback();
+    else this.#onRoom = callback;
+  }
+
+  /** A worker took a part and asks for the next. */
+  taken(): void {
+    this.#waiting--;
+    if (this.#waiting >= IMPORT_PARTS_WAITING_MAX) return;
+    const callback = this.#onRoom;
+    this.#onRoom = undefined;
+    callback?.();
   }
 
   /** Replaces the states of all adapters in the manifest. */
@@ -119,6 +140,7 @@ export class WorkerImport {
     const adapter = this.#adapters.get(adapterId);
     if (adapter === undefined)
       throw new CocoError("LedgerCorrupt", `the snapshot holds adapter ${adapterId}, which is not mounted`);
+    if (!last) this.#waiting++;
     adapter.executor.send({ type: "importSnapshot", version, part: part.data, first: part.first, last });
   }
 }
@@ -188,8 +210,10 @@ export class SnapshotReceiver {
     return received;
   }
 
-  /** A worker asks for more, or is done: parts from the leader come at their own pace. */
-  fromWorker(_adapterId: number, _message: Extract<FromWorker, { type: "nextPart" | "imported" }>): void {}
+  /** A worker took a part. Parts from the leader come at their own pace: one is on its way at a time. */
+  taken(): void {
+    this.#receiving?.import.taken();
+  }
 }
 
 /** What the leader's consensus says of a snapshot must be what the snapshot says of itself. */

@@ -9,24 +9,25 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesEqual, EMPTY, fromHex } from "../../core/codec/bytes.ts";
 import type { NodeId, Ready, SnapshotMark } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
-import { encodeGovernanceState } from "../../core/governance/governance-state.ts";
+import { encodeGovernanceState } from "../../core/governance/state-codec.ts";
 import type { LedgerCrypto } from "../../core/ledger/keys.ts";
 import { SnapshotWriter } from "../../core/ledger/snapshot.ts";
 import { SNAPSHOT_PART_BYTES, type SnapshotManifest } from "../../core/ledger/snapshot-format.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError, invariant } from "../../errors.ts";
-import type { Disk, Executor, SnapshotFile, Tracer } from "../ports.ts";
+import type { Clock, Disk, Executor, SnapshotFile, Tracer } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import type { Administration } from "./administration.ts";
 import type { SnapshotTransfer } from "./replicator.ts";
-import { type ReceivedSnapshot, SnapshotReceiver } from "./snapshot-receiver.ts";
+import { type ReceivedSnapshot, SnapshotReceiver, type WorkerImport } from "./snapshot-receiver.ts";
+import { type Beginning, importStored } from "./stored-snapshot.ts";
 
 /** An adapter's side of snapshots. */
 export interface SnapshotAdapter {
   readonly executor: Executor;
-  readonly committedVersion: () => number;
+  committedVersion(): number;
   /** The state was replaced by this version, which the batch at `index` made or one before it. */
-  readonly restore: (version: number, index: number) => void;
+  restore(version: number, index: number): void;
 }
 
 /** What snapshots need of the node around them. */
@@ -75,6 +76,8 @@ export class Snapshots implements SnapshotTransfer {
   readonly #parts: SnapshotsParts;
   readonly #receiver: SnapshotReceiver;
   #making: Making | undefined;
+  /** While the workers take the state this node begins from. */
+  #beginning: WorkerImport | undefined;
   /** The newest finished snapshot. */
   #finished: OwnSnapshot | undefined;
   /** The newest one with evidence, which peers may have. */
@@ -96,8 +99,17 @@ export class Snapshots implements SnapshotTransfer {
     return own !== undefined && own.mark.index > (evidence?.index ?? 0) ? own : undefined;
   }
 
-  /** The node began from this snapshot. */
-  startedFrom(snapshot: ReceivedSnapshot): void {
+  /** Hands the state this node begins from to the workers; calls back when they have it. */
+  begin(beginning: Beginning, clock: Clock, done: () => void): void {
+    this.#standsOn(beginning.snapshot);
+    const { adapters } = this.#parts;
+    this.#beginning = importStored(beginning, this.#parts, { adapters, clock }, () => {
+      this.#beginning = undefined;
+      done();
+    });
+  }
+
+  #standsOn(snapshot: ReceivedSnapshot): void {
     const { mark, seqno } = snapshot;
     this.#takenSeqno = seqno;
     this.#finished = { mark, seqno, digest: snapshot.digest, bytes: 0 };
@@ -133,9 +145,10 @@ export class Snapshots implements SnapshotTransfer {
     const manifest: SnapshotManifest = {
       networkId,
       tail: tailSnapshot,
+      configuration: EMPTY,
       configurationIndex,
       governance: encodeGovernanceState(state),
-      adapters: left.map(({ adapterId, version }) => ({ id: adapterId, version })),
+      adapters: left.map(({ adapterId, version }) => ({ id: adapterId, version, tables: [] })),
       epoch,
     };
     const sealing = { signer: fromHex(nodeId), salt, counter: this.#nonceCounter };
@@ -184,7 +197,12 @@ export class Snapshots implements SnapshotTransfer {
   ): void {
     const making = this.#making;
     const [current] = making?.left ?? [];
-    if (message.type === "nextPart" || message.type === "imported") return this.#receiver.fromWorker(adapterId, message);
+    if (message.type === "imported") return;
+    if (message.type === "nextPart") {
+      if (this.#beginning !== undefined) this.#beginning.taken();
+      else this.#receiver.taken();
+      return;
+    }
     if (making === undefined || current?.adapterId !== adapterId || current.version !== message.version) return;
     if (message.type === "snapshotUnavailable") this.#giveUp(making, "the worker does not keep that version");
     else this.#takePart(making, current, message);
@@ -241,12 +259,11 @@ export class Snapshots implements SnapshotTransfer {
   }
 
   load(
-    offset: number,
-    maxBytes: number,
+    { index, offset, maxBytes }: Ready["loadSnapshot"][number],
     done: (snapshot: SnapshotMark | undefined, data: Bytes, last: boolean) => void,
   ): void {
     const mark = this.#confirmed;
-    if (mark === undefined) {
+    if (mark === undefined || (index !== undefined && index !== mark.index)) {
       done(undefined, EMPTY, true);
       return;
     }
@@ -265,7 +282,7 @@ export class Snapshots implements SnapshotTransfer {
     const { tail, administration } = this.#parts;
     tail.restore(received.tail);
     administration.restore(received.state, mark.index, mark.configurationIndex);
-    this.startedFrom(received);
+    this.#standsOn(received);
     this.#parts.tracer.event("info", "snapshot_installed", { index: mark.index, seqno: received.seqno });
     this.#parts.onInstalled(received);
   }
