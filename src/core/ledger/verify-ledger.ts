@@ -9,7 +9,7 @@
  */
 import { type Bytes, bytesEqual } from "../codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
-import { type ParsedBatch, parseBatch } from "./batch-format.ts";
+import { type BatchHeader, type ParsedBatch, parseBatch } from "./batch-format.ts";
 import type { BatchRecord } from "./batch-table.ts";
 import { verifyBatch } from "./batch.ts";
 import type { VerifyCrypto } from "./keys.ts";
@@ -25,20 +25,23 @@ export interface LedgerEntry {
 /** How administrative transactions act; given by the caller, since the ledger knows no governance. */
 export interface LedgerGovernance<State> {
   /**
-   * State after one administrative transaction (its public part) on the state before it, undefined before genesis. Throws
-   * `CocoError` when it does not hold.
+   * State after an administrative batch on the state before it, undefined before genesis; its Merkle root fits already.
+   * Throws `CocoError`, with nothing changed, when one of its transactions does not hold.
    */
-  execute(state: State | undefined, publicPart: Bytes): State;
+  execute(state: State | undefined, batch: ParsedBatch): State;
   /** Public key (SubjectPublicKeyInfo, DER) of a node that may sign in this state, by the hex of its id. */
   publicKeyOf(state: State, nodeId: string): Bytes | undefined;
   /** Governance version a batch must name that follows this state (undefined before genesis). Not compared when not given. */
   versionOf?(state: State | undefined): number;
+  /** Epochs that are open in a state; a batch of a later one is refused. Not compared when not given. */
+  epochsOf?(state: State | undefined): number;
 }
 
 /** A ledger up to a batch, from which verification goes on. */
 export interface LedgerStart<State> {
   readonly tail: LedgerTail;
-  readonly state: State;
+  /** Undefined when the tail is empty. */
+  readonly state: State | undefined;
 }
 
 /** Options of {@link verifyLedger}. */
@@ -94,19 +97,12 @@ class LedgerVerifier<State> {
 
   /** Throws, with nothing changed, when the entry does not continue the ledger. */
   add(entry: LedgerEntry): void {
-    const { crypto, governance, onBatch, expected } = this.#options;
+    const { expected, onBatch } = this.#options;
     const batch = parseBatch(entry.data);
-    const { index, view, governanceVersion } = batch.header;
-    if (entry.index !== index) throw corrupt(`the record names index ${entry.index}, its batch ${index}`);
-    if (entry.term !== view) throw corrupt(`the record names term ${entry.term}, its batch view ${view}`);
-    if (index !== this.tail.lastIndex + 1) throw corrupt(`index ${index} does not follow ${this.tail.lastIndex}`);
-    if (governance.versionOf !== undefined && governance.versionOf(this.state) !== governanceVersion)
-      throw corrupt(`governance version ${governanceVersion} is not the one in force`);
-    const state = this.#execute(batch);
-    // The nodes that genesis lists sign it; every other batch is signed by a node that was listed before it.
-    const signers = this.state ?? state;
-    const record = verifyBatch(batch, this.tail, (nodeId) => governance.publicKeyOf(signers, nodeId), crypto);
-    if (expected?.digest !== undefined && index === expected.index && !bytesEqual(expected.digest, record.digest)) {
+    this.#checkPlace(entry, batch.header);
+    const { record, state } = this.state === undefined ? this.#addGenesis(batch) : this.#addBatch(batch, this.state);
+    const { digest, index } = record;
+    if (expected?.digest !== undefined && index === expected.index && !bytesEqual(expected.digest, digest)) {
       this.tail.truncate(index);
       throw corrupt("it is not the batch that was expected here");
     }
@@ -114,14 +110,46 @@ class LedgerVerifier<State> {
     onBatch?.(batch, record, state);
   }
 
-  #execute(batch: ParsedBatch): State {
-    let state = this.state;
-    if (batch.header.kind === "administrative") {
-      for (const { publicPart } of batch.transactions) state = this.#options.governance.execute(state, publicPart);
-    }
-    if (state === undefined) throw corrupt("a ledger begins with its genesis");
-    return state;
+  #checkPlace(entry: LedgerEntry, { index, view, governanceVersion, epoch }: BatchHeader): void {
+    const { governance } = this.#options;
+    if (entry.index !== index) throw corrupt(`the record names index ${entry.index}, its batch ${index}`);
+    if (entry.term !== view) throw corrupt(`the record names term ${entry.term}, its batch view ${view}`);
+    if (index !== this.tail.lastIndex + 1) throw corrupt(`index ${index} does not follow ${this.tail.lastIndex}`);
+    if (governance.versionOf !== undefined && governance.versionOf(this.state) !== governanceVersion)
+      throw corrupt(`governance version ${governanceVersion} is not the one in force`);
+    if (governance.epochsOf !== undefined && governance.epochsOf(this.state) < epoch)
+      throw corrupt(`it is sealed under epoch ${epoch}, which is not open`);
   }
+
+  /** Genesis says itself who may sign it: what it says is executed once its bytes are known to fit their root. */
+  #addGenesis(batch: ParsedBatch): Step<State> {
+    const { crypto, governance } = this.#options;
+    if (batch.header.kind !== "administrative") throw corrupt("a ledger begins with its genesis");
+    this.tail.append(batch);
+    this.tail.truncate(batch.header.index);
+    const state = governance.execute(undefined, batch);
+    const record = verifyBatch(batch, this.tail, (nodeId) => governance.publicKeyOf(state, nodeId), crypto);
+    return { record, state };
+  }
+
+  /** Every other batch is signed by a node that may sign in the state before it. */
+  #addBatch(batch: ParsedBatch, before: State): Step<State> {
+    const { crypto, governance } = this.#options;
+    const record = verifyBatch(batch, this.tail, (nodeId) => governance.publicKeyOf(before, nodeId), crypto);
+    if (batch.header.kind !== "administrative") return { record, state: before };
+    try {
+      return { record, state: governance.execute(before, batch) };
+    } catch (error) {
+      this.tail.truncate(record.index);
+      throw error;
+    }
+  }
+}
+
+/** A batch that holds, and governance after it. */
+interface Step<State> {
+  readonly record: BatchRecord;
+  readonly state: State;
 }
 
 function corrupt(what: string): CocoError {
