@@ -240,8 +240,8 @@ export class SimulatedNode {
     const identity = { signer: fromHex(this.id), salt: random.bytes(16) };
     const sealing = new Sealing(tail, this.#crypto, clock, identity);
     const raft = this.#raft(clock, random, {
-      hardState: content.hardState,
-      entries: this.#verified(content.entries, administration, tail),
+      ...content,
+      entriesFrom: () => this.#verified(content.entriesFrom(1), administration, tail),
     });
     const consensus = new WatchedConsensus(raft, this.id, this.#world);
     const parts = { consensus, alive: true, serving: false, openRequests: 0, clock, raft, tail, random };
@@ -297,7 +297,7 @@ export class SimulatedNode {
       maxInflightAppends: APPENDS_IN_FLIGHT_MAX,
       windowBytes,
       hardState: content.hardState,
-      restored: { entries: content.entries },
+      restored: { entries: content.entriesFrom(1) },
       now: clock.now(),
     });
   }

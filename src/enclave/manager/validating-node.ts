@@ -172,7 +172,7 @@ export class ValidatingNode {
       windowBytes: LOG_WINDOW_BYTES,
       hardState: content.hardState,
       tookPart: this.#parts.tookPart,
-      restored: { entries: this.#verified(content.entries) },
+      restored: { entries: this.#verified(content.entriesFrom(1)) },
       now: clock.now(),
     });
   }
