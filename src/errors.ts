@@ -38,6 +38,10 @@ export const ERRORS = define({
     remedy:
       "Keep the folder for examination; move the ledger away and start the node again while all other nodes are up.",
   },
+  LedgerTooNew: {
+    status: 500,
+    remedy: "Start the node with the version of the program that wrote the ledger, or a newer one.",
+  },
   LedgerForked: {
     status: 500,
     remedy: "Stop the node and keep its folder as evidence: a leader signed two histories.",

@@ -42,7 +42,12 @@ export interface Disk {
   /** Begins the file of a snapshot, replacing an unfinished one of that index. */
   createSnapshot(index: number): SnapshotFile;
   /** At most `maxBytes` of a finished snapshot; undefined when there is none of that index, or it cannot be read. */
-  readSnapshot(index: number, offset: number, maxBytes: number, done: (data: Bytes | undefined, last: boolean) => void): void;
+  readSnapshot(
+    index: number,
+    offset: number,
+    maxBytes: number,
+    done: (data: Bytes | undefined, last: boolean) => void,
+  ): void;
   removeSnapshot(index: number): void;
 }
 

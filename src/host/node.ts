@@ -12,7 +12,6 @@ import { CocoError } from "../errors.ts";
 import { PUBLIC_FILE_MODE, readConfigurationFile, writeFileAtomic } from "./files.ts";
 import { readConstitutionFile } from "./genesis.ts";
 import { type LedgerFiles, openLedgerFiles } from "./ledger-files.ts";
-import { isWholeBatch } from "./ledger-governance.ts";
 import { measureCode, PACKAGE_FOLDER } from "./measure-code.ts";
 import { APPROVAL_FILE, loadNode, SERVICE_CERTIFICATE_FILE } from "./node-folder.ts";
 import { nodeSockets } from "./sockets.ts";
@@ -74,7 +73,7 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
     options.onFatal(error);
   };
   ledger = await openLedgerFiles(folder.paths.ledger, {
-    check: isWholeBatch,
+    repair: "refuse",
     onRepair: (repair) => tracer.event("warn", "ledger_repaired", { ...repair }),
     onFatal: fatal,
   });

@@ -49,8 +49,21 @@ export class SimulatedDisk {
           if (generation === this.#generation) done(this.#slice(fromIndex, maxBytes));
         });
       },
+      createSnapshot: () => {
+        throw new Error("the simulated disk keeps no snapshots yet");
+      },
+      readSnapshot: (_index, _offset, _maxBytes, done) => done(undefined, false),
+      removeSnapshot: () => undefined,
     };
-    return { disk, content: { hardState: this.#hardState, entries: [...this.#entries] } };
+    const entries = [...this.#entries];
+    const content: DiskContent = {
+      hardState: this.#hardState,
+      snapshots: [],
+      firstIndex: 1,
+      entriesFrom: (index) => entries.slice(index - 1),
+      damage: undefined,
+    };
+    return { disk, content };
   }
 
   #duration(): number {
