@@ -14,6 +14,7 @@ import { verifyBatch } from "../../src/core/ledger/batch.ts";
 import { parseBatch } from "../../src/core/ledger/batch-format.ts";
 import { LedgerTail } from "../../src/core/ledger/tail.ts";
 import { Administration } from "../../src/enclave/manager/administration.ts";
+import { EpochKeys } from "../../src/enclave/manager/epoch-keys.ts";
 import { Manager } from "../../src/enclave/manager/manager.ts";
 import { Replicator } from "../../src/enclave/manager/replicator.ts";
 import { Sealing } from "../../src/enclave/manager/sealing.ts";
@@ -237,7 +238,12 @@ export class SimulatedNode {
     const random = new SeededRandom(scheduler.random.below(0x100000000));
     const administration = new Administration(constitution, networkId, SIMULATED_GOVERNANCE_CRYPTO);
     const tail = new LedgerTail(this.#crypto.sha256);
-    const identity = { signer: fromHex(this.id), salt: random.bytes(16) };
+    const epochKeys = new EpochKeys({
+      clock,
+      committed: () => administration.committed,
+      open: (record) => founded.openEpoch(record, this.id),
+    });
+    const identity = { signer: fromHex(this.id), salt: random.bytes(16), epochKeys };
     const sealing = new Sealing(tail, this.#crypto, clock, identity);
     const raft = this.#raft(clock, random, {
       hardState: content.hardState,
@@ -270,10 +276,8 @@ export class SimulatedNode {
       // As after an upgrade: a node that started again brings code that the members have approved.
       approval: this.boots > 1 && upgrades ? founded.approval : undefined,
       onGovernance: () => {
-        for (const record of administration.committed?.epochs ?? []) {
-          sealing.addEpoch(record.epoch, founded.openEpoch(record, this.id));
-          running.serving = true;
-        }
+        epochKeys.refresh();
+        running.serving ||= epochKeys.newest > 0;
       },
       onFatal: (error) => {
         throw new CocoError("Internal", `${this.name} cannot go on: ${error.message}`, {}, { cause: error });

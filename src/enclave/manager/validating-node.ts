@@ -29,6 +29,7 @@ import { ClientFrontend, errorResponse, type FrontendRequest, type FrontendRespo
 import { Manager } from "./manager.ts";
 import type { AdapterPart } from "./manager-parts.ts";
 import { handleNodeRequest, isNodePath, type NodeApiParts } from "./node-api.ts";
+import { EpochKeys } from "./epoch-keys.ts";
 import { createGovernanceCrypto, createNodeCrypto } from "./node-crypto.ts";
 import { type NodeKeys, signingKeyPem } from "./node-keys.ts";
 import { Replicator } from "./replicator.ts";
@@ -85,6 +86,7 @@ export class ValidatingNode {
   readonly #crypto: Crypto;
   readonly #administration: Administration;
   readonly #tail: LedgerTail;
+  readonly #epochKeys: EpochKeys;
   readonly #sealing: Sealing;
   readonly #manager: Manager;
   readonly #channels: Channels;
@@ -93,7 +95,6 @@ export class ValidatingNode {
   #actors: ActorLookup;
   #frontend: ClientFrontend | undefined;
   readonly #callers = new WeakMap<Bytes, { actors: ActorLookup; at: number; caller: Caller | undefined }>();
-  #installedEpoch = 0;
 
   /** Reads and verifies the node's whole ledger; throws when it does not hold or belongs to another network. */
   constructor(parts: ValidatingNodeParts) {
@@ -103,9 +104,15 @@ export class ValidatingNode {
     this.#networkId = toHex(constitutionDigest(genesis, this.#crypto.sha256));
     this.#administration = new Administration(genesis, this.#networkId, createGovernanceCrypto());
     this.#tail = new LedgerTail(this.#crypto.sha256);
+    this.#epochKeys = new EpochKeys({
+      clock,
+      committed: () => this.#administration.committed,
+      open: (record) => openEpochKey(record, this.#networkId, keys),
+    });
     this.#sealing = new Sealing(this.#tail, this.#crypto, clock, {
       signer: fromHex(keys.nodeId),
       salt: entropy.bytes(16),
+      epochKeys: this.#epochKeys,
     });
     this.#actors = createActorLookup(genesis);
     const raft = this.#createRaft();
@@ -277,6 +284,7 @@ export class ValidatingNode {
     this.#manager.stop();
     this.#frontend?.close();
     this.#channels.close();
+    this.#epochKeys.close();
   }
 
   #onGovernance(): void {
@@ -284,12 +292,13 @@ export class ValidatingNode {
     const state = this.#administration.committed;
     if (state === undefined) return;
     this.#actors = createActorLookup(state.constitution);
-    for (const record of state.epochs) {
-      if (record.epoch <= this.#installedEpoch) continue;
-      const epochKey = openEpochKey(record, this.#networkId, keys);
-      this.#sealing.addEpoch(record.epoch, epochKey);
-      this.#installedEpoch = record.epoch;
-      this.#service ??= new ServiceIdentity(state, epochKey, { crypto: this.#crypto, entropy, clock });
+    this.#epochKeys.refresh();
+    if (
+      this.#service === undefined &&
+      state.epochs.some(({ wraps }) => wraps.some((wrap) => wrap.nodeId === keys.nodeId))
+    ) {
+      const ports = { crypto: this.#crypto, entropy, clock };
+      this.#service = new ServiceIdentity(state, (epoch) => this.#epochKeys.keyOf(epoch), ports);
     }
     if (this.#service !== undefined && this.#frontend === undefined) {
       this.#serve(this.#service).catch((error: unknown) => {
