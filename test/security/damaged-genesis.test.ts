@@ -22,6 +22,7 @@ describe("a ledger whose first record was changed", () => {
     const sealing = new Sealing(new LedgerTail(crypto.sha256), crypto, systemClock, {
       signer,
       salt: new Uint8Array(16),
+      epochKeys: { newest: 0, keyOf: () => undefined, onWiped: () => {} },
     });
     const transactions = firstTransactions(network.constitution, network.networkId, {
       crypto,

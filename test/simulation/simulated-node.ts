@@ -244,7 +244,7 @@ export class SimulatedNode {
       approval: this.boots > 1 && upgrades ? founded.approval : undefined,
       openEpoch: (record) => founded.openEpoch(record, this.id),
       onGovernance: () => {
-        running.serving = running.core.sealing.epoch > 0;
+        running.serving ||= running.core.sealing.epoch > 0;
       },
       onFatal: (error) => {
         throw new CocoError("Internal", `${this.name} cannot go on: ${error.message}`, {}, { cause: error });

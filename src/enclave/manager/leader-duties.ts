@@ -22,13 +22,19 @@ export const WAITING_DECISIONS_MAX = 64;
 /** Makes the transactions that need keys. */
 export interface EpochMaker {
   epoch(state: GovernanceState): AdministrativeTransaction;
-  grant(state: GovernanceState, nodeId: NodeId, epochs: readonly number[]): AdministrativeTransaction;
+  /** Undefined when this node has none of the keys the other lacks. */
+  grant(
+    state: GovernanceState,
+    nodeId: NodeId,
+    keyOf: (epoch: number) => Bytes | undefined,
+  ): AdministrativeTransaction | undefined;
 }
 
 /** What the duties need of the node around them. */
 export interface LeaderDutiesParts {
   readonly administration: Administration;
   readonly maker: EpochMaker;
+  readonly keyOf: (epoch: number) => Bytes | undefined;
   readonly view: () => LeaderView;
   readonly snapshot: () => OwnSnapshot | undefined;
   /** Proposes an administrative batch of one transaction. */
@@ -79,7 +85,8 @@ export class LeaderDuties {
     const step = nextStep(state, view());
     if (step?.type === "configure") return { type: "configure", ...step.configuration };
     if (step?.type === "epoch") return maker.epoch(state);
-    if (step?.type === "grant") return maker.grant(state, step.nodeId, step.epochs);
+    const grant = step?.type === "grant" ? maker.grant(state, step.nodeId, this.#parts.keyOf) : undefined;
+    if (grant !== undefined) return grant;
     return this.#nextDecision() ?? this.#evidence();
   }
 

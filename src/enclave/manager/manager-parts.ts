@@ -53,6 +53,8 @@ export interface ManagerParts {
   ) => Replicator;
   readonly firstTransactions: FirstTransactions;
   readonly epochMaker: EpochMaker;
+  /** Key of a committed epoch. */
+  readonly keyOf: (epoch: number) => Bytes | undefined;
   /** The snapshot this node begins from; undefined when it begins with the first entry of its ledger. */
   readonly beginning: Beginning | undefined;
   readonly snapshots: Pick<

@@ -95,6 +95,7 @@ export class Manager implements PeerEvents {
     const duties = new LeaderDuties({
       administration,
       maker: epochMaker,
+      keyOf: this.#parts.keyOf,
       view: () => ({
         now: sealing.batchTime(),
         nextSeqno: tail.lastSeqno + 1,

@@ -19,6 +19,7 @@ import { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Executor, ExecutorEvents, PeerTransport, Tracer } from "../ports.ts";
 import { Administration } from "./administration.ts";
+import { EpochKeys } from "./epoch-keys.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import { Manager } from "./manager.ts";
 import type { AdapterPart, FirstTransactions } from "./manager-parts.ts";
@@ -79,7 +80,7 @@ export class NodeCore {
   readonly sealing: Sealing;
   readonly manager: Manager;
   readonly #parts: NodeCoreParts;
-  #installedEpoch = 0;
+  readonly epochKeys: EpochKeys;
 
   /** Reads and verifies the whole ledger on disk; throws when it does not hold or belongs to another network. */
   constructor(parts: NodeCoreParts) {
@@ -88,7 +89,12 @@ export class NodeCore {
     this.administration = new Administration(genesis, networkId, parts.governanceCrypto);
     this.tail = new LedgerTail(crypto.sha256);
     const salt = randomBytes(16);
-    const identity = { signer: fromHex(parts.nodeId), salt };
+    this.epochKeys = new EpochKeys({
+      clock,
+      committed: () => this.administration.committed,
+      open: parts.openEpoch,
+    });
+    const identity = { signer: fromHex(parts.nodeId), salt, epochKeys: this.epochKeys };
     this.sealing = new Sealing(this.tail, crypto, clock, identity);
     const beginning = chooseSnapshot(parts.content, this.#opening(), parts.tracer);
     const raft = this.#createConsensus(beginning);
@@ -118,7 +124,11 @@ export class NodeCore {
       snapshots: { ...this.#opening(), nodeId: parts.nodeId, salt, disk: parts.disk },
       beginning,
       approval: parts.approval,
-      onGovernance: () => this.#onGovernance(),
+      keyOf: (epoch) => this.epochKeys.keyOf(epoch),
+      onGovernance: () => {
+        this.epochKeys.refresh();
+        parts.onGovernance();
+      },
       onFatal: parts.onFatal,
     });
   }
@@ -128,14 +138,10 @@ export class NodeCore {
     return { id: adapter.id, name: adapter.name, mount: adapter.mount, executor };
   }
 
-  #onGovernance(): void {
-    for (const record of this.administration.committed?.epochs ?? []) {
-      if (record.epoch <= this.#installedEpoch) continue;
-      const key = this.#parts.openEpoch(record);
-      if (key !== undefined) this.sealing.addEpoch(record.epoch, key);
-      this.#installedEpoch = record.epoch;
-    }
-    this.#parts.onGovernance();
+  /** Forgets every key: the node stops. */
+  close(): void {
+    this.manager.stop();
+    this.epochKeys.close();
   }
 
   #opening(): SnapshotOpening {

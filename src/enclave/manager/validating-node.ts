@@ -18,11 +18,12 @@ import { type ActorLookup, createActorLookup } from "./certificate-reader.ts";
 import { createNodeCertificate } from "./certificates.ts";
 import { Channels, type ChannelIdentity } from "./channels.ts";
 import { ClientFrontend, errorResponse, type FrontendRequest, type FrontendResponse } from "./frontend.ts";
+import type { EpochMaker } from "./leader-duties.ts";
 import { handleNodeRequest, isNodePath, type NodeApiParts } from "./node-api.ts";
 import { createGovernanceCrypto, createNodeCrypto } from "./node-crypto.ts";
 import { NodeCore } from "./node-core.ts";
 import { type NodeKeys, signingKeyPem } from "./node-keys.ts";
-import { firstTransactions, openEpochKey, ServiceIdentity } from "./service-keys.ts";
+import { createEpoch, createGrant, firstTransactions, openEpochKey, ServiceIdentity } from "./service-keys.ts";
 
 /** Header of requests and answers: `local` (what this node has applied) or `linearizable` (everything committed before). */
 export const CONSISTENCY_HEADER = "x-coco-consistency";
@@ -94,6 +95,7 @@ export class ValidatingNode {
       startExecutor: parts.startExecutor,
       firstTransactions: () => firstTransactions(genesis, this.#networkId, { crypto: this.#crypto, entropy, clock }),
       approval: parts.approval,
+      epochMaker: this.#epochMaker(),
       openEpoch: (record) => openEpochKey(record, this.#networkId, keys),
       onGovernance: () => this.#onGovernance(),
       onFatal: parts.onFatal,
@@ -107,6 +109,18 @@ export class ValidatingNode {
       events: this.#core.manager,
     });
     peers = this.#channels;
+  }
+
+  #epochMaker(): EpochMaker {
+    const { entropy, clock } = this.#parts;
+    const ports = { crypto: this.#crypto, entropy, clock };
+    return {
+      epoch: (state) => {
+        if (this.#service === undefined) throw new CocoError("NotReady", "the service identity is not known yet");
+        return createEpoch(state, this.#service, ports);
+      },
+      grant: (state, nodeId, keyOf) => createGrant(state, nodeId, keyOf, ports),
+    };
   }
 
   #channelIdentity(): ChannelIdentity {
@@ -176,6 +190,7 @@ export class ValidatingNode {
     this.#core.manager.stop();
     this.#frontend?.close();
     this.#channels.close();
+    this.#core.close();
   }
 
   #onGovernance(): void {
@@ -183,10 +198,10 @@ export class ValidatingNode {
     const state = this.#core.administration.committed;
     if (state === undefined) return;
     this.#actors = createActorLookup(state.constitution);
-    const record = state.epochs.at(-1);
-    if (record !== undefined && this.#service === undefined) {
-      const epochKey = openEpochKey(record, this.#networkId, keys);
-      this.#service = new ServiceIdentity(state, epochKey, { crypto: this.#crypto, entropy, clock });
+    const { epochKeys } = this.#core;
+    if (this.#service === undefined && epochKeys.keyOf(epochKeys.newest) !== undefined) {
+      const ports = { crypto: this.#crypto, entropy, clock };
+      this.#service = new ServiceIdentity(state, (epoch) => epochKeys.keyOf(epoch), ports);
     }
     if (this.#service !== undefined && this.#frontend === undefined) {
       this.#serve(this.#service).catch((error: unknown) => {
