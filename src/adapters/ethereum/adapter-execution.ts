@@ -237,6 +237,14 @@ export class EthereumExecution {
     this.#trie.markDirty(written);
   }
 
+  /** The state was replaced as a whole: the tries are built from the tables when a root is asked for next. */
+  restored(): void {
+    this.#batch = undefined;
+    this.pool.clear();
+    this.#trie.clear();
+    this.#keysSinceRoot = 0;
+  }
+
   /** Nothing here depends on commitment. */
   committed(_state: StateReader, _batch: CommittedBatch): void {}
 }

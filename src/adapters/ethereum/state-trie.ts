@@ -88,11 +88,11 @@ export class StateTrie {
       if (table === TABLES.accounts) this.#dirtyAccounts.add(toHex(key));
       else if (table === TABLES.storage) this.#markSlot(key);
     }
-    if (this.#dirtyAccounts.size + this.#dirtySlotCount > this.#limits.dirtyKeys) this.#forget();
+    if (this.#dirtyAccounts.size + this.#dirtySlotCount > this.#limits.dirtyKeys) this.clear();
   }
 
   /** Drops everything; the next root is built from the tables. */
-  #forget(): void {
+  clear(): void {
     this.#accounts = undefined;
     this.#storageRoots.clear();
     this.#storageTries.clear();
