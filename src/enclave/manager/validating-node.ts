@@ -194,7 +194,7 @@ export class ValidatingNode {
   }
 
   #onGovernance(): void {
-    const { keys, clock, entropy, onFatal } = this.#parts;
+    const { clock, entropy, onFatal } = this.#parts;
     const state = this.#core.administration.committed;
     if (state === undefined) return;
     this.#actors = createActorLookup(state.constitution);
