@@ -150,6 +150,11 @@ export interface Adapter {
   applied(state: StateReader, written: readonly WrittenKey[]): void;
   /** The uncommitted suffix was undone; `written` are the keys whose value may have changed. */
   rolledBack(state: StateReader, written: readonly WrittenKey[]): void;
+  /**
+   * The state was replaced as a whole by a later version: everything kept outside the tables must be dropped, or derived
+   * from them again. It is committed; `recent` are the places of its newest batches, for which `committed` is not called.
+   */
+  restored(state: StateReader, recent: readonly CommittedBatch[]): void;
   /** A batch is committed. */
   committed(state: StateReader, batch: CommittedBatch): void;
 }

@@ -88,6 +88,7 @@ export const createEthereumAdapter: AdapterFactory = (value) => {
       endBatch: (state) => execution.endBatch(state),
       applied: (state, written) => execution.applied(state, written),
       rolledBack: (state, written) => execution.rolledBack(state, written),
+      restored: () => {},
       committed,
     };
   };

@@ -8,6 +8,7 @@
  * The caller bounds the uncommitted versions: it is who decides when to execute or apply another batch.
  */
 import { CocoError, invariant } from "../../errors.ts";
+import type { StateBuilder } from "./snapshot.ts";
 import { BatchDraft } from "./draft.ts";
 import { ownValue, TableSet, TablesWriter, VersionReader, WrittenKeys } from "./tables.ts";
 import { emptyTree, type TreeNode } from "./tree.ts";
@@ -119,6 +120,14 @@ export class VersionedStore {
     this.#requireUncommittedRange(version);
     const dropped = this.#versions.splice(version + 1 - this.#oldestVersion);
     return dropped.flatMap((record) => record.written?.list() ?? []);
+  }
+
+  /** Placeholder. */
+  restore(version: number, builder: StateBuilder): void {
+    this.#requireNoDraft();
+    this.#versions.length = 0;
+    this.#add(version, builder.roots(), undefined);
+    this.#committed = version;
   }
 
   get #oldestVersion(): number {

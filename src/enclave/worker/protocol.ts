@@ -75,7 +75,25 @@ export type ToWorker =
       }[];
     }
   /** Drop every version after `version`. */
-  | { readonly type: "rollback"; readonly version: number; readonly generation: number };
+  | { readonly type: "rollback"; readonly version: number; readonly generation: number }
+  /**
+   * Hold a committed version for export, in place of the one held before. Execution, commits and queries go on meanwhile.
+   * Parts have at most `maxBytes` (worker/state-transfer.ts bounds it), unless a single entry is larger.
+   */
+  | { readonly type: "exportSnapshot"; readonly version: number; readonly maxBytes: number }
+  /** Pulls one part of the version that is held for export. */
+  | { readonly type: "nextPart"; readonly version: number }
+  /**
+   * A part of an exported state, in order. `first` drops what was imported before; with `last` the state as a whole is
+   * replaced by this version, which is committed. Parts that are not what an export makes end the worker.
+   */
+  | {
+      readonly type: "importSnapshot";
+      readonly version: number;
+      readonly part: Bytes;
+      readonly first: boolean;
+      readonly last: boolean;
+    };
 
 /** Worker to manager. */
 export type FromWorker =
@@ -99,5 +117,13 @@ export type FromWorker =
       readonly transactions: readonly ExecutedTransaction[];
       readonly more: boolean;
     }
+  /** Answer to `nextPart`. */
+  | { readonly type: "snapshotPart"; readonly version: number; readonly part: Bytes; readonly last: boolean }
+  /** The version is not held for export: it is not committed, not kept any more, or another took its place. */
+  | { readonly type: "snapshotUnavailable"; readonly version: number }
+  /** A part was taken in, the next may come: so that no more than one need be under way. */
+  | { readonly type: "nextPart"; readonly version: number }
+  /** The last part was taken in: the imported version is the state. */
+  | { readonly type: "imported"; readonly version: number }
   /** The worker broke and cannot go on. */
   | { readonly type: "failed"; readonly message: string };
