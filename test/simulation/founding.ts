@@ -25,11 +25,14 @@ import {
   type NodeTuple,
 } from "../../src/core/governance/constitution.ts";
 import { signNodeTuple } from "../../src/core/governance/node-entry.ts";
-import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
+import type { GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
+import type { Crypto } from "../../src/enclave/ports.ts";
 import { CocoError } from "../../src/errors.ts";
+import { cheapHash } from "./cheap-hash.ts";
 import {
-  SIMULATED_GOVERNANCE_CRYPTO,
   simulatedCertificate,
+  simulatedCrypto,
+  simulatedGovernanceCrypto,
   simulatedSigner,
   simulatedWrap,
 } from "./simulated-crypto.ts";
@@ -42,6 +45,9 @@ export const KV_MOUNT = "/kv";
 /** A simulated network before its first node starts. */
 export interface Founded {
   readonly constitution: Constitution;
+  readonly governanceCrypto: GovernanceCrypto;
+  /** The `Crypto` port of a listed node, by its place in the constitution. */
+  cryptoOf(place: number): Crypto;
   readonly networkId: string;
   /** Transactions of the first batch; `random` makes the epoch key. */
   firstTransactions(random: (length: number) => Bytes): Bytes[];
@@ -54,12 +60,26 @@ export interface Founded {
 const OWNER = "owner";
 const NETWORK_NAME = "simulated";
 
-const keyOf = (name: string): Bytes => sha256(utf8Encode(name));
+const keyOf = (name: string): Bytes => cheapHash(utf8Encode(name));
 
-function tupleOf(at: number): NodeTuple {
-  const publicKey = keyOf(`public key ${at}`);
+/** The cryptography of a network's nodes: what they hash with, and the keys of each. */
+export interface NodeCryptography {
+  readonly hash: (data: Bytes) => Bytes;
+  publicKey(place: number): Bytes;
+  crypto(place: number): Crypto;
+}
+
+/** Cheap cryptography, as most seeds have it. */
+export const CHEAP_CRYPTOGRAPHY: NodeCryptography = {
+  hash: cheapHash,
+  publicKey: (place) => keyOf(`public key ${place}`),
+  crypto: (place) => simulatedCrypto(keyOf(`public key ${place}`)),
+};
+
+function tupleOf(at: number, { publicKey: publicKeyOf, hash }: NodeCryptography): NodeTuple {
+  const publicKey = publicKeyOf(at);
   return {
-    nodeId: toHex(sha256(publicKey)),
+    nodeId: toHex(hash(publicKey)),
     address: `node${at}.test:1`,
     clientAddress: `node${at}.test:2`,
     publicKey,
@@ -67,14 +87,18 @@ function tupleOf(at: number): NodeTuple {
   };
 }
 
-function genesisOf(nodeCount: number, settings: Partial<NetworkSettings>): Constitution {
+function genesisOf(
+  nodeCount: number,
+  settings: Partial<NetworkSettings>,
+  cryptography: NodeCryptography,
+): Constitution {
   const ownerKey = keyOf(OWNER);
   const owner = { actor: OWNER, sign: simulatedSigner(ownerKey) };
   return {
     version: 1,
     network: { name: NETWORK_NAME },
     members: [{ id: OWNER, name: "Owner", role: "member", certificate: simulatedCertificate(ownerKey) }],
-    nodes: Array.from({ length: nodeCount }, (_, at) => signNodeTuple(NETWORK_NAME, tupleOf(at), owner)),
+    nodes: Array.from({ length: nodeCount }, (_, at) => signNodeTuple(NETWORK_NAME, tupleOf(at, cryptography), owner)),
     codeManifest: [{ measurement: toHex(keyOf("code")), name: "coco-framework", version: "0" }],
     teeManifest: [{ tee: "virtual", machineKey: keyOf("machine"), note: "simulated" }],
     policies: { approveCode: { type: "majority" } },
@@ -83,9 +107,9 @@ function genesisOf(nodeCount: number, settings: Partial<NetworkSettings>): Const
   };
 }
 
-function approvalFor(constitution: Constitution): CodeApproval {
+function approvalFor(constitution: Constitution, crypto: GovernanceCrypto): CodeApproval {
   const owner = { actor: OWNER, sign: simulatedSigner(keyOf(OWNER)) };
-  const digest = constitutionDigest(constitution, sha256);
+  const digest = constitutionDigest(constitution, crypto.sha256);
   const proposal = signCodeProposal(
     {
       action: "approve_code",
@@ -98,18 +122,25 @@ function approvalFor(constitution: Constitution): CodeApproval {
     },
     owner,
   );
-  const ballot = signBallot({ proposal: proposalDigest(proposal, SIMULATED_GOVERNANCE_CRYPTO), vote: "for" }, owner);
+  const ballot = signBallot({ proposal: proposalDigest(proposal, crypto), vote: "for" }, owner);
   return { proposal, ballots: [ballot] };
 }
 
 /** Founds a network of `nodeCount` nodes. */
-export function foundNetwork(nodeCount: number, settings: Partial<NetworkSettings>): Founded {
-  const constitution = decodeConstitution(encodeConstitution(genesisOf(nodeCount, settings)));
-  verifyConstitution(constitution, SIMULATED_GOVERNANCE_CRYPTO);
-  const networkId = toHex(constitutionDigest(constitution, sha256));
+export function foundNetwork(
+  nodeCount: number,
+  settings: Partial<NetworkSettings>,
+  cryptography: NodeCryptography = CHEAP_CRYPTOGRAPHY,
+): Founded {
+  const governanceCrypto = simulatedGovernanceCrypto(cryptography.hash);
+  const constitution = decodeConstitution(encodeConstitution(genesisOf(nodeCount, settings, cryptography)));
+  verifyConstitution(constitution, governanceCrypto);
+  const networkId = toHex(constitutionDigest(constitution, cryptography.hash));
   return {
     constitution,
-    approval: approvalFor(constitution),
+    governanceCrypto,
+    cryptoOf: (place) => cryptography.crypto(place),
+    approval: approvalFor(constitution, governanceCrypto),
     networkId,
     firstTransactions: (random) => {
       const epochKey = random(32);
