@@ -6,7 +6,7 @@ import { type Bytes, EMPTY, fromHex } from "../../core/codec/bytes.ts";
 import type { BatchKind, ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { Administration } from "./administration.ts";
 
-const founded = foundNetwork(3, {});
+const founded = foundNetwork({ nodeCount: 3, settings: {} });
 const FIRST = founded.firstTransactions((length) => new Uint8Array(length).fill(7));
 
 /** What of a batch administration looks at. */
@@ -81,7 +81,7 @@ describe("administration", () => {
   });
 
   test("refuses the ledger of another network", () => {
-    const other = foundNetwork(5, {});
+    const other = foundNetwork({ nodeCount: 5, settings: {} });
     const transactions = other.firstTransactions((length) => new Uint8Array(length));
     assert.throws(() => started().append(batch(1, transactions)), { code: "FolderOfAnotherNetwork" });
   });

@@ -48,7 +48,15 @@ export type Frame =
   /** `index` undefined: the asked node does not lead. */
   | { readonly type: "readIndexResponse"; readonly id: number; readonly index: number | undefined };
 
-const KIND = { consensus: 1, forward: 2, outcomes: 3, query: 4, queryResponse: 5, readIndex: 6, readIndexResponse: 7 } as const;
+const KIND = {
+  consensus: 1,
+  forward: 2,
+  outcomes: 3,
+  query: 4,
+  queryResponse: 5,
+  readIndex: 6,
+  readIndexResponse: 7,
+} as const;
 const OUTCOME = { included: 1, rejected: 2, waiting: 3, duplicate: 4, deferred: 5, unavailable: 6 } as const;
 
 /** Bytes of a frame. */

@@ -57,10 +57,7 @@ export interface ManagerParts {
   readonly keyOf: (epoch: number) => Bytes | undefined;
   /** The snapshot this node begins from; undefined when it begins with the first entry of its ledger. */
   readonly beginning: Beginning | undefined;
-  readonly snapshots: Pick<
-    SnapshotsParts,
-    "nodeId" | "networkId" | "salt" | "crypto" | "epochKeyOf" | "disk"
-  >;
+  readonly snapshots: Pick<SnapshotsParts, "nodeId" | "networkId" | "salt" | "crypto" | "epochKeyOf" | "disk">;
   /** Approval of this node's code by the members, to be recorded by the first leader that carries it. */
   readonly approval: Decision | undefined;
   /** Governance in effect changed: install epoch keys, present the service certificate. */

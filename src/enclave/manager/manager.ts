@@ -431,7 +431,8 @@ export class Manager implements PeerEvents {
 
   /** A decision of members; only the leader takes it. Throws `NoLeader` naming the leader, or why it does not hold. */
   decide(decision: Decision): void {
-    if (!this.#leaderReady) throw new CocoError("NoLeader", `ask the leader, ${this.#status.leader ?? "once there is one"}`);
+    if (!this.#leaderReady)
+      throw new CocoError("NoLeader", `ask the leader, ${this.#status.leader ?? "once there is one"}`);
     this.#duties.submit(decision);
     this.#duties.next();
   }

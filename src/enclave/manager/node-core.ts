@@ -216,7 +216,8 @@ export class NodeCore {
   #checkNetwork(batch: ParsedBatch): void {
     const { networkId, crypto, governanceCrypto } = this.#parts;
     const [first] = batch.transactions;
-    const state = first && executeAdministrative(undefined, decodeAdministrative(first.publicPart), batch.header, governanceCrypto);
+    const state =
+      first && executeAdministrative(undefined, decodeAdministrative(first.publicPart), batch.header, governanceCrypto);
     if (state === undefined || state.networkId === networkId) return;
     const nodes = new Map(state.constitution.nodes.map((node) => [node.nodeId, node.publicKey]));
     verifyBatch(batch, new LedgerTail(crypto.sha256), (nodeId) => nodes.get(nodeId), crypto);

@@ -73,7 +73,12 @@ export class OpenedSnapshot {
       const { last } = manifest.tail;
       const state = decodeGovernanceState(manifest.governance, this.#sha256);
       const configuration = configurationOfState(state);
-      const mark = { index: last.index, term: last.view, configuration, configurationIndex: manifest.configurationIndex };
+      const mark = {
+        index: last.index,
+        term: last.view,
+        configuration,
+        configurationIndex: manifest.configurationIndex,
+      };
       this.#found = { mark, seqno: last.signatureSeqno, tail, state, manifest };
     }
   }

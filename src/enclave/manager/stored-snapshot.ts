@@ -66,7 +66,9 @@ export function importStored(
 ): WorkerImport {
   const workers = new WorkerImport(world.adapters);
   const versions = new Map(snapshot.manifest.adapters.map(({ id, version }) => [id, version]));
-  const opened = new OpenedSnapshot(opening, (adapterId, data) => workers.add(adapterId, data, versions.get(adapterId) ?? 0));
+  const opened = new OpenedSnapshot(opening, (adapterId, data) =>
+    workers.add(adapterId, data, versions.get(adapterId) ?? 0),
+  );
   const pieces = stored.parts()[Symbol.iterator]();
   const next = (): void => {
     const piece = pieces.next();
