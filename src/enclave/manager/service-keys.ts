@@ -3,7 +3,7 @@
  * whose private key the epoch transaction carries sealed under the epoch key. A node learns both from committed
  * transactions only, and can endorse any listed node's certificate.
  */
-import { createPrivateKey, type KeyObject } from "node:crypto";
+import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { ByteWriter, concatBytes, fromHex, toHex, utf8Encode } from "../../core/codec/bytes.ts";
 import { encodeAdministrative, type EpochRecord, type GovernanceState } from "../../core/governance/administrative.ts";
@@ -19,7 +19,7 @@ import {
   generateKeyPairPem,
   type Issuer,
 } from "./certificates.ts";
-import { unwrapKey, wrapKey } from "./node-crypto.ts";
+import { createSignFunction, unwrapKey, wrapKey } from "./node-crypto.ts";
 
 /** Validity of the service certificate in days; a vote renews it. */
 export const SERVICE_CERTIFICATE_DAYS = 365;
@@ -95,6 +95,10 @@ export function openEpochKey(
 export class ServiceIdentity {
   /** Service certificate, PEM. */
   readonly certificate: string;
+  /** SubjectPublicKeyInfo of the service, DER. */
+  readonly publicKey: Bytes;
+  /** Signs with the service's key (ECDSA P-256, SHA-256): 64 bytes r ‖ s. */
+  readonly sign: (data: Bytes) => Bytes;
   readonly #issuer: Issuer;
   readonly #ports: ServiceKeyPorts;
   readonly #endorsed = new Map<NodeId, string>();
@@ -115,9 +119,10 @@ export class ServiceIdentity {
       );
     if (secret === undefined || serviceCertificate === undefined)
       throw new CocoError("LedgerCorrupt", "the service key does not open");
-    const privateKey = createPrivateKey({ key: Buffer.from(secret), format: "der", type: "pkcs8" })
-      .export({ type: "pkcs8", format: "pem" })
-      .toString();
+    const key = createPrivateKey({ key: Buffer.from(secret), format: "der", type: "pkcs8" });
+    this.publicKey = new Uint8Array(createPublicKey(key).export({ type: "spki", format: "der" }));
+    this.sign = createSignFunction(key);
+    const privateKey = key.export({ type: "pkcs8", format: "pem" }).toString();
     this.certificate = pemOfDer(serviceCertificate, "CERTIFICATE");
     this.#issuer = { certificate: this.certificate, privateKey };
     this.#ports = ports;
