@@ -1,6 +1,6 @@
 /** `coco network genesis`: assembles the constitution a network begins with (R11). */
 import { type Command, InvalidArgumentError } from "commander";
-import type { QuorumPolicy } from "../core/consensus/quorum.ts";
+import type { QuorumPolicy } from "../core/consensus/types.ts";
 import { CocoError } from "../errors.ts";
 import { collect, collectNamed, createOutput, type NamedValue, readJson, readText, wholeNumber } from "./arguments.ts";
 import { type CommandContext, printFields, printJson } from "./output.ts";

@@ -3,8 +3,7 @@
  */
 import type { Bytes } from "../codec/bytes.ts";
 import { toHex } from "../codec/bytes.ts";
-import type { QuorumPolicy } from "../consensus/quorum.ts";
-import type { NodeId } from "../consensus/types.ts";
+import type { Configuration, QuorumPolicy } from "../consensus/types.ts";
 import { batchKindOf, parseBatch, type ParsedBatch } from "../ledger/batch-format.ts";
 import { decodeAdministrative, executeAdministrative, type GovernanceState } from "./administrative.ts";
 import { listedNodes, type NodeConfiguration } from "./configuration.ts";
@@ -42,19 +41,6 @@ export function executeAdministrativeBatch(
   }
   invariant(state, "an administrative batch holds a transaction");
   return state;
-}
-
-/** One set of voters with the quorums that count in it. */
-export interface VoterSet {
-  readonly voters: readonly NodeId[];
-  readonly quorum: QuorumPolicy;
-}
-
-/** Who takes part in consensus, as consensus is told. */
-export interface Configuration {
-  readonly current: VoterSet;
-  readonly previous: VoterSet | undefined;
-  readonly learners: readonly NodeId[];
 }
 
 /** A configuration of the governance state, as consensus takes it. */

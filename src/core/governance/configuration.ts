@@ -3,8 +3,8 @@
  * consensus (Raft thesis 4.3). A vote changes the constitution; then the leader appends the steps, and every validating
  * node takes none but the next one.
  */
-import { Quorum, type QuorumPolicy } from "../consensus/quorum.ts";
-import type { NodeId } from "../consensus/types.ts";
+import { Quorum } from "../consensus/quorum.ts";
+import type { NodeId, QuorumPolicy } from "../consensus/types.ts";
 import { CocoError } from "../../errors.ts";
 import { MAX_NODES, type Constitution } from "./constitution.ts";
 import type { FieldReader, FieldTree } from "./fields.ts";

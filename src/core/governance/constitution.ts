@@ -5,8 +5,8 @@
  * that span fields. The digest of version 1, the genesis constitution, is the network id.
  */
 import type { Bytes } from "../codec/bytes.ts";
-import { MAJORITY, type QuorumPolicy } from "../consensus/quorum.ts";
-import type { NodeId } from "../consensus/types.ts";
+import { MAJORITY } from "../consensus/quorum.ts";
+import type { NodeId, QuorumPolicy } from "../consensus/types.ts";
 import type { JsonValue } from "./json-value.ts";
 
 /** Largest constitution in its binary form, in bytes. */

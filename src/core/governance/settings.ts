@@ -1,7 +1,7 @@
 /**
  * Reading and writing the settings of a network, one part of its constitution; and completing what a founder left out.
  */
-import type { QuorumPolicy } from "../consensus/quorum.ts";
+import type { QuorumPolicy } from "../consensus/types.ts";
 import { DEFAULT_SETTINGS, type EpochSettings, type NetworkSettings } from "./constitution.ts";
 import { fieldInvalid, readDocument, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
 
