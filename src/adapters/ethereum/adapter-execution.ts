@@ -212,7 +212,12 @@ export class EthereumExecution {
     this.pool.clear();
     this.#trie.markDirty(written);
     this.#keysSinceRoot += written.length;
-    if (this.#keysSinceRoot < KEYS_BETWEEN_ROOTS || !written.some(({ table }) => table === TABLES.blocks)) return;
+    if (
+      this.#trie.isBuilding ||
+      this.#keysSinceRoot < KEYS_BETWEEN_ROOTS ||
+      !written.some(({ table }) => table === TABLES.blocks)
+    )
+      return;
     this.#keysSinceRoot = 0;
     this.#checkRoot(state);
   }
@@ -237,12 +242,18 @@ export class EthereumExecution {
     this.#trie.markDirty(written);
   }
 
-  /** The state was replaced as a whole: the tries are built from the tables when a root is asked for next. */
-  restored(): void {
+  /**
+   * The state was replaced as a whole: the tries are built from its tables beside other work, so that they are there when
+   * this node leads. The first block that is applied after that is checked against them.
+   */
+  restored(state: StateReader): void {
     this.#batch = undefined;
     this.pool.clear();
-    this.#trie.clear();
-    this.#keysSinceRoot = 0;
+    this.#keysSinceRoot = KEYS_BETWEEN_ROOTS;
+    this.#trie.build(state, this.#components.nextTurn).catch((error: unknown) => {
+      this.#trie.clear();
+      this.#components.log(`the state trie was not built: ${error instanceof Error ? error.message : "unknown"}`);
+    });
   }
 
   /** Nothing here depends on commitment. */

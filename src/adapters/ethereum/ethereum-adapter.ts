@@ -40,7 +40,7 @@ export const createEthereumAdapter: AdapterFactory = (value) => {
       applied: (state, written) => execution.applied(state, written),
       rolledBack: (state, written) => execution.rolledBack(state, written),
       restored(state, recent) {
-        execution.restored();
+        execution.restored(state);
         places.restored(state, recent);
         rpc.restored();
       },
