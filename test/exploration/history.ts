@@ -6,7 +6,8 @@
  * quorum of every set of voters that its log makes active. Log matching: one index and term, one entry and one past.
  */
 import { sameEntry } from "../../src/core/consensus/testing/invariants.ts";
-import type { LogEntry, NodeId } from "../../src/core/consensus/types.ts";
+import { Quorum } from "../../src/core/consensus/quorum.ts";
+import type { Configuration, LogEntry, NodeId } from "../../src/core/consensus/types.ts";
 import { invariant } from "../../src/errors.ts";
 import { showEntry } from "./core-options.ts";
 
@@ -26,12 +27,27 @@ export interface History {
 /** Nothing has happened. */
 export const NO_HISTORY: History = { leaders: [], committed: [] };
 
+/** A log, asked by index; an index that a snapshot stands for has no entry there. */
+export interface LogView {
+  entryAt(index: number): LogEntry | undefined;
+  /** Last index that a snapshot stands for; 0 without one. */
+  readonly base: number;
+}
+
+/** Whether a replication quorum of every active set of voters satisfies `holds`. */
+export function quorumHolds({ current, previous }: Configuration, holds: (id: NodeId) => boolean): boolean {
+  return [current, previous].every((set) => {
+    if (set === undefined) return true;
+    return new Quorum(set.voters, set.quorum).replicatedIndex((voter) => (holds(voter) ? 1 : 0)) === 1;
+  });
+}
+
 /** A machine becomes leader of a term with this log. */
-export function leads(history: History, id: NodeId, term: number, log: readonly LogEntry[]): History {
+export function leads(history: History, id: NodeId, term: number, log: LogView): History {
   const other = history.leaders.find(([led]) => led === term)?.[1];
   invariant(other === undefined || other === id, `term ${term} has the leaders ${other} and ${id}`);
   for (const [at, committed] of history.committed.entries()) {
-    const complete = committed.term >= term || sameEntry(log[at], committed.entry);
+    const complete = committed.term >= term || at < log.base || sameEntry(log.entryAt(at + 1), committed.entry);
     invariant(complete, `${id} leads term ${term} without the committed entry ${at + 1}`);
   }
   if (other !== undefined) return history;

@@ -23,6 +23,8 @@ const TORN_ENTRIES_MAX = 3;
 export interface LocalFacts {
   readonly role: Role;
   readonly term: number;
+  /** The term it will not fall below, whatever happens. */
+  readonly durableTerm: number;
   /** Writes under way. */
   readonly writes: number;
   /** Torn writes that a crash can leave: 0 for none, else entries of the first write + 1. */
@@ -177,7 +179,7 @@ export class LocalStates {
   }
 
   #number(machine: Machine, parent: number, event: LocalEvent): number {
-    const digest = createHash("md5").update(machineText(machine)).digest("latin1");
+    const digest = createHash("md5").update(machineText(machine)).digest("base64");
     return this.#states.of(digest, () => ({ parent, event, facts: this.#factsOf(machine) }));
   }
 
@@ -189,6 +191,7 @@ export class LocalStates {
     return {
       role,
       term,
+      durableTerm: machine.hardState?.term ?? 0,
       writes: writes.length,
       tornChoices: tears ? Math.min(first.entries.length, TORN_ENTRIES_MAX) + 1 : 0,
       logId: this.logs.of(entriesText(log), () => [...log]),

@@ -5,7 +5,7 @@
  * Messages arrive in any order. One that is never delivered is lost, so losses need no action of their own, except to make
  * room; and neither does a delivery without effect, which is a loss. Throws where a property is broken.
  */
-import type { LogEntry, NodeId } from "../../src/core/consensus/types.ts";
+import type { ConsensusMessage, LogEntry, NodeId } from "../../src/core/consensus/types.ts";
 import { sameEntry } from "../../src/core/consensus/testing/invariants.ts";
 import { Quorum, MAJORITY } from "../../src/core/consensus/quorum.ts";
 import { invariant } from "../../src/errors.ts";
@@ -60,7 +60,7 @@ export class Network {
 
   /** The row the search starts from. */
   initial(): Int32Array {
-    let row = new Int32Array(this.width).fill(FREE);
+    let row: Int32Array = new Int32Array(this.width).fill(FREE);
     for (const [at, id] of this.#ids.entries()) row[at] = this.locals.start(id, BLANK);
     row[this.#historyAt] = this.#historyNumber(NO_HISTORY);
     row[this.#countersAt] = 0;
@@ -172,6 +172,7 @@ export class Network {
     into[machine] = transition.next;
     if (this.locals.facts(transition.next).term > this.model.bounds.term) return "bounded";
     this.#checkSafety(row, into, machine, transition);
+    if (this.locals.facts(transition.next).durableTerm !== this.#facts(row, machine).durableTerm) this.#sweep(into, machine);
     return this.#insert(into, transition.sent) ? "row" : "bounded";
   }
 
@@ -194,10 +195,28 @@ export class Network {
     row[this.width - 1] = FREE;
   }
 
+  /** Takes away answers that the machine will never heed, since they are of a term that it has left for good. */
+  #sweep(row: Int32Array, machine: number): void {
+    const id = this.#ids[machine];
+    for (let at = this.width - 1; at >= this.#messagesAt; at--) {
+      const envelope = row[at] === FREE ? undefined : this.locals.messages.items[row[at] as number];
+      if (envelope === undefined || envelope.to !== id) continue;
+      if (this.#isSpent(envelope.message, this.#facts(row, machine).durableTerm)) this.#remove(row, row[at] as number);
+    }
+  }
+
+  #isSpent(message: ConsensusMessage, durableTerm: number): boolean {
+    if (message.type === "appendResponse") return message.term < durableTerm;
+    // A pre-vote speaks of the term after the asker's.
+    return message.type === "voteResponse" && message.term < durableTerm + (message.preVote ? 1 : 0);
+  }
+
   #insert(row: Int32Array, sent: readonly number[]): boolean {
     for (const message of sent) {
       const envelope = this.locals.messages.items[message];
-      if (envelope === undefined || !this.#ids.includes(envelope.to)) continue;
+      const to = this.#ids.indexOf(envelope?.to ?? "");
+      if (envelope === undefined || to < 0) continue;
+      if (this.#isSpent(envelope.message, this.#facts(row, to).durableTerm)) continue;
       if (row[this.width - 1] !== FREE) return false;
       let at = this.width - 1;
       for (; at > this.#messagesAt && (row[at - 1] as number) > message; at--) row[at] = row[at - 1] as number;
