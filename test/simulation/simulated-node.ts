@@ -287,16 +287,23 @@ export class SimulatedNode {
     const { founded, windowBytes, appendBytes } = this.#world;
     return new Raft({
       id: this.id,
-      voters: founded.constitution.nodes.map((node) => node.nodeId),
-      quorum: MAJORITY,
+      initial: {
+        current: { voters: founded.constitution.nodes.map((node) => node.nodeId), quorum: MAJORITY },
+        previous: undefined,
+        learners: [],
+      },
+      configurationOf: () => undefined,
       random: () => random.next(),
       electionTimeoutMinMs: ELECTION_TIMEOUT_MIN_MS,
       electionTimeoutMaxMs: ELECTION_TIMEOUT_MAX_MS,
       heartbeatIntervalMs: HEARTBEAT_INTERVAL_MS,
       maxAppendBytes: appendBytes,
       maxInflightAppends: APPENDS_IN_FLIGHT_MAX,
+      maxInflightBytes: APPENDS_IN_FLIGHT_MAX * appendBytes,
       windowBytes,
       hardState: content.hardState,
+      trustDisk: true,
+      tookPart: false,
       restored: { entries: content.entries },
       now: clock.now(),
     });

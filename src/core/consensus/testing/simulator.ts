@@ -7,7 +7,7 @@
  */
 import { invariant } from "../../../errors.ts";
 import { decodeMessage, encodeMessage } from "../messages.ts";
-import { Quorum, type QuorumPolicy } from "../quorum.ts";
+import { Quorum } from "../quorum.ts";
 import { Raft } from "../raft.ts";
 import type {
   ConsensusEvent,
@@ -17,6 +17,7 @@ import type {
   LogEntry,
   NodeId,
   PersistRequest,
+  QuorumPolicy,
   Ready,
 } from "../types.ts";
 import { SafetyObserver, sameEntry } from "./invariants.ts";
@@ -160,16 +161,19 @@ export class Simulator {
     node.deliveredIndex = 0;
     node.raft = new Raft({
       id,
-      voters: this.ids,
-      quorum: this.#options.quorum,
+      initial: { current: { voters: this.ids, quorum: this.#options.quorum }, previous: undefined, learners: [] },
+      configurationOf: () => undefined,
       random: this.random.next,
       electionTimeoutMinMs: 150,
       electionTimeoutMaxMs: 300,
       heartbeatIntervalMs: 40,
       maxAppendBytes: 200,
       maxInflightAppends: 4,
+      maxInflightBytes: 1000,
       windowBytes: this.#options.windowBytes,
       hardState: node.hardState,
+      trustDisk: true,
+      tookPart: false,
       restored: { entries: node.disk },
       now: this.nowMs,
     });
