@@ -1,5 +1,5 @@
 /** What can happen to one machine in a model, as data; the same event in the same local state always has the same outcome. */
-import type { ConsensusMessage, NodeId } from "../../src/core/consensus/types.ts";
+import type { Configuration, ConsensusMessage, NodeId } from "../../src/core/consensus/types.ts";
 import { invariant } from "../../src/errors.ts";
 import { plainText } from "./canonical.ts";
 import { ELECTION_MS, HEARTBEAT_MS } from "./core-options.ts";
@@ -17,7 +17,11 @@ export type LocalEvent =
   /** A heartbeat interval passes. */
   | { readonly type: "beat" }
   | { readonly type: "reboot"; readonly torn: Torn }
-  | { readonly type: "propose"; readonly label: string };
+  | { readonly type: "propose"; readonly label: string }
+  | { readonly type: "configure"; readonly configuration: Configuration }
+  /** The leader ends a joint configuration. */
+  | { readonly type: "leave" }
+  | { readonly type: "transfer"; readonly to: NodeId };
 
 /** Longer than any timer. */
 const LONG_MS = 10 * ELECTION_MS;
@@ -35,6 +39,12 @@ export function perform(machine: Machine, event: LocalEvent): Effects {
       return machine.step({ type: "tick" }, HEARTBEAT_MS);
     case "propose":
       return machine.propose(event.label);
+    case "configure":
+      return machine.configure(event.configuration);
+    case "leave":
+      return machine.leave();
+    case "transfer":
+      return machine.step({ type: "transfer", to: event.to });
     default:
       invariant(false, `${event.type} begins a life`);
   }
@@ -51,6 +61,12 @@ export function showEvent(event: LocalEvent): string {
       return event.torn === undefined ? "reboots" : `reboots; of its unfinished write ${event.torn} entries are on disk`;
     case "propose":
       return `proposes ${event.label}`;
+    case "configure":
+      return `proposes the voters ${event.configuration.current.voters.join(" ")}`;
+    case "leave":
+      return "proposes to end the joint configuration";
+    case "transfer":
+      return `hands over to ${event.to}`;
     default:
       return event.type;
   }

@@ -19,7 +19,13 @@ const IGNORED = new Set([
   "private_before",
   "private_bytes",
   "private_windowBytes",
-  "private_maxInflightAppends",
+  "private_limits",
+  // How closely a learner follows is told to the driver and decides nothing here.
+  "caughtUp",
+  "private_goalIndex",
+  "private_goalAtMs",
+  // Whom a channel is up to only shortens timers.
+  "channelsUp",
 ]);
 
 const entryTexts = new WeakMap<LogEntry, string>();
@@ -47,7 +53,7 @@ interface Reference {
 }
 
 function numberText(name: string, value: number, reference: Reference): string {
-  if (name.endsWith("AtMs")) return String(Math.max(-ELECTION_MS, Math.min(ELECTION_MS, value - reference.nowMs)));
+  if (name.endsWith("Ms")) return String(Math.max(-ELECTION_MS, Math.min(ELECTION_MS, value - reference.nowMs)));
   if (reference.lastId !== undefined && (name === "id" || name.endsWith("Id"))) {
     return value <= reference.durableId ? "-" : String(reference.lastId - value);
   }

@@ -80,6 +80,7 @@ export function makeCore(options: CoreOptions, stable: Stable, nowMs: number): R
     heartbeatIntervalMs: HEARTBEAT_MS,
     maxAppendBytes: options.maxAppendBytes ?? 1000,
     maxInflightAppends: options.maxInflightAppends ?? 2,
+    maxInflightBytes: WINDOW_BYTES,
     windowBytes: options.windowBytes ?? WINDOW_BYTES,
     hardState: stable.hardState,
     tookPart: stable.tookPart,

@@ -6,7 +6,7 @@
  * the events of its life, which are few.
  */
 import { createHash } from "node:crypto";
-import type { ConsensusMessage, LogEntry, NodeId, Outgoing, Role } from "../../src/core/consensus/types.ts";
+import type { Configuration, ConsensusMessage, LogEntry, NodeId, Outgoing, Role } from "../../src/core/consensus/types.ts";
 import { invariant } from "../../src/errors.ts";
 import { type LocalEvent, perform } from "./actions.ts";
 import { entriesText, machineText, plainText } from "./canonical.ts";
@@ -37,6 +37,10 @@ export interface LocalFacts {
   readonly lastIndex: number;
   /** Whether a message after a long silence could mean something else than one now. */
   readonly hearsLeader: boolean;
+  /** Whether a change of membership, or its second step, can be proposed. */
+  readonly mayChange: "begin" | "leave" | undefined;
+  /** Number of the active configuration. */
+  readonly configurationId: number;
 }
 
 /** What an event made of a local state. */
@@ -81,6 +85,7 @@ interface LocalState {
 /** The local states of all machines of one model. */
 export class LocalStates {
   readonly messages = new Numbering<Envelope>();
+  readonly configurations = new Numbering<Configuration>();
   readonly logs = new Numbering<readonly LogEntry[]>();
   readonly #states = new Numbering<LocalState>();
   readonly #others = new Numbering<LocalEvent>();
@@ -184,7 +189,8 @@ export class LocalStates {
   }
 
   #factsOf(machine: Machine): LocalFacts {
-    const { role, term, commitIndex, lastIndex, leader } = machine.status;
+    const { role, term, commitIndex, lastIndex, leader, configuration, configurationCommitted } = machine.status;
+    const isSimple = configuration.previous === undefined;
     const { writes, log, disk } = machine;
     const first = writes[0];
     const tears = first !== undefined && (first.entries.length > 0 || first.truncateFrom !== undefined);
@@ -199,6 +205,8 @@ export class LocalStates {
       commitIndex,
       lastIndex,
       hearsLeader: leader !== undefined && role === "follower",
+      mayChange: role !== "leader" || !configurationCommitted ? undefined : isSimple ? "begin" : "leave",
+      configurationId: this.configurations.of(JSON.stringify(configuration), () => configuration),
     };
   }
 }

@@ -9,10 +9,11 @@
  */
 import { parseArgs } from "node:util";
 import { exposePrivates } from "./expose-privates.ts";
-import { MODELS, type Model, modelNamed } from "./model.ts";
+import type { Model } from "./model.ts";
 import type { SearchResult } from "./search.ts";
 
 exposePrivates();
+const { MODELS, modelNamed } = await import("./model.ts");
 const { search } = await import("./search.ts");
 
 const say = (line: string): void => {

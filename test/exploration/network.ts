@@ -5,13 +5,13 @@
  * Messages arrive in any order. One that is never delivered is lost, so losses need no action of their own, except to make
  * room; and neither does a delivery without effect, which is a loss. Throws where a property is broken.
  */
-import type { ConsensusMessage, LogEntry, NodeId } from "../../src/core/consensus/types.ts";
+import type { Configuration, ConsensusMessage, LogEntry, NodeId } from "../../src/core/consensus/types.ts";
 import { sameEntry } from "../../src/core/consensus/testing/invariants.ts";
-import { Quorum, MAJORITY } from "../../src/core/consensus/quorum.ts";
 import { invariant } from "../../src/errors.ts";
 import { showEvent } from "./actions.ts";
+import { joint } from "./core-options.ts";
 import { BLANK } from "./machine.ts";
-import { commits, type History, historyText, leads, logsMatch, NO_HISTORY } from "./history.ts";
+import { commits, type History, historyText, leads, logsMatch, NO_HISTORY, quorumHolds } from "./history.ts";
 import { EVENT, LocalStates, type Transition } from "./local-states.ts";
 import { type Bounds, coreOptionsIn, type Model } from "./model.ts";
 
@@ -22,7 +22,7 @@ const KIND = { deliver: 0, late: 1, twice: 2, drop: 3, local: 4 } as const;
 
 /** Bits of a row's counter per bound. */
 const COUNTER_BITS = 4;
-const COUNTERS = ["timeouts", "beats", "reboots", "requests", "duplicates"] as const;
+const COUNTERS = ["timeouts", "beats", "reboots", "requests", "duplicates", "changes", "transfers"] as const;
 type Counter = (typeof COUNTERS)[number];
 
 /** No message. Greater than every number of a message, so that free places sort last. */
@@ -39,7 +39,6 @@ export class Network {
   readonly width: number;
   readonly locals: LocalStates;
   readonly #ids: readonly NodeId[];
-  readonly #quorum: Quorum;
   readonly #histories: History[] = [];
   readonly #historyNumbers = new Map<string, number>();
   readonly #matching = new Map<number, boolean>();
@@ -50,7 +49,6 @@ export class Network {
   constructor(model: Model) {
     this.model = model;
     this.#ids = model.machines;
-    this.#quorum = new Quorum(model.voters, MAJORITY);
     this.locals = new LocalStates((id) => coreOptionsIn(model, id));
     this.#historyAt = model.machines.length;
     this.#countersAt = this.#historyAt + 1;
@@ -141,7 +139,7 @@ export class Network {
   }
 
   #spontaneous(row: Int32Array, machine: number, actions: number[]): void {
-    const { role, term, tornChoices } = this.#facts(row, machine);
+    const { role, term, tornChoices, mayChange } = this.#facts(row, machine);
     const local = (event: number) => actions.push(action(KIND.local, machine, event));
     if (this.#isLeft(row, "timeouts") && (role === "leader" || term < this.model.bounds.term)) local(EVENT.timeout);
     if (this.#isLeft(row, "reboots")) {
@@ -151,6 +149,25 @@ export class Network {
     if (role !== "leader") return;
     if (this.#isLeft(row, "beats")) local(EVENT.beat);
     if (this.#isLeft(row, "requests")) local(this.#request(`r${this.#used(row, "requests") + 1}`));
+    if (mayChange === "leave") local(this.#leave());
+    if (mayChange === "begin" && this.#isLeft(row, "changes")) local(this.#change(machine, row));
+    if (!this.#isLeft(row, "transfers")) return;
+    for (const to of this.#ids) if (to !== this.#ids[machine]) local(this.#transfer(to));
+  }
+
+  #change(machine: number, row: Int32Array): number {
+    const { configurationId } = this.#facts(row, machine);
+    const from = this.locals.configurations.items[configurationId] as Configuration;
+    const configuration = joint(from, this.model.target ?? this.model.voters);
+    return this.locals.eventNumber(`change ${configurationId}`, { type: "configure", configuration });
+  }
+
+  #leave(): number {
+    return this.locals.eventNumber("leave", { type: "leave" });
+  }
+
+  #transfer(to: NodeId): number {
+    return this.locals.eventNumber(`transfer ${to}`, { type: "transfer", to });
   }
 
   /** What comes of an action, into `into`: a row, one outside the bounds, or nothing that another action would not do. */
@@ -180,7 +197,12 @@ export class Network {
     if (event === EVENT.timeout) this.#count(row, "timeouts");
     else if (event === EVENT.beat) this.#count(row, "beats");
     else if (event >= EVENT.reboot && event < EVENT.others) this.#count(row, "reboots");
-    else if (event >= EVENT.others) this.#count(row, "requests");
+    else if (event >= EVENT.others) {
+      const { type } = this.locals.event(event);
+      if (type === "propose") this.#count(row, "requests");
+      else if (type === "configure") this.#count(row, "changes");
+      else if (type === "transfer") this.#count(row, "transfers");
+    }
   }
 
   #count(row: Int32Array, counter: Counter): void {
@@ -233,17 +255,18 @@ export class Network {
     const id = this.#ids[machine] as NodeId;
     const log = this.locals.logs.items[facts.logId] as readonly LogEntry[];
     let history = this.#histories[into[this.#historyAt] as number] as History;
-    if (transition.leads) history = leads(history, id, facts.term, log);
-    history = commits(history, committed, facts.term, (entry) => this.#isDurable(into, entry));
+    const view = { base: 0, entryAt: (index: number) => log[index - 1] };
+    if (transition.leads) history = leads(history, id, facts.term, view);
+    const configuration = this.locals.configurations.items[facts.configurationId] as Configuration;
+    history = commits(history, committed, facts.term, (entry) => this.#isDurable(into, configuration, entry));
     into[this.#historyAt] = this.#historyNumber(history);
   }
 
-  #isDurable(row: Int32Array, entry: LogEntry): boolean {
-    const holds = (id: NodeId): boolean => {
+  #isDurable(row: Int32Array, configuration: Configuration, entry: LogEntry): boolean {
+    return quorumHolds(configuration, (id) => {
       const { diskId } = this.#facts(row, this.#ids.indexOf(id));
       return sameEntry(this.locals.logs.items[diskId]?.[entry.index - 1], entry);
-    };
-    return this.#quorum.replicatedIndex((voter) => (holds(voter) ? 1 : 0)) === 1;
+    });
   }
 
   #checkMatching(row: Int32Array, machine: number, logId: number): void {
@@ -277,7 +300,8 @@ export class Network {
       const event = argumentOf(next);
       if (event === EVENT.persist) return facts.writes > 0;
       if (event >= EVENT.tornReboot && event < EVENT.others) return event - EVENT.tornReboot < facts.tornChoices;
-      return event === EVENT.timeout || event === EVENT.reboot || facts.role === "leader";
+      if (event === EVENT.timeout || event === EVENT.reboot) return true;
+      return event === this.#leave() ? facts.mayChange === "leave" : facts.role === "leader";
     }
     return row.indexOf(argumentOf(next), this.#messagesAt) >= 0;
   }
