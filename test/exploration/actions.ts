@@ -58,7 +58,9 @@ export function showEvent(event: LocalEvent): string {
     case "deliver":
       return `receives${event.late ? ", after a long silence," : ""} from ${event.from} ${plainText(event.message)}`;
     case "reboot":
-      return event.torn === undefined ? "reboots" : `reboots; of its unfinished write ${event.torn} entries are on disk`;
+      return event.torn === undefined
+        ? "reboots"
+        : `reboots; of its unfinished write ${event.torn} entries are on disk`;
     case "propose":
       return `proposes ${event.label}`;
     case "configure":

@@ -72,7 +72,8 @@ function collectionText(value: ReadonlyMap<unknown, unknown> | ReadonlySet<unkno
 
 function objectText(value: object, reference: Reference): string {
   const fields = value as Record<string, unknown>;
-  if (fields["data"] instanceof Uint8Array && "index" in fields && "term" in fields) return entryText(value as LogEntry);
+  if (fields["data"] instanceof Uint8Array && "index" in fields && "term" in fields)
+    return entryText(value as LogEntry);
   let inner = reference;
   if (typeof fields["private_lastId"] === "number") {
     inner = { ...reference, lastId: fields["private_lastId"], durableId: fields["private_durableId"] as number };

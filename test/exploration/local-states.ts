@@ -6,7 +6,14 @@
  * the events of its life, which are few.
  */
 import { createHash } from "node:crypto";
-import type { Configuration, ConsensusMessage, LogEntry, NodeId, Outgoing, Role } from "../../src/core/consensus/types.ts";
+import type {
+  Configuration,
+  ConsensusMessage,
+  LogEntry,
+  NodeId,
+  Outgoing,
+  Role,
+} from "../../src/core/consensus/types.ts";
 import { invariant } from "../../src/errors.ts";
 import { type LocalEvent, perform } from "./actions.ts";
 import { entriesText, machineText, plainText } from "./canonical.ts";
@@ -14,7 +21,15 @@ import type { CoreOptions } from "./core-options.ts";
 import { type Effects, Machine, type Stable } from "./machine.ts";
 
 /** Numbers of events without a message; those of deliveries follow. */
-export const EVENT = { persist: 0, timeout: 1, beat: 2, reboot: 3, tornReboot: 4, others: 16, deliveries: 256 } as const;
+export const EVENT = {
+  persist: 0,
+  timeout: 1,
+  beat: 2,
+  reboot: 3,
+  tornReboot: 4,
+  others: 16,
+  deliveries: 256,
+} as const;
 
 /** The most entries of a torn write that are tried. */
 const TORN_ENTRIES_MAX = 3;
@@ -179,7 +194,9 @@ export class LocalStates {
     let at = this.#state(state);
     for (; at.event.type !== "start"; at = this.#state(at.parent)) events.push(at.event);
     const machine = this.#begin(at.event);
+    machine.unchecked = true;
     for (let position = events.length - 1; position >= 0; position--) perform(machine, events[position] as LocalEvent);
+    machine.checkAgain();
     return machine;
   }
 

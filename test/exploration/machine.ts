@@ -112,7 +112,12 @@ export class Machine {
   applied: string[];
   /** Entries up to here were handed out as committed, or came with a snapshot. */
   deliveredIndex: number;
+  /** Leaves out the checks of each step, for what was checked before; see {@link checkAgain}. */
+  unchecked = false;
   #staged: Bytes[] = [];
+  #before: ConsensusStatus;
+  /** The newest term this machine's driver knows it leads. */
+  #ledTerm = 0;
 
   constructor(options: CoreOptions, stable: Stable, nowMs = 0) {
     this.id = options.id;
@@ -125,6 +130,13 @@ export class Machine {
     this.#log = this.#disk;
     this.hardState = stable.hardState;
     this.core = makeCore(options, stable, nowMs);
+    this.#before = this.status;
+  }
+
+  /** Checks every step from now on. */
+  checkAgain(): void {
+    this.unchecked = false;
+    this.#before = this.status;
   }
 
   get status(): ConsensusStatus {
@@ -205,29 +217,41 @@ export class Machine {
   }
 
   #step(event: TimelessEvent, effects: Effects): void {
-    const before = this.status;
     const ready: Ready = this.core.step({ ...event, now: this.nowMs } as ConsensusEvent);
-    const after = this.status;
-    invariant(after.term >= before.term, `${this.id} goes back to term ${after.term}`);
-    invariant(after.commitIndex >= before.commitIndex, `${this.id} takes its commit index back`);
     if (ready.persist !== undefined) this.#queue(ready.persist, ready.installed);
-    const lastIndex = this.#log.entries.at(-1)?.index ?? this.#log.snapshot?.index ?? 0;
-    const known = after.lastIndex === lastIndex && after.durableIndex <= after.lastIndex;
-    invariant(known && after.commitIndex <= after.lastIndex, `${this.id} knows its log`);
-    for (const outgoing of ready.send) {
-      this.#checkPromise(outgoing.to, outgoing.message);
-      effects.sent.push(outgoing);
-    }
+    if (!this.unchecked) this.#check(ready);
+    effects.sent.push(...ready.send);
     if (ready.installed !== undefined) this.#install(ready.installed, effects);
     for (const entry of ready.committed) this.#deliver(entry, effects);
     effects.dropped.push(...ready.dropped);
     effects.reads.push(...ready.reads);
     this.#serve(ready, effects);
-    if (after.role !== "leader" || before.role === "leader") return;
+    if (ready.roleChanged) this.#takeRole(effects);
+  }
+
+  /** A new leader's driver proposes an entry at once. */
+  #takeRole(effects: Effects): void {
+    const { role, term, lastIndex } = this.status;
+    const leads = role === "leader" && this.#ledTerm !== term;
+    if (!leads) return;
+    this.#ledTerm = term;
     effects.leads = true;
-    invariant(ready.roleChanged, `${this.id} reports that it leads`);
-    const first = requestEntry(after.lastIndex + 1, after.term, `first of term ${after.term}`);
-    this.#step({ type: "propose", entries: [first] }, effects);
+    this.#step({ type: "propose", entries: [requestEntry(lastIndex + 1, term, `first of term ${term}`)] }, effects);
+  }
+
+  /** What a step must keep, as far as it can be seen here. */
+  #check(ready: Ready): void {
+    const before = this.#before;
+    const after = this.status;
+    this.#before = after;
+    invariant(after.term >= before.term, `${this.id} goes back to term ${after.term}`);
+    invariant(after.commitIndex >= before.commitIndex, `${this.id} takes its commit index back`);
+    const lastIndex = this.#log.entries.at(-1)?.index ?? this.#log.snapshot?.index ?? 0;
+    const known = after.lastIndex === lastIndex && after.durableIndex <= after.lastIndex;
+    invariant(known && after.commitIndex <= after.lastIndex, `${this.id} knows its log`);
+    const changed = after.role !== before.role || after.term !== before.term || after.leader !== before.leader;
+    invariant(ready.roleChanged || !changed, `${this.id} reports changes of role, term and leader`);
+    for (const { to, message } of ready.send) this.#checkPromise(to, message);
   }
 
   /** Reads what the core asks for from the disk, and stages snapshots. */
@@ -293,7 +317,10 @@ export class Machine {
   #checkPromise(to: NodeId, message: ConsensusMessage): void {
     const { id, hardState } = this;
     if (message.type === "appendResponse" && message.success) {
-      invariant(this.#isDurable(message.matchIndex), `${id} acknowledges entry ${message.matchIndex} before it is durable`);
+      invariant(
+        this.#isDurable(message.matchIndex),
+        `${id} acknowledges entry ${message.matchIndex} before it is durable`,
+      );
     }
     if (message.type === "voteResponse" && message.granted && !message.preVote) {
       const durable = hardState?.term === message.term && hardState.votedFor === to;
@@ -301,7 +328,10 @@ export class Machine {
     }
     if (message.type === "vote" && !message.preVote) {
       const durable = hardState?.term === message.term && hardState.votedFor === id;
-      invariant(durable && this.#isDurable(message.lastIndex), `${id} asks for votes before its term and log are durable`);
+      invariant(
+        durable && this.#isDurable(message.lastIndex),
+        `${id} asks for votes before its term and log are durable`,
+      );
     }
   }
 

@@ -28,7 +28,11 @@ function describe(model: Model, result: SearchResult, seconds: number): void {
   const rate = thousands(Math.round(states / seconds));
   say(`${model.name}: ${thousands(states)} states, ${reach}; ${seconds.toFixed(1)} s, ${rate} states/s`);
   say(`  ${thousands(localStates)} states of one machine, ${thousands(coreSteps)} steps of the real core`);
-  say(`  bounds: ${Object.entries(model.bounds).map(([name, bound]) => `${name} ${bound}`).join(", ")}`);
+  say(
+    `  bounds: ${Object.entries(model.bounds)
+      .map(([name, bound]) => `${name} ${bound}`)
+      .join(", ")}`,
+  );
   if (result.violation === undefined) return;
   say(`  VIOLATION: ${result.violation.message}`);
   for (const [at, line] of [...model.prefix.map((step) => `(before) ${step}`), ...result.violation.trace].entries())
@@ -56,7 +60,9 @@ function main(): number {
     if (!values.json) describe(model, result, (performance.now() - beganMs) / 1000);
     if (result.violation !== undefined) break;
   }
-  const violations = results.flatMap(({ model, violation }) => (violation === undefined ? [] : [{ model, ...violation }]));
+  const violations = results.flatMap(({ model, violation }) =>
+    violation === undefined ? [] : [{ model, ...violation }],
+  );
   const states = results.reduce((sum, result) => sum + result.states, 0);
   const wallSeconds = Number(((performance.now() - startedMs) / 1000).toFixed(1));
   const depth = Math.max(...results.map(({ deepest }) => deepest));

@@ -74,7 +74,10 @@ export const MODELS: readonly Model[] = [
 export function modelNamed(name: string): Model {
   const found = MODELS.find((candidate) => candidate.name === name);
   if (found !== undefined) return found;
-  throw new CocoError("ConfigurationInvalid", `no model ${name}; there are ${MODELS.map((each) => each.name).join(", ")}`);
+  throw new CocoError(
+    "ConfigurationInvalid",
+    `no model ${name}; there are ${MODELS.map((each) => each.name).join(", ")}`,
+  );
 }
 
 /** The options of a machine in a model. */

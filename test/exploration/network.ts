@@ -189,7 +189,8 @@ export class Network {
     into[machine] = transition.next;
     if (this.locals.facts(transition.next).term > this.model.bounds.term) return "bounded";
     this.#checkSafety(row, into, machine, transition);
-    if (this.locals.facts(transition.next).durableTerm !== this.#facts(row, machine).durableTerm) this.#sweep(into, machine);
+    if (this.locals.facts(transition.next).durableTerm !== this.#facts(row, machine).durableTerm)
+      this.#sweep(into, machine);
     return this.#insert(into, transition.sent) ? "row" : "bounded";
   }
 

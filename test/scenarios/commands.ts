@@ -2,7 +2,7 @@
  * The language of the scenarios: one command a line, `#` begins a comment. docs of each command stand beside it; README.md of
  * this folder is for who writes scenarios. A line that cannot be read, or an expectation that does not hold, throws.
  */
-import { strict as assert } from "node:assert";
+import { strict as assert } from "node:assert/strict";
 import { joint, simple } from "../exploration/core-options.ts";
 import type { ConsensusMessage, NodeId } from "../../src/core/consensus/types.ts";
 import { invariant } from "../../src/errors.ts";
@@ -220,7 +220,8 @@ const NODES: Readonly<Record<string, Command>> = {
   /** `leave 0`: leader 0 ends the joint configuration. */
   leave: (script, [id = ""]) => worldOf(script).act(id, (machine) => machine.leave()),
   /** `transfer 0 -> 2` or `transfer 0`: leader 0 hands over. */
-  transfer: (script, [id = "", , to]) => worldOf(script).step(id, { type: "transfer", ...(to !== undefined && { to }) }),
+  transfer: (script, [id = "", , to]) =>
+    worldOf(script).step(id, { type: "transfer", ...(to !== undefined && { to }) }),
   /** `read 0`: a linearizable read at 0; `expect read 0: ...` is about the newest one. */
   read: (script, [id = ""]) => worldOf(script).step(id, { type: "read", id: script.nextRead++ }),
 };
@@ -281,7 +282,9 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 
 /** Runs one line of a script. */
 export function runLine(script: Script, line: string): void {
-  const [name = "", ...words] = (line.split("#")[0] === "" ? "" : line.replace(/(^|\s)#\s.*$/, "")).split(/\s+/).filter(Boolean);
+  const [name = "", ...words] = (line.split("#")[0] === "" ? "" : line.replace(/(^|\s)#\s.*$/, ""))
+    .split(/\s+/)
+    .filter(Boolean);
   if (name === "") return;
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   invariant(command !== undefined, `there is no command ${name}`);

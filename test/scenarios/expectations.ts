@@ -1,5 +1,5 @@
 /** What a scenario can expect: `expect SUBJECT ...`, each explained where it stands. */
-import { strict as assert } from "node:assert";
+import { strict as assert } from "node:assert/strict";
 import { labelOf } from "../exploration/core-options.ts";
 import type { NodeId } from "../../src/core/consensus/types.ts";
 import { invariant } from "../../src/errors.ts";
@@ -63,7 +63,10 @@ const EXPECTATIONS: Readonly<Record<string, Expectation>> = {
   first: (world, [id, index]) => assert.equal(world.machine(nodeOf(id)).status.firstIndex, Number(index)),
   /** `expect refused 0 x`: the proposal x came back from node 0. */
   refused: (world, [id, label]) => {
-    assert.ok(world.node(nodeOf(id)).refused.some((each) => scriptLog([each])[0] === label), `${label} was not refused`);
+    assert.ok(
+      world.node(nodeOf(id)).refused.some((each) => scriptLog([each])[0] === label),
+      `${label} was not refused`,
+    );
   },
   /** `expect read 0: 3`, `expect read 0: none` (refused) or `expect read 0: waiting`: about the newest read. */
   read: (world, [id, answer], lastRead) => {
@@ -112,7 +115,10 @@ const NEGATIONS: Readonly<Record<string, Expectation>> = {
   /** `expect no leader`. */
   leader: (world) => {
     const leaders = world.running.filter(({ machine }) => machine?.status.role === "leader");
-    assert.deepEqual(leaders.map(({ id }) => id), []);
+    assert.deepEqual(
+      leaders.map(({ id }) => id),
+      [],
+    );
   },
   /** `expect no message 0->1 append`. */
   message: (world, words) => assert.equal(matching(world, words), 0, show(world)),

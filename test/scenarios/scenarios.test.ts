@@ -20,7 +20,10 @@ function play(text: string): void {
     }
   }
   const stopped = [...(script.world?.nodes.values() ?? [])].filter(({ stoppedBy }) => stoppedBy !== undefined);
-  assert.deepEqual(stopped.map(({ id, stoppedBy }) => `node ${id}: ${stoppedBy}`), []);
+  assert.deepEqual(
+    stopped.map(({ id, stoppedBy }) => `node ${id}: ${stoppedBy}`),
+    [],
+  );
 }
 
 const files = fs.readdirSync(FOLDER).filter((name) => name.endsWith(".txt"));
