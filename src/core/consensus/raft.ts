@@ -6,8 +6,8 @@
  * come from is the driver's affair (it authenticates them); malformed ones are ignored. `step` throws only `LedgerForked` and `LedgerCorrupt` (the node must stop)
  * or `Internal` (a fault in the driver or here); after a throw the core must not be used again.
  */
-import { CocoError } from "../../errors.ts";
 import { onAppendRequest } from "./acceptance.ts";
+import { deliverCommitted, onLoadedForDelivery, statusOf } from "./delivery.ts";
 import {
   countOwnVote,
   hastenElection,
@@ -23,9 +23,9 @@ import { onRead } from "./reads.ts";
 import { onRestartAnswer, onRestartQuery, resume, tickRecovery } from "./recovery.ts";
 import { advanceCommit, onAppendResponse, onLoadedForPeer, onPeerChannel, propose, tickLeader } from "./replication.ts";
 import { compact, onSnapshotLoaded, onSnapshotResponse } from "./snapshots.ts";
-import { DELIVERY_BYTES_MAX, type RaftOptions, RaftState } from "./state.ts";
+import { type RaftOptions, RaftState } from "./state.ts";
 import { onDiskFull, startTransfer } from "./transfer.ts";
-import type { Consensus, ConsensusEvent, ConsensusMessage, ConsensusStatus, LogEntry, NodeId, Ready } from "./types.ts";
+import type { Consensus, ConsensusEvent, ConsensusMessage, ConsensusStatus, NodeId, Ready } from "./types.ts";
 
 type DiskEvent = Extract<
   ConsensusEvent,
@@ -47,39 +47,14 @@ export class Raft implements Consensus {
     // A clock that goes back would only stretch timers; safety never depends on it.
     state.nowMs = Math.max(state.nowMs, event.now);
     this.#dispatch(event);
-    this.#deliverCommitted();
+    deliverCommitted(state);
     state.log.release(Math.min(state.deliveredIndex, state.durability.durableIndex));
     return state.finishStep();
   }
 
   /** What the core knows now. */
   status(): ConsensusStatus {
-    const { id, role, term, leader, commitIndex, log, durability, progress, membership } = this.#state;
-    const matchIndex = new Map<NodeId, number>();
-    for (const [peer, { matchIndex: index }] of progress) matchIndex.set(peer, index);
-    const { lastIndex, lastTerm, firstIndex } = log;
-    return {
-      id,
-      role,
-      term,
-      leader,
-      commitIndex,
-      lastIndex,
-      lastTerm,
-      durableIndex: durability.durableIndex,
-      matchIndex,
-      configuration: membership.configuration,
-      configurationIndex: membership.index,
-      configurationCommitted: membership.index <= commitIndex,
-      firstIndex,
-      recovering: this.#state.recovery !== undefined,
-      transferring: this.#state.transfer !== undefined,
-      learnersCaughtUp:
-        role === "leader" &&
-        membership.configuration.learners.every(
-          (learner) => learner === id || progress.get(learner)?.caughtUp === true,
-        ),
-    };
+    return statusOf(this.#state);
   }
 
   #dispatch(event: ConsensusEvent): void {
@@ -100,7 +75,7 @@ export class Raft implements Consensus {
         advanceCommit(state);
         break;
       case "loaded":
-        if (event.peer === state.id) this.#onLoadedForDelivery(event.entries);
+        if (event.peer === state.id) onLoadedForDelivery(state, event.entries);
         else onLoadedForPeer(state, event.peer, event.entries);
         break;
       case "channel":
@@ -194,27 +169,5 @@ export class Raft implements Consensus {
     if (up) quorumReachable(state, peer);
     else state.channelsUp.delete(peer);
     if (!up && peer === state.leader) hastenElection(state);
-  }
-
-  /** Hands out committed entries from the window, a bounded part per step; those that left it (after a restart) are loaded first. */
-  #deliverCommitted(): void {
-    const state = this.#state;
-    const fromIndex = state.deliveredIndex + 1;
-    if (fromIndex > state.commitIndex) return;
-    if (fromIndex < state.log.firstInMemory) state.requestLoad(state.id, fromIndex);
-    else state.deliver(state.log.slice(fromIndex, state.commitIndex, DELIVERY_BYTES_MAX));
-  }
-
-  #onLoadedForDelivery(entries: readonly LogEntry[]): void {
-    const state = this.#state;
-    const fromIndex = state.deliveredIndex + 1;
-    const usable = state.log.verified(entries, fromIndex).slice(0, Math.max(0, state.commitIndex - fromIndex + 1));
-    state.endLoad(state.id, usable.length > 0);
-    if (usable.length > 0) state.deliver(usable);
-    else if (entries[0]?.index === fromIndex && fromIndex <= state.commitIndex) {
-      throw new CocoError("LedgerCorrupt", `the disk returned another entry at committed index ${fromIndex}`, {
-        index: fromIndex,
-      });
-    }
   }
 }

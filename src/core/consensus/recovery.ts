@@ -27,17 +27,18 @@ export function tickRecovery(state: RaftState): void {
 
 /** Tells a node how far this one's log goes, or is known to have gone, once that is durable. */
 export function onRestartQuery(state: RaftState, from: NodeId): void {
-  const { log, floor, term } = state;
+  const { log, floor, recovery } = state;
   const own = { index: log.lastIndex, term: log.lastTerm };
   const position = comparePositions(floor, own) > 0 ? floor : own;
   state.sendDurable(
     from,
     {
       type: "restartAnswer",
-      term,
+      // What was heard from others counts as well: this node may be all that is left of it.
+      term: Math.max(state.term, recovery?.term ?? 0),
       lastIndex: position.index,
       lastTerm: position.term,
-      recovering: state.recovery !== undefined,
+      recovering: recovery !== undefined,
     },
     log.lastIndex,
   );
@@ -53,7 +54,13 @@ export function onRestartAnswer(state: RaftState, from: NodeId, answer: RestartA
   if (comparePositions(position, state.floor) > 0) state.floor = position;
   // Elections that were under way at the restart are over after an election timeout: nobody counts a lost vote after it.
   const settled = state.nowMs - recovery.sinceMs >= state.options.electionTimeoutMaxMs;
-  if (settled && from === state.leader && answer.term === state.term && recovery.anchor?.term !== state.term) {
+  if (
+    settled &&
+    from === state.leader &&
+    answer.term === state.term &&
+    !answer.recovering &&
+    recovery.anchor?.term !== state.term
+  ) {
     recovery.anchor = { index: answer.lastIndex, term: answer.term };
   }
   endByAnswers(state);
