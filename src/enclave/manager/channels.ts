@@ -122,8 +122,9 @@ export class Channels implements PeerTransport {
     this.follow(peers);
   }
 
-  /** Connects to the nodes of the network as it is now, and ends the channels to those that left it. */
+  /** Connects to the nodes of the network as it is now, and ends the channels to those that left it; nothing before {@link Channels.start}. */
   follow(peers: readonly NodeId[]): void {
+    if (this.#listener === undefined || this.#closed) return;
     const { identity } = this.#parts;
     for (const [peer, channel] of this.#channels) if (identity.addressOf(peer) === undefined) channel.destroy();
     for (const peer of peers) {

@@ -46,6 +46,7 @@ export interface ManagerParts {
       | "onCommitted"
       | "onRoleChanged"
       | "onDurable"
+      | "onDropped"
       | "onReads"
       | "snapshots"
       | "onFatal"

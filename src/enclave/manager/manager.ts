@@ -17,11 +17,11 @@ import type { PeerEvents } from "../ports.ts";
 import type { FromWorker, TransactionItem } from "../worker/protocol.ts";
 import { decodeFrame, encodeFrame, type ForwardedOutcome, type Frame, forwardFrames } from "./frames.ts";
 import { AdapterLane } from "./lane.ts";
+import { BatchProposer } from "./batch-proposer.ts";
 import { LeaderDuties } from "./leader-duties.ts";
 import type { AdapterPart, ArrivedRequest, ManagerParts } from "./manager-parts.ts";
 import type { Replicator } from "./replicator.ts";
 import { RequestRouter, type RoutedAdapter } from "./request-router.ts";
-import { administrativeTransaction } from "./sealing.ts";
 import type { ReceivedSnapshot } from "./snapshot-receiver.ts";
 import { type SnapshotAdapter, Snapshots } from "./snapshots.ts";
 import { type Routed, Submissions } from "./submissions.ts";
@@ -42,7 +42,7 @@ export class Manager implements PeerEvents {
   readonly #replicator: Replicator;
   readonly #requests: RequestRouter;
   readonly #lanes = new Map<number, Lane>();
-  readonly #ownIds = new Map<number, readonly Bytes[]>();
+  readonly #proposer: BatchProposer;
   #status: ConsensusStatus;
   /** The first batch of this node's own term is committed: everything before it is applied, execution may start. */
   #leaderReady = false;
@@ -79,12 +79,14 @@ export class Manager implements PeerEvents {
       onCommitted: (batch) => this.#onCommitted(batch),
       onRoleChanged: (status) => this.#onRoleChanged(status),
       onDurable: (index) => this.#onDurable(index),
+      onDropped: () => this.#onDropped(),
       onReads: (reads) => {
         for (const { id, index } of reads) this.#requests.reads.confirmed(id, index);
       },
       snapshots: this.#snapshots,
       onFatal: (error) => this.#fatal(error),
     });
+    this.#proposer = new BatchProposer(this.#replicator, parts.sealing, parts.administration);
     this.#duties = this.#createDuties();
     this.#status = this.#replicator.status();
     this.#committedSeqno = parts.beginning?.snapshot.seqno ?? 0;
@@ -102,7 +104,7 @@ export class Manager implements PeerEvents {
         learnersCaughtUp: this.#replicator.status().learnersCaughtUp,
       }),
       snapshot: () => this.#snapshots.unconfirmed,
-      propose: (encoded) => this.#proposeFramework([encoded]),
+      propose: (encoded) => this.#proposer.framework([encoded]),
     });
     if (approval !== undefined) duties.carry(approval);
     return duties;
@@ -126,7 +128,7 @@ export class Manager implements PeerEvents {
       batchTime: () => sealing.batchTime(),
       randomBytes,
       mayExecute: () => this.#leaderReady && !this.#duties.pending,
-      propose: (transactions) => this.#proposeApplication(adapter.id, transactions),
+      propose: (transactions) => this.#proposer.application(adapter.id, transactions),
       deliver: (origin, outcomes) => this.#deliver(adapter.id, origin, outcomes),
     });
     const committedVersion = () => lane.committedVersion;
@@ -311,48 +313,37 @@ export class Manager implements PeerEvents {
     for (const outcome of outcomes) submissions?.outcome(outcome, answerNow);
   }
 
-  #proposeApplication(
-    adapterId: number,
-    transactions: Extract<FromWorker, { type: "executed" }>["transactions"],
-  ): number | undefined {
-    const { sealing, administration } = this.#parts;
-    const governanceVersion = administration.constitution.version;
-    const index = this.#replicator.propose((view) =>
-      sealing.build({ kind: "application", view, adapterId, governanceVersion, transactions }),
-    );
-    if (index !== undefined)
-      this.#ownIds.set(
-        index,
-        transactions.map((transaction) => transaction.id),
-      );
-    return index;
-  }
-
-  #proposeFramework(encoded: readonly Bytes[]): void {
-    const { sealing, administration } = this.#parts;
-    const kind = encoded.length > 0 ? "administrative" : "empty";
-    const governanceVersion = administration.appended?.constitution.version ?? 0;
-    const transactions = encoded.map(administrativeTransaction);
-    this.#replicator.propose((view) => sealing.build({ kind, view, adapterId: 0, governanceVersion, transactions }));
-  }
-
   #onRoleChanged(status: ConsensusStatus): void {
     const before = this.#status;
     this.#status = status;
     this.#parts.tracer.event("info", "role", { role: status.role, term: status.term, leader: status.leader ?? "none" });
     if (before.role === "leader" && (status.role !== "leader" || status.term !== before.term)) this.#stopLeading();
     if (status.role === "leader" && (before.role !== "leader" || status.term !== before.term)) {
-      this.#proposeFramework(this.#parts.tail.lastIndex === 0 ? this.#parts.firstTransactions() : []);
+      this.#proposer.framework(this.#parts.tail.lastIndex === 0 ? this.#parts.firstTransactions() : []);
     }
     if (status.leader === before.leader && status.term === before.term) return;
     this.#announceLeadership();
     if (status.leader !== undefined) this.#leaderReachable();
   }
 
+  /** Consensus did not take a batch although this node leads, since it tries to hand over: what was executed is undone. */
+  #onDropped(): void {
+    if (this.#status.role !== "leader" || !this.#leaderReady) return;
+    this.#stopLeading();
+    this.#announceLeadership();
+  }
+
+  /** A leader that undid its work begins again behind a new batch of its term. */
+  #resumeLeading(): void {
+    const { role, transferring, commitIndex, lastIndex } = this.#replicator.status();
+    if (role === "leader" && !this.#leaderReady && !transferring && commitIndex === lastIndex)
+      this.#proposer.framework(this.#parts.tail.lastIndex === 0 ? this.#parts.firstTransactions() : []);
+  }
+
   #stopLeading(): void {
     this.#leaderReady = false;
     this.#duties.stopLeading();
-    this.#ownIds.clear();
+    this.#proposer.stopLeading();
     for (const { lane } of this.#lanes.values()) lane.stopLeading();
   }
 
@@ -379,7 +370,7 @@ export class Manager implements PeerEvents {
     if (header.kind === "application") this.#applicationCommitted(batch);
     this.#requests.reads.applied(header.index);
     this.#snapshots.committed(header.index, this.#committedSeqno, holdsGrant(batch));
-    if (this.#status.role === "leader" && header.view === this.#status.term) this.#leaderCommitted(header.kind);
+    if (this.#status.role === "leader" && header.view === this.#status.term) this.#leaderCommitted(header);
   }
 
   #applicationCommitted(batch: ParsedBatch): void {
@@ -389,8 +380,7 @@ export class Manager implements PeerEvents {
       throw new CocoError("LedgerCorrupt", `batch ${index} is of adapter ${adapterId}, which is not mounted`, {
         index,
       });
-    const own = this.#ownIds.get(index);
-    this.#ownIds.delete(index);
+    const own = this.#proposer.takeIds(index);
     const opened = own === undefined ? this.#parts.sealing.open(batch) : undefined;
     found.lane.committed({ index, view, firstSeqno, count }, () =>
       (opened ?? []).flatMap(({ privatePart }, position) => [
@@ -402,10 +392,11 @@ export class Manager implements PeerEvents {
   }
 
   /** A batch of this node's own term is committed. */
-  #leaderCommitted(kind: string): void {
+  #leaderCommitted({ kind, index }: ParsedBatch["header"]): void {
     if (kind === "administrative") this.#duties.committed();
-    if (!this.#leaderReady) this.#startLeading();
-    this.#duties.next();
+    // What lies behind it in the log was executed on a state that was given up: it is applied first.
+    if (!this.#leaderReady && index === this.#parts.tail.lastIndex) this.#startLeading();
+    if (this.#leaderReady) this.#duties.next();
     for (const { lane } of this.#lanes.values()) {
       if (lane.isEmpty && lane.isIdle && !this.#duties.pending) lane.executeGenesis();
       lane.pump();
@@ -448,6 +439,7 @@ export class Manager implements PeerEvents {
     for (const { submissions } of this.#lanes.values()) submissions.tick();
     this.#requests.tick();
     if (this.#leaderReady) this.#duties.next();
+    else this.#resumeLeading();
     this.#parts.clock.after(HOUSEKEEPING_INTERVAL_MS, () => this.#housekeep());
   }
 

@@ -5,6 +5,8 @@
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { fromHex } from "../../core/codec/bytes.ts";
 import { Raft } from "../../core/consensus/raft.ts";
+import { Solo } from "../../core/consensus/solo.ts";
+import type { RaftOptions } from "../../core/consensus/state.ts";
 import type { Consensus, LogEntry, NodeId } from "../../core/consensus/types.ts";
 import { decodeAdministrative, executeAdministrative } from "../../core/governance/administrative.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
@@ -164,7 +166,7 @@ export class NodeCore {
     }
     const entries = content.entriesFrom((snapshot?.mark.index ?? 0) + 1);
     const { damage } = content;
-    const raft = new Raft({
+    const options: RaftOptions = {
       id: nodeId,
       initial: consensusConfiguration(genesisConfiguration(genesis), quorum),
       configurationOf: (data) => configurationOfBatch(data, quorum),
@@ -182,12 +184,13 @@ export class NodeCore {
       damaged: damage && { index: damage.lastIndex, term: damage.lastTerm },
       restored: { snapshot: snapshot?.mark, entries: this.#verified(entries) },
       now: clock.now(),
-    });
-    if (raft.status().recovering) {
+    };
+    const consensus = genesis.settings.consensus === "solo" ? new Solo(options) : new Raft(options);
+    if (consensus.status().recovering) {
       const message = "no vote before this node has caught up with a live leader";
       this.#parts.tracer.event("warn", "recovering", { message });
     }
-    return raft;
+    return consensus;
   }
 
   /** The disk is not trusted: every batch is verified as if it came from a peer, while consensus reads the log. */

@@ -46,6 +46,8 @@ export interface ReplicatorParts {
   readonly onCommitted: (batch: ParsedBatch) => void;
   readonly onRoleChanged: (status: ConsensusStatus) => void;
   readonly onDurable: (index: number) => void;
+  /** Consensus did not take proposed batches; they are undone in the ledger's tail. */
+  readonly onDropped: () => void;
   /** Linearizable reads are confirmed up to an index, or (undefined) this node does not lead any more. */
   readonly onReads: (reads: Ready["reads"]) => void;
   readonly snapshots: SnapshotTransfer;
@@ -176,15 +178,17 @@ export class Replicator {
   /**
    * Proposes a batch as leader.
    * @param build makes its bytes and extends the tail by it; called only while this node leads
-   * @returns index of the batch; undefined when this node does not lead
+   * @returns index of the batch; undefined when this node does not lead or hands over
    */
   propose(build: (view: number, index: number) => Bytes): number | undefined {
     const { role, term } = this.status();
     if (role !== "leader" || this.#stopped) return undefined;
     const index = this.#parts.tail.lastIndex + 1;
     const data = build(term, index);
+    const nested = this.#running;
     this.#step({ type: "propose", entries: [{ index, term, data }], now: this.#parts.clock.now() });
-    return index;
+    // Inside a step the answer comes after it, as `onDropped` if it was not taken.
+    return nested || this.status().lastIndex >= index ? index : undefined;
   }
 
   /** Steps are never nested: what a callback causes is taken up after the step that caused it. */
@@ -210,7 +214,10 @@ export class Replicator {
   #perform(ready: Ready): void {
     const { disk, clock, consensus } = this.#parts;
     const dropped = ready.dropped[0];
-    if (dropped !== undefined) this.#truncate(dropped.index);
+    if (dropped !== undefined) {
+      this.#truncate(dropped.index);
+      this.#parts.onDropped();
+    }
     if (ready.installed !== undefined) this.#parts.snapshots.install(ready.installed);
     const persist = ready.persist;
     if (persist !== undefined) {

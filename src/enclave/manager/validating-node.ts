@@ -11,6 +11,7 @@ import { fromHex, toHex } from "../../core/codec/bytes.ts";
 import { parseAddress } from "../../core/governance/address.ts";
 import { type Decision, judgeDecision } from "../../core/governance/decision.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
+import type { NodeId } from "../../core/consensus/types.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Entropy, Executor, ExecutorEvents, Sockets, Tracer } from "../ports.ts";
@@ -175,14 +176,23 @@ export class ValidatingNode {
     }
   }
 
-  /** Listens for peers, connects to them and starts consensus. */
+  /** Starts consensus, listens for peers and connects to them. */
   async start(): Promise<void> {
-    const { keys, listen } = this.#parts;
-    const peers = this.#core.administration.constitution.nodes
-      .map((node) => node.nodeId)
-      .filter((nodeId) => nodeId !== keys.nodeId);
-    await this.#channels.start(listen, peers);
-    this.#core.manager.start();
+    await new Promise<void>((started) => this.#core.manager.start(started));
+    await this.#channels.start(this.#parts.listen, this.#peers());
+  }
+
+  /** Tells consensus that the disk has no room, or has it again. */
+  diskFull(full: boolean): void {
+    this.#core.manager.diskFull(full);
+  }
+
+  /** Nodes this one keeps channels to: the listed ones, and those that were voted out and still vote. */
+  #peers(): NodeId[] {
+    const { administration } = this.#core;
+    const { nodes } = administration.constitution;
+    const departing = administration.appended?.departing ?? [];
+    return [...nodes, ...departing].map((node) => node.nodeId).filter((nodeId) => nodeId !== this.#parts.keys.nodeId);
   }
 
   /** Stops taking part; what is durable stays. */
@@ -198,6 +208,7 @@ export class ValidatingNode {
     const state = this.#core.administration.committed;
     if (state === undefined) return;
     this.#actors = createActorLookup(state.constitution);
+    this.#channels.follow(this.#peers());
     const { epochKeys } = this.#core;
     if (this.#service === undefined && epochKeys.keyOf(epochKeys.newest) !== undefined) {
       const ports = { crypto: this.#crypto, entropy, clock };
