@@ -30,14 +30,21 @@ export const TAG_LENGTH = 16;
 
 const DIGEST = 32;
 const SIGNATURE = 64;
-const FLAG_PRIVATE = 1;
-const FLAG_CLAIMS = 2;
+
+/** Bits of a transaction's flags: a private commitment, a claims digest. */
+export const TRANSACTION_FLAGS = { private: 1, claims: 2 } as const;
 
 /** What a batch holds: an adapter's transactions, the framework's, or none (the first entry of a new leader). */
 export type BatchKind = "application" | "administrative" | "empty";
 
-const KIND_CODES: Readonly<Record<BatchKind, number>> = { application: 1, administrative: 2, empty: 3 };
+/** Codes of {@link BatchKind} in the ledger. */
+export const BATCH_KIND_CODES: Readonly<Record<BatchKind, number>> = { application: 1, administrative: 2, empty: 3 };
 const KINDS: readonly (BatchKind | undefined)[] = [undefined, "application", "administrative", "empty"];
+
+/** The kind of a code; undefined when there is none. */
+export function batchKindOfCode(code: number): BatchKind | undefined {
+  return KINDS[code];
+}
 
 /** The fixed-size front of a batch: plain, and authenticated by the seal, the Merkle root and the signature. */
 export interface BatchHeader {
@@ -127,7 +134,7 @@ export function encodeHeader(header: BatchHeader): Bytes {
   invariant(header.previousDigest.length === DIGEST && header.signer.length === DIGEST, "digest must have 32 bytes");
   return new ByteWriter(HEADER_LENGTH)
     .u8(BATCH_FORMAT_VERSION)
-    .u8(KIND_CODES[header.kind])
+    .u8(BATCH_KIND_CODES[header.kind])
     .u64(header.view)
     .u64(header.index)
     .u64(header.firstSeqno)
@@ -215,7 +222,10 @@ export function privateTransactionLength(idLength: number, privatePartLength: nu
 /** Writes one transaction into the public section. */
 export function writePublicTransaction(writer: ByteWriter, transaction: PublicTransaction): void {
   const { publicPart, privateCommitment, commitEvidenceDigest, claimsDigest } = transaction;
-  writer.u8((privateCommitment === undefined ? 0 : FLAG_PRIVATE) | (claimsDigest === undefined ? 0 : FLAG_CLAIMS));
+  writer.u8(
+    (privateCommitment === undefined ? 0 : TRANSACTION_FLAGS.private) |
+      (claimsDigest === undefined ? 0 : TRANSACTION_FLAGS.claims),
+  );
   writeLength(writer, publicPart.length);
   writer.bytes(publicPart);
   if (privateCommitment !== undefined) writer.bytes(privateCommitment);
@@ -225,13 +235,13 @@ export function writePublicTransaction(writer: ByteWriter, transaction: PublicTr
 
 function readPublicTransaction(reader: ByteReader, epoch: number): PublicTransaction {
   const flags = reader.u8();
-  if ((flags & ~(FLAG_PRIVATE | FLAG_CLAIMS)) !== 0) throw malformed("unknown flags");
-  if (epoch === 0 && (flags & FLAG_PRIVATE) !== 0) throw malformed("private part before the first epoch");
+  if ((flags & ~(TRANSACTION_FLAGS.private | TRANSACTION_FLAGS.claims)) !== 0) throw malformed("unknown flags");
+  if (epoch === 0 && (flags & TRANSACTION_FLAGS.private) !== 0) throw malformed("private part before the first epoch");
   return {
     publicPart: reader.bytes(readLength(reader)),
-    privateCommitment: (flags & FLAG_PRIVATE) === 0 ? undefined : reader.bytes(DIGEST),
+    privateCommitment: (flags & TRANSACTION_FLAGS.private) === 0 ? undefined : reader.bytes(DIGEST),
     commitEvidenceDigest: reader.bytes(DIGEST),
-    claimsDigest: (flags & FLAG_CLAIMS) === 0 ? undefined : reader.bytes(DIGEST),
+    claimsDigest: (flags & TRANSACTION_FLAGS.claims) === 0 ? undefined : reader.bytes(DIGEST),
   };
 }
 

@@ -10,7 +10,7 @@
 import { type Bytes, ByteReader, ByteWriter, fromHex, toHex } from "../codec/bytes.ts";
 import { type CborValue, decodeCbor, encodeCbor } from "../codec/cbor.ts";
 import { CocoError, invariant } from "../../errors.ts";
-import { type BatchKind, MAX_BATCH_BYTES, SALT_LENGTH, TAG_LENGTH } from "./batch-format.ts";
+import { BATCH_KIND_CODES, batchKindOfCode, SALT_LENGTH, TAG_LENGTH } from "./batch-format.ts";
 import { BLOCK_LEAVES, DIGEST_LENGTH } from "./merkle-tree.ts";
 import type { TailSnapshot, ViewStart } from "./tail.ts";
 
@@ -18,13 +18,11 @@ import type { TailSnapshot, ViewStart } from "./tail.ts";
 export const SNAPSHOT_FORMAT_VERSION = 1;
 /** Largest manifest of a snapshot in bytes. */
 export const MAX_SNAPSHOT_MANIFEST_BYTES = 16 * 1024 * 1024;
-/** Largest part of a snapshot in bytes, before sealing: one entry of the state has at most a batch's size. */
-export const MAX_SNAPSHOT_PART_BYTES = MAX_BATCH_BYTES + 1024 * 1024;
 /**
- * Bytes of state in one part as every node cuts them; the same everywhere, so that the evidence digest is. A single larger
- * entry makes a larger part.
+ * Largest part of a snapshot in bytes, before sealing. Every node cuts the state by this bound, which is a part of the
+ * evidence digest: it never changes within a format version.
  */
-export const SNAPSHOT_PART_BYTES = 1024 * 1024;
+export const MAX_SNAPSHOT_PART_BYTES = 1024 * 1024;
 /** Most views a snapshot can carry: how often the network can have changed its leader. */
 export const MAX_SNAPSHOT_VIEWS = 500_000;
 /** Most adapters in a snapshot. */
@@ -40,9 +38,6 @@ export const SNAPSHOT_SEALING_LENGTH = DIGEST_LENGTH + SALT_LENGTH + 8;
 export const FRAME_HEADER_LENGTH = 7;
 
 const MAGIC = Uint8Array.from("cocosnp", (character) => character.charCodeAt(0));
-const KIND_CODES: Readonly<Record<BatchKind, number>> = { application: 1, administrative: 2, empty: 3 };
-const KINDS: readonly (BatchKind | undefined)[] = [undefined, "application", "administrative", "empty"];
-
 /** What a frame holds: roots of blocks of the Merkle tree, a part of an adapter's state, or nothing (the end of the file). */
 export type FrameKind = "blocks" | "part" | "end";
 
@@ -143,7 +138,7 @@ export function encodeManifest(manifest: SnapshotManifest): Bytes {
           last.view,
           last.firstSeqno,
           last.count,
-          KIND_CODES[last.kind],
+          BATCH_KIND_CODES[last.kind],
           last.adapterId,
           last.governanceVersion,
           last.timeMs,
@@ -191,7 +186,7 @@ function tupleOf(value: CborValue | undefined, name: string, length: number): re
 function readLast(value: CborValue | undefined): TailSnapshot["last"] {
   const items = tupleOf(value, "last batch", 10);
   const number = (at: number, minimum = 0): number => integerOf(items[at], `field ${at} of the last batch`, minimum);
-  const kind = KINDS[number(4)];
+  const kind = batchKindOfCode(number(4));
   if (kind === undefined) throw snapshotMalformed("manifest: kind of the last batch is not known");
   const [firstSeqno, count] = [number(2, 1), number(3)];
   return {

@@ -5,7 +5,7 @@ import { CocoError } from "../../errors.ts";
 import { type Bytes, concatBytes, toHex } from "../codec/bytes.ts";
 import { ADMINISTRATIVE, makeNode, privateTransaction, publicTransaction, sha256, TestLedger } from "./fixture.test.ts";
 import { BLOCK_LEAVES } from "./merkle-tree.ts";
-import { type SnapshotManifest, snapshotHeadLength, SNAPSHOT_PART_BYTES } from "./snapshot-format.ts";
+import { type SnapshotManifest, snapshotHeadLength, MAX_SNAPSHOT_PART_BYTES } from "./snapshot-format.ts";
 import { type SnapshotEvent, SnapshotReader, SnapshotWriter } from "./snapshot.ts";
 import type { LedgerTail } from "./tail.ts";
 
@@ -169,6 +169,6 @@ describe("snapshot file", () => {
     refuses([file.with(frame + 3, 0xff)], /frame 0 has \d+ bytes/);
     refuses([file.with(frame, 9)], /unknown kind/);
     refuses([file.with(frame + 2, 3)], /adapter that is not expected/);
-    assert.ok(SNAPSHOT_PART_BYTES <= 2 ** 20);
+    assert.ok(MAX_SNAPSHOT_PART_BYTES <= 2 ** 20);
   });
 });

@@ -108,7 +108,7 @@ class FrameOrder {
   problem(kind: FrameKind, adapterId: number, plaintextLength: number): string | undefined {
     if (this.#ended) return "comes after the end";
     if (kind === "blocks") {
-      const expected = Math.min(this.blocksLeft, format.SNAPSHOT_PART_BYTES);
+      const expected = Math.min(this.blocksLeft, format.MAX_SNAPSHOT_PART_BYTES);
       return plaintextLength === expected ? undefined : "does not hold the blocks that come next";
     }
     if (this.blocksLeft > 0) return "stands where blocks are missing";
@@ -146,13 +146,13 @@ export class SnapshotWriter {
     this.#order = new FrameOrder(manifest);
   }
 
-  /** The head and the blocks of the Merkle tree, in pieces of about {@link format.SNAPSHOT_PART_BYTES} at most. */
+  /** The head and the blocks of the Merkle tree, in pieces of about {@link format.MAX_SNAPSHOT_PART_BYTES} at most. */
   *begin(): Generator<Bytes> {
     yield this.#head;
     const { blocks } = this.#manifest.tail;
     invariant(blocks.length === this.#order.blocksLeft, "blocks of the tail");
-    for (let at = 0; at < blocks.length; at += format.SNAPSHOT_PART_BYTES)
-      yield this.#frame("blocks", 0, blocks.subarray(at, at + format.SNAPSHOT_PART_BYTES));
+    for (let at = 0; at < blocks.length; at += format.MAX_SNAPSHOT_PART_BYTES)
+      yield this.#frame("blocks", 0, blocks.subarray(at, at + format.MAX_SNAPSHOT_PART_BYTES));
   }
 
   /** One part of an adapter's state: 1 to {@link format.MAX_SNAPSHOT_PART_BYTES} bytes. */
