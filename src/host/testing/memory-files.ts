@@ -96,7 +96,7 @@ export class MemoryFiles implements FileOperations {
   afterChange: () => void = () => undefined;
 
   constructor(files: ReadonlyMap<string, Bytes> = new Map(), folders: Iterable<string> = []) {
-    const inodes = [...files].map(([name, durable]) => [name, { durable, changes: [] }] as const);
+    const inodes = [...files].map(([name, durable]): [string, Inode] => [name, { durable, changes: [] }]);
     this.#names = new Map(inodes);
     this.#durableNames = new Map(inodes);
     this.#folders = new Set(folders);
@@ -125,7 +125,8 @@ export class MemoryFiles implements FileOperations {
     for (const change of this.#nameChanges.slice(0, kept)) applyName(names, change);
     const contents = new Map<string, Bytes>();
     for (const [name, { durable, changes }] of names) {
-      const whole = outcome.data === "lost" ? [] : outcome.data === "kept" && !outcome.hole ? changes : changes.slice(0, -1);
+      const whole =
+        outcome.data === "lost" ? [] : outcome.data === "kept" && !outcome.hole ? changes : changes.slice(0, -1);
       const last = changes.at(-1);
       const isPart = whole.length < changes.length && outcome.data !== "lost" && last !== undefined;
       contents.set(name, [...whole, ...(isPart ? partOf(last, outcome) : [])].reduce(apply, durable));
