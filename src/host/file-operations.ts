@@ -142,7 +142,17 @@ export function withFinalSyncs(files: FileOperations): FileOperations {
     }
   };
   return {
-    ...files,
+    open: (file, flags) => files.open(file, flags),
+    close: (descriptor) => files.close(descriptor),
+    write: (descriptor, data, position) => files.write(descriptor, data, position),
+    read: (descriptor, position, length) => files.read(descriptor, position, length),
+    truncate: (descriptor, length) => files.truncate(descriptor, length),
+    rename: (from, to) => files.rename(from, to),
+    unlink: (file) => files.unlink(file),
+    makeDirectory: (directory) => files.makeDirectory(directory),
+    list: (directory) => files.list(directory),
+    size: (file) => files.size(file),
+    readSync: (file, position, length) => files.readSync(file, position, length),
     syncData: (descriptor) => final("data", files.syncData(descriptor)),
     sync: (descriptor) => final("a file", files.sync(descriptor)),
     syncDirectory: (directory) => final(`the folder ${directory}`, files.syncDirectory(directory)),

@@ -148,6 +148,8 @@ export class ChunkedDisk implements Disk {
         this.#fail(error);
         break;
       }
+      // Something else may have failed since: then nothing is told any more.
+      if (!this.#health.isOpen) break;
       for (const { done } of requests) done();
     }
     this.#running = undefined;

@@ -81,6 +81,7 @@ class UnfinishedSnapshot implements SnapshotFile {
   #queuedBytes = 0;
   #descriptor: number | undefined;
   #size = 0;
+  #isWhole = false;
   #state: "open" | "finished" | "abandoned" = "open";
   #running: Promise<void> | undefined;
 
@@ -125,7 +126,7 @@ class UnfinishedSnapshot implements SnapshotFile {
         const { write, done, bytes } = step;
         const stored = await health.carryOut({ write, isWanted, cutBack: () => this.#cutBack() });
         this.#queuedBytes -= bytes;
-        if (!stored) break;
+        if (!stored || !health.isOpen) break;
         if (isWanted()) done();
       }
       if (this.#state === "abandoned" && !health.isFailed) await this.#remove();
@@ -151,7 +152,9 @@ class UnfinishedSnapshot implements SnapshotFile {
 
   async #finish(): Promise<void> {
     const { directory, files, finished } = this.#folder;
-    await files.sync(await this.#open());
+    // Tried again after a full disk: a file that is closed already would be emptied by opening it.
+    if (!this.#isWhole) await files.sync(await this.#open());
+    this.#isWhole = true;
     await this.#close();
     await files.rename(this.#temporary, path.join(directory, snapshotName(this.#index)));
     await files.syncDirectory(directory);
@@ -166,7 +169,7 @@ class UnfinishedSnapshot implements SnapshotFile {
   }
 
   async #remove(): Promise<void> {
-    if (this.#descriptor === undefined) return;
+    if (this.#descriptor === undefined && !this.#isWhole) return;
     await this.#close();
     await this.#folder.files.unlink(this.#temporary);
     this.#folder.health.retryNow();

@@ -96,7 +96,7 @@ export class MemoryFiles implements FileOperations {
   afterChange: () => void = () => undefined;
 
   constructor(files: ReadonlyMap<string, Bytes> = new Map(), folders: Iterable<string> = []) {
-    const inodes = [...files].map(([name, durable]) => [name, { durable, changes: [] }] as const);
+    const inodes = [...files].map(([name, durable]): [string, Inode] => [name, { durable, changes: [] }]);
     this.#names = new Map(inodes);
     this.#durableNames = new Map(inodes);
     this.#folders = new Set(folders);
