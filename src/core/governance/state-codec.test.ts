@@ -14,6 +14,7 @@ import {
   type AdministrativeTransaction,
   type GovernanceState,
 } from "./administrative.ts";
+import { decodeConstitution, encodeConstitution } from "./constitution-codec.ts";
 import { nextStep } from "./next-step.ts";
 import { decodeGovernanceState, encodeGovernanceState } from "./state-codec.ts";
 
@@ -195,20 +196,26 @@ describe("numbers at the ends of their range", () => {
     assert.equal(tried, 5 * EXTREME.length);
   });
 
-  test("are refused in the settings of a constitution, or come back as they were", () => {
-    const network = new GovernedNetwork([0]);
+  test("are refused in a constitution and in a governance state, or come back as they were", () => {
+    const { state } = new GovernedNetwork([0]);
+    const forms: readonly (readonly [Bytes, (bytes: Bytes) => Bytes])[] = [
+      [encodeGovernanceState(state), (bytes) => encodeGovernanceState(decode(bytes))],
+      [encodeConstitution(state.constitution), (bytes) => encodeConstitution(decodeConstitution(bytes))],
+    ];
     let tried = 0;
-    for (const number of EXTREME) {
-      for (const document of withNumber(decodeCbor(encodeGovernanceState(network.state)), number)) {
-        tried++;
-        try {
+    for (const [original, again] of forms) {
+      for (const number of EXTREME) {
+        for (const document of withNumber(decodeCbor(original), number)) {
+          tried++;
           const bytes = encodeCbor(document);
-          assert.ok(bytesEqual(encodeGovernanceState(decode(bytes)), bytes));
-        } catch (error) {
-          assert.ok(error instanceof CocoError && error.code !== "Internal", String(error));
+          try {
+            assert.ok(bytesEqual(again(bytes), bytes));
+          } catch (error) {
+            assert.ok(error instanceof CocoError && error.code !== "Internal", String(error));
+          }
         }
       }
     }
-    assert.ok(tried > 0);
+    assert.ok(tried >= 10 * EXTREME.length, String(tried));
   });
 });
