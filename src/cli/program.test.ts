@@ -144,16 +144,16 @@ describe("coco receipt verify", () => {
         certificateFile,
         "--json",
       );
-      assert.equal(code, 4);
+      assert.equal(code, 1);
       assert.equal(JSON.parse(data).valid, false);
       assert.match(talk, /^COCO ReceiptInvalid: /);
     }
     await writeFile(receiptFile, "no JSON");
-    assert.equal((await coco("receipt", "verify", receiptFile, "--service-cert", certificateFile)).code, 4);
+    assert.equal((await coco("receipt", "verify", receiptFile, "--service-cert", certificateFile)).code, 1);
     await writeFile(receiptFile, JSON.stringify(RECEIPT));
     await coco("member", "keygen", "--id", "other", "--name", "Other", "--out", inRoot("other"));
     const other = await coco("receipt", "verify", receiptFile, "--service-cert", inRoot("other", "other_cert.pem"));
-    assert.equal(other.code, 4);
+    assert.equal(other.code, 1);
     assert.match(other.talk, /does not endorse/);
   });
 

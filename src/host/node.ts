@@ -4,7 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { decodeCodeApproval, type CodeApproval } from "../core/governance/code-approval.ts";
+import { decodeDecision, type Decision } from "../core/governance/decision.ts";
 import { nodeEntropy } from "../enclave/manager/node-crypto.ts";
 import { openNodeKeys } from "../enclave/manager/node-keys.ts";
 import { ValidatingNode } from "../enclave/manager/validating-node.ts";
@@ -12,7 +12,6 @@ import { CocoError } from "../errors.ts";
 import { PUBLIC_FILE_MODE, readConfigurationFile, writeFileAtomic } from "./files.ts";
 import { readConstitutionFile } from "./genesis.ts";
 import { type LedgerFiles, openLedgerFiles } from "./ledger-files.ts";
-import { isWholeBatch } from "./ledger-governance.ts";
 import { measureCode, PACKAGE_FOLDER } from "./measure-code.ts";
 import { APPROVAL_FILE, loadNode, SERVICE_CERTIFICATE_FILE } from "./node-folder.ts";
 import { nodeSockets } from "./sockets.ts";
@@ -74,7 +73,7 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
     options.onFatal(error);
   };
   ledger = await openLedgerFiles(folder.paths.ledger, {
-    check: isWholeBatch,
+    repair: "refuse",
     onRepair: (repair) => tracer.event("warn", "ledger_repaired", { ...repair }),
     onFatal: fatal,
   });
@@ -116,10 +115,10 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
   return { nodeId: keys.nodeId, stop };
 }
 
-async function readApproval(file: string): Promise<CodeApproval | undefined> {
+async function readApproval(file: string): Promise<Decision | undefined> {
   if (!existsSync(file)) return undefined;
   try {
-    return decodeCodeApproval(await readConfigurationFile(file, MAX_APPROVAL_BYTES));
+    return decodeDecision(await readConfigurationFile(file, MAX_APPROVAL_BYTES));
   } catch (error) {
     throw new CocoError("ConfigurationInvalid", `${file}: not an approval of code`, { file }, { cause: error });
   }

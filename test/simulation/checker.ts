@@ -150,7 +150,8 @@ export class Checker {
     for (const disk of disks) {
       const durable = disk.entry(entry.index);
       if (disk.hasLost) count++;
-      else if (durable?.term === entry.term && (durable.data === entry.data || bytesEqual(durable.data, entry.data))) count++;
+      else if (durable?.term === entry.term && (durable.data === entry.data || bytesEqual(durable.data, entry.data)))
+        count++;
     }
     invariant(count * 2 > disks.length, `entry ${entry.index} is committed on ${count} of ${disks.length} disks`);
     this.#committed.push(entry);
@@ -162,8 +163,10 @@ export class Checker {
     this.#administration.append(batch);
     this.#administration.commit(header.index);
     for (const record of this.#administration.committed?.epochs ?? []) {
-      const nodeId = this.#founded.constitution.nodes[0]?.nodeId ?? "";
-      this.#epochKeys.set(record.epoch, this.#founded.openEpoch(record, nodeId));
+      if (this.#epochKeys.has(record.epoch)) continue;
+      const key = this.#founded.openEpoch(record, record.wraps[0]?.nodeId ?? "");
+      invariant(key, "an epoch is wrapped to somebody");
+      this.#epochKeys.set(record.epoch, key);
     }
     verifyBatch(batch, this.#tail, (nodeId) => this.#administration.publicKeyOf(nodeId), this.#crypto);
     this.#places.push({ firstSeqno: header.firstSeqno, view: header.view });
@@ -207,7 +210,8 @@ export class Checker {
   endsOnDisk(node: NodeId, disk: DurableEntries): void {
     for (const entry of this.#committed) {
       const durable = disk.entry(entry.index);
-      const same = durable?.term === entry.term && (durable.data === entry.data || bytesEqual(durable.data, entry.data));
+      const same =
+        durable?.term === entry.term && (durable.data === entry.data || bytesEqual(durable.data, entry.data));
       invariant(same, `${node} ends with another entry ${entry.index} on its disk`);
     }
   }

@@ -5,13 +5,19 @@
 import type { Bytes } from "../../src/core/codec/bytes.ts";
 import { toHex, utf8Encode } from "../../src/core/codec/bytes.ts";
 import type { NodeId } from "../../src/core/consensus/types.ts";
-import { encodeAdministrative, type EpochRecord } from "../../src/core/governance/administrative.ts";
+import { encodeAdministrative, type EpochTransaction } from "../../src/core/governance/administrative.ts";
 import {
-  type CodeApproval,
+  basisOf,
+  type Decision,
+  type Proposal,
   proposalDigest,
   signBallot,
-  signCodeProposal,
-} from "../../src/core/governance/code-approval.ts";
+  signProposal,
+  type StandingConstitution,
+} from "../../src/core/governance/decision.ts";
+import { type EpochRecord, missingEpochs } from "../../src/core/governance/epochs.ts";
+import { type SettingsChange, settingsWith } from "../../src/core/governance/settings.ts";
+import type { EpochMaker } from "../../src/enclave/manager/leader-duties.ts";
 import {
   constitutionDigest,
   decodeConstitution,
@@ -20,14 +26,13 @@ import {
 import { verifyConstitution } from "../../src/core/governance/constitution-verify.ts";
 import {
   type Constitution,
-  DEFAULT_SETTINGS,
-  type NetworkSettings,
+  DEFAULT_POLICIES,
+  type NodeEntry,
   type NodeTuple,
 } from "../../src/core/governance/constitution.ts";
 import { signNodeTuple } from "../../src/core/governance/node-entry.ts";
 import type { GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
 import type { Crypto } from "../../src/enclave/ports.ts";
-import { CocoError } from "../../src/errors.ts";
 import { cheapHash } from "./cheap-hash.ts";
 import {
   simulatedCertificate,
@@ -52,9 +57,17 @@ export interface Founded {
   /** Transactions of the first batch; `random` makes the epoch key. */
   firstTransactions(random: (length: number) => Bytes): Bytes[];
   /** The members' approval of another code. */
-  readonly approval: CodeApproval;
-  /** The key of an epoch as a node opens it. */
-  openEpoch(record: EpochRecord, nodeId: NodeId): Bytes;
+  readonly approval: Decision;
+  /** All machines that are or may become nodes of the network, signed by their owner; the first ones are listed at genesis. */
+  readonly machines: readonly NodeEntry[];
+  /** The members change the VN list to these machines. */
+  changeNodes(standing: StandingConstitution, nodes: readonly NodeEntry[]): Decision;
+  /** The members ask for a new epoch. */
+  askForEpoch(standing: StandingConstitution): Decision;
+  /** Makes epochs and grants on a node. */
+  epochMaker(random: (length: number) => Bytes): EpochMaker;
+  /** The key of an epoch as a node opens it; undefined when it is not wrapped to it. */
+  openEpoch(record: EpochRecord, nodeId: NodeId): Bytes | undefined;
 }
 
 const OWNER = "owner";
@@ -87,78 +100,104 @@ function tupleOf(at: number, { publicKey: publicKeyOf, hash }: NodeCryptography)
   };
 }
 
-function genesisOf(
-  nodeCount: number,
-  settings: Partial<NetworkSettings>,
-  cryptography: NodeCryptography,
-): Constitution {
+function genesisOf(nodes: readonly NodeEntry[], settings: SettingsChange): Constitution {
   const ownerKey = keyOf(OWNER);
-  const owner = { actor: OWNER, sign: simulatedSigner(ownerKey) };
   return {
     version: 1,
     network: { name: NETWORK_NAME },
     members: [{ id: OWNER, name: "Owner", role: "member", certificate: simulatedCertificate(ownerKey) }],
-    nodes: Array.from({ length: nodeCount }, (_, at) => signNodeTuple(NETWORK_NAME, tupleOf(at, cryptography), owner)),
+    nodes,
     codeManifest: [{ measurement: toHex(keyOf("code")), name: "coco-framework", version: "0" }],
     teeManifest: [{ tee: "virtual", machineKey: keyOf("machine"), note: "simulated" }],
-    policies: { approveCode: { type: "majority" } },
-    settings: { ...DEFAULT_SETTINGS, ...settings },
+    policies: DEFAULT_POLICIES,
+    settings: settingsWith(settings),
     adapters: [{ id: KV_ADAPTER_ID, name: "kv", version: "0", mount: KV_MOUNT, options: {} }],
   };
 }
 
-function approvalFor(constitution: Constitution, crypto: GovernanceCrypto): CodeApproval {
-  const owner = { actor: OWNER, sign: simulatedSigner(keyOf(OWNER)) };
-  const digest = constitutionDigest(constitution, crypto.sha256);
-  const proposal = signCodeProposal(
-    {
-      action: "approve_code",
-      networkId: toHex(digest),
-      constitutionVersion: constitution.version,
-      constitutionDigest: digest,
-      measurement: toHex(keyOf("other code")),
-      name: "coco-framework",
-      version: "1",
-    },
-    owner,
-  );
-  const ballot = signBallot({ proposal: proposalDigest(proposal, crypto), vote: "for" }, owner);
-  return { proposal, ballots: [ballot] };
+const owner = () => ({ actor: OWNER, sign: simulatedSigner(keyOf(OWNER)) });
+
+function decisionOn(proposal: Proposal, crypto: GovernanceCrypto): Decision {
+  const signed = signProposal(proposal, owner());
+  return {
+    proposal: signed,
+    ballots: [signBallot({ proposal: proposalDigest(signed, crypto), vote: "for" }, owner())],
+  };
 }
 
-/** Founds a network of `nodeCount` nodes. */
-export function foundNetwork(
-  nodeCount: number,
-  settings: Partial<NetworkSettings>,
-  cryptography: NodeCryptography = CHEAP_CRYPTOGRAPHY,
-): Founded {
+/** How a network is founded. */
+export interface FoundingOptions {
+  /** Nodes listed at genesis. */
+  readonly nodeCount: number;
+  /** Machines that may become nodes, the listed ones included. */
+  readonly machineCount?: number;
+  readonly settings: SettingsChange;
+  readonly cryptography?: NodeCryptography;
+}
+
+/** Founds a network. */
+export function foundNetwork(options: FoundingOptions): Founded {
+  const { nodeCount, machineCount = nodeCount, settings, cryptography = CHEAP_CRYPTOGRAPHY } = options;
   const governanceCrypto = simulatedGovernanceCrypto(cryptography.hash);
-  const constitution = decodeConstitution(encodeConstitution(genesisOf(nodeCount, settings, cryptography)));
+  const machines = Array.from({ length: machineCount }, (_, at) =>
+    signNodeTuple(NETWORK_NAME, tupleOf(at, cryptography), owner()),
+  );
+  const constitution = decodeConstitution(encodeConstitution(genesisOf(machines.slice(0, nodeCount), settings)));
   verifyConstitution(constitution, governanceCrypto);
-  const networkId = toHex(constitutionDigest(constitution, cryptography.hash));
+  const constitutionDigestNow = constitutionDigest(constitution, cryptography.hash);
+  const networkId = toHex(constitutionDigestNow);
+  const genesis = { networkId, constitution, constitutionDigest: constitutionDigestNow };
+  const serviceCertificate = simulatedCertificate(keyOf("service"));
+  const encryptionKeyOf = (id: NodeId) =>
+    machines.find(({ nodeId }) => nodeId === id)?.encryptionKey ?? keyOf("nobody");
+  const newEpoch = (
+    epoch: number,
+    nodes: readonly NodeEntry[],
+    random: (length: number) => Bytes,
+  ): EpochTransaction => {
+    const epochKey = random(32);
+    const wraps = nodes.map(({ nodeId, encryptionKey }) => ({
+      nodeId,
+      wrapped: simulatedWrap(encryptionKey, epoch, epochKey),
+    }));
+    return { type: "epoch", epoch, wraps, serviceCertificate, sealedServiceKey: random(48) };
+  };
   return {
     constitution,
     governanceCrypto,
+    machines,
     cryptoOf: (place) => cryptography.crypto(place),
-    approval: approvalFor(constitution, governanceCrypto),
+    approval: decisionOn(
+      {
+        action: "approve_code",
+        ...basisOf(genesis),
+        measurement: toHex(keyOf("other code")),
+        name: "coco-framework",
+        version: "1",
+      },
+      governanceCrypto,
+    ),
+    changeNodes: (standing, nodes) =>
+      decisionOn({ action: "change_nodes", ...basisOf(standing), nodes }, governanceCrypto),
+    askForEpoch: (standing) => decisionOn({ action: "open_epoch", ...basisOf(standing) }, governanceCrypto),
     networkId,
-    firstTransactions: (random) => {
-      const epochKey = random(32);
-      const wraps = constitution.nodes.map(({ nodeId, encryptionKey }) => ({
-        nodeId,
-        wrapped: simulatedWrap(encryptionKey, 1, epochKey),
-      }));
-      const serviceCertificate = simulatedCertificate(random(32));
-      return [
-        encodeAdministrative({ type: "genesis", constitution }),
-        encodeAdministrative({ type: "epoch", epoch: 1, wraps, serviceCertificate, sealedServiceKey: random(48) }),
-      ];
-    },
+    firstTransactions: (random) => [
+      encodeAdministrative({ type: "genesis", constitution }),
+      encodeAdministrative(newEpoch(1, constitution.nodes, random)),
+    ],
+    epochMaker: (random) => ({
+      epoch: (state) => newEpoch(state.epochs.length + 1, state.constitution.nodes, random),
+      grant: (state, nodeId, keyOfEpoch) => {
+        const keys = missingEpochs(state, nodeId).flatMap((epoch) => {
+          const key = keyOfEpoch(epoch);
+          return key === undefined ? [] : [{ epoch, wrapped: simulatedWrap(encryptionKeyOf(nodeId), epoch, key) }];
+        });
+        return keys.length === 0 ? undefined : { type: "grant", nodeId, keys };
+      },
+    }),
     openEpoch: (record, nodeId) => {
       const wrap = record.wraps.find((entry) => entry.nodeId === nodeId);
-      const node = constitution.nodes.find((entry) => entry.nodeId === nodeId);
-      if (wrap === undefined || node === undefined) throw new CocoError("LedgerCorrupt", `no epoch key for ${nodeId}`);
-      return simulatedWrap(node.encryptionKey, record.epoch, wrap.wrapped);
+      return wrap && simulatedWrap(encryptionKeyOf(nodeId), record.epoch, wrap.wrapped);
     },
   };
 }

@@ -54,11 +54,15 @@ interface Totals {
   readonly faults: FaultCounts;
 }
 
-function number(values: Values, name: "seed" | "seeds" | "from" | "minutes" | "nodes" | "clients" | "duration"): number | undefined {
+function number(
+  values: Values,
+  name: "seed" | "seeds" | "from" | "minutes" | "nodes" | "clients" | "duration",
+): number | undefined {
   const text = values[name];
   if (text === undefined) return undefined;
   const value = Number(text);
-  if (!Number.isFinite(value) || value < 0) throw new CocoError("MalformedInput", `--${name} takes a number, not ${text}`);
+  if (!Number.isFinite(value) || value < 0)
+    throw new CocoError("MalformedInput", `--${name} takes a number, not ${text}`);
   return value;
 }
 
@@ -130,7 +134,13 @@ function summary({ seeds: count, failures, virtualMs, startedMs, faults }: Total
 
 async function runAll(values: Values, say: (line: string) => void): Promise<Totals> {
   const { options, arguments: given } = fixed(values);
-  const totals: Totals = { seeds: 0, failures: 0, virtualMs: 0, startedMs: performance.now(), faults: new FaultCounts() };
+  const totals: Totals = {
+    seeds: 0,
+    failures: 0,
+    virtualMs: 0,
+    startedMs: performance.now(),
+    faults: new FaultCounts(),
+  };
   for (const seed of seeds(values, say)) {
     totals.seeds++;
     try {

@@ -23,10 +23,12 @@ function cutDuration({ random }: FaultContext): number {
 
 /** Both directions between a node and all others. */
 function around(context: FaultContext, node: SimulatedNode): Directions {
-  return context.world.nodes.flatMap((other): Directions => [
-    [node, other],
-    [other, node],
-  ]);
+  return context.world.nodes.flatMap(
+    (other): Directions => [
+      [node, other],
+      [other, node],
+    ],
+  );
 }
 
 function isolate(context: FaultContext, kind: string, node: SimulatedNode): void {
@@ -37,10 +39,12 @@ function isolate(context: FaultContext, kind: string, node: SimulatedNode): void
 /** Both directions between two sides. */
 function between(left: readonly SimulatedNode[], right: readonly SimulatedNode[]): Directions {
   return left.flatMap((one) =>
-    right.flatMap((other): Directions => [
-      [one, other],
-      [other, one],
-    ]),
+    right.flatMap(
+      (other): Directions => [
+        [one, other],
+        [other, one],
+      ],
+    ),
   );
 }
 
@@ -100,7 +104,12 @@ function clog(context: FaultContext): void {
 
 /** For a while frames fare badly in one way. */
 function badTimes(context: FaultContext, kind: "latencyMaxMs" | "loss" | "duplication" | "reordering"): void {
-  const most = { latencyMaxMs: LATENCY_MAX_MS, loss: LOSS_MAX, duplication: DUPLICATION_MAX, reordering: REORDERING_MAX };
+  const most = {
+    latencyMaxMs: LATENCY_MAX_MS,
+    loss: LOSS_MAX,
+    duplication: DUPLICATION_MAX,
+    reordering: REORDERING_MAX,
+  };
   const { random } = context;
   context.worsen(kind, random.next() * most[kind], random.magnitude(BAD_TIMES_MIN_MS, BAD_TIMES_MAX_MS));
 }
@@ -111,7 +120,10 @@ export const NETWORK_FAULTS: readonly FaultKind[] = [
   { name: "partition.oneWay", strike: oneWay },
   { name: "partition.bridge", strike: bridge },
   { name: "partition.isolateOne", strike: (context) => isolate(context, "partition.isolateOne", context.target()) },
-  { name: "partition.isolateLeader", strike: (context) => isolate(context, "partition.isolateLeader", context.leader()) },
+  {
+    name: "partition.isolateLeader",
+    strike: (context) => isolate(context, "partition.isolateLeader", context.leader()),
+  },
   { name: "partition.flapping", strike: flapping },
   { name: "network.channelBroken", strike: breakChannel },
   { name: "network.clog", strike: clog },

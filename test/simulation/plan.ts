@@ -90,7 +90,13 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
     rate: drifting ? 1 + random.between(-DRIFT_MAX, DRIFT_MAX) : 1,
     grainMs,
   }));
-  return { ...rest, ...plain, faults: options.faults ?? true, hostileRate: hostile ? rest.hostileRate : undefined, clocks };
+  return {
+    ...rest,
+    ...plain,
+    faults: options.faults ?? true,
+    hostileRate: hostile ? rest.hostileRate : undefined,
+    clocks,
+  };
 }
 
 /** Options that are set. */

@@ -2,7 +2,7 @@
  * Counts every call through the ports of a simulated node, in both directions, and ends the node before or after a chosen
  * one: whatever a node does is between two calls, so every state it can die in is reached this way.
  */
-import type { Clock, Disk, PeerTransport } from "../../src/enclave/ports.ts";
+import type { Clock, Disk, PeerTransport, SnapshotFile } from "../../src/enclave/ports.ts";
 
 /** Kinds of calls through ports. */
 export const PORT_CALLS = [
@@ -10,6 +10,15 @@ export const PORT_CALLS = [
   "disk.persisted",
   "disk.read",
   "disk.loaded",
+  "disk.createSnapshot",
+  "disk.appendSnapshot",
+  "disk.snapshotAppended",
+  "disk.finishSnapshot",
+  "disk.snapshotFinished",
+  "disk.abandonSnapshot",
+  "disk.readSnapshot",
+  "disk.snapshotRead",
+  "disk.removeSnapshot",
   "transport.send",
   "transport.frame",
   "executor.send",
@@ -92,13 +101,33 @@ export class PortWatch {
   disk(disk: Disk, enter: (input: () => void) => void): Disk {
     return {
       persist: (request, done) =>
-        this.pass("disk.persist", () =>
-          disk.persist(request, () => enter(() => this.pass("disk.persisted", done))),
-        ),
+        this.pass("disk.persist", () => disk.persist(request, () => enter(() => this.pass("disk.persisted", done)))),
       read: (fromIndex, maxBytes, done) =>
         this.pass("disk.read", () =>
           disk.read(fromIndex, maxBytes, (entries) => enter(() => this.pass("disk.loaded", () => done(entries)))),
         ),
+      createSnapshot: (index) =>
+        this.#snapshotFile(
+          this.pass("disk.createSnapshot", () => disk.createSnapshot(index)),
+          enter,
+        ),
+      readSnapshot: (index, offset, maxBytes, done) =>
+        this.pass("disk.readSnapshot", () =>
+          disk.readSnapshot(index, offset, maxBytes, (data, last) =>
+            enter(() => this.pass("disk.snapshotRead", () => done(data, last))),
+          ),
+        ),
+      removeSnapshot: (index) => this.pass("disk.removeSnapshot", () => disk.removeSnapshot(index)),
+    };
+  }
+
+  #snapshotFile(file: SnapshotFile, enter: (input: () => void) => void): SnapshotFile {
+    const later = (call: PortCall, done: () => void) => () => enter(() => this.pass(call, done));
+    return {
+      append: (data, done) =>
+        this.pass("disk.appendSnapshot", () => file.append(data, later("disk.snapshotAppended", done))),
+      finish: (done) => this.pass("disk.finishSnapshot", () => file.finish(later("disk.snapshotFinished", done))),
+      abandon: () => this.pass("disk.abandonSnapshot", () => file.abandon()),
     };
   }
 

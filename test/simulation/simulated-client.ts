@@ -165,7 +165,8 @@ export class SimulatedClient {
     const { checker } = this.#world;
     const node = this.#anyNode();
     this.#request(node, `get ${key}`, done, (response) => {
-      if (response.status === 200) checker.reads.local({ node: node.id, boots: node.boots }, key, utf8Decode(response.body));
+      if (response.status === 200)
+        checker.reads.local({ node: node.id, boots: node.boots }, key, utf8Decode(response.body));
     });
   }
 

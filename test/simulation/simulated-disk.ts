@@ -5,9 +5,9 @@
  *
  * What goes wrong with it is drawn elsewhere (disk-faults.ts); here is what follows from it.
  */
-import type { Bytes } from "../../src/core/codec/bytes.ts";
-import type { HardState, LogEntry, PersistRequest } from "../../src/core/consensus/types.ts";
-import type { Disk, DiskContent } from "../../src/enclave/ports.ts";
+import { type Bytes, concatBytes } from "../../src/core/codec/bytes.ts";
+import type { HardState, LogEntry } from "../../src/core/consensus/types.ts";
+import type { Disk, DiskContent, DiskRequest, SnapshotFile } from "../../src/enclave/ports.ts";
 import { invariant } from "../../src/errors.ts";
 import type { FaultCounts } from "./fault-counts.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -20,7 +20,7 @@ const FULL_RETRY_MS = 1_000;
 const TORN = 0.5;
 
 interface Queued {
-  readonly request: PersistRequest;
+  readonly request: DiskRequest;
   readonly done: () => void;
 }
 
@@ -40,11 +40,20 @@ export interface OpenedDisk {
   readonly content: DiskContent;
 }
 
+/** Whether a request drops entries: then it is the first of its group. */
+function beginsAnew(request: DiskRequest | undefined): boolean {
+  return request?.truncateFrom !== undefined || request?.snapshot !== undefined;
+}
+
 /** The disk of one machine; it outlives the nodes that use it. */
 export class SimulatedDisk {
   readonly #scheduler: Scheduler;
   readonly #faults: FaultCounts;
   #records: Stored[] = [];
+  /** Index of the first record. */
+  #firstIndex = 1;
+  /** Finished snapshots by index. */
+  readonly #snapshots = new Map<number, Bytes>();
   #hardState: HardState | undefined;
   #queue: Queued[] = [];
   #group: readonly Queued[] | undefined;
@@ -70,12 +79,12 @@ export class SimulatedDisk {
 
   /** Number of durable entries. */
   get length(): number {
-    return this.#records.length;
+    return this.#firstIndex - 1 + this.#records.length;
   }
 
   /** The durable entry at an index; undefined when there is none, or none that is whole. */
   entry(index: number): LogEntry | undefined {
-    const record = this.#records[index - 1];
+    const record = this.#records[index - this.#firstIndex];
     return record?.damaged === undefined ? record?.entry : undefined;
   }
 
@@ -85,7 +94,7 @@ export class SimulatedDisk {
   /** Index of the first record that is damaged; undefined when all are whole. */
   get damagedIndex(): number | undefined {
     const at = this.#records.findIndex((record) => record.damaged !== undefined);
-    return at < 0 ? undefined : at + 1;
+    return at < 0 ? undefined : this.#firstIndex + at;
   }
 
   /**
@@ -105,16 +114,57 @@ export class SimulatedDisk {
           if (generation === this.#generation) this.#read(fromIndex, maxBytes, done);
         });
       },
+      createSnapshot: (index) => this.#createSnapshot(index, generation),
+      readSnapshot: (index, offset, maxBytes, done) => {
+        this.#scheduler.after(this.#duration(), () => {
+          if (generation !== this.#generation) return;
+          const bytes = this.#snapshots.get(index);
+          done(bytes?.slice(offset, offset + maxBytes), bytes === undefined || offset + maxBytes >= bytes.length);
+        });
+      },
+      removeSnapshot: (index) => {
+        if (generation === this.#generation) this.#snapshots.delete(index);
+      },
     };
     const entries = this.#records.map(({ entry, damaged }) =>
       damaged === undefined ? entry : { ...entry, data: damaged },
     );
-    return { disk, content: { hardState: this.#hardState, entries } };
+    const firstIndex = this.#firstIndex;
+    const snapshots = [...this.#snapshots]
+      .sort(([left], [right]) => right - left)
+      .map(([index, bytes]) => ({ index, bytes: bytes.length, parts: () => [bytes] }));
+    const entriesFrom = (index: number) => entries.slice(Math.max(0, index - firstIndex));
+    return { disk, content: { hardState: this.#hardState, snapshots, firstIndex, entriesFrom, damage: undefined } };
+  }
+
+  #createSnapshot(index: number, generation: number): SnapshotFile {
+    const pieces: Bytes[] = [];
+    let open = true;
+    const later = (done: () => void) =>
+      this.#scheduler.after(this.#duration(), () => {
+        if (open && generation === this.#generation) done();
+      });
+    return {
+      append: (data, done) => {
+        pieces.push(data);
+        later(done);
+      },
+      finish: (done) =>
+        later(() => {
+          this.#snapshots.set(index, concatBytes(...pieces));
+          done();
+        }),
+      abandon: () => {
+        open = false;
+      },
+    };
   }
 
   /** The operator moves a ledger that does not hold away: the node begins anew. */
   wipe(): void {
     this.#records = [];
+    this.#firstIndex = 1;
+    this.#snapshots.clear();
     this.#hardState = undefined;
   }
 
@@ -124,12 +174,14 @@ export class SimulatedDisk {
 
   #read(fromIndex: number, maxBytes: number, done: (entries: readonly LogEntry[]) => void): void {
     let bytes = 0;
-    let end = fromIndex - 1;
+    const start = fromIndex - this.#firstIndex;
+    if (start < 0) return done([]);
+    let end = start;
     for (; end < this.#records.length; end++) {
       bytes += (this.#records[end] as Stored).entry.data.length;
-      if (bytes > maxBytes && end >= fromIndex) break;
+      if (bytes > maxBytes && end > start) break;
     }
-    const records = this.#records.slice(fromIndex - 1, end);
+    const records = this.#records.slice(start, end);
     const damaged = records.some((record) => record.damaged !== undefined);
     if (this.failNextRead || damaged) {
       const failure = this.failNextRead ? "readError" : "bitFlipAtRead";
@@ -139,7 +191,7 @@ export class SimulatedDisk {
     } else done(records.map(({ entry }) => entry));
   }
 
-  #persist(request: PersistRequest, done: () => void): void {
+  #persist(request: DiskRequest, done: () => void): void {
     this.tookPart = true;
     this.#queue.push({ request, done });
     if (this.#queue.length === 1 && this.#group === undefined) this.#nextGroup(0);
@@ -157,7 +209,7 @@ export class SimulatedDisk {
         return;
       }
       let count = 1;
-      while (count < this.#queue.length && this.#queue[count]?.request.truncateFrom === undefined) count++;
+      while (count < this.#queue.length && !beginsAnew(this.#queue[count]?.request)) count++;
       const group = this.#queue.splice(0, count);
       this.#group = group;
       this.#scheduler.after(this.#duration(), () => {
@@ -187,15 +239,19 @@ export class SimulatedDisk {
   #carryOut(group: readonly Queued[], steps: number): number {
     const hardState = group.findLast(({ request }) => request.hardState !== undefined)?.request.hardState;
     if (steps >= 1 && hardState !== undefined) this.#hardState = hardState;
-    const truncateFrom = group[0]?.request.truncateFrom;
-    if (steps >= 2 && truncateFrom !== undefined) this.#records.length = truncateFrom - 1;
+    const { truncateFrom, snapshot } = group[0]?.request ?? {};
+    if (steps >= 2 && snapshot !== undefined) {
+      this.#records = [];
+      this.#firstIndex = snapshot.index + 1;
+    }
+    if (steps >= 2 && truncateFrom !== undefined) this.#records.length = truncateFrom - this.#firstIndex;
     let left = Math.max(0, steps - 2);
     let lost = 0;
     for (const { request } of group) {
       for (const entry of request.entries) {
         if (left-- <= 0) lost++;
         else {
-          invariant(entry.index === this.#records.length + 1, "an entry follows the one before it on disk");
+          invariant(entry.index === this.length + 1, "an entry follows the one before it on disk");
           this.#records.push({ entry, damaged: undefined });
         }
       }

@@ -114,7 +114,8 @@ export class SimulatedNetwork {
     parts.nodes.forEach(({ id }, place) => this.#places.set(id, place));
     this.#cuts = new Int32Array(this.#size ** 2);
     this.#clogs = new Float64Array(this.#size ** 2);
-    for (let low = 0; low < this.#size; low++) for (let high = low + 1; high < this.#size; high++) this.#dial(low, high);
+    for (let low = 0; low < this.#size; low++)
+      for (let high = low + 1; high < this.#size; high++) this.#dial(low, high);
   }
 
   #place(id: NodeId): number {

@@ -228,7 +228,10 @@ export class SimulatedNode {
       this.#world.trace.event("refuses its ledger", this.name, damaged);
       this.#lostAt = this.#world.checker.committedIndex;
       this.disk.wipe();
-      return this.#assemble(life, this.disk.open((failure) => this.#endByDisk(failure)));
+      return this.#assemble(
+        life,
+        this.disk.open((failure) => this.#endByDisk(failure)),
+      );
     }
     throw new CocoError("Internal", `${this.name} starts with a damaged entry ${damaged}`);
   }
@@ -312,7 +315,7 @@ export class SimulatedNode {
     const entropy = (length: number) => watch.pass("entropy.bytes", () => random.bytes(length));
     let worker: SimulatedWorker | undefined;
     let consensus: WatchedConsensus | undefined;
-    const entries = [...content.entries];
+    const entries = [...content.entriesFrom(content.firstIndex)];
     const core = new NodeCore({
       nodeId: this.id,
       genesis: constitution,
@@ -322,7 +325,7 @@ export class SimulatedNode {
       clock: watch.clock(new SimulatedClock(scheduler, this.clock, enter)),
       randomBytes: entropy,
       disk: watch.disk(disk, enter),
-      content: { hardState: content.hardState, entries },
+      content,
       tookPart: this.#served,
       peers: { send: (peer, frame) => this.#transport?.send(peer, frame) ?? false },
       tracer: {
@@ -339,6 +342,7 @@ export class SimulatedNode {
       // As after an upgrade: a node that started again brings code that the members have approved.
       approval: this.boots > 1 && upgrades ? founded.approval : undefined,
       openEpoch: (record) => founded.openEpoch(record, this.id),
+      epochMaker: founded.epochMaker(entropy),
       onGovernance: () => {
         life.serving = true;
         this.#served = true;

@@ -97,12 +97,13 @@ export class Simulation {
   #found(): Founded {
     const { nodeCount, answerAfter, maxBatch } = this.plan;
     const cryptography = this.plan.realCryptography ? realCryptography(this.#seed) : CHEAP_CRYPTOGRAPHY;
-    return foundNetwork(nodeCount, { answerAfter, maxBatch }, cryptography);
+    return foundNetwork({ nodeCount, settings: { answerAfter, maxBatch }, cryptography });
   }
 
   #createNetwork(): SimulatedNetwork {
     const { hostileRate, network, latencyMs } = this.plan;
-    const hostile = hostileRate === undefined ? undefined : new HostileFrames(this.scheduler.random.fork(), hostileRate);
+    const hostile =
+      hostileRate === undefined ? undefined : new HostileFrames(this.scheduler.random.fork(), hostileRate);
     const made = new SimulatedNetwork({
       scheduler: this.scheduler,
       trace: this.#trace,
@@ -231,7 +232,14 @@ export class Simulation {
   result(): SimulationResult {
     const { scheduler, checker } = this;
     const { committedIndex, includedCount, root, reads } = checker;
-    this.#trace.event("end", "network", committedIndex, includedCount, scheduler.steps, scheduler.random.below(1 << 30));
+    this.#trace.event(
+      "end",
+      "network",
+      committedIndex,
+      includedCount,
+      scheduler.steps,
+      scheduler.random.below(1 << 30),
+    );
     if (!this.plan.realCryptography) this.#trace.event(toHex(root), "root");
     return {
       seed: this.#seed,

@@ -63,7 +63,12 @@ export class TransactionWatch {
     const { random } = this.#parts;
     const { view, firstSeqno, count } = parseBatch(entry.data).header;
     const lie = random.chance(0.05) ? 1 : 0;
-    const followed = { view: view + lie, seqno: firstSeqno + random.below(count + 1), final: undefined, said: new Map() };
+    const followed = {
+      view: view + lie,
+      seqno: firstSeqno + random.below(count + 1),
+      final: undefined,
+      said: new Map(),
+    };
     if (this.#followed.length < FOLLOWED_MAX) this.#followed.push(followed);
     else this.#followed[random.below(FOLLOWED_MAX)] = followed;
   }
@@ -90,7 +95,9 @@ export class TransactionWatch {
       followed.final = status;
       const committedView = this.#parts.committedView(followed.seqno);
       const fits =
-        status === "Committed" ? committedView === followed.view : committedView === undefined || committedView !== followed.view;
+        status === "Committed"
+          ? committedView === followed.view
+          : committedView === undefined || committedView !== followed.view;
       invariant(fits, `${node.name} says ${id} is ${status}, which the ledger does not`);
     }
     if (before !== undefined && before.boots === node.boots) this.#checkStep(node, id, { before, status, losses });

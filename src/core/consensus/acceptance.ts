@@ -6,6 +6,7 @@
  * histories were committed, and the node stops with `LedgerForked`.
  */
 import { CocoError } from "../../errors.ts";
+import { endByLeader } from "./recovery.ts";
 import type { RaftState } from "./state.ts";
 import type { AppendRequest, AppendResponse, NodeId } from "./types.ts";
 
@@ -13,7 +14,7 @@ import type { AppendRequest, AppendResponse, NodeId } from "./types.ts";
 export function onAppendRequest(state: RaftState, from: NodeId, request: AppendRequest): void {
   if (request.term < state.term) {
     // Its sender was deposed and does not know yet: the term of the answer tells it.
-    refuse(state, from, state.log.lastIndex);
+    refuse(state, from, request, state.log.lastIndex);
     return;
   }
   // A second leader of one term cannot be elected by correct nodes: its claim is not signed, so it proves nothing.
@@ -22,32 +23,23 @@ export function onAppendRequest(state: RaftState, from: NodeId, request: AppendR
   const { previousIndex, previousTerm } = request;
   if (!state.log.matches(previousIndex, previousTerm)) {
     if (previousIndex <= state.commitIndex) throw forked(previousIndex);
-    refuse(state, from, state.log.lastIndexWithTermAtMost(previousIndex - 1, previousTerm));
+    refuse(state, from, request, state.log.lastIndexWithTermAtMost(previousIndex - 1, previousTerm));
     return;
   }
   const matchIndex = previousIndex + request.entries.length;
   takeEntries(state, request);
   state.commitIndex = Math.max(state.commitIndex, Math.min(request.commitIndex, matchIndex));
-  if (state.recovering) endRecovery(state, request);
+  if (state.recovery !== undefined) endByLeader(state, request);
   if (request.entries.length > 0) {
-    state.sendDurable(from, success(state.term, matchIndex), matchIndex);
+    state.sendDurable(from, success(state, request, matchIndex), matchIndex);
   } else {
     // A heartbeat is answered at once with what is durable, so that a slow disk does not look like a dead node.
-    state.sendDurable(from, success(state.term, Math.min(matchIndex, state.durability.durableIndex)));
+    state.sendDurable(from, success(state, request, Math.min(matchIndex, state.durability.durableIndex)));
   }
 }
 
-/**
- * What was lost with the disk is here again once everything is durable up to an entry that the live leader committed in its
- * own term: only then does its commit index cover all that was ever committed (Raft paper, 5.4.2).
- */
-function endRecovery(state: RaftState, { commitIndex, term }: AppendRequest): void {
-  const caughtUp =
-    commitIndex > 0 && state.durability.durableIndex >= commitIndex && state.log.matches(commitIndex, term);
-  if (caughtUp) state.recovering = false;
-}
-
-function follow(state: RaftState, leader: NodeId, term: number): void {
+/** Follows the leader of this or a later term, who was heard just now. */
+export function follow(state: RaftState, leader: NodeId, term: number): void {
   state.becomeFollower(term, leader);
   state.leaderHeardAtMs = state.nowMs;
   state.leaderChannelBroken = false;
@@ -64,25 +56,33 @@ function takeEntries(state: RaftState, request: AppendRequest): void {
     if (first.index <= state.commitIndex) throw forked(first.index);
     log.truncate(first.index);
     durability.recordTruncation(first.index);
+    state.membership.truncate(first.index);
   }
-  const fresh = request.entries.slice(start);
+  const fresh = start === 0 ? request.entries : request.entries.slice(start);
   log.append(fresh);
   durability.recordEntries(fresh);
+  for (const { index, data } of fresh) {
+    const configuration = state.options.configurationOf(data);
+    if (configuration !== undefined) state.membership.append(index, configuration);
+  }
 }
 
-function success(term: number, matchIndex: number): AppendResponse {
-  return { type: "appendResponse", term, success: true, matchIndex, hintIndex: 0, hintTerm: 0 };
+function success(state: RaftState, { round }: AppendRequest, matchIndex: number): AppendResponse {
+  const { term, recovery } = state;
+  const recovering = recovery !== undefined;
+  return { type: "appendResponse", term, success: true, matchIndex, hintIndex: 0, hintTerm: 0, round, recovering };
 }
 
-function refuse(state: RaftState, to: NodeId, hintIndex: number): void {
-  const hintTerm = state.log.termAt(hintIndex);
+function refuse(state: RaftState, to: NodeId, { round }: AppendRequest, hintIndex: number): void {
   state.sendDurable(to, {
     type: "appendResponse",
     term: state.term,
     success: false,
     matchIndex: 0,
     hintIndex,
-    hintTerm,
+    hintTerm: state.log.termAt(hintIndex),
+    round,
+    recovering: state.recovery !== undefined,
   });
 }
 

@@ -6,7 +6,7 @@
  * it covers, a vote and every answer in a new term for the hard state. Held messages end with their term.
  */
 import { invariant } from "../../errors.ts";
-import type { HardState, LogEntry, Outgoing, PersistRequest } from "./types.ts";
+import type { HardState, LogEntry, Outgoing, PersistRequest, SnapshotMark } from "./types.ts";
 
 /** The most messages that wait for the disk; further ones are dropped, as a network may do, and asked for again. */
 export const MAX_HELD_MESSAGES = 4096;
@@ -34,6 +34,7 @@ export class Durability {
   #held: HeldMessage[] = [];
   #hardState: HardState | undefined;
   #truncateFrom: number | undefined;
+  #snapshot: SnapshotMark | undefined;
   #entries: readonly LogEntry[] = [];
 
   /** Starts with a log that is durable up to `durableIndex`. */
@@ -64,7 +65,18 @@ export class Durability {
       "one truncation per step, before its entries",
     );
     this.#truncateFrom = fromIndex;
-    // What older requests made or will make durable from here on belongs to a history that is given up.
+    this.#giveUp(fromIndex);
+  }
+
+  /** Puts a snapshot in the place of the whole log into the request of this step; up to `commitIndex` the disk agrees with it. */
+  recordSnapshot(snapshot: SnapshotMark, commitIndex: number): void {
+    invariant(this.#truncateFrom === undefined && this.#entries.length === 0, "a snapshot is recorded first in a step");
+    this.#snapshot = snapshot;
+    this.#giveUp(commitIndex + 1);
+  }
+
+  /** What older requests made or will make durable from here on belongs to a history that is given up. */
+  #giveUp(fromIndex: number): void {
     this.#durableIndex = Math.min(this.#durableIndex, fromIndex - 1);
     for (const request of this.#pending) request.lastIndex = Math.min(request.lastIndex, fromIndex - 1);
   }
@@ -98,14 +110,24 @@ export class Durability {
   takeRequest(lastIndex: number): PersistRequest | undefined {
     const hardState = this.#hardState;
     const truncateFrom = this.#truncateFrom;
+    const snapshot = this.#snapshot;
     const entries = this.#entries;
-    if (hardState === undefined && truncateFrom === undefined && entries.length === 0) return undefined;
+    const nothing = hardState === undefined && truncateFrom === undefined && snapshot === undefined;
+    if (nothing && entries.length === 0) return undefined;
     this.#hardState = undefined;
+    this.#snapshot = undefined;
     this.#truncateFrom = undefined;
     this.#entries = [];
     const id = ++this.#lastId;
     this.#pending.push({ id, lastIndex });
-    return { id, entries, ...(hardState && { hardState }), ...(truncateFrom !== undefined && { truncateFrom }) };
+    if (nothing) return { id, entries };
+    return {
+      id,
+      entries,
+      ...(hardState && { hardState }),
+      ...(snapshot && { snapshot }),
+      ...(truncateFrom !== undefined && { truncateFrom }),
+    };
   }
 
   /** Notes that a request and all before it are durable; returns the messages that waited for them. */

@@ -1,7 +1,17 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { MAJORITY } from "./quorum.ts";
-import { accepted, append, entryAt, logOf, refused, ScriptedNode, sentTo, voteFor } from "./testing/scriptedNode.ts";
+import {
+  accepted,
+  append,
+  entryAt,
+  logOf,
+  refused,
+  ScriptedNode,
+  sentTo,
+  votersOf,
+  voteFor,
+} from "./testing/scriptedNode.ts";
 import { NO_FAULTS, Simulator } from "./testing/simulator.ts";
 import type { Ready, VoteResponse } from "./types.ts";
 
@@ -70,7 +80,7 @@ describe("elections", () => {
   });
 
   test("refusals, and the same vote twice, do not elect", () => {
-    const node = new ScriptedNode({ voters: ["a", "b", "c", "d", "e"] });
+    const node = new ScriptedNode({ initial: votersOf("a", "b", "c", "d", "e") });
     node.wait(1);
     node.receive("b", granted(2, true));
     node.receive("b", granted(2, true));
@@ -120,7 +130,7 @@ describe("elections", () => {
   });
 
   test("a single voter elects itself at once and commits when its own disk has the entry", () => {
-    const node = new ScriptedNode({ voters: ["a"] });
+    const node = new ScriptedNode({ initial: votersOf("a") });
     node.wait(0);
     node.step({ type: "persisted", id: 0 });
     assert.equal(node.status.role, "candidate", "its own vote counts only when durable");
@@ -190,11 +200,16 @@ describe("votes", () => {
     assert.deepEqual(answer(node.receive("c", voteFor(2)), "c"), declined(2));
   });
 
-  test("messages of nodes that are not voters are ignored, whatever their term", () => {
+  test("answers of nodes that were not asked count for nothing, nor does the term they name", () => {
     const node = new ScriptedNode();
-    for (const message of [voteFor(90), append(90, [0, 0], []), refused(90, 0, 0), declined(90), declined(90, true)]) {
+    node.campaign();
+    node.sync();
+    for (const message of [granted(2), declined(90), declined(90, true), refused(90, 0, 0), accepted(90, 5)]) {
       const ready = node.receive("x", message);
-      assert.deepEqual([ready.send.length, ready.persist, node.status.term], [0, undefined, 1]);
+      assert.deepEqual(
+        [ready.send.length, ready.persist, node.status.term, node.status.role],
+        [0, undefined, 2, "candidate"],
+      );
     }
   });
 });

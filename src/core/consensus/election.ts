@@ -1,17 +1,30 @@
 /**
- * Elections: pre-votes, votes, terms (Raft paper, 5.2 and 5.4.1; thesis, 4.2.3 and 9.6).
+ * Elections: pre-votes, votes, terms (Raft paper, 5.2 and 5.4.1; thesis, 3.10, 4.2 and 9.6).
  *
  * A node first asks whether it could win (pre-vote), which changes nothing anywhere. Only then does it enter a new term. Its
  * requests and its own vote wait until that term is durable together with the log the requests speak of: after a crash it
  * must not ask in the same term for a shorter log. Votes are answered once they are durable.
  */
+import { reachesFloor } from "./recovery.ts";
 import { startLeading } from "./replication.ts";
 import type { RaftState } from "./state.ts";
-import type { NodeId, VoteRequest, VoteResponse } from "./types.ts";
+import type { NodeId, TimeoutNow, VoteRequest, VoteResponse } from "./types.ts";
 
 /** Starts an election when the timer has run out. */
 export function tickElection(state: RaftState): void {
-  if (state.nowMs >= state.electionAtMs && !state.recovering) startPreVote(state);
+  if (state.nowMs >= state.electionAtMs && mayCampaign(state)) startPreVote(state);
+}
+
+function mayCampaign(state: RaftState): boolean {
+  if (state.recovery !== undefined || state.diskFull || !state.membership.mayCampaign(state.commitIndex)) return false;
+  return reachesFloor(state, state.log.lastIndex, state.log.lastTerm);
+}
+
+/** The leader of this term hands over to this node: it starts an election at once, and needs no pre-vote for it. */
+export function onTimeoutNow(state: RaftState, from: NodeId, { term }: TimeoutNow): void {
+  if (term === state.term && state.role === "follower" && from === state.leader && mayCampaign(state)) {
+    startElection(state, true);
+  }
 }
 
 /** Shortens the timer after the channel to the leader broke; pre-votes keep this harmless when only this channel broke. */
@@ -27,9 +40,10 @@ export function hastenElection(state: RaftState): void {
  */
 export function quorumReachable(state: RaftState, peer: NodeId): void {
   const reachable = (voter: NodeId): boolean => voter === state.id || state.channelsUp.has(voter);
-  const before = state.quorum.elects(reachable);
+  const { quorum } = state.membership;
+  const before = quorum.elects(reachable);
   state.channelsUp.add(peer);
-  if (before || !state.quorum.elects(reachable) || state.leader !== undefined) return;
+  if (before || !quorum.elects(reachable) || state.leader !== undefined) return;
   const { random, electionTimeoutMinMs } = state.options;
   state.electionAtMs = Math.min(state.electionAtMs, state.nowMs + (random() * electionTimeoutMinMs) / 4);
 }
@@ -40,28 +54,33 @@ function startPreVote(state: RaftState): void {
   state.votes.clear();
   state.votes.add(state.id);
   state.restartElectionTimer();
-  const request = voteRequest(state, true);
-  for (const peer of state.peers) state.send(peer, request);
+  const request = voteRequest(state, true, false);
+  for (const voter of otherVoters(state)) state.send(voter, request);
   continueElection(state);
 }
 
-function startElection(state: RaftState): void {
+function startElection(state: RaftState, transfer: boolean): void {
   state.enterTerm(state.term + 1, state.id);
   state.role = "candidate";
+  state.leader = undefined;
   state.votes.clear();
   state.restartElectionTimer();
-  const request = voteRequest(state, false);
-  for (const peer of state.peers) state.sendDurable(peer, request, state.log.lastIndex);
+  const request = voteRequest(state, false, transfer);
+  for (const voter of otherVoters(state)) state.sendDurable(voter, request, state.log.lastIndex);
 }
 
-function voteRequest(state: RaftState, preVote: boolean): VoteRequest {
+function otherVoters(state: RaftState): readonly NodeId[] {
+  return state.membership.quorum.voters.filter((voter) => voter !== state.id);
+}
+
+function voteRequest(state: RaftState, preVote: boolean, transfer: boolean): VoteRequest {
   const { lastIndex, lastTerm } = state.log;
-  return { type: "vote", preVote, term: preVote ? state.term + 1 : state.term, lastIndex, lastTerm };
+  return { type: "vote", preVote, transfer, term: preVote ? state.term + 1 : state.term, lastIndex, lastTerm };
 }
 
 function continueElection(state: RaftState): void {
-  if (!state.quorum.elects((voter) => state.votes.has(voter))) return;
-  if (state.role === "preCandidate") startElection(state);
+  if (!state.membership.quorum.elects((voter) => state.votes.has(voter))) return;
+  if (state.role === "preCandidate") startElection(state, false);
   else startLeading(state);
 }
 
@@ -75,8 +94,9 @@ export function countOwnVote(state: RaftState): void {
 /** Answers a request for a vote or a pre-vote. */
 export function onVoteRequest(state: RaftState, from: NodeId, request: VoteRequest): void {
   const { preVote } = request;
-  // While a leader is heard, nobody needs another one: a node that lost it alone must not raise everybody's term.
-  const declined = state.hearsLeader && request.term >= state.term;
+  // While a leader is heard, nobody needs another one: a node that lost it alone must not raise everybody's term. Whom the
+  // leader asked to take over is no such node.
+  const declined = state.hearsLeader && request.term >= state.term && !request.transfer;
   if (declined && !preVote) return;
   if (!declined && !preVote && request.term > state.term) state.becomeFollower(request.term, undefined);
   const granted = !declined && grants(state, from, request);
@@ -91,7 +111,8 @@ export function onVoteRequest(state: RaftState, from: NodeId, request: VoteReque
 
 function grants(state: RaftState, from: NodeId, request: VoteRequest): boolean {
   const { lastIndex, lastTerm } = state.log;
-  if (request.term < state.term || state.recovering) return false;
+  if (request.term < state.term || state.recovery !== undefined) return false;
+  if (!reachesFloor(state, request.lastIndex, request.lastTerm)) return false;
   const upToDate = request.lastTerm > lastTerm || (request.lastTerm === lastTerm && request.lastIndex >= lastIndex);
   // A term that has a leader needs no second one, even if this node never voted in it.
   const free = state.votedFor === from || (state.votedFor === undefined && state.leader === undefined);
@@ -100,6 +121,8 @@ function grants(state: RaftState, from: NodeId, request: VoteRequest): boolean {
 
 /** Counts an answer to a request for a vote or a pre-vote. */
 export function onVoteResponse(state: RaftState, from: NodeId, response: VoteResponse): void {
+  // Only those who were asked: nobody else's answer counts, nor the term it names.
+  if (!state.membership.quorum.includes(from)) return;
   if (response.granted) {
     const wanted = response.preVote ? "preCandidate" : "candidate";
     const term = response.preVote ? state.term + 1 : state.term;

@@ -1,9 +1,10 @@
 /**
- * What the core remembers of the log: every term, but only the newest entries.
+ * What the core remembers of the log: every term since the newest snapshot, but only the newest entries.
  *
- * `TermHistory` keeps one run per term for the whole log, so that the term of any index is known without its entry.
- * `RaftLog` keeps the entries of a window in memory; older ones are on disk and come back through `Ready.load`. The window
- * is compacted only by `release`, whose caller promises that the entries are durable and were handed out as committed.
+ * `TermHistory` keeps one run per term, so that the term of any index is known without its entry. `RaftLog` keeps the
+ * entries of a window in memory; older ones are on disk and come back through `Ready.load`. The window shrinks only by
+ * `release`, whose caller promises that the entries are durable and were handed out as committed. `compact` and `reset` let
+ * the log begin after a snapshot: of what lies before it only "it is committed" is known.
  */
 import { CocoError, invariant } from "../../errors.ts";
 import type { LogEntry } from "./types.ts";
@@ -16,10 +17,37 @@ export function entryCostBytes(entry: LogEntry): number {
   return entry.data.length + ENTRY_OVERHEAD_BYTES;
 }
 
-/** The term of every index, as runs of equal terms. */
+/** A place in the log: the entry at `index` is of `term`; (0, 0) is the place before the first entry. */
+export interface Position {
+  readonly index: number;
+  readonly term: number;
+}
+
+/** The place before the first entry of any log. */
+export const LOG_START: Position = { index: 0, term: 0 };
+
+/** Negative, zero or positive as a log that ends at `left` is older than, as new as, or newer than one that ends at `right`. */
+export function comparePositions(left: Position, right: Position): number {
+  return left.term - right.term || left.index - right.index;
+}
+
+/** The term of every index from a first position on, as runs of equal terms. */
 export class TermHistory {
-  readonly #terms: number[] = [];
-  readonly #firstIndexes: number[] = [];
+  readonly #terms: number[];
+  readonly #firstIndexes: number[];
+
+  constructor(start: Position) {
+    this.#terms = [start.term];
+    this.#firstIndexes = [start.index];
+  }
+
+  /** Forgets every index before `index`, which is in the log. */
+  compact(index: number): void {
+    const run = this.#runOf(index);
+    this.#terms.splice(0, run);
+    this.#firstIndexes.splice(0, run);
+    this.#firstIndexes[0] = index;
+  }
 
   /** Notes the term of the next index; terms never fall. */
   append(index: number, term: number): void {
@@ -28,20 +56,20 @@ export class TermHistory {
     this.#firstIndexes.push(index);
   }
 
-  /** Forgets every index from `fromIndex` on. */
+  /** Forgets every index from `fromIndex` on; the first position stays. */
   truncate(fromIndex: number): void {
-    while ((this.#firstIndexes.at(-1) ?? 0) >= fromIndex && this.#terms.length > 0) {
+    while (this.#terms.length > 1 && (this.#firstIndexes.at(-1) as number) >= fromIndex) {
       this.#firstIndexes.pop();
       this.#terms.pop();
     }
   }
 
-  /** Term of an index that is in the log; 0 for index 0. */
+  /** Term of an index that is in the log. */
   termAt(index: number): number {
     return this.#terms[this.#runOf(index)] ?? 0;
   }
 
-  /** The last index up to `index` whose term is at most `term`; 0 when there is none. */
+  /** The last index up to `index` whose term is at most `term`; the one before the first position when none is known. */
   lastIndexWithTermAtMost(index: number, term: number): number {
     let last = index;
     for (let run = this.#runOf(index); run >= 0 && (this.#terms[run] as number) > term; run--) {
@@ -50,7 +78,7 @@ export class TermHistory {
     return last;
   }
 
-  /** Position of the run that holds `index`; -1 for index 0. */
+  /** Position of the run that holds `index`; -1 before the first position. */
   #runOf(index: number): number {
     let low = 0;
     let high = this.#firstIndexes.length;
@@ -71,17 +99,24 @@ const RELEASED: LogEntry = { index: 0, term: 0, data: new Uint8Array(0) };
 /** The log as the core sees it: all terms, and the entries from `firstInMemory` to `lastIndex`. */
 export class RaftLog {
   readonly #windowBytes: number;
-  readonly #terms = new TermHistory();
+  #terms: TermHistory;
+  /** Index of the snapshot that the log begins after. */
+  #startIndex: number;
   /** Entries by index - `#base`; those before `firstInMemory` are released. */
   #entries: LogEntry[] = [];
-  #base = 1;
-  #firstInMemory = 1;
-  #lastIndex = 0;
+  #base: number;
+  #firstInMemory: number;
+  #lastIndex: number;
   #bytes = 0;
 
   /** Reads a durable log once, front to back, and keeps its newest entries; throws `LedgerCorrupt` when it is no log. */
-  constructor(windowBytes: number, restored: Iterable<LogEntry>) {
+  constructor(windowBytes: number, restored: Iterable<LogEntry>, start: Position = LOG_START) {
     this.#windowBytes = windowBytes;
+    this.#terms = new TermHistory(start);
+    this.#startIndex = start.index;
+    this.#lastIndex = start.index;
+    this.#base = start.index + 1;
+    this.#firstInMemory = this.#base;
     for (const entry of restored) {
       if (
         entry.index !== this.#lastIndex + 1 ||
@@ -98,12 +133,37 @@ export class RaftLog {
     }
   }
 
-  /** Index of the last entry; 0 when the log is empty. */
+  /** Index of the first entry that can be in the log: the one after the newest snapshot, or 1. */
+  get firstIndex(): number {
+    return this.#startIndex + 1;
+  }
+
+  /** Lets the log begin after `index`, which is in it. */
+  compact(index: number): void {
+    invariant(index >= this.#startIndex && index <= this.#lastIndex, "compaction inside the log");
+    this.#terms.compact(index);
+    this.#startIndex = index;
+    while (this.#firstInMemory <= index) this.#releaseFirst();
+    this.#shrink();
+  }
+
+  /** Gives up the whole log; the next entry is the one after `start`. */
+  reset(start: Position): void {
+    this.#terms = new TermHistory(start);
+    this.#startIndex = start.index;
+    this.#lastIndex = start.index;
+    this.#base = start.index + 1;
+    this.#firstInMemory = this.#base;
+    this.#entries = [];
+    this.#bytes = 0;
+  }
+
+  /** Index of the last entry, or of the snapshot that an empty log begins after; 0 when there is neither. */
   get lastIndex(): number {
     return this.#lastIndex;
   }
 
-  /** Term of the last entry; 0 when the log is empty. */
+  /** Term at `lastIndex`; 0 at index 0. */
   get lastTerm(): number {
     return this.#terms.termAt(this.#lastIndex);
   }
@@ -113,14 +173,18 @@ export class RaftLog {
     return this.#firstInMemory;
   }
 
-  /** Whether the log has an entry of this term at this index; index 0 with term 0 always matches. */
+  /**
+   * Whether the log has an entry of this term at this index; index 0 with term 0 always matches. Before the snapshot that the
+   * log begins after, everything does: it is committed, so every leader has the same there (leader completeness).
+   */
   matches(index: number, term: number): boolean {
+    if (index < this.#startIndex) return true;
     return index <= this.#lastIndex && this.#terms.termAt(index) === term;
   }
 
-  /** Term of an index from 0 to `lastIndex`. */
+  /** Term of an index from `firstIndex - 1` to `lastIndex`. */
   termAt(index: number): number {
-    invariant(index >= 0 && index <= this.#lastIndex, "term of an index outside the log");
+    invariant(index >= this.#startIndex && index <= this.#lastIndex, "term of an index outside the log");
     return this.#terms.termAt(index);
   }
 
@@ -139,7 +203,7 @@ export class RaftLog {
 
   /** Drops every entry from `fromIndex` on. */
   truncate(fromIndex: number): void {
-    invariant(fromIndex >= 1 && fromIndex <= this.#lastIndex, "truncation inside the log");
+    invariant(fromIndex > this.#startIndex && fromIndex <= this.#lastIndex, "truncation inside the log");
     const firstGone = Math.max(fromIndex, this.#firstInMemory);
     for (let index = firstGone; index <= this.#lastIndex; index++) this.#bytes -= entryCostBytes(this.#at(index));
     this.#terms.truncate(fromIndex);
@@ -182,12 +246,18 @@ export class RaftLog {
 
   /** Lets go of entries up to `index` as far as the window is over its size. */
   release(index: number): void {
-    while (this.#bytes > this.#windowBytes && this.#firstInMemory <= index) {
-      this.#bytes -= entryCostBytes(this.#at(this.#firstInMemory));
-      this.#entries[this.#firstInMemory - this.#base] = RELEASED;
-      this.#firstInMemory++;
-    }
-    // Moving the array costs its length: only when half of it is released, so that each entry is moved once on average.
+    while (this.#bytes > this.#windowBytes && this.#firstInMemory <= index) this.#releaseFirst();
+    this.#shrink();
+  }
+
+  #releaseFirst(): void {
+    this.#bytes -= entryCostBytes(this.#at(this.#firstInMemory));
+    this.#entries[this.#firstInMemory - this.#base] = RELEASED;
+    this.#firstInMemory++;
+  }
+
+  /** Moving the array costs its length: only when half of it is released, so that each entry is moved once on average. */
+  #shrink(): void {
     const released = this.#firstInMemory - this.#base;
     if (released > 0 && released * 2 >= this.#entries.length) {
       this.#entries = this.#entries.slice(released);

@@ -1,17 +1,12 @@
 /**
- * Who must agree: the one place that knows what a quorum is, so that joint configurations can be added here alone.
+ * Who must agree: the one place that knows what a quorum is, of one set of voters or of two.
  *
  * Sources: Raft thesis chapter 3 (majorities); Howard, Malkhi, Spiegelman, "Flexible Paxos" (election and replication
  * quorums need only meet each other). Raft asks for more than Flexible Paxos: candidates share the numbering of terms, so
  * two election quorums must meet as well, or one term could have two leaders. That makes `election` at least a majority.
  */
 import { CocoError, invariant } from "../../errors.ts";
-import type { NodeId } from "./types.ts";
-
-/** How many voters must agree: a majority for everything, or one number for elections and one for replication. */
-export type QuorumPolicy =
-  | { readonly type: "majority" }
-  | { readonly type: "flexible"; readonly election: number; readonly replication: number };
+import type { Configuration, NodeId, QuorumPolicy } from "./types.ts";
 
 /** The usual policy: more than half of the voters, for elections and for replication. */
 export const MAJORITY: QuorumPolicy = { type: "majority" };
@@ -90,5 +85,44 @@ export class Quorum {
     let count = 0;
     for (const voter of this.voters) if (holds(voter)) count++;
     return count;
+  }
+}
+
+/**
+ * The quorum check of a configuration: while two sets are active each must agree by itself. A quorum of their union would
+ * not do: it may miss every quorum of one of them (CCF found that in its own code).
+ */
+export class JointQuorum {
+  /** Every voter, once. */
+  readonly voters: readonly NodeId[];
+  readonly #current: Quorum;
+  readonly #previous: Quorum | undefined;
+
+  /** Throws `ConfigurationInvalid`; see {@link Quorum}. */
+  constructor({ current, previous }: Configuration) {
+    this.#current = new Quorum(current.voters, current.quorum);
+    this.#previous = previous && new Quorum(previous.voters, previous.quorum);
+    this.voters = [...new Set([...current.voters, ...(previous?.voters ?? [])])];
+  }
+
+  /** Whether the id is a voter of either set. */
+  includes(id: NodeId): boolean {
+    return this.voters.includes(id);
+  }
+
+  /** Whether the voters that satisfy `granted` elect a leader. */
+  elects(granted: (voter: NodeId) => boolean): boolean {
+    return this.#current.elects(granted) && (this.#previous === undefined || this.#previous.elects(granted));
+  }
+
+  /** Whether a leader that hears from these voters may go on; see {@link Quorum.sustains}. */
+  sustains(heard: (voter: NodeId) => boolean): boolean {
+    return this.#current.sustains(heard) && (this.#previous === undefined || this.#previous.sustains(heard));
+  }
+
+  /** The highest index that a replication quorum of every set holds, given the index each voter holds. */
+  replicatedIndex(indexOf: (voter: NodeId) => number): number {
+    const index = this.#current.replicatedIndex(indexOf);
+    return this.#previous === undefined ? index : Math.min(index, this.#previous.replicatedIndex(indexOf));
   }
 }

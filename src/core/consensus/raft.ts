@@ -2,24 +2,35 @@
  * Raft as a pure state machine: one event in, one `Ready` out (R21).
  *
  * Sources: Ongaro, Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014); Ongaro's thesis, for PreVote
- * (9.6), CheckQuorum (6.2), parallel writes and pipelining (10.2.1). Membership is static. Messages from others than
- * the voters, and malformed ones, are ignored. `step` throws only `LedgerForked` and `LedgerCorrupt` (the node must stop)
+ * (9.6), CheckQuorum (6.2), joint consensus (4.3), transfer (3.10), parallel writes and pipelining (10.2.1). Whom messages may
+ * come from is the driver's affair (it authenticates them); malformed ones are ignored. `step` throws only `LedgerForked` and `LedgerCorrupt` (the node must stop)
  * or `Internal` (a fault in the driver or here); after a throw the core must not be used again.
  */
-import { CocoError } from "../../errors.ts";
 import { onAppendRequest } from "./acceptance.ts";
+import { deliverCommitted, onLoadedForDelivery, statusOf } from "./delivery.ts";
 import {
   countOwnVote,
   hastenElection,
+  onTimeoutNow,
   onVoteRequest,
   onVoteResponse,
   quorumReachable,
   tickElection,
 } from "./election.ts";
+import { onSnapshotPart, onSnapshotRefused, onSnapshotStored } from "./installing.ts";
 import { isWellFormed, TERM_JUMP_MAX } from "./messages.ts";
+import { onRead } from "./reads.ts";
+import { onRestartAnswer, onRestartQuery, resume, tickRecovery } from "./recovery.ts";
 import { advanceCommit, onAppendResponse, onLoadedForPeer, onPeerChannel, propose, tickLeader } from "./replication.ts";
-import { DELIVERY_BYTES_MAX, type RaftOptions, RaftState } from "./state.ts";
-import type { Consensus, ConsensusEvent, ConsensusMessage, ConsensusStatus, LogEntry, NodeId, Ready } from "./types.ts";
+import { compact, onSnapshotLoaded, onSnapshotResponse } from "./snapshots.ts";
+import { type RaftOptions, RaftState } from "./state.ts";
+import { onDiskFull, startTransfer } from "./transfer.ts";
+import type { Consensus, ConsensusEvent, ConsensusMessage, ConsensusStatus, NodeId, Ready } from "./types.ts";
+
+type DiskEvent = Extract<
+  ConsensusEvent,
+  { type: "snapshotLoaded" | "snapshotStored" | "snapshotRefused" | "compact" | "diskFull" | "resume" }
+>;
 
 /** One Raft node. */
 export class Raft implements Consensus {
@@ -36,37 +47,21 @@ export class Raft implements Consensus {
     // A clock that goes back would only stretch timers; safety never depends on it.
     state.nowMs = Math.max(state.nowMs, event.now);
     this.#dispatch(event);
-    this.#deliverCommitted();
+    deliverCommitted(state);
     state.log.release(Math.min(state.deliveredIndex, state.durability.durableIndex));
     return state.finishStep();
   }
 
   /** What the core knows now. */
   status(): ConsensusStatus {
-    const { id, role, term, leader, commitIndex, log, durability, progress } = this.#state;
-    const matchIndex = new Map<NodeId, number>();
-    for (const [peer, { matchIndex: index }] of progress) matchIndex.set(peer, index);
-    const { lastIndex, lastTerm } = log;
-    return {
-      id,
-      role,
-      term,
-      leader,
-      commitIndex,
-      lastIndex,
-      lastTerm,
-      durableIndex: durability.durableIndex,
-      matchIndex,
-    };
+    return statusOf(this.#state);
   }
 
   #dispatch(event: ConsensusEvent): void {
     const state = this.#state;
     switch (event.type) {
       case "tick":
-        state.retryLoads();
-        if (state.role === "leader") tickLeader(state);
-        else tickElection(state);
+        this.#onTick();
         break;
       case "message":
         this.#onMessage(event.from, event.message);
@@ -80,18 +75,60 @@ export class Raft implements Consensus {
         advanceCommit(state);
         break;
       case "loaded":
-        if (event.peer === state.id) this.#onLoadedForDelivery(event.entries);
+        if (event.peer === state.id) onLoadedForDelivery(state, event.entries);
         else onLoadedForPeer(state, event.peer, event.entries);
         break;
       case "channel":
         this.#onChannel(event.peer, event.up);
         break;
+      case "read":
+        onRead(state, event.id);
+        break;
+      case "transfer":
+        startTransfer(state, event.to, false);
+        break;
+      default:
+        this.#dispatchToDisk(event);
+        break;
     }
+  }
+
+  /** Events that have to do with snapshots and the state of the disk. */
+  #dispatchToDisk(event: DiskEvent): void {
+    const state = this.#state;
+    switch (event.type) {
+      case "snapshotLoaded":
+        onSnapshotLoaded(state, event);
+        break;
+      case "snapshotStored":
+        onSnapshotStored(state, event.snapshot);
+        break;
+      case "snapshotRefused":
+        onSnapshotRefused(state);
+        break;
+      case "compact":
+        compact(state, event.snapshot);
+        break;
+      case "diskFull":
+        onDiskFull(state, event.full);
+        break;
+      case "resume":
+        resume(state);
+        break;
+    }
+  }
+
+  #onTick(): void {
+    const state = this.#state;
+    state.retryLoads();
+    tickRecovery(state);
+    if (state.role === "leader") tickLeader(state);
+    else tickElection(state);
   }
 
   #onMessage(from: NodeId, message: ConsensusMessage): void {
     const state = this.#state;
-    if (from === state.id || !state.quorum.includes(from) || !isWellFormed(message)) return;
+    if (from === state.id || !isWellFormed(message)) return;
     if (message.term > state.term + TERM_JUMP_MAX) return;
     switch (message.type) {
       case "append":
@@ -106,38 +143,31 @@ export class Raft implements Consensus {
       case "voteResponse":
         onVoteResponse(state, from, message);
         break;
+      case "snapshotPart":
+        onSnapshotPart(state, from, message);
+        break;
+      case "snapshotResponse":
+        onSnapshotResponse(state, from, message);
+        break;
+      case "timeoutNow":
+        onTimeoutNow(state, from, message);
+        break;
+      case "restartQuery":
+        onRestartQuery(state, from);
+        break;
+      case "restartAnswer":
+        onRestartAnswer(state, from, message);
+        break;
     }
   }
 
   #onChannel(peer: NodeId, up: boolean): void {
     const state = this.#state;
-    if (peer === state.id || !state.quorum.includes(peer)) return;
+    if (peer === state.id) return;
     state.endLoad(peer, true);
     onPeerChannel(state, peer, up);
     if (up) quorumReachable(state, peer);
     else state.channelsUp.delete(peer);
     if (!up && peer === state.leader) hastenElection(state);
-  }
-
-  /** Hands out committed entries from the window, a bounded part per step; those that left it (after a restart) are loaded first. */
-  #deliverCommitted(): void {
-    const state = this.#state;
-    const fromIndex = state.deliveredIndex + 1;
-    if (fromIndex > state.commitIndex) return;
-    if (fromIndex < state.log.firstInMemory) state.requestLoad(state.id, fromIndex);
-    else state.deliver(state.log.slice(fromIndex, state.commitIndex, DELIVERY_BYTES_MAX));
-  }
-
-  #onLoadedForDelivery(entries: readonly LogEntry[]): void {
-    const state = this.#state;
-    const fromIndex = state.deliveredIndex + 1;
-    const usable = state.log.verified(entries, fromIndex).slice(0, Math.max(0, state.commitIndex - fromIndex + 1));
-    state.endLoad(state.id, usable.length > 0);
-    if (usable.length > 0) state.deliver(usable);
-    else if (entries[0]?.index === fromIndex && fromIndex <= state.commitIndex) {
-      throw new CocoError("LedgerCorrupt", `the disk returned another entry at committed index ${fromIndex}`, {
-        index: fromIndex,
-      });
-    }
   }
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { ENTRY_OVERHEAD_BYTES } from "./log.ts";
-import { accepted, append, entryAt, logOf, refused, ScriptedNode, sentTo } from "./testing/scriptedNode.ts";
+import { accepted, append, entryAt, logOf, refused, ScriptedNode, sentTo, votersOf } from "./testing/scriptedNode.ts";
 import type { RaftOptions } from "./state.ts";
 import type { AppendRequest, Ready } from "./types.ts";
 
@@ -197,8 +197,10 @@ describe("a leader", () => {
 
   test("with a smaller replication quorum commits on two of five", () => {
     const node = new ScriptedNode({
-      voters: ["a", "b", "c", "d", "e"],
-      quorum: { type: "flexible", election: 4, replication: 2 },
+      initial: {
+        ...votersOf(),
+        current: { voters: ["a", "b", "c", "d", "e"], quorum: { type: "flexible", election: 4, replication: 2 } },
+      },
     });
     node.wait(1);
     for (const preVote of [true, false]) {

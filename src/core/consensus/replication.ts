@@ -1,65 +1,117 @@
 /**
- * The leader: proposals, replication, commit (Raft paper, 5.3 and 5.4.2; thesis, 6.2 and 10.2.1).
+ * The leader: proposals, commit, and keeping its role (Raft paper, 5.3 and 5.4.2; thesis, 4.1, 6.2 and 10.2.1).
  *
- * Entries go to the own disk and to the peers in parallel; the leader counts itself only for what is durable. An index is
- * committed when a replication quorum holds it and its entry is of the leader's own term (figure 8). Each append carries
- * the position before its entries, heartbeats too, so any loss on the way is answered by a refusal and repaired.
+ * Entries go to the own disk and to the peers in parallel; the leader counts itself only for what is durable, and only in
+ * the sets it is a voter of. An index is committed when a replication quorum of every active set holds it and its entry is
+ * of the leader's own term (figure 8).
  */
-import { Progress } from "./progress.ts";
+import { isSuccessor, sameConfiguration } from "./configuration.ts";
+import { beginRound, confirmRound } from "./reads.ts";
+import { followMembership, sendAppend, sendEntries, sendProbe } from "./sending.ts";
+import { tickSnapshot } from "./snapshots.ts";
 import type { RaftState } from "./state.ts";
-import type { AppendResponse, LogEntry, NodeId } from "./types.ts";
+import { continueTransfer, leaveWhenDone, tickTransfer } from "./transfer.ts";
+import type { AppendResponse, Configuration, LogEntry, NodeId } from "./types.ts";
 
 /** Becomes leader of the current term and tells the peers. The driver proposes the first entry of the term. */
 export function startLeading(state: RaftState): void {
   state.role = "leader";
   state.leader = state.id;
   state.votes.clear();
-  for (const peer of state.peers) {
-    const progress = new Progress(state.log.lastIndex + 1, state.options.maxInflightAppends, state.nowMs);
-    state.progress.set(peer, progress);
-    sendAppend(state, peer, progress, []);
-  }
+  state.staging = undefined;
+  followMembership(state);
 }
 
-/** Appends the driver's entries as far as they fit the term and the end of the log; gives the others back. */
+/** A change of membership among proposed entries. */
+interface Change {
+  readonly index: number;
+  readonly configuration: Configuration;
+}
+
+/**
+ * Appends the driver's entries as far as they fit the term, the end of the log and the active configuration; gives the
+ * others back.
+ */
 export function propose(state: RaftState, entries: readonly LogEntry[]): void {
-  const start = state.log.lastIndex + 1;
-  const wrong = entries.findIndex((entry, at) => entry.index !== start + at || entry.term !== state.term);
-  const accepted = state.role !== "leader" ? 0 : wrong < 0 ? entries.length : wrong;
-  state.drop(entries.slice(accepted));
+  const { accepted, change } = examine(state, entries);
+  state.ready.drop(entries.slice(accepted));
   if (accepted === 0) return;
-  const taken = entries.slice(0, accepted);
+  const taken = accepted === entries.length ? entries : entries.slice(0, accepted);
   state.log.append(taken);
   state.durability.recordEntries(taken);
+  if (change !== undefined) {
+    state.membership.append(change.index, change.configuration);
+    followMembership(state);
+  }
   for (const [peer, progress] of state.progress) sendEntries(state, peer, progress);
 }
 
-/** Sends heartbeats that are due, and steps down when no quorum was heard for an election timeout. */
-export function tickLeader(state: RaftState): void {
-  const { electionTimeoutMaxMs, heartbeatIntervalMs } = state.options;
-  const heard = (voter: NodeId): boolean => {
-    const progress = state.progress.get(voter);
-    return progress === undefined || state.nowMs - progress.heardAtMs < electionTimeoutMaxMs;
-  };
-  if (!state.quorum.sustains(heard)) {
-    state.becomeFollower(state.term, undefined);
-    return;
+function examine(state: RaftState, entries: readonly LogEntry[]): { accepted: number; change: Change | undefined } {
+  const { log, term, membership, options } = state;
+  let change: Change | undefined;
+  let accepted = 0;
+  if (state.role !== "leader" || state.transfer !== undefined) return { accepted, change };
+  for (const entry of entries) {
+    if (entry.index !== log.lastIndex + 1 + accepted || entry.term !== term) break;
+    const configuration = options.configurationOf(entry.data);
+    if (configuration !== undefined && !sameConfiguration(configuration, membership.configuration)) {
+      if (change !== undefined || !mayChangeTo(state, configuration)) break;
+      change = { index: entry.index, configuration };
+    }
+    accepted++;
   }
+  return { accepted, change };
+}
+
+/**
+ * One change at a time, and only when this leader knows of no other: with an entry of its own term committed, no
+ * configuration of an earlier term can come back from a minority (the flaw of the thesis' single-server changes, 2015).
+ */
+function mayChangeTo(state: RaftState, next: Configuration): boolean {
+  const { membership, commitIndex } = state;
+  return membership.index <= commitIndex && state.committedInTerm && isSuccessor(membership.configuration, next);
+}
+
+/** Sends heartbeats that are due, and steps down when no quorum of every active set was heard for an election timeout. */
+export function tickLeader(state: RaftState): void {
+  const { electionTimeoutMaxMs, electionTimeoutMinMs, heartbeatIntervalMs } = state.options;
+  const heard = (voter: NodeId): boolean => {
+    if (voter === state.id) return true;
+    const progress = state.progress.get(voter);
+    return progress !== undefined && !progress.recovering && state.nowMs - progress.heardAtMs < electionTimeoutMaxMs;
+  };
+  if (!state.membership.quorum.sustains(heard)) return state.becomeFollower(state.term, undefined);
   for (const [peer, progress] of state.progress) {
+    progress.measure(state.log.lastIndex, state.nowMs, electionTimeoutMinMs);
+    tickSnapshot(state, peer, progress);
     sendEntries(state, peer, progress);
     if (state.nowMs - progress.sentAtMs >= heartbeatIntervalMs) sendAppend(state, peer, progress, []);
+    if (progress.departing && isGone(state, peer)) state.progress.delete(peer);
   }
+  tickTransfer(state);
+}
+
+/** Whether a peer that left needs nothing more: it knows that it left, or it cannot be told. */
+function isGone(state: RaftState, peer: NodeId): boolean {
+  const { membership, commitIndex, nowMs, options } = state;
+  const progress = state.progress.get(peer);
+  if (progress === undefined || membership.index > commitIndex) return false;
+  const knows = progress.matchIndex >= membership.index && progress.sentCommitIndex >= membership.index;
+  return knows || nowMs - progress.heardAtMs >= options.electionTimeoutMaxMs;
 }
 
 /** Takes a peer's answer to an append. */
 export function onAppendResponse(state: RaftState, from: NodeId, response: AppendResponse): void {
-  if (response.term > state.term) {
-    state.becomeFollower(response.term, undefined);
-    return;
-  }
   const progress = state.progress.get(from);
   if (progress === undefined || response.term < state.term) return;
+  if (response.term > state.term) return state.becomeFollower(response.term, undefined);
   progress.heardAtMs = state.nowMs;
+  progress.recovering = response.recovering;
+  // Nobody can have heard of a round that was not begun.
+  if (response.round > progress.round && response.round <= state.round) {
+    progress.round = response.round;
+    confirmRound(state);
+  }
   if (!response.success) {
     const agreedIndex = state.log.lastIndexWithTermAtMost(response.hintIndex, response.hintTerm);
     if (progress.refused(agreedIndex)) sendProbe(state, from, progress);
@@ -67,16 +119,22 @@ export function onAppendResponse(state: RaftState, from: NodeId, response: Appen
   }
   // Nobody can hold what this leader does not have.
   if (response.matchIndex > state.log.lastIndex) return;
+  // Under a snapshot only the answer that it is there helps: what lies before it cannot be continued.
+  if (progress.mode === "snapshot" && response.matchIndex < state.log.firstIndex - 1) return;
   progress.acknowledged(response.matchIndex);
+  progress.measure(state.log.lastIndex, state.nowMs, state.options.electionTimeoutMinMs);
   advanceCommit(state);
+  // A commit may have ended this leadership.
+  if (state.role !== "leader") return;
   sendEntries(state, from, progress);
+  continueTransfer(state);
 }
 
-/** Commits what a replication quorum holds durably, and tells the peers at once. */
+/** Commits what a replication quorum of every active set holds durably, and tells the peers at once. */
 export function advanceCommit(state: RaftState): void {
   if (state.role !== "leader") return;
-  const index = state.quorum.replicatedIndex(
-    (voter) => state.progress.get(voter)?.matchIndex ?? state.durability.durableIndex,
+  const index = state.membership.quorum.replicatedIndex((voter) =>
+    voter === state.id ? state.durability.durableIndex : (state.progress.get(voter)?.countedIndex ?? 0),
   );
   // An entry of an earlier term can still be overwritten however many hold it; it is committed along with one of this term.
   if (index <= state.commitIndex || state.log.termAt(index) !== state.term) return;
@@ -86,12 +144,17 @@ export function advanceCommit(state: RaftState): void {
     const reachable = Math.min(index, progress.nextIndex - 1);
     if (progress.mode === "replicate" && progress.sentCommitIndex < reachable) sendAppend(state, peer, progress, []);
   }
+  beginRound(state);
+  leaveWhenDone(state);
 }
 
 /** Sends entries read from disk to the peer that needs them. */
 export function onLoadedForPeer(state: RaftState, peer: NodeId, entries: readonly LogEntry[]): void {
   const progress = state.progress.get(peer);
-  const usable = progress?.mayPipeline ? state.log.verified(entries, progress.nextIndex) : [];
+  const usable =
+    progress?.mayPipeline && progress.nextIndex >= state.log.firstIndex
+      ? state.log.verified(entries, progress.nextIndex)
+      : [];
   state.endLoad(peer, usable.length > 0);
   if (progress === undefined || usable.length === 0) return;
   sendAppend(state, peer, progress, usable);
@@ -105,32 +168,4 @@ export function onPeerChannel(state: RaftState, peer: NodeId, up: boolean): void
   if (!up) return progress.probe();
   progress.reconnected();
   sendAppend(state, peer, progress, []);
-}
-
-/** Sends entries ahead as far as flow control allows; asks for those that left the window. */
-function sendEntries(state: RaftState, peer: NodeId, progress: Progress): void {
-  const { log } = state;
-  while (progress.mayPipeline && progress.nextIndex <= log.lastIndex) {
-    if (progress.nextIndex < log.firstInMemory) {
-      state.requestLoad(peer, progress.nextIndex);
-      return;
-    }
-    sendAppend(state, peer, progress, log.slice(progress.nextIndex, log.lastIndex, state.options.maxAppendBytes));
-  }
-}
-
-/** Tries the position where the logs should agree, with entries if they are at hand: then agreement costs no extra round trip. */
-function sendProbe(state: RaftState, peer: NodeId, progress: Progress): void {
-  const { log } = state;
-  const inMemory = progress.nextIndex >= log.firstInMemory && progress.nextIndex <= log.lastIndex;
-  const entries = inMemory ? log.slice(progress.nextIndex, log.lastIndex, state.options.maxAppendBytes) : [];
-  sendAppend(state, peer, progress, entries);
-}
-
-function sendAppend(state: RaftState, peer: NodeId, progress: Progress, entries: readonly LogEntry[]): void {
-  const { term, commitIndex } = state;
-  const previousIndex = progress.nextIndex - 1;
-  const previousTerm = state.log.termAt(previousIndex);
-  state.send(peer, { type: "append", term, previousIndex, previousTerm, commitIndex, entries });
-  progress.sent(previousIndex + entries.length, commitIndex, state.nowMs);
 }

@@ -3,7 +3,17 @@ import { describe, test } from "node:test";
 import { ENTRY_OVERHEAD_BYTES } from "./log.ts";
 import { MAJORITY } from "./quorum.ts";
 import { DELIVERY_BYTES_MAX } from "./state.ts";
-import { accepted, append, entryAt, logOf, refused, ScriptedNode, sentTo, voteFor } from "./testing/scriptedNode.ts";
+import {
+  accepted,
+  append,
+  entryAt,
+  logOf,
+  refused,
+  ScriptedNode,
+  sentTo,
+  votersOf,
+  voteFor,
+} from "./testing/scriptedNode.ts";
 import { Simulator } from "./testing/simulator.ts";
 
 /** Two entries of the size of `entryAt`. */
@@ -60,34 +70,6 @@ describe("a restart", () => {
     for (const part of parts) assert.ok(part.length <= 4, `part of ${part.length} entries`);
   });
 
-  test("a node whose log is gone neither campaigns nor votes until it has caught up with a live leader", () => {
-    const node = new ScriptedNode({ tookPart: true });
-    assert.equal(node.wait(1000).send.length, 0, "it does not campaign");
-    const asked = node.receive("c", voteFor(3, [0, 0]));
-    node.sync();
-    assert.equal(sentTo(asked, "c", "voteResponse")[0]?.granted ?? false, false);
-    const entries = [entryAt(1, 2), entryAt(2, 4)];
-    node.receive("b", append(4, [0, 0], entries, 1));
-    node.sync();
-    node.receive("b", append(4, [2, 4], [], 1));
-    node.wait(1000);
-    assert.equal(node.status.role, "follower", "entry 1 is of an older term: more may have been committed");
-    node.receive("b", append(4, [2, 4], [], 2));
-    node.wait(1000);
-    assert.equal(node.status.role, "preCandidate");
-  });
-
-  test("a node whose vote is gone does not vote again, one that has both log and vote does", () => {
-    const voteless = new ScriptedNode({ tookPart: true, restored: { entries: LOG } });
-    assert.equal(voteless.wait(1000).send.length, 0);
-    const whole = new ScriptedNode({
-      tookPart: true,
-      restored: { entries: LOG },
-      hardState: { term: 4, votedFor: "b" },
-    });
-    assert.equal(sentTo(whole.wait(1000), "b", "vote").length, 1);
-  });
-
   test("an empty load is asked again with the next tick, not in a loop", () => {
     const node = restarted();
     node.receive("b", append(4, [6, 4], [], 6));
@@ -122,13 +104,15 @@ describe("a restart", () => {
   });
 
   test("options that do not fit together are refused", () => {
-    const doubled = { voters: ["a", "a"] };
+    const doubled = { initial: votersOf("a", "a") };
+    const votingLearner = { initial: { ...votersOf("a", "b"), learners: ["b"] } };
     for (const wrong of [
-      { id: "x" },
       { heartbeatIntervalMs: 100 },
       { electionTimeoutMaxMs: 99 },
       { maxInflightAppends: 0 },
+      { maxInflightBytes: 0 },
       doubled,
+      votingLearner,
     ]) {
       assert.throws(() => new ScriptedNode(wrong), { code: "ConfigurationInvalid" });
     }
@@ -140,8 +124,10 @@ describe("the window", () => {
   test("entries stay in it until they are durable here, even when the others have committed them", () => {
     const node = new ScriptedNode({
       windowBytes: 0,
-      voters: ["a", "b", "c", "d"],
-      quorum: { type: "flexible", election: 3, replication: 2 },
+      initial: {
+        ...votersOf(),
+        current: { voters: ["a", "b", "c", "d"], quorum: { type: "flexible", election: 3, replication: 2 } },
+      },
     });
     node.wait(1);
     for (const preVote of [true, false]) {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { MAJORITY, type QuorumPolicy } from "./quorum.ts";
+import { MAJORITY } from "./quorum.ts";
+import type { QuorumPolicy } from "./types.ts";
 import { NO_FAULTS, Simulator } from "./testing/simulator.ts";
 
 const SEEDS = 120;

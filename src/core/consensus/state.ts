@@ -1,15 +1,27 @@
 /**
  * The state of one Raft core and the moves every part of it shares: entering a term, becoming a follower, sending.
  *
- * The rules live in election.ts (votes), replication.ts (leader) and acceptance.ts (follower); they are functions over
- * this state. Terms: a fresh node is in term 1, "no term yet", so that the first elected term is 2.
+ * The rules live in election.ts (votes), replication.ts and sending.ts (leader), acceptance.ts (follower), transfer.ts,
+ * reads.ts, snapshots.ts, installing.ts and recovery.ts; they are functions over this state. Terms: a fresh node is in term 1, "no term yet", so that the first elected term is 2.
  */
 import { CocoError, invariant } from "../../errors.ts";
+import type { Bytes } from "../codec/bytes.ts";
+import { checkConfiguration } from "./configuration.ts";
 import { Durability } from "./durability.ts";
-import { RaftLog } from "./log.ts";
+import { LOG_START, type Position, RaftLog } from "./log.ts";
+import { Membership } from "./membership.ts";
 import type { Progress } from "./progress.ts";
-import { Quorum, type QuorumPolicy } from "./quorum.ts";
-import type { ConsensusMessage, HardState, LogEntry, NodeId, Outgoing, Ready, Role } from "./types.ts";
+import { ReadyBuilder } from "./ready.ts";
+import type {
+  Configuration,
+  ConsensusMessage,
+  HardState,
+  LogEntry,
+  NodeId,
+  Ready,
+  Role,
+  SnapshotMark,
+} from "./types.ts";
 
 /** The term of a node that has seen no election. */
 export const FIRST_TERM = 1;
@@ -20,9 +32,10 @@ export const DELIVERY_BYTES_MAX = 256 * 1024;
 /** What a Raft core is made of. Times are in milliseconds. */
 export interface RaftOptions {
   readonly id: NodeId;
-  /** All voters, this node included. */
-  readonly voters: readonly NodeId[];
-  readonly quorum: QuorumPolicy;
+  /** The configuration before the first entry; this node need not be part of it. */
+  readonly initial: Configuration;
+  /** The configuration that an entry brings, if it brings one; pure, and cheap for entries that do not. */
+  readonly configurationOf: (data: Bytes) => Configuration | undefined;
   /** Uniform in [0, 1); spreads the election timers. */
   readonly random: () => number;
   readonly electionTimeoutMinMs: number;
@@ -32,35 +45,84 @@ export interface RaftOptions {
   readonly maxAppendBytes: number;
   /** Appends with entries sent to one peer ahead of its acknowledgements. */
   readonly maxInflightAppends: number;
+  /** Bytes of entries sent to one peer ahead of its acknowledgements; one append always may be. */
+  readonly maxInflightBytes: number;
   /** Entries kept in memory once they are durable and handed out as committed. */
   readonly windowBytes: number;
   readonly hardState: HardState | undefined;
   /**
-   * Whether this node took part in its network before. If its log or its hard state is gone all the same, it neither votes
-   * nor campaigns until it has caught up with a live leader: votes and acknowledgements it gave are forgotten.
+   * Whether the disk is taken at its word after a restart. If not, a node that took part must learn from the others what it may
+   * have promised since what the disk shows.
    */
-  readonly tookPart?: boolean;
-  /** The log on disk, from index 1; read once, not kept. */
-  readonly restored: { readonly entries: Iterable<LogEntry> };
+  readonly trustDisk: boolean;
+  /**
+   * Whether this node took part in its network before. If its log or its hard state is gone all the same, it neither votes
+   * nor campaigns until that can do no harm: votes and acknowledgements it gave are forgotten.
+   */
+  readonly tookPart: boolean;
+  /** The disk is known to have held entries up to here that cannot be read any more. */
+  readonly damaged?: Position | undefined;
+  /** The newest snapshot, whose state the driver has restored, and the log on disk after it; read once, not kept. */
+  readonly restored: { readonly snapshot?: SnapshotMark | undefined; readonly entries: Iterable<LogEntry> };
   /** Monotonic time now. */
   readonly now: number;
 }
 
-const NOTHING: Ready = { persist: undefined, send: [], committed: [], load: [], dropped: [], roleChanged: false };
+/** A read that waits for its round to be answered by a quorum. */
+export interface WaitingRead {
+  readonly id: number;
+  /** The commit index when its round began; undefined before that. */
+  index: number | undefined;
+}
+
+/** Leadership that is being handed over. */
+export interface Transfer {
+  readonly to: NodeId;
+  readonly deadlineMs: number;
+  /** This node will not lead on, whether or not the other one takes over. */
+  readonly stepDown: boolean;
+  /** The other one was told to start its election. */
+  told: boolean;
+}
+
+/** What a node knows that has lost what it promised. */
+export interface Recovery {
+  readonly sinceMs: number;
+  /** What was lost is known to be more than what the disk could hide: the log or the hard state is gone. */
+  readonly lost: boolean;
+  readonly answered: Set<NodeId>;
+  /** The highest term heard of. */
+  term: number;
+  askedAtMs: number;
+  /** Where the log of the live leader of this term ended long enough after the restart. */
+  anchor: Position | undefined;
+}
+
+/** A snapshot that is being received. */
+export interface Staging {
+  readonly mark: SnapshotMark;
+  readonly from: NodeId;
+  /** The offset wanted next. */
+  offset: number;
+  complete: boolean;
+}
 
 function checkOptions(options: RaftOptions): void {
   const { electionTimeoutMinMs, electionTimeoutMaxMs, heartbeatIntervalMs } = options;
   const check = (holds: boolean, message: string): void => {
     if (!holds) throw new CocoError("ConfigurationInvalid", message);
   };
-  check(options.voters.includes(options.id), "this node is not one of the voters");
+  checkConfiguration(options.initial);
   check(
     heartbeatIntervalMs > 0 && heartbeatIntervalMs < electionTimeoutMinMs,
     "heartbeats must come more often than election timeouts",
   );
   check(electionTimeoutMinMs <= electionTimeoutMaxMs, "the shortest election timeout must not be above the longest");
   check(
-    options.maxInflightAppends >= 1 && options.maxAppendBytes >= 1 && options.windowBytes >= 0,
+    options.maxInflightAppends >= 1 &&
+      options.maxInflightBytes >= 1 &&
+      options.maxAppendBytes >= 1 &&
+      options.windowBytes >= 0,
     "replication limits must be positive",
   );
 }
@@ -69,10 +131,10 @@ function checkOptions(options: RaftOptions): void {
 export class RaftState {
   readonly options: RaftOptions;
   readonly id: NodeId;
-  readonly peers: readonly NodeId[];
-  readonly quorum: Quorum;
+  readonly membership: Membership;
   readonly log: RaftLog;
   readonly durability: Durability;
+  readonly ready = new ReadyBuilder();
   nowMs: number;
   role: Role = "follower";
   term: number;
@@ -85,8 +147,19 @@ export class RaftState {
   electionAtMs: number;
   leaderHeardAtMs = 0;
   leaderChannelBroken = false;
-  /** What this node promised before is lost; see {@link RaftOptions.tookPart}. */
-  recovering: boolean;
+  /** Set while what this node promised before is lost; see {@link RaftOptions.tookPart}. */
+  recovery: Recovery | undefined;
+  /** Nobody whose log ends before here gets this node's vote, itself included: entries up to here may have been acknowledged. */
+  floor: Position = LOG_START;
+  diskFull = false;
+  /** The newest snapshot of this node. */
+  snapshot: SnapshotMark | undefined;
+  staging: Staging | undefined;
+  transfer: Transfer | undefined;
+  /** The newest round that was begun, and the newest that a quorum answered. */
+  round = 0;
+  confirmedRound = 0;
+  readonly reads: WaitingRead[] = [];
   /** Peers to which a channel is up. */
   readonly channelsUp = new Set<NodeId>();
   /** Voters that granted the running (pre-)election. */
@@ -95,33 +168,60 @@ export class RaftState {
   readonly progress = new Map<NodeId, Progress>();
   /** Loads asked for: open, or answered without use and to be asked again after the next tick. */
   readonly #loads = new Map<NodeId, "open" | "unused">();
-  #send: Outgoing[] = [];
-  #load: Ready["load"][number][] = [];
-  #committed: readonly LogEntry[] = [];
-  #dropped: readonly LogEntry[] = [];
   #before: { role: Role; term: number; leader: NodeId | undefined };
 
   constructor(options: RaftOptions) {
     checkOptions(options);
     this.options = options;
     this.id = options.id;
-    this.quorum = new Quorum(options.voters, options.quorum);
-    this.peers = options.voters.filter((voter) => voter !== options.id);
-    this.log = new RaftLog(options.windowBytes, options.restored.entries);
+    const { snapshot } = options.restored;
+    this.snapshot = snapshot;
+    this.membership = new Membership(
+      options.id,
+      snapshot?.configuration ?? options.initial,
+      snapshot?.configurationIndex ?? 0,
+    );
+    this.log = new RaftLog(options.windowBytes, this.#withConfigurations(options.restored.entries), snapshot);
+    this.commitIndex = snapshot?.index ?? 0;
+    this.deliveredIndex = this.commitIndex;
     this.durability = new Durability(this.log.lastIndex);
-    this.recovering = options.tookPart === true && (options.hardState === undefined || this.log.lastIndex === 0);
     // A crash may have kept entries of a term and lost the hard state written after them; no vote of that term was answered.
     const hardState = options.hardState ?? { term: FIRST_TERM, votedFor: undefined };
     if (!Number.isSafeInteger(hardState.term) || hardState.term < FIRST_TERM) {
       throw new CocoError("LedgerCorrupt", "hard state without a term");
     }
-    this.term = Math.max(hardState.term, this.log.lastTerm);
+    this.term = Math.max(hardState.term, this.log.lastTerm, options.damaged?.term ?? 0);
     this.votedFor = this.term === hardState.term ? hardState.votedFor : undefined;
     this.nowMs = options.now;
     // No leader was heard yet: the first election need not wait for one to fall silent, and a lone voter waits for nobody.
-    this.electionAtMs =
-      options.now + (this.peers.length === 0 ? 0 : (options.random() * options.electionTimeoutMinMs) / 2);
+    const alone = this.membership.quorum.voters.every((voter) => voter === options.id);
+    this.electionAtMs = options.now + (alone ? 0 : (options.random() * options.electionTimeoutMinMs) / 2);
+    this.#startRecovery();
     this.#before = { role: this.role, term: this.term, leader: this.leader };
+  }
+
+  /** Notes the configurations of a log while it is read. */
+  *#withConfigurations(entries: Iterable<LogEntry>): Generator<LogEntry> {
+    for (const entry of entries) {
+      const configuration = this.options.configurationOf(entry.data);
+      if (configuration !== undefined) this.membership.append(entry.index, configuration);
+      yield entry;
+    }
+  }
+
+  #startRecovery(): void {
+    const { tookPart, trustDisk, damaged, hardState, now } = this.options;
+    const lost = damaged !== undefined || (tookPart && (hardState === undefined || this.log.lastIndex === 0));
+    if (damaged !== undefined) this.floor = damaged;
+    if (!lost && (!tookPart || trustDisk)) return;
+    this.recovery = {
+      sinceMs: now,
+      lost,
+      answered: new Set(),
+      term: this.term,
+      askedAtMs: Number.NEGATIVE_INFINITY,
+      anchor: undefined,
+    };
   }
 
   /** Whether a live leader is known, so that nobody else should be elected (Raft thesis, 4.2.3). */
@@ -129,6 +229,11 @@ export class RaftState {
     if (this.role === "leader") return true;
     if (this.leader === undefined || this.leaderChannelBroken) return false;
     return this.nowMs - this.leaderHeardAtMs < this.options.electionTimeoutMinMs;
+  }
+
+  /** Whether an entry of the current term is committed: only then is everything committed before known to be (figure 8). */
+  get committedInTerm(): boolean {
+    return this.commitIndex >= this.log.firstIndex && this.log.termAt(this.commitIndex) === this.term;
   }
 
   /** Waits a random election timeout from now. */
@@ -161,22 +266,30 @@ export class RaftState {
     this.leader = leader;
     this.votes.clear();
     this.progress.clear();
+    this.transfer = undefined;
+    this.forgetReads();
+  }
+
+  /** Answers every waiting read that this node cannot know. */
+  forgetReads(): void {
+    for (const { id } of this.reads) this.ready.read({ id, index: undefined });
+    this.reads.length = 0;
   }
 
   /** Sends a message with this step. */
   send(to: NodeId, message: ConsensusMessage): void {
-    this.#send.push({ to, message });
+    this.ready.send({ to, message });
   }
 
   /** Sends a message once the hard state, and the log up to `index`, are durable. */
   sendDurable(to: NodeId, message: ConsensusMessage, index = 0): void {
     const outgoing = { to, message };
-    if (!this.durability.hold(outgoing, this.durability.barrier(index))) this.#send.push(outgoing);
+    if (!this.durability.hold(outgoing, this.durability.barrier(index))) this.ready.send(outgoing);
   }
 
   /** Notes a durable persist request and sends what waited for it. */
   persisted(id: number): void {
-    this.#send.push(...this.durability.persisted(id));
+    this.ready.sendAll(this.durability.persisted(id));
   }
 
   /** Asks for entries that left the window, unless they are asked for already. */
@@ -184,7 +297,7 @@ export class RaftState {
     if (this.#loads.has(peer)) return;
     this.#loads.set(peer, "open");
     const { maxAppendBytes } = this.options;
-    this.#load.push({
+    this.ready.load({
       peer,
       fromIndex,
       maxBytes: peer === this.id ? Math.min(DELIVERY_BYTES_MAX, maxAppendBytes) : maxAppendBytes,
@@ -206,12 +319,7 @@ export class RaftState {
   deliver(entries: readonly LogEntry[]): void {
     invariant(entries[0]?.index === this.deliveredIndex + 1, "committed entries are handed out in order");
     this.deliveredIndex += entries.length;
-    this.#committed = this.#committed.length === 0 ? entries : [...this.#committed, ...entries];
-  }
-
-  /** Gives proposed entries back. */
-  drop(entries: readonly LogEntry[]): void {
-    this.#dropped = entries;
+    this.ready.commit(entries);
   }
 
   /** Closes the step and returns what it asks for. */
@@ -220,20 +328,6 @@ export class RaftState {
     const { role, term, leader } = this.#before;
     const roleChanged = role !== this.role || term !== this.term || leader !== this.leader;
     if (roleChanged) this.#before = { role: this.role, term: this.term, leader: this.leader };
-    const quiet = this.#send.length + this.#load.length + this.#committed.length + this.#dropped.length === 0;
-    if (quiet && persist === undefined && !roleChanged) return NOTHING;
-    const ready: Ready = {
-      persist,
-      send: this.#send,
-      committed: this.#committed,
-      load: this.#load,
-      dropped: this.#dropped,
-      roleChanged,
-    };
-    this.#send = [];
-    this.#load = [];
-    this.#committed = [];
-    this.#dropped = [];
-    return ready;
+    return this.ready.finish(persist, roleChanged);
   }
 }

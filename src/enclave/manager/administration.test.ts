@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { SIMULATED_GOVERNANCE_CRYPTO } from "../../../test/simulation/simulated-crypto.ts";
 import { foundNetwork } from "../../../test/simulation/founding.ts";
-import { type Bytes, EMPTY } from "../../core/codec/bytes.ts";
+import { type Bytes, EMPTY, fromHex } from "../../core/codec/bytes.ts";
 import type { BatchKind, ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { Administration } from "./administration.ts";
 
-const founded = foundNetwork(3, {});
+const founded = foundNetwork({ nodeCount: 3, settings: {} });
 const FIRST = founded.firstTransactions((length) => new Uint8Array(length).fill(7));
 
 /** What of a batch administration looks at. */
@@ -24,7 +24,7 @@ function batch(index: number, transactions: readonly Bytes[], kind: BatchKind = 
     salt: EMPTY,
     nonceCounter: 1,
     previousDigest: EMPTY,
-    signer: EMPTY,
+    signer: fromHex(founded.constitution.nodes[0]?.nodeId ?? ""),
     publicLength: 0,
     sealedLength: 0,
   };
@@ -81,7 +81,7 @@ describe("administration", () => {
   });
 
   test("refuses the ledger of another network", () => {
-    const other = foundNetwork(5, {});
+    const other = foundNetwork({ nodeCount: 5, settings: {} });
     const transactions = other.firstTransactions((length) => new Uint8Array(length));
     assert.throws(() => started().append(batch(1, transactions)), { code: "FolderOfAnotherNetwork" });
   });

@@ -8,7 +8,7 @@ import { decodeFrame, encodeFrame, type Frame, MAX_FRAME_ITEMS } from "./frames.
 const bytes = (text: string) => utf8Encode(text);
 
 const FRAMES: readonly Frame[] = [
-  { type: "consensus", message: { type: "vote", preVote: true, term: 3, lastIndex: 7, lastTerm: 2 } },
+  { type: "consensus", message: { type: "vote", preVote: true, transfer: false, term: 3, lastIndex: 7, lastTerm: 2 } },
   { type: "forward", adapter: 1, items: [{ id: bytes("i"), body: bytes("body") }] },
   {
     type: "outcomes",

@@ -9,49 +9,69 @@ import type { ClientResponse } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { EMPTY } from "../../core/codec/bytes.ts";
 import type { ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
-import { encodeAdministrative } from "../../core/governance/administrative.ts";
+import { decodeAdministrative } from "../../core/governance/administrative.ts";
+import type { Decision } from "../../core/governance/decision.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { PeerEvents } from "../ports.ts";
 import type { FromWorker, TransactionItem } from "../worker/protocol.ts";
 import { decodeFrame, encodeFrame, type ForwardedOutcome, type Frame, forwardFrames } from "./frames.ts";
 import { AdapterLane } from "./lane.ts";
+import { LeaderDuties } from "./leader-duties.ts";
 import type { AdapterPart, ArrivedRequest, ManagerParts } from "./manager-parts.ts";
-import { errorClientResponse, type OpenRequest, OpenRequests } from "./open-requests.ts";
 import type { Replicator } from "./replicator.ts";
+import { RequestRouter, type RoutedAdapter } from "./request-router.ts";
 import { administrativeTransaction } from "./sealing.ts";
-import { Submissions } from "./submissions.ts";
+import type { ReceivedSnapshot } from "./snapshot-receiver.ts";
+import { type SnapshotAdapter, Snapshots } from "./snapshots.ts";
+import { type Routed, Submissions } from "./submissions.ts";
 import { WorkerMailbox } from "./worker-mailbox.ts";
 
 /** Time between looks at what took too long. */
 export const HOUSEKEEPING_INTERVAL_MS = 250;
 
 /** One adapter on its way through this node. */
-interface Lane {
+interface Lane extends RoutedAdapter, SnapshotAdapter {
   readonly lane: AdapterLane;
-  readonly mount: string;
   readonly submissions: Submissions;
-  readonly mailbox: WorkerMailbox;
 }
 
 /** See the module's header. */
 export class Manager implements PeerEvents {
   readonly #parts: ManagerParts;
   readonly #replicator: Replicator;
-  readonly #requests: OpenRequests;
+  readonly #requests: RequestRouter;
   readonly #lanes = new Map<number, Lane>();
   readonly #ownIds = new Map<number, readonly Bytes[]>();
   #status: ConsensusStatus;
   /** The first batch of this node's own term is committed: everything before it is applied, execution may start. */
   #leaderReady = false;
-  #administrativePending = false;
+  readonly #duties: LeaderDuties;
+  readonly #snapshots: Snapshots;
   #committedSeqno = 0;
   #stopped = false;
+  #refusedFrames = 0;
 
   constructor(parts: ManagerParts) {
     this.#parts = parts;
-    this.#requests = new OpenRequests(() => parts.clock.now());
     for (const adapter of parts.adapters) this.#addLane(adapter);
+    this.#requests = new RequestRouter({
+      now: () => parts.clock.now(),
+      adapters: this.#lanes,
+      send: (peer, frame) => this.#send(peer, frame),
+      confirmRead: (id) => this.#replicator.read(id),
+    });
+    this.#snapshots = new Snapshots({
+      ...parts.snapshots,
+      tail: parts.tail,
+      administration: parts.administration,
+      adapters: this.#lanes,
+      tracer: parts.tracer,
+      compact: (snapshot) => this.#replicator.compact(snapshot),
+      stored: (snapshot) => this.#replicator.snapshotStored(snapshot),
+      onInstalled: (snapshot) => this.#onInstalled(snapshot),
+      onFatal: (error) => this.#fatal(error),
+    });
     this.#replicator = parts.createReplicator({
       send: (peer, message) => this.#send(peer, { type: "consensus", message }),
       onAppended: (batch) => parts.administration.append(batch),
@@ -59,9 +79,33 @@ export class Manager implements PeerEvents {
       onCommitted: (batch) => this.#onCommitted(batch),
       onRoleChanged: (status) => this.#onRoleChanged(status),
       onDurable: (index) => this.#onDurable(index),
+      onReads: (reads) => {
+        for (const { id, index } of reads) this.#requests.reads.confirmed(id, index);
+      },
+      snapshots: this.#snapshots,
       onFatal: (error) => this.#fatal(error),
     });
+    this.#duties = this.#createDuties();
     this.#status = this.#replicator.status();
+    this.#committedSeqno = parts.beginning?.snapshot.seqno ?? 0;
+  }
+
+  #createDuties(): LeaderDuties {
+    const { administration, sealing, tail, epochMaker, approval } = this.#parts;
+    const duties = new LeaderDuties({
+      administration,
+      maker: epochMaker,
+      keyOf: this.#parts.keyOf,
+      view: () => ({
+        now: sealing.batchTime(),
+        nextSeqno: tail.lastSeqno + 1,
+        learnersCaughtUp: this.#replicator.status().learnersCaughtUp,
+      }),
+      snapshot: () => this.#snapshots.unconfirmed,
+      propose: (encoded) => this.#proposeFramework([encoded]),
+    });
+    if (approval !== undefined) duties.carry(approval);
+    return duties;
   }
 
   #addLane(adapter: AdapterPart): void {
@@ -81,17 +125,30 @@ export class Manager implements PeerEvents {
       after: (delayMs, callback) => clock.after(delayMs, callback),
       batchTime: () => sealing.batchTime(),
       randomBytes,
-      mayExecute: () => this.#leaderReady && !this.#administrativePending,
+      mayExecute: () => this.#leaderReady && !this.#duties.pending,
       propose: (transactions) => this.#proposeApplication(adapter.id, transactions),
       deliver: (origin, outcomes) => this.#deliver(adapter.id, origin, outcomes),
     });
-    this.#lanes.set(adapter.id, { lane, mount: adapter.mount, submissions, mailbox });
+    const committedVersion = () => lane.committedVersion;
+    const restore = (version: number, index: number) => lane.restore(version, index);
+    const { executor, mount } = adapter;
+    this.#lanes.set(adapter.id, { lane, mount, submissions, mailbox, executor, committedVersion, restore });
   }
 
-  /** Starts consensus and housekeeping. */
-  start(): void {
-    this.#replicator.start();
-    this.#housekeep();
+  /**
+   * Starts consensus and housekeeping, after the workers have taken the state this node begins from; then calls back: only
+   * now may channels come up.
+   */
+  start(onStarted: () => void = () => undefined): void {
+    const { beginning, clock } = this.#parts;
+    const run = (): void => {
+      if (this.#stopped) return;
+      this.#replicator.start();
+      this.#housekeep();
+      onStarted();
+    };
+    if (beginning === undefined) run();
+    else this.#snapshots.begin(beginning, clock, run);
   }
 
   /** Takes no more events. */
@@ -108,6 +165,11 @@ export class Manager implements PeerEvents {
   /** Sequence number of the newest committed transaction; 0 when there is none. */
   get committedSeqno(): number {
     return this.#committedSeqno;
+  }
+
+  /** Frames of peers that were malformed or held what does not verify; each ended its channel. */
+  get refusedFrames(): number {
+    return this.#refusedFrames;
   }
 
   /** Transactions of this node's clients whose outcome is not final. */
@@ -135,7 +197,15 @@ export class Manager implements PeerEvents {
   /** A frame of an attested peer. Throws for a frame that is not well formed or holds a batch that does not verify. */
   frame(peer: NodeId, bytes: Bytes): void {
     if (this.#stopped) return;
-    const frame = decodeFrame(bytes);
+    try {
+      this.#take(peer, decodeFrame(bytes));
+    } catch (error) {
+      this.#refusedFrames++;
+      throw error;
+    }
+  }
+
+  #take(peer: NodeId, frame: Frame): void {
     switch (frame.type) {
       case "consensus":
         this.#replicator.receive(peer, frame.message);
@@ -147,10 +217,18 @@ export class Manager implements PeerEvents {
         if (peer === this.#status.leader) this.#takeOutcomes(frame.adapter, frame.outcomes, false);
         return;
       case "query":
-        this.#request(frame, true, (response) => this.#send(peer, { type: "queryResponse", id: frame.id, response }));
+        this.#requests.request(frame, true, (response) =>
+          this.#send(peer, { type: "queryResponse", id: frame.id, response }),
+        );
         return;
       case "queryResponse":
         this.#requests.answerFromLeader(frame.id, frame.response, peer);
+        return;
+      case "readIndex":
+        this.#requests.reads.fromPeer(peer, frame.id);
+        return;
+      case "readIndexResponse":
+        this.#requests.reads.answerOfPeer(peer, frame.id, frame.index);
         return;
     }
   }
@@ -161,34 +239,12 @@ export class Manager implements PeerEvents {
 
   /** Whether an adapter is mounted at a path. */
   serves(path: string): boolean {
-    return this.#adapterAt(path) !== undefined;
+    return this.#requests.serves(path);
   }
 
   /** A client's request for an adapter, already authenticated; answered 404 when no adapter is mounted at its path. */
   request(request: ArrivedRequest, respond: (response: ClientResponse) => void): void {
-    this.#request(request, false, respond);
-  }
-
-  #request(request: ArrivedRequest, fromPeer: boolean, respond: (response: ClientResponse) => void): void {
-    const adapterId = this.#adapterAt(request.path);
-    if (adapterId === undefined) {
-      respond(errorClientResponse(new CocoError("NotFound", `nothing is served at ${request.path}`)));
-      return;
-    }
-    const { path, body, caller } = request;
-    const open = this.#requests.open({ adapterId, path, body, caller, fromPeer, respond });
-    if (open !== undefined) this.#toWorker(open);
-  }
-
-  /** The adapter mounted at a path; `/` reaches the only adapter of a network that has one. */
-  #adapterAt(path: string): number | undefined {
-    for (const [id, { mount }] of this.#lanes) if (path === mount || path.startsWith(`${mount}/`)) return id;
-    if (path === "/" && this.#lanes.size === 1) return [...this.#lanes.keys()][0];
-    return undefined;
-  }
-
-  #toWorker({ adapterId, id, path, body, caller }: OpenRequest): void {
-    this.#lanes.get(adapterId)?.mailbox.request({ id, path, body, caller });
+    this.#requests.request(request, false, respond);
   }
 
   /** A message of an adapter's worker. */
@@ -202,7 +258,7 @@ export class Manager implements PeerEvents {
         for (const { id, response } of message.responses) this.#requests.answer(id, response);
         return;
       case "leader":
-        for (const id of message.ids) this.#forLeader(id);
+        for (const id of message.ids) this.#requests.forLeader(id);
         return;
       case "submit":
         for (const { id, items } of message.submissions) found.submissions.submit(id, items);
@@ -210,39 +266,34 @@ export class Manager implements PeerEvents {
       case "executed":
         found.lane.executed(message);
         return;
+      case "snapshotPart":
+      case "snapshotUnavailable":
+      case "nextPart":
+      case "imported":
+        this.#snapshots.fromWorker(adapterId, message);
+        return;
       case "failed":
         this.#fatal(new CocoError("Internal", `the worker of adapter ${adapterId} failed: ${message.message}`));
         return;
     }
   }
 
-  #forLeader(id: number): void {
-    const request = this.#requests.get(id);
-    if (request === undefined) return;
-    request.forLeader = "waiting";
-    const { leader, role } = this.#status;
-    if (this.#leaderReady) {
-      request.forLeader = "no";
-      this.#toWorker(request);
-    } else if (role !== "leader" && leader !== undefined && !request.fromPeer) {
-      const { path, body, caller } = request;
-      if (!this.#send(leader, { type: "query", id, path, body, caller })) return;
-      request.forLeader = "sent";
-      request.sentTo = leader;
-    }
-  }
-
-  /** Takes this node's transactions to the leader; false when there is none to be reached. */
-  #route(adapterId: number, items: readonly TransactionItem[]): boolean {
+  /** Takes this node's transactions to the leader. */
+  #route(adapterId: number, items: readonly TransactionItem[]): Routed {
     const { role, leader } = this.#status;
     if (role === "leader") {
       this.#lanes.get(adapterId)?.lane.enqueue(items, undefined);
-      return true;
+      return "sent";
     }
-    if (leader === undefined) return false;
-    let sent = true;
-    for (const frame of forwardFrames(adapterId, items)) sent = this.#send(leader, frame) && sent;
-    return sent;
+    if (leader === undefined) return "none";
+    let sent = 0;
+    let lost = 0;
+    for (const frame of forwardFrames(adapterId, items)) {
+      if (this.#send(leader, frame)) sent++;
+      else lost++;
+    }
+    if (lost === 0) return "sent";
+    return sent === 0 ? "none" : "unsure";
   }
 
   #deliver(adapterId: number, origin: NodeId | undefined, outcomes: readonly ForwardedOutcome[]): void {
@@ -293,22 +344,26 @@ export class Manager implements PeerEvents {
     if (status.role === "leader" && (before.role !== "leader" || status.term !== before.term)) {
       this.#proposeFramework(this.#parts.tail.lastIndex === 0 ? this.#parts.firstTransactions() : []);
     }
-    if (status.leader !== before.leader || status.term !== before.term) {
-      this.#requests.leaderLost();
-      if (status.leader !== undefined) this.#leaderReachable();
-    }
+    if (status.leader === before.leader && status.term === before.term) return;
+    this.#announceLeadership();
+    if (status.leader !== undefined) this.#leaderReachable();
   }
 
   #stopLeading(): void {
     this.#leaderReady = false;
-    this.#administrativePending = false;
+    this.#duties.stopLeading();
     this.#ownIds.clear();
     for (const { lane } of this.#lanes.values()) lane.stopLeading();
   }
 
+  #announceLeadership(): void {
+    const { leader, term, role } = this.#status;
+    this.#requests.leadershipChanged({ leader, term, leads: role === "leader", serving: this.#leaderReady });
+  }
+
   #leaderReachable(): void {
     for (const { submissions } of this.#lanes.values()) submissions.leaderChanged();
-    for (const request of this.#requests.waitingForLeader()) this.#forLeader(request.id);
+    this.#requests.leaderReachable();
   }
 
   #onDurable(index: number): void {
@@ -322,6 +377,8 @@ export class Manager implements PeerEvents {
     const governance = this.#parts.administration.commit(header.index);
     if (governance !== before) this.#parts.onGovernance();
     if (header.kind === "application") this.#applicationCommitted(batch);
+    this.#requests.reads.applied(header.index);
+    this.#snapshots.committed(header.index, this.#committedSeqno, holdsGrant(batch));
     if (this.#status.role === "leader" && header.view === this.#status.term) this.#leaderCommitted(header.kind);
   }
 
@@ -346,10 +403,11 @@ export class Manager implements PeerEvents {
 
   /** A batch of this node's own term is committed. */
   #leaderCommitted(kind: string): void {
-    if (kind === "administrative") this.#administrativePending = false;
+    if (kind === "administrative") this.#duties.committed();
     if (!this.#leaderReady) this.#startLeading();
+    this.#duties.next();
     for (const { lane } of this.#lanes.values()) {
-      if (lane.isEmpty && lane.isIdle && !this.#administrativePending) lane.executeGenesis();
+      if (lane.isEmpty && lane.isIdle && !this.#duties.pending) lane.executeGenesis();
       lane.pump();
     }
   }
@@ -358,23 +416,38 @@ export class Manager implements PeerEvents {
   #startLeading(): void {
     this.#leaderReady = true;
     this.#parts.tracer.event("info", "leading", { term: this.#status.term });
-    this.#proposeApproval();
     for (const { submissions } of this.#lanes.values()) submissions.tick();
-    for (const request of this.#requests.waitingForLeader()) this.#forLeader(request.id);
+    this.#announceLeadership();
   }
 
-  #proposeApproval(): void {
-    const { approval, administration } = this.#parts;
-    if (approval === undefined || !administration.accepts(approval)) return;
-    this.#administrativePending = true;
-    this.#proposeFramework([encodeAdministrative({ type: "approveCode", bundle: approval })]);
+  /** A snapshot of the leader took the place of what this node had. */
+  #onInstalled({ seqno, mark }: ReceivedSnapshot): void {
+    this.#committedSeqno = seqno;
+    this.#parts.onGovernance();
+    // What this node sent may be in the part it never saw: the leader knows.
+    for (const { submissions } of this.#lanes.values()) submissions.leaderChanged();
+    this.#requests.reads.applied(mark.index);
+  }
+
+  /** A decision of members; only the leader takes it. Throws `NoLeader` naming the leader, or why it does not hold. */
+  decide(decision: Decision): void {
+    if (!this.#leaderReady)
+      throw new CocoError("NoLeader", `ask the leader, ${this.#status.leader ?? "once there is one"}`);
+    this.#duties.submit(decision);
+    this.#duties.next();
+  }
+
+  /** The disk has no room, or has it again: without it this node neither leads nor acknowledges. */
+  diskFull(full: boolean): void {
+    this.#parts.tracer.event(full ? "error" : "info", full ? "disk_full" : "disk_has_room", {});
+    this.#replicator.diskFull(full);
   }
 
   #housekeep(): void {
     if (this.#stopped) return;
     for (const { submissions } of this.#lanes.values()) submissions.tick();
-    for (const [adapterId, ids] of this.#requests.expire()) this.#lanes.get(adapterId)?.mailbox.forget(ids);
-    for (const request of this.#requests.waitingForLeader()) this.#forLeader(request.id);
+    this.#requests.tick();
+    if (this.#leaderReady) this.#duties.next();
     this.#parts.clock.after(HOUSEKEEPING_INTERVAL_MS, () => this.#housekeep());
   }
 
@@ -384,4 +457,12 @@ export class Manager implements PeerEvents {
     this.#parts.tracer.event("error", "fatal", { code: error.code, message: error.message });
     this.#parts.onFatal(error);
   }
+}
+
+/** Whether a committed batch hands a new node the keys of earlier epochs. */
+function holdsGrant({ header, transactions }: ParsedBatch): boolean {
+  return (
+    header.kind === "administrative" &&
+    transactions.some(({ publicPart }) => decodeAdministrative(publicPart).type === "grant")
+  );
 }

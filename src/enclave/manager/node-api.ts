@@ -7,7 +7,8 @@ import type { LogEntry } from "../../core/consensus/types.ts";
 import { constitutionToJson } from "../../core/governance/constitution-codec.ts";
 import { parseBatch } from "../../core/ledger/batch-format.ts";
 import type { LedgerCrypto } from "../../core/ledger/keys.ts";
-import { makeReceipt } from "../../core/ledger/receipt.ts";
+import { makeCoseReceipt } from "../../core/ledger/cose-receipt.ts";
+import { makeReceipt, type Receipt, type ReceiptInput } from "../../core/ledger/receipt.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
 import type { Disk } from "../ports.ts";
@@ -79,6 +80,7 @@ function nodeState({ manager, tail }: NodeApiParts, _request: FrontendRequest, r
       last_index: lastIndex,
       last_seqno: tail.lastSeqno,
       committed_seqno: manager.committedSeqno,
+      refused_frames: manager.refusedFrames,
     }),
   );
 }
@@ -148,7 +150,7 @@ function transactionStatus({ manager, tail }: NodeApiParts, request: FrontendReq
 }
 
 function receipt(parts: NodeApiParts, request: FrontendRequest, respond: Respond): void {
-  const { manager, tail, administration, disk } = parts;
+  const { manager, tail, disk } = parts;
   const { view, seqno, id } = transactionId(request);
   const status = tail.status(view, seqno, manager.committedSeqno);
   const record = tail.batchOfSeqno(seqno);
@@ -156,9 +158,11 @@ function receipt(parts: NodeApiParts, request: FrontendRequest, respond: Respond
     throw new CocoError("TransactionNotCommitted", `transaction ${id} is ${status}`);
   const service = parts.service();
   if (service === undefined) throw new CocoError("NotReady", "the service identity is not known yet");
+  const format = request.query.get("format") ?? "json";
+  if (format !== "json" && format !== "cose") throw new CocoError("MalformedInput", "expected format json or cose");
   disk.read(record.index, 1, (entries) => {
     try {
-      respond(json(receiptOf(entries, seqno, service)));
+      respond(receiptOf(entries, seqno, service));
     } catch (error) {
       respond(
         errorResponse(error instanceof CocoError ? error : new CocoError("Internal", "the receipt could not be made")),
@@ -166,22 +170,33 @@ function receipt(parts: NodeApiParts, request: FrontendRequest, respond: Respond
     }
   });
 
-  function receiptOf(entries: readonly LogEntry[], wanted: number, identity: ServiceIdentity): unknown {
+  function receiptOf(entries: readonly LogEntry[], wanted: number, identity: ServiceIdentity): FrontendResponse {
     const entry = entries[0];
     if (entry === undefined) throw new CocoError("LedgerCorrupt", `batch of transaction ${id} cannot be read`);
     const batch = parseBatch(entry.data);
-    const signer = signerId(batch.header.signer);
-    const publicKey = administration.publicKeyOf(signer);
-    if (publicKey === undefined) throw new CocoError("Internal", `signer ${signer} is not listed`);
-    const certificate = identity.receiptCertificate(signer, publicKey);
     const { sealing, crypto } = parts;
-    return makeReceipt({
-      batch,
-      position: wanted - batch.header.firstSeqno,
-      tail,
-      keys: sealing.keys,
-      crypto,
-      certificate,
-    });
+    const input = { batch, position: wanted - batch.header.firstSeqno, tail, keys: sealing.keys, crypto };
+    return format === "cose" ? coseReceiptOf(parts, input, identity) : json(jsonReceiptOf(parts, input, identity));
   }
+}
+
+type BatchPosition = Omit<ReceiptInput, "certificate">;
+
+function jsonReceiptOf({ administration }: NodeApiParts, input: BatchPosition, identity: ServiceIdentity): Receipt {
+  const signer = signerId(input.batch.header.signer);
+  const publicKey = administration.publicKeyOf(signer);
+  if (publicKey === undefined) throw new CocoError("Internal", `signer ${signer} is not listed`);
+  return makeReceipt({ ...input, certificate: identity.receiptCertificate(signer, publicKey) });
+}
+
+function coseReceiptOf(parts: NodeApiParts, input: BatchPosition, identity: ServiceIdentity): FrontendResponse {
+  const issuer = parts.administration.committed?.networkId;
+  if (issuer === undefined) throw new CocoError("NotReady", "the genesis of the network is not committed yet");
+  const body = makeCoseReceipt({
+    ...input,
+    serviceKey: identity.publicKey,
+    issuer,
+    signAsService: (data) => identity.sign(data),
+  });
+  return { status: 200, contentType: "application/cose", body };
 }

@@ -4,12 +4,14 @@
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { fromHex } from "../../core/codec/bytes.ts";
-import { MAJORITY } from "../../core/consensus/quorum.ts";
 import { Raft } from "../../core/consensus/raft.ts";
 import type { Consensus, LogEntry, NodeId } from "../../core/consensus/types.ts";
-import { decodeAdministrative, type EpochRecord, executeAdministrative } from "../../core/governance/administrative.ts";
-import type { CodeApproval } from "../../core/governance/code-approval.ts";
+import { decodeAdministrative, executeAdministrative } from "../../core/governance/administrative.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
+import type { Decision } from "../../core/governance/decision.ts";
+import { configurationOfBatch, consensusConfiguration } from "../../core/governance/administrative-batch.ts";
+import { genesisConfiguration } from "../../core/governance/configuration.ts";
+import type { EpochRecord } from "../../core/governance/epochs.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import { verifyBatch } from "../../core/ledger/batch.ts";
 import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
@@ -17,10 +19,14 @@ import { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Executor, ExecutorEvents, PeerTransport, Tracer } from "../ports.ts";
 import { Administration } from "./administration.ts";
+import { EpochKeys } from "./epoch-keys.ts";
+import type { EpochMaker } from "./leader-duties.ts";
 import { Manager } from "./manager.ts";
 import type { AdapterPart, FirstTransactions } from "./manager-parts.ts";
 import { Replicator } from "./replicator.ts";
 import { Sealing } from "./sealing.ts";
+import type { SnapshotOpening } from "./snapshot-receiver.ts";
+import { type Beginning, chooseSnapshot } from "./stored-snapshot.ts";
 
 /** Shortest and longest time without a leader before an election, in milliseconds. */
 export const ELECTION_TIMEOUT_MIN_MS = 600;
@@ -54,9 +60,10 @@ export interface NodeCoreParts {
   readonly startExecutor: (adapter: AdapterEntry, onMessage: ExecutorEvents) => Executor;
   readonly firstTransactions: FirstTransactions;
   /** Approval of this node's code that is not in the ledger yet. */
-  readonly approval: CodeApproval | undefined;
-  /** Opens the key of an epoch that is wrapped to this node. */
-  readonly openEpoch: (record: EpochRecord) => Bytes;
+  readonly approval: Decision | undefined;
+  /** Opens the key of an epoch; undefined when it is not wrapped to this node. */
+  readonly openEpoch: (record: EpochRecord) => Bytes | undefined;
+  readonly epochMaker: EpochMaker;
   /** Governance in effect changed; the keys of its epochs are installed. */
   readonly onGovernance: () => void;
   readonly onFatal: (error: CocoError) => void;
@@ -73,7 +80,7 @@ export class NodeCore {
   readonly sealing: Sealing;
   readonly manager: Manager;
   readonly #parts: NodeCoreParts;
-  #installedEpoch = 0;
+  readonly epochKeys: EpochKeys;
 
   /** Reads and verifies the whole ledger on disk; throws when it does not hold or belongs to another network. */
   constructor(parts: NodeCoreParts) {
@@ -81,9 +88,16 @@ export class NodeCore {
     const { genesis, networkId, crypto, clock, randomBytes } = parts;
     this.administration = new Administration(genesis, networkId, parts.governanceCrypto);
     this.tail = new LedgerTail(crypto.sha256);
-    const identity = { signer: fromHex(parts.nodeId), salt: randomBytes(16) };
+    const salt = randomBytes(16);
+    this.epochKeys = new EpochKeys({
+      clock,
+      committed: () => this.administration.committed,
+      open: parts.openEpoch,
+    });
+    const identity = { signer: fromHex(parts.nodeId), salt, epochKeys: this.epochKeys };
     this.sealing = new Sealing(this.tail, crypto, clock, identity);
-    const raft = this.#createConsensus();
+    const beginning = chooseSnapshot(parts.content, this.#opening(), parts.tracer);
+    const raft = this.#createConsensus(beginning);
     const consensus = parts.watch?.(raft) ?? raft;
     this.manager = new Manager({
       nodeId: parts.nodeId,
@@ -106,8 +120,15 @@ export class NodeCore {
           publicKeyOf: (nodeId) => this.administration.publicKeyOf(nodeId),
         }),
       firstTransactions: parts.firstTransactions,
+      epochMaker: parts.epochMaker,
+      snapshots: { ...this.#opening(), nodeId: parts.nodeId, salt, disk: parts.disk },
+      beginning,
       approval: parts.approval,
-      onGovernance: () => this.#onGovernance(),
+      keyOf: (epoch) => this.epochKeys.keyOf(epoch),
+      onGovernance: () => {
+        this.epochKeys.refresh();
+        parts.onGovernance();
+      },
       onFatal: parts.onFatal,
     });
   }
@@ -117,36 +138,54 @@ export class NodeCore {
     return { id: adapter.id, name: adapter.name, mount: adapter.mount, executor };
   }
 
-  #onGovernance(): void {
-    for (const record of this.administration.committed?.epochs ?? []) {
-      if (record.epoch <= this.#installedEpoch) continue;
-      this.sealing.addEpoch(record.epoch, this.#parts.openEpoch(record));
-      this.#installedEpoch = record.epoch;
-    }
-    this.#parts.onGovernance();
+  /** Forgets every key: the node stops. */
+  close(): void {
+    this.manager.stop();
+    this.epochKeys.close();
   }
 
-  #createConsensus(): Consensus {
+  #opening(): SnapshotOpening {
+    const { networkId, crypto, openEpoch } = this.#parts;
+    const epochKeyOf: SnapshotOpening["epochKeyOf"] = (epoch, state) => {
+      const record = state.epochs[epoch - 1];
+      return record && openEpoch(record);
+    };
+    return { networkId, crypto, epochKeyOf };
+  }
+
+  #createConsensus(beginning: Beginning | undefined): Consensus {
     const { nodeId, genesis, content, clock, randomBytes, tookPart, sizes } = this.#parts;
+    const { quorum, trustDisk } = genesis.settings;
+    const appendBytes = sizes?.appendBytes ?? APPEND_BYTES_MAX;
+    const snapshot = beginning?.snapshot;
+    if (snapshot !== undefined) {
+      this.tail.restore(snapshot.tail);
+      this.administration.restore(snapshot.state, snapshot.mark.index, snapshot.mark.configurationIndex);
+    }
+    const entries = content.entriesFrom((snapshot?.mark.index ?? 0) + 1);
+    const { damage } = content;
     const raft = new Raft({
       id: nodeId,
-      voters: genesis.nodes.map((node) => node.nodeId),
-      quorum: MAJORITY,
+      initial: consensusConfiguration(genesisConfiguration(genesis), quorum),
+      configurationOf: (data) => configurationOfBatch(data, quorum),
       random: () => uniform(randomBytes(4)),
       electionTimeoutMinMs: ELECTION_TIMEOUT_MIN_MS,
       electionTimeoutMaxMs: ELECTION_TIMEOUT_MAX_MS,
       heartbeatIntervalMs: HEARTBEAT_INTERVAL_MS,
-      maxAppendBytes: sizes?.appendBytes ?? APPEND_BYTES_MAX,
+      maxAppendBytes: appendBytes,
       maxInflightAppends: APPENDS_IN_FLIGHT_MAX,
+      maxInflightBytes: APPENDS_IN_FLIGHT_MAX * appendBytes,
       windowBytes: sizes?.windowBytes ?? LOG_WINDOW_BYTES,
       hardState: content.hardState,
       tookPart,
-      restored: { entries: this.#verified(content.entries) },
+      trustDisk,
+      damaged: damage && { index: damage.lastIndex, term: damage.lastTerm },
+      restored: { snapshot: snapshot?.mark, entries: this.#verified(entries) },
       now: clock.now(),
     });
-    if (tookPart && (content.hardState === undefined || this.tail.lastIndex === 0)) {
+    if (raft.status().recovering) {
       const message = "no vote before this node has caught up with a live leader";
-      this.#parts.tracer.event("warn", "ledger_lost", { message });
+      this.#parts.tracer.event("warn", "recovering", { message });
     }
     return raft;
   }
@@ -177,7 +216,8 @@ export class NodeCore {
   #checkNetwork(batch: ParsedBatch): void {
     const { networkId, crypto, governanceCrypto } = this.#parts;
     const [first] = batch.transactions;
-    const state = first && executeAdministrative(undefined, decodeAdministrative(first.publicPart), governanceCrypto);
+    const state =
+      first && executeAdministrative(undefined, decodeAdministrative(first.publicPart), batch.header, governanceCrypto);
     if (state === undefined || state.networkId === networkId) return;
     const nodes = new Map(state.constitution.nodes.map((node) => [node.nodeId, node.publicKey]));
     verifyBatch(batch, new LedgerTail(crypto.sha256), (nodeId) => nodes.get(nodeId), crypto);

@@ -9,22 +9,24 @@ import type { Caller } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { fromHex, toHex } from "../../core/codec/bytes.ts";
 import { parseAddress } from "../../core/governance/address.ts";
-import type { CodeApproval } from "../../core/governance/code-approval.ts";
+import { type Decision, judgeDecision } from "../../core/governance/decision.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
-import { judgeCodeApproval } from "../../core/governance/code-approval.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Entropy, Executor, ExecutorEvents, Sockets, Tracer } from "../ports.ts";
 import { type ActorLookup, createActorLookup } from "./certificate-reader.ts";
 import { createNodeCertificate } from "./certificates.ts";
 import { Channels, type ChannelIdentity } from "./channels.ts";
 import { ClientFrontend, errorResponse, type FrontendRequest, type FrontendResponse } from "./frontend.ts";
+import type { EpochMaker } from "./leader-duties.ts";
 import { handleNodeRequest, isNodePath, type NodeApiParts } from "./node-api.ts";
 import { createGovernanceCrypto, createNodeCrypto } from "./node-crypto.ts";
 import { NodeCore } from "./node-core.ts";
 import { type NodeKeys, signingKeyPem } from "./node-keys.ts";
-import { firstTransactions, openEpochKey, ServiceIdentity } from "./service-keys.ts";
+import { createEpoch, createGrant, firstTransactions, openEpochKey, ServiceIdentity } from "./service-keys.ts";
 
+/** Header of requests and answers: `local` (what this node has applied) or `linearizable` (everything committed before). */
+export const CONSISTENCY_HEADER = "x-coco-consistency";
 /** How long a verdict on a client's certificate is kept. */
 export const CALLER_CACHE_MS = 1_000;
 /** Validity of the self-signed certificate a node shows its peers; made anew at each start. */
@@ -37,7 +39,7 @@ export interface ValidatingNodeParts {
   readonly keys: NodeKeys;
   readonly genesis: Constitution;
   /** Approval of this node's code that is not in the ledger yet. */
-  readonly approval: CodeApproval | undefined;
+  readonly approval: Decision | undefined;
   /** Evidence of this node's code for 64 bytes of report data. */
   readonly attest: (reportData: Bytes) => Bytes;
   /** `host:port` to listen at for peers and for clients. */
@@ -93,6 +95,7 @@ export class ValidatingNode {
       startExecutor: parts.startExecutor,
       firstTransactions: () => firstTransactions(genesis, this.#networkId, { crypto: this.#crypto, entropy, clock }),
       approval: parts.approval,
+      epochMaker: this.#epochMaker(),
       openEpoch: (record) => openEpochKey(record, this.#networkId, keys),
       onGovernance: () => this.#onGovernance(),
       onFatal: parts.onFatal,
@@ -106,6 +109,18 @@ export class ValidatingNode {
       events: this.#core.manager,
     });
     peers = this.#channels;
+  }
+
+  #epochMaker(): EpochMaker {
+    const { entropy, clock } = this.#parts;
+    const ports = { crypto: this.#crypto, entropy, clock };
+    return {
+      epoch: (state) => {
+        if (this.#service === undefined) throw new CocoError("NotReady", "the service identity is not known yet");
+        return createEpoch(state, this.#service, ports);
+      },
+      grant: (state, nodeId, keyOf) => createGrant(state, nodeId, keyOf, ports),
+    };
   }
 
   #channelIdentity(): ChannelIdentity {
@@ -154,7 +169,7 @@ export class ValidatingNode {
     };
     if (approval === undefined) return standing.constitution;
     try {
-      return judgeCodeApproval(standing, approval, createGovernanceCrypto());
+      return judgeDecision(standing, approval, createGovernanceCrypto()).constitution;
     } catch {
       return standing.constitution;
     }
@@ -175,17 +190,18 @@ export class ValidatingNode {
     this.#core.manager.stop();
     this.#frontend?.close();
     this.#channels.close();
+    this.#core.close();
   }
 
   #onGovernance(): void {
-    const { keys, clock, entropy, onFatal } = this.#parts;
+    const { clock, entropy, onFatal } = this.#parts;
     const state = this.#core.administration.committed;
     if (state === undefined) return;
     this.#actors = createActorLookup(state.constitution);
-    const record = state.epochs.at(-1);
-    if (record !== undefined && this.#service === undefined) {
-      const epochKey = openEpochKey(record, this.#networkId, keys);
-      this.#service = new ServiceIdentity(state, epochKey, { crypto: this.#crypto, entropy, clock });
+    const { epochKeys } = this.#core;
+    if (this.#service === undefined && epochKeys.keyOf(epochKeys.newest) !== undefined) {
+      const ports = { crypto: this.#crypto, entropy, clock };
+      this.#service = new ServiceIdentity(state, (epoch) => epochKeys.keyOf(epoch), ports);
     }
     if (this.#service !== undefined && this.#frontend === undefined) {
       this.#serve(this.#service).catch((error: unknown) => {
@@ -235,7 +251,20 @@ export class ValidatingNode {
   #handle(request: FrontendRequest, respond: (response: FrontendResponse) => void): void {
     if (request.method !== "POST" && this.#core.manager.serves(request.path))
       respond(errorResponse(new CocoError("MethodNotAllowed", "adapters are reached with POST")));
-    else this.#core.manager.request(request, respond);
+    else this.#serveRequest(request, respond);
+  }
+
+  /** Every answer says how fresh what it read was; a write is answered after its effect can be read here anyway. */
+  #serveRequest(request: FrontendRequest, respond: (response: FrontendResponse) => void): void {
+    const consistency = request.headers[CONSISTENCY_HEADER] ?? "local";
+    if (consistency !== "local" && consistency !== "linearizable") {
+      respond(errorResponse(new CocoError("MalformedInput", `${CONSISTENCY_HEADER} is local or linearizable`)));
+      return;
+    }
+    const { path, body, caller } = request;
+    this.#core.manager.request({ path, body, caller, linearizable: consistency === "linearizable" }, (response) =>
+      respond({ ...response, headers: { [CONSISTENCY_HEADER]: consistency } }),
+    );
   }
 
   /** Names under which clients may reach this node: those it listens at and advertises, and loopback when it listens there. */

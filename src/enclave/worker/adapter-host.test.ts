@@ -162,7 +162,7 @@ describe("a state as a whole", () => {
   test("goes from one worker to another in bounded parts, and is the same there", () => {
     const source = fixture();
     for (let at = 2; at < 12; at++) {
-      source.execute(0, `t${at}|k${at % 4}=${at}`);
+      source.execute(0, `t${at}|k${at % 4}=${String(at).repeat(1000)}`);
       source.commit(at);
     }
     const parts = exported(source, 11);

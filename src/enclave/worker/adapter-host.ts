@@ -215,7 +215,8 @@ export class AdapterHost {
     this.#store.restore(version, state.builder);
     this.#execution.forgetCarried();
     this.#recent.replace(state.recent);
-    this.#adapter.restored(this.#head(), state.recent);
+    // Version 0 is the empty state before the adapter's genesis.
+    if (version > 0) this.#adapter.restored(this.#head(), state.recent);
     this.#emit({ type: "imported", version });
   }
 }

@@ -62,6 +62,7 @@ export class BatchExecution {
       generation: message.generation,
       outcomes: [],
       transactions: [{ id: EMPTY, ...parts, claimsDigest: undefined }],
+      dropped: [],
       more: false,
     };
   }
@@ -181,8 +182,9 @@ export class BatchExecution {
   #end(batch: RunningBatch): ExecutedMessage {
     this.#close(batch);
     const { outcomes, transactions } = batch;
+    const dropped = this.#adapter.dropped?.() ?? [];
     const more = this.#carried.length > 0;
-    return { type: "executed", generation: batch.message.generation, outcomes, transactions, more };
+    return { type: "executed", generation: batch.message.generation, outcomes, transactions, dropped, more };
   }
 
   #close({ draft, transactions }: RunningBatch): void {

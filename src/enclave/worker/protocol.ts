@@ -7,7 +7,7 @@
  * are ignored.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import type { Caller, ClientResponse } from "../../adapters/adapter.ts";
+import type { Caller, ClientResponse, DroppedTransaction } from "../../adapters/adapter.ts";
 
 /** A prepared transaction on its way; `id` names it in the whole network. */
 export interface TransactionItem {
@@ -78,7 +78,7 @@ export type ToWorker =
   | { readonly type: "rollback"; readonly version: number; readonly generation: number }
   /**
    * Hold a committed version for export, in place of the one held before. Execution, commits and queries go on meanwhile.
-   * Parts have at most `maxBytes` (worker/state-transfer.ts bounds it), unless a single entry is larger.
+   * Parts have at most `maxBytes`, which worker/state-transfer.ts bounds on both sides.
    */
   | { readonly type: "exportSnapshot"; readonly version: number; readonly maxBytes: number }
   /** Pulls one part of the version that is held for export. */
@@ -109,12 +109,16 @@ export type FromWorker =
       readonly type: "submit";
       readonly submissions: readonly { readonly id: number; readonly items: readonly TransactionItem[] }[];
     }
-  /** Result of `execute` or `genesis`. Without transactions no version was added. `more`: another batch could run at once. */
+  /**
+   * Result of `execute` or `genesis`. Without transactions no version was added. `dropped`: waiting transactions that will
+   * never run. `more`: another batch could run at once.
+   */
   | {
       readonly type: "executed";
       readonly generation: number;
       readonly outcomes: readonly ItemOutcome[];
       readonly transactions: readonly ExecutedTransaction[];
+      readonly dropped: readonly DroppedTransaction[];
       readonly more: boolean;
     }
   /** Answer to `nextPart`. */

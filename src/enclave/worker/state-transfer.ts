@@ -7,10 +7,11 @@
  */
 import type { CommittedBatch, StateReader, TableDefinition } from "../../adapters/adapter.ts";
 import { type Bytes, ByteReader, ByteWriter } from "../../core/codec/bytes.ts";
-import { exportState, StateBuilder } from "../../core/kv/snapshot.ts";
+import { StateBuilder } from "../../core/kv/state-builder.ts";
+import { exportState, SMALLEST_PART_BYTES } from "../../core/kv/state-parts.ts";
 import { CocoError } from "../../errors.ts";
 
-/** Largest part of an exported state in bytes; one entry that is larger by itself makes a part of its own. */
+/** Largest part of an exported state in bytes. */
 export const STATE_PART_BYTES_MAX = 1024 * 1024;
 /** The newest committed batches of which an exported state tells the place in the ledger. */
 export const RECENT_BATCHES_MAX = 64;
@@ -70,7 +71,7 @@ export interface ExportSource {
   /** A committed version; it is held until the last part is taken. */
   readonly reader: StateReader;
   readonly tables: readonly TableDefinition[];
-  /** Bytes of a part, at most {@link STATE_PART_BYTES_MAX}. */
+  /** Bytes of a part, brought between {@link SMALLEST_PART_BYTES} and {@link STATE_PART_BYTES_MAX}. */
   readonly maxBytes: number;
   readonly recent: readonly CommittedBatch[];
 }
@@ -84,7 +85,8 @@ export class StateExport {
 
   constructor({ reader, tables, maxBytes, recent }: ExportSource) {
     this.version = reader.version;
-    this.#parts = exportState(reader, tables, Math.min(maxBytes, STATE_PART_BYTES_MAX));
+    const bytes = Math.max(SMALLEST_PART_BYTES, Math.min(maxBytes, STATE_PART_BYTES_MAX));
+    this.#parts = exportState(reader, tables, bytes);
     this.#ahead = encodePreface(reader.version, recent);
   }
 
@@ -106,7 +108,7 @@ export class StateImport {
 
   constructor(version: number, tables: readonly TableDefinition[]) {
     this.version = version;
-    this.builder = new StateBuilder({ tables });
+    this.builder = new StateBuilder(tables);
   }
 
   /** Takes the next part. Throws `MalformedInput` or `LimitExceeded` for a part that is not what an export makes. */

@@ -8,11 +8,14 @@
 import { invariant } from "../../../errors.ts";
 import { bytesEqual } from "../../codec/bytes.ts";
 import type { LogEntry, NodeId } from "../types.ts";
+import { hashEntry, type SimulatedLog } from "./simulatedNode.ts";
 
 interface CommittedEntry {
   readonly entry: LogEntry;
   /** Term of the node that committed it first. */
   readonly term: number;
+  /** Hash of the state after it. */
+  readonly stateHash: number;
 }
 
 interface KnownEntry {
@@ -43,12 +46,13 @@ export class SafetyObserver {
   }
 
   /** A node leads: nobody else does in its term, and it has all that was committed before. */
-  leads(id: NodeId, term: number, log: readonly LogEntry[]): void {
+  leads(id: NodeId, term: number, log: SimulatedLog): void {
     const other = this.#leaders.get(term);
     invariant(other === undefined || other === id, `term ${term} has the leaders ${other} and ${id}`);
     this.#leaders.set(term, id);
     for (const [at, committed] of this.#committed.entries()) {
-      const complete = committed.term >= term || sameEntry(log[at], committed.entry);
+      const { index } = committed.entry;
+      const complete = committed.term >= term || index <= log.startIndex || sameEntry(log.at(index), committed.entry);
       invariant(complete, `leader ${id} of term ${term} lacks committed entry ${at + 1}`);
     }
   }
@@ -61,8 +65,8 @@ export class SafetyObserver {
     else invariant(sameEntry(known.entry, entry) && known.previousTerm === previousTerm, `two entries ${key}`);
   }
 
-  /** A node in `term` hands out a committed entry; `holders` counts the disks that have it. */
-  commits(entry: LogEntry, term: number, holders: { readonly count: number; readonly needed: number }): void {
+  /** A node in `term` hands out a committed entry; `durable` tells whether a replication quorum of each set has it on disk. */
+  commits(entry: LogEntry, term: number, durable: boolean): void {
     const at = entry.index - 1;
     const known = this.#committed[at];
     if (known !== undefined) {
@@ -70,10 +74,12 @@ export class SafetyObserver {
       return;
     }
     invariant(at === this.#committed.length, `entry ${entry.index} committed before the one before it`);
-    invariant(
-      holders.count >= holders.needed,
-      `entry ${entry.index} committed on ${holders.count} disks, ${holders.needed} needed`,
-    );
-    this.#committed.push({ entry, term });
+    invariant(durable, `entry ${entry.index} committed although no quorum has it on disk`);
+    this.#committed.push({ entry, term, stateHash: hashEntry(this.#committed[at - 1]?.stateHash ?? 0, entry) });
+  }
+
+  /** A node takes over the state of a snapshot: it must be the one after that committed entry. */
+  installs(index: number, hash: number): void {
+    invariant(this.#committed[index - 1]?.stateHash === hash, `the snapshot of ${index} holds another state`);
   }
 }

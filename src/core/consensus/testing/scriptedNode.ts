@@ -4,12 +4,15 @@
  * The node is "a" of the voters a, b, c unless told otherwise. Timers are not spread (random is 0): the first election is
  * due at once, later ones after `electionTimeoutMinMs` = 100; heartbeats go every 20 ms.
  */
+import { type Bytes, ByteReader, ByteWriter } from "../../codec/bytes.ts";
+import { readConfiguration, writeConfiguration } from "../configuration.ts";
 import { Raft } from "../raft.ts";
 import type { RaftOptions } from "../state.ts";
 import { MAJORITY } from "../quorum.ts";
 import type {
   AppendRequest,
   AppendResponse,
+  Configuration,
   ConsensusEvent,
   ConsensusMessage,
   ConsensusStatus,
@@ -18,6 +21,27 @@ import type {
   Ready,
   VoteRequest,
 } from "../types.ts";
+
+/** A simple configuration of these voters with majorities. */
+export function votersOf(...voters: readonly NodeId[]): Configuration {
+  return { current: { voters, quorum: MAJORITY }, previous: undefined, learners: [] };
+}
+
+/** First byte of an entry that brings a configuration. */
+const CONFIGURATION_MARK = 0xcf;
+
+/** An entry that brings a configuration. */
+export function configurationEntry(index: number, term: number, configuration: Configuration): LogEntry {
+  const writer = new ByteWriter().u8(CONFIGURATION_MARK);
+  writeConfiguration(writer, configuration);
+  return { index, term, data: writer.finish() };
+}
+
+/** The configuration in the data of an entry made by {@link configurationEntry}. */
+export function configurationIn(data: Bytes): Configuration | undefined {
+  if (data[0] !== CONFIGURATION_MARK || data.length < 8) return undefined;
+  return readConfiguration(new ByteReader(data.subarray(1)));
+}
 
 type WithoutNow<Event> = Event extends unknown ? Omit<Event, "now"> : never;
 
@@ -38,17 +62,43 @@ export function append(
   entries: readonly LogEntry[],
   commitIndex = 0,
 ): AppendRequest {
-  return { type: "append", term, previousIndex: previous[0], previousTerm: previous[1], commitIndex, entries };
+  return {
+    type: "append",
+    term,
+    previousIndex: previous[0],
+    previousTerm: previous[1],
+    commitIndex,
+    round: 0,
+    entries,
+  };
 }
 
 /** A successful answer to an append. */
 export function accepted(term: number, matchIndex: number): AppendResponse {
-  return { type: "appendResponse", term, success: true, matchIndex, hintIndex: 0, hintTerm: 0 };
+  return {
+    type: "appendResponse",
+    term,
+    success: true,
+    matchIndex,
+    hintIndex: 0,
+    hintTerm: 0,
+    round: 0,
+    recovering: false,
+  };
 }
 
 /** A refusal of an append. */
 export function refused(term: number, hintIndex: number, hintTerm: number): AppendResponse {
-  return { type: "appendResponse", term, success: false, matchIndex: 0, hintIndex, hintTerm };
+  return {
+    type: "appendResponse",
+    term,
+    success: false,
+    matchIndex: 0,
+    hintIndex,
+    hintTerm,
+    round: 0,
+    recovering: false,
+  };
 }
 
 /** A request for a vote from a candidate whose log ends at `last`. */
@@ -57,7 +107,7 @@ export function voteFor(
   last: readonly [index: number, term: number] = [0, 0],
   preVote = false,
 ): VoteRequest {
-  return { type: "vote", preVote, term, lastIndex: last[0], lastTerm: last[1] };
+  return { type: "vote", preVote, transfer: false, term, lastIndex: last[0], lastTerm: last[1] };
 }
 
 /** A core driven by hand. */
@@ -69,16 +119,19 @@ export class ScriptedNode {
   constructor(options: Partial<RaftOptions> = {}) {
     this.raft = new Raft({
       id: "a",
-      voters: ["a", "b", "c"],
-      quorum: MAJORITY,
+      initial: votersOf("a", "b", "c"),
+      configurationOf: configurationIn,
       random: () => 0,
       electionTimeoutMinMs: 100,
       electionTimeoutMaxMs: 200,
       heartbeatIntervalMs: 20,
       maxAppendBytes: 1000,
       maxInflightAppends: 3,
+      maxInflightBytes: 1_000_000,
       windowBytes: 1_000_000,
       hardState: undefined,
+      trustDisk: true,
+      tookPart: false,
       restored: { entries: [] },
       now: this.nowMs,
       ...options,

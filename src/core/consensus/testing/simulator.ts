@@ -2,25 +2,30 @@
  * A deterministic network of Raft cores with simulated disks, channels and time; one thread, one seed, one outcome.
  *
  * Fault model. Network: loss, doubling, any order, partitions, channels that break and come back. Disk: slow, at times
- * stalled; a crash loses what was not synced, or leaves a first part of the next write (truncation, some entries, no hard
- * state). Nodes: crash and restart. Every message passes through its byte encoding. Safety is checked at every step.
+ * stalled or full; a crash loses what was not synced, or leaves a first part of the next write (truncation, some entries, no
+ * hard state); a host may bring back an old disk. Nodes: crash and restart, join and leave. Every message passes through
+ * its byte encoding. Safety is checked at every step.
  */
 import { invariant } from "../../../errors.ts";
+import { concatBytes } from "../../codec/bytes.ts";
 import { decodeMessage, encodeMessage } from "../messages.ts";
-import { Quorum, type QuorumPolicy } from "../quorum.ts";
+import { JointQuorum } from "../quorum.ts";
 import { Raft } from "../raft.ts";
 import type {
+  Configuration,
   ConsensusEvent,
   ConsensusMessage,
   ConsensusStatus,
-  HardState,
   LogEntry,
   NodeId,
   PersistRequest,
+  QuorumPolicy,
   Ready,
 } from "../types.ts";
 import { SafetyObserver, sameEntry } from "./invariants.ts";
 import { SeededRandom } from "./random.ts";
+import { configurationEntry, configurationIn } from "./scriptedNode.ts";
+import { hashEntry, readSnapshotData, SimulatedNode, snapshotData } from "./simulatedNode.ts";
 
 /** Probabilities and delays of the simulated world. */
 export interface Faults {
@@ -44,24 +49,10 @@ export interface SimulatorOptions {
   readonly nodeCount: number;
   readonly quorum: QuorumPolicy;
   readonly windowBytes: number;
-}
-
-/** One simulated machine: its core while it runs, and its disk always. */
-class SimulatedNode {
-  readonly id: NodeId;
-  raft: Raft | undefined;
-  /** Grows with each crash, so that what was under way before it is ignored. */
-  incarnation = 0;
-  disk: LogEntry[] = [];
-  hardState: HardState | undefined;
-  writes: PersistRequest[] = [];
-  /** The log as the core has it in memory, rebuilt from its persist requests. */
-  log: LogEntry[] = [];
-  deliveredIndex = 0;
-
-  constructor(id: NodeId) {
-    this.id = id;
-  }
+  /** How many of the nodes are voters at the beginning; all of them unless given. */
+  readonly voterCount?: number;
+  /** Whether nodes believe their disks after a restart; true unless given. */
+  readonly trustDisk?: boolean;
 }
 
 /** The simulated network. */
@@ -72,8 +63,16 @@ export class Simulator {
   faults: Faults = NO_FAULTS;
   nowMs = 0;
   loadCount = 0;
+  installCount = 0;
+  readCount = 0;
+  /** Configurations that nodes applied. */
+  configurationCount = 0;
+  /** Restarts of nodes that did not believe their disks and recovered. */
+  recoveryCount = 0;
+  readonly initial: Configuration;
   readonly #options: SimulatorOptions;
-  readonly #quorum: Quorum;
+  /** What was committed anywhere when a read was asked for, by its id. */
+  readonly #reads: number[] = [];
   readonly #nodes: readonly SimulatedNode[];
   readonly #agenda = new Map<number, (() => void)[]>();
   readonly #cut = new Set<string>();
@@ -83,8 +82,9 @@ export class Simulator {
     this.#options = options;
     this.random = new SeededRandom(options.seed);
     this.ids = Array.from({ length: options.nodeCount }, (_, at) => `n${at + 1}`);
-    this.#quorum = new Quorum(this.ids, options.quorum);
-    this.#nodes = this.ids.map((id) => new SimulatedNode(id));
+    const voters = this.ids.slice(0, options.voterCount ?? options.nodeCount);
+    this.initial = { current: { voters, quorum: options.quorum }, previous: undefined, learners: [] };
+    this.#nodes = this.ids.map((id) => new SimulatedNode(id, this.initial));
     for (const id of this.ids) this.restart(id);
   }
 
@@ -139,13 +139,70 @@ export class Simulator {
     return lastIndex + count;
   }
 
+  /** Proposes a configuration on a node, legal or not; returns its index. */
+  proposeConfiguration(id: NodeId, configuration: Configuration): number {
+    const { term, lastIndex } = this.status(id);
+    const entries = [configurationEntry(lastIndex + 1, term, configuration)];
+    this.#step(this.#node(id), { type: "propose", entries, now: this.nowMs });
+    return lastIndex + 1;
+  }
+
+  /** Asks a node for a linearizable read; its answer is checked when it comes. */
+  read(id: NodeId): void {
+    this.#reads.push(this.observer.committedCount);
+    this.#step(this.#node(id), { type: "read", id: this.#reads.length - 1, now: this.nowMs });
+  }
+
+  /** Asks a node to hand over leadership. */
+  transfer(id: NodeId, to: NodeId | undefined): void {
+    this.#step(this.#node(id), { type: "transfer", to, now: this.nowMs });
+  }
+
+  /** Has the members end a node's recovery. */
+  resume(id: NodeId): void {
+    this.#step(this.#node(id), { type: "resume", now: this.nowMs });
+  }
+
+  /** Makes a snapshot of what a node has applied and forgets the log before it. */
+  compact(id: NodeId): void {
+    const node = this.#node(id);
+    const { durableIndex } = this.status(id);
+    const { deliveredIndex: index, stateHash, applied } = node;
+    const term = node.log.at(index)?.term;
+    if (term === undefined || durableIndex < index) return;
+    const mark = { index, term, configuration: applied.configuration, configurationIndex: applied.index };
+    node.disk.keep({ mark, data: snapshotData(index, stateHash) });
+    this.#step(node, { type: "compact", snapshot: mark, now: this.nowMs });
+  }
+
+  /** Fills a node's disk, or frees it. */
+  fillDisk(id: NodeId, full: boolean): void {
+    const node = this.#node(id);
+    node.diskFull = full;
+    if (node.raft === undefined) return;
+    this.#step(node, { type: "diskFull", full, now: this.nowMs });
+    if (!full && node.writes.length > 0) this.#sync(node);
+  }
+
+  /** Remembers what a node's disk holds now. */
+  backUp(id: NodeId): void {
+    this.#node(id).backup = this.#node(id).disk.copy();
+  }
+
+  /** Brings back what was remembered; only while the node is down. */
+  rollBack(id: NodeId): void {
+    const node = this.#node(id);
+    invariant(node.raft === undefined, `${id} is down`);
+    node.disk = node.backup.copy();
+  }
+
   /** Stops a node; what it had not synced is lost, or with `torn` partly written. */
   crash(id: NodeId, torn = false): void {
     const node = this.#node(id);
     const write = node.writes[0];
     if (torn && write !== undefined) {
       const entries = write.entries.slice(0, this.random.between(0, write.entries.length));
-      this.#apply(node, { ...write, entries }, false);
+      node.disk.apply({ ...write, entries }, false);
     }
     node.raft = undefined;
     node.incarnation++;
@@ -156,23 +213,39 @@ export class Simulator {
   /** Starts a node from its disk. */
   restart(id: NodeId): void {
     const node = this.#node(id);
-    node.log = [...node.disk];
-    node.deliveredIndex = 0;
+    const { log, hardState } = node.disk;
+    // The log is there from where it began: an older snapshot, or none, would do as well.
+    const snapshot = log.startIndex > 0 || this.random.chance(0.7) ? node.disk.usable() : undefined;
+    node.log = log.copy();
+    node.deliveredIndex = snapshot?.mark.index ?? 0;
+    node.stateHash = snapshot === undefined ? 0 : readSnapshotData(snapshot.data).hash;
+    node.applied = { configuration: this.initial, index: 0 };
+    if (snapshot !== undefined) {
+      const { configuration, configurationIndex } = snapshot.mark;
+      node.applied = { configuration, index: configurationIndex };
+    }
+    node.staging = undefined;
+    node.diskFull = false;
     node.raft = new Raft({
       id,
-      voters: this.ids,
-      quorum: this.#options.quorum,
+      initial: this.initial,
+      configurationOf: configurationIn,
       random: this.random.next,
       electionTimeoutMinMs: 150,
       electionTimeoutMaxMs: 300,
       heartbeatIntervalMs: 40,
       maxAppendBytes: 200,
       maxInflightAppends: 4,
+      maxInflightBytes: 500,
       windowBytes: this.#options.windowBytes,
-      hardState: node.hardState,
-      restored: { entries: node.disk },
+      hardState,
+      trustDisk: this.#options.trustDisk ?? true,
+      tookPart: node.tookPart,
+      restored: { snapshot: snapshot?.mark, entries: log.slice(node.deliveredIndex + 1) },
       now: this.nowMs,
     });
+    // A disk that is believed is one that is never lost.
+    node.tookPart = this.#options.trustDisk === false;
     for (const peer of this.ids) if (peer !== id) this.#channel(peer, id, true, this.random.between(0, 20));
   }
 
@@ -226,30 +299,46 @@ export class Simulator {
   #step(node: SimulatedNode, event: ConsensusEvent): void {
     const { raft } = node;
     if (raft === undefined) return;
-    const wasLeader = raft.status().role === "leader";
+    const before = raft.status();
     const ready = raft.step(event);
     const status = raft.status();
+    if (ready.installed !== undefined) this.#install(node, ready.installed);
     if (ready.persist !== undefined) this.#write(node, ready.persist);
     invariant(
-      status.lastIndex === node.log.length && status.durableIndex <= status.lastIndex,
+      status.lastIndex === node.log.lastIndex && status.durableIndex <= status.lastIndex,
       `${node.id} knows its log`,
     );
-    invariant(status.role !== "leader" || wasLeader || ready.roleChanged, `${node.id} reports that it leads`);
-    if (ready.roleChanged && status.role === "leader") this.observer.leads(node.id, status.term, node.log);
+    if (before.recovering && !status.recovering) this.recoveryCount++;
+    const leads = status.role === "leader";
+    invariant(!leads || before.role === "leader" || ready.roleChanged, `${node.id} reports that it leads`);
+    invariant(!leads || !status.recovering, `${node.id} does not lead while it recovers`);
+    if (ready.roleChanged && leads) this.observer.leads(node.id, status.term, node.log);
     for (const { to, message } of ready.send) this.#send(node, to, message);
-    this.#deliver(node, ready, status.term);
+    this.#deliver(node, ready, status);
+    for (const { id, index } of ready.reads) this.#checkRead(node, id, index);
     for (const load of ready.load) this.#load(node, load);
-    if (ready.roleChanged && status.role === "leader") this.propose(node.id, 1);
+    for (const load of ready.loadSnapshot) this.#loadSnapshot(node, load);
+    for (const part of ready.snapshotParts) this.#stage(node, part);
+    if (ready.roleChanged && leads) this.propose(node.id, 1);
+  }
+
+  #checkRead(node: SimulatedNode, id: number, index: number | undefined): void {
+    if (index === undefined) return;
+    this.readCount++;
+    invariant(
+      index >= (this.#reads[id] ?? 0),
+      `${node.id} answers a read with an older state than was committed before it`,
+    );
   }
 
   #write(node: SimulatedNode, request: PersistRequest): void {
     if (request.truncateFrom !== undefined) {
       invariant(request.truncateFrom > node.deliveredIndex, `${node.id} truncates a committed entry`);
-      node.log.length = request.truncateFrom - 1;
+      node.log.truncate(request.truncateFrom);
     }
     for (const entry of request.entries) {
-      this.observer.appends(entry, node.log.at(-1)?.term ?? 0);
-      node.log.push(entry);
+      this.observer.appends(entry, node.log.lastTerm);
+      node.log.entries.push(entry);
     }
     node.writes.push(request);
     if (node.writes.length === 1) this.#sync(node);
@@ -260,40 +349,41 @@ export class Simulator {
     const { incarnation } = node;
     const stall = this.random.chance(this.faults.diskStall) ? DISK_STALL_MS : 0;
     this.#later(stall + this.random.between(1, this.faults.diskDelayMaxMs), () => {
-      if (node.incarnation !== incarnation) return;
+      if (node.incarnation !== incarnation || node.diskFull) return;
       const synced = node.writes.splice(0, this.random.chance(0.5) ? 1 : node.writes.length);
-      for (const request of synced) this.#apply(node, request, true);
+      if (synced.length === 0) return;
+      for (const request of synced) node.disk.apply(request, true);
       if (node.writes.length > 0) this.#sync(node);
       this.#step(node, { type: "persisted", id: synced.at(-1)?.id ?? 0, now: this.nowMs });
     });
   }
 
-  #apply(node: SimulatedNode, request: PersistRequest, whole: boolean): void {
-    if (request.truncateFrom !== undefined) node.disk.length = request.truncateFrom - 1;
-    node.disk.push(...request.entries);
-    if (whole && request.hardState !== undefined) node.hardState = request.hardState;
-  }
-
   #send(node: SimulatedNode, to: NodeId, message: ConsensusMessage): void {
     this.#checkPromise(node, to, message);
+    const receiver = this.#node(to);
     if (this.#cut.has(`${node.id}>${to}`) || this.random.chance(this.faults.loss)) return;
     const bytes = encodeMessage(message);
+    const incarnations = [node.incarnation, receiver.incarnation];
     for (let copies = this.random.chance(this.faults.duplicate) ? 2 : 1; copies > 0; copies--) {
       this.#later(this.random.between(1, this.faults.delayMaxMs), () => {
         if (this.#cut.has(`${node.id}>${to}`)) return;
-        this.#step(this.#node(to), { type: "message", from: node.id, message: decodeMessage(bytes), now: this.nowMs });
+        // A channel does not outlive its ends. Where disks are believed, nothing depends on that.
+        const over = receiver.incarnation !== incarnations[1] || (node.raft && node.incarnation !== incarnations[0]);
+        if (over && this.#options.trustDisk === false) return;
+        this.#step(receiver, { type: "message", from: node.id, message: decodeMessage(bytes), now: this.nowMs });
       });
     }
   }
 
   /** What a message promises must be on the disk of its sender. */
   #checkPromise(node: SimulatedNode, to: NodeId, message: ConsensusMessage): void {
-    const { id, hardState } = node;
-    if (message.type === "appendResponse" && message.success && message.matchIndex > 0) {
-      const at = message.matchIndex - 1;
+    const { id } = node;
+    const { hardState, log } = node.disk;
+    if (message.type === "appendResponse" && message.success && message.matchIndex > log.startIndex) {
+      const at = message.matchIndex;
       invariant(
-        node.disk[at] !== undefined && sameEntry(node.disk[at], node.log[at]),
-        `${id} acknowledges ${at + 1} before it is durable`,
+        log.at(at) !== undefined && (at <= node.log.startIndex || sameEntry(log.at(at), node.log.at(at))),
+        `${id} acknowledges ${at} before it is durable`,
       );
     }
     if (message.type === "voteResponse" && message.granted && !message.preVote) {
@@ -304,17 +394,69 @@ export class Simulator {
     }
     if (message.type === "vote" && !message.preVote) {
       const durable =
-        hardState?.term === message.term && hardState.votedFor === id && node.disk.length >= message.lastIndex;
+        hardState?.term === message.term && hardState.votedFor === id && log.lastIndex >= message.lastIndex;
       invariant(durable, `${id} asks for votes before its term and log are durable`);
     }
   }
 
-  #deliver(node: SimulatedNode, ready: Ready, term: number): void {
+  #deliver(node: SimulatedNode, ready: Ready, { term, configuration }: ConsensusStatus): void {
+    if (ready.committed.length === 0) return;
+    const quorum = new JointQuorum(configuration);
     for (const entry of ready.committed) {
       invariant(entry.index === ++node.deliveredIndex, `${node.id} hands out committed entries in order`);
-      const count = this.#nodes.filter(({ disk }) => sameEntry(disk[entry.index - 1], entry)).length;
-      this.observer.commits(entry, term, { count, needed: this.#quorum.replicationSize });
+      node.stateHash = hashEntry(node.stateHash, entry);
+      const brought = configurationIn(entry.data);
+      if (brought !== undefined) {
+        node.applied = { configuration: brought, index: entry.index };
+        this.configurationCount++;
+      }
+      // A disk that was brought back may not hold any more what it acknowledged.
+      const held = (voter: NodeId): number => (this.#holds(this.#node(voter), entry) ? 1 : 0);
+      const durable = this.#options.trustDisk === false || quorum.replicatedIndex(held) === 1;
+      this.observer.commits(entry, term, durable);
     }
+  }
+
+  #holds({ disk: { log } }: SimulatedNode, entry: LogEntry): boolean {
+    return entry.index <= log.startIndex || sameEntry(log.at(entry.index), entry);
+  }
+
+  #loadSnapshot(node: SimulatedNode, { peer, index, offset, maxBytes }: Ready["loadSnapshot"][number]): void {
+    const { incarnation } = node;
+    this.#later(this.random.between(1, this.faults.diskDelayMaxMs), () => {
+      if (node.incarnation !== incarnation) return;
+      const stored = node.disk.snapshots.find(({ mark }) => index === undefined || mark.index === index);
+      const size = this.random.between(1, maxBytes);
+      const data = stored?.data.subarray(offset, offset + size) ?? new Uint8Array(0);
+      const last = offset + data.length >= (stored?.data.length ?? 0);
+      this.#step(node, { type: "snapshotLoaded", peer, snapshot: stored?.mark, offset, data, last, now: this.nowMs });
+    });
+  }
+
+  #stage(node: SimulatedNode, { snapshot, offset, data, last }: Ready["snapshotParts"][number]): void {
+    if (offset === 0) node.staging = { mark: snapshot, parts: [] };
+    const { staging, incarnation } = node;
+    invariant(staging?.mark.index === snapshot.index, `${node.id} is given parts in order`);
+    staging.parts.push(data);
+    if (!last) return;
+    this.#later(this.random.between(1, 3 * this.faults.diskDelayMaxMs), () => {
+      if (node.incarnation !== incarnation || node.staging !== staging) return;
+      if (this.random.chance(0.1)) return this.#step(node, { type: "snapshotRefused", now: this.nowMs });
+      node.disk.keep({ mark: snapshot, data: concatBytes(...staging.parts) });
+      this.#step(node, { type: "snapshotStored", snapshot, now: this.nowMs });
+    });
+  }
+
+  #install(node: SimulatedNode, mark: NonNullable<Ready["installed"]>): void {
+    const stored = node.disk.snapshots.find((snapshot) => snapshot.mark.index === mark.index);
+    invariant(stored !== undefined && mark.index > node.deliveredIndex, `${node.id} installs a newer snapshot it has`);
+    const { index, hash } = readSnapshotData(stored.data);
+    this.observer.installs(index, hash);
+    this.installCount++;
+    node.log.reset(mark);
+    node.deliveredIndex = mark.index;
+    node.stateHash = hash;
+    node.applied = { configuration: mark.configuration, index: mark.configurationIndex };
   }
 
   #load(node: SimulatedNode, load: Ready["load"][number]): void {
@@ -322,7 +464,7 @@ export class Simulator {
     this.loadCount++;
     this.#later(this.random.between(1, this.faults.diskDelayMaxMs), () => {
       if (node.incarnation !== incarnation) return;
-      const entries = node.disk.slice(load.fromIndex - 1, load.fromIndex - 1 + this.random.between(1, 5));
+      const entries = node.disk.log.slice(load.fromIndex, this.random.between(1, 5));
       this.#step(node, { type: "loaded", peer: load.peer, entries, now: this.nowMs });
     });
   }
