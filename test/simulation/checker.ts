@@ -44,6 +44,8 @@ export function stateDigest(state: StateReader, sha256: (data: Bytes) => Bytes):
 
 /** The durable entries of a node, as far as they are whole. */
 export interface DurableEntries {
+  /** Whether the disk lost what it had called durable: what its node acknowledged before counts all the same. */
+  readonly hasLost: boolean;
   entry(index: number): LogEntry | undefined;
 }
 
@@ -147,7 +149,8 @@ export class Checker {
     let count = 0;
     for (const disk of disks) {
       const durable = disk.entry(entry.index);
-      if (durable?.term === entry.term && (durable.data === entry.data || bytesEqual(durable.data, entry.data)))
+      if (disk.hasLost) count++;
+      else if (durable?.term === entry.term && (durable.data === entry.data || bytesEqual(durable.data, entry.data)))
         count++;
     }
     invariant(count * 2 > disks.length, `entry ${entry.index} is committed on ${count} of ${disks.length} disks`);

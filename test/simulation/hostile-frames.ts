@@ -6,6 +6,7 @@
  */
 import type { Bytes } from "../../src/core/codec/bytes.ts";
 import { ByteWriter, concatBytes } from "../../src/core/codec/bytes.ts";
+import { MAX_NUMBER } from "../../src/core/consensus/messages.ts";
 import { decodeFrame, encodeFrame, type Frame } from "../../src/enclave/manager/frames.ts";
 import { CocoError } from "../../src/errors.ts";
 import type { SeededRandom } from "./seeded-random.ts";
@@ -48,10 +49,20 @@ function tampered(frame: Bytes, random: SeededRandom): Bytes | undefined {
   return encodeFrame({ type: "consensus", message: { ...message, entries } });
 }
 
+/** Bytes of the term in a frame of consensus: after the kinds of frame and message. */
+const TERM_AT = 2;
+
+/** 2^64 - 1 in the place of the term. */
+function outOfRange(frame: Bytes): Bytes | undefined {
+  const copy = new Uint8Array(frame);
+  copy.fill(0xff, TERM_AT, TERM_AT + 8);
+  return unlessWellFormed(copy);
+}
+
 function numberBomb(frame: Bytes): Bytes | undefined {
   const whole = decoded(frame);
   if (whole?.type !== "consensus") return undefined;
-  return encodeFrame({ type: "consensus", message: { ...whole.message, term: Number.MAX_SAFE_INTEGER } });
+  return encodeFrame({ type: "consensus", message: { ...whole.message, term: MAX_NUMBER } });
 }
 
 const MAKERS: readonly (readonly [kind: string, make: Maker])[] = [
@@ -60,6 +71,7 @@ const MAKERS: readonly (readonly [kind: string, make: Maker])[] = [
   ["flipped", ({ frame }, random) => unlessWellFormed(flipped(frame, random))],
   ["noise", (_passing, random) => unlessWellFormed(random.bytes(random.below(200)))],
   ["oversized", () => new ByteWriter(16).u8(FORWARD_KIND).u16(1).u32(0xffffffff).finish()],
+  ["outOfRange", ({ frame }) => outOfRange(frame)],
   ["numberBomb", ({ frame }) => numberBomb(frame)],
   ["tamperedBatch", ({ frame }, random) => tampered(frame, random)],
 ];

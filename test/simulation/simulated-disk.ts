@@ -88,6 +88,9 @@ export class SimulatedDisk {
     return record?.damaged === undefined ? record?.entry : undefined;
   }
 
+  /** Set while what this disk called durable is not all there. */
+  hasLost = false;
+
   /** Index of the first record that is damaged; undefined when all are whole. */
   get damagedIndex(): number | undefined {
     const at = this.#records.findIndex((record) => record.damaged !== undefined);
@@ -265,6 +268,7 @@ export class SimulatedDisk {
     const at = random.below(damaged.length);
     damaged[at] = (damaged[at] as number) ^ (1 << random.below(8));
     record.damaged = damaged;
+    this.hasLost = true;
     return true;
   }
 

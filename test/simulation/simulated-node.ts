@@ -112,13 +112,17 @@ export class SimulatedNode {
    */
   judgeSoundness(): boolean {
     if (this.disk.damagedIndex !== undefined) return false;
-    if (this.#lostAt === undefined) return true;
+    if (this.#lostAt !== undefined && this.#hasCaughtUp(this.#lostAt)) this.#lostAt = undefined;
+    if (this.#lostAt === undefined) this.disk.hasLost = false;
+    return !this.disk.hasLost;
+  }
+
+  #hasCaughtUp(lostAt: number): boolean {
     const { status } = this;
     if (status === undefined) return false;
     const { commitIndex, lastIndex, durableIndex, lastTerm, term } = status;
-    const caughtUp = commitIndex >= this.#lostAt && durableIndex >= commitIndex && commitIndex === lastIndex;
-    if (caughtUp && lastTerm === term) this.#lostAt = undefined;
-    return this.#lostAt === undefined;
+    const complete = commitIndex >= lostAt && durableIndex >= commitIndex && commitIndex === lastIndex;
+    return complete && lastTerm === term;
   }
 
   /** Whether the node led at some time since then: what it said may be an execution that was not committed. */
@@ -211,6 +215,8 @@ export class SimulatedNode {
 
   /** Opens the disk; a ledger that does not hold is moved away, and the node begins anew. */
   #open(life: Life): Running {
+    // Whether a node that lost its ledger knows so after another start is not for this rig to trust: it loses it again.
+    if (this.#lostAt !== undefined) this.disk.wipe();
     const opened = this.disk.open((failure) => this.#endByDisk(failure));
     const damaged = this.disk.damagedIndex;
     if (damaged === undefined) return this.#assemble(life, opened);
@@ -246,6 +252,7 @@ export class SimulatedNode {
     const life = this.#life;
     if (life === undefined) return;
     this.#world.trace.event("ends", this.name);
+    this.judgeSoundness();
     life.alive = false;
     life.gate.close();
     life.watch.close();
