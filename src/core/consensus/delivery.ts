@@ -1,5 +1,6 @@
 /** What a core hands out: committed entries in order, and its status. Shared by the consensus protocols of this folder. */
 import { CocoError } from "../../errors.ts";
+import { needsHelp } from "./recovery.ts";
 import { DELIVERY_BYTES_MAX, type RaftState } from "./state.ts";
 import type { ConsensusStatus, LogEntry, NodeId } from "./types.ts";
 
@@ -45,7 +46,7 @@ export function statusOf(state: RaftState): ConsensusStatus {
     configurationIndex: membership.index,
     configurationCommitted: membership.index <= commitIndex,
     firstIndex: log.firstIndex,
-    recovering: state.recovery !== undefined,
+    recovering: needsHelp(state),
     transferring: state.transfer !== undefined,
     learnersCaughtUp: role === "leader" && configuration.learners.every(caughtUp),
   };

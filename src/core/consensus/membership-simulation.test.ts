@@ -6,8 +6,8 @@ import { nextConfiguration } from "./testing/reconfiguration.ts";
 import { NO_FAULTS, Simulator } from "./testing/simulator.ts";
 import type { VoterSet } from "./types.ts";
 
-const SEEDS = Number(process.env.CONSENSUS_SEEDS ?? 60);
-const FIRST_SEED = Number(process.env.CONSENSUS_FIRST_SEED ?? 1);
+const SEEDS = Number(process.env["CONSENSUS_SEEDS"] ?? 60);
+const FIRST_SEED = Number(process.env["CONSENSUS_FIRST_SEED"] ?? 1);
 const FAULTY_MS = 3000;
 const HEALED_LIMIT_MS = 8000;
 
@@ -125,8 +125,8 @@ function runFaulty(world: World): void {
   }
 }
 
-/** Everything works again: the goal is reached, its nodes commit, and nobody recovers any more. */
-function checkHealed(world: World): void {
+/** Everything works again: the goal is reached, its nodes commit, and nobody recovers any more. False when the members must decide. */
+function checkHealed(world: World): boolean {
   const { network } = world;
   network.faults = NO_FAULTS;
   network.heal();
@@ -144,7 +144,12 @@ function checkHealed(world: World): void {
       previous === undefined && learners.length === 0 && configurationCommitted && sameVoterSet(current, world.goal)
     );
   };
-  assert.ok(network.runUntil(settled, HEALED_LIMIT_MS), "the goal is reached");
+  if (!network.runUntil(settled, HEALED_LIMIT_MS)) {
+    // A disk brought back after its node had told others how far it goes: nobody can say whether more was committed.
+    const stuck = network.leader() === undefined && network.ids.some((id) => network.status(id).recovering);
+    assert.ok(!world.trustDisk && stuck, "the goal is reached, or the members must decide");
+    return false;
+  }
   network.run(1000);
   const leader = network.leader() ?? "";
   assert.ok(world.goal.voters.includes(leader), `${leader} leads and is one of the voters ${world.goal.voters}`);
@@ -153,16 +158,17 @@ function checkHealed(world: World): void {
   assert.ok(network.runUntil(everywhere, HEALED_LIMIT_MS), "every voter commits a new entry");
   const recovered = (): boolean => world.goal.voters.every((id) => !network.status(id).recovering);
   assert.ok(network.runUntil(recovered, HEALED_LIMIT_MS), "every voter has recovered");
+  return true;
 }
 
-function simulate(trustDisk: boolean): { recoveries: number } & Record<string, number> {
-  const total = { committed: 0, terms: 0, installs: 0, reads: 0, configurations: 0, recoveries: 0 };
+function simulate(trustDisk: boolean): { recoveries: number; undecided: number } & Record<string, number> {
+  const total = { committed: 0, terms: 0, installs: 0, reads: 0, configurations: 0, recoveries: 0, undecided: 0 };
   for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) {
     const world = newWorld(seed, trustDisk);
     const { network } = world;
     try {
       runFaulty(world);
-      checkHealed(world);
+      if (!checkHealed(world)) total.undecided++;
     } catch (error) {
       const nodes = network.running.map((id) => JSON.stringify(network.status(id))).join("\n");
       const cause = error instanceof Error ? error.stack : String(error);
@@ -183,8 +189,9 @@ describe("a simulated network that changes its members, takes snapshots, hands o
     test(`stays safe and reaches its goal once healed ${trustDisk ? "" : "although a host brings back old disks"}`, (context) => {
       const total = simulate(trustDisk);
       context.diagnostic(JSON.stringify(total));
-      const { recoveries, ...others } = total;
+      const { recoveries, undecided, ...others } = total;
       const met = Object.values(others).every((count) => count > SEEDS / 2) && recoveries > SEEDS === !trustDisk;
+      assert.ok(undecided <= SEEDS / 20, `${undecided} of ${SEEDS} networks stand still`);
       assert.ok(met, `the run met what it is about: ${JSON.stringify(total)}`);
     });
   }

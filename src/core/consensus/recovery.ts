@@ -93,10 +93,15 @@ function giveNoVoteInTerm(state: RaftState): void {
 
 /** Ends recovery by the decision of the members: they take it upon them that nothing committed is missing. */
 export function resume(state: RaftState): void {
-  if (state.recovery === undefined) return;
+  if (!needsHelp(state)) return;
   state.recovery = undefined;
   state.floor = LOG_START;
   giveNoVoteInTerm(state);
+}
+
+/** Whether this node recovers, or knows of entries that it does not have (yet): if nobody has them, only the members can go on. */
+export function needsHelp(state: RaftState): boolean {
+  return state.recovery !== undefined || !reachesFloor(state, state.log.lastIndex, state.log.lastTerm);
 }
 
 /** Whether a log that ends there has everything this node is known to have held. */

@@ -43,13 +43,12 @@ export function onSnapshotResponse(state: RaftState, from: NodeId, response: Sna
     sendEntries(state, from, progress);
     return;
   }
-  const { offset, endOffset } = transfer;
-  if (endOffset === undefined || response.offset > endOffset) return;
+  const { offset, endOffset, last } = transfer;
+  if (endOffset === undefined) return;
   // The last part is answered once more when the snapshot is stored.
-  if (response.offset === endOffset && transfer.last) transfer.sinceMs = state.nowMs;
-  else if (response.offset === endOffset || response.offset < offset) {
-    loadSnapshotPart(state, from, transfer, response.offset);
-  }
+  if (response.offset === endOffset && last) transfer.sinceMs = state.nowMs;
+  // The follower knows best what it wants, further on or back; only the answer to the part before is old news.
+  else if (response.offset !== offset) loadSnapshotPart(state, from, transfer, response.offset);
 }
 
 /** Asks again for what was not answered for an election timeout. */

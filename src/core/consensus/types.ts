@@ -276,7 +276,10 @@ export interface ConsensusStatus {
   readonly configurationCommitted: boolean;
   /** Index after the newest snapshot that the log begins with; 1 without one. */
   readonly firstIndex: number;
-  /** What this node promised before its restart is lost: it does not vote, campaign or count until that can do no harm. */
+  /**
+   * What this node promised before its restart is lost, and it does not vote, campaign or count until that can do no harm; or
+   * it waits for entries that it, or somebody it asked, is known to have had. Where nobody has them only `resume` helps.
+   */
   readonly recovering: boolean;
   /** This leader is handing over and takes no proposals. */
   readonly transferring: boolean;

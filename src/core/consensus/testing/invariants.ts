@@ -65,8 +65,8 @@ export class SafetyObserver {
     else invariant(sameEntry(known.entry, entry) && known.previousTerm === previousTerm, `two entries ${key}`);
   }
 
-  /** A node in `term` hands out a committed entry; `durable` tells whether a replication quorum of each set has it on disk. */
-  commits(entry: LogEntry, term: number, durable: boolean): void {
+  /** A node in `term` hands out a committed entry. */
+  commits(entry: LogEntry, term: number): void {
     const at = entry.index - 1;
     const known = this.#committed[at];
     if (known !== undefined) {
@@ -74,7 +74,6 @@ export class SafetyObserver {
       return;
     }
     invariant(at === this.#committed.length, `entry ${entry.index} committed before the one before it`);
-    invariant(durable, `entry ${entry.index} committed although no quorum has it on disk`);
     this.#committed.push({ entry, term, stateHash: hashEntry(this.#committed[at - 1]?.stateHash ?? 0, entry) });
   }
 

@@ -314,7 +314,8 @@ export class Simulator {
     invariant(!leads || !status.recovering, `${node.id} does not lead while it recovers`);
     if (ready.roleChanged && leads) this.observer.leads(node.id, status.term, node.log);
     for (const { to, message } of ready.send) this.#send(node, to, message);
-    this.#deliver(node, ready, status);
+    if (before.role === "leader" && status.commitIndex > before.commitIndex) this.#checkDurable(node, before);
+    this.#deliver(node, ready, status.term);
     for (const { id, index } of ready.reads) this.#checkRead(node, id, index);
     for (const load of ready.load) this.#load(node, load);
     for (const load of ready.loadSnapshot) this.#loadSnapshot(node, load);
@@ -399,9 +400,21 @@ export class Simulator {
     }
   }
 
-  #deliver(node: SimulatedNode, ready: Ready, { term, configuration }: ConsensusStatus): void {
-    if (ready.committed.length === 0) return;
-    const quorum = new JointQuorum(configuration);
+  /** What a leader commits lies on the disks of a replication quorum of each set that was active then. */
+  #checkDurable(node: SimulatedNode, before: ConsensusStatus): void {
+    // A disk that was brought back may not hold any more what it acknowledged.
+    if (this.#options.trustDisk === false) return;
+    const { commitIndex } = this.status(node.id);
+    const entry = node.log.at(commitIndex);
+    const quorum = new JointQuorum(before.configuration);
+    const held = (voter: NodeId): number => (this.#holds(this.#node(voter), entry) ? 1 : 0);
+    invariant(
+      quorum.replicatedIndex(held) === 1,
+      `${node.id} commits ${commitIndex} although no quorum has it on disk`,
+    );
+  }
+
+  #deliver(node: SimulatedNode, ready: Ready, term: number): void {
     for (const entry of ready.committed) {
       invariant(entry.index === ++node.deliveredIndex, `${node.id} hands out committed entries in order`);
       node.stateHash = hashEntry(node.stateHash, entry);
@@ -410,15 +423,12 @@ export class Simulator {
         node.applied = { configuration: brought, index: entry.index };
         this.configurationCount++;
       }
-      // A disk that was brought back may not hold any more what it acknowledged.
-      const held = (voter: NodeId): number => (this.#holds(this.#node(voter), entry) ? 1 : 0);
-      const durable = this.#options.trustDisk === false || quorum.replicatedIndex(held) === 1;
-      this.observer.commits(entry, term, durable);
+      this.observer.commits(entry, term);
     }
   }
 
-  #holds({ disk: { log } }: SimulatedNode, entry: LogEntry): boolean {
-    return entry.index <= log.startIndex || sameEntry(log.at(entry.index), entry);
+  #holds({ disk: { log } }: SimulatedNode, entry: LogEntry | undefined): boolean {
+    return entry !== undefined && (entry.index <= log.startIndex || sameEntry(log.at(entry.index), entry));
   }
 
   #loadSnapshot(node: SimulatedNode, { peer, index, offset, maxBytes }: Ready["loadSnapshot"][number]): void {
