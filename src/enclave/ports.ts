@@ -29,7 +29,7 @@ export interface Entropy {
 export type Crypto = LedgerCrypto;
 
 /** What consensus asks the disk for. */
-export type DiskRequest = PersistRequest & {
+export type DiskRequest = Omit<PersistRequest, "snapshot"> & {
   /** Drop the whole log: it begins anew after this snapshot, which is finished on this disk. Comes before `entries`. */
   readonly snapshot?: { readonly index: number; readonly term: number };
 };

@@ -45,12 +45,11 @@ export function quorumHolds({ current, previous }: Configuration, holds: (id: No
 /** A machine becomes leader of a term with this log. */
 export function leads(history: History, id: NodeId, term: number, log: LogView): History {
   const other = history.leaders.find(([led]) => led === term)?.[1];
-  invariant(other === undefined || other === id, `term ${term} has the leaders ${other} and ${id}`);
+  invariant(other === undefined, `term ${term} has the leaders ${other} and ${id}`);
   for (const [at, committed] of history.committed.entries()) {
     const complete = committed.term >= term || at < log.base || sameEntry(log.entryAt(at + 1), committed.entry);
     invariant(complete, `${id} leads term ${term} without the committed entry ${at + 1}`);
   }
-  if (other !== undefined) return history;
   return { ...history, leaders: [...history.leaders, [term, id]] };
 }
 

@@ -218,14 +218,21 @@ export class Network {
     row[this.width - 1] = FREE;
   }
 
-  /** Takes away answers that the machine will never heed, since they are of a term that it has left for good. */
+  /** Takes away answers that the machine does not heed, since they are of a term that it has left for good. */
   #sweep(row: Int32Array, machine: number): void {
-    const id = this.#ids[machine];
     for (let at = this.width - 1; at >= this.#messagesAt; at--) {
-      const envelope = row[at] === FREE ? undefined : this.locals.messages.items[row[at] as number];
-      if (envelope === undefined || envelope.to !== id) continue;
-      if (this.#isSpent(envelope.message, this.#facts(row, machine).durableTerm)) this.#remove(row, row[at] as number);
+      const message = row[at] as number;
+      if (message !== FREE && this.#isUseless(row, machine, message)) this.#remove(row, message);
     }
+  }
+
+  #isUseless(row: Int32Array, machine: number, message: number): boolean {
+    const envelope = this.locals.messages.items[message];
+    if (envelope === undefined || envelope.to !== this.#ids[machine]) return false;
+    if (!this.#isSpent(envelope.message, this.#facts(row, machine).durableTerm)) return false;
+    const { next, sent } = this.locals.transition(row[machine] as number, EVENT.deliveries + message * 2);
+    invariant(next === row[machine] && sent.length === 0, `${envelope.to} heeds an answer of a term that it has left`);
+    return true;
   }
 
   #isSpent(message: ConsensusMessage, durableTerm: number): boolean {
@@ -239,7 +246,7 @@ export class Network {
       const envelope = this.locals.messages.items[message];
       const to = this.#ids.indexOf(envelope?.to ?? "");
       if (envelope === undefined || to < 0) continue;
-      if (this.#isSpent(envelope.message, this.#facts(row, to).durableTerm)) continue;
+      if (this.#isUseless(row, to, message)) continue;
       if (row[this.width - 1] !== FREE) return false;
       let at = this.width - 1;
       for (; at > this.#messagesAt && (row[at - 1] as number) > message; at--) row[at] = row[at - 1] as number;

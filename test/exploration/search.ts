@@ -63,7 +63,12 @@ class Search {
   }
 
   run(limit: number, seed: number): void {
-    this.table.add(this.network.initial(), -1, 0);
+    try {
+      this.table.add(this.network.initial(), -1, 0);
+    } catch (error) {
+      this.violation = { message: error instanceof Error ? error.message : String(error), trace: [] };
+      return;
+    }
     this.#breadthFirst(Math.ceil(limit * (1 - WALK_SHARE)));
     if (!this.#complete && this.violation === undefined) this.#walk(new SeededRandom(seed));
   }

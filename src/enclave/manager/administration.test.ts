@@ -100,7 +100,7 @@ class Bench {
   index = 1;
 
   constructor() {
-    this.administration.restore(this.network.state, this.index);
+    this.administration.restore(this.network.state, this.index, 0);
   }
 
   /** Appends a batch of these transactions, signed by the node of this number. */
@@ -138,11 +138,11 @@ describe("administration of a changing network", () => {
     bench.changeNodes([0, 1, 2, 3]);
     bench.administration.truncate(bench.index);
     assert.deepEqual(bench.administration.appended, bench.network.state);
-    assert.throws(() => bench.administration.restore(bench.network.state, 0), { code: "Internal" });
-    assert.throws(() => bench.administration.restore({ ...bench.network.state, networkId: "00" }, 9), {
+    assert.throws(() => bench.administration.restore(bench.network.state, 0, 0), { code: "Internal" });
+    assert.throws(() => bench.administration.restore({ ...bench.network.state, networkId: "00" }, 9, 0), {
       code: "FolderOfAnotherNetwork",
     });
-    bench.administration.restore(bench.network.state, 9);
+    bench.administration.restore(bench.network.state, 9, 0);
     assert.equal(bench.administration.commit(9), bench.network.state);
   });
 

@@ -12,7 +12,7 @@ import type { GovernanceState } from "../../core/governance/administrative.ts";
 import { encodeGovernanceState } from "../../core/governance/state-codec.ts";
 import type { LedgerCrypto } from "../../core/ledger/keys.ts";
 import { SnapshotWriter } from "../../core/ledger/snapshot.ts";
-import { SNAPSHOT_PART_BYTES, type SnapshotManifest } from "../../core/ledger/snapshot-format.ts";
+import { MAX_SNAPSHOT_PART_BYTES, type SnapshotManifest } from "../../core/ledger/snapshot-format.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Clock, Disk, Executor, SnapshotFile, Tracer } from "../ports.ts";
@@ -180,7 +180,7 @@ export class Snapshots implements SnapshotTransfer {
     }
     const { version } = next;
     const executor = this.#executorOf(next.adapterId);
-    executor.send({ type: "exportSnapshot", version, maxBytes: SNAPSHOT_PART_BYTES });
+    executor.send({ type: "exportSnapshot", version, maxBytes: MAX_SNAPSHOT_PART_BYTES });
     executor.send({ type: "nextPart", version });
   }
 

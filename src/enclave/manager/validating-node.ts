@@ -19,6 +19,7 @@ import { type ActorLookup, createActorLookup } from "./certificate-reader.ts";
 import { createNodeCertificate } from "./certificates.ts";
 import { Channels, type ChannelIdentity } from "./channels.ts";
 import { ClientFrontend, errorResponse, type FrontendRequest, type FrontendResponse } from "./frontend.ts";
+import { History } from "./history.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import { handleNodeRequest, isNodePath, type NodeApiParts } from "./node-api.ts";
 import { createGovernanceCrypto, createNodeCrypto } from "./node-crypto.ts";
@@ -234,7 +235,7 @@ export class ValidatingNode {
       tail: this.#core.tail,
       sealing: this.#core.sealing,
       crypto: this.#crypto,
-      disk: this.#parts.disk,
+      history: new History({ tail: this.#core.tail, disk: this.#parts.disk, sha256: this.#crypto.sha256 }),
       service: () => this.#service,
     };
     const frontend = new ClientFrontend({

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { createKvAdapter, prepareKv } from "../../../test/simulation/kv-adapter.ts";
+import { createKvAdapter, KV_BATCH_WEIGHT, prepareKv } from "../../../test/simulation/kv-adapter.ts";
 import { type Bytes, EMPTY, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
 import { VersionedStore } from "../../core/kv/store.ts";
 import { AdapterHost } from "./adapter-host.ts";
@@ -37,7 +37,7 @@ function emptyFixture() {
   const commit = (version: number) =>
     host.handle({ type: "commit", batches: [{ version, view: 2, firstSeqno: version, count: 1 }] });
   const execute = (generation: number, ...lines: string[]) => {
-    const items = lines.map((line) => ({ id: utf8Encode(line.split("|")[0] ?? ""), body: utf8Encode(line) }));
+    const items = lines.map((line) => ({ id: utf8Encode(line.split(/[|>]/)[0] ?? ""), body: utf8Encode(line) }));
     host.handle({ type: "execute", generation, timeMs: 0, randomness: RANDOMNESS, items });
   };
   const answers = () =>
@@ -143,6 +143,21 @@ describe("an adapter host", () => {
     execute(0, "a|k=1", "b|k=2");
     assert.equal(world.emitted.at(-1)?.type, "executed");
     assert.equal(store.headVersion, 2);
+  });
+
+  test("runs what is released in a batch that only took what the one before had no room for", () => {
+    const { world, execute, store } = fixture();
+    const taken = () => {
+      const last = world.emitted.at(-1);
+      assert.ok(last?.type === "executed");
+      return { ids: last.transactions.map(({ id }) => utf8Decode(id)), more: last.more };
+    };
+    execute(0, "c>b|k=3", "b>a|k=2");
+    execute(0, ...Array.from({ length: KV_BATCH_WEIGHT - 1 }, (_, at) => `t${at}|k=0`), "a|k=1");
+    assert.equal(taken().more, true);
+    execute(0);
+    assert.deepEqual(taken(), { ids: ["b", "c", ""], more: false });
+    assert.equal(store.headVersion, 3);
   });
 
   test("answers that it is not ready as long as it has no state", () => {

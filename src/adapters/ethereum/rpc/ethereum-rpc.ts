@@ -196,6 +196,12 @@ function transactionIdMethod(transactionId: EthereumRpcParts["transactionId"]): 
   };
 }
 
+/** What its sender can do about a transaction whose outcome could not be had. */
+function remedyOf(call: Submission, outcome: SubmissionOutcome | undefined): string {
+  const neverSent = outcome?.type === "unavailable" && outcome.code === "NoLeader";
+  return neverSent ? "it was not executed, send it again" : call.remedy;
+}
+
 /** The answer to a submitted transaction. */
 function answerOf(call: Submission, outcome: SubmissionOutcome | undefined): Answer {
   switch (outcome?.type) {
@@ -213,7 +219,7 @@ function answerOf(call: Submission, outcome: SubmissionOutcome | undefined): Ans
       return {
         fault: {
           code: RPC_CODES.internal,
-          message: `request not completed: ${outcome?.code ?? "Internal"}; ${call.remedy}`,
+          message: `request not completed: ${outcome?.code ?? "Internal"}; ${remedyOf(call, outcome)}`,
         },
       };
   }
