@@ -2,7 +2,7 @@
  * What must hold in every run, checked while it goes on. The checker sees every step of every node's consensus core, keeps
  * the one committed ledger, opens it with the epoch key and replays it into a state of its own.
  *
- * At most one leader per term; committed entries are the same bytes on every node, in order, on the disks of a quorum, and
+ * At most one leader per term; committed entries are the same bytes on every node, in order, and
  * never change, whatever crashes; their Merkle roots and signatures hold; each transaction id is included once; every
  * version of every node's state is the replayed one; what a client was told is in the ledger is there.
  */
@@ -16,6 +16,7 @@ import { unsealBatch, verifyBatch } from "../../src/core/ledger/batch.ts";
 import { type ParsedBatch, parseBatch } from "../../src/core/ledger/batch-format.ts";
 import { LedgerKeys } from "../../src/core/ledger/keys.ts";
 import { LedgerTail } from "../../src/core/ledger/tail.ts";
+import type { GovernanceState } from "../../src/core/governance/administrative.ts";
 import { Administration } from "../../src/enclave/manager/administration.ts";
 import type { Crypto } from "../../src/enclave/ports.ts";
 import { invariant } from "../../src/errors.ts";
@@ -50,8 +51,8 @@ export function stateDigest(state: StateReader, sha256: (data: Bytes) => Bytes):
 
 /** The durable entries of a node, as far as they are whole. */
 export interface DurableEntries {
-  /** Whether the disk lost what it had called durable: what its node acknowledged before counts all the same. */
-  readonly hasLost: boolean;
+  /** Index the log begins with. */
+  readonly firstIndex: number;
   entry(index: number): LogEntry | undefined;
 }
 
@@ -65,7 +66,6 @@ interface Place {
 export class Checker {
   readonly #founded: Founded;
   readonly #crypto: Crypto;
-  readonly #disks: () => readonly DurableEntries[];
   readonly #leaders = new Map<number, NodeId>();
   readonly #committed: LogEntry[] = [];
   readonly #tail: LedgerTail;
@@ -78,12 +78,12 @@ export class Checker {
   readonly #ids = new Map<string, number>();
   readonly #places: Place[] = [];
   readonly reads = new ReadChecker();
+  /** States that came from snapshots. */
+  restored = 0;
 
-  /** @param disks the disks of every node */
-  constructor(founded: Founded, crypto: Crypto, disks: () => readonly DurableEntries[]) {
+  constructor(founded: Founded, crypto: Crypto) {
     this.#founded = founded;
     this.#crypto = crypto;
-    this.#disks = disks;
     this.#tail = new LedgerTail(crypto.sha256);
     this.#administration = new Administration(founded.constitution, founded.networkId, founded.governanceCrypto);
     this.#keys = new LedgerKeys(crypto, (epoch) => this.#epochKeys.get(epoch));
@@ -92,6 +92,11 @@ export class Checker {
       { id: KV_TABLES.counters, name: "public:counters" },
     ];
     this.#store = new VersionedStore({ tables, keptVersions: 1_000_000 });
+  }
+
+  /** Governance as the committed ledger has it; undefined before genesis. */
+  get governance(): GovernanceState | undefined {
+    return this.#administration.committed;
   }
 
   /** Index of the newest entry any node committed. */
@@ -151,15 +156,6 @@ export class Checker {
       return;
     }
     invariant(entry.index === this.#committed.length + 1, `entry ${entry.index} committed before its predecessor`);
-    const disks = this.#disks();
-    let count = 0;
-    for (const disk of disks) {
-      const durable = disk.entry(entry.index);
-      if (disk.hasLost) count++;
-      else if (durable?.term === entry.term && (durable.data === entry.data || bytesEqual(durable.data, entry.data)))
-        count++;
-    }
-    invariant(count * 2 > disks.length, `entry ${entry.index} is committed on ${count} of ${disks.length} disks`);
     this.#committed.push(entry);
     this.#replay(parseBatch(entry.data));
   }
@@ -214,7 +210,7 @@ export class Checker {
 
   /** Every disk ends with the committed ledger, byte for byte. */
   endsOnDisk(node: NodeId, disk: DurableEntries): void {
-    for (const entry of this.#committed) {
+    for (const entry of this.#committed.slice(disk.firstIndex - 1)) {
       const durable = disk.entry(entry.index);
       const same =
         durable?.term === entry.term && (durable.data === entry.data || bytesEqual(durable.data, entry.data));
@@ -244,6 +240,14 @@ export class Checker {
         `${node} has another state in version ${place.version}`,
       );
     }
+  }
+
+  /** A worker's state was replaced by a snapshot's. */
+  restores(node: NodeId, state: StateReader): void {
+    const { sha256 } = this.#crypto;
+    const same = stateDigest(state, sha256) === stateDigest(this.#reader(state.version), sha256);
+    invariant(same, `${node} takes another state for version ${state.version} from a snapshot`);
+    this.restored++;
   }
 
   /** The state a node ends with is the whole ledger's. */

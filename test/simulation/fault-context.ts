@@ -1,5 +1,6 @@
 /** What faults act on, and how long they last. */
 import type { NodeId } from "../../src/core/consensus/types.ts";
+import type { Founded } from "./founding.ts";
 import type { FaultCounts } from "./fault-counts.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { SeededRandom } from "./seeded-random.ts";
@@ -11,7 +12,11 @@ import type { Trace } from "./trace.ts";
 export interface FaultWorld {
   readonly scheduler: Scheduler;
   readonly network: SimulatedNetwork;
+  /** All machines. */
   readonly nodes: readonly SimulatedNode[];
+  /** Nodes of the network now. */
+  readonly members: () => readonly SimulatedNode[];
+  readonly founded: Founded;
   readonly faults: FaultCounts;
   readonly trace: Trace;
 }
@@ -75,6 +80,13 @@ export class FaultContext {
     for (const end of [...this.#ends]) end();
   }
 
+  /** Starts a node after a while, unless it runs by then. */
+  startLater(node: SimulatedNode, delayMs: number): void {
+    this.world.scheduler.after(delayMs, () => {
+      if (!node.isRunning) node.start();
+    });
+  }
+
   /** Counts a fault and notes it. */
   note(kind: string, place: string, ...numbers: readonly number[]): void {
     this.world.faults.add(kind);
@@ -83,7 +95,8 @@ export class FaultContext {
 
   /** A node that may be struck. */
   target(): SimulatedNode {
-    return this.random.pick(this.targets);
+    const begun = this.targets.filter((node) => node.boots > 0);
+    return this.random.pick(begun.length > 0 ? begun : this.targets);
   }
 
   /** The leader, when it may be struck; otherwise any node that may be. */

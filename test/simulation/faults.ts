@@ -7,6 +7,7 @@
  */
 import { FaultContext, type FaultKind, type FaultWorld } from "./fault-context.ts";
 import { MACHINE_FAULTS } from "./machine-faults.ts";
+import { MEMBERSHIP_FAULTS } from "./membership-faults.ts";
 import { DATAGRAM_FAULTS, NETWORK_FAULTS } from "./network-faults.ts";
 import type { SimulatedNode } from "./simulated-node.ts";
 
@@ -41,7 +42,12 @@ export class Faults {
     this.#intervalMs = random.magnitude(INTERVAL_MIN_MS, INTERVAL_MAX_MS);
     let upTo = 0;
     const drawn: Drawn[] = [];
-    for (const kind of [...NETWORK_FAULTS, ...MACHINE_FAULTS, ...(datagrams ? DATAGRAM_FAULTS : [])]) {
+    for (const kind of [
+      ...NETWORK_FAULTS,
+      ...MACHINE_FAULTS,
+      ...MEMBERSHIP_FAULTS,
+      ...(datagrams ? DATAGRAM_FAULTS : []),
+    ]) {
       if (random.chance(LEFT_OUT)) continue;
       upTo += random.magnitude(INTENSITY_MIN, 1);
       drawn.push({ kind, upTo });
@@ -63,20 +69,23 @@ export class Faults {
 
   /** A node ended: it is started again after a while. */
   onEnded(node: SimulatedNode): void {
-    const { random, world, targets } = this.#context;
+    const { random, targets } = this.#context;
     const downMs = this.#active && targets.includes(node) ? random.magnitude(DOWN_MIN_MS, DOWN_MAX_MS) : RESTART_MS;
-    world.scheduler.after(downMs, () => {
-      if (!node.isRunning) node.start();
-    });
+    this.#context.startLater(node, downMs);
   }
 
   /** Heals a core; the other nodes suffer on. */
   spare(core: readonly SimulatedNode[]): void {
     this.#context.world.trace.event("core is spared", "network", core.length);
     this.#heal(core);
-    this.#context.targets = this.#context.world.nodes.filter((node) => !core.includes(node));
+    this.#context.targets = this.#begun().filter((node) => !core.includes(node));
     if (this.#context.targets.length === 0) this.#active = false;
     for (const node of this.#context.targets) this.#fate(node);
+  }
+
+  /** Machines that never were nodes have no part in anything. */
+  #begun(): SimulatedNode[] {
+    return this.#context.world.nodes.filter((node) => node.boots > 0);
   }
 
   /** A node outside the core stays away for good, or alone, or is left to chance. */
@@ -106,7 +115,7 @@ export class Faults {
       node.disarm();
       // Damage that nobody has met yet is found by a new start, and repaired.
       if (node.disk.damagedIndex !== undefined) node.end({ silent: false, byItself: false });
-      if (!node.isRunning) node.start();
+      if (!node.isRunning && (node.boots > 0 || this.#context.world.members().includes(node))) node.start();
     }
   }
 }

@@ -50,9 +50,7 @@ function rollingRestart(context: FaultContext): void {
     world.scheduler.after(place * gapMs, () => {
       if (!node.isRunning || !context.targets.includes(node)) return;
       node.end({ silent: false, byItself: false });
-      world.scheduler.after(random.next() * ROLLING_DOWN_MAX_MS, () => {
-        if (!node.isRunning) node.start();
-      });
+      context.startLater(node, random.next() * ROLLING_DOWN_MAX_MS);
     });
   });
 }
@@ -119,10 +117,10 @@ function failRead(context: FaultContext): void {
  * machine restarts soon, so that the damage is found.
  */
 function flipBit(context: FaultContext): void {
-  const { nodes } = context.world;
-  const unsound = nodes.filter((node) => !node.judgeSoundness()).length;
+  const members = context.world.members();
+  const unsound = context.world.nodes.filter((node) => node.boots > 0 && !node.isSound).length;
   const node = context.target();
-  if (!node.judgeSoundness() || unsound + 1 > Math.floor((nodes.length - 1) / 2) || !node.disk.flipBit()) return;
+  if (!node.isSound || unsound + 1 > Math.floor((members.length - 1) / 2) || !node.disk.flipBit()) return;
   context.note("disk.bitFlip", node.name);
   if (context.random.chance(0.7)) stop(context, "crash.node", node);
 }

@@ -21,6 +21,7 @@ const DRIFT_MAX = 0.02;
 const GRAIN_MAX_MS = 40;
 const EXECUTION_MAX_MS = 100;
 const HOSTILE_RATE_MAX = 0.1;
+const SPARE_MACHINES_MAX = 4;
 
 /** How a run is made; what is not given is drawn from the seed. */
 export interface SimulationOptions {
@@ -57,6 +58,11 @@ export interface Plan {
   readonly appendBytes: number;
   readonly upgrades: boolean;
   readonly executionMaxMs: number;
+  /** Machines that are no nodes at first, for changes of membership. */
+  readonly spareMachines: number;
+  readonly snapshotTransactions: number;
+  readonly epochTransactions: number;
+  readonly epochMs: number;
   readonly clocks: readonly { readonly skewMs: number; readonly rate: number; readonly grainMs: number }[];
 }
 
@@ -83,9 +89,13 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
     upgrades: random.chance(0.5),
     executionMaxMs: random.chance(0.7) ? 0 : random.next() ** 2 * EXECUTION_MAX_MS,
     hostileRate: random.magnitude(HOSTILE_RATE_MAX / 50, HOSTILE_RATE_MAX),
+    spareMachines: random.chance(0.5) ? 0 : 1 + random.below(SPARE_MACHINES_MAX),
+    snapshotTransactions: random.chance(0.4) ? 0 : Math.floor(random.magnitude(15, 300)),
+    epochTransactions: random.chance(0.6) ? 0 : Math.floor(random.magnitude(15, 300)),
+    epochMs: random.chance(0.7) ? 0 : Math.floor(random.magnitude(3_000, 30_000)),
   };
   const { hostile, ...plain } = { ...drawn, ...given(options) };
-  const clocks = Array.from({ length: plain.nodeCount }, () => ({
+  const clocks = Array.from({ length: plain.nodeCount + rest.spareMachines }, () => ({
     skewMs: 0,
     rate: drifting ? 1 + random.between(-DRIFT_MAX, DRIFT_MAX) : 1,
     grainMs,

@@ -21,11 +21,14 @@ const RETRY_MIN_MS = 20;
 const FEW = 4;
 const MANY = 30;
 const SHARED_KEYS = 5;
+/** Share of reads that ask for a linearizable answer. */
+const LINEARIZABLE = 0.5;
 
 /** What the clients of a simulation share. */
 export interface ClientWorld {
   readonly scheduler: Scheduler;
-  readonly nodes: readonly SimulatedNode[];
+  /** Nodes of the network now. */
+  readonly members: () => readonly SimulatedNode[];
   readonly checker: Checker;
   readonly trace: Trace;
   readonly answerAfter: "commit" | "execution";
@@ -59,13 +62,12 @@ export class SimulatedClient {
   pending = 0;
   /** Transactions that were said to be included, and are. */
   confirmed = 0;
-  /** Nodes it talks to. */
-  nodes: readonly SimulatedNode[];
+  /** The only nodes it talks to, when set. */
+  nodes: readonly SimulatedNode[] | undefined;
 
   constructor(world: ClientWorld, name: string) {
     this.#world = world;
     this.#name = name;
-    this.nodes = world.nodes;
   }
 
   /** Starts to send jobs. */
@@ -106,7 +108,7 @@ export class SimulatedClient {
     else if (kind < 0.63) this.#sendDependent(job, key, done);
     else if (kind < 0.7) this.#sendBad(job, done);
     else if (kind < 0.93) this.#read(key, done);
-    else this.#readPending(key, done);
+    else this.#readPending(done);
   }
 
   #anyKey(): string {
@@ -135,23 +137,22 @@ export class SimulatedClient {
       id: `${job}-${at}`,
       line: `${job}-${at}|${key}=${job}-${at}`,
     }));
-    this.#request(this.#anyNode(), transactions.map(({ line }) => line).join("\n"), () =>
-      this.#pursueAll(transactions, done),
-    );
+    const body = transactions.map(({ line }) => line).join("\n");
+    this.#request(this.#anyNode(), { body }, () => this.#pursueAll(transactions, done));
   }
 
   /** The second transaction is sent first and waits for the first. */
   #sendDependent(job: string, key: string, done: () => void): void {
     const first = { id: `${job}-a`, line: `${job}-a|${key}=${job}a` };
     const second = { id: `${job}-b`, line: `${job}-b>${job}-a|${key}=${job}b` };
-    this.#request(this.#anyNode(), second.line, () => {});
+    this.#request(this.#anyNode(), { body: second.line }, () => {});
     this.#retry(() => this.#pursueAll([first, second], done));
   }
 
   #sendBad(job: string, done: () => void): void {
     const rejected = this.#world.scheduler.random.chance(0.5);
     const line = rejected ? `${job}|=${job}` : "not a transaction";
-    this.#request(this.#anyNode(), line, ({ response }) => {
+    this.#request(this.#anyNode(), { body: line }, ({ response }) => {
       const [outcome] = response === undefined ? [] : utf8Decode(response.body).split("\n");
       if (response?.status === 200 && outcome !== "unavailable") {
         invariant(outcome === (rejected ? "rejected" : "invalid"), `a bad transaction was answered ${outcome}`);
@@ -160,25 +161,30 @@ export class SimulatedClient {
     });
   }
 
-  /** Reads what is committed at some node: labelled local. The answer is checked as it leaves the node, in order. */
+  /**
+   * Reads what is committed at some node. The answer is checked as it leaves the node, in order: a linearizable one is a
+   * local one, too.
+   */
   #read(key: string, done: () => void): void {
-    const { checker } = this.#world;
+    const { checker, scheduler } = this.#world;
     const node = this.#anyNode();
-    this.#request(node, `get ${key}`, done, (response) => {
-      if (response.status === 200)
-        checker.reads.local({ node: node.id, boots: node.boots }, key, utf8Decode(response.body));
+    const linearizable = scheduler.random.chance(LINEARIZABLE);
+    const began = checker.reads.acknowledged;
+    this.#request(node, { body: `get ${key}`, linearizable }, done, (response) => {
+      if (response.status !== 200) return;
+      const value = utf8Decode(response.body);
+      checker.reads.local({ node: node.id, boots: node.boots }, key, value);
+      if (linearizable) checker.reads.linearizable(node.name, began, key, value);
     });
   }
 
   /** Reads the leader's newest state: executed, perhaps never committed, but somebody's transaction. */
-  #readPending(key: string, done: () => void): void {
-    const { checker } = this.#world;
-    this.#request(this.#anyNode(), `pending ${inclusionKey(`${this.#name}-${this.#jobs - 1}`)}`, ({ response }) => {
+  #readPending(done: () => void): void {
+    const body = `pending ${inclusionKey(`${this.#name}-${this.#jobs - 1}`)}`;
+    this.#request(this.#anyNode(), { body }, ({ response }) => {
       const value = response?.status === 200 ? utf8Decode(response.body) : "";
-      invariant(
-        value === "" || value === this.#name || value.startsWith("shared"),
-        `pending ${key} was answered ${value}, which nobody sent; version ${checker.reads.acknowledged}`,
-      );
+      const sent = value === "" || value === this.#name || value.startsWith("shared");
+      invariant(sent, `${body} was answered ${value}, which nobody sent`);
       done();
     });
   }
@@ -187,7 +193,7 @@ export class SimulatedClient {
     const { checker, answerAfter, trace } = this.#world;
     const node = this.#anyNode();
     const { boots } = node;
-    this.#request(node, pursuit.line, ({ response, byLeader }) => {
+    this.#request(node, { body: pursuit.line }, ({ response, byLeader }) => {
       const [outcome = "", visible] = response?.status === 200 ? utf8Decode(response.body).split(" ") : [];
       trace.event(`answer ${outcome}`, pursuit.id, response?.status ?? 0);
       invariant(outcome !== "invalid" && outcome !== "rejected", `${pursuit.id} is a good transaction but ${outcome}`);
@@ -206,7 +212,7 @@ export class SimulatedClient {
 
   /** What a node answered can be read at that node, unless it started anew since. */
   #readOwnWrite(id: string, node: SimulatedNode, boots: number): void {
-    this.#request(node, `get ${inclusionKey(id)}`, ({ response }) => {
+    this.#request(node, { body: `get ${inclusionKey(id)}` }, ({ response }) => {
       if (response?.status !== 200 || node.boots !== boots) return;
       invariant(response.body.length > 0, `${node.name} does not show ${id}, which it called included`);
     });
@@ -217,7 +223,8 @@ export class SimulatedClient {
     const { checker, scheduler } = this.#world;
     const node = this.#anyNode();
     const pending = scheduler.random.chance(0.2);
-    this.#request(node, `${pending ? "pending" : "get"} ${inclusionKey(pursuit.id)}`, ({ response }) => {
+    const body = `${pending ? "pending" : "get"} ${inclusionKey(pursuit.id)}`;
+    this.#request(node, { body }, ({ response }) => {
       const found = !pending && response?.status === 200 && response.body.length > 0;
       if (!found) {
         this.#retry(() => this.#submit(pursuit));
@@ -231,7 +238,7 @@ export class SimulatedClient {
   }
 
   #anyNode(): SimulatedNode {
-    return this.#world.scheduler.random.pick(this.nodes);
+    return this.#world.scheduler.random.pick(this.nodes ?? this.#world.members());
   }
 
   /**
@@ -240,7 +247,7 @@ export class SimulatedClient {
    */
   #request(
     node: SimulatedNode,
-    body: string,
+    request: { readonly body: string; readonly linearizable?: boolean },
     done: (answer: Answer) => void,
     leaves: (response: ClientResponse) => void = () => {},
   ): void {
@@ -258,7 +265,7 @@ export class SimulatedClient {
     scheduler.after(random.next() * LATENCY_SPREAD_MS, () => {
       const sentAt = scheduler.now;
       let responses = 0;
-      node.request(body, (response) => {
+      node.request(request, (response) => {
         invariant(++responses === 1, "a request is answered once");
         if (response !== undefined) leaves(response);
         const byLeader = node.hasLedSince(sentAt);

@@ -128,6 +128,16 @@ export class NonceWatch {
   }
 }
 
+/** The cheap cryptography of one network, watched. */
+export class SimulatedCrypto {
+  readonly #nonces = new NonceWatch();
+
+  /** The `Crypto` port of the node with this public key. */
+  of(publicKey: Bytes): Crypto {
+    return this.#nonces.watch(simulatedCrypto(publicKey));
+  }
+}
+
 /** Wraps an epoch key to a node; wrapping what is wrapped opens it. */
 export function simulatedWrap(encryptionKey: Bytes, epoch: number, key: Bytes): Bytes {
   const pad = cheapHash(concatBytes(encryptionKey, new ByteWriter(8).u64(epoch).finish()));

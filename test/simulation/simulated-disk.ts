@@ -3,11 +3,11 @@
  * the first may truncate; a group is durable after a delay, in the order hard state, truncation, entries. A crash loses
  * what waits, and leaves any first part of the group under way, the last record of it perhaps only in part.
  *
- * What goes wrong with it is drawn elsewhere (disk-faults.ts); here is what follows from it.
+ * What goes wrong with it is drawn elsewhere (machine-faults.ts); here is what follows from it.
  */
-import { type Bytes, concatBytes } from "../../src/core/codec/bytes.ts";
+import { type Bytes, bytesEqual, concatBytes } from "../../src/core/codec/bytes.ts";
 import type { HardState, LogEntry } from "../../src/core/consensus/types.ts";
-import type { Disk, DiskContent, DiskRequest, SnapshotFile } from "../../src/enclave/ports.ts";
+import type { Disk, DiskContent, DiskEvents, DiskRequest, SnapshotFile } from "../../src/enclave/ports.ts";
 import { invariant } from "../../src/errors.ts";
 import type { FaultCounts } from "./fault-counts.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -31,8 +31,20 @@ interface Stored {
   damaged: Bytes | undefined;
 }
 
+/** The end of a log that was durable once. */
+interface LostPosition {
+  readonly lastIndex: number;
+  readonly lastTerm: number;
+}
+
 /** Why a node must end because of its disk. */
 export type DiskFailure = "fsyncFailure" | "readError" | "bitFlipAtRead";
+
+/** What a disk tells its node. */
+export interface SimulatedDiskEvents extends DiskEvents {
+  /** The disk failed: the process ends. */
+  died(failure: DiskFailure): void;
+}
 
 /** What a starting node finds, and the port it uses. */
 export interface OpenedDisk {
@@ -43,6 +55,13 @@ export interface OpenedDisk {
 /** Whether a request drops entries: then it is the first of its group. */
 function beginsAnew(request: DiskRequest | undefined): boolean {
   return request?.truncateFrom !== undefined || request?.snapshot !== undefined;
+}
+
+/** Whether a position is as far as what was lost. */
+function hasCaughtUp(position: LostPosition, lost: LostPosition | undefined): boolean {
+  if (lost === undefined) return true;
+  if (position.lastTerm !== lost.lastTerm) return position.lastTerm > lost.lastTerm;
+  return position.lastIndex >= lost.lastIndex;
 }
 
 /** The disk of one machine; it outlives the nodes that use it. */
@@ -61,13 +80,16 @@ export class SimulatedDisk {
   #torn = false;
   /** Grows with each crash: what an earlier node asked for is not answered any more. */
   #generation = 0;
-  #died: (failure: DiskFailure) => void = () => {};
+  #events: SimulatedDiskEvents = { died: () => undefined, diskFull: () => undefined };
   /** Whether a node on this machine ever took part: known even when the ledger is lost. */
   tookPart = false;
   /** Factor by which everything takes longer. */
   slowness = 1;
   /** No room for another entry. */
   full = false;
+  /** Entries up to here were durable and were lost to damage. */
+  #lost: LostPosition | undefined;
+  #toldFull = false;
   /** The next sync, or the next read, fails. */
   failNextSync = false;
   failNextRead = false;
@@ -88,8 +110,27 @@ export class SimulatedDisk {
     return record?.damaged === undefined ? record?.entry : undefined;
   }
 
-  /** Set while what this disk called durable is not all there. */
-  hasLost = false;
+  /** Whether an entry is on this disk, or was, or lies before the snapshot the log begins with. */
+  held(entry: LogEntry): boolean {
+    if (entry.index < this.#firstIndex) return true;
+    const record = this.#records[entry.index - this.#firstIndex];
+    if (record?.entry.term === entry.term) return record.entry.data === entry.data || bytesEqual(record.entry.data, entry.data);
+    return this.#lost !== undefined && entry.index <= this.#lost.lastIndex;
+  }
+
+  get hasSnapshots(): boolean {
+    return this.#snapshots.size > 0;
+  }
+
+  /** Index the log begins with. */
+  get firstIndex(): number {
+    return this.#firstIndex;
+  }
+
+  /** Whether entries that this disk called durable are missing, or will be found to be. */
+  get hasLost(): boolean {
+    return this.#lost !== undefined || this.damagedIndex !== undefined;
+  }
 
   /** Index of the first record that is damaged; undefined when all are whole. */
   get damagedIndex(): number | undefined {
@@ -98,13 +139,14 @@ export class SimulatedDisk {
   }
 
   /**
-   * Opens the ledger, cutting a torn last record away.
-   * @param died the disk failed: the process ends
+   * Opens the ledger, cutting a torn last record away. Damaged records are handed out as they are: who finds them calls
+   * {@link SimulatedDisk.setAside}.
    */
-  open(died: (failure: DiskFailure) => void): OpenedDisk {
+  open(events: SimulatedDiskEvents): OpenedDisk {
     const generation = this.#generation;
-    this.#died = died;
+    this.#events = events;
     this.#torn = false;
+    this.#toldFull = false;
     const disk: Disk = {
       persist: (request, done) => {
         if (generation === this.#generation) this.#persist(request, done);
@@ -134,7 +176,8 @@ export class SimulatedDisk {
       .sort(([left], [right]) => right - left)
       .map(([index, bytes]) => ({ index, bytes: bytes.length, parts: () => [bytes] }));
     const entriesFrom = (index: number) => entries.slice(Math.max(0, index - firstIndex));
-    return { disk, content: { hardState: this.#hardState, snapshots, firstIndex, entriesFrom, damage: undefined } };
+    const damage = this.#lost && { ...this.#lost, index: this.length + 1 };
+    return { disk, content: { hardState: this.#hardState, snapshots, firstIndex, entriesFrom, damage } };
   }
 
   #createSnapshot(index: number, generation: number): SnapshotFile {
@@ -160,12 +203,13 @@ export class SimulatedDisk {
     };
   }
 
-  /** The operator moves a ledger that does not hold away: the node begins anew. */
-  wipe(): void {
-    this.#records = [];
-    this.#firstIndex = 1;
-    this.#snapshots.clear();
-    this.#hardState = undefined;
+  /** Sets records from an index on aside, because one of them is damaged: peers have them. What was lost stays known. */
+  setAside(fromIndex: number): void {
+    const last = this.#records.at(-1)?.entry;
+    invariant(last !== undefined, "what is damaged is there");
+    const position = { lastIndex: last.index, lastTerm: last.term };
+    if (hasCaughtUp(position, this.#lost)) this.#lost = position;
+    this.#records.length = Math.max(0, fromIndex - this.#firstIndex);
   }
 
   #duration(): number {
@@ -187,7 +231,7 @@ export class SimulatedDisk {
       const failure = this.failNextRead ? "readError" : "bitFlipAtRead";
       this.failNextRead = false;
       this.#faults.add(`disk.${failure}`);
-      this.#died(failure);
+      this.#events.died(failure);
     } else done(records.map(({ entry }) => entry));
   }
 
@@ -205,6 +249,10 @@ export class SimulatedDisk {
       if (this.full) {
         // What the write left of itself is cut off again; nothing is acknowledged.
         this.#faults.add("disk.full.write");
+        if (!this.#toldFull) {
+          this.#toldFull = true;
+          this.#events.diskFull(true);
+        }
         this.#nextGroup(FULL_RETRY_MS);
         return;
       }
@@ -222,11 +270,15 @@ export class SimulatedDisk {
     if (this.failNextSync) {
       this.failNextSync = false;
       this.#faults.add("disk.fsyncFailure");
-      this.#died("fsyncFailure");
+      this.#events.died("fsyncFailure");
       return;
     }
     this.#carryOut(group, Number.POSITIVE_INFINITY);
     this.#group = undefined;
+    if (this.#toldFull) {
+      this.#toldFull = false;
+      this.#events.diskFull(false);
+    }
     const generation = this.#generation;
     for (const { done } of group) {
       done();
@@ -253,6 +305,7 @@ export class SimulatedDisk {
         else {
           invariant(entry.index === this.length + 1, "an entry follows the one before it on disk");
           this.#records.push({ entry, damaged: undefined });
+          if (hasCaughtUp({ lastIndex: entry.index, lastTerm: entry.term }, this.#lost)) this.#lost = undefined;
         }
       }
     }
@@ -268,7 +321,6 @@ export class SimulatedDisk {
     const at = random.below(damaged.length);
     damaged[at] = (damaged[at] as number) ^ (1 << random.below(8));
     record.damaged = damaged;
-    this.hasLost = true;
     return true;
   }
 

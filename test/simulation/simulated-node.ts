@@ -5,7 +5,9 @@
 import type { ClientResponse, StateReader } from "../../src/adapters/adapter.ts";
 import type { Bytes } from "../../src/core/codec/bytes.ts";
 import { utf8Encode } from "../../src/core/codec/bytes.ts";
-import type { ConsensusStatus, NodeId } from "../../src/core/consensus/types.ts";
+import type { ConsensusStatus, LogEntry, NodeId } from "../../src/core/consensus/types.ts";
+import type { GovernanceState } from "../../src/core/governance/administrative.ts";
+import type { Decision } from "../../src/core/governance/decision.ts";
 import type { NodeEntry } from "../../src/core/governance/constitution.ts";
 import type { VersionedStore } from "../../src/core/kv/store.ts";
 import type { TransactionStatus } from "../../src/core/ledger/tail.ts";
@@ -21,7 +23,7 @@ import { type CrashPoint, NODE_ENDED, PortWatch } from "./port-watch.ts";
 import { ProcessGate } from "./process-gate.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { type MachineClock, SimulatedClock } from "./simulated-clock.ts";
-import { type OpenedDisk, SimulatedDisk } from "./simulated-disk.ts";
+import { type OpenedDisk, SimulatedDisk, type SimulatedDiskEvents } from "./simulated-disk.ts";
 import type { SimulatedNetwork } from "./simulated-network.ts";
 import { type SimulatedWorker, startWorker } from "./simulated-worker.ts";
 import type { Trace } from "./trace.ts";
@@ -45,6 +47,8 @@ export interface NodeWorld {
   readonly upgrades: boolean;
   /** Longest time the execution of one transaction takes; 0: none. */
   readonly executionMaxMs: number;
+  /** Whether the disk of a node holds an entry, or did when it said so. */
+  readonly holds: (node: NodeId, entry: LogEntry) => boolean;
   /** Told when a node ended by itself: by its disk, or at a chosen call through a port. */
   readonly onEnded: (node: SimulatedNode) => void;
 }
@@ -78,8 +82,6 @@ export class SimulatedNode {
   #transport: PeerTransport | undefined;
   /** Whether a node on this machine ever served: what the service certificate in its folder says. */
   #served = false;
-  /** Entries the network had committed when this node's ledger was lost; undefined while it is sound. */
-  #lostAt: number | undefined;
   /** Starts of the node so far. */
   boots = 0;
 
@@ -106,23 +108,9 @@ export class SimulatedNode {
     return this.#running?.consensus.status();
   }
 
-  /**
-   * Whether what it promised is on its disk: no record is damaged, and a ledger that was lost is known to be complete again.
-   * A node is so once it has caught up with a leader that committed in its own term.
-   */
-  judgeSoundness(): boolean {
-    if (this.disk.damagedIndex !== undefined) return false;
-    if (this.#lostAt !== undefined && this.#hasCaughtUp(this.#lostAt)) this.#lostAt = undefined;
-    if (this.#lostAt === undefined) this.disk.hasLost = false;
-    return !this.disk.hasLost;
-  }
-
-  #hasCaughtUp(lostAt: number): boolean {
-    const { status } = this;
-    if (status === undefined) return false;
-    const { commitIndex, lastIndex, durableIndex, lastTerm, term } = status;
-    const complete = commitIndex >= lostAt && durableIndex >= commitIndex && commitIndex === lastIndex;
-    return complete && lastTerm === term;
+  /** Whether it holds what it promised: nothing on its disk is damaged or lost, and it does not wait to be told. */
+  get isSound(): boolean {
+    return !this.disk.hasLost && this.status?.recovering !== true;
   }
 
   /** Whether the node led at some time since then: what it said may be an execution that was not committed. */
@@ -157,6 +145,20 @@ export class SimulatedNode {
     if (this.#life?.serving !== true || this.#life.gate.isPaused) return undefined;
     const core = this.#running?.core;
     return core?.tail.status(view, seqno, core.manager.committedSeqno);
+  }
+
+  /** The members' decision reaches this node; false when it is not the leader or refuses. */
+  decide(make: (standing: GovernanceState) => Decision): boolean {
+    const core = this.#running?.core;
+    const state = core?.administration.committed;
+    if (core === undefined || state === undefined || this.#life?.gate.isPaused !== false) return false;
+    try {
+      core.manager.decide(make(state));
+      return true;
+    } catch (error) {
+      if (error instanceof CocoError && error.code !== "Internal") return false;
+      throw error;
+    }
   }
 
   /** Starts the node on what its disk holds. */
@@ -213,25 +215,30 @@ export class SimulatedNode {
     return watch.transport(transport);
   }
 
-  /** Opens the disk; a ledger that does not hold is moved away, and the node begins anew. */
+  /** Opens the disk. Damage is set aside: by its checksum at once, or when the ledger does not verify. */
   #open(life: Life): Running {
-    // Whether a node that lost its ledger knows so after another start is not for this rig to trust: it loses it again.
-    if (this.#lostAt !== undefined) this.disk.wipe();
-    const opened = this.disk.open((failure) => this.#endByDisk(failure));
-    const damaged = this.disk.damagedIndex;
-    if (damaged === undefined) return this.#assemble(life, opened);
+    const { disk } = this;
+    const events: SimulatedDiskEvents = {
+      died: (failure) => this.#endByDisk(failure),
+      diskFull: (full) => life.gate.enter(() => this.#running?.core.manager.diskFull(full)),
+    };
+    const damaged = disk.damagedIndex;
+    if (damaged === undefined) return this.#assemble(life, disk.open(events));
+    this.#world.faults.add("disk.bitFlipAtOpen");
+    this.#world.trace.event("damage found", this.name, damaged);
+    const checksum = disk.hasSnapshots || this.#world.scheduler.random.chance(0.5);
+    if (!checksum) this.#mustNotVerify(life, disk.open(events), damaged);
+    disk.setAside(damaged);
+    return this.#assemble(life, disk.open(events));
+  }
+
+  /** What no checksum covers the signatures do. */
+  #mustNotVerify(life: Life, opened: OpenedDisk, damaged: number): void {
     try {
       this.#assemble(life, opened);
     } catch (error) {
-      if (!life.alive || !(error instanceof CocoError)) throw error;
-      this.#world.faults.add("disk.bitFlipAtOpen");
-      this.#world.trace.event("refuses its ledger", this.name, damaged);
-      this.#lostAt = this.#world.checker.committedIndex;
-      this.disk.wipe();
-      return this.#assemble(
-        life,
-        this.disk.open((failure) => this.#endByDisk(failure)),
-      );
+      if (!life.alive || !(error instanceof CocoError) || error.code === "Internal") throw error;
+      return;
     }
     throw new CocoError("Internal", `${this.name} starts with a damaged entry ${damaged}`);
   }
@@ -252,7 +259,6 @@ export class SimulatedNode {
     const life = this.#life;
     if (life === undefined) return;
     this.#world.trace.event("ends", this.name);
-    this.judgeSoundness();
     life.alive = false;
     life.gate.close();
     life.watch.close();
@@ -291,7 +297,10 @@ export class SimulatedNode {
   }
 
   /** A client's request; `undefined` answers a connection that was refused or broke. */
-  request(body: string, respond: (response: ClientResponse | undefined) => void): void {
+  request(
+    { body, linearizable = false }: { readonly body: string; readonly linearizable?: boolean },
+    respond: (response: ClientResponse | undefined) => void,
+  ): void {
     const life = this.#life;
     if (life === undefined || !life.serving) {
       respond(undefined);
@@ -299,7 +308,8 @@ export class SimulatedNode {
     }
     life.openRequests++;
     life.gate.enter(() => {
-      this.#running?.core.manager.request({ path: KV_MOUNT, body: utf8Encode(body), caller: CALLER }, (response) => {
+      const request = { path: KV_MOUNT, body: utf8Encode(body), caller: CALLER, linearizable };
+      this.#running?.core.manager.request(request, (response) => {
         life.openRequests--;
         if (life.alive) respond(response);
       });
@@ -315,7 +325,6 @@ export class SimulatedNode {
     const entropy = (length: number) => watch.pass("entropy.bytes", () => random.bytes(length));
     let worker: SimulatedWorker | undefined;
     let consensus: WatchedConsensus | undefined;
-    const entries = [...content.entriesFrom(content.firstIndex)];
     const core = new NodeCore({
       nodeId: this.id,
       genesis: constitution,
@@ -352,9 +361,9 @@ export class SimulatedNode {
           throw new CocoError("Internal", `${this.name} cannot go on: ${error.message}`, {}, { cause: error });
       },
       watch: (made) => {
-        logs.starts(this.id, entries);
-        const { checker } = this.#world;
-        consensus = new WatchedConsensus(made, this.id, { checker, logs, now: () => scheduler.now });
+        logs.starts(this.id, content.firstIndex, content.entriesFrom(content.firstIndex));
+        const { checker, holds } = this.#world;
+        consensus = new WatchedConsensus(made, this.id, { checker, logs, holds, now: () => scheduler.now });
         return consensus;
       },
       sizes: this.#world,
@@ -382,6 +391,9 @@ export class SimulatedNode {
       toManager: (message) => life.watch.pass("executor.message", () => toManager(message)),
       committed: (state, place) => {
         if (life.alive) checker.commitsVersion(this.id, state, place);
+      },
+      restored: (state) => {
+        if (life.alive) checker.restores(this.id, state);
       },
       log: (message) => trace.say(() => `${this.name} worker: ${message}`),
     });

@@ -28,6 +28,7 @@ export interface WorkerParts {
   readonly enter: (input: () => void) => void;
   readonly toManager: (message: FromWorker) => void;
   readonly committed: (state: StateReader, place: CommittedBatch) => void;
+  readonly restored: (state: StateReader) => void;
   readonly log: (message: string) => void;
 }
 
@@ -80,7 +81,14 @@ export function startWorker(parts: WorkerParts): SimulatedWorker {
   const store = new VersionedStore({ tables: adapter.tables, keptVersions: KEPT_VERSIONS });
   const back = new Hop<FromWorker>(parts, (message) => parts.toManager(message));
   const host = new AdapterHost({
-    adapter: { ...adapter, committed: (state, place) => parts.committed(state, place) },
+    adapter: {
+      ...adapter,
+      committed: (state, place) => parts.committed(state, place),
+      restored: (state, recent) => {
+        adapter.restored(state, recent);
+        parts.restored(state);
+      },
+    },
     store,
     preparer: {
       prepare: (transactions, done) => {

@@ -22,6 +22,8 @@ import { SimulatedClient } from "./simulated-client.ts";
 import { NonceWatch } from "./simulated-crypto.ts";
 import { SimulatedNetwork } from "./simulated-network.ts";
 import { SimulatedNode } from "./simulated-node.ts";
+import type { LogEntry, NodeId } from "../../src/core/consensus/types.ts";
+import type { NodeEntry } from "../../src/core/governance/constitution.ts";
 import { Trace } from "./trace.ts";
 import { TransactionWatch } from "./transaction-watch.ts";
 
@@ -33,6 +35,7 @@ const CALM_LIMIT_MS = 20_000;
 const DATAGRAM_CALM_LIMIT_MS = 60_000;
 const CALM_STEP_MS = 250;
 const ASK_INTERVAL_MS = 300;
+const EPOCH_KEY_CACHE_MS = 1_000;
 
 /** What a run was. */
 export interface SimulationResult {
@@ -67,6 +70,8 @@ export class Simulation {
   readonly #logs = new LogMatching();
   readonly #watch: TransactionWatch;
   readonly #prober: SimulatedClient;
+  #listed: readonly NodeEntry[] | undefined;
+  #members: readonly SimulatedNode[] = [];
 
   constructor(options: SimulationOptions) {
     this.#seed = options.seed;
@@ -76,12 +81,13 @@ export class Simulation {
     this.#trace = new Trace(() => this.scheduler.now, options.onTrace);
     this.#trace.say(() => `seed ${options.seed}: ${JSON.stringify(this.plan)}`);
     this.#founded = this.#found();
-    this.checker = new Checker(this.#founded, this.#founded.cryptoOf(0), () => this.nodes.map((node) => node.disk));
+    this.checker = new Checker(this.#founded, this.#founded.cryptoOf(0));
     this.network = this.#createNetwork();
     this.nodes = this.#createNodes();
     const { answerAfter, thinkMs, retryMs, clientCount } = this.plan;
     const { scheduler, nodes, checker } = this;
-    const world = { scheduler, nodes, checker, trace: this.#trace, answerAfter, thinkMs, retryMs };
+    const members = () => this.members;
+    const world = { scheduler, members, checker, trace: this.#trace, answerAfter, thinkMs, retryMs };
     this.clients = Array.from({ length: clientCount }, (_, at) => new SimulatedClient(world, `c${at}`));
     this.#prober = new SimulatedClient({ ...world, retryMs: 100 }, "probe");
     this.#watch = new TransactionWatch({
@@ -90,14 +96,28 @@ export class Simulation {
       lossesOf: (node) => this.#logs.lossesOf(node),
     });
     this.#logs.onNew = (entry) => this.#watch.entered(entry);
-    const faultWorld = { scheduler, network: this.network, nodes, faults: this.counts, trace: this.#trace };
+    const faultWorld = {
+      scheduler,
+      network: this.network,
+      nodes,
+      members,
+      founded: this.#founded,
+      faults: this.counts,
+      trace: this.#trace,
+    };
     this.faults = new Faults(faultWorld, this.plan.network === "datagram");
   }
 
   #found(): Founded {
-    const { nodeCount, answerAfter, maxBatch } = this.plan;
+    const { nodeCount, spareMachines, answerAfter, maxBatch, epochTransactions, epochMs, snapshotTransactions } = this.plan;
     const cryptography = this.plan.realCryptography ? realCryptography(this.#seed) : CHEAP_CRYPTOGRAPHY;
-    return foundNetwork({ nodeCount, settings: { answerAfter, maxBatch }, cryptography });
+    const settings = {
+      answerAfter,
+      maxBatch,
+      epoch: { lengthMs: epochMs, transactions: epochTransactions, keyCacheMs: EPOCH_KEY_CACHE_MS },
+      snapshot: { everyTransactions: snapshotTransactions },
+    };
+    return foundNetwork({ nodeCount, machineCount: nodeCount + spareMachines, settings, cryptography });
   }
 
   #createNetwork(): SimulatedNetwork {
@@ -108,7 +128,7 @@ export class Simulation {
       scheduler: this.scheduler,
       trace: this.#trace,
       faults: this.counts,
-      nodes: this.#founded.constitution.nodes.map(({ nodeId, address }) => ({
+      nodes: this.#founded.machines.map(({ nodeId, address }) => ({
         id: nodeId,
         name: address.split(".")[0] ?? "",
       })),
@@ -138,12 +158,23 @@ export class Simulation {
       appendBytes,
       upgrades,
       executionMaxMs,
+      holds: (id: NodeId, entry: LogEntry) => this.nodes.some((node) => node.id === id && node.disk.held(entry)),
       onEnded: (node: SimulatedNode) => this.faults.onEnded(node),
     };
-    return this.#founded.constitution.nodes.map((entry, place) => {
+    return this.#founded.machines.map((entry, place) => {
       const clock = { ...(plan.clocks[place] ?? { skewMs: 0, rate: 1, grainMs: 0 }) };
       return new SimulatedNode(world, entry, { crypto: nonces.watch(this.#founded.cryptoOf(place)), clock });
     });
+  }
+
+  /** Nodes that the committed constitution lists; those of genesis before it is committed. */
+  get members(): readonly SimulatedNode[] {
+    const { nodes } = this.checker.governance?.constitution ?? this.#founded.constitution;
+    if (this.#listed !== nodes) {
+      this.#listed = nodes;
+      this.#members = this.nodes.filter(({ id }) => nodes.some(({ nodeId }) => nodeId === id));
+    }
+    return this.#members;
   }
 
   /** All three phases; throws when anything does not hold. */
@@ -158,7 +189,7 @@ export class Simulation {
 
   /** Starts nodes, clients, and who asks for transactions. */
   start(): void {
-    for (const node of this.nodes) node.start();
+    for (const node of this.members) node.start();
     for (const client of this.clients) client.start();
     this.#askLater();
   }
@@ -173,11 +204,8 @@ export class Simulation {
 
   /** A quorum of sound nodes is enough to be served by, whatever the others do. */
   async #proveLiveness(): Promise<void> {
-    const { scheduler, nodes } = this;
-    const sound = nodes.filter((node) => node.judgeSoundness());
-    const quorum = Math.floor(nodes.length / 2) + 1;
-    invariant(sound.length >= quorum, `only ${sound.length} of ${nodes.length} nodes are sound`);
-    const core = scheduler.random.sample(sound, quorum + scheduler.random.below(sound.length - quorum + 1));
+    const { scheduler } = this;
+    const core = this.#drawCore();
     this.faults.spare(core);
     this.#prober.nodes = core;
     this.#prober.probe();
@@ -185,6 +213,31 @@ export class Simulation {
     await scheduler.runUntil(limit, () => this.#prober.pending === 0);
     const names = core.map((node) => node.name).join(" ");
     invariant(this.#prober.pending === 0, `the core ${names} takes no transaction: ${this.#openEnds()}`);
+  }
+
+  /**
+   * Sound nodes in a random order until they are a quorum of every set of voters that may count: while membership changes
+   * nodes differ in which these are.
+   */
+  #drawCore(): SimulatedNode[] {
+    const { random } = this.scheduler;
+    const sets = new Map<string, readonly NodeId[]>([["", this.#founded.constitution.nodes.map(({ nodeId }) => nodeId)]]);
+    for (const { status } of this.nodes) {
+      if (status === undefined || status.configurationIndex === 0) continue;
+      if (status.configurationCommitted) sets.delete("");
+      const { current, previous } = status.configuration;
+      for (const { voters } of previous === undefined ? [current] : [current, previous]) sets.set(voters.join(), voters);
+    }
+    const isQuorum = (core: readonly SimulatedNode[]) =>
+      [...sets.values()].every((voters) => core.filter(({ id }) => voters.includes(id)).length * 2 > voters.length);
+    const sound = random.sample(
+      this.nodes.filter((node) => node.isSound && (node.boots > 0 || this.members.includes(node))),
+      this.nodes.length,
+    );
+    const core: SimulatedNode[] = [];
+    for (const node of sound) if (!isQuorum(core) || random.chance(0.3)) core.push(node);
+    invariant(isQuorum(core), `only ${sound.length} of ${this.nodes.length} nodes are sound`);
+    return core;
   }
 
   /** Ends the faults and lets time pass until nothing is left to do. */
@@ -197,7 +250,7 @@ export class Simulation {
       invariant(this.scheduler.now < limit, `not settled ${calmMs} ms after the last fault: ${this.#openEnds()}`);
       await this.scheduler.runUntil(this.scheduler.now + CALM_STEP_MS);
     }
-    for (const node of this.nodes) {
+    for (const node of this.members) {
       invariant(bytesEqual(node.root, this.checker.root), `${node.name} ends with another Merkle root`);
       invariant(node.committedState, `${node.name} has a state`);
       this.checker.endsWith(node.name, node.committedState);
@@ -207,15 +260,16 @@ export class Simulation {
 
   get #isSettled(): boolean {
     const index = this.checker.committedIndex;
-    const versions = new Set(this.nodes.map((node) => node.committedState?.version));
+    const { members } = this;
+    const versions = new Set(members.map((node) => node.committedState?.version));
     return (
       index > 0 &&
       versions.size === 1 &&
-      this.nodes.every(
+      members.every(
         ({ status }) => status?.commitIndex === index && status.lastIndex === index && status.durableIndex === index,
       ) &&
       this.clients.every((client) => client.pending === 0) &&
-      this.nodes.every((node) => node.pendingTransactions === 0 && node.openRequests === 0)
+      members.every((node) => node.pendingTransactions === 0 && node.openRequests === 0)
     );
   }
 
