@@ -16,7 +16,7 @@ const BATCH = 100;
 const FILL_BATCH = 1000;
 const KEPT_VERSIONS = 2;
 const SMALL_KEYS = 1000;
-const MEASURED_BATCHES = 1000;
+const MEASURED_BATCHES = 500;
 const WARM_UP_BATCHES = 300;
 /** Repetitions, of which the median counts: the machine is shared. */
 const ROUNDS = 5;
@@ -27,7 +27,7 @@ export interface StoreMeasurement {
   readonly keys: number;
 }
 
-/** What was measured. Times are microseconds per transaction of one put, bytes are per key. */
+/** What was measured. Times are processor microseconds (the machine is shared) per transaction of one put, bytes are per key. */
 export interface StoreFigures {
   readonly smallPutUs: number;
   readonly putUs: number;
@@ -78,22 +78,19 @@ function fill(keys: number): VersionedStore {
   return store;
 }
 
-function pickKeys(count: number): Uint8Array[] {
-  return Array.from({ length: BATCH }, () => makeKey(Math.floor(Math.random() * count)));
-}
-
-/** Microseconds per transaction; keys are made outside the measured time. */
-function putTimes(store: VersionedStore, count: number, batches: number): number {
+/** Processor microseconds per transaction, collection of garbage included; keys are made outside the measured time. */
+function putTime(store: VersionedStore, count: number, batches: number): number {
   const value = new Uint8Array(VALUE_BYTES).fill(7);
-  let total = 0;
-  for (let batch = 0; batch < batches; batch++) {
-    const keys = pickKeys(count);
+  const keys = Array.from({ length: batches }, () =>
+    Array.from({ length: BATCH }, () => makeKey(Math.floor(Math.random() * count))),
+  );
+  const start = process.cpuUsage();
+  for (const [batch, chosen] of keys.entries()) {
     value[0] = batch;
-    const start = performance.now();
-    runBatch(store, keys, value);
-    total += performance.now() - start;
+    runBatch(store, chosen, value);
   }
-  return (total * 1000) / (batches * BATCH);
+  const { user, system } = process.cpuUsage(start);
+  return (user + system) / (batches * BATCH);
 }
 
 interface Memory {
@@ -111,18 +108,18 @@ function memory(): Memory {
 /** Fills one store with 1,000 keys and one with `keys`, and measures both, in turns. */
 export function measureStore({ keys }: StoreMeasurement): StoreFigures {
   const small = fill(SMALL_KEYS);
-  putTimes(small, SMALL_KEYS, WARM_UP_BATCHES);
+  putTime(small, SMALL_KEYS, WARM_UP_BATCHES);
   const before = memory();
   const started = performance.now();
   const large = fill(keys);
   const fillSeconds = (performance.now() - started) / 1000;
   const after = memory();
-  putTimes(large, keys, WARM_UP_BATCHES);
+  putTime(large, keys, WARM_UP_BATCHES);
   const smallTimes: number[] = [];
   const largeTimes: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {
-    smallTimes.push(putTimes(small, SMALL_KEYS, MEASURED_BATCHES));
-    largeTimes.push(putTimes(large, keys, MEASURED_BATCHES));
+    smallTimes.push(putTime(small, SMALL_KEYS, MEASURED_BATCHES));
+    largeTimes.push(putTime(large, keys, MEASURED_BATCHES));
   }
   const smallPutUs = percentile(smallTimes, 0.5);
   const putUs = percentile(largeTimes, 0.5);

@@ -33,11 +33,17 @@ interface Version {
   readonly digest: string;
 }
 
-/** Digest of the whole state of a version. */
+/** Digest of the whole state of a version, with the versions that wrote its keys. */
 export function stateDigest(state: StateReader, sha256: (data: Bytes) => Bytes): string {
   const writer = new ByteWriter();
   for (const table of Object.values(KV_TABLES)) {
-    for (const [key, value] of state.scan(table)) writer.u16(table).bytes16(key).bytes32(value);
+    for (const [key, value] of state.scan(table)) {
+      writer
+        .u16(table)
+        .bytes16(key)
+        .bytes32(value)
+        .u64(state.versionOf(table, key) ?? 0);
+    }
   }
   return toHex(sha256(writer.finish()));
 }

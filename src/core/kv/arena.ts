@@ -7,6 +7,8 @@ import { INLINE_VALUE_BYTES } from "./page.ts";
 
 const SMALLEST_CHUNK_BYTES = 1024;
 const LARGEST_CHUNK_BYTES = 64 * 1024;
+/** What is longer has an array of its own. */
+const LARGEST_TAKEN_BYTES = 4096;
 
 /** Room for copies that live about as long as each other: a chunk goes when no view on it is left. */
 export class Arena {
@@ -14,15 +16,21 @@ export class Arena {
   #end = 0;
   #chunkBytes = SMALLEST_CHUNK_BYTES;
 
-  /** A copy, as a view. */
+  /** A copy, as a view; one above {@link INLINE_VALUE_BYTES} has an array of its own, because pages keep it by reference. */
   copy(bytes: Bytes): Bytes {
     const { length } = bytes;
-    // Pages keep large values by reference: one of them must not hold a whole chunk.
     if (length > INLINE_VALUE_BYTES) return bytes.slice();
+    const copy = this.take(length);
+    copy.set(bytes);
+    return copy;
+  }
+
+  /** Room for so many bytes, to be written once. */
+  take(length: number): Uint8Array {
+    if (length > LARGEST_TAKEN_BYTES) return new Uint8Array(length);
     if (this.#end + length > this.#chunk.length) this.#nextChunk(length);
     const start = this.#end;
     this.#end = start + length;
-    this.#chunk.set(bytes, start);
     return this.#chunk.subarray(start, this.#end);
   }
 

@@ -14,7 +14,7 @@ import { type AddedVersion, checkValueLength, type StateReader, type StateWriter
 import { WriteBuffer } from "./write-buffer.ts";
 import { encodeWriteSet } from "./write-set.ts";
 
-/** What a kept transaction wrote, encoded: tables that are public, and all others. */
+/** What a kept transaction wrote, encoded: tables that are public, and all others. Views, as those of {@link StateReader}. */
 export interface WriteSetParts {
   readonly publicPart: Bytes;
   readonly privatePart: Bytes;
@@ -205,7 +205,9 @@ export class BatchDraft {
 
   #keep(buffer: WriteBuffer): WriteSetParts {
     const { publicWrites, privateWrites } = buffer.collect();
-    const parts = { publicPart: encodeWriteSet(publicWrites), privatePart: encodeWriteSet(privateWrites) };
+    const room = (bytes: number): Uint8Array => this.#transactionHome.arena.take(bytes);
+    const publicPart = encodeWriteSet(publicWrites, room);
+    const privatePart = encodeWriteSet(privateWrites, room);
     for (const writes of [publicWrites, privateWrites]) {
       for (const { table, key, value } of writes) {
         const tree = this.#state.table(this.#home.tables.position(table));
@@ -214,7 +216,7 @@ export class BatchDraft {
         this.#written.push({ table, key });
       }
     }
-    return parts;
+    return { publicPart, privatePart };
   }
 
   #requireIdle(): void {

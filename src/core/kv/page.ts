@@ -40,7 +40,14 @@ const LARGEST_CAPACITY_BYTES = 0xffff;
 const DEAD_FRACTION = 4;
 /** Room that compaction leaves for more overwriting in the same batch. */
 const OVERWRITE_SLACK_BYTES = 512;
+/** A copy takes this much unused room along, for the same reason. */
+const UNUSED_COPIED_BYTES = 256;
 const NO_LARGE_VALUES: Bytes[] = [];
+
+/** A list of large values that a page may change. */
+function ownList(large: Bytes[]): Bytes[] {
+  return large.length === 0 ? NO_LARGE_VALUES : large.slice();
+}
 
 function compareRecord(bytes: Uint8Array, offset: number, key: Bytes): number {
   const length = ((bytes[offset] as number) << 8) | (bytes[offset + 1] as number);
@@ -71,9 +78,10 @@ export class Page {
   #deadBytes = 0;
   #large: Bytes[] = NO_LARGE_VALUES;
 
-  constructor(owner: OwnerToken, capacityBytes = SMALLEST_CAPACITY_BYTES) {
+  /** @param bytes nobody else's, taken over; their number is the room of the page */
+  constructor(owner: OwnerToken, bytes: Uint8Array = new Uint8Array(SMALLEST_CAPACITY_BYTES)) {
     this.owner = owner;
-    this.#bytes = new Uint8Array(capacityBytes);
+    this.#bytes = bytes;
   }
 
   /** Bytes of all records with their slots, without unused room. */
@@ -187,24 +195,36 @@ export class Page {
   #copy(owner: OwnerToken, extraBytes: number): Page {
     const dense = this.#deadBytes * DEAD_FRACTION <= this.#heapEnd;
     const used = dense ? this.#heapEnd + this.count * SLOT_BYTES : this.usedBytes;
-    const copy = new Page(owner, used + extraBytes);
+    const unused = this.#bytes.length - used;
+    if (dense && unused >= extraBytes && unused <= extraBytes + UNUSED_COPIED_BYTES) return this.#twin(owner);
+    const copy = new Page(owner, new Uint8Array(used + extraBytes));
     if (dense) copy.#takeWhole(this);
     else copy.#takeRange(this, 0, this.count);
     return copy;
+  }
+
+  /** A copy with the same room: an array made from another is not filled with zeros before. */
+  #twin(owner: OwnerToken): Page {
+    const twin = new Page(owner, new Uint8Array(this.#bytes));
+    twin.count = this.count;
+    twin.#heapEnd = this.#heapEnd;
+    twin.#deadBytes = this.#deadBytes;
+    twin.#large = ownList(this.#large);
+    return twin;
   }
 
   /** A new page with the records from `from` to before `to`. */
   slice(owner: OwnerToken, from: number, to: number): Page {
     let bytes = 0;
     for (let index = from; index < to; index++) bytes += this.sizeAt(index);
-    const part = new Page(owner, bytes);
+    const part = new Page(owner, new Uint8Array(bytes));
     part.#takeRange(this, from, to);
     return part;
   }
 
   /** A new page with the records of this one and of another whose keys are all greater. */
   concat(owner: OwnerToken, right: Page): Page {
-    const whole = new Page(owner, this.usedBytes + right.usedBytes);
+    const whole = new Page(owner, new Uint8Array(this.usedBytes + right.usedBytes));
     whole.#takeRange(this, 0, this.count);
     whole.#takeRange(right, 0, right.count);
     return whole;
@@ -290,7 +310,7 @@ export class Page {
     const slack = this.#deadBytes === 0 ? 0 : OVERWRITE_SLACK_BYTES;
     const capacity = Math.max(needed + slack, Math.min(PAGE_BYTES, needed + (needed >> 1)));
     invariant(capacity <= LARGEST_CAPACITY_BYTES, "page has outgrown its offsets");
-    const larger = new Page(this.owner, capacity);
+    const larger = new Page(this.owner, new Uint8Array(capacity));
     if (this.#deadBytes === 0) larger.#takeWhole(this);
     else larger.#takeRange(this, 0, this.count);
     this.#bytes = larger.#bytes;
@@ -307,7 +327,7 @@ export class Page {
     this.count = source.count;
     this.#heapEnd = source.#heapEnd;
     this.#deadBytes = source.#deadBytes;
-    this.#large = source.#large.length === 0 ? NO_LARGE_VALUES : source.#large.slice();
+    this.#large = ownList(source.#large);
   }
 
   /** Copies records of another page behind those of this one, which has the room. */

@@ -2,9 +2,8 @@
  * Builds a tree from records that come in key order, from the leaves up, in time proportional to their number. Nodes are
  * filled nearly to their limits, so that the tree is small, and not quite, so that the first writes do not split them all.
  */
-import type { Bytes } from "../codec/bytes.ts";
+import { type Bytes, EMPTY } from "../codec/bytes.ts";
 import { OwnerToken, Page, PAGE_BYTES, recordBytes } from "./page.ts";
-import { EMPTY } from "../codec/bytes.ts";
 import { InnerNode, MAX_CHILDREN, MAX_SEPARATOR_BYTES, separatorBetween, type TreeNode } from "./tree.ts";
 
 /** A node is closed when the next record would fill it beyond this part of its limit. */
@@ -24,7 +23,7 @@ export class TreeBuilder {
   readonly #owner = new OwnerToken(0);
   readonly #leaves: Placed[] = [];
   #separator = EMPTY;
-  #page = new Page(this.#owner, PAGE_BYTES);
+  #page = new Page(this.#owner, new Uint8Array(PAGE_BYTES));
 
   /** Key of the last record, as a view; undefined before the first. */
   get lastKey(): Bytes | undefined {
@@ -53,7 +52,7 @@ export class TreeBuilder {
   #closePage(): void {
     const page = this.#page;
     this.#leaves.push({ node: page.slice(this.#owner, 0, page.count), separator: this.#separator });
-    this.#page = new Page(this.#owner, PAGE_BYTES);
+    this.#page = new Page(this.#owner, new Uint8Array(PAGE_BYTES));
   }
 
   #parents(children: readonly Placed[]): Placed[] {

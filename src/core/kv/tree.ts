@@ -109,7 +109,7 @@ export function findVersion(root: TreeNode, key: Bytes): number | undefined {
 
 /** A tree without records. */
 export function emptyTree(): TreeNode {
-  return new Page(new OwnerToken(0), 0);
+  return new Page(new OwnerToken(0), new Uint8Array(0));
 }
 
 /** Changes one tree. Roots handed out by {@link TreeWriter.snapshot} are not affected by later changes. */
@@ -168,7 +168,9 @@ export class TreeWriter {
   #put(node: TreeNode, key: Bytes, value: Bytes | undefined, rightmost: boolean): TreeNode {
     if (node instanceof Page) return this.#putInLeaf(node, key, value, rightmost);
     const at = node.childFor(key);
-    const child = this.#put(node.child(at), key, value, rightmost && at === node.children.length - 1);
+    const before = node.child(at);
+    const child = this.#put(before, key, value, rightmost && at === node.children.length - 1);
+    if (child === before && this.#split === undefined) return node;
     const inner = node.owned(this.#owner);
     inner.children[at] = child;
     this.#insertSplit(inner, at);
