@@ -5,11 +5,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Bytes, bytesEqual, toHex } from "../core/codec/bytes.ts";
-import {
-  decodeAdministrative,
-  executeAdministrative,
-  type GovernanceState,
-} from "../core/governance/administrative.ts";
+import { type GovernanceState, signingKeys } from "../core/governance/administrative.ts";
+import { executeAdministrativeBatch } from "../core/governance/administrative-batch.ts";
 import { derOfPem } from "../core/governance/pem.ts";
 import type { ParsedBatch } from "../core/ledger/batch-format.ts";
 import { parseSnapshotHead, snapshotHeadLength } from "../core/ledger/snapshot-format.ts";
@@ -64,15 +61,10 @@ export interface LedgerReport {
 export type BatchVisitor = (batch: ParsedBatch, tail: LedgerTail) => void;
 
 const GOVERNANCE: LedgerGovernance<GovernanceState> = {
-  execute(state, batch) {
-    const crypto = createGovernanceCrypto();
-    let after = state;
-    for (const { publicPart } of batch.transactions)
-      after = executeAdministrative(after, decodeAdministrative(publicPart), crypto);
-    if (after === undefined) throw new CocoError("LedgerCorrupt", "an administrative batch holds a transaction");
-    return after;
-  },
-  publicKeyOf: (state, nodeId) => state.constitution.nodes.find((node) => node.nodeId === nodeId)?.publicKey,
+  execute: (state, batch) => executeAdministrativeBatch(state, batch, createGovernanceCrypto()),
+  publicKeyOf: (state, nodeId) => signingKeys(state).get(nodeId),
+  versionOf: (state) => state?.constitution.version ?? 0,
+  epochsOf: (state) => state?.epochs.length ?? 0,
 };
 
 /** The ledger of a node's folder, or the folder itself. Throws `ConfigurationInvalid` when it holds no ledger. */

@@ -139,7 +139,10 @@ export function playRestart(restart: RestartCase): boolean {
   invariant(leaders.length > 0 || gone, "with everybody there, somebody leads");
   if (leaders.length === 0) return false;
   const log = leaders[0]?.machine?.log ?? [];
-  invariant(world.committed.every((entry) => sameEntry(log[entry.index - 1], entry)), "the leader has all that was committed");
+  invariant(
+    world.committed.every((entry) => sameEntry(log[entry.index - 1], entry)),
+    "the leader has all that was committed",
+  );
   return true;
 }
 

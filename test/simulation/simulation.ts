@@ -109,7 +109,8 @@ export class Simulation {
   }
 
   #found(): Founded {
-    const { nodeCount, spareMachines, answerAfter, maxBatch, epochTransactions, epochMs, snapshotTransactions } = this.plan;
+    const { nodeCount, spareMachines, answerAfter, maxBatch, epochTransactions, epochMs, snapshotTransactions } =
+      this.plan;
     const cryptography = this.plan.realCryptography ? realCryptography(this.#seed) : CHEAP_CRYPTOGRAPHY;
     const settings = {
       answerAfter,
@@ -221,12 +222,15 @@ export class Simulation {
    */
   #drawCore(): SimulatedNode[] {
     const { random } = this.scheduler;
-    const sets = new Map<string, readonly NodeId[]>([["", this.#founded.constitution.nodes.map(({ nodeId }) => nodeId)]]);
+    const sets = new Map<string, readonly NodeId[]>([
+      ["", this.#founded.constitution.nodes.map(({ nodeId }) => nodeId)],
+    ]);
     for (const { status } of this.nodes) {
       if (status === undefined || status.configurationIndex === 0) continue;
       if (status.configurationCommitted) sets.delete("");
       const { current, previous } = status.configuration;
-      for (const { voters } of previous === undefined ? [current] : [current, previous]) sets.set(voters.join(), voters);
+      for (const { voters } of previous === undefined ? [current] : [current, previous])
+        sets.set(voters.join(), voters);
     }
     const isQuorum = (core: readonly SimulatedNode[]) =>
       [...sets.values()].every((voters) => core.filter(({ id }) => voters.includes(id)).length * 2 > voters.length);
