@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Bytes, bytesEqual, toHex } from "../core/codec/bytes.ts";
-import { type GovernanceState, signingKeys } from "../core/governance/administrative.ts";
+import { decodeAdministrative, type GovernanceState, signingKeys } from "../core/governance/administrative.ts";
 import { executeAdministrativeBatch } from "../core/governance/administrative-batch.ts";
 import { derOfPem } from "../core/governance/pem.ts";
 import type { ParsedBatch } from "../core/ledger/batch-format.ts";
