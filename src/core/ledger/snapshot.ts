@@ -34,8 +34,8 @@ export interface SnapshotWriterPorts {
 /** What is needed to read one. */
 export interface SnapshotReaderPorts {
   readonly crypto: Pick<LedgerCrypto, "sha256" | "hkdf" | "open">;
-  /** The 32-byte key of an epoch; undefined when this node does not hold it. */
-  readonly epochKeyOf: (epoch: number) => Bytes | undefined;
+  /** The 32-byte key of an epoch, which the governance state in the manifest may hold wrapped; undefined when this node does not hold it. */
+  readonly epochKeyOf: (epoch: number, manifest: SnapshotManifest) => Bytes | undefined;
 }
 
 /** Evidence digest and sealing key of one snapshot file, which both sides carry along frame by frame. */
@@ -308,7 +308,7 @@ export class SnapshotReader {
         "FolderOfAnotherNetwork",
         `the snapshot belongs to network ${networkId}, not ${this.#networkId}`,
       );
-    const epochKey = this.#ports.epochKeyOf(epoch);
+    const epochKey = this.#ports.epochKeyOf(epoch, head.manifest);
     if (epochKey === undefined)
       throw new CocoError("NotReady", `snapshot: the key of epoch ${epoch} is not on this node`, { epoch });
     this.#head = head;
