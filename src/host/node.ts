@@ -74,6 +74,7 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
   };
   ledger = await openLedgerFiles(folder.paths.ledger, {
     repair: "refuse",
+    events: { diskFull: (full) => tracer.event("warn", "disk_full", { full }) },
     onRepair: (repair) => tracer.event("warn", "ledger_repaired", { ...repair }),
     onFatal: fatal,
   });
