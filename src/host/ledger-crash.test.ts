@@ -62,7 +62,6 @@ class History {
   }
 }
 
-/** A log as text, to compare. */
 function logText(firstIndex: number, entries: readonly LogEntry[]): string {
   return `${firstIndex}: ${entries.map(({ index, term }) => `${index}/${term}`).join(" ")}`;
 }
@@ -347,7 +346,6 @@ describe("a disk that fails", () => {
           break;
         }
         assert.deepEqual(ledger.full, [true], `full at operation ${nth}`);
-        // Reads are answered.
         await new Promise((resolve) => ledger.disk.read(1, 1, resolve));
         const states = { logs: allowedLogs(history.requests, history.acknowledged) };
         const hardStates = allowedHardStates(history.requests, history.acknowledged);
