@@ -139,13 +139,18 @@ export function playRestart(restart: RestartCase): boolean {
   invariant(leaders.length > 0 || gone, "with everybody there, somebody leads");
   if (leaders.length === 0) return false;
   const log = leaders[0]?.machine?.log ?? [];
-  invariant(world.committed.every((entry) => sameEntry(log[entry.index - 1], entry)), "the leader has all that was committed");
+  invariant(
+    world.committed.every((entry) => sameEntry(log[entry.index - 1], entry)),
+    "the leader has all that was committed",
+  );
   return true;
 }
 
 /** Every subset of a list. */
 export function subsets<Item>(items: readonly Item[]): readonly (readonly Item[])[] {
-  return items.reduce<(readonly Item[])[]>((all, item) => [...all, ...all.map((chosen) => [...chosen, item])], [[]]);
+  let all: (readonly Item[])[] = [[]];
+  for (const item of items) all = all.concat(all.map((chosen) => [...chosen, item]));
+  return all;
 }
 
 /** What of a history's cases is tried. */
