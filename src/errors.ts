@@ -38,9 +38,17 @@ export const ERRORS = define({
     remedy:
       "Keep the folder for examination; move the ledger away and start the node again while all other nodes are up.",
   },
+  LedgerTooNew: {
+    status: 500,
+    remedy: "Start the node with the version of the program that wrote the ledger, or a newer one.",
+  },
   LedgerForked: {
     status: 500,
     remedy: "Stop the node and keep its folder as evidence: a leader signed two histories.",
+  },
+  StateDiverged: {
+    status: 500,
+    remedy: "Keep the folder as evidence; move the ledger away and start the node again while all other nodes are up.",
   },
   DiskFailed: { status: 500, remedy: "Check the disk, then start the node again." },
   // attestation and channels

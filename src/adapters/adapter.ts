@@ -41,6 +41,11 @@ export interface StateReader {
   /** Number of batches this version is the result of; grows by one per batch. */
   readonly version: number;
   get(table: number, key: Bytes): Bytes | undefined;
+  /**
+   * Version of the batch that wrote a key last, undefined when the key is not there. A batch that is being executed
+   * counts as the version it will become. The same on every node, whether it executed the batch or applied it.
+   */
+  versionOf(table: number, key: Bytes): number | undefined;
   /** Entries with `from <= key < to` in key order; either bound may be open. The bytes are views: copy to keep. */
   scan(table: number, from?: Bytes, to?: Bytes, limit?: number): IterableIterator<readonly [key: Bytes, value: Bytes]>;
 }
@@ -82,6 +87,14 @@ export type TransactionOutcome =
   | { readonly type: "waiting"; readonly result: Bytes }
   /** Already part of the state this batch starts from. */
   | { readonly type: "duplicate"; readonly result: Bytes };
+
+/** A transaction that waited and was given up. */
+export interface DroppedTransaction {
+  /** Id of the prepared transaction. */
+  readonly id: Bytes;
+  /** Why, as in a `rejected` outcome. */
+  readonly error: Bytes;
+}
 
 /** Access a request has to state: versions that are committed, and on the leader the one not committed yet. */
 export interface RequestViews {
@@ -144,12 +157,22 @@ export interface Adapter {
   execute(state: StateWriter, transaction: PreparedTransaction): TransactionOutcome | Promise<TransactionOutcome>;
   /** Waiting transactions that can run now; the framework executes them in this batch (as far as it has room) or the next. */
   released(): readonly PreparedTransaction[];
+  /**
+   * Waiting transactions that will never run, since the last call: replaced, or overtaken by another. Asked after each batch;
+   * an adapter that drops none needs no such method.
+   */
+  dropped?(): readonly DroppedTransaction[];
   /** Closes the batch; called when at least one transaction was included. May write (a block, say) as a transaction of its own. */
   endBatch(state: StateWriter): { readonly claimsDigest?: Bytes };
   /** Followers, and any node that replays its ledger: a batch of others was applied. Keys may repeat. */
   applied(state: StateReader, written: readonly WrittenKey[]): void;
   /** The uncommitted suffix was undone; `written` are the keys whose value may have changed. */
   rolledBack(state: StateReader, written: readonly WrittenKey[]): void;
+  /**
+   * The state was replaced as a whole by a later version: everything kept outside the tables must be dropped, or derived
+   * from them again. It is committed; `recent` are the places of its newest batches, for which `committed` is not called.
+   */
+  restored(state: StateReader, recent: readonly CommittedBatch[]): void;
   /** A batch is committed. */
   committed(state: StateReader, batch: CommittedBatch): void;
 }

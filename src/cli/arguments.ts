@@ -52,6 +52,12 @@ export async function readText(file: string, maxBytes: number): Promise<string> 
   return Buffer.from(await readConfigurationFile(file, maxBytes)).toString("utf8");
 }
 
+/** A file of at most `maxBytes`. Throws `ConfigurationInvalid` with the file's name. */
+export async function readBytes(file: string, maxBytes: number): Promise<Uint8Array> {
+  const { readConfigurationFile } = await import("../host/files.ts");
+  return readConfigurationFile(file, maxBytes);
+}
+
 /** A JSON file of at most `maxBytes`. Throws `ConfigurationInvalid` with the file's name. */
 export async function readJson(file: string, maxBytes: number): Promise<unknown> {
   const text = await readText(file, maxBytes);

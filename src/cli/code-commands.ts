@@ -131,30 +131,22 @@ async function readSigner({ member, key }: SignerOptions) {
 
 async function readSigned(file: string): Promise<Uint8Array> {
   const { readConfigurationFile } = await import("../host/files.ts");
-  const { MAX_SIGN1_BYTES } = await import("../core/governance/cose.ts");
-  return await readConfigurationFile(file, MAX_SIGN1_BYTES);
+  const { MAX_PROPOSAL_BYTES } = await import("../core/governance/decision.ts");
+  return await readConfigurationFile(file, MAX_PROPOSAL_BYTES);
 }
 
 async function propose({ output }: CommandContext, options: StandingOptions & SignerOptions): Promise<void> {
-  const { signCodeProposal } = await import("../core/governance/code-approval.ts");
-  const { networkId, constitution, constitutionDigest } = await readStanding(options);
+  const { basisOf, signProposal } = await import("../core/governance/decision.ts");
+  const standing = await readStanding(options);
   const { measurement, name, version } = await codeOf(options.code);
-  const signed = signCodeProposal(
-    {
-      action: "approve_code",
-      networkId,
-      constitutionVersion: constitution.version,
-      constitutionDigest,
-      measurement,
-      name,
-      version,
-    },
+  const signed = signProposal(
+    { action: "approve_code", ...basisOf(standing), measurement, name, version },
     await readSigner(options),
   );
   await createOutput(output, options.out, signed);
   printFields(output, {
-    network: networkId,
-    constitution: constitution.version,
+    network: standing.networkId,
+    constitution: standing.constitution.version,
     code: `${name} ${version}`,
     measurement,
   });
@@ -162,10 +154,13 @@ async function propose({ output }: CommandContext, options: StandingOptions & Si
 }
 
 async function vote({ output }: CommandContext, options: SignerOptions & VoteOptions): Promise<void> {
-  const { proposalDigest, readCodeProposal, signBallot } = await import("../core/governance/code-approval.ts");
+  const { proposalDigest, readProposal, signBallot } = await import("../core/governance/decision.ts");
   const { sha256 } = await import("../enclave/manager/node-crypto.ts");
   const proposal = await readSigned(options.proposal);
-  const { networkId, constitutionVersion, measurement, name, version } = readCodeProposal(proposal);
+  const content = readProposal(proposal);
+  if (content.action !== "approve_code")
+    throw new CocoError("ProposalInvalid", `the proposal is to ${content.action}, not to approve code`);
+  const { networkId, constitutionVersion, measurement, name, version } = content;
   const isAgainst = options.against === true;
   if (!isAgainst && (await codeOf(options.code)).measurement !== measurement) {
     throw new CocoError(
@@ -185,14 +180,14 @@ async function vote({ output }: CommandContext, options: SignerOptions & VoteOpt
 }
 
 async function assemble({ output }: CommandContext, options: StandingOptions & AssembleOptions): Promise<void> {
-  const { encodeCodeApproval, judgeCodeApproval } = await import("../core/governance/code-approval.ts");
+  const { encodeDecision, judgeDecision } = await import("../core/governance/decision.ts");
   const { createGovernanceCrypto } = await import("../enclave/manager/node-crypto.ts");
   const [proposal, ballots] = await Promise.all([
     readSigned(options.proposal),
     Promise.all(options.ballot.map(readSigned)),
   ]);
   const approval = { proposal, ballots };
-  const next = judgeCodeApproval(await readStanding(options), approval, createGovernanceCrypto());
-  await createOutput(output, options.out, encodeCodeApproval(approval));
+  const { constitution: next } = judgeDecision(await readStanding(options), approval, createGovernanceCrypto());
+  await createOutput(output, options.out, encodeDecision(approval));
   printFields(output, { constitution: next.version, measurement: next.codeManifest.at(-1)?.measurement ?? "" });
 }

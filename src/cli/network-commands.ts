@@ -1,12 +1,14 @@
 /** `coco network genesis`: assembles the constitution a network begins with (R11). */
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
+import type { QuorumPolicy } from "../core/consensus/types.ts";
 import { CocoError } from "../errors.ts";
-import { collect, collectNamed, createOutput, type NamedValue, readJson, readText } from "./arguments.ts";
+import { collect, collectNamed, createOutput, type NamedValue, readJson, readText, wholeNumber } from "./arguments.ts";
 import { type CommandContext, printFields, printJson } from "./output.ts";
 
 /** Largest file of adapter options in bytes. */
 export const MAX_OPTIONS_FILE_BYTES = 4 * 1024 * 1024;
 const MAX_SMALL_FILE_BYTES = 64 * 1024;
+const MAX_NUMBER = 999_999_999;
 
 const HELP = `
 Example:
@@ -24,6 +26,10 @@ interface GenesisOptions {
   readonly adapter: readonly NamedValue[];
   readonly code: readonly string[];
   readonly settings?: string;
+  readonly epochLength?: number;
+  readonly snapshotEvery?: number;
+  readonly quorum?: QuorumPolicy;
+  readonly trustDisk?: boolean;
   readonly out: string;
 }
 
@@ -41,6 +47,11 @@ export function addNetworkCommands(program: Command, context: CommandContext): v
     .option("--adapter <name=file>", "an adapter and its options (JSON); repeatable", collectNamed, [])
     .option("--code <file>", "approved code, a file of coco code measure --json; repeatable", collect, [])
     .option("--settings <file>", "settings that differ from the defaults (JSON)")
+    .option("--epoch-length <ms>", "longest life of an epoch; 0: no epoch ends by time", wholeNumber(0, MAX_NUMBER))
+    .option("--snapshot-every <number>", "transactions between snapshots; 0: none", wholeNumber(0, MAX_NUMBER))
+    .option("--quorum <policy>", "majority, or E/R: nodes an election and a commit need", quorumPolicy)
+    .option("--trust-disk", "a node that restarts trusts its own disk (default)")
+    .option("--no-trust-disk", "a node that restarts does not vote before it has caught up")
     .requiredOption("--out <file>", "file to write")
     .option("--json", "print JSON")
     .addHelpText("after", HELP)
@@ -62,7 +73,7 @@ async function genesis({ output }: CommandContext, options: GenesisOptions, asJs
     nodes: await Promise.all(options.node.map(readSignedNode)),
     codeManifest: await readCode(options.code),
     adapters: await Promise.all(options.adapter.map(readAdapterOptions)),
-    settings: await readSettingsFile(options.settings),
+    settings: await readSettingsOptions(options),
   });
   await createOutput(output, options.out, constitutionToJson(constitution));
   const networkId = Buffer.from(constitutionDigest(constitution, sha256)).toString("hex");
@@ -117,17 +128,30 @@ async function readAdapterOptions({ name, value: file }: NamedValue, at: number)
   return { id: at + 1, name, version, mount: mounts[0] ?? `/${name}`, options };
 }
 
-async function readSettingsFile(file: string | undefined) {
-  if (file === undefined) return {};
-  const { readSettings } = await import("../core/governance/constitution-codec.ts");
-  const { DEFAULT_SETTINGS } = await import("../core/governance/constitution.ts");
-  const { readDocument } = await import("../core/governance/fields.ts");
-  const given = await readJson(file, MAX_SMALL_FILE_BYTES);
-  if (typeof given !== "object" || given === null)
-    throw new CocoError("ConfigurationInvalid", `${file}: expected an object`, { file });
-  return readDocument(
-    { ...DEFAULT_SETTINGS, ...given },
-    { form: "json", code: "ConfigurationInvalid", data: { file } },
-    readSettings,
-  );
+/** Settings of the file, with what the command line names on top. */
+async function readSettingsOptions(options: GenesisOptions) {
+  const { readPartialSettings } = await import("../core/governance/settings.ts");
+  const file = options.settings;
+  const data = file === undefined ? { file: "settings" } : { file };
+  const settings = readPartialSettings(file === undefined ? {} : await readJson(file, MAX_SMALL_FILE_BYTES), {
+    form: "json",
+    code: "ConfigurationInvalid",
+    data,
+  });
+  return {
+    ...settings,
+    quorum: options.quorum ?? settings.quorum,
+    trustDisk: options.trustDisk ?? settings.trustDisk,
+    epoch: { ...settings.epoch, lengthMs: options.epochLength ?? settings.epoch.lengthMs },
+    snapshot: { everyTransactions: options.snapshotEvery ?? settings.snapshot.everyTransactions },
+  };
+}
+
+/** `majority`, or the sizes of the two quorums as `E/R`; whether they fit the nodes is checked with the constitution. */
+function quorumPolicy(text: string): QuorumPolicy {
+  if (text === "majority") return { type: "majority" };
+  const [, election, replication] = /^([1-9][0-9]?)\/([1-9][0-9]?)$/.exec(text) ?? [];
+  if (election === undefined || replication === undefined)
+    throw new InvalidArgumentError("Expected majority, or two numbers such as 3/2.");
+  return { type: "flexible", election: Number(election), replication: Number(replication) };
 }

@@ -19,7 +19,6 @@ const EXIT_OF_ERROR: Partial<Record<ErrorCode, number>> = {
   NoLeader: EXIT.notReady,
   ChannelFailed: EXIT.notReady,
   RequestTimeout: EXIT.notReady,
-  ReceiptInvalid: EXIT.verificationFailed,
   EvidenceRejected: EXIT.verificationFailed,
 };
 

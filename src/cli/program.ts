@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from "commander";
 import { addCodeCommands } from "./code-commands.ts";
+import { addLedgerCommands } from "./ledger-commands.ts";
 import { addMemberCommands } from "./member-commands.ts";
 import { addNetworkCommands } from "./network-commands.ts";
 import { addNodeCommands } from "./node-commands.ts";
@@ -72,6 +73,7 @@ function createProgram(context: CommandContext): Command {
   addMemberCommands(program, context);
   addNetworkCommands(program, context);
   addCodeCommands(program, context);
+  addLedgerCommands(program, context);
   addReceiptCommands(program, context);
   addVersionCommand(program, context);
   return program;

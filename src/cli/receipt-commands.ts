@@ -1,7 +1,7 @@
 /** `coco receipt verify`: checks a receipt offline, trusting nothing but the service certificate. */
 import type { Command } from "commander";
 import { CocoError } from "../errors.ts";
-import { readText } from "./arguments.ts";
+import { readBytes, readText } from "./arguments.ts";
 import { type CommandContext, printFields, printJson } from "./output.ts";
 
 /** Largest receipt file in bytes. */
@@ -13,7 +13,10 @@ Example:
     "https://127.0.0.1:8645/node/receipt?transaction_id=2.17" > receipt.json
   coco receipt verify receipt.json --service-cert service_cert.pem
 
-Exit code 0: the transaction is in the ledger of the service. 4: the receipt does not prove it.`;
+  curl ... "https://127.0.0.1:8645/node/receipt?transaction_id=2.17&format=cose" > receipt.cose
+  coco receipt verify receipt.cose --service-cert service_cert.pem
+
+Exit code 0: the transaction is in the ledger of the service. 1: the receipt does not prove it.`;
 
 interface VerifyOptions {
   readonly serviceCert: string;
@@ -26,7 +29,7 @@ export function addReceiptCommands(program: Command, context: CommandContext): v
     .description("receipts of transactions")
     .command("verify")
     .description("check a receipt offline")
-    .argument("<file>", "the receipt as JSON")
+    .argument("<file>", "the receipt: JSON or COSE, told apart by its first byte")
     .requiredOption("--service-cert <file>", "certificate of the service (PEM), from a source you trust")
     .option("--json", "print JSON")
     .addHelpText("after", HELP)
@@ -36,13 +39,13 @@ export function addReceiptCommands(program: Command, context: CommandContext): v
 }
 
 async function verify(context: CommandContext, file: string, certificateFile: string, asJson: boolean): Promise<void> {
-  const { verifyReceiptText } = await import("./verify-receipt.ts");
+  const { verifyReceiptFile } = await import("./verify-receipt.ts");
   const [receipt, certificate] = await Promise.all([
-    readText(file, MAX_RECEIPT_BYTES),
+    readBytes(file, MAX_RECEIPT_BYTES),
     readText(certificateFile, MAX_RECEIPT_BYTES),
   ]);
   try {
-    const proven = verifyReceiptText(receipt, certificate);
+    const proven = verifyReceiptFile(receipt, certificate);
     if (asJson) printJson(context.output, { valid: true, ...proven });
     else printFields(context.output, { receipt: "valid", ...withoutNull(proven) });
   } catch (error) {

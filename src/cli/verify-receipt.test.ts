@@ -1,10 +1,18 @@
 import assert from "node:assert/strict";
+import { createPrivateKey, createPublicKey } from "node:crypto";
 import { describe, test } from "node:test";
-import { createOrganisationCertificate, generateKeyPairPem } from "../enclave/manager/certificates.ts";
-import { nodeEntropy } from "../enclave/manager/node-crypto.ts";
+import { parseBatch } from "../core/ledger/batch-format.ts";
+import { makeCoseReceipt } from "../core/ledger/cose-receipt.ts";
+import { privateTransaction, TestLedger } from "../core/ledger/fixture.test.ts";
+import {
+  createOrganisationCertificate,
+  createServiceCertificate,
+  generateKeyPairPem,
+} from "../enclave/manager/certificates.ts";
+import { createSignFunction, nodeEntropy } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
 import { RECEIPT, SERVICE_CERTIFICATE } from "./test-receipt-sample.ts";
-import { verifyReceiptText } from "./verify-receipt.ts";
+import { verifyReceiptFile, verifyReceiptText } from "./verify-receipt.ts";
 
 /** A certificate that signed itself. */
 function selfSigned(): string {
@@ -25,5 +33,40 @@ describe("endorsements of a receipt", () => {
       () => verifyReceiptText(JSON.stringify(receipt), SERVICE_CERTIFICATE),
       (error) => error instanceof CocoError && error.code === "ReceiptInvalid",
     );
+  });
+});
+
+describe("a COSE receipt", () => {
+  const key = createPrivateKey(generateKeyPairPem().privateKey);
+  const pem = key.export({ type: "pkcs8", format: "pem" }).toString();
+  const certificate = createServiceCertificate(pem, { notBeforeMs: Date.now(), days: 1, entropy: nodeEntropy });
+  const ledger = new TestLedger();
+  const batch = parseBatch(ledger.build([privateTransaction(4), privateTransaction(5)]).bytes);
+  const receipt = makeCoseReceipt({
+    batch,
+    position: 1,
+    tail: ledger.tail,
+    keys: ledger.keys,
+    crypto: ledger.node.crypto,
+    serviceKey: new Uint8Array(createPublicKey(key).export({ type: "spki", format: "der" })),
+    issuer: "network",
+    signAsService: createSignFunction(key),
+  });
+
+  test("is told from JSON by its first byte and verified by the service certificate alone", () => {
+    const proven = verifyReceiptFile(receipt, certificate);
+    assert.equal(proven.transaction_id, "1.2");
+    assert.equal("issuer" in proven && proven.issuer, "network");
+  });
+
+  test("names what fails, for a changed byte and for another service", () => {
+    const refuses = (bytes: Uint8Array, trusted: string, reason: RegExp): void =>
+      assert.throws(
+        () => verifyReceiptFile(bytes, trusted),
+        (error) => error instanceof CocoError && error.code === "ReceiptInvalid" && reason.test(error.message),
+      );
+    refuses(receipt.with(-1, (receipt.at(-1) ?? 0) ^ 1), certificate, /signature/);
+    refuses(receipt, SERVICE_CERTIFICATE, /key id/);
+    refuses(receipt.subarray(1), certificate, /not JSON/);
   });
 });

@@ -1,5 +1,5 @@
 /**
- * Verifying a receipt with node:crypto. The service certificate is the only trust anchor; a node's certificate must be
+ * Verifying a receipt, JSON or COSE, with node:crypto. The service certificate is the only trust anchor; a node's certificate must be
  * signed by it, or by an older one that a chain of the receipt's endorsements leads to it.
  *
  * Dates of certificates are not looked at: a receipt is to hold for as long as the service's key is trusted, long after
@@ -8,6 +8,7 @@
 import type { X509Certificate } from "node:crypto";
 import { type Bytes, toHex } from "../core/codec/bytes.ts";
 import { derOfPem } from "../core/governance/pem.ts";
+import { COSE_RECEIPT_FIRST_BYTE, verifyCoseReceipt } from "../core/ledger/cose-receipt.ts";
 import { verifyReceipt } from "../core/ledger/receipt.ts";
 import { readCertificate } from "../enclave/manager/certificate-reader.ts";
 import { createVerifier, sha256 } from "../enclave/manager/node-crypto.ts";
@@ -16,6 +17,11 @@ import { CocoError } from "../errors.ts";
 /** What a valid receipt proves, as the command prints it. */
 export type ProvenReceipt = Readonly<Record<"transaction_id" | "claims_digest", string | null>> &
   Readonly<Record<"node_id" | "root", string>>;
+
+/** What a valid COSE receipt proves, as the command prints it. */
+export type ProvenCoseReceipt = Readonly<
+  Record<"transaction_id" | "signature_transaction_id" | "claims_digest" | "root" | "issuer" | "issued_at", string>
+>;
 
 function certificateOf(pem: string): X509Certificate | undefined {
   const der = derOfPem(pem, "CERTIFICATE");
@@ -46,14 +52,42 @@ function leadsTo(
   return false;
 }
 
+function trustedCertificate(pem: string): X509Certificate {
+  const trusted = certificateOf(pem);
+  if (trusted === undefined)
+    throw new CocoError("ConfigurationInvalid", "the service certificate is not one certificate in PEM");
+  return trusted;
+}
+
+function publicKeyOf(certificate: X509Certificate): Bytes {
+  return certificate.publicKey.export({ type: "spki", format: "der" });
+}
+
 /**
- * Verifies the text of a receipt by the service certificate (PEM). Throws `ReceiptInvalid` naming what is wrong, and
+ * Verifies the bytes of a receipt, JSON or COSE, by the service certificate (PEM). Throws `ReceiptInvalid` naming what is
+ * wrong, and `ConfigurationInvalid` when the service certificate is none.
+ */
+export function verifyReceiptFile(receipt: Bytes, serviceCertificate: string): ProvenReceipt | ProvenCoseReceipt {
+  if (receipt[0] !== COSE_RECEIPT_FIRST_BYTE)
+    return verifyReceiptText(Buffer.from(receipt).toString("utf8"), serviceCertificate);
+  const serviceKey = publicKeyOf(trustedCertificate(serviceCertificate));
+  const proven = verifyCoseReceipt(receipt, { sha256, verify: createVerifier(), serviceKey });
+  return {
+    transaction_id: proven.transactionId,
+    signature_transaction_id: proven.signatureTransactionId,
+    claims_digest: toHex(proven.claimsDigest),
+    root: toHex(proven.root),
+    issuer: proven.issuer,
+    issued_at: new Date(proven.issuedAt * 1000).toISOString(),
+  };
+}
+
+/**
+ * Verifies the text of a JSON receipt by the service certificate (PEM). Throws `ReceiptInvalid` naming what is wrong, and
  * `ConfigurationInvalid` when the service certificate is none.
  */
 export function verifyReceiptText(receipt: string, serviceCertificate: string): ProvenReceipt {
-  const trusted = certificateOf(serviceCertificate);
-  if (trusted === undefined)
-    throw new CocoError("ConfigurationInvalid", "the service certificate is not one certificate in PEM");
+  const trusted = trustedCertificate(serviceCertificate);
   let parsed: unknown;
   try {
     parsed = JSON.parse(receipt);
@@ -65,7 +99,7 @@ export function verifyReceiptText(receipt: string, serviceCertificate: string): 
     const issuers = endorsements.map(certificateOf);
     if (certificate === undefined || !issuers.every((issuer) => issuer !== undefined)) return undefined;
     if (!leadsTo(trusted, certificate, issuers)) return undefined;
-    return certificate.publicKey.export({ type: "spki", format: "der" });
+    return publicKeyOf(certificate);
   };
   const proven = verifyReceipt(parsed, { sha256, verify: createVerifier(), checkNodeCertificate });
   return {

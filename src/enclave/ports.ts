@@ -28,17 +28,65 @@ export interface Entropy {
 /** Cryptography the manager uses; synchronous, with this node's key inside, so that a simulator can use a cheap one. */
 export type Crypto = LedgerCrypto;
 
+/** What consensus asks the disk for. */
+export type DiskRequest = Omit<PersistRequest, "snapshot"> & {
+  /** Drop the whole log: it begins anew after this snapshot, which is finished on this disk. Comes before `entries`. */
+  readonly snapshot?: { readonly index: number; readonly term: number };
+};
+
 /** The ledger on disk. One request at a time is carried out, in order; `done` comes when it is durable. */
 export interface Disk {
-  persist(request: PersistRequest, done: () => void): void;
-  /** Entries from `fromIndex`, at most `maxBytes` of them (at least one, if there is one). */
+  persist(request: DiskRequest, done: () => void): void;
+  /** Entries from `fromIndex`, at most `maxBytes` of them (at least one, if there is one); empty: not on this disk. */
   read(fromIndex: number, maxBytes: number, done: (entries: readonly LogEntry[]) => void): void;
+  /** Begins the file of a snapshot, replacing an unfinished one of that index. */
+  createSnapshot(index: number): SnapshotFile;
+  /** At most `maxBytes` of a finished snapshot; undefined when there is none of that index, or it cannot be read. */
+  readSnapshot(
+    index: number,
+    offset: number,
+    maxBytes: number,
+    done: (data: Bytes | undefined, last: boolean) => void,
+  ): void;
+  removeSnapshot(index: number): void;
+}
+
+/** A snapshot that is being written. While the disk is full, what was asked for waits; `abandon` frees its room. */
+export interface SnapshotFile {
+  append(data: Bytes, done: () => void): void;
+  /** `done` comes when the snapshot is durable and will be found after a restart. */
+  finish(done: () => void): void;
+  /** Drops the file; no callback of it comes any more. */
+  abandon(): void;
+}
+
+/** A finished snapshot on disk. */
+export interface StoredSnapshot {
+  /** Raft index of the last batch in it. */
+  readonly index: number;
+  /** Length of the file. */
+  readonly bytes: number;
+  /** The file's content in order, in pieces of at most 1 MiB. Throws `DiskFailed` when it cannot be read. */
+  parts(): Iterable<Bytes>;
 }
 
 /** What was on disk when the node started. */
 export interface DiskContent {
   readonly hardState: HardState | undefined;
-  readonly entries: Iterable<LogEntry>;
+  /** Finished snapshots, newest first. */
+  readonly snapshots: readonly StoredSnapshot[];
+  /** Index of the first entry (1 unless a snapshot was installed), also when there is none yet. */
+  readonly firstIndex: number;
+  /** Entries from an index on; to be consumed before the first `persist`. */
+  entriesFrom(index: number): Iterable<LogEntry>;
+  /** Set when entries were lost to damage: what is readable ends before `index`; entries up to `lastIndex` of `lastTerm` had been there. */
+  readonly damage: { readonly index: number; readonly lastIndex: number; readonly lastTerm: number } | undefined;
+}
+
+/** What the disk tells the enclave; given when the disk is opened. */
+export interface DiskEvents {
+  /** There is no room: nothing becomes durable until `diskFull(false)`. Told once each. */
+  diskFull(full: boolean): void;
 }
 
 /** Byte streams to and from the network. TLS ends behind this port: what passes here is ciphertext. */

@@ -13,13 +13,12 @@ import {
   teeEntryTree,
 } from "../core/governance/constitution-codec.ts";
 import {
-  DEFAULT_SETTINGS,
+  DEFAULT_POLICIES,
   MAX_CONSTITUTION_JSON_LENGTH,
   type Actor,
   type AdapterEntry,
   type CodeEntry,
   type Constitution,
-  type NetworkSettings,
   type NodeEntry,
   type TeeEntry,
 } from "../core/governance/constitution.ts";
@@ -28,6 +27,7 @@ import { treeToJson } from "../core/governance/fields.ts";
 import type { Signer } from "../core/governance/governance-crypto.ts";
 import { signNodeTuple } from "../core/governance/node-entry.ts";
 import { derOfPem } from "../core/governance/pem.ts";
+import { settingsWith, type SettingsChange } from "../core/governance/settings.ts";
 import { createGovernanceCrypto, createSignFunction } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
 import { readConfigurationFile } from "./files.ts";
@@ -51,8 +51,8 @@ export interface GenesisParts {
   readonly nodes: readonly SignedNode[];
   readonly codeManifest: readonly CodeEntry[];
   readonly adapters: readonly AdapterEntry[];
-  /** {@link DEFAULT_SETTINGS} where not given. */
-  readonly settings?: Partial<NetworkSettings>;
+  /** As {@link settingsWith} completes them. */
+  readonly settings?: SettingsChange;
 }
 
 /** A signer over a P-256 private key in PEM. Throws `ConfigurationInvalid` without a word of the key. */
@@ -98,8 +98,8 @@ export function assembleGenesis(parts: GenesisParts): Constitution {
     nodes: parts.nodes.map((node) => node.entry),
     codeManifest: parts.codeManifest,
     teeManifest: teeManifestOf(parts.nodes),
-    policies: { approveCode: { type: "majority" } },
-    settings: { ...DEFAULT_SETTINGS, ...parts.settings },
+    policies: DEFAULT_POLICIES,
+    settings: settingsWith(parts.settings ?? {}),
     adapters: parts.adapters,
   };
   // Read back as every founder will read it, so that what is handed out holds.

@@ -6,15 +6,13 @@
  * before it. Big-endian. The checksum tells damage from content: a lost vote could elect two leaders.
  */
 import { createHash } from "node:crypto";
-import * as fs from "node:fs";
 import * as path from "node:path";
 import { type Bytes, ByteReader, bytesEqual, ByteWriter, utf8Decode, utf8Encode } from "../core/codec/bytes.ts";
 import type { HardState } from "../core/consensus/types.ts";
 import { CocoError } from "../errors.ts";
-import type { FileOperations } from "./file-operations.ts";
+import { type FileOperations, readSmallFile, replaceFile } from "./file-operations.ts";
 
 const NAME = "consensus";
-const TEMPORARY_NAME = "consensus.new";
 const MAGIC = utf8Encode("coco1");
 const CHECKSUM_LENGTH = 8;
 const MAX_LENGTH = 512;
@@ -43,12 +41,11 @@ function decode(bytes: Bytes): HardState {
 }
 
 /** The hard state of a folder; undefined when it was never written. Throws `LedgerCorrupt` when the file is damaged. */
-export function readHardState(directory: string): HardState | undefined {
+export function readHardState(directory: string, files: FileOperations): HardState | undefined {
   const file = path.join(directory, NAME);
-  if (!fs.existsSync(file)) return undefined;
   try {
-    if (fs.statSync(file).size > MAX_LENGTH) throw new CocoError("MalformedInput", "file too long");
-    return decode(new Uint8Array(fs.readFileSync(file)));
+    const bytes = readSmallFile(file, MAX_LENGTH, files);
+    return bytes === undefined ? undefined : decode(bytes);
   } catch (error) {
     throw new CocoError(
       "LedgerCorrupt",
@@ -60,15 +57,6 @@ export function readHardState(directory: string): HardState | undefined {
 }
 
 /** Replaces the hard state of a folder; durable when the promise is fulfilled. */
-export async function writeHardState(directory: string, state: HardState, files: FileOperations): Promise<void> {
-  const temporary = path.join(directory, TEMPORARY_NAME);
-  const descriptor = await files.open(temporary, "w");
-  try {
-    await files.write(descriptor, encode(state), 0);
-    await files.sync(descriptor);
-  } finally {
-    await files.close(descriptor);
-  }
-  await files.rename(temporary, path.join(directory, NAME));
-  await files.syncDirectory(directory);
+export function writeHardState(directory: string, state: HardState, files: FileOperations): Promise<void> {
+  return replaceFile(path.join(directory, NAME), encode(state), files);
 }

@@ -4,24 +4,13 @@
  * bytes. What is read may end in batches that are not committed yet, as the node itself sees them when it starts.
  */
 import { existsSync } from "node:fs";
-import type { Bytes } from "../core/codec/bytes.ts";
-import {
-  decodeAdministrative,
-  executeAdministrative,
-  type GovernanceState,
-} from "../core/governance/administrative.ts";
+import type { GovernanceState } from "../core/governance/administrative.ts";
+import { executeAdministrativeBatch } from "../core/governance/administrative-batch.ts";
 import { batchKindOf, parseBatch } from "../core/ledger/batch-format.ts";
 import { createGovernanceCrypto } from "../enclave/manager/node-crypto.ts";
-import { entriesOf, scanLedger } from "./ledger-chunks.ts";
-
-/** Whether the last record of the ledger was written to its end: a crash leaves zeros where data had not arrived. */
-export function isWholeBatch(data: Bytes): boolean {
-  try {
-    return parseBatch(data).signature.some((byte) => byte !== 0);
-  } catch {
-    return false;
-  }
-}
+import { FILE_SYSTEM } from "./file-operations.ts";
+import { corrupt, entriesOf } from "./ledger-chunks.ts";
+import { readLedger } from "./ledger-files.ts";
 
 /**
  * The state after the last administrative transaction of a ledger folder; undefined when there is no ledger yet.
@@ -29,14 +18,14 @@ export function isWholeBatch(data: Bytes): boolean {
  */
 export async function readLedgerGovernance(ledgerFolder: string): Promise<GovernanceState | undefined> {
   if (!existsSync(ledgerFolder)) return undefined;
-  const { chunks } = await scanLedger(ledgerFolder, isWholeBatch);
+  const { scan } = await readLedger(ledgerFolder);
+  const { chunks, damage } = scan;
+  if (damage !== undefined) throw corrupt(damage.file, damage.offset, damage.reason);
   const crypto = createGovernanceCrypto();
   let state: GovernanceState | undefined;
-  for (const { data } of entriesOf(chunks)) {
+  for (const { data } of entriesOf(chunks, 1, FILE_SYSTEM)) {
     if (batchKindOf(data) !== "administrative") continue;
-    for (const { publicPart } of parseBatch(data).transactions) {
-      state = executeAdministrative(state, decodeAdministrative(publicPart), crypto);
-    }
+    state = executeAdministrativeBatch(state, parseBatch(data), crypto);
   }
   return state;
 }

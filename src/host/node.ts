@@ -4,15 +4,20 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { decodeCodeApproval, type CodeApproval } from "../core/governance/code-approval.ts";
-import { nodeEntropy } from "../enclave/manager/node-crypto.ts";
+import { toHex } from "../core/codec/bytes.ts";
+import type { LogEntry } from "../core/consensus/types.ts";
+import { decodeAdministrative } from "../core/governance/administrative.ts";
+import { constitutionDigest } from "../core/governance/constitution-codec.ts";
+import type { Constitution } from "../core/governance/constitution.ts";
+import { decodeDecision, type Decision } from "../core/governance/decision.ts";
+import { parseBatch } from "../core/ledger/batch-format.ts";
+import { nodeEntropy, sha256 } from "../enclave/manager/node-crypto.ts";
 import { openNodeKeys } from "../enclave/manager/node-keys.ts";
 import { ValidatingNode } from "../enclave/manager/validating-node.ts";
 import { CocoError } from "../errors.ts";
 import { PUBLIC_FILE_MODE, readConfigurationFile, writeFileAtomic } from "./files.ts";
 import { readConstitutionFile } from "./genesis.ts";
 import { type LedgerFiles, openLedgerFiles } from "./ledger-files.ts";
-import { isWholeBatch } from "./ledger-governance.ts";
 import { measureCode, PACKAGE_FOLDER } from "./measure-code.ts";
 import { APPROVAL_FILE, loadNode, SERVICE_CERTIFICATE_FILE } from "./node-folder.ts";
 import { nodeSockets } from "./sockets.ts";
@@ -64,6 +69,7 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
   const executors: ThreadExecutor[] = [];
   let ledger: LedgerFiles | undefined;
   let node: ValidatingNode | undefined;
+  let isDiskFull = false;
   const stop = async (): Promise<void> => {
     node?.close();
     await Promise.all(executors.map((executor) => executor.close()));
@@ -73,13 +79,23 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
     node?.close();
     options.onFatal(error);
   };
-  ledger = await openLedgerFiles(folder.paths.ledger, {
-    check: isWholeBatch,
-    onRepair: (repair) => tracer.event("warn", "ledger_repaired", { ...repair }),
-    onFatal: fatal,
-  });
-  try {
-    node = new ValidatingNode({
+  const open = (damagedFrom?: number): Promise<LedgerFiles> =>
+    openLedgerFiles(folder.paths.ledger, {
+      // What this node lost its peers still have; alone it must not go on with less than it said it had.
+      repair: genesis.nodes.length > 1 ? "from-peers" : "refuse",
+      ...(damagedFrom !== undefined && { damagedFrom }),
+      admit: (first) => requireNetwork(first, genesis),
+      onRepair: (repair) => tracer.event("warn", "ledger_repaired", { ...repair }),
+      onFatal: fatal,
+      events: {
+        diskFull: (full) => {
+          isDiskFull = full;
+          node?.diskFull(full);
+        },
+      },
+    });
+  const assemble = ({ disk, content }: LedgerFiles): ValidatingNode =>
+    new ValidatingNode({
       keys,
       genesis,
       approval,
@@ -88,8 +104,8 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
       clientListen: folder.clientListen,
       clock: systemClock,
       entropy: nodeEntropy,
-      disk: ledger.disk,
-      content: ledger.content,
+      disk,
+      content,
       tookPart,
       sockets: nodeSockets,
       tracer,
@@ -108,6 +124,18 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
       },
       onFatal: fatal,
     });
+  ledger = await open();
+  try {
+    try {
+      node = assemble(ledger);
+    } catch (error) {
+      const damagedFrom = damagedIndex(error);
+      if (damagedFrom === undefined || genesis.nodes.length === 1) throw error;
+      await ledger.close();
+      ledger = await open(damagedFrom);
+      node = assemble(ledger);
+    }
+    if (isDiskFull) node.diskFull(true);
     await node.start();
   } catch (error) {
     await stop();
@@ -116,10 +144,29 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
   return { nodeId: keys.nodeId, stop };
 }
 
-async function readApproval(file: string): Promise<CodeApproval | undefined> {
+/** The first entry that did not verify, when that is why a ledger was refused. */
+function damagedIndex(error: unknown): number | undefined {
+  if (!(error instanceof CocoError) || error.code !== "LedgerCorrupt") return undefined;
+  const index = error.data["index"];
+  return typeof index === "number" ? index : undefined;
+}
+
+/** Refuses a ledger that begins with another network's genesis, before anything in its folder is changed. */
+function requireNetwork(first: LogEntry, genesis: Constitution): void {
+  const [transaction] = parseBatch(first.data).transactions;
+  const administrative = transaction && decodeAdministrative(transaction.publicPart);
+  if (administrative?.type !== "genesis") return;
+  const [found, expected] = [administrative.constitution, genesis].map((constitution) =>
+    toHex(constitutionDigest(constitution, sha256)),
+  );
+  if (found !== expected)
+    throw new CocoError("FolderOfAnotherNetwork", `the ledger belongs to network ${found}, not ${expected}`);
+}
+
+async function readApproval(file: string): Promise<Decision | undefined> {
   if (!existsSync(file)) return undefined;
   try {
-    return decodeCodeApproval(await readConfigurationFile(file, MAX_APPROVAL_BYTES));
+    return decodeDecision(await readConfigurationFile(file, MAX_APPROVAL_BYTES));
   } catch (error) {
     throw new CocoError("ConfigurationInvalid", `${file}: not an approval of code`, { file }, { cause: error });
   }

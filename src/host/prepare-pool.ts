@@ -6,7 +6,7 @@
 import { Worker } from "node:worker_threads";
 import type { PrepareFunction, PrepareResult } from "../adapters/adapter.ts";
 import type { Bytes } from "../core/codec/bytes.ts";
-import type { Preparer } from "../enclave/worker/adapter-host.ts";
+import type { Preparer } from "../enclave/worker/request-desk.ts";
 import { packList, unpackResults } from "../enclave/worker/packing.ts";
 
 /** Up to this many transactions are prepared in place. */

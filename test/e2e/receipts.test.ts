@@ -5,7 +5,7 @@
 import { after, before, describe, test } from "node:test";
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Hex } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
@@ -116,12 +116,12 @@ describe("a receipt", () => {
     );
     assert.deepEqual(
       results,
-      changed.map(([name]) => [name, 4]),
+      changed.map(([name]) => [name, 1]),
     );
   });
 
   test("proves nothing to who trusts another service", async () => {
-    assert.equal((await verify(receipt, present(sandbox.endpoints.members[0]).cert)).code, 4);
+    assert.equal((await verify(receipt, present(sandbox.endpoints.members[0]).cert)).code, 1);
   });
 
   test("is verified by openssl alone", async () => {
@@ -152,6 +152,28 @@ describe("a receipt", () => {
     assert.equal(signature.stdout.trim(), "Verified OK", signature.stderr);
     const chain = await runProcess("openssl", ["verify", "-CAfile", sandbox.endpoints.ca, file("node.pem")]);
     assert.equal(chain.code, 0, chain.stderr);
+  });
+
+  test("in COSE is verified by the service certificate alone, and with any bit changed proves nothing", async () => {
+    const file = join(sandbox.dir, "receipt.cose");
+    const member = present(sandbox.endpoints.members[1]);
+    const path = `/node/receipt?transaction_id=${transactionId}&format=cose`;
+    const url = new URL(path, present(sandbox.endpoints.nodes[1]).rpc).href;
+    const curl = ["--silent", "--fail", "--cacert", sandbox.endpoints.ca, "--cert", member.cert, "--key", member.key];
+    const fetched = await runProcess("curl", [...curl, "--output", file, url]);
+    assert.equal(fetched.code, 0, fetched.stderr);
+    const check = () => runCoco("receipt", "verify", file, "--service-cert", sandbox.endpoints.ca, "--json");
+    const { code, stdout, stderr } = await check();
+    assert.equal(code, 0, stderr);
+    assert.equal(JSON.parse(stdout).transaction_id, transactionId);
+    assert.equal(JSON.parse(stdout).claims_digest, present(receipt.leaf_components).claims_digest);
+    const bytes = await readFile(file);
+    for (const at of [0, 5, Math.floor(bytes.length / 2), bytes.length - 1]) {
+      await writeFile(file, bytes.with(at, present(bytes[at]) ^ 1));
+      const changed = await check();
+      assert.equal(changed.code, 1);
+      assert.match(changed.stderr, /ReceiptInvalid: receipt: /);
+    }
   });
 
   test("is not given for what is not committed, and for no transaction id", async () => {

@@ -12,7 +12,16 @@ import { OpenRequests } from "../../src/enclave/manager/open-requests.ts";
 
 describe("one compromised node", () => {
   const huge: readonly ConsensusMessage[] = [
-    { type: "appendResponse", term: 2 ** 52, success: false, matchIndex: 0, hintIndex: 0, hintTerm: 0, round: 0, recovering: false },
+    {
+      type: "appendResponse",
+      term: 2 ** 52,
+      success: false,
+      matchIndex: 0,
+      hintIndex: 0,
+      hintTerm: 0,
+      round: 0,
+      recovering: false,
+    },
     { type: "append", term: 2 ** 52, previousIndex: 0, previousTerm: 0, commitIndex: 0, round: 0, entries: [] },
     { type: "vote", preVote: false, transfer: false, term: 2 ** 52, lastIndex: 0, lastTerm: 0 },
     { type: "voteResponse", preVote: false, term: 2 ** 52, granted: false },

@@ -22,6 +22,7 @@ describe("a ledger whose first record was changed", () => {
     const sealing = new Sealing(new LedgerTail(crypto.sha256), crypto, systemClock, {
       signer,
       salt: new Uint8Array(16),
+      epochKeys: { newest: 0, keyOf: () => undefined, onWiped: () => {} },
     });
     const transactions = firstTransactions(network.constitution, network.networkId, {
       crypto,
@@ -43,9 +44,21 @@ describe("a ledger whose first record was changed", () => {
           clientListen: "127.0.0.1:0",
           clock: systemClock,
           entropy: nodeEntropy,
-          disk: { persist: () => {}, read: () => {} },
+          disk: {
+            persist: () => {},
+            read: () => {},
+            createSnapshot: () => assert.fail(),
+            readSnapshot: () => {},
+            removeSnapshot: () => {},
+          },
           tookPart: false,
-          content: { hardState: { term: 2, votedFor: undefined }, entries: [{ index: 1, term: 2, data: changed }] },
+          content: {
+            hardState: { term: 2, votedFor: undefined },
+            snapshots: [],
+            firstIndex: 1,
+            entriesFrom: () => [{ index: 1, term: 2, data: changed }],
+            damage: undefined,
+          },
           sockets: { listen: () => assert.fail(), connect: () => assert.fail() },
           tracer: { event: () => {} },
           startExecutor: () => ({ send: () => {} }),

@@ -2,7 +2,7 @@
  * What must hold in every run, checked while it goes on. The checker sees every step of every node's consensus core, keeps
  * the one committed ledger, opens it with the epoch key and replays it into a state of its own.
  *
- * At most one leader per term; committed entries are the same bytes on every node, in order, on the disks of a quorum, and
+ * At most one leader per term; committed entries are the same bytes on every node, in order, and
  * never change, whatever crashes; their Merkle roots and signatures hold; each transaction id is included once; every
  * version of every node's state is the replayed one; what a client was told is in the ledger is there.
  */
@@ -16,13 +16,14 @@ import { unsealBatch, verifyBatch } from "../../src/core/ledger/batch.ts";
 import { type ParsedBatch, parseBatch } from "../../src/core/ledger/batch-format.ts";
 import { LedgerKeys } from "../../src/core/ledger/keys.ts";
 import { LedgerTail } from "../../src/core/ledger/tail.ts";
+import type { GovernanceState } from "../../src/core/governance/administrative.ts";
 import { Administration } from "../../src/enclave/manager/administration.ts";
 import type { Crypto } from "../../src/enclave/ports.ts";
 import { invariant } from "../../src/errors.ts";
 import type { CommittedBatch } from "../../src/adapters/adapter.ts";
 import type { Founded } from "./founding.ts";
 import { KV_TABLES, transactionCount } from "./kv-adapter.ts";
-import { SIMULATED_GOVERNANCE_CRYPTO } from "./simulated-crypto.ts";
+import { ReadChecker } from "./read-checker.ts";
 
 /** Every how many versions the whole state is compared, not only what the version wrote. */
 const WHOLE_STATE_EVERY = 32;
@@ -33,20 +34,38 @@ interface Version {
   readonly digest: string;
 }
 
-/** Digest of the whole state of a version. */
+/** Digest of the whole state of a version, with the versions that wrote its keys. */
 export function stateDigest(state: StateReader, sha256: (data: Bytes) => Bytes): string {
   const writer = new ByteWriter();
   for (const table of Object.values(KV_TABLES)) {
-    for (const [key, value] of state.scan(table)) writer.u16(table).bytes16(key).bytes32(value);
+    for (const [key, value] of state.scan(table)) {
+      writer
+        .u16(table)
+        .bytes16(key)
+        .bytes32(value)
+        .u64(state.versionOf(table, key) ?? 0);
+    }
   }
   return toHex(sha256(writer.finish()));
+}
+
+/** The durable entries of a node, as far as they are whole. */
+export interface DurableEntries {
+  /** Index the log begins with. */
+  readonly firstIndex: number;
+  entry(index: number): LogEntry | undefined;
+}
+
+/** The first sequence number of a committed batch and its view. */
+interface Place {
+  readonly firstSeqno: number;
+  readonly view: number;
 }
 
 /** See the module's header. */
 export class Checker {
   readonly #founded: Founded;
   readonly #crypto: Crypto;
-  readonly #disks: () => readonly (readonly LogEntry[])[];
   readonly #leaders = new Map<number, NodeId>();
   readonly #committed: LogEntry[] = [];
   readonly #tail: LedgerTail;
@@ -55,16 +74,18 @@ export class Checker {
   readonly #keys: LedgerKeys;
   readonly #store: VersionedStore;
   readonly #versions = new Map<number, Version>();
-  /** Request ids of the ledger and the index of their batch. */
+  /** Request ids of the ledger and the version they are in. */
   readonly #ids = new Map<string, number>();
+  readonly #places: Place[] = [];
+  readonly reads = new ReadChecker();
+  /** States that came from snapshots. */
+  restored = 0;
 
-  /** @param disks the durable entries of every node */
-  constructor(founded: Founded, crypto: Crypto, disks: () => readonly (readonly LogEntry[])[]) {
+  constructor(founded: Founded, crypto: Crypto) {
     this.#founded = founded;
     this.#crypto = crypto;
-    this.#disks = disks;
     this.#tail = new LedgerTail(crypto.sha256);
-    this.#administration = new Administration(founded.constitution, founded.networkId, SIMULATED_GOVERNANCE_CRYPTO);
+    this.#administration = new Administration(founded.constitution, founded.networkId, founded.governanceCrypto);
     this.#keys = new LedgerKeys(crypto, (epoch) => this.#epochKeys.get(epoch));
     const tables = [
       { id: KV_TABLES.values, name: "values" },
@@ -73,9 +94,32 @@ export class Checker {
     this.#store = new VersionedStore({ tables, keptVersions: 1_000_000 });
   }
 
+  /** Governance as the committed ledger has it; undefined before genesis. */
+  get governance(): GovernanceState | undefined {
+    return this.#administration.committed;
+  }
+
   /** Index of the newest entry any node committed. */
   get committedIndex(): number {
     return this.#committed.length;
+  }
+
+  /** Term of the newest entry any node committed. */
+  get committedTerm(): number {
+    return this.#committed.at(-1)?.term ?? 0;
+  }
+
+  /** View of a committed sequence number; undefined while it is not committed. */
+  committedView(seqno: number): number | undefined {
+    if (seqno < 1 || seqno > this.#tail.lastSeqno) return undefined;
+    let low = 0;
+    let high = this.#places.length - 1;
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if ((this.#places[middle]?.firstSeqno ?? 0) <= seqno) low = middle;
+      else high = middle - 1;
+    }
+    return this.#places[low]?.view;
   }
 
   /** Merkle root over the committed ledger. */
@@ -88,9 +132,9 @@ export class Checker {
     return this.#ids.size;
   }
 
-  /** Whether the committed ledger includes a transaction. */
-  includes(id: string): boolean {
-    return this.#ids.has(id);
+  /** Version that includes a transaction; undefined when the committed ledger does not. */
+  versionOf(id: string): number | undefined {
+    return this.#ids.get(id);
   }
 
   /** A node leads in a term. */
@@ -106,19 +150,12 @@ export class Checker {
     const known = this.#committed[entry.index - 1];
     if (known !== undefined) {
       invariant(
-        known.term === entry.term && bytesEqual(known.data, entry.data),
+        known.term === entry.term && (known.data === entry.data || bytesEqual(known.data, entry.data)),
         `${node} committed another entry ${entry.index} than the network`,
       );
       return;
     }
     invariant(entry.index === this.#committed.length + 1, `entry ${entry.index} committed before its predecessor`);
-    const disks = this.#disks();
-    const holders = disks.filter((disk) => {
-      const durable = disk[entry.index - 1];
-      return durable !== undefined && durable.term === entry.term && bytesEqual(durable.data, entry.data);
-    });
-    const count = holders.length;
-    invariant(count * 2 > disks.length, `entry ${entry.index} is committed on ${count} of ${disks.length} disks`);
     this.#committed.push(entry);
     this.#replay(parseBatch(entry.data));
   }
@@ -128,17 +165,22 @@ export class Checker {
     this.#administration.append(batch);
     this.#administration.commit(header.index);
     for (const record of this.#administration.committed?.epochs ?? []) {
-      const nodeId = this.#founded.constitution.nodes[0]?.nodeId ?? "";
-      this.#epochKeys.set(record.epoch, this.#founded.openEpoch(record, nodeId));
+      if (this.#epochKeys.has(record.epoch)) continue;
+      const key = this.#founded.openEpoch(record, record.wraps[0]?.nodeId ?? "");
+      invariant(key, "an epoch is wrapped to somebody");
+      this.#epochKeys.set(record.epoch, key);
     }
     verifyBatch(batch, this.#tail, (nodeId) => this.#administration.publicKeyOf(nodeId), this.#crypto);
+    this.#places.push({ firstSeqno: header.firstSeqno, view: header.view });
     if (header.kind !== "application") return;
     const opened = unsealBatch(batch, this.#keys, this.#crypto);
-    for (const { id } of opened) if (id.length > 0) this.#include(utf8Decode(id), header.index);
+    const next = this.#store.headVersion + 1;
+    for (const { id } of opened) if (id.length > 0) this.#include(utf8Decode(id), next);
     const parts = opened.flatMap(({ privatePart }, at) => [batch.transactions[at]?.publicPart ?? EMPTY, privatePart]);
     const { version, written } = this.#store.apply(parts);
     this.#store.commit(version);
     const reader = this.#reader(version);
+    this.#noteValues(reader, written);
     invariant(transactionCount(reader) === this.#ids.size, "the counter counts the included transactions");
     const { view, firstSeqno, count } = header;
     const digest = version % WHOLE_STATE_EVERY === 0 ? stateDigest(reader, this.#crypto.sha256) : "";
@@ -151,10 +193,29 @@ export class Checker {
     return reader;
   }
 
-  #include(id: string, index: number): void {
+  #include(id: string, version: number): void {
     const before = this.#ids.get(id);
-    invariant(before === undefined, `transaction ${id} is included in the batches ${before} and ${index}`);
-    this.#ids.set(id, index);
+    invariant(before === undefined, `transaction ${id} is included in the versions ${before} and ${version}`);
+    this.#ids.set(id, version);
+  }
+
+  #noteValues(reader: StateReader, written: readonly WrittenKey[]): void {
+    for (const { table, key } of written) {
+      if (table !== KV_TABLES.values) continue;
+      const value = reader.get(table, key);
+      this.reads.changed(reader.version, utf8Decode(key), value === undefined ? "" : utf8Decode(value));
+    }
+    this.reads.committed(reader.version);
+  }
+
+  /** Every disk ends with the committed ledger, byte for byte. */
+  endsOnDisk(node: NodeId, disk: DurableEntries): void {
+    for (const entry of this.#committed.slice(disk.firstIndex - 1)) {
+      const durable = disk.entry(entry.index);
+      const same =
+        durable?.term === entry.term && (durable.data === entry.data || bytesEqual(durable.data, entry.data));
+      invariant(same, `${node} ends with another entry ${entry.index} on its disk`);
+    }
   }
 
   /** A worker was told that a version is committed. */
@@ -179,6 +240,14 @@ export class Checker {
         `${node} has another state in version ${place.version}`,
       );
     }
+  }
+
+  /** A worker's state was replaced by a snapshot's. */
+  restores(node: NodeId, state: StateReader): void {
+    const { sha256 } = this.#crypto;
+    const same = stateDigest(state, sha256) === stateDigest(this.#reader(state.version), sha256);
+    invariant(same, `${node} takes another state for version ${state.version} from a snapshot`);
+    this.restored++;
   }
 
   /** The state a node ends with is the whole ledger's. */

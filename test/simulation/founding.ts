@@ -5,13 +5,19 @@
 import type { Bytes } from "../../src/core/codec/bytes.ts";
 import { toHex, utf8Encode } from "../../src/core/codec/bytes.ts";
 import type { NodeId } from "../../src/core/consensus/types.ts";
-import { encodeAdministrative, type EpochRecord } from "../../src/core/governance/administrative.ts";
+import { encodeAdministrative, type EpochTransaction } from "../../src/core/governance/administrative.ts";
 import {
-  type CodeApproval,
+  basisOf,
+  type Decision,
+  type Proposal,
   proposalDigest,
   signBallot,
-  signCodeProposal,
-} from "../../src/core/governance/code-approval.ts";
+  signProposal,
+  type StandingConstitution,
+} from "../../src/core/governance/decision.ts";
+import { type EpochRecord, missingEpochs } from "../../src/core/governance/epochs.ts";
+import { type SettingsChange, settingsWith } from "../../src/core/governance/settings.ts";
+import type { EpochMaker } from "../../src/enclave/manager/leader-duties.ts";
 import {
   constitutionDigest,
   decodeConstitution,
@@ -20,16 +26,18 @@ import {
 import { verifyConstitution } from "../../src/core/governance/constitution-verify.ts";
 import {
   type Constitution,
-  DEFAULT_SETTINGS,
-  type NetworkSettings,
+  DEFAULT_POLICIES,
+  type NodeEntry,
   type NodeTuple,
 } from "../../src/core/governance/constitution.ts";
 import { signNodeTuple } from "../../src/core/governance/node-entry.ts";
-import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
-import { CocoError } from "../../src/errors.ts";
+import type { GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
+import type { Crypto } from "../../src/enclave/ports.ts";
+import { cheapHash } from "./cheap-hash.ts";
 import {
-  SIMULATED_GOVERNANCE_CRYPTO,
   simulatedCertificate,
+  simulatedCrypto,
+  simulatedGovernanceCrypto,
   simulatedSigner,
   simulatedWrap,
 } from "./simulated-crypto.ts";
@@ -42,24 +50,49 @@ export const KV_MOUNT = "/kv";
 /** A simulated network before its first node starts. */
 export interface Founded {
   readonly constitution: Constitution;
+  readonly governanceCrypto: GovernanceCrypto;
+  /** The `Crypto` port of a listed node, by its place in the constitution. */
+  cryptoOf(place: number): Crypto;
   readonly networkId: string;
   /** Transactions of the first batch; `random` makes the epoch key. */
   firstTransactions(random: (length: number) => Bytes): Bytes[];
   /** The members' approval of another code. */
-  readonly approval: CodeApproval;
-  /** The key of an epoch as a node opens it. */
-  openEpoch(record: EpochRecord, nodeId: NodeId): Bytes;
+  readonly approval: Decision;
+  /** All machines that are or may become nodes of the network, signed by their owner; the first ones are listed at genesis. */
+  readonly machines: readonly NodeEntry[];
+  /** The members change the VN list to these machines. */
+  changeNodes(standing: StandingConstitution, nodes: readonly NodeEntry[]): Decision;
+  /** The members ask for a new epoch. */
+  askForEpoch(standing: StandingConstitution): Decision;
+  /** Makes epochs and grants on a node. */
+  epochMaker(random: (length: number) => Bytes): EpochMaker;
+  /** The key of an epoch as a node opens it; undefined when it is not wrapped to it. */
+  openEpoch(record: EpochRecord, nodeId: NodeId): Bytes | undefined;
 }
 
 const OWNER = "owner";
 const NETWORK_NAME = "simulated";
 
-const keyOf = (name: string): Bytes => sha256(utf8Encode(name));
+const keyOf = (name: string): Bytes => cheapHash(utf8Encode(name));
 
-function tupleOf(at: number): NodeTuple {
-  const publicKey = keyOf(`public key ${at}`);
+/** The cryptography of a network's nodes: what they hash with, and the keys of each. */
+export interface NodeCryptography {
+  readonly hash: (data: Bytes) => Bytes;
+  publicKey(place: number): Bytes;
+  crypto(place: number): Crypto;
+}
+
+/** Cheap cryptography, as most seeds have it. */
+export const CHEAP_CRYPTOGRAPHY: NodeCryptography = {
+  hash: cheapHash,
+  publicKey: (place) => keyOf(`public key ${place}`),
+  crypto: (place) => simulatedCrypto(keyOf(`public key ${place}`)),
+};
+
+function tupleOf(at: number, { publicKey: publicKeyOf, hash }: NodeCryptography): NodeTuple {
+  const publicKey = publicKeyOf(at);
   return {
-    nodeId: toHex(sha256(publicKey)),
+    nodeId: toHex(hash(publicKey)),
     address: `node${at}.test:1`,
     clientAddress: `node${at}.test:2`,
     publicKey,
@@ -67,67 +100,104 @@ function tupleOf(at: number): NodeTuple {
   };
 }
 
-function genesisOf(nodeCount: number, settings: Partial<NetworkSettings>): Constitution {
+function genesisOf(nodes: readonly NodeEntry[], settings: SettingsChange): Constitution {
   const ownerKey = keyOf(OWNER);
-  const owner = { actor: OWNER, sign: simulatedSigner(ownerKey) };
   return {
     version: 1,
     network: { name: NETWORK_NAME },
     members: [{ id: OWNER, name: "Owner", role: "member", certificate: simulatedCertificate(ownerKey) }],
-    nodes: Array.from({ length: nodeCount }, (_, at) => signNodeTuple(NETWORK_NAME, tupleOf(at), owner)),
+    nodes,
     codeManifest: [{ measurement: toHex(keyOf("code")), name: "coco-framework", version: "0" }],
     teeManifest: [{ tee: "virtual", machineKey: keyOf("machine"), note: "simulated" }],
-    policies: { approveCode: { type: "majority" } },
-    settings: { ...DEFAULT_SETTINGS, ...settings },
+    policies: DEFAULT_POLICIES,
+    settings: settingsWith(settings),
     adapters: [{ id: KV_ADAPTER_ID, name: "kv", version: "0", mount: KV_MOUNT, options: {} }],
   };
 }
 
-function approvalFor(constitution: Constitution): CodeApproval {
-  const owner = { actor: OWNER, sign: simulatedSigner(keyOf(OWNER)) };
-  const digest = constitutionDigest(constitution, sha256);
-  const proposal = signCodeProposal(
-    {
-      action: "approve_code",
-      networkId: toHex(digest),
-      constitutionVersion: constitution.version,
-      constitutionDigest: digest,
-      measurement: toHex(keyOf("other code")),
-      name: "coco-framework",
-      version: "1",
-    },
-    owner,
-  );
-  const ballot = signBallot({ proposal: proposalDigest(proposal, SIMULATED_GOVERNANCE_CRYPTO), vote: "for" }, owner);
-  return { proposal, ballots: [ballot] };
+const owner = () => ({ actor: OWNER, sign: simulatedSigner(keyOf(OWNER)) });
+
+function decisionOn(proposal: Proposal, crypto: GovernanceCrypto): Decision {
+  const signed = signProposal(proposal, owner());
+  return {
+    proposal: signed,
+    ballots: [signBallot({ proposal: proposalDigest(signed, crypto), vote: "for" }, owner())],
+  };
 }
 
-/** Founds a network of `nodeCount` nodes. */
-export function foundNetwork(nodeCount: number, settings: Partial<NetworkSettings>): Founded {
-  const constitution = decodeConstitution(encodeConstitution(genesisOf(nodeCount, settings)));
-  verifyConstitution(constitution, SIMULATED_GOVERNANCE_CRYPTO);
-  const networkId = toHex(constitutionDigest(constitution, sha256));
+/** How a network is founded. */
+export interface FoundingOptions {
+  /** Nodes listed at genesis. */
+  readonly nodeCount: number;
+  /** Machines that may become nodes, the listed ones included. */
+  readonly machineCount?: number;
+  readonly settings: SettingsChange;
+  readonly cryptography?: NodeCryptography;
+}
+
+/** Founds a network. */
+export function foundNetwork(options: FoundingOptions): Founded {
+  const { nodeCount, machineCount = nodeCount, settings, cryptography = CHEAP_CRYPTOGRAPHY } = options;
+  const governanceCrypto = simulatedGovernanceCrypto(cryptography.hash);
+  const machines = Array.from({ length: machineCount }, (_, at) =>
+    signNodeTuple(NETWORK_NAME, tupleOf(at, cryptography), owner()),
+  );
+  const constitution = decodeConstitution(encodeConstitution(genesisOf(machines.slice(0, nodeCount), settings)));
+  verifyConstitution(constitution, governanceCrypto);
+  const constitutionDigestNow = constitutionDigest(constitution, cryptography.hash);
+  const networkId = toHex(constitutionDigestNow);
+  const genesis = { networkId, constitution, constitutionDigest: constitutionDigestNow };
+  const serviceCertificate = simulatedCertificate(keyOf("service"));
+  const encryptionKeyOf = (id: NodeId) =>
+    machines.find(({ nodeId }) => nodeId === id)?.encryptionKey ?? keyOf("nobody");
+  const newEpoch = (
+    epoch: number,
+    nodes: readonly NodeEntry[],
+    random: (length: number) => Bytes,
+  ): EpochTransaction => {
+    const epochKey = random(32);
+    const wraps = nodes.map(({ nodeId, encryptionKey }) => ({
+      nodeId,
+      wrapped: simulatedWrap(encryptionKey, epoch, epochKey),
+    }));
+    return { type: "epoch", epoch, wraps, serviceCertificate, sealedServiceKey: random(48) };
+  };
   return {
     constitution,
-    approval: approvalFor(constitution),
+    governanceCrypto,
+    machines,
+    cryptoOf: (place) => cryptography.crypto(place),
+    approval: decisionOn(
+      {
+        action: "approve_code",
+        ...basisOf(genesis),
+        measurement: toHex(keyOf("other code")),
+        name: "coco-framework",
+        version: "1",
+      },
+      governanceCrypto,
+    ),
+    changeNodes: (standing, nodes) =>
+      decisionOn({ action: "change_nodes", ...basisOf(standing), nodes }, governanceCrypto),
+    askForEpoch: (standing) => decisionOn({ action: "open_epoch", ...basisOf(standing) }, governanceCrypto),
     networkId,
-    firstTransactions: (random) => {
-      const epochKey = random(32);
-      const wraps = constitution.nodes.map(({ nodeId, encryptionKey }) => ({
-        nodeId,
-        wrapped: simulatedWrap(encryptionKey, 1, epochKey),
-      }));
-      const serviceCertificate = simulatedCertificate(random(32));
-      return [
-        encodeAdministrative({ type: "genesis", constitution }),
-        encodeAdministrative({ type: "epoch", epoch: 1, wraps, serviceCertificate, sealedServiceKey: random(48) }),
-      ];
-    },
+    firstTransactions: (random) => [
+      encodeAdministrative({ type: "genesis", constitution }),
+      encodeAdministrative(newEpoch(1, constitution.nodes, random)),
+    ],
+    epochMaker: (random) => ({
+      epoch: (state) => newEpoch(state.epochs.length + 1, state.constitution.nodes, random),
+      grant: (state, nodeId, keyOfEpoch) => {
+        const keys = missingEpochs(state, nodeId).flatMap((epoch) => {
+          const key = keyOfEpoch(epoch);
+          return key === undefined ? [] : [{ epoch, wrapped: simulatedWrap(encryptionKeyOf(nodeId), epoch, key) }];
+        });
+        return keys.length === 0 ? undefined : { type: "grant", nodeId, keys };
+      },
+    }),
     openEpoch: (record, nodeId) => {
       const wrap = record.wraps.find((entry) => entry.nodeId === nodeId);
-      const node = constitution.nodes.find((entry) => entry.nodeId === nodeId);
-      if (wrap === undefined || node === undefined) throw new CocoError("LedgerCorrupt", `no epoch key for ${nodeId}`);
-      return simulatedWrap(node.encryptionKey, record.epoch, wrap.wrapped);
+      return wrap && simulatedWrap(encryptionKeyOf(nodeId), record.epoch, wrap.wrapped);
     },
   };
 }

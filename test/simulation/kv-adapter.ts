@@ -143,6 +143,7 @@ export const createKvAdapter =
       },
       applied() {},
       rolledBack: () => execution.clear(),
+      restored: () => execution.clear(),
       committed() {},
     };
   };

@@ -1,17 +1,116 @@
 /**
  * Runs the simulator from the command line:
  *
- *   npm run sim -- --seed 7 [--verbose]     one run, with its whole trace
- *   npm run sim -- --seeds 1000 [--from 1]  many runs; stops at the first that fails
+ *   npm run sim -- --seed 7 [--verbose]       one run, with its whole trace
+ *   npm run sim -- --seeds 1000 [--from 1]    a row of seeds
+ *   npm run sim -- --minutes 5                fresh seeds from a random first one, which is printed
  *
- * Each run prints what it was. `--nodes`, `--clients`, `--duration` (virtual ms) and `--no-faults` fix what the seed would draw.
+ * `--json` prints one object instead: `{"seeds","failures","simulatedSeconds","wallSeconds","faults":{kind:count}}`.
+ * `--nodes`, `--clients`, `--duration` (virtual ms), `--network stream|datagram`, `--hostile`, `--real-crypto` and
+ * `--no-faults` fix what a seed would draw. Every seed that fails is printed with the way to run it again; exits 1 then.
  */
+import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
-import { type SimulationOptions, type SimulationResult, simulate } from "./simulation.ts";
+import { CocoError } from "../../src/errors.ts";
+import { FaultCounts } from "./fault-counts.ts";
+import type { SimulationOptions } from "./plan.ts";
+import { type SimulationResult, simulate } from "./simulation.ts";
 
-const say = (line: string): void => {
-  process.stdout.write(`${line}\n`);
-};
+/** After so many failures there is enough to look at. */
+const FAILURES_MAX = 20;
+const FRESH_SEED_MAX = 2 ** 31;
+
+const OPTIONS = {
+  seed: { type: "string" },
+  seeds: { type: "string" },
+  from: { type: "string" },
+  minutes: { type: "string" },
+  nodes: { type: "string" },
+  clients: { type: "string" },
+  duration: { type: "string" },
+  network: { type: "string" },
+  hostile: { type: "boolean" },
+  "real-crypto": { type: "boolean" },
+  "no-faults": { type: "boolean" },
+  json: { type: "boolean", default: false },
+  verbose: { type: "boolean", default: false },
+  quiet: { type: "boolean", default: false },
+} as const;
+
+type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>["values"];
+
+/** What all runs of a command share, and the arguments that say so. */
+interface Fixed {
+  readonly options: Omit<SimulationOptions, "seed">;
+  readonly arguments: string;
+}
+
+/** Totals over all runs. */
+interface Totals {
+  seeds: number;
+  failures: number;
+  virtualMs: number;
+  readonly startedMs: number;
+  readonly faults: FaultCounts;
+}
+
+function number(
+  values: Values,
+  name: "seed" | "seeds" | "from" | "minutes" | "nodes" | "clients" | "duration",
+): number | undefined {
+  const text = values[name];
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!Number.isFinite(value) || value < 0)
+    throw new CocoError("MalformedInput", `--${name} takes a number, not ${text}`);
+  return value;
+}
+
+function fixed(values: Values): Fixed {
+  const nodeCount = number(values, "nodes");
+  const clientCount = number(values, "clients");
+  const durationMs = number(values, "duration");
+  const { network } = values;
+  if (network !== undefined && network !== "stream" && network !== "datagram")
+    throw new CocoError("MalformedInput", `--network is stream or datagram, not ${network}`);
+  const options: Omit<SimulationOptions, "seed"> = {
+    ...(nodeCount !== undefined && { nodeCount }),
+    ...(clientCount !== undefined && { clientCount }),
+    ...(durationMs !== undefined && { durationMs }),
+    ...(network !== undefined && { network }),
+    ...(values.hostile && { hostile: true }),
+    ...(values["real-crypto"] && { realCryptography: true }),
+    ...(values["no-faults"] && { faults: false }),
+    ...(values.verbose && { onTrace: (line: string) => void process.stderr.write(line) }),
+  };
+  const names = ["nodes", "clients", "duration", "network", "hostile", "real-crypto", "no-faults"] as const;
+  const given = names.flatMap((name) => {
+    const value = values[name];
+    if (value === undefined || value === false) return [];
+    return value === true ? [` --${name}`] : [` --${name} ${value}`];
+  });
+  return { options, arguments: given.join("") };
+}
+
+/** The seeds to run, in order. */
+function* seeds(values: Values, say: (line: string) => void): Generator<number> {
+  const one = number(values, "seed");
+  const minutes = number(values, "minutes");
+  if (one !== undefined) {
+    yield one;
+    return;
+  }
+  if (minutes !== undefined) {
+    const first = number(values, "from") ?? randomInt(FRESH_SEED_MAX);
+    say(`seeds from ${first}`);
+    const end = performance.now() + minutes * 60_000;
+    for (let seed = first; performance.now() < end; seed++) yield seed;
+    return;
+  }
+  const first = number(values, "from") ?? 1;
+  const count = number(values, "seeds") ?? 100;
+  for (let seed = first; seed < first + count; seed++) yield seed;
+}
 
 function describe(result: SimulationResult): string {
   const { seed, traceHash, virtualMs, events, entries, transactions, boots, terms } = result;
@@ -19,49 +118,59 @@ function describe(result: SimulationResult): string {
   return `seed ${seed}: ${(virtualMs / 1000).toFixed(1)} s virtual, ${counts}, trace ${traceHash}`;
 }
 
-async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      seed: { type: "string" },
-      seeds: { type: "string", default: "100" },
-      from: { type: "string", default: "1" },
-      nodes: { type: "string" },
-      clients: { type: "string" },
-      duration: { type: "string" },
-      "no-faults": { type: "boolean", default: false },
-      verbose: { type: "boolean", default: false },
-      quiet: { type: "boolean", default: false },
-    },
-  });
-  const fixed: Omit<SimulationOptions, "seed"> = {
-    faults: !values["no-faults"],
-    ...(values.nodes !== undefined && { nodeCount: Number(values.nodes) }),
-    ...(values.clients !== undefined && { clientCount: Number(values.clients) }),
-    ...(values.duration !== undefined && { durationMs: Number(values.duration) }),
-    ...(values.verbose && { onTrace: (line: string) => void process.stdout.write(line) }),
+function* causes(error: unknown): Generator<string> {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) yield cause.stack ?? cause.message;
+}
+
+function summary({ seeds: count, failures, virtualMs, startedMs, faults }: Totals): Record<string, unknown> {
+  return {
+    seeds: count,
+    failures,
+    simulatedSeconds: Math.round(virtualMs) / 1000,
+    wallSeconds: Math.round(performance.now() - startedMs) / 1000,
+    faults: faults.toJson(),
   };
-  const first = Number(values.seed ?? values.from);
-  const last = values.seed === undefined ? first + Number(values.seeds) - 1 : first;
-  const startedMs = performance.now();
-  let virtualMs = 0;
-  for (let seed = first; seed <= last; seed++) {
+}
+
+async function runAll(values: Values, say: (line: string) => void): Promise<Totals> {
+  const { options, arguments: given } = fixed(values);
+  const totals: Totals = {
+    seeds: 0,
+    failures: 0,
+    virtualMs: 0,
+    startedMs: performance.now(),
+    faults: new FaultCounts(),
+  };
+  for (const seed of seeds(values, say)) {
+    totals.seeds++;
     try {
-      const result = await simulate({ seed, ...fixed });
-      virtualMs += result.virtualMs;
-      if (!values.quiet) say(describe(result));
+      const result = await simulate({ seed, ...options });
+      totals.virtualMs += result.virtualMs;
+      totals.faults.addAll(result.faults);
+      if (!values.quiet && !values.json) say(describe(result));
     } catch (error) {
-      say(error instanceof Error ? (error.stack ?? error.message) : String(error));
-      if (error instanceof Error && error.cause instanceof Error) say(`caused by ${error.cause.stack}`);
-      return 1;
+      totals.failures++;
+      for (const text of causes(error)) say(text);
+      say(`FAILED seed ${seed}; replay: npm run sim -- --seed ${seed}${given}`);
+      if (totals.failures >= FAILURES_MAX) break;
     }
   }
+  return totals;
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({ options: OPTIONS });
+  // With --json nothing but the object goes to standard output.
+  const say = (line: string): void => void (values.json ? process.stderr : process.stdout).write(`${line}\n`);
+  const totals = await runAll(values, say);
+  const { virtualMs, startedMs, failures } = totals;
   const realMs = performance.now() - startedMs;
-  const cpu = process.cpuUsage();
-  const cpuMs = (cpu.user + cpu.system) / 1000;
-  const seconds = (ms: number) => (ms / 1000).toFixed(1);
-  const speed = `${(virtualMs / realMs).toFixed(0)} times real time, ${(virtualMs / cpuMs).toFixed(0)} times processor time`;
-  say(`${last - first + 1} runs, ${seconds(virtualMs)} s virtual in ${seconds(realMs)} s: ${speed}`);
-  return 0;
+  if (values.json) process.stdout.write(`${JSON.stringify(summary(totals))}\n`);
+  const seconds = (ms: number): string => (ms / 1000).toFixed(1);
+  say(
+    `${totals.seeds} seeds, ${failures} failed, ${seconds(virtualMs)} s simulated in ${seconds(realMs)} s: ${(virtualMs / realMs).toFixed(0)} times real time`,
+  );
+  return failures === 0 ? 0 : 1;
 }
 
 process.exitCode = await main();

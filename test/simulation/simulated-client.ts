@@ -2,7 +2,7 @@
  * Simulated clients: each sends one job after the other to random nodes, sends a transaction again under the same id when
  * an answer does not come or says nothing final, and holds every answer against the ledger.
  *
- * Jobs: one transaction, several in one request, one that waits for another that is sent after it, and bad ones.
+ * Jobs: one transaction, several in one request, one that waits for another that is sent after it, bad ones, and reads.
  */
 import type { ClientResponse } from "../../src/adapters/adapter.ts";
 import { utf8Decode } from "../../src/core/codec/bytes.ts";
@@ -11,23 +11,30 @@ import type { Checker } from "./checker.ts";
 import { inclusionKey } from "./kv-adapter.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { SimulatedNode } from "./simulated-node.ts";
+import type { Trace } from "./trace.ts";
 
 const LATENCY_SPREAD_MS = 1;
 const REQUEST_TIMEOUT_MIN_MS = 500;
 const REQUEST_TIMEOUT_SPREAD_MS = 5_000;
-const RETRY_SPREAD_MS = 300;
-const THINK_SPREAD_MS = 600;
+const RETRY_MIN_MS = 20;
 /** Most transactions of a request, usually and at times more than a batch holds. */
 const FEW = 4;
 const MANY = 30;
+const SHARED_KEYS = 5;
+/** Share of reads that ask for a linearizable answer. */
+const LINEARIZABLE = 0.5;
 
 /** What the clients of a simulation share. */
 export interface ClientWorld {
   readonly scheduler: Scheduler;
-  readonly nodes: readonly SimulatedNode[];
+  /** Nodes of the network now. */
+  readonly members: () => readonly SimulatedNode[];
   readonly checker: Checker;
-  readonly trace: (text: string) => void;
+  readonly trace: Trace;
   readonly answerAfter: "commit" | "execution";
+  /** Mean time between a client's jobs, and before it tries again, in milliseconds. */
+  readonly thinkMs: number;
+  readonly retryMs: number;
 }
 
 /** One transaction until its outcome is final. */
@@ -36,6 +43,14 @@ interface Pursuit {
   readonly line: string;
   readonly final: () => void;
 }
+
+/** An answer and what was true of its node; `response` is undefined when none came in time. */
+interface Answer {
+  readonly response: ClientResponse | undefined;
+  readonly byLeader: boolean;
+}
+
+const SILENCE: Answer = { response: undefined, byLeader: false };
 
 /** A client; see the module's header. */
 export class SimulatedClient {
@@ -47,6 +62,8 @@ export class SimulatedClient {
   pending = 0;
   /** Transactions that were said to be included, and are. */
   confirmed = 0;
+  /** The only nodes it talks to, when set. */
+  nodes: readonly SimulatedNode[] | undefined;
 
   constructor(world: ClientWorld, name: string) {
     this.#world = world;
@@ -55,7 +72,7 @@ export class SimulatedClient {
 
   /** Starts to send jobs. */
   start(): void {
-    this.#later(THINK_SPREAD_MS, () => this.#nextJob());
+    this.#think(() => this.#nextJob());
   }
 
   /** Begins no more jobs. */
@@ -63,22 +80,40 @@ export class SimulatedClient {
     this.#stopping = true;
   }
 
-  #later(spreadMs: number, run: () => void): void {
-    const { scheduler } = this.#world;
-    scheduler.after(scheduler.random.next() * spreadMs, run);
+  /** Sends one transaction and pursues it until it is included. */
+  probe(): void {
+    const job = `${this.#name}-${++this.#jobs}`;
+    this.#pursueAll([{ id: job, line: `${job}|${this.#name}=${this.#jobs}` }], () => {});
+  }
+
+  #think(run: () => void): void {
+    const { scheduler, thinkMs } = this.#world;
+    scheduler.after(scheduler.random.waiting(thinkMs), run);
+  }
+
+  #retry(run: () => void): void {
+    const { scheduler, retryMs } = this.#world;
+    scheduler.after(RETRY_MIN_MS + scheduler.random.waiting(retryMs), run);
   }
 
   #nextJob(): void {
     if (this.#stopping) return;
     const { random } = this.#world.scheduler;
     const job = `${this.#name}-${++this.#jobs}`;
-    const key = random.chance(0.3) ? `shared${random.below(5)}` : this.#name;
-    const done = () => this.#later(THINK_SPREAD_MS, () => this.#nextJob());
+    const key = this.#anyKey();
+    const done = () => this.#think(() => this.#nextJob());
     const kind = random.next();
-    if (kind < 0.65) this.#pursueAll([{ id: job, line: `${job}|${key}=${this.#jobs}` }], done);
-    else if (kind < 0.8) this.#sendMany(job, key, done);
-    else if (kind < 0.9) this.#sendDependent(job, key, done);
-    else this.#sendBad(job, done);
+    if (kind < 0.45) this.#pursueAll([{ id: job, line: `${job}|${key}=${this.#jobs}` }], done);
+    else if (kind < 0.55) this.#sendMany(job, key, done);
+    else if (kind < 0.63) this.#sendDependent(job, key, done);
+    else if (kind < 0.7) this.#sendBad(job, done);
+    else if (kind < 0.93) this.#read(key, done);
+    else this.#readPending(done);
+  }
+
+  #anyKey(): string {
+    const { random } = this.#world.scheduler;
+    return random.chance(0.4) ? `shared${random.below(SHARED_KEYS)}` : this.#name;
   }
 
   #pursueAll(transactions: readonly { readonly id: string; readonly line: string }[], done: () => void): void {
@@ -100,25 +135,24 @@ export class SimulatedClient {
     const count = 2 + random.below(random.chance(0.1) ? MANY : FEW);
     const transactions = Array.from({ length: count }, (_, at) => ({
       id: `${job}-${at}`,
-      line: `${job}-${at}|${key}=${at}`,
+      line: `${job}-${at}|${key}=${job}-${at}`,
     }));
-    this.#request(this.#anyNode(), transactions.map(({ line }) => line).join("\n"), () =>
-      this.#pursueAll(transactions, done),
-    );
+    const body = transactions.map(({ line }) => line).join("\n");
+    this.#request(this.#anyNode(), { body }, () => this.#pursueAll(transactions, done));
   }
 
   /** The second transaction is sent first and waits for the first. */
   #sendDependent(job: string, key: string, done: () => void): void {
-    const first = { id: `${job}-a`, line: `${job}-a|${key}=a` };
-    const second = { id: `${job}-b`, line: `${job}-b>${job}-a|${key}=b` };
-    this.#request(this.#anyNode(), second.line, () => {});
-    this.#later(RETRY_SPREAD_MS, () => this.#pursueAll([first, second], done));
+    const first = { id: `${job}-a`, line: `${job}-a|${key}=${job}a` };
+    const second = { id: `${job}-b`, line: `${job}-b>${job}-a|${key}=${job}b` };
+    this.#request(this.#anyNode(), { body: second.line }, () => {});
+    this.#retry(() => this.#pursueAll([first, second], done));
   }
 
   #sendBad(job: string, done: () => void): void {
     const rejected = this.#world.scheduler.random.chance(0.5);
     const line = rejected ? `${job}|=${job}` : "not a transaction";
-    this.#request(this.#anyNode(), line, (response) => {
+    this.#request(this.#anyNode(), { body: line }, ({ response }) => {
       const [outcome] = response === undefined ? [] : utf8Decode(response.body).split("\n");
       if (response?.status === 200 && outcome !== "unavailable") {
         invariant(outcome === (rejected ? "rejected" : "invalid"), `a bad transaction was answered ${outcome}`);
@@ -127,20 +161,50 @@ export class SimulatedClient {
     });
   }
 
+  /**
+   * Reads what is committed at some node. The answer is checked as it leaves the node, in order: a linearizable one is a
+   * local one, too.
+   */
+  #read(key: string, done: () => void): void {
+    const { checker, scheduler } = this.#world;
+    const node = this.#anyNode();
+    const linearizable = scheduler.random.chance(LINEARIZABLE);
+    const began = checker.reads.acknowledged;
+    this.#request(node, { body: `get ${key}`, linearizable }, done, (response) => {
+      if (response.status !== 200) return;
+      const value = utf8Decode(response.body);
+      checker.reads.local({ node: node.id, boots: node.boots }, key, value);
+      if (linearizable) checker.reads.linearizable(node.name, began, key, value);
+    });
+  }
+
+  /** Reads the leader's newest state: executed, perhaps never committed, but somebody's transaction. */
+  #readPending(done: () => void): void {
+    const body = `pending ${inclusionKey(`${this.#name}-${this.#jobs - 1}`)}`;
+    this.#request(this.#anyNode(), { body }, ({ response }) => {
+      const value = response?.status === 200 ? utf8Decode(response.body) : "";
+      const sent = value === "" || value === this.#name || value.startsWith("shared");
+      invariant(sent, `${body} was answered ${value}, which nobody sent`);
+      done();
+    });
+  }
+
   #submit(pursuit: Pursuit): void {
     const { checker, answerAfter, trace } = this.#world;
     const node = this.#anyNode();
-    const boots = node.boots;
-    this.#request(node, pursuit.line, (response, answeredByLeader) => {
+    const { boots } = node;
+    this.#request(node, { body: pursuit.line }, ({ response, byLeader }) => {
       const [outcome = "", visible] = response?.status === 200 ? utf8Decode(response.body).split(" ") : [];
-      trace(`${pursuit.id} at ${node.name}: ${response?.status ?? "none"} ${outcome}`);
+      trace.event(`answer ${outcome}`, pursuit.id, response?.status ?? 0);
       invariant(outcome !== "invalid" && outcome !== "rejected", `${pursuit.id} is a good transaction but ${outcome}`);
-      if (outcome !== "included" || (answerAfter === "execution" && answeredByLeader)) {
-        this.#later(RETRY_SPREAD_MS, () => this.#look(pursuit));
+      if (outcome !== "included" || (answerAfter === "execution" && byLeader)) {
+        this.#retry(() => this.#look(pursuit));
         return;
       }
-      invariant(checker.includes(pursuit.id), `${node.name} said ${pursuit.id} was included before it was committed`);
+      const version = checker.versionOf(pursuit.id);
+      invariant(version !== undefined, `${node.name} said ${pursuit.id} was included before it was committed`);
       invariant(visible === "visible", `${node.name} said ${pursuit.id} was included before it could be read there`);
+      checker.reads.acknowledge(version);
       pursuit.final();
       this.#readOwnWrite(pursuit.id, node, boots);
     });
@@ -148,9 +212,9 @@ export class SimulatedClient {
 
   /** What a node answered can be read at that node, unless it started anew since. */
   #readOwnWrite(id: string, node: SimulatedNode, boots: number): void {
-    this.#request(node, `get ${inclusionKey(id)}`, (response) => {
+    this.#request(node, { body: `get ${inclusionKey(id)}` }, ({ response }) => {
       if (response?.status !== 200 || node.boots !== boots) return;
-      invariant(response.body.length > 0, `${node.name} forgot ${id} after it had answered`);
+      invariant(response.body.length > 0, `${node.name} does not show ${id}, which it called included`);
     });
   }
 
@@ -159,47 +223,53 @@ export class SimulatedClient {
     const { checker, scheduler } = this.#world;
     const node = this.#anyNode();
     const pending = scheduler.random.chance(0.2);
-    this.#request(node, `${pending ? "pending" : "get"} ${inclusionKey(pursuit.id)}`, (response) => {
+    const body = `${pending ? "pending" : "get"} ${inclusionKey(pursuit.id)}`;
+    this.#request(node, { body }, ({ response }) => {
       const found = !pending && response?.status === 200 && response.body.length > 0;
       if (!found) {
-        this.#later(RETRY_SPREAD_MS, () => this.#submit(pursuit));
+        this.#retry(() => this.#submit(pursuit));
         return;
       }
-      invariant(checker.includes(pursuit.id), `${node.name} shows ${pursuit.id} as committed, which it is not`);
+      const version = checker.versionOf(pursuit.id);
+      invariant(version !== undefined, `${node.name} shows ${pursuit.id} as committed, which it is not`);
+      checker.reads.acknowledge(version);
       pursuit.final();
     });
   }
 
   #anyNode(): SimulatedNode {
-    const { nodes, scheduler } = this.#world;
-    const node = nodes[scheduler.random.below(nodes.length)];
-    invariant(node, "a network has a node");
-    return node;
+    return this.#world.scheduler.random.pick(this.nodes ?? this.#world.members());
   }
 
-  /** Sends a request; `undefined` stands for a connection that failed or an answer that did not come in time. */
+  /**
+   * Sends a request.
+   * @param leaves called as an answer leaves the node
+   */
   #request(
     node: SimulatedNode,
-    body: string,
-    done: (response: ClientResponse | undefined, answeredByLeader: boolean) => void,
+    request: { readonly body: string; readonly linearizable?: boolean },
+    done: (answer: Answer) => void,
+    leaves: (response: ClientResponse) => void = () => {},
   ): void {
     const { scheduler } = this.#world;
+    const { random } = scheduler;
     let answered = false;
-    const finish = (response: ClientResponse | undefined, byLeader: boolean) => {
+    const finish = (answer: Answer) => {
       if (answered) return;
       answered = true;
       cancel();
-      done(response, byLeader);
+      done(answer);
     };
-    const timeoutMs = REQUEST_TIMEOUT_MIN_MS + scheduler.random.next() * REQUEST_TIMEOUT_SPREAD_MS;
-    const cancel = scheduler.after(timeoutMs, () => finish(undefined, false));
-    this.#later(LATENCY_SPREAD_MS, () => {
+    const timeoutMs = REQUEST_TIMEOUT_MIN_MS + random.next() * REQUEST_TIMEOUT_SPREAD_MS;
+    const cancel = scheduler.after(timeoutMs, () => finish(SILENCE));
+    scheduler.after(random.next() * LATENCY_SPREAD_MS, () => {
       const sentAt = scheduler.now;
       let responses = 0;
-      node.request(body, (response) => {
+      node.request(request, (response) => {
         invariant(++responses === 1, "a request is answered once");
+        if (response !== undefined) leaves(response);
         const byLeader = node.hasLedSince(sentAt);
-        this.#later(LATENCY_SPREAD_MS, () => finish(response, byLeader));
+        scheduler.after(random.next() * LATENCY_SPREAD_MS, () => finish({ response, byLeader }));
       });
     });
   }

@@ -3,22 +3,24 @@
  * wrong key opens nothing) and watches what the real one could not forgive: the same key and nonce sealing twice.
  */
 import type { Bytes } from "../../src/core/codec/bytes.ts";
-import { ByteReader, ByteWriter, bytesEqual, concatBytes, toHex, utf8Encode } from "../../src/core/codec/bytes.ts";
+import { ByteWriter, bytesEqual, concatBytes, utf8Encode } from "../../src/core/codec/bytes.ts";
 import type { GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
-import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
 import type { Crypto } from "../../src/enclave/ports.ts";
 import { CocoError, invariant } from "../../src/errors.ts";
-import { SeededRandom } from "./scheduler.ts";
+import { absorb, begin, cheapHash, squeeze, squeezeNumber } from "./cheap-hash.ts";
 
-const MAC_CONTEXT = utf8Encode("simulated signature");
 const DER_SEQUENCE = 0x30;
 const KEY_LENGTH = 32;
 const TAG_LENGTH = 16;
+const SIGNATURE_LENGTH = 64;
+const KIND = { signature: 2, stream: 3, tag: 4, derived: 5, use: 6 } as const;
 
 /** A signature is a MAC under a key that everybody could compute: no simulated node forges. */
 function mac(publicKey: Bytes, data: Bytes): Bytes {
-  const digest = sha256(concatBytes(MAC_CONTEXT, publicKey, data));
-  return concatBytes(digest, digest);
+  begin(KIND.signature);
+  absorb(publicKey);
+  absorb(data);
+  return squeeze(SIGNATURE_LENGTH);
 }
 
 function verify(publicKey: Bytes, data: Bytes, signature: Bytes): boolean {
@@ -36,30 +38,46 @@ export function simulatedCertificate(publicKey: Bytes): Bytes {
   return concatBytes(Uint8Array.of(DER_SEQUENCE, KEY_LENGTH), publicKey);
 }
 
+/** Governance over simulated keys, with one hash or another. */
+export function simulatedGovernanceCrypto(hash: (data: Bytes) => Bytes): GovernanceCrypto {
+  return {
+    sha256: hash,
+    verify,
+    certificateKey: (certificate) => (certificate.length === KEY_LENGTH + 2 ? certificate.subarray(2) : undefined),
+  };
+}
+
 /** Governance over simulated keys. */
-export const SIMULATED_GOVERNANCE_CRYPTO: GovernanceCrypto = {
-  sha256,
-  verify,
-  certificateKey: (certificate) => (certificate.length === KEY_LENGTH + 2 ? certificate.subarray(2) : undefined),
-};
+export const SIMULATED_GOVERNANCE_CRYPTO: GovernanceCrypto = simulatedGovernanceCrypto(cheapHash);
 
 function stream(key: Bytes, counter: Bytes, length: number): Bytes {
-  return new SeededRandom(new ByteReader(sha256(concatBytes(key, counter))).u32()).bytes(length);
+  begin(KIND.stream);
+  absorb(key);
+  absorb(counter);
+  return squeeze(length);
 }
 
 function exclusiveOr(left: Bytes, right: Bytes): Bytes {
-  return left.map((byte, at) => byte ^ (right[at] as number));
+  const result = new Uint8Array(left.length);
+  for (let at = 0; at < left.length; at++) result[at] = (left[at] as number) ^ (right[at] as number);
+  return result;
 }
 
 function tagOf(key: Bytes, nonce: Bytes, ciphertext: Bytes, associatedData: Bytes): Bytes {
-  return sha256(concatBytes(key, nonce, sha256(associatedData), ciphertext)).subarray(0, TAG_LENGTH);
+  begin(KIND.tag);
+  absorb(key);
+  absorb(nonce);
+  absorb(associatedData);
+  absorb(ciphertext);
+  return squeeze(TAG_LENGTH);
 }
 
 function hkdf(key: Bytes, salt: Bytes, info: string, length: number): Bytes {
-  const context = concatBytes(key, salt, utf8Encode(info));
-  const blocks: Bytes[] = [];
-  for (let at = 0; at * KEY_LENGTH < length; at++) blocks.push(sha256(concatBytes(context, Uint8Array.of(at))));
-  return concatBytes(...blocks).subarray(0, length);
+  begin(KIND.derived);
+  absorb(key);
+  absorb(salt);
+  absorb(utf8Encode(info));
+  return squeeze(length);
 }
 
 function open(key: Bytes, nonce: Bytes, sealed: Bytes, associatedData: Bytes): Bytes | undefined {
@@ -69,41 +87,59 @@ function open(key: Bytes, nonce: Bytes, sealed: Bytes, associatedData: Bytes): B
   return exclusiveOr(ciphertext, stream(key, nonce, ciphertext.length));
 }
 
-/** The cryptography of one simulated network. */
-export class SimulatedCrypto {
-  readonly #used = new Set<string>();
+function seal(key: Bytes, nonce: Bytes, plaintext: Bytes, associatedData: Bytes): Bytes {
+  const ciphertext = exclusiveOr(plaintext, stream(key, nonce, plaintext.length));
+  return concatBytes(ciphertext, tagOf(key, nonce, ciphertext, associatedData));
+}
+
+/** The `Crypto` port of the node with this public key, without anybody watching. */
+export function simulatedCrypto(publicKey: Bytes): Crypto {
+  return { sha256: cheapHash, hkdf, seal, open, keystream: stream, sign: simulatedSigner(publicKey), verify };
+}
+
+/** Sees every use of a key with a nonce in a network, by whichever node. */
+export class NonceWatch {
+  readonly #used = new Set<number>();
 
   /** Messages sealed so far, each under a key and nonce of its own. */
   get sealedCount(): number {
     return this.#used.size;
   }
 
-  /** The `Crypto` port of the node with this public key. */
-  of(publicKey: Bytes): Crypto {
+  /** The same port, watched. */
+  watch(crypto: Crypto): Crypto {
     return {
-      sha256,
-      hkdf,
+      ...crypto,
       seal: (key, nonce, plaintext, associatedData) => {
-        this.#noteUse(key, nonce);
-        const ciphertext = exclusiveOr(plaintext, stream(key, nonce, plaintext.length));
-        return concatBytes(ciphertext, tagOf(key, nonce, ciphertext, associatedData));
+        this.#note(key, nonce);
+        return crypto.seal(key, nonce, plaintext, associatedData);
       },
-      open,
-      keystream: stream,
-      sign: simulatedSigner(publicKey),
-      verify,
     };
   }
 
-  #noteUse(key: Bytes, nonce: Bytes): void {
-    const use = `${toHex(key)}.${toHex(nonce)}`;
+  /** Two uses are told apart by 53 bits of a hash: a run seals some ten thousand messages at most. */
+  #note(key: Bytes, nonce: Bytes): void {
+    begin(KIND.use);
+    absorb(key);
+    absorb(nonce);
+    const use = squeezeNumber();
     if (this.#used.has(use)) throw new CocoError("Internal", "a key and nonce sealed twice");
     this.#used.add(use);
   }
 }
 
+/** The cheap cryptography of one network, watched. */
+export class SimulatedCrypto {
+  readonly #nonces = new NonceWatch();
+
+  /** The `Crypto` port of the node with this public key. */
+  of(publicKey: Bytes): Crypto {
+    return this.#nonces.watch(simulatedCrypto(publicKey));
+  }
+}
+
 /** Wraps an epoch key to a node; wrapping what is wrapped opens it. */
 export function simulatedWrap(encryptionKey: Bytes, epoch: number, key: Bytes): Bytes {
-  const pad = sha256(concatBytes(encryptionKey, new ByteWriter(8).u64(epoch).finish()));
+  const pad = cheapHash(concatBytes(encryptionKey, new ByteWriter(8).u64(epoch).finish()));
   return exclusiveOr(key, pad);
 }

@@ -1,14 +1,19 @@
 /**
- * The simulated network between nodes. A channel is an ordered, reliable stream while it is up, as TLS over TCP is; what
- * goes wrong is delay, a broken channel (what was under way is lost, the ends notice at different times, a new one is
- * dialled) and cut directions (frames are held and arrive late, or the channel breaks after a silence).
+ * The simulated network between nodes. A channel comes up by a handshake, ends at different times for its two ends, and
+ * is dialled again. What happens to frames inside it depends on the network's kind:
+ *
+ * `stream`: ordered and reliable, as TLS over TCP is. Loss is the delay of a retransmission; what reaches a cut is held and
+ * arrives late, or the channel breaks after a silence. This is what real nodes have.
+ * `datagram`: each frame by itself; it may be lost, doubled and overtaken by others. Nodes must bear that too, only slower.
  */
 import type { Bytes } from "../../src/core/codec/bytes.ts";
 import type { NodeId } from "../../src/core/consensus/types.ts";
 import { CHANNEL_SILENCE_MS } from "../../src/enclave/manager/channels.ts";
-import type { PeerEvents, PeerTransport } from "../../src/enclave/ports.ts";
+import type { PeerTransport } from "../../src/enclave/ports.ts";
 import { invariant } from "../../src/errors.ts";
+import type { FaultCounts } from "./fault-counts.ts";
 import type { Scheduler } from "./scheduler.ts";
+import type { Trace } from "./trace.ts";
 
 const LATENCY_MIN_MS = 0.1;
 const HANDSHAKE_MIN_MS = 3;
@@ -16,13 +21,52 @@ const HANDSHAKE_SPREAD_MS = 10;
 const REDIAL_MIN_MS = 20;
 const REDIAL_SPREAD_MS = 400;
 const NOTICE_SPREAD_MS = 30;
+/** A lost frame of a stream comes this much later. */
+const RETRANSMISSION_MS = 200;
+/** How much later than others a frame comes that lets them overtake it. */
+const OVERTAKEN_SPREAD_MS = 400;
 /** Frames that wait in one direction of a channel; more are lost. */
 const QUEUE_MAX = 2_000;
 
-/** One direction of a channel. */
+/** What a node's process offers to the network. */
+export interface Endpoint {
+  channelUp(peer: NodeId): void;
+  channelDown(peer: NodeId): void;
+  /** `refused` is called when the frame is not taken: the channel ends. */
+  frame(peer: NodeId, frame: Bytes, refused: (error: unknown) => void): void;
+}
+
+/** How frames fare; each value may be changed at any time. */
+export interface Conditions {
+  /** Longest time a frame travels. */
+  latencyMaxMs: number;
+  /** Probabilities per frame. */
+  loss: number;
+  duplication: number;
+  reordering: number;
+}
+
+/** A frame that passes somebody who sends frames of his own. */
+export interface PassingFrame {
+  /** The direction of the channel it belongs to; another one after the channel broke. */
+  readonly session: object;
+  readonly frame: Bytes;
+}
+
+/** Somebody on a link who sends frames of his own: given one that passes, those he puts before it. */
+export type Intruder = (passing: PassingFrame) => readonly HostileFrame[];
+
+/** A frame no honest node sent. */
+export interface HostileFrame {
+  readonly kind: string;
+  readonly frame: Bytes;
+}
+
+/** One direction of a channel; places are positions in the list of nodes. */
 interface Direction {
-  readonly from: NodeId;
-  readonly to: NodeId;
+  readonly from: number;
+  readonly to: number;
+  readonly slot: number;
   /** Arrivals keep the order of sending. */
   lastArrival: number;
   /** Frames that reached a cut. */
@@ -32,184 +76,284 @@ interface Direction {
 
 interface Channel {
   closed: boolean;
-  /** By sender. */
-  readonly directions: ReadonlyMap<NodeId, Direction>;
+  /** From the lower place to the higher, and back. */
+  readonly directions: readonly [Direction, Direction];
 }
 
-/** What the network tells about its work. */
-export interface NetworkObserver {
-  event(text: string): void;
+/** What a network is made of. */
+export interface NetworkParts {
+  readonly scheduler: Scheduler;
+  readonly trace: Trace;
+  readonly faults: FaultCounts;
+  /** Every node there will ever be, with the name it has in the trace. */
+  readonly nodes: readonly { readonly id: NodeId; readonly name: string }[];
+  readonly kind: "stream" | "datagram";
+  readonly intruder: Intruder | undefined;
   /** A node refused a frame of another honest node. */
-  refused(from: NodeId, to: NodeId, error: unknown): void;
-}
-
-function pairName(left: NodeId, right: NodeId): string {
-  return left < right ? `${left}|${right}` : `${right}|${left}`;
+  readonly onRefused: (from: string, to: string, error: unknown) => void;
 }
 
 /** All channels between the nodes; see the module's header. */
 export class SimulatedNetwork {
-  readonly #scheduler: Scheduler;
-  readonly #observer: NetworkObserver;
-  readonly #ids: readonly NodeId[];
-  readonly #events = new Map<NodeId, PeerEvents>();
-  /** The newest channel of each pair. */
-  readonly #channels = new Map<string, Channel>();
-  /** What each end takes for its channel: `end>peer`. */
-  readonly #ends = new Map<string, Channel>();
-  readonly #cuts = new Set<string>();
-  /** Longest time a frame travels. */
-  latencyMaxMs = 1.5;
+  readonly conditions: Conditions = { latencyMaxMs: 1.5, loss: 0, duplication: 0, reordering: 0 };
+  readonly #parts: NetworkParts;
+  readonly #size: number;
+  readonly #places = new Map<NodeId, number>();
+  readonly #endpoints: (Endpoint | undefined)[] = [];
+  /** The newest channel of each pair, by lower place * size + higher place. */
+  readonly #channels: (Channel | undefined)[] = [];
+  /** What each end takes for its channel, by end * size + peer. */
+  readonly #ends: (Channel | undefined)[] = [];
+  /** How many cuts lie on each direction, and until when it is clogged, by from * size + to. */
+  readonly #cuts: Int32Array;
+  readonly #clogs: Float64Array;
 
-  constructor(scheduler: Scheduler, ids: readonly NodeId[], observer: NetworkObserver) {
-    this.#scheduler = scheduler;
-    this.#ids = ids;
-    this.#observer = observer;
-    for (const [left, right] of this.pairs()) this.#dial(left, right);
+  constructor(parts: NetworkParts) {
+    this.#parts = parts;
+    this.#size = parts.nodes.length;
+    parts.nodes.forEach(({ id }, place) => this.#places.set(id, place));
+    this.#cuts = new Int32Array(this.#size ** 2);
+    this.#clogs = new Float64Array(this.#size ** 2);
+    for (let low = 0; low < this.#size; low++)
+      for (let high = low + 1; high < this.#size; high++) this.#dial(low, high);
   }
 
-  /** All pairs of nodes. */
-  pairs(): [NodeId, NodeId][] {
-    return this.#ids.flatMap((left, at) => this.#ids.slice(at + 1).map((right): [NodeId, NodeId] => [left, right]));
+  #place(id: NodeId): number {
+    const place = this.#places.get(id);
+    invariant(place !== undefined, `node ${id} is on the network`);
+    return place;
+  }
+
+  #name(place: number): string {
+    return this.#parts.nodes[place]?.name ?? "";
   }
 
   /** A node starts to listen. */
-  attach(id: NodeId, events: PeerEvents): PeerTransport {
-    this.#events.set(id, events);
+  attach(id: NodeId, endpoint: Endpoint): PeerTransport {
+    const from = this.#place(id);
+    this.#endpoints[from] = endpoint;
     return {
-      send: (peer, frame) => this.#events.get(id) === events && this.#send(id, peer, frame),
+      send: (peer, frame) => {
+        const to = this.#places.get(peer);
+        return to !== undefined && this.#endpoints[from] === endpoint && this.#send(from, to, frame);
+      },
     };
   }
 
   /** A node is gone; its peers notice it now or, when the whole machine vanished, by the silence. */
   detach(id: NodeId, silent: boolean): void {
-    this.#events.delete(id);
-    for (const peer of this.#ids) {
-      this.#ends.delete(`${id}>${peer}`);
-      if (peer !== id) this.#close(id, peer, silent ? CHANNEL_SILENCE_MS : NOTICE_SPREAD_MS);
+    const place = this.#place(id);
+    this.#endpoints[place] = undefined;
+    for (let peer = 0; peer < this.#size; peer++) {
+      this.#ends[place * this.#size + peer] = undefined;
+      if (peer !== place) this.#close(place, peer, silent ? CHANNEL_SILENCE_MS : NOTICE_SPREAD_MS);
     }
   }
 
   /** Breaks the channel of a pair. */
   break(left: NodeId, right: NodeId): void {
-    this.#close(left, right, NOTICE_SPREAD_MS);
+    this.#close(this.#place(left), this.#place(right), NOTICE_SPREAD_MS);
   }
 
-  /** Cuts one direction. */
-  cut(from: NodeId, to: NodeId): void {
-    const name = `${from}>${to}`;
-    if (this.#cuts.has(name)) return;
-    this.#cuts.add(name);
-    const channel = this.#channels.get(pairName(from, to));
-    this.#scheduler.after(CHANNEL_SILENCE_MS, () => {
-      if (this.#channels.get(pairName(from, to)) === channel && this.#cuts.has(name)) this.break(from, to);
+  /** A direction holds everything back for a while. */
+  clog(from: NodeId, to: NodeId, durationMs: number): void {
+    const slot = this.#place(from) * this.#size + this.#place(to);
+    this.#clogs[slot] = Math.max(this.#clogs[slot] as number, this.#parts.scheduler.now + durationMs);
+  }
+
+  /** Cuts directions; the result mends them again. Cuts of several may lie on one direction. */
+  cut(directions: readonly (readonly [from: NodeId, to: NodeId])[]): () => void {
+    const slots = directions.map(([from, to]) => this.#place(from) * this.#size + this.#place(to));
+    for (const slot of slots) this.#cutSlot(slot);
+    let mended = false;
+    return () => {
+      if (mended) return;
+      mended = true;
+      for (const slot of slots) this.#mendSlot(slot);
+    };
+  }
+
+  #cutSlot(slot: number): void {
+    this.#cuts[slot] = (this.#cuts[slot] as number) + 1;
+    if (this.#cuts[slot] !== 1) return;
+    const [from, to] = [Math.floor(slot / this.#size), slot % this.#size];
+    const pair = this.#pair(from, to);
+    const channel = this.#channels[pair];
+    this.#parts.scheduler.after(CHANNEL_SILENCE_MS, () => {
+      if (this.#channels[pair] === channel && (this.#cuts[slot] as number) > 0) this.#close(from, to, NOTICE_SPREAD_MS);
     });
   }
 
-  /** Mends every cut; held frames arrive in order. */
-  heal(): void {
-    const names = [...this.#cuts];
-    this.#cuts.clear();
-    for (const name of names) {
-      const [from = "", to = ""] = name.split(">");
-      const channel = this.#channels.get(pairName(from, to));
-      const direction = channel?.directions.get(from);
-      if (channel === undefined || direction === undefined) continue;
-      const { held } = direction;
-      direction.held = [];
-      for (const frame of held) this.#arrive(channel, direction, frame);
-    }
+  #mendSlot(slot: number): void {
+    this.#cuts[slot] = (this.#cuts[slot] as number) - 1;
+    if (this.#cuts[slot] !== 0) return;
+    const channel = this.#channels[this.#pair(Math.floor(slot / this.#size), slot % this.#size)];
+    const direction = channel?.directions.find((one) => one.slot === slot);
+    if (channel === undefined || direction === undefined) return;
+    const { held } = direction;
+    direction.held = [];
+    for (const frame of held) this.#arrive(channel, direction, frame);
   }
 
-  #dial(left: NodeId, right: NodeId): void {
-    const { random } = this.#scheduler;
+  #pair(left: number, right: number): number {
+    return left < right ? left * this.#size + right : right * this.#size + left;
+  }
+
+  #isCut(left: number, right: number): boolean {
+    return (this.#cuts[left * this.#size + right] as number) + (this.#cuts[right * this.#size + left] as number) > 0;
+  }
+
+  #dial(low: number, high: number): void {
+    const { scheduler } = this.#parts;
+    const { random } = scheduler;
     const again = () => {
-      this.#scheduler.after(REDIAL_MIN_MS + random.next() * REDIAL_SPREAD_MS, () => this.#dial(left, right));
+      scheduler.after(REDIAL_MIN_MS + random.next() * REDIAL_SPREAD_MS, () => this.#dial(low, high));
     };
-    const connected = this.#channels.get(pairName(left, right))?.closed === false;
-    const ends = [this.#events.get(left), this.#events.get(right)];
-    if (connected || ends.includes(undefined) || this.#isCut(left, right)) {
+    const channel = this.#channels[low * this.#size + high];
+    const [left, right] = [this.#endpoints[low], this.#endpoints[high]];
+    if (channel?.closed === false || left === undefined || right === undefined || this.#isCut(low, high)) {
       again();
       return;
     }
-    this.#scheduler.after(HANDSHAKE_MIN_MS + random.next() * HANDSHAKE_SPREAD_MS, () => {
-      const same = this.#events.get(left) === ends[0] && this.#events.get(right) === ends[1];
-      if (same && !this.#isCut(left, right)) this.#establish(left, right);
+    scheduler.after(HANDSHAKE_MIN_MS + random.next() * HANDSHAKE_SPREAD_MS, () => {
+      const same = this.#endpoints[low] === left && this.#endpoints[high] === right;
+      if (same && !this.#isCut(low, high)) this.#establish(low, high);
       again();
     });
   }
 
-  #isCut(left: NodeId, right: NodeId): boolean {
-    return this.#cuts.has(`${left}>${right}`) || this.#cuts.has(`${right}>${left}`);
-  }
-
-  #establish(left: NodeId, right: NodeId): void {
-    const { random, now } = this.#scheduler;
-    const directions = new Map<NodeId, Direction>();
-    const channel: Channel = { closed: false, directions };
-    this.#channels.set(pairName(left, right), channel);
-    for (const [end, peer] of [
-      [left, right],
-      [right, left],
-    ] as const) {
-      const upAfterMs = LATENCY_MIN_MS + random.next() * this.latencyMaxMs;
-      directions.set(peer, { from: peer, to: end, lastArrival: now + upAfterMs, held: [], queued: 0 });
-      const events = this.#events.get(end);
-      this.#scheduler.after(upAfterMs, () => {
-        if (channel.closed || events === undefined || this.#events.get(end) !== events) return;
-        this.#ends.set(`${end}>${peer}`, channel);
-        this.#observer.event(`channel of ${end} to ${peer} is up`);
-        events.channelUp(peer);
+  #establish(low: number, high: number): void {
+    const { scheduler, trace } = this.#parts;
+    const upAfter = [low, high].map(() => LATENCY_MIN_MS + scheduler.random.next() * this.conditions.latencyMaxMs);
+    const direction = (from: number, to: number, upAfterMs: number): Direction => ({
+      from,
+      to,
+      slot: from * this.#size + to,
+      lastArrival: scheduler.now + upAfterMs,
+      held: [],
+      queued: 0,
+    });
+    const [lowUp = 0, highUp = 0] = upAfter;
+    const channel: Channel = { closed: false, directions: [direction(low, high, highUp), direction(high, low, lowUp)] };
+    this.#channels[low * this.#size + high] = channel;
+    for (const { from: peer, to: end, lastArrival } of channel.directions) {
+      const endpoint = this.#endpoints[end];
+      scheduler.after(lastArrival - scheduler.now, () => {
+        if (channel.closed || endpoint === undefined || this.#endpoints[end] !== endpoint) return;
+        this.#ends[end * this.#size + peer] = channel;
+        trace.event("channel up", this.#name(end), peer);
+        endpoint.channelUp(this.#id(peer));
       });
     }
+  }
+
+  #id(place: number): NodeId {
+    return this.#parts.nodes[place]?.id ?? "";
   }
 
   /** Ends the channel of a pair; each end notices within `noticeMs`, or when a new channel replaces it. */
-  #close(left: NodeId, right: NodeId, noticeMs: number): void {
-    const channel = this.#channels.get(pairName(left, right));
+  #close(left: number, right: number, noticeMs: number): void {
+    const { scheduler, trace } = this.#parts;
+    const channel = this.#channels[this.#pair(left, right)];
     if (channel === undefined || channel.closed) return;
     channel.closed = true;
-    for (const [end, peer] of [
-      [left, right],
-      [right, left],
-    ] as const) {
-      this.#scheduler.after(this.#scheduler.random.next() * noticeMs, () => {
-        if (this.#ends.get(`${end}>${peer}`) !== channel) return;
-        this.#ends.delete(`${end}>${peer}`);
-        this.#observer.event(`channel of ${end} to ${peer} is down`);
-        this.#events.get(end)?.channelDown(peer);
+    for (const { from: end, to: peer } of channel.directions) {
+      scheduler.after(scheduler.random.next() * noticeMs, () => {
+        if (this.#ends[end * this.#size + peer] !== channel) return;
+        this.#ends[end * this.#size + peer] = undefined;
+        trace.event("channel down", this.#name(end), peer);
+        this.#endpoints[end]?.channelDown(this.#id(peer));
       });
     }
   }
 
-  #send(from: NodeId, to: NodeId, frame: Bytes): boolean {
-    const channel = this.#ends.get(`${from}>${to}`);
-    const direction = channel?.directions.get(from);
+  #send(from: number, to: number, frame: Bytes): boolean {
+    const channel = this.#ends[from * this.#size + to];
+    const direction = channel?.directions[from < to ? 0 : 1];
     if (channel === undefined || direction === undefined || direction.queued >= QUEUE_MAX) return false;
-    const { random, now } = this.#scheduler;
-    const arrival = Math.max(direction.lastArrival, now + LATENCY_MIN_MS + random.next() * this.latencyMaxMs);
-    direction.lastArrival = arrival;
-    direction.queued++;
-    this.#scheduler.after(arrival - now, () => this.#arrive(channel, direction, frame));
+    if (this.#parts.kind === "stream") this.#sendInOrder(channel, direction, frame);
+    else this.#sendAlone(channel, direction, frame);
     return true;
   }
 
-  #arrive(channel: Channel, direction: Direction, frame: Bytes): void {
-    const { from, to } = direction;
-    if (channel.closed) return;
-    if (this.#cuts.has(`${from}>${to}`)) {
-      direction.held.push(frame);
+  /** When a frame would arrive that nothing befalls. */
+  #arrival(direction: Direction): number {
+    const { random, now } = this.#parts.scheduler;
+    const clogged = this.#clogs[direction.slot] as number;
+    return Math.max(clogged, now) + LATENCY_MIN_MS + random.next() * this.conditions.latencyMaxMs;
+  }
+
+  #schedule(channel: Channel, direction: Direction, frame: Bytes, arrival: number): void {
+    const { scheduler } = this.#parts;
+    direction.queued++;
+    scheduler.after(arrival - scheduler.now, () => {
+      direction.queued--;
+      this.#arrive(channel, direction, frame);
+    });
+  }
+
+  #sendInOrder(channel: Channel, direction: Direction, frame: Bytes): void {
+    const { scheduler, faults } = this.#parts;
+    let arrival = this.#arrival(direction);
+    if (this.conditions.loss > 0 && scheduler.random.chance(this.conditions.loss)) {
+      faults.add("network.retransmission");
+      arrival += RETRANSMISSION_MS;
+    }
+    direction.lastArrival = Math.max(direction.lastArrival, arrival);
+    this.#schedule(channel, direction, frame, direction.lastArrival);
+  }
+
+  #sendAlone(channel: Channel, direction: Direction, frame: Bytes): void {
+    const { scheduler, faults } = this.#parts;
+    const { loss, duplication, reordering } = this.conditions;
+    const { random } = scheduler;
+    if (loss > 0 && random.chance(loss)) {
+      faults.add("network.loss");
       return;
     }
-    invariant(direction.held.length === 0, "frames keep their order");
-    direction.queued--;
+    let copies = 1;
+    if (duplication > 0 && random.chance(duplication)) {
+      faults.add("network.duplication");
+      copies++;
+    }
+    for (; copies > 0; copies--) {
+      let arrival = this.#arrival(direction);
+      if (reordering > 0 && random.chance(reordering)) {
+        faults.add("network.reordering");
+        arrival += random.next() * OVERTAKEN_SPREAD_MS;
+      }
+      this.#schedule(channel, direction, frame, arrival);
+    }
+  }
+
+  #arrive(channel: Channel, direction: Direction, frame: Bytes): void {
+    const { from, to, slot } = direction;
+    if (channel.closed) return;
+    if ((this.#cuts[slot] as number) > 0) {
+      if (this.#parts.kind === "stream") direction.held.push(frame);
+      return;
+    }
     // The other end has this channel, since its side of the handshake comes before the first frame; unless it broke.
-    if (this.#ends.get(`${to}>${from}`) !== channel) return;
-    try {
-      this.#events.get(to)?.frame(from, frame);
-    } catch (error) {
-      this.#observer.refused(from, to, error);
-      this.break(from, to);
+    if (this.#ends[to * this.#size + from] !== channel) return;
+    const endpoint = this.#endpoints[to];
+    if (endpoint === undefined) return;
+    const { intruder, onRefused } = this.#parts;
+    if (intruder !== undefined) this.#intrude(channel, direction, endpoint, intruder({ session: direction, frame }));
+    endpoint.frame(this.#id(from), frame, (error) => {
+      onRefused(this.#name(from), this.#name(to), error);
+      if (!channel.closed) this.#close(from, to, NOTICE_SPREAD_MS);
+    });
+  }
+
+  /** Hostile frames arrive; the first that is refused ends the channel, as it does in enclave/manager/channels.ts. */
+  #intrude(channel: Channel, { from, to }: Direction, endpoint: Endpoint, hostile: readonly HostileFrame[]): void {
+    const { faults } = this.#parts;
+    for (const { kind, frame } of hostile) {
+      faults.add(`hostile.${kind}`);
+      endpoint.frame(this.#id(from), frame, () => {
+        faults.add("hostile.refused");
+        if (!channel.closed) this.#close(from, to, NOTICE_SPREAD_MS);
+      });
     }
   }
 }

@@ -1,42 +1,34 @@
 /**
- * A simulated machine with a validating node on it: the real manager, consensus, ledger, governance and adapter host, put
- * together as enclave/manager/validating-node.ts does, on simulated ports. A crash takes everything but the disk.
+ * A simulated machine with a validating node on it: the real node core on simulated ports. A crash takes everything but
+ * the disk and the clock. What an operator would do is done by the machine: a ledger that does not hold is moved away.
  */
-import type { ClientResponse } from "../../src/adapters/adapter.ts";
+import type { ClientResponse, StateReader } from "../../src/adapters/adapter.ts";
 import type { Bytes } from "../../src/core/codec/bytes.ts";
-import { fromHex, utf8Encode } from "../../src/core/codec/bytes.ts";
-import { MAJORITY } from "../../src/core/consensus/quorum.ts";
-import { Raft } from "../../src/core/consensus/raft.ts";
-import type { Consensus, ConsensusStatus, LogEntry, NodeId } from "../../src/core/consensus/types.ts";
+import { utf8Encode } from "../../src/core/codec/bytes.ts";
+import type { ConsensusStatus, LogEntry, NodeId } from "../../src/core/consensus/types.ts";
+import type { GovernanceState } from "../../src/core/governance/administrative.ts";
+import type { Decision } from "../../src/core/governance/decision.ts";
 import type { NodeEntry } from "../../src/core/governance/constitution.ts";
-import { VersionedStore } from "../../src/core/kv/store.ts";
-import { verifyBatch } from "../../src/core/ledger/batch.ts";
-import { parseBatch } from "../../src/core/ledger/batch-format.ts";
-import { LedgerTail } from "../../src/core/ledger/tail.ts";
-import { Administration } from "../../src/enclave/manager/administration.ts";
-import { Manager } from "../../src/enclave/manager/manager.ts";
-import { Replicator } from "../../src/enclave/manager/replicator.ts";
-import { Sealing } from "../../src/enclave/manager/sealing.ts";
-import {
-  APPENDS_IN_FLIGHT_MAX,
-  ELECTION_TIMEOUT_MAX_MS,
-  ELECTION_TIMEOUT_MIN_MS,
-  HEARTBEAT_INTERVAL_MS,
-} from "../../src/enclave/manager/validating-node.ts";
-import type { Crypto, Disk, DiskContent } from "../../src/enclave/ports.ts";
-import { AdapterHost } from "../../src/enclave/worker/adapter-host.ts";
-import type { FromWorker, ToWorker } from "../../src/enclave/worker/protocol.ts";
+import type { VersionedStore } from "../../src/core/kv/store.ts";
+import type { TransactionStatus } from "../../src/core/ledger/tail.ts";
+import { NodeCore } from "../../src/enclave/manager/node-core.ts";
+import type { Crypto, Executor, PeerTransport } from "../../src/enclave/ports.ts";
+import type { FromWorker } from "../../src/enclave/worker/protocol.ts";
 import { CocoError, invariant } from "../../src/errors.ts";
 import type { Checker } from "./checker.ts";
-import { type Founded, KV_ADAPTER_ID, KV_MOUNT } from "./founding.ts";
-import { createKvAdapter, prepareKv } from "./kv-adapter.ts";
-import { type Scheduler, SeededRandom, SimulatedClock } from "./scheduler.ts";
-import { SIMULATED_GOVERNANCE_CRYPTO } from "./simulated-crypto.ts";
-import { SimulatedDisk } from "./simulated-disk.ts";
+import type { FaultCounts } from "./fault-counts.ts";
+import { type Founded, KV_MOUNT } from "./founding.ts";
+import type { LogMatching } from "./log-matching.ts";
+import { type CrashPoint, NODE_ENDED, PortWatch } from "./port-watch.ts";
+import { ProcessGate } from "./process-gate.ts";
+import type { Scheduler } from "./scheduler.ts";
+import { type MachineClock, SimulatedClock } from "./simulated-clock.ts";
+import { type OpenedDisk, SimulatedDisk, type SimulatedDiskEvents } from "./simulated-disk.ts";
 import type { SimulatedNetwork } from "./simulated-network.ts";
+import { type SimulatedWorker, startWorker } from "./simulated-worker.ts";
+import type { Trace } from "./trace.ts";
+import { WatchedConsensus } from "./watched-consensus.ts";
 
-const HOP_MIN_MS = 0.02;
-const HOP_SPREAD_MS = 0.2;
 const CALLER = { actor: "owner", certificate: "00" };
 
 /** What all nodes of a simulation share. */
@@ -45,7 +37,9 @@ export interface NodeWorld {
   readonly network: SimulatedNetwork;
   readonly founded: Founded;
   readonly checker: Checker;
-  readonly trace: (text: string) => void;
+  readonly logs: LogMatching;
+  readonly faults: FaultCounts;
+  readonly trace: Trace;
   /** Log window and size of an append in bytes: small ones make followers read from disk. */
   readonly windowBytes: number;
   readonly appendBytes: number;
@@ -53,75 +47,26 @@ export interface NodeWorld {
   readonly upgrades: boolean;
   /** Longest time the execution of one transaction takes; 0: none. */
   readonly executionMaxMs: number;
+  /** Whether the disk of a node holds an entry, or did when it said so. */
+  readonly holds: (node: NodeId, entry: LogEntry) => boolean;
+  /** Told when a node ended by itself: by its disk, or at a chosen call through a port. */
+  readonly onEnded: (node: SimulatedNode) => void;
 }
 
-/** A node that runs. */
-interface Running {
-  readonly clock: SimulatedClock;
-  readonly manager: Manager;
-  readonly raft: Raft;
-  readonly consensus: WatchedConsensus;
-  readonly tail: LedgerTail;
-  readonly store: VersionedStore;
-  readonly random: SeededRandom;
+/** A process from its start to its end. */
+interface Life {
+  readonly gate: ProcessGate;
+  readonly watch: PortWatch;
   alive: boolean;
   serving: boolean;
   openRequests: number;
 }
 
-/** Messages in one direction between manager and worker: in order, never inside the call. */
-class Hop<T> {
-  readonly #scheduler: Scheduler;
-  readonly #deliver: (message: T) => void;
-  #last = 0;
-
-  constructor(scheduler: Scheduler, deliver: (message: T) => void) {
-    this.#scheduler = scheduler;
-    this.#deliver = deliver;
-  }
-
-  send(message: T): void {
-    const { random, now } = this.#scheduler;
-    this.#last = Math.max(this.#last, now + HOP_MIN_MS + random.next() * HOP_SPREAD_MS);
-    this.#scheduler.after(this.#last - now, () => this.#deliver(message));
-  }
-}
-
-/** Lets the checker see every step of a consensus core. */
-class WatchedConsensus implements Consensus {
-  readonly #raft: Raft;
-  readonly #id: NodeId;
-  readonly #world: NodeWorld;
-  #deliveredIndex = 0;
-  /** Whether the node led after the last step, and when it last stopped to. */
-  #leads = false;
-  stoppedLeadingAt = Number.NEGATIVE_INFINITY;
-
-  constructor(raft: Raft, id: NodeId, world: NodeWorld) {
-    this.#raft = raft;
-    this.#id = id;
-    this.#world = world;
-  }
-
-  step(event: Parameters<Consensus["step"]>[0]): ReturnType<Consensus["step"]> {
-    const ready = this.#raft.step(event);
-    const { checker } = this.#world;
-    if (ready.roleChanged) {
-      const { role, term } = this.#raft.status();
-      if (this.#leads) this.stoppedLeadingAt = this.#world.scheduler.now;
-      this.#leads = role === "leader";
-      if (this.#leads) checker.leads(this.#id, term);
-    }
-    for (const entry of ready.committed) {
-      checker.commits(this.#id, entry, this.#deliveredIndex);
-      this.#deliveredIndex = entry.index;
-    }
-    return ready;
-  }
-
-  status(): ConsensusStatus {
-    return this.#raft.status();
-  }
+/** What a process has once it is put together. */
+interface Running {
+  readonly core: NodeCore;
+  readonly consensus: WatchedConsensus;
+  readonly worker: SimulatedWorker;
 }
 
 /** See the module's header. */
@@ -129,34 +74,43 @@ export class SimulatedNode {
   readonly id: NodeId;
   readonly name: string;
   readonly disk: SimulatedDisk;
+  readonly clock: MachineClock;
   readonly #world: NodeWorld;
   readonly #crypto: Crypto;
+  #life: Life | undefined;
   #running: Running | undefined;
+  #transport: PeerTransport | undefined;
+  /** Whether a node on this machine ever served: what the service certificate in its folder says. */
+  #served = false;
   /** Starts of the node so far. */
   boots = 0;
-  /** How far the machine's wall clock is off. */
-  skewMs = 0;
 
-  constructor(world: NodeWorld, entry: NodeEntry, crypto: Crypto) {
+  constructor(world: NodeWorld, entry: NodeEntry, parts: { readonly crypto: Crypto; readonly clock: MachineClock }) {
     this.id = entry.nodeId;
     this.name = entry.address.split(".")[0] ?? "";
-    this.disk = new SimulatedDisk(world.scheduler);
+    this.disk = new SimulatedDisk(world.scheduler, world.faults);
+    this.clock = parts.clock;
     this.#world = world;
-    this.#crypto = crypto;
+    this.#crypto = parts.crypto;
   }
 
   get isRunning(): boolean {
     return this.#running !== undefined;
   }
 
-  /** Whether the node answers clients: it knows the service's identity. */
-  get isServing(): boolean {
-    return this.#running?.serving === true;
+  /** Whether it runs and takes its input in. */
+  get isAwake(): boolean {
+    return this.#running !== undefined && this.#life?.gate.isPaused === false;
   }
 
   /** What its consensus knows; undefined while it does not run. */
   get status(): ConsensusStatus | undefined {
-    return this.#running?.raft.status();
+    return this.#running?.consensus.status();
+  }
+
+  /** Whether it holds what it promised: nothing on its disk is damaged or lost, and it does not wait to be told. */
+  get isSound(): boolean {
+    return !this.disk.hasLost && this.status?.recovering !== true;
   }
 
   /** Whether the node led at some time since then: what it said may be an execution that was not committed. */
@@ -166,205 +120,282 @@ export class SimulatedNode {
 
   /** Transactions of this node's clients without final outcome. */
   get pendingTransactions(): number {
-    return this.#running?.manager.pendingTransactions ?? 0;
+    return this.#running?.core.manager.pendingTransactions ?? 0;
   }
 
   /** Requests of clients that are not answered. */
   get openRequests(): number {
-    return this.#running?.openRequests ?? 0;
+    return this.#life?.openRequests ?? 0;
   }
 
   /** The committed state; undefined while the node does not run. */
-  get committedState(): ReturnType<VersionedStore["reader"]> {
-    const store = this.#running?.store;
+  get committedState(): StateReader | undefined {
+    const store: VersionedStore | undefined = this.#running?.worker.store;
     return store?.reader(store.committedVersion);
   }
 
   /** Merkle root over the node's whole log. */
   get root(): Bytes {
     invariant(this.#running, `${this.name} runs`);
-    return this.#running.tail.root();
+    return this.#running.core.tail.root();
+  }
+
+  /** What the node says of a transaction id, as its endpoint would; undefined while it does not serve. */
+  transactionStatus(view: number, seqno: number): TransactionStatus | undefined {
+    if (this.#life?.serving !== true || this.#life.gate.isPaused) return undefined;
+    const core = this.#running?.core;
+    return core?.tail.status(view, seqno, core.manager.committedSeqno);
+  }
+
+  /** The members' decision reaches this node; false when it is not the leader or refuses. */
+  decide(make: (standing: GovernanceState) => Decision): boolean {
+    const core = this.#running?.core;
+    const state = core?.administration.committed;
+    if (core === undefined || state === undefined || this.#life?.gate.isPaused !== false) return false;
+    try {
+      core.manager.decide(make(state));
+      return true;
+    } catch (error) {
+      if (error instanceof CocoError && error.code !== "Internal") return false;
+      throw error;
+    }
   }
 
   /** Starts the node on what its disk holds. */
   start(): void {
-    invariant(this.#running === undefined, `${this.name} does not run yet`);
-    this.boots++;
-    const { scheduler, network, trace } = this.#world;
-    const clock = new SimulatedClock(scheduler, () => this.skewMs);
-    const { disk, content } = this.disk.open();
-    const running = this.#assemble(clock, disk, content);
-    this.#running = running;
-    trace(`${this.name} starts with ${this.disk.entries.length} entries`);
-    running.manager.start();
-    const transport = network.attach(this.id, running.manager);
-    this.#peers = transport;
+    invariant(this.#life === undefined, `${this.name} does not run yet`);
+    const life = this.#begin();
+    try {
+      this.#running = this.#open(life);
+      this.#running.core.manager.start();
+      this.#transport = this.#attach(life, this.#running.core);
+    } catch (error) {
+      if (life.alive) throw error;
+    }
   }
 
-  #peers: ReturnType<SimulatedNetwork["attach"]> | undefined;
+  #begin(): Life {
+    const { scheduler, trace } = this.#world;
+    this.boots++;
+    trace.event("starts", this.name, this.disk.length);
+    const life: Life = {
+      gate: new ProcessGate(scheduler, (input) => this.#take(life, input)),
+      watch: new PortWatch((point) => this.#endAt(point)),
+      alive: true,
+      serving: false,
+      openRequests: 0,
+    };
+    this.#life = life;
+    return life;
+  }
 
-  /** Stops the node at once. `silent`: the peers are not told by a closed connection. */
-  crash(silent: boolean): void {
-    const running = this.#running;
-    if (running === undefined) return;
-    this.#world.trace(`${this.name} crashes`);
-    running.alive = false;
-    running.clock.stop();
-    running.manager.stop();
+  /** Runs an input. What a process throws that ended meanwhile is its end, nothing more. */
+  #take(life: Life, input: () => void): void {
+    try {
+      input();
+    } catch (error) {
+      if (life.alive || (error !== NODE_ENDED && !(error instanceof CocoError))) throw error;
+    }
+  }
+
+  #attach(life: Life, { manager }: NodeCore): PeerTransport {
+    const { gate, watch } = life;
+    const transport = this.#world.network.attach(this.id, {
+      channelUp: (peer) => gate.enter(() => manager.channelUp(peer)),
+      channelDown: (peer) => gate.enter(() => manager.channelDown(peer)),
+      frame: (peer, frame, refused) =>
+        gate.enter(() => {
+          try {
+            watch.pass("transport.frame", () => manager.frame(peer, frame));
+          } catch (error) {
+            if (life.alive) refused(error);
+          }
+        }),
+    });
+    return watch.transport(transport);
+  }
+
+  /** Opens the disk. Damage is set aside: by its checksum at once, or when the ledger does not verify. */
+  #open(life: Life): Running {
+    const { disk } = this;
+    const events: SimulatedDiskEvents = {
+      died: (failure) => this.#endByDisk(failure),
+      diskFull: (full) => life.gate.enter(() => this.#running?.core.manager.diskFull(full)),
+    };
+    const damaged = disk.damagedIndex;
+    if (damaged === undefined) return this.#assemble(life, disk.open(events));
+    this.#world.faults.add("disk.bitFlipAtOpen");
+    this.#world.trace.event("damage found", this.name, damaged);
+    const checksum = disk.hasSnapshots || this.#world.scheduler.random.chance(0.5);
+    if (!checksum) this.#mustNotVerify(life, disk.open(events), damaged);
+    disk.setAside(damaged);
+    return this.#assemble(life, disk.open(events));
+  }
+
+  /** What no checksum covers the signatures do. */
+  #mustNotVerify(life: Life, opened: OpenedDisk, damaged: number): void {
+    try {
+      this.#assemble(life, opened);
+    } catch (error) {
+      if (!life.alive || !(error instanceof CocoError) || error.code === "Internal") throw error;
+      return;
+    }
+    throw new CocoError("Internal", `${this.name} starts with a damaged entry ${damaged}`);
+  }
+
+  #endByDisk(failure: string): void {
+    this.#world.trace.event(failure, this.name);
+    this.end({ silent: false, byItself: true });
+  }
+
+  #endAt({ call, phase }: CrashPoint): void {
+    this.#world.faults.add(`crash.${phase}.${call}`);
+    this.#world.trace.event(`crash ${phase} ${call}`, this.name);
+    this.end({ silent: false, byItself: true });
+  }
+
+  /** Ends the node at once. `silent`: the peers are not told by a closed connection. */
+  end(how: { readonly silent: boolean; readonly byItself: boolean }): void {
+    const life = this.#life;
+    if (life === undefined) return;
+    this.#world.trace.event("ends", this.name);
+    life.alive = false;
+    life.gate.close();
+    life.watch.close();
+    this.#running?.core.manager.stop();
     this.disk.crash();
+    this.#life = undefined;
     this.#running = undefined;
-    this.#peers = undefined;
-    this.#world.network.detach(this.id, silent);
+    this.#transport = undefined;
+    this.#world.network.detach(this.id, how.silent);
+    if (how.byItself) this.#world.onEnded(this);
+  }
+
+  /** Ends the node before or after a call through a port. */
+  arm(point: CrashPoint): void {
+    this.#life?.watch.arm(point);
+  }
+
+  /** No crash is to come any more. */
+  disarm(): void {
+    this.#life?.watch.disarm();
+  }
+
+  /** Stops the process where it is. */
+  pause(): void {
+    this.#life?.gate.pause();
+  }
+
+  /** Lets it go on: everything that came meanwhile arrives at once. */
+  resume(): void {
+    this.#life?.gate.resume();
+  }
+
+  /** Sets how long the process takes for each input, in milliseconds. */
+  slowDown(costMs: number): void {
+    this.#life?.gate.slowDown(costMs);
   }
 
   /** A client's request; `undefined` answers a connection that was refused or broke. */
-  request(body: string, respond: (response: ClientResponse | undefined) => void): void {
-    const running = this.#running;
-    if (running === undefined || !running.serving) {
+  request(
+    { body, linearizable = false }: { readonly body: string; readonly linearizable?: boolean },
+    respond: (response: ClientResponse | undefined) => void,
+  ): void {
+    const life = this.#life;
+    if (life === undefined || !life.serving) {
       respond(undefined);
       return;
     }
-    running.openRequests++;
-    running.manager.request({ path: KV_MOUNT, body: utf8Encode(body), caller: CALLER }, (response) => {
-      running.openRequests--;
-      if (running.alive) respond(response);
+    life.openRequests++;
+    life.gate.enter(() => {
+      const request = { path: KV_MOUNT, body: utf8Encode(body), caller: CALLER, linearizable };
+      this.#running?.core.manager.request(request, (response) => {
+        life.openRequests--;
+        if (life.alive) respond(response);
+      });
     });
   }
 
-  #assemble(clock: SimulatedClock, disk: Disk, content: DiskContent): Running {
-    const { scheduler, founded, trace, upgrades } = this.#world;
-    const { constitution, networkId } = founded;
-    const random = new SeededRandom(scheduler.random.below(0x100000000));
-    const administration = new Administration(constitution, networkId, SIMULATED_GOVERNANCE_CRYPTO);
-    const tail = new LedgerTail(this.#crypto.sha256);
-    const identity = { signer: fromHex(this.id), salt: random.bytes(16) };
-    const sealing = new Sealing(tail, this.#crypto, clock, identity);
-    const raft = this.#raft(clock, random, {
-      hardState: content.hardState,
-      entries: this.#verified(content.entries, administration, tail),
-    });
-    const consensus = new WatchedConsensus(raft, this.id, this.#world);
-    const parts = { consensus, alive: true, serving: false, openRequests: 0, clock, raft, tail, random };
-    const worker = this.#worker(parts, (message) => running.manager.fromWorker(KV_ADAPTER_ID, message));
-    const manager = new Manager({
+  #assemble(life: Life, { disk, content }: OpenedDisk): Running {
+    const { scheduler, founded, trace, upgrades, logs } = this.#world;
+    const { constitution, networkId, governanceCrypto } = founded;
+    const random = scheduler.random.fork();
+    const { gate, watch } = life;
+    const enter = (input: () => void) => gate.enter(input);
+    const entropy = (length: number) => watch.pass("entropy.bytes", () => random.bytes(length));
+    let worker: SimulatedWorker | undefined;
+    let consensus: WatchedConsensus | undefined;
+    const core = new NodeCore({
       nodeId: this.id,
-      clock,
-      randomBytes: (length) => random.bytes(length),
-      tail,
-      sealing,
-      administration,
-      peers: { send: (peer, frame) => this.#peers?.send(peer, frame) ?? false },
-      adapters: [{ id: KV_ADAPTER_ID, name: "kv", mount: KV_MOUNT, executor: worker.executor }],
-      tracer: { event: (_level, event, fields) => trace(`${this.name} ${event} ${JSON.stringify(fields ?? {})}`) },
-      createReplicator: (callbacks) =>
-        new Replicator({
-          ...callbacks,
-          consensus,
-          tail,
-          disk,
-          clock,
-          crypto: this.#crypto,
-          publicKeyOf: (nodeId) => administration.publicKeyOf(nodeId),
-        }),
-      firstTransactions: () => founded.firstTransactions((length) => random.bytes(length)),
+      genesis: constitution,
+      networkId,
+      crypto: this.#crypto,
+      governanceCrypto,
+      clock: watch.clock(new SimulatedClock(scheduler, this.clock, enter)),
+      randomBytes: entropy,
+      disk: watch.disk(disk, enter),
+      content,
+      tookPart: this.#served,
+      peers: { send: (peer, frame) => this.#transport?.send(peer, frame) ?? false },
+      tracer: {
+        event: (_level, event, fields) => {
+          trace.event(event, this.name, Number(fields?.["term"] ?? 0));
+          trace.say(() => `${this.name} ${event} ${JSON.stringify(fields ?? {})}`);
+        },
+      },
+      startExecutor: (_adapter, onMessage) => {
+        worker = this.#startWorker(life, random.fork(), onMessage);
+        return this.#watchedExecutor(watch, worker);
+      },
+      firstTransactions: () => founded.firstTransactions(entropy),
       // As after an upgrade: a node that started again brings code that the members have approved.
       approval: this.boots > 1 && upgrades ? founded.approval : undefined,
+      openEpoch: (record) => founded.openEpoch(record, this.id),
+      epochMaker: founded.epochMaker(entropy),
       onGovernance: () => {
-        for (const record of administration.committed?.epochs ?? []) {
-          sealing.addEpoch(record.epoch, founded.openEpoch(record, this.id));
-          running.serving = true;
-        }
+        life.serving = true;
+        this.#served = true;
       },
       onFatal: (error) => {
-        throw new CocoError("Internal", `${this.name} cannot go on: ${error.message}`, {}, { cause: error });
+        if (life.alive)
+          throw new CocoError("Internal", `${this.name} cannot go on: ${error.message}`, {}, { cause: error });
       },
-    });
-    const running: Running = Object.assign(parts, { manager, store: worker.store });
-    return running;
-  }
-
-  #raft(clock: SimulatedClock, random: SeededRandom, content: DiskContent): Raft {
-    const { founded, windowBytes, appendBytes } = this.#world;
-    return new Raft({
-      id: this.id,
-      initial: {
-        current: { voters: founded.constitution.nodes.map((node) => node.nodeId), quorum: MAJORITY },
-        previous: undefined,
-        learners: [],
+      watch: (made) => {
+        logs.starts(this.id, content.firstIndex, content.entriesFrom(content.firstIndex));
+        const { checker, holds } = this.#world;
+        consensus = new WatchedConsensus(made, this.id, { checker, logs, holds, now: () => scheduler.now });
+        return consensus;
       },
-      configurationOf: () => undefined,
-      random: () => random.next(),
-      electionTimeoutMinMs: ELECTION_TIMEOUT_MIN_MS,
-      electionTimeoutMaxMs: ELECTION_TIMEOUT_MAX_MS,
-      heartbeatIntervalMs: HEARTBEAT_INTERVAL_MS,
-      maxAppendBytes: appendBytes,
-      maxInflightAppends: APPENDS_IN_FLIGHT_MAX,
-      maxInflightBytes: APPENDS_IN_FLIGHT_MAX * appendBytes,
-      windowBytes,
-      hardState: content.hardState,
-      trustDisk: true,
-      tookPart: false,
-      restored: { entries: content.entries },
-      now: clock.now(),
+      sizes: this.#world,
     });
+    invariant(worker !== undefined && consensus !== undefined, "a node has consensus and a worker");
+    return { core, consensus, worker };
   }
 
-  *#verified(entries: Iterable<LogEntry>, administration: Administration, tail: LedgerTail): Generator<LogEntry> {
-    for (const entry of entries) {
-      const batch = parseBatch(entry.data);
-      administration.append(batch);
-      verifyBatch(batch, tail, (nodeId) => administration.publicKeyOf(nodeId), this.#crypto);
-      yield entry;
-    }
+  #watchedExecutor(watch: PortWatch, { executor }: SimulatedWorker): Executor {
+    return { send: (message) => watch.pass("executor.send", () => executor.send(message)) };
   }
 
-  /** The adapter's worker behind hops that take a little time. */
-  #worker(life: { readonly alive: boolean; readonly random: SeededRandom }, toManager: (message: FromWorker) => void) {
-    const { scheduler, checker, executionMaxMs, trace } = this.#world;
-    const pause = (): Promise<void> | undefined =>
-      executionMaxMs === 0
-        ? undefined
-        : new Promise((resolve) => this.#resolveLater(resolve, life.random.next() * executionMaxMs));
-    const adapter = createKvAdapter({ pause })({
+  #startWorker(
+    life: Life,
+    random: ReturnType<Scheduler["random"]["fork"]>,
+    toManager: (message: FromWorker) => void,
+  ): SimulatedWorker {
+    const { scheduler, executionMaxMs, checker, trace } = this.#world;
+    return startWorker({
+      scheduler,
+      random,
+      executionMaxMs,
       sha256: this.#crypto.sha256,
-      now: () => scheduler.now,
-      nextTurn: () => Promise.resolve(),
-      randomBytes: (length) => life.random.bytes(length),
-      log: (message) => trace(`${this.name} adapter: ${message}`),
-    });
-    const store = new VersionedStore({ tables: adapter.tables, keptVersions: 4 });
-    const back = new Hop<FromWorker>(scheduler, (message) => {
-      if (life.alive) toManager(message);
-    });
-    const host = new AdapterHost({
-      adapter: {
-        ...adapter,
-        committed: (state, place) => {
-          if (life.alive) checker.commitsVersion(this.id, state, place);
-        },
+      enter: (input) => life.gate.enter(input),
+      toManager: (message) => life.watch.pass("executor.message", () => toManager(message)),
+      committed: (state, place) => {
+        if (life.alive) checker.commitsVersion(this.id, state, place);
       },
-      store,
-      preparer: {
-        prepare: (transactions, done) => {
-          scheduler.after(life.random.next() * HOP_SPREAD_MS, () => done(prepareKv(transactions)));
-        },
+      restored: (state) => {
+        if (life.alive) checker.restores(this.id, state);
       },
-      emit: (message) => back.send(message),
-      defer: (callback) => scheduler.after(0, callback),
-      log: (message) => trace(`${this.name} worker: ${message}`),
-    });
-    const hop = new Hop<ToWorker>(scheduler, (message) => {
-      if (!life.alive) return;
-      scheduler.settlePromises();
-      host.handle(message);
-    });
-    return { executor: { send: (message: ToWorker) => hop.send(message) }, store };
-  }
-
-  #resolveLater(resolve: () => void, delayMs: number): void {
-    this.#world.scheduler.after(delayMs, () => {
-      this.#world.scheduler.settlePromises();
-      resolve();
+      log: (message) => trace.say(() => `${this.name} worker: ${message}`),
     });
   }
 }

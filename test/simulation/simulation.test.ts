@@ -4,7 +4,8 @@ import { execFile } from "node:child_process";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { Simulation, type SimulationOptions, simulate } from "./simulation.ts";
+import type { SimulationOptions } from "./plan.ts";
+import { Simulation, simulate } from "./simulation.ts";
 
 const MAIN = fileURLToPath(new URL("./main.js", import.meta.url));
 
@@ -18,8 +19,7 @@ async function simulateSeeds(from: number, count: number, options: Omit<Simulati
 /** Calm work of all clients for a while. */
 async function workedNetwork(seed: number): Promise<Simulation> {
   const simulation = new Simulation({ seed, nodeCount: 3, faults: false, answerAfter: "commit" });
-  for (const node of simulation.nodes) node.start();
-  for (const client of simulation.clients) client.start();
+  simulation.start();
   await simulation.scheduler.runUntil(5_000);
   assert.ok(simulation.checker.includedCount > 20, "clients had their transactions included");
   return simulation;
@@ -51,7 +51,7 @@ describe("a simulated network", () => {
   test("loses nothing that was committed when all nodes stop at once", async () => {
     const simulation = await workedNetwork(11);
     const { committedIndex, includedCount } = simulation.checker;
-    for (const node of simulation.nodes) node.crash(false);
+    for (const node of simulation.nodes) node.end({ silent: false, byItself: false });
     await simulation.scheduler.runUntil(simulation.scheduler.now + 1_000);
     for (const node of simulation.nodes) node.start();
     await simulation.settle();
@@ -62,7 +62,7 @@ describe("a simulated network", () => {
   test("goes on with one of three nodes gone for good", async () => {
     const simulation = await workedNetwork(12);
     const { includedCount } = simulation.checker;
-    simulation.nodes.find((node) => node.status?.role === "leader")?.crash(false);
+    simulation.nodes.find((node) => node.status?.role === "leader")?.end({ silent: false, byItself: false });
     await simulation.scheduler.runUntil(simulation.scheduler.now + 5_000);
     assert.ok(simulation.checker.includedCount > includedCount + 10, "the other two elected a leader and served");
   });
@@ -70,7 +70,7 @@ describe("a simulated network", () => {
   test("is caught by the checker when disks forget what they called durable", async () => {
     const simulation = await workedNetwork(13);
     for (const node of simulation.nodes) {
-      node.crash(false);
+      node.end({ silent: false, byItself: false });
       node.disk.forget(5);
       node.start();
     }

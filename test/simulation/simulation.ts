@@ -1,36 +1,41 @@
 /**
- * One simulated run of a whole network: nodes, clients and faults under one seed, then calm, in which everything must come
- * to an end. The same seed gives the same run, event by event; its trace hash says so.
+ * One simulated run of a whole network: nodes, clients and faults under one seed. The same seed gives the same run, event
+ * by event; its trace hash says so. Three phases:
+ *
+ * 1. Everything suffers; what must never happen does not.
+ * 2. A core, a quorum, is healed, while the other nodes suffer on: it takes a transaction within a bounded time.
+ * 3. All is healed, the clients come to an end, and all nodes hold the same, in memory and on disk.
  */
-import { createHash } from "node:crypto";
-import { bytesEqual, toHex, utf8Encode } from "../../src/core/codec/bytes.ts";
+import { bytesEqual, toHex } from "../../src/core/codec/bytes.ts";
+import { ELECTION_TIMEOUT_MAX_MS } from "../../src/enclave/manager/node-core.ts";
 import { CocoError, invariant } from "../../src/errors.ts";
 import { Checker } from "./checker.ts";
+import { FaultCounts } from "./fault-counts.ts";
 import { Faults } from "./faults.ts";
-import { foundNetwork } from "./founding.ts";
+import { CHEAP_CRYPTOGRAPHY, type Founded, foundNetwork } from "./founding.ts";
+import { HostileFrames } from "./hostile-frames.ts";
+import { LogMatching } from "./log-matching.ts";
+import { drawPlan, type Plan, type SimulationOptions } from "./plan.ts";
+import { realCryptography } from "./real-cryptography.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SimulatedClient } from "./simulated-client.ts";
-import { SimulatedCrypto } from "./simulated-crypto.ts";
+import { NonceWatch } from "./simulated-crypto.ts";
 import { SimulatedNetwork } from "./simulated-network.ts";
 import { SimulatedNode } from "./simulated-node.ts";
+import type { LogEntry, NodeId } from "../../src/core/consensus/types.ts";
+import type { NodeEntry } from "../../src/core/governance/constitution.ts";
+import { Trace } from "./trace.ts";
+import { TransactionWatch } from "./transaction-watch.ts";
 
-const CLIENT_COUNT = 4;
+/** A healed core must take a transaction within so many of the longest election timeouts. */
+export const LIVENESS_ELECTIONS = 10;
 /** Longest calm in which the network must elect a leader, catch up and answer everybody: before anything times out. */
 const CALM_LIMIT_MS = 20_000;
+/** Where frames get lost, the answer to a query does too: the request then ends by its time limit. */
+const DATAGRAM_CALM_LIMIT_MS = 60_000;
 const CALM_STEP_MS = 250;
-
-/** How a run is made; what is not given is drawn from the seed. */
-export interface SimulationOptions {
-  readonly seed: number;
-  readonly nodeCount?: number;
-  /** How long clients and faults are at work, in virtual milliseconds. */
-  readonly durationMs?: number;
-  readonly faults?: boolean;
-  readonly clientCount?: number;
-  readonly answerAfter?: "commit" | "execution";
-  /** Gets every line of the trace. */
-  readonly onTrace?: (line: string) => void;
-}
+const ASK_INTERVAL_MS = 300;
+const EPOCH_KEY_CACHE_MS = 1_000;
 
 /** What a run was. */
 export interface SimulationResult {
@@ -43,111 +48,232 @@ export interface SimulationResult {
   /** Most starts of one node. */
   readonly boots: number;
   readonly terms: number;
+  /** Answers about transaction ids, and reads, that were checked. */
+  readonly statusAnswers: number;
+  readonly reads: number;
+  readonly faults: Readonly<Record<string, number>>;
 }
 
 /** A network under a seeded scheduler. */
 export class Simulation {
+  readonly plan: Plan;
   readonly scheduler: Scheduler;
   readonly nodes: readonly SimulatedNode[];
   readonly checker: Checker;
   readonly network: SimulatedNetwork;
   readonly clients: readonly SimulatedClient[];
   readonly faults: Faults;
-  readonly #options: SimulationOptions;
-  readonly #durationMs: number;
-  readonly #trace = createHash("sha256");
+  readonly counts = new FaultCounts();
+  readonly #seed: number;
+  readonly #trace: Trace;
+  readonly #founded: Founded;
+  readonly #logs = new LogMatching();
+  readonly #watch: TransactionWatch;
+  readonly #prober: SimulatedClient;
+  #listed: readonly NodeEntry[] | undefined;
+  #members: readonly SimulatedNode[] = [];
 
   constructor(options: SimulationOptions) {
-    this.#options = options;
+    this.#seed = options.seed;
     this.scheduler = new Scheduler(options.seed);
     const { random } = this.scheduler;
-    const nodeCount = options.nodeCount ?? (random.chance(0.3) ? 5 : 3);
-    const answerAfter = options.answerAfter ?? (random.chance(0.3) ? "execution" : "commit");
-    this.#durationMs = options.durationMs ?? 5_000 + random.below(15_000);
-    const maxBatch = { transactions: 1 + random.below(30), bytes: 4096 };
-    const founded = foundNetwork(nodeCount, { answerAfter, maxBatch });
-    const crypto = new SimulatedCrypto();
-    this.checker = new Checker(founded, crypto.of(utf8Encode("checker")), () =>
-      this.nodes.map((node) => node.disk.entries),
-    );
-    const trace = (text: string) => this.#note(text);
-    this.network = new SimulatedNetwork(
-      this.scheduler,
-      founded.constitution.nodes.map((node) => node.nodeId),
-      {
-        event: trace,
-        refused: (from, to, error) => {
-          throw new CocoError("Internal", `${to} refused a frame of ${from}: ${String(error)}`, {}, { cause: error });
-        },
-      },
-    );
-    const world = {
-      scheduler: this.scheduler,
+    this.plan = drawPlan(options, random.fork());
+    this.#trace = new Trace(() => this.scheduler.now, options.onTrace);
+    this.#trace.say(() => `seed ${options.seed}: ${JSON.stringify(this.plan)}`);
+    this.#founded = this.#found();
+    this.checker = new Checker(this.#founded, this.#founded.cryptoOf(0));
+    this.network = this.#createNetwork();
+    this.nodes = this.#createNodes();
+    const { answerAfter, thinkMs, retryMs, clientCount } = this.plan;
+    const { scheduler, nodes, checker } = this;
+    const members = () => this.members;
+    const world = { scheduler, members, checker, trace: this.#trace, answerAfter, thinkMs, retryMs };
+    this.clients = Array.from({ length: clientCount }, (_, at) => new SimulatedClient(world, `c${at}`));
+    this.#prober = new SimulatedClient({ ...world, retryMs: 100 }, "probe");
+    this.#watch = new TransactionWatch({
+      random: random.fork(),
+      committedView: (seqno) => checker.committedView(seqno),
+      lossesOf: (node) => this.#logs.lossesOf(node),
+    });
+    this.#logs.onNew = (entry) => this.#watch.entered(entry);
+    const faultWorld = {
+      scheduler,
       network: this.network,
-      founded,
-      checker: this.checker,
-      trace,
-      windowBytes: random.chance(0.5) ? 64 * 1024 * 1024 : random.below(8_000),
-      appendBytes: random.chance(0.5) ? 2 * 1024 * 1024 : 1 + random.below(8_000),
-      upgrades: random.chance(0.5),
-      executionMaxMs: random.chance(0.4) ? 0 : random.next() ** 2 * 100,
+      nodes,
+      members,
+      founded: this.#founded,
+      faults: this.counts,
+      trace: this.#trace,
     };
-    this.nodes = founded.constitution.nodes.map((entry) => new SimulatedNode(world, entry, crypto.of(entry.publicKey)));
-    const clientWorld = { scheduler: this.scheduler, nodes: this.nodes, checker: this.checker, trace, answerAfter };
-    this.clients = Array.from(
-      { length: options.clientCount ?? CLIENT_COUNT },
-      (_, at) => new SimulatedClient(clientWorld, `c${at}`),
-    );
-    this.faults = new Faults({ scheduler: this.scheduler, network: this.network, nodes: this.nodes, trace });
-    trace(
-      `seed ${options.seed}: ${nodeCount} nodes, answers after ${answerAfter}, window ${world.windowBytes}, append ${world.appendBytes}`,
-    );
+    this.faults = new Faults(faultWorld, this.plan.network === "datagram");
   }
 
-  #note(text: string): void {
-    const line = `${this.scheduler.now.toFixed(3)} ${text}\n`;
-    this.#trace.update(line);
-    this.#options.onTrace?.(line);
+  #found(): Founded {
+    const { nodeCount, spareMachines, answerAfter, maxBatch, epochTransactions, epochMs, snapshotTransactions } =
+      this.plan;
+    const cryptography = this.plan.realCryptography ? realCryptography(this.#seed) : CHEAP_CRYPTOGRAPHY;
+    const settings = {
+      answerAfter,
+      maxBatch,
+      epoch: { lengthMs: epochMs, transactions: epochTransactions, keyCacheMs: EPOCH_KEY_CACHE_MS },
+      snapshot: { everyTransactions: snapshotTransactions },
+    };
+    return foundNetwork({ nodeCount, machineCount: nodeCount + spareMachines, settings, cryptography });
   }
 
-  /** Runs clients and faults for their time, then until everything is settled; throws when anything does not hold. */
+  #createNetwork(): SimulatedNetwork {
+    const { hostileRate, network, latencyMs } = this.plan;
+    const hostile =
+      hostileRate === undefined ? undefined : new HostileFrames(this.scheduler.random.fork(), hostileRate);
+    const made = new SimulatedNetwork({
+      scheduler: this.scheduler,
+      trace: this.#trace,
+      faults: this.counts,
+      nodes: this.#founded.machines.map(({ nodeId, address }) => ({
+        id: nodeId,
+        name: address.split(".")[0] ?? "",
+      })),
+      kind: network,
+      intruder: hostile === undefined ? undefined : (passing) => hostile.intrude(passing),
+      onRefused: (from, to, error) => {
+        throw new CocoError("Internal", `${to} refused a frame of ${from}: ${String(error)}`, {}, { cause: error });
+      },
+    });
+    made.conditions.latencyMaxMs = latencyMs;
+    return made;
+  }
+
+  #createNodes(): SimulatedNode[] {
+    const { plan, scheduler, network, checker } = this;
+    const { windowBytes, appendBytes, upgrades, executionMaxMs } = plan;
+    const nonces = new NonceWatch();
+    const world = {
+      scheduler,
+      network,
+      founded: this.#founded,
+      checker,
+      logs: this.#logs,
+      faults: this.counts,
+      trace: this.#trace,
+      windowBytes,
+      appendBytes,
+      upgrades,
+      executionMaxMs,
+      holds: (id: NodeId, entry: LogEntry) => this.nodes.some((node) => node.id === id && node.disk.held(entry)),
+      onEnded: (node: SimulatedNode) => this.faults.onEnded(node),
+    };
+    return this.#founded.machines.map((entry, place) => {
+      const clock = { ...(plan.clocks[place] ?? { skewMs: 0, rate: 1, grainMs: 0 }) };
+      return new SimulatedNode(world, entry, { crypto: nonces.watch(this.#founded.cryptoOf(place)), clock });
+    });
+  }
+
+  /** Nodes that the committed constitution lists; those of genesis before it is committed. */
+  get members(): readonly SimulatedNode[] {
+    const { nodes } = this.checker.governance?.constitution ?? this.#founded.constitution;
+    if (this.#listed !== nodes) {
+      this.#listed = nodes;
+      this.#members = this.nodes.filter(({ id }) => nodes.some(({ nodeId }) => nodeId === id));
+    }
+    return this.#members;
+  }
+
+  /** All three phases; throws when anything does not hold. */
   async run(): Promise<SimulationResult> {
-    for (const node of this.nodes) node.start();
-    for (const client of this.clients) client.start();
-    if (this.#options.faults !== false) this.faults.start();
-    await this.scheduler.runUntil(this.#durationMs);
+    this.start();
+    if (this.plan.faults) this.faults.start();
+    await this.scheduler.runUntil(this.plan.durationMs);
+    if (this.plan.faults) await this.#proveLiveness();
     await this.settle();
     return this.result();
+  }
+
+  /** Starts nodes, clients, and who asks for transactions. */
+  start(): void {
+    for (const node of this.members) node.start();
+    for (const client of this.clients) client.start();
+    this.#askLater();
+  }
+
+  #askLater(): void {
+    const { scheduler } = this;
+    scheduler.after(scheduler.random.waiting(ASK_INTERVAL_MS), () => {
+      this.#watch.ask(scheduler.random.pick(this.nodes));
+      this.#askLater();
+    });
+  }
+
+  /** A quorum of sound nodes is enough to be served by, whatever the others do. */
+  async #proveLiveness(): Promise<void> {
+    const { scheduler } = this;
+    const core = this.#drawCore();
+    this.faults.spare(core);
+    this.#prober.nodes = core;
+    this.#prober.probe();
+    const limit = scheduler.now + LIVENESS_ELECTIONS * ELECTION_TIMEOUT_MAX_MS;
+    await scheduler.runUntil(limit, () => this.#prober.pending === 0);
+    const names = core.map((node) => node.name).join(" ");
+    invariant(this.#prober.pending === 0, `the core ${names} takes no transaction: ${this.#openEnds()}`);
+  }
+
+  /**
+   * Sound nodes in a random order until they are a quorum of every set of voters that may count: while membership changes
+   * nodes differ in which these are.
+   */
+  #drawCore(): SimulatedNode[] {
+    const { random } = this.scheduler;
+    const sets = new Map<string, readonly NodeId[]>([
+      ["", this.#founded.constitution.nodes.map(({ nodeId }) => nodeId)],
+    ]);
+    for (const { status } of this.nodes) {
+      if (status === undefined || status.configurationIndex === 0) continue;
+      if (status.configurationCommitted) sets.delete("");
+      const { current, previous } = status.configuration;
+      for (const { voters } of previous === undefined ? [current] : [current, previous])
+        sets.set(voters.join(), voters);
+    }
+    const isQuorum = (core: readonly SimulatedNode[]) =>
+      [...sets.values()].every((voters) => core.filter(({ id }) => voters.includes(id)).length * 2 > voters.length);
+    const sound = random.sample(
+      this.nodes.filter((node) => node.isSound && (node.boots > 0 || this.members.includes(node))),
+      this.nodes.length,
+    );
+    const core: SimulatedNode[] = [];
+    for (const node of sound) if (!isQuorum(core) || random.chance(0.3)) core.push(node);
+    invariant(isQuorum(core), `only ${sound.length} of ${this.nodes.length} nodes are sound`);
+    return core;
   }
 
   /** Ends the faults and lets time pass until nothing is left to do. */
   async settle(): Promise<void> {
     this.faults.stop();
     for (const client of this.clients) client.finish();
-    const limit = this.scheduler.now + CALM_LIMIT_MS;
+    const calmMs = this.plan.network === "datagram" ? DATAGRAM_CALM_LIMIT_MS : CALM_LIMIT_MS;
+    const limit = this.scheduler.now + calmMs;
     while (!this.#isSettled) {
-      invariant(
-        this.scheduler.now < limit,
-        `not settled ${CALM_LIMIT_MS} ms after the last fault: ${this.#openEnds()}`,
-      );
+      invariant(this.scheduler.now < limit, `not settled ${calmMs} ms after the last fault: ${this.#openEnds()}`);
       await this.scheduler.runUntil(this.scheduler.now + CALM_STEP_MS);
     }
-    for (const node of this.nodes) {
+    for (const node of this.members) {
       invariant(bytesEqual(node.root, this.checker.root), `${node.name} ends with another Merkle root`);
       invariant(node.committedState, `${node.name} has a state`);
       this.checker.endsWith(node.name, node.committedState);
+      this.checker.endsOnDisk(node.name, node.disk);
     }
   }
 
   get #isSettled(): boolean {
     const index = this.checker.committedIndex;
-    const versions = new Set(this.nodes.map((node) => node.committedState?.version));
+    const { members } = this;
+    const versions = new Set(members.map((node) => node.committedState?.version));
     return (
       index > 0 &&
       versions.size === 1 &&
-      this.nodes.every(({ status }) => status?.commitIndex === index && status.lastIndex === index) &&
+      members.every(
+        ({ status }) => status?.commitIndex === index && status.lastIndex === index && status.durableIndex === index,
+      ) &&
       this.clients.every((client) => client.pending === 0) &&
-      this.nodes.every((node) => node.pendingTransactions === 0 && node.openRequests === 0)
+      members.every((node) => node.pendingTransactions === 0 && node.openRequests === 0)
     );
   }
 
@@ -163,31 +289,38 @@ export class Simulation {
   /** What the run was so far. */
   result(): SimulationResult {
     const { scheduler, checker } = this;
-    this.#note(`end: ${checker.committedIndex} entries, root ${toHex(checker.root)}`);
+    const { committedIndex, includedCount, root, reads } = checker;
+    this.#trace.event(
+      "end",
+      "network",
+      committedIndex,
+      includedCount,
+      scheduler.steps,
+      scheduler.random.below(1 << 30),
+    );
+    if (!this.plan.realCryptography) this.#trace.event(toHex(root), "root");
     return {
-      seed: this.#options.seed,
-      traceHash: toHex(new Uint8Array(this.#trace.copy().digest())).slice(0, 32),
+      seed: this.#seed,
+      traceHash: this.#trace.hash,
       virtualMs: scheduler.now,
       events: scheduler.steps,
-      entries: checker.committedIndex,
-      transactions: checker.includedCount,
+      entries: committedIndex,
+      transactions: includedCount,
       boots: Math.max(...this.nodes.map((node) => node.boots)),
       terms: Math.max(...this.nodes.map((node) => node.status?.term ?? 0)),
+      statusAnswers: this.#watch.answers,
+      reads: reads.localCount + reads.linearizableCount,
+      faults: this.counts.toJson(),
     };
   }
 }
 
-/** Runs one seed; an error names it and the way to run it again. */
+/** Runs one seed; an error names it. */
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
   try {
     return await new Simulation(options).run();
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new CocoError(
-      "Internal",
-      `seed ${options.seed}: ${reason} (replay: npm run sim -- --seed ${options.seed})`,
-      {},
-      { cause: error },
-    );
+    throw new CocoError("Internal", `seed ${options.seed}: ${reason}`, {}, { cause: error });
   }
 }

@@ -267,7 +267,8 @@ describe("execution of batches", () => {
     const scan: StateReader["scan"] = function* (table, ...bounds) {
       for (const [key, value] of state.scan(table, ...bounds)) yield [key, get(table, key) ?? value] as const;
     };
-    const forged: StateReader = { version: state.version, get, scan };
+    const versionOf = state.versionOf.bind(state);
+    const forged: StateReader = { version: state.version, get, versionOf, scan };
     assert.throws(() => network().execution.applied(forged, written), { code: "LedgerCorrupt" });
   });
 });

@@ -8,6 +8,7 @@ import type {
   AdapterComponents,
   BatchContext,
   CommittedBatch,
+  DroppedTransaction,
   PreparedTransaction,
   StateReader,
   StateWriter,
@@ -189,6 +190,11 @@ export class EthereumExecution {
     return this.#batch?.takeReleased() ?? [];
   }
 
+  /** Waiting transactions that were replaced or overtaken. */
+  dropped(): readonly DroppedTransaction[] {
+    return this.pool.takeDropped();
+  }
+
   /** Closes the batch and writes its block; a batch that only set up a replay gets none. */
   endBatch(state: StateWriter): { readonly claimsDigest?: Bytes } {
     const batch = this.#open;
@@ -206,7 +212,12 @@ export class EthereumExecution {
     this.pool.clear();
     this.#trie.markDirty(written);
     this.#keysSinceRoot += written.length;
-    if (this.#keysSinceRoot < KEYS_BETWEEN_ROOTS || !written.some(({ table }) => table === TABLES.blocks)) return;
+    if (
+      this.#trie.isBuilding ||
+      this.#keysSinceRoot < KEYS_BETWEEN_ROOTS ||
+      !written.some(({ table }) => table === TABLES.blocks)
+    )
+      return;
     this.#keysSinceRoot = 0;
     this.#checkRoot(state);
   }
@@ -229,6 +240,20 @@ export class EthereumExecution {
     this.#batch = undefined;
     this.pool.clear();
     this.#trie.markDirty(written);
+  }
+
+  /**
+   * The state was replaced as a whole: the tries are built from its tables beside other work, so that they are there when
+   * this node leads. The first block that is applied after that is checked against them.
+   */
+  restored(state: StateReader): void {
+    this.#batch = undefined;
+    this.pool.clear();
+    this.#keysSinceRoot = KEYS_BETWEEN_ROOTS;
+    this.#trie.build(state, this.#components.nextTurn).catch((error: unknown) => {
+      this.#trie.clear();
+      this.#components.log(`the state trie was not built: ${error instanceof Error ? error.message : "unknown"}`);
+    });
   }
 
   /** Nothing here depends on commitment. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import type { Bytes } from "../../core/codec/bytes.ts";
 import { decodePrepared } from "./prepare.ts";
 import { TransactionPool, WAITING_PER_SENDER_LIMIT, type WaitingTransaction } from "./pool.ts";
 import { addressOfKey, signedTransaction } from "./test-signing.ts";
@@ -11,6 +12,10 @@ function waiting(nonce: number, maxFeePerGas = 100n, maxPriorityFeePerGas = 10n)
   return { prepared, transaction: decodePrepared(prepared.body) };
 }
 
+function droppedIds(pool: TransactionPool): Bytes[] {
+  return pool.takeDropped().map(({ id }) => id);
+}
+
 describe("the pool of waiting transactions", () => {
   test("releases a run without gaps in nonce order and drops what fell behind", () => {
     const pool = new TransactionPool();
@@ -20,6 +25,8 @@ describe("the pool of waiting transactions", () => {
     assert.deepEqual(pool.release(addressOfKey(1), 2), [two.prepared, three.prepared]);
     assert.deepEqual(pool.list(), [five.transaction]);
     assert.equal(pool.size, 1);
+    assert.deepEqual(droppedIds(pool), [one.prepared.id]);
+    assert.deepEqual(droppedIds(pool), [], "told once");
   });
 
   test("replaces only for ten percent more of both fees", () => {
@@ -32,6 +39,7 @@ describe("the pool of waiting transactions", () => {
     assert.equal(pool.add(dearer), undefined);
     assert.equal(pool.size, 1);
     assert.equal(pool.find(dearer.transaction.hash), dearer.transaction);
+    assert.deepEqual(droppedIds(pool), [waiting(1).prepared.id]);
   });
 
   test("is bounded per sender", () => {

@@ -4,8 +4,9 @@
  * Replacement follows go-ethereum's legacy pool: the same sender and nonce needs 10 % higher fees.
  */
 import { type Bytes, bytesEqual, toHex } from "../../core/codec/bytes.ts";
-import type { PreparedTransaction } from "../adapter.ts";
+import type { DroppedTransaction, PreparedTransaction } from "../adapter.ts";
 import { feeCap, tipCap } from "./fees.ts";
+import { encodeFault } from "./prepare.ts";
 import type { RpcFault, SignedTransaction } from "./types.ts";
 import { refusal } from "./validate.ts";
 
@@ -17,6 +18,9 @@ export const WAITING_LIMIT = 16_384;
 
 /** Percent by which a replacement's fees must exceed those of the transaction it replaces. */
 export const REPLACEMENT_FEE_RISE_PERCENT = 10n;
+
+const REPLACED = refusal("replaced by a transaction with higher fees");
+const OVERTAKEN = refusal("nonce too low");
 
 /** A waiting transaction, decoded and as it has to be given back. */
 export interface WaitingTransaction {
@@ -33,6 +37,8 @@ export class TransactionPool {
   /** sender -> nonce -> transaction. */
   readonly #senders = new Map<string, Map<number, WaitingTransaction>>();
   #size = 0;
+  /** Given up since they were taken last; of a batch's transactions each can drop a sender's queue at most. */
+  #dropped: DroppedTransaction[] = [];
 
   /** Number of waiting transactions. */
   get size(): number {
@@ -54,6 +60,7 @@ export class TransactionPool {
         risesEnough(feeCap(present.transaction), feeCap(transaction)) &&
         risesEnough(tipCap(present.transaction), tipCap(transaction));
       if (!enough) return refusal("replacement transaction underpriced");
+      this.#dropped.push({ id: present.prepared.id, error: encodeFault(REPLACED) });
     }
     queue.set(transaction.nonce, waiting);
     this.#senders.set(sender, queue);
@@ -65,7 +72,11 @@ export class TransactionPool {
     const key = toHex(sender);
     const queue = this.#senders.get(key);
     if (queue === undefined) return [];
-    for (const nonce of [...queue.keys()]) if (nonce < nextNonce) this.#remove(key, nonce);
+    for (const [nonce, { prepared }] of [...queue]) {
+      if (nonce >= nextNonce) continue;
+      this.#remove(key, nonce);
+      this.#dropped.push({ id: prepared.id, error: encodeFault(OVERTAKEN) });
+    }
     const released: PreparedTransaction[] = [];
     for (let nonce = nextNonce; ; nonce++) {
       const waiting = queue.get(nonce);
@@ -73,6 +84,13 @@ export class TransactionPool {
       released.push(waiting.prepared);
       this.#remove(key, nonce);
     }
+  }
+
+  /** Takes what was replaced or overtaken since the last call, and so never runs. */
+  takeDropped(): readonly DroppedTransaction[] {
+    const dropped = this.#dropped;
+    if (dropped.length > 0) this.#dropped = [];
+    return dropped;
   }
 
   #remove(key: string, nonce: number): void {
@@ -104,6 +122,7 @@ export class TransactionPool {
   /** Forgets everything. */
   clear(): void {
     this.#senders.clear();
+    this.#dropped = [];
     this.#size = 0;
   }
 }

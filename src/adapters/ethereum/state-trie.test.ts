@@ -7,7 +7,7 @@ import type { StateReader, WrittenKey } from "../adapter.ts";
 import { KECCAK_EMPTY } from "./keccak.ts";
 import { decodeAccount, encodeAccount } from "./records.ts";
 import { bytesOfBigint, bytesOfNumber, rlpEncode } from "./rlp.ts";
-import { StateTrie } from "./state-trie.ts";
+import { ENTRIES_PER_STEP, StateTrie } from "./state-trie.ts";
 import { EMPTY_TRIE_ROOT } from "./trie.ts";
 import { TABLES } from "./types.ts";
 
@@ -20,6 +20,10 @@ class MemoryState implements StateReader {
 
   get(table: number, key: Bytes): Bytes | undefined {
     return this.#entries.get(`${table}:${toHex(key)}`);
+  }
+
+  versionOf(table: number, key: Bytes): number | undefined {
+    return this.get(table, key) && this.version;
   }
 
   *scan(table: number, from?: Bytes, to?: Bytes): IterableIterator<readonly [Bytes, Bytes]> {
@@ -39,6 +43,13 @@ class MemoryState implements StateReader {
     this.written.push({ table, key });
     if (value === undefined) this.#entries.delete(`${table}:${toHex(key)}`);
     else this.#entries.set(`${table}:${toHex(key)}`, value);
+  }
+
+  /** The entries as they are now. */
+  copy(): MemoryState {
+    const copy = new MemoryState();
+    for (const [key, value] of this.#entries) copy.#entries.set(key, value);
+    return copy;
   }
 
   /** What was written since the last call. */
@@ -174,5 +185,33 @@ describe("state trie", () => {
     trie.markDirty([{ table: TABLES.code, key: new Uint8Array(32) }]);
     assert.deepEqual(trie.root(new MemoryState()), root);
     assert.throws(() => trie.markDirty([{ table: TABLES.storage, key: new Uint8Array(51) }]), { code: "Internal" });
+  });
+
+  test("is the same when it is built in steps, while keys are written and whenever a root is asked for", async () => {
+    for (const turnsToRoot of [0, 3, 10_000]) {
+      const state = new MemoryState();
+      const write = (seed: number, nonce: number) => {
+        const hash = fromHex(toHex(Uint8Array.of(seed >> 8, seed & 255)).repeat(10));
+        state.put(TABLES.accounts, hash, account(nonce));
+        if (seed % 3 === 0)
+          for (let slot = 1; slot < 5; slot++)
+            state.put(TABLES.storage, concatBytes(hash, slotOf(slot)), bytesOfNumber(nonce));
+      };
+      for (let seed = 1; seed < 3 * ENTRIES_PER_STEP; seed++) write(seed, 1);
+      const before = state.copy();
+      const trie = new StateTrie();
+      let turns = 0;
+      await trie.build(before, () => {
+        assert.equal(trie.isBuilding, true);
+        if (turns === turnsToRoot) assert.equal(toHex(trie.root(state)), toHex(new StateTrie().root(state)));
+        state.takeWritten();
+        write(turns++, 2);
+        trie.markDirty(state.takeWritten());
+        return Promise.resolve();
+      });
+      assert.ok(turns > Math.min(turnsToRoot, 8));
+      assert.equal(trie.isBuilding, false);
+      assert.equal(toHex(trie.root(state)), toHex(new StateTrie().root(state)));
+    }
   });
 });

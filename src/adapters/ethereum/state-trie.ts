@@ -3,6 +3,8 @@
  * reads the marked ones from the given version and hashes what they changed. Marking too much is harmless, so rollbacks
  * and repeated keys need no care. The account trie and the storage root of every account stay in memory; storage tries
  * are kept for the accounts used last and rebuilt from the tables for others.
+ *
+ * Building all from the tables takes long (some 20 us per account or slot), so it can be done in steps beside other work.
  */
 import { type Bytes, EMPTY, fromHex, toHex } from "../../core/codec/bytes.ts";
 import { invariant } from "../../errors.ts";
@@ -21,6 +23,9 @@ export const STORAGE_TRIE_ENTRIES_MAX = 1_000_000;
 
 /** Most keys noted between two roots; beyond it the tries are dropped and built from the tables when next asked for. */
 export const DIRTY_KEYS_MAX = 4_000_000;
+
+/** Entries that one step of a build takes in. */
+export const ENTRIES_PER_STEP = 128;
 
 const ADDRESS_BYTES = 20;
 const SLOT_KEY_BYTES = 52;
@@ -62,6 +67,8 @@ const LIMITS: StateTrieLimits = {
 export class StateTrie {
   readonly #limits: StateTrieLimits;
   #accounts: Trie | undefined = undefined;
+  /** A build that is not finished; it reads a version that what is marked came after. */
+  #building: Iterator<void> | undefined = undefined;
   /** Storage roots of accounts that have storage. */
   readonly #storageRoots = new Map<HexKey, Bytes>();
   /** Least recently used first. */
@@ -83,17 +90,18 @@ export class StateTrie {
 
   /** Notes keys whose value may have changed since the last {@link StateTrie.root}; keys of other tables are ignored. */
   markDirty(written: readonly WrittenKey[]): void {
-    if (this.#accounts === undefined) return; // the first root reads everything
+    if (this.#accounts === undefined && this.#building === undefined) return; // the first root reads everything
     for (const { table, key } of written) {
       if (table === TABLES.accounts) this.#dirtyAccounts.add(toHex(key));
       else if (table === TABLES.storage) this.#markSlot(key);
     }
-    if (this.#dirtyAccounts.size + this.#dirtySlotCount > this.#limits.dirtyKeys) this.#forget();
+    if (this.#dirtyAccounts.size + this.#dirtySlotCount > this.#limits.dirtyKeys) this.clear();
   }
 
   /** Drops everything; the next root is built from the tables. */
-  #forget(): void {
+  clear(): void {
     this.#accounts = undefined;
+    this.#building = undefined;
     this.#storageRoots.clear();
     this.#storageTries.clear();
     this.#storageEntries = 0;
@@ -118,17 +126,41 @@ export class StateTrie {
 
   /** The state root (32 bytes) of `state`, which must differ from the last version asked for in marked keys only. */
   root(state: StateReader): Bytes {
-    if (this.#accounts === undefined) return this.#build(state).root();
+    const accounts = this.#accounts ?? this.#finish(state);
     for (const [address, slots] of this.#dirtySlots) {
       this.#updateStorage(state, address, slots);
       this.#dirtyAccounts.add(address);
     }
     for (const address of this.#dirtyAccounts) {
       const key = fromHex(address);
-      this.#setAccount(this.#accounts, key, state.get(TABLES.accounts, key));
+      this.#setAccount(accounts, key, state.get(TABLES.accounts, key));
     }
     this.#clearDirty();
-    return this.#accounts.root();
+    return accounts.root();
+  }
+
+  /** Whether a build in steps is under way. */
+  get isBuilding(): boolean {
+    return this.#building !== undefined;
+  }
+
+  /**
+   * Starts anew from a version of the tables, in steps of a few milliseconds between which others have their turn. Keys
+   * written after that version have to be marked. A root that is asked for meanwhile does the rest at once.
+   */
+  async build(state: StateReader, nextTurn: () => Promise<void>): Promise<void> {
+    this.clear();
+    const building = this.#buildSteps(state);
+    this.#building = building;
+    while (this.#building === building && building.next().done !== true) await nextTurn();
+  }
+
+  /** Does what is left of a build, or all of it. */
+  #finish(state: StateReader): Trie {
+    const building = this.#building ?? this.#buildSteps(state);
+    while (building.next().done !== true);
+    invariant(this.#accounts !== undefined, "a build ends with a trie");
+    return this.#accounts;
   }
 
   #setAccount(accounts: Trie, address: Bytes, record: Bytes | undefined): void {
@@ -140,26 +172,35 @@ export class StateTrie {
   }
 
   /** Reads all of both tables; storage is ordered by address, so one storage trie is built after the other. */
-  #build(state: StateReader): Trie {
+  *#buildSteps(state: StateReader): Generator<void, void, undefined> {
     let address: Bytes = EMPTY;
     let trie = new Trie();
-    const finish = (): void => {
-      if (address.length > 0) this.#keepStorage(toHex(address), trie);
-    };
+    let entries = 0;
     for (const [key, value] of state.scan(TABLES.storage)) {
       invariant(key.length === SLOT_KEY_BYTES, "key of the storage table has another length than address and slot");
       if (address.length === 0 || !startsWith(key, address)) {
-        finish();
+        yield* this.#finishStorage(address, trie);
         address = key.slice(0, ADDRESS_BYTES);
         trie = new Trie();
       }
       setSlot(trie, key.subarray(ADDRESS_BYTES), value);
+      if (++entries % ENTRIES_PER_STEP === 0) yield;
     }
-    finish();
+    yield* this.#finishStorage(address, trie);
     const accounts = new Trie();
-    for (const [key, record] of state.scan(TABLES.accounts)) this.#setAccount(accounts, key, record);
+    for (const [key, record] of state.scan(TABLES.accounts)) {
+      this.#setAccount(accounts, key, record);
+      if (++entries % ENTRIES_PER_STEP === 0) yield;
+    }
+    yield* accounts.hashSteps();
     this.#accounts = accounts;
-    return accounts;
+    this.#building = undefined;
+  }
+
+  *#finishStorage(address: Bytes, trie: Trie): Generator<void, void, undefined> {
+    if (address.length === 0) return;
+    if (trie.size > ENTRIES_PER_STEP) yield* trie.hashSteps();
+    this.#keepStorage(toHex(address), trie);
   }
 
   #updateStorage(state: StateReader, address: HexKey, slots: ReadonlySet<HexKey>): void {

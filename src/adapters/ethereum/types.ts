@@ -22,6 +22,8 @@ export const TABLES = {
   transactions: 7,
   /** one-byte keys of {@link META_KEYS}. */
   meta: 8,
+  /** block number (u64) -> view (u64) ‖ sequence number (u64) of its first transaction in the ledger; see ledger-places.ts. */
+  ledgerPlaces: 9,
 } as const;
 
 /** Keys of the table `meta`. */

@@ -140,15 +140,27 @@ export function utf8Decode(bytes: Bytes): string {
   return text;
 }
 
+/** Upper 32 bits of the largest safe integer. */
+const MAX_SAFE_HIGH = 0x1fffff;
+
+/** The 32-bit number at a position. */
+function word(bytes: Bytes, at: number): number {
+  return (
+    (((bytes[at] as number) << 24) |
+      ((bytes[at + 1] as number) << 16) |
+      ((bytes[at + 2] as number) << 8) |
+      (bytes[at + 3] as number)) >>>
+    0
+  );
+}
+
 /** Reads a byte string from front to back; throws `MalformedInput` past its end. */
 export class ByteReader {
   readonly #bytes: Bytes;
-  readonly #view: DataView;
   #at = 0;
 
   constructor(bytes: Bytes) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   /** Bytes not read yet. */
@@ -169,22 +181,24 @@ export class ByteReader {
   }
 
   u8(): number {
-    return this.#view.getUint8(this.#take(1));
+    return this.#bytes[this.#take(1)] as number;
   }
 
   u16(): number {
-    return this.#view.getUint16(this.#take(2));
+    const at = this.#take(2);
+    return ((this.#bytes[at] as number) << 8) | (this.#bytes[at + 1] as number);
   }
 
   u32(): number {
-    return this.#view.getUint32(this.#take(4));
+    return word(this.#bytes, this.#take(4));
   }
 
   /** A 64-bit number that is a safe integer; larger ones are refused, not rounded. */
   u64(): number {
-    const value = this.#view.getBigUint64(this.#take(8));
-    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new CocoError("MalformedInput", "number above 2^53 - 1");
-    return Number(value);
+    const at = this.#take(8);
+    const high = word(this.#bytes, at);
+    if (high > MAX_SAFE_HIGH) throw new CocoError("MalformedInput", "number above 2^53 - 1");
+    return high * 0x100000000 + word(this.#bytes, at + 4);
   }
 
   /** The next `length` bytes, as a view on the input. */
@@ -219,12 +233,10 @@ export class ByteReader {
 /** Builds a byte string from front to back. */
 export class ByteWriter {
   #bytes: Uint8Array;
-  #view: DataView;
   #at = 0;
 
   constructor(capacity = 256) {
     this.#bytes = new Uint8Array(capacity);
-    this.#view = new DataView(this.#bytes.buffer);
   }
 
   /** Bytes written so far. */
@@ -239,7 +251,6 @@ export class ByteWriter {
       const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
       larger.set(this.#bytes.subarray(0, at));
       this.#bytes = larger;
-      this.#view = new DataView(larger.buffer);
     }
     this.#at = needed;
     return at;
@@ -247,27 +258,35 @@ export class ByteWriter {
 
   u8(value: number): this {
     const at = this.#grow(1);
-    this.#view.setUint8(at, value);
+    this.#bytes[at] = value;
     return this;
   }
 
   u16(value: number): this {
     const at = this.#grow(2);
-    this.#view.setUint16(at, value);
+    this.#bytes[at] = value >>> 8;
+    this.#bytes[at + 1] = value;
     return this;
   }
 
   u32(value: number): this {
-    const at = this.#grow(4);
-    this.#view.setUint32(at, value);
+    this.#word(this.#grow(4), value);
     return this;
   }
 
   u64(value: number): this {
     const at = this.#grow(8);
-    this.#view.setUint32(at, Math.floor(value / 0x100000000));
-    this.#view.setUint32(at + 4, value >>> 0);
+    this.#word(at, Math.floor(value / 0x100000000));
+    this.#word(at + 4, value >>> 0);
     return this;
+  }
+
+  #word(at: number, value: number): void {
+    const bytes = this.#bytes;
+    bytes[at] = value >>> 24;
+    bytes[at + 1] = value >>> 16;
+    bytes[at + 2] = value >>> 8;
+    bytes[at + 3] = value;
   }
 
   bytes(value: Bytes): this {

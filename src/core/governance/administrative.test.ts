@@ -14,18 +14,21 @@ import {
   type GovernanceState,
 } from "./administrative.ts";
 import {
-  decodeCodeApproval,
-  encodeCodeApproval,
-  judgeCodeApproval,
+  decodeDecision,
+  encodeDecision,
+  judgeDecision,
   proposalDigest,
   signBallot,
-  signCodeProposal,
-  type CodeApproval,
-  type CodeProposal,
-} from "./code-approval.ts";
+  signProposal,
+  type ApproveCodeProposal,
+  type Decision,
+} from "./decision.ts";
 import { derOfPem } from "./pem.ts";
 
 const crypto = createGovernanceCrypto();
+const PLACE = { index: 10, firstSeqno: 20, timeMs: 0 };
+/** When the first epoch has ended by time. */
+const LATER = { ...PLACE, timeMs: 86_400_000 };
 const network = foundNetwork(3, 3);
 const other = foundNetwork(3, 1, "other");
 const [first, second, third, participant] = network.founders as readonly [
@@ -35,9 +38,9 @@ const [first, second, third, participant] = network.founders as readonly [
   TestFounder,
 ];
 const genesis: AdministrativeTransaction = { type: "genesis", constitution: network.constitution };
-const state = executeAdministrative(undefined, genesis, crypto);
+const state = executeAdministrative(undefined, genesis, PLACE, crypto);
 
-const proposal: CodeProposal = {
+const proposal: ApproveCodeProposal = {
   action: "approve_code",
   networkId: network.networkId,
   constitutionVersion: 1,
@@ -51,8 +54,11 @@ function ballots(signedProposal: Bytes, voters: readonly TestFounder[], vote: "f
   return voters.map(({ signer }) => signBallot({ proposal: proposalDigest(signedProposal, crypto), vote }, signer));
 }
 
-function approval(change: Partial<CodeProposal> = {}, voters: readonly TestFounder[] = [first, second]): CodeApproval {
-  const signedProposal = signCodeProposal({ ...proposal, ...change }, first.signer);
+function approval(
+  change: Partial<ApproveCodeProposal> = {},
+  voters: readonly TestFounder[] = [first, second],
+): Decision {
+  const signedProposal = signProposal({ ...proposal, ...change }, first.signer);
   return { proposal: signedProposal, ballots: ballots(signedProposal, voters) };
 }
 
@@ -65,8 +71,8 @@ function refusedFor(reason: string) {
   };
 }
 
-function execute(bundle: CodeApproval, from: GovernanceState = state): GovernanceState {
-  return executeAdministrative(from, { type: "approveCode", bundle }, crypto);
+function execute(bundle: Decision, from: GovernanceState = state): GovernanceState {
+  return executeAdministrative(from, { type: "decision", bundle }, PLACE, crypto);
 }
 
 describe("approving code", () => {
@@ -99,7 +105,7 @@ describe("approving code", () => {
   test("half of the members is no majority, and votes against do not count", () => {
     assert.throws(() => execute(approval({}, [first])), refusedFor("NotEnoughVotes"));
     assert.throws(() => execute(approval({}, [])), refusedFor("NotEnoughVotes"));
-    const signedProposal = signCodeProposal(proposal, first.signer);
+    const signedProposal = signProposal(proposal, first.signer);
     const bundle = {
       proposal: signedProposal,
       ballots: [...ballots(signedProposal, [first]), ...ballots(signedProposal, [second], "against")],
@@ -108,10 +114,10 @@ describe("approving code", () => {
     const four = foundNetwork(4, 1, "four");
     const founders = four.founders.slice(0, 2);
     const change = { networkId: four.networkId, constitutionDigest: four.digest };
-    const half = signCodeProposal({ ...proposal, ...change }, (founders[0] as TestFounder).signer);
+    const half = signProposal({ ...proposal, ...change }, (founders[0] as TestFounder).signer);
     const standing = { networkId: four.networkId, constitution: four.constitution, constitutionDigest: four.digest };
     assert.throws(
-      () => judgeCodeApproval(standing, { proposal: half, ballots: ballots(half, founders) }, crypto),
+      () => judgeDecision(standing, { proposal: half, ballots: ballots(half, founders) }, crypto),
       refusedFor("NotEnoughVotes"),
     );
   });
@@ -129,7 +135,7 @@ describe("approving code", () => {
   test("participants and strangers neither propose nor vote", () => {
     assert.throws(() => execute(approval({}, [first, participant])), refusedFor("NotAMember"));
     assert.throws(() => execute(approval({}, [first, makeFounder("stranger")])), refusedFor("NotAMember"));
-    const byParticipant = signCodeProposal(proposal, participant.signer);
+    const byParticipant = signProposal(proposal, participant.signer);
     assert.throws(
       () => execute({ proposal: byParticipant, ballots: ballots(byParticipant, [first, second]) }),
       refusedFor("NotAMember"),
@@ -142,9 +148,9 @@ describe("approving code", () => {
 
   test("a ballot for another proposal is refused", () => {
     const bundle = approval();
-    const otherProposal = signCodeProposal({ ...proposal, version: "0.2.1" }, first.signer);
+    const otherProposal = signProposal({ ...proposal, version: "0.2.1" }, first.signer);
     assert.throws(() => execute({ ...bundle, proposal: otherProposal }), refusedFor("OtherProposal"));
-    const byAnotherProposer = signCodeProposal(proposal, third.signer);
+    const byAnotherProposer = signProposal(proposal, third.signer);
     assert.throws(() => execute({ ...bundle, proposal: byAnotherProposer }), refusedFor("OtherProposal"));
   });
 
@@ -178,12 +184,9 @@ describe("approving code", () => {
 
   test("bundles travel in one encoding", () => {
     const bundle = approval();
-    assert.deepEqual(decodeCodeApproval(encodeCodeApproval(bundle)), bundle);
-    assert.throws(() => decodeCodeApproval(utf8Encode("no")), refusedFor("Malformed"));
-    assert.throws(
-      () => decodeCodeApproval(encodeCbor(new Map([["proposal", bundle.proposal]]))),
-      refusedFor("Malformed"),
-    );
+    assert.deepEqual(decodeDecision(encodeDecision(bundle)), bundle);
+    assert.throws(() => decodeDecision(utf8Encode("no")), refusedFor("Malformed"));
+    assert.throws(() => decodeDecision(encodeCbor(new Map([["proposal", bundle.proposal]]))), refusedFor("Malformed"));
   });
 });
 
@@ -198,7 +201,7 @@ const epoch: EpochTransaction = {
 
 describe("administrative transactions", () => {
   test("each has one encoding and comes back as it was", () => {
-    for (const transaction of [genesis, epoch, { type: "approveCode", bundle: approval() } as const]) {
+    for (const transaction of [genesis, epoch, { type: "decision", bundle: approval() } as const]) {
       const bytes = encodeAdministrative(transaction);
       assert.deepEqual(decodeAdministrative(bytes), transaction);
       for (let length = 0; length < bytes.length; length += 11) {
@@ -210,10 +213,10 @@ describe("administrative transactions", () => {
 
   test("genesis comes first and once, has version 1, and gives the network its id", () => {
     assert.equal(state.networkId, network.networkId);
-    assert.throws(() => executeAdministrative(state, genesis, crypto), refusedFor("SecondGenesis"));
-    assert.throws(() => executeAdministrative(undefined, epoch, crypto), refusedFor("BeforeGenesis"));
+    assert.throws(() => executeAdministrative(state, genesis, PLACE, crypto), refusedFor("SecondGenesis"));
+    assert.throws(() => executeAdministrative(undefined, epoch, PLACE, crypto), refusedFor("BeforeGenesis"));
     const later = { type: "genesis", constitution: { ...network.constitution, version: 2 } } as const;
-    assert.throws(() => executeAdministrative(undefined, later, crypto), { code: "ConstitutionInvalid" });
+    assert.throws(() => executeAdministrative(undefined, later, PLACE, crypto), { code: "ConstitutionInvalid" });
   });
 
   test("genesis with an entry its owner did not sign is refused", () => {
@@ -222,35 +225,35 @@ describe("administrative transactions", () => {
       address: `10.0.0.1:${node.address.split(":")[1]}`,
     }));
     const forged = { type: "genesis", constitution: { ...network.constitution, nodes } } as const;
-    assert.throws(() => executeAdministrative(undefined, forged, crypto), { code: "ConstitutionInvalid" });
+    assert.throws(() => executeAdministrative(undefined, forged, PLACE, crypto), { code: "ConstitutionInvalid" });
   });
 
   test("epochs count up and wrap their key to each listed node", () => {
-    const next = executeAdministrative(state, epoch, crypto);
+    const next = executeAdministrative(state, epoch, PLACE, crypto);
     assert.equal(next.epochs.length, 1);
     assert.deepEqual(next.serviceCertificate, serviceCertificate);
-    assert.equal(executeAdministrative(next, { ...epoch, epoch: 2 }, crypto).epochs.length, 2);
-    assert.throws(() => executeAdministrative(next, epoch, crypto), refusedFor("EpochNumber"));
+    assert.equal(executeAdministrative(next, { ...epoch, epoch: 2 }, LATER, crypto).epochs.length, 2);
+    assert.throws(() => executeAdministrative(next, epoch, PLACE, crypto), refusedFor("EpochNumber"));
     assert.throws(
-      () => executeAdministrative(state, { ...epoch, wraps: epoch.wraps.slice(1) }, crypto),
+      () => executeAdministrative(state, { ...epoch, wraps: epoch.wraps.slice(1) }, PLACE, crypto),
       refusedFor("EpochWraps"),
     );
     assert.throws(
-      () => executeAdministrative(state, { ...epoch, wraps: epoch.wraps.toReversed() }, crypto),
+      () => executeAdministrative(state, { ...epoch, wraps: epoch.wraps.toReversed() }, PLACE, crypto),
       refusedFor("EpochWraps"),
     );
   });
 
   test("the service certificate is a certificate, and nobody swaps it", () => {
-    const next = executeAdministrative(state, epoch, crypto);
+    const next = executeAdministrative(state, epoch, PLACE, crypto);
     const swapped = derOfPem(second.issuer.certificate, "CERTIFICATE") as Bytes;
     assert.throws(
-      () => executeAdministrative(next, { ...epoch, epoch: 2, serviceCertificate: swapped }, crypto),
+      () => executeAdministrative(next, { ...epoch, epoch: 2, serviceCertificate: swapped }, LATER, crypto),
       refusedFor("ServiceCertificate"),
     );
     const none = Uint8Array.of(0x30, 0x00);
     assert.throws(
-      () => executeAdministrative(state, { ...epoch, serviceCertificate: none }, crypto),
+      () => executeAdministrative(state, { ...epoch, serviceCertificate: none }, PLACE, crypto),
       refusedFor("ServiceCertificate"),
     );
   });

@@ -7,34 +7,46 @@
 import { decodeCbor, encodeCbor } from "../codec/cbor.ts";
 import { bytesEqual, fromHex, toHex, type Bytes } from "../codec/bytes.ts";
 import type { NodeId } from "../consensus/types.ts";
-import { judgeCodeApproval, readCodeApproval, type CodeApproval, type StandingConstitution } from "./code-approval.ts";
+import {
+  checkNextConfiguration,
+  configurationTree,
+  genesisConfiguration,
+  listedNodes,
+  readConfiguration,
+  type NodeConfiguration,
+} from "./configuration.ts";
 import { constitutionDigest, decodeConstitution, encodeConstitution } from "./constitution-codec.ts";
-import { MAX_CERTIFICATE_BYTES, MAX_CONSTITUTION_BYTES, MAX_NODES, type Constitution } from "./constitution.ts";
+import {
+  MAX_CERTIFICATE_BYTES,
+  MAX_CONSTITUTION_BYTES,
+  MAX_NODES,
+  type Constitution,
+  type NodeEntry,
+} from "./constitution.ts";
 import { verifyConstitution } from "./constitution-verify.ts";
+import { decisionTree, judgeDecision, readDecision, type Decision, type StandingConstitution } from "./decision.ts";
+import {
+  checkEpoch,
+  grantKeys,
+  MAX_GRANT_KEYS,
+  MAX_SEALED_SERVICE_KEY_BYTES,
+  MAX_WRAPPED_KEY_BYTES,
+  withoutStrangers,
+  type BatchPlace,
+  type EpochRecord,
+  type EpochsState,
+  type GrantedKey,
+  type WrappedKey,
+} from "./epochs.ts";
 import { readDocument, treeToCbor, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
+import { refused } from "./refusal.ts";
 import { CocoError } from "../../errors.ts";
 
 /** Largest encoded administrative transaction, in bytes. */
 export const MAX_ADMINISTRATIVE_BYTES = MAX_CONSTITUTION_BYTES + 1024;
-/** Largest wrapped epoch key, and largest sealed service key, in bytes. */
-export const MAX_WRAPPED_KEY_BYTES = 1024;
-
-/** The epoch key, encrypted to one validating node. */
-export interface WrappedKey {
-  readonly nodeId: NodeId;
-  readonly wrapped: Bytes;
-}
-
-/** An epoch as its transaction opened it (R26). */
-export interface EpochRecord {
-  /** 1 for the first epoch, one more with each. */
-  readonly epoch: number;
-  /** One per listed validating node, in the order of the VN list. */
-  readonly wraps: readonly WrappedKey[];
-  /** The service's private key, sealed under the epoch key. */
-  readonly sealedServiceKey: Bytes;
-}
+/** Most nodes that were removed and whose signatures still count, because no epoch was opened since. */
+export const MAX_DEPARTING_NODES = 2 * MAX_NODES;
 
 /** Starts the network. */
 export interface GenesisTransaction {
@@ -43,47 +55,100 @@ export interface GenesisTransaction {
 }
 
 /** Opens an epoch. */
-export interface EpochTransaction extends EpochRecord {
+export interface EpochTransaction {
   readonly type: "epoch";
+  /** 1 for the first epoch, one more with each. */
+  readonly epoch: number;
+  /** One per listed validating node, in the order of the VN list. */
+  readonly wraps: readonly WrappedKey[];
+  /** The service's private key, sealed under the epoch key. */
+  readonly sealedServiceKey: Bytes;
   /** The service certificate in force in this epoch, DER. */
   readonly serviceCertificate: Bytes;
 }
 
-/** Adds a measurement to the code manifest. */
-export interface ApproveCodeTransaction {
-  readonly type: "approveCode";
-  readonly bundle: CodeApproval;
+/** Carries out what members have voted. */
+export interface DecisionTransaction {
+  readonly type: "decision";
+  readonly bundle: Decision;
+}
+
+/** Takes the next step of a change of voters. */
+export interface ConfigureTransaction extends NodeConfiguration {
+  readonly type: "configure";
+}
+
+/** Evidence of a snapshot: whoever has its content can check it against the ledger. */
+export interface SnapshotTransaction {
+  readonly type: "snapshot";
+  /** Index of the last batch the snapshot holds. */
+  readonly index: number;
+  /** Sequence number of that batch's signature transaction. */
+  readonly seqno: number;
+  /** Evidence digest, 32 bytes; the same on every node. */
+  readonly digest: Bytes;
+  /** Size of the snapshot in bytes. */
+  readonly bytes: number;
+}
+
+/** Hands a node the keys of epochs that were opened before it was listed. */
+export interface GrantTransaction {
+  readonly type: "grant";
+  readonly nodeId: NodeId;
+  readonly keys: readonly GrantedKey[];
 }
 
 /** Any administrative transaction. */
-export type AdministrativeTransaction = GenesisTransaction | EpochTransaction | ApproveCodeTransaction;
+export type AdministrativeTransaction =
+  | GenesisTransaction
+  | EpochTransaction
+  | DecisionTransaction
+  | ConfigureTransaction
+  | SnapshotTransaction
+  | GrantTransaction;
 
 /** What administrative transactions have made of the network. */
-export interface GovernanceState extends StandingConstitution {
+export interface GovernanceState extends StandingConstitution, EpochsState {
   /** Epochs so far; the last one is in force. */
   readonly epochs: readonly EpochRecord[];
   /** Certificate of the service, DER; undefined before the first epoch. */
   readonly serviceCertificate: Bytes | undefined;
+  /** Who takes part in consensus. */
+  readonly configuration: NodeConfiguration;
+  /** An epoch is to be opened, because members voted for it or somebody lost access. */
+  readonly epochDue: boolean;
+  /** Newest evidence of a snapshot. */
+  readonly snapshot: Pick<SnapshotTransaction, "index" | "seqno" | "digest"> | undefined;
+  /** Nodes that were voted out since the newest epoch was opened: they may still vote, and their signatures still count. */
+  readonly departing: readonly NodeEntry[];
 }
 
 const CONTEXT: FieldContext = { form: "cbor", code: "MalformedInput" };
+const POSITIVE = { min: 1, max: Number.MAX_SAFE_INTEGER };
 
 function transactionTree(transaction: AdministrativeTransaction): FieldTree {
-  switch (transaction.type) {
+  const { type } = transaction;
+  switch (type) {
     case "genesis":
-      return { type: "genesis", constitution: encodeConstitution(transaction.constitution) };
-    case "epoch":
+      return { type, constitution: encodeConstitution(transaction.constitution) };
+    case "epoch": {
+      const { epoch, serviceCertificate, sealedServiceKey } = transaction;
+      const wraps = transaction.wraps.map(({ nodeId, wrapped }) => ({ nodeId: fromHex(nodeId), wrapped }));
+      return { type, epoch, wraps, serviceCertificate, sealedServiceKey };
+    }
+    case "decision":
+      return { type, bundle: decisionTree(transaction.bundle) };
+    case "configure":
+      return { type, ...configurationTree(transaction) };
+    case "snapshot": {
+      const { index, seqno, digest, bytes } = transaction;
+      return { type, index, seqno, digest, bytes };
+    }
+    case "grant":
       return {
-        type: "epoch",
-        epoch: transaction.epoch,
-        wraps: transaction.wraps.map(({ nodeId, wrapped }) => ({ nodeId: fromHex(nodeId), wrapped })),
-        serviceCertificate: transaction.serviceCertificate,
-        sealedServiceKey: transaction.sealedServiceKey,
-      };
-    case "approveCode":
-      return {
-        type: "approveCode",
-        bundle: { proposal: transaction.bundle.proposal, ballots: transaction.bundle.ballots },
+        type,
+        nodeId: fromHex(transaction.nodeId),
+        keys: transaction.keys.map(({ epoch, wrapped }) => ({ epoch, wrapped })),
       };
   }
 }
@@ -93,24 +158,47 @@ export function encodeAdministrative(transaction: AdministrativeTransaction): By
   return encodeCbor(treeToCbor(transactionTree(transaction)));
 }
 
+function readEpoch(fields: FieldReader): EpochTransaction {
+  return {
+    type: "epoch",
+    epoch: fields.integer("epoch", POSITIVE),
+    wraps: fields.list("wraps", MAX_NODES, (wrap) => ({
+      nodeId: wrap.hex("nodeId", 32),
+      wrapped: wrap.bytes("wrapped", { max: MAX_WRAPPED_KEY_BYTES }),
+    })),
+    serviceCertificate: fields.certificate("serviceCertificate", MAX_CERTIFICATE_BYTES),
+    sealedServiceKey: fields.bytes("sealedServiceKey", { max: MAX_SEALED_SERVICE_KEY_BYTES }),
+  };
+}
+
 function readTransaction(fields: FieldReader): AdministrativeTransaction {
-  const type = fields.choice("type", ["genesis", "epoch", "approveCode"]);
+  const type = fields.choice("type", ["genesis", "epoch", "decision", "configure", "snapshot", "grant"]);
   switch (type) {
     case "genesis":
       return { type, constitution: decodeConstitution(fields.bytes("constitution", { max: MAX_CONSTITUTION_BYTES })) };
     case "epoch":
+      return readEpoch(fields);
+    case "decision":
+      return { type, bundle: fields.record("bundle", readDecision) };
+    case "configure":
+      return { type, ...readConfiguration(fields) };
+    case "snapshot":
       return {
         type,
-        epoch: fields.integer("epoch", { min: 1, max: Number.MAX_SAFE_INTEGER }),
-        wraps: fields.list("wraps", MAX_NODES, (wrap) => ({
-          nodeId: wrap.hex("nodeId", 32),
-          wrapped: wrap.bytes("wrapped", { max: MAX_WRAPPED_KEY_BYTES }),
-        })),
-        serviceCertificate: fields.certificate("serviceCertificate", MAX_CERTIFICATE_BYTES),
-        sealedServiceKey: fields.bytes("sealedServiceKey", { max: MAX_WRAPPED_KEY_BYTES }),
+        index: fields.integer("index", POSITIVE),
+        seqno: fields.integer("seqno", POSITIVE),
+        digest: fields.bytes("digest", { length: 32 }),
+        bytes: fields.integer("bytes", POSITIVE),
       };
-    case "approveCode":
-      return { type, bundle: fields.record("bundle", readCodeApproval) };
+    case "grant":
+      return {
+        type,
+        nodeId: fields.hex("nodeId", 32),
+        keys: fields.list("keys", MAX_GRANT_KEYS, (key) => ({
+          epoch: key.integer("epoch", POSITIVE),
+          wrapped: key.bytes("wrapped", { max: MAX_WRAPPED_KEY_BYTES }),
+        })),
+      };
   }
 }
 
@@ -122,23 +210,29 @@ export function decodeAdministrative(bytes: Bytes): AdministrativeTransaction {
 }
 
 /**
- * Executes a transaction on the state before it (undefined before genesis) and returns the state after it.
- * Throws `ConstitutionInvalid` or `ProposalInvalid` and changes nothing when it does not hold.
+ * Executes a transaction on the state before it (undefined before genesis) and returns the state after it; `place` is its
+ * batch's. Throws `ConstitutionInvalid` or `ProposalInvalid` and changes nothing when it does not hold.
  */
 export function executeAdministrative(
   state: GovernanceState | undefined,
   transaction: AdministrativeTransaction,
+  place: BatchPlace,
   crypto: GovernanceCrypto,
 ): GovernanceState {
   if (transaction.type === "genesis") return executeGenesis(state, transaction.constitution, crypto);
   if (state === undefined) throw refused("BeforeGenesis", "the first transaction of a network is its genesis");
-  return transaction.type === "epoch"
-    ? executeEpoch(state, transaction, crypto)
-    : executeApproval(state, transaction.bundle, crypto);
-}
-
-function refused(reason: string, message: string): CocoError {
-  return new CocoError("ProposalInvalid", message, { reason });
+  switch (transaction.type) {
+    case "epoch":
+      return executeEpoch(state, transaction, place, crypto);
+    case "decision":
+      return executeDecision(state, transaction.bundle, crypto);
+    case "configure":
+      return executeConfigure(state, transaction);
+    case "snapshot":
+      return executeSnapshot(state, transaction, place);
+    case "grant":
+      return { ...state, epochs: grantKeys(state, transaction.nodeId, transaction.keys) };
+  }
 }
 
 function executeGenesis(
@@ -157,31 +251,68 @@ function executeGenesis(
     constitutionDigest: digest,
     epochs: [],
     serviceCertificate: undefined,
+    configuration: genesisConfiguration(constitution),
+    epochDue: false,
+    snapshot: undefined,
+    departing: [],
   };
 }
 
 function executeEpoch(
   state: GovernanceState,
   transaction: EpochTransaction,
+  place: BatchPlace,
   crypto: GovernanceCrypto,
 ): GovernanceState {
+  checkEpoch(state, transaction, place);
   const { epoch, wraps, serviceCertificate, sealedServiceKey } = transaction;
-  if (epoch !== state.epochs.length + 1)
-    throw refused("EpochNumber", `epoch ${epoch} does not follow epoch ${state.epochs.length}`);
-  const { nodes } = state.constitution;
-  const complete = wraps.length === nodes.length && nodes.every((node, at) => wraps[at]?.nodeId === node.nodeId);
-  if (!complete)
-    throw refused("EpochWraps", "an epoch key is wrapped to each validating node, in the order of the VN list");
   if (crypto.certificateKey(serviceCertificate) === undefined)
     throw refused("ServiceCertificate", "expected a certificate with a P-256 key");
   // A new service identity needs the endorsement of the one before; without one only the same certificate may follow.
   if (state.serviceCertificate !== undefined && !bytesEqual(state.serviceCertificate, serviceCertificate)) {
     throw refused("ServiceCertificate", "the service certificate is not the one in force");
   }
-  return { ...state, epochs: [...state.epochs, { epoch, wraps, sealedServiceKey }], serviceCertificate };
+  const opened = { openedAtMs: place.timeMs, openedAtSeqno: place.firstSeqno };
+  const epochs = [...withoutStrangers(state), { epoch, wraps, sealedServiceKey, ...opened }];
+  return { ...state, epochs, serviceCertificate, epochDue: false, departing: [] };
 }
 
-function executeApproval(state: GovernanceState, bundle: CodeApproval, crypto: GovernanceCrypto): GovernanceState {
-  const constitution = judgeCodeApproval(state, bundle, crypto);
-  return { ...state, constitution, constitutionDigest: constitutionDigest(constitution, crypto.sha256) };
+function executeDecision(state: GovernanceState, decision: Decision, crypto: GovernanceCrypto): GovernanceState {
+  const { constitution, opensEpoch } = judgeDecision(state, decision, crypto);
+  const listed = new Set(listedNodes(constitution));
+  const departing = [...state.departing, ...state.constitution.nodes].filter(({ nodeId }) => !listed.has(nodeId));
+  if (departing.length > MAX_DEPARTING_NODES)
+    throw refused("ChangeInProgress", "too many nodes were removed since the newest epoch was opened");
+  return {
+    ...state,
+    constitution,
+    constitutionDigest: constitutionDigest(constitution, crypto.sha256),
+    epochDue: state.epochDue || opensEpoch,
+    departing,
+  };
+}
+
+function executeConfigure(state: GovernanceState, { current, previous, learners }: NodeConfiguration): GovernanceState {
+  const configuration = { current, previous, learners };
+  checkNextConfiguration(state.configuration, configuration, state.constitution);
+  return { ...state, configuration };
+}
+
+function executeSnapshot(
+  state: GovernanceState,
+  { index, seqno, digest }: SnapshotTransaction,
+  place: BatchPlace,
+): GovernanceState {
+  const { snapshot } = state;
+  if (snapshot !== undefined && (index <= snapshot.index || seqno <= snapshot.seqno))
+    throw refused("SnapshotNotNewer", "there is evidence of a newer snapshot");
+  // Every batch has a signature transaction of its own, so that sequence numbers are never behind indexes.
+  if (index >= place.index || seqno >= place.firstSeqno || seqno < index)
+    throw refused("SnapshotOfTheFuture", "evidence is of a snapshot before the batch that holds it");
+  return { ...state, snapshot: { index, seqno, digest } };
+}
+
+/** Public key (SubjectPublicKeyInfo, DER) of each node whose signature counts: the listed ones and those that are leaving. */
+export function signingKeys(state: Pick<GovernanceState, "constitution" | "departing">): Map<NodeId, Bytes> {
+  return new Map([...state.departing, ...state.constitution.nodes].map((node) => [node.nodeId, node.publicKey]));
 }

@@ -12,6 +12,7 @@ export function checkReferences(constitution: Constitution, context: FieldContex
   checkMembers(constitution, context);
   checkNodes(constitution, context);
   checkManifests(constitution, context);
+  checkConsensus(constitution, context);
   const { adapters } = constitution;
   unique(
     context,
@@ -95,6 +96,28 @@ function checkNodes({ members, nodes }: Constitution, context: FieldContext): vo
       if (other !== undefined) throw fieldInvalid(context, path, `is the same as ${other}`);
       users.set(address, path);
     }
+  }
+}
+
+/** Quorums of the wrong size may lose what was committed, so they are refused by name before any node starts. */
+function checkConsensus({ nodes, settings }: Constitution, context: FieldContext): void {
+  const count = nodes.length;
+  if (settings.consensus === "solo" && count !== 1) {
+    throw fieldInvalid(context, "settings.consensus", `solo runs on one node, and the VN list has ${count}`);
+  }
+  if (settings.quorum.type === "majority") return;
+  const { election, replication } = settings.quorum;
+  const majority = Math.floor(count / 2) + 1;
+  if (election < majority || election > count) {
+    const problem = `expected a majority of the ${count} nodes at least: ${majority} to ${count}`;
+    throw fieldInvalid(context, "settings.quorum.election", problem);
+  }
+  if (replication > count) {
+    throw fieldInvalid(context, "settings.quorum.replication", `expected 1 to ${count}, the number of nodes`);
+  }
+  if (election + replication <= count) {
+    const problem = `election and replication must add up to more than the ${count} nodes`;
+    throw fieldInvalid(context, "settings.quorum.replication", problem);
   }
 }
 

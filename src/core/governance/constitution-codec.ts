@@ -25,7 +25,6 @@ import {
   type AdapterEntry,
   type CodeEntry,
   type Constitution,
-  type NetworkSettings,
   type NodeEntry,
   type NodeTuple,
   type TeeEntry,
@@ -41,6 +40,7 @@ import {
   type FieldTree,
 } from "./fields.ts";
 import { readJsonValue } from "./json-value.ts";
+import { readSettings, settingsTree } from "./settings.ts";
 
 const IDENTIFIER_BOUNDS = { max: 64, pattern: IDENTIFIER };
 const NAME_BOUNDS = { max: 128 };
@@ -49,7 +49,6 @@ const MOUNT_BOUNDS = { max: 64, pattern: /^\/[a-z0-9][a-z0-9-]*$/ };
 const VERSION_BOUNDS = { min: 1, max: Number.MAX_SAFE_INTEGER };
 const MAX_PUBLIC_KEY_BYTES = 256;
 const MAX_SIGNATURE_BYTES = 4096;
-const MAX_DURATION_MS = 10 * 365 * 24 * 3600 * 1000;
 
 function readAddress(fields: FieldReader, name: string): string {
   const address = fields.text(name, { max: MAX_ADDRESS_LENGTH });
@@ -115,26 +114,6 @@ function readPolicy(fields: FieldReader): VotingPolicy {
   return { type: fields.choice("type", ["majority"]) };
 }
 
-function readEpochSettings(fields: FieldReader): NetworkSettings["epoch"] {
-  const lengthMs = fields.integer("lengthMs", { min: 0, max: MAX_DURATION_MS });
-  // A setting that is taken and not followed would leave a consortium without the key changes it believes in.
-  if (lengthMs !== 0) throw fields.invalid("lengthMs", "this version has one epoch: expected 0");
-  return { lengthMs };
-}
-
-/** Reads the settings of a network. */
-export function readSettings(fields: FieldReader): NetworkSettings {
-  return {
-    epoch: fields.record("epoch", readEpochSettings),
-    maxBatch: fields.record("maxBatch", (batch) => ({
-      transactions: batch.integer("transactions", { min: 1, max: 5_000 }),
-      bytes: batch.integer("bytes", { min: 1024, max: 16 * 1024 * 1024 }),
-    })),
-    maxDelayMs: fields.integer("maxDelayMs", { min: 0, max: 10_000 }),
-    answerAfter: fields.choice("answerAfter", ["commit", "execution"]),
-  };
-}
-
 function readAdapter(fields: FieldReader): AdapterEntry {
   const options = readJsonValue(fields.value("options"));
   if (options === undefined)
@@ -156,7 +135,11 @@ function readConstitution(fields: FieldReader): Constitution {
     nodes: fields.list("nodes", MAX_NODES, readNodeEntry),
     codeManifest: fields.list("codeManifest", MAX_MANIFEST_ENTRIES, readCodeEntry),
     teeManifest: fields.list("teeManifest", MAX_MANIFEST_ENTRIES, readTeeEntry),
-    policies: fields.record("policies", (policies) => ({ approveCode: policies.record("approveCode", readPolicy) })),
+    policies: fields.record("policies", (policies) => ({
+      approveCode: policies.record("approveCode", readPolicy),
+      openEpoch: policies.record("openEpoch", readPolicy),
+      changeNodes: policies.record("changeNodes", readPolicy),
+    })),
     settings: fields.record("settings", readSettings),
     adapters: fields.list("adapters", MAX_ADAPTERS, readAdapter),
   };
@@ -199,13 +182,12 @@ function constitutionTree(constitution: Constitution): FieldTree {
       approvedAt: code.approvedAt,
     })),
     teeManifest: teeManifest.map(teeEntryTree),
-    policies: { approveCode: { type: policies.approveCode.type } },
-    settings: {
-      epoch: { lengthMs: settings.epoch.lengthMs },
-      maxBatch: { transactions: settings.maxBatch.transactions, bytes: settings.maxBatch.bytes },
-      maxDelayMs: settings.maxDelayMs,
-      answerAfter: settings.answerAfter,
+    policies: {
+      approveCode: { type: policies.approveCode.type },
+      openEpoch: { type: policies.openEpoch.type },
+      changeNodes: { type: policies.changeNodes.type },
     },
+    settings: settingsTree(settings),
     adapters: adapters.map(({ id, name, version: adapterVersion, mount, options }) => ({
       id,
       name,

@@ -21,10 +21,15 @@ export function verifyConstitution(constitution: Constitution, crypto: Governanc
       throw fieldInvalid(CONTEXT, `members[${at}].certificate`, "expected an X.509 certificate with a P-256 key");
     }
   }
+  verifyNodes(constitution, crypto, CONTEXT);
+}
+
+/** Throws an error of the context, with the field, unless the owner of each VN list entry has signed it. */
+export function verifyNodes(constitution: Constitution, crypto: GovernanceCrypto, context: FieldContext): void {
   for (const [at, node] of constitution.nodes.entries()) {
     const owner = actorById(constitution, node.owner);
     const problem =
       owner === undefined ? "owner is not listed" : nodeEntryProblem(constitution.network.name, node, owner, crypto);
-    if (problem !== undefined) throw fieldInvalid(CONTEXT, `nodes[${at}].signature`, problem);
+    if (problem !== undefined) throw fieldInvalid(context, `nodes[${at}].signature`, problem);
   }
 }

@@ -5,7 +5,8 @@
  * that span fields. The digest of version 1, the genesis constitution, is the network id.
  */
 import type { Bytes } from "../codec/bytes.ts";
-import type { NodeId } from "../consensus/types.ts";
+import { MAJORITY } from "../consensus/quorum.ts";
+import type { NodeId, QuorumPolicy } from "../consensus/types.ts";
 import type { JsonValue } from "./json-value.ts";
 
 /** Largest constitution in its binary form, in bytes. */
@@ -14,8 +15,8 @@ export const MAX_CONSTITUTION_BYTES = 4 * 1024 * 1024;
 export const MAX_CONSTITUTION_JSON_LENGTH = 4 * MAX_CONSTITUTION_BYTES;
 /** Most members and participants together. */
 export const MAX_ACTORS = 1000;
-/** Most validating nodes in the VN list. */
-export const MAX_NODES = 100;
+/** Most validating nodes in the VN list: as many voters as consensus counts. */
+export const MAX_NODES = 64;
 /** Most entries of the code manifest, and of the TEE manifest. */
 export const MAX_MANIFEST_ENTRIES = 1000;
 /** Most adapters of one network. */
@@ -83,14 +84,39 @@ export interface VotingPolicy {
 
 /** The voting policy of each kind of change. */
 export interface VotingPolicies {
+  /** Adding code to the code manifest. */
   readonly approveCode: VotingPolicy;
+  /** Opening an epoch before its time. */
+  readonly openEpoch: VotingPolicy;
+  /** Replacing the VN list. */
+  readonly changeNodes: VotingPolicy;
+}
+
+/** When epochs end, and how long old keys stay in memory. */
+export interface EpochSettings {
+  /** Longest life of an epoch in milliseconds of the ledger's clock; 0: time ends no epoch. */
+  readonly lengthMs: number;
+  /** Transactions after which an epoch ends; 0: their number ends no epoch. */
+  readonly transactions: number;
+  /** How long the key of an epoch that has ended stays in memory, in milliseconds. */
+  readonly keyCacheMs: number;
 }
 
 /** Settings every validating node follows. */
 export interface NetworkSettings {
-  readonly epoch: {
-    /** Reserved: this version has one epoch, so only 0 is taken. */
-    readonly lengthMs: number;
+  /** The protocol that orders batches: `solo` runs on exactly one node and replicates to nobody. */
+  readonly consensus: "raft" | "solo";
+  /** How many voters must agree; has to fit every set of voters the network ever has. */
+  readonly quorum: QuorumPolicy;
+  /**
+   * Whether a node that restarts trusts its own disk. False where a host may put back an older disk: then a node that took
+   * part does not vote after a restart before it has caught up.
+   */
+  readonly trustDisk: boolean;
+  readonly epoch: EpochSettings;
+  readonly snapshot: {
+    /** Transactions between two snapshots; 0: none are made. */
+    readonly everyTransactions: number;
   };
   /** A batch closes at these limits at the latest. */
   readonly maxBatch: { readonly transactions: number; readonly bytes: number };
@@ -127,10 +153,21 @@ export interface Constitution {
 
 /** Settings of a network that names none. */
 export const DEFAULT_SETTINGS: NetworkSettings = {
-  epoch: { lengthMs: 0 },
+  consensus: "raft",
+  quorum: MAJORITY,
+  trustDisk: true,
+  epoch: { lengthMs: 86_400_000, transactions: 0, keyCacheMs: 60_000 },
+  snapshot: { everyTransactions: 100_000 },
   maxBatch: { transactions: 1000, bytes: 1024 * 1024 },
   maxDelayMs: 0,
   answerAfter: "commit",
+};
+
+/** Policies of a network that names none. */
+export const DEFAULT_POLICIES: VotingPolicies = {
+  approveCode: { type: "majority" },
+  openEpoch: { type: "majority" },
+  changeNodes: { type: "majority" },
 };
 
 /** Pattern of actor ids, network names and adapter names: they stand in paths, certificates and logs. */

@@ -16,7 +16,7 @@ const HEADER_CONTENT_TYPE = 3;
 const HEADER_KEY_ID = 4;
 const ES256_SIGNATURE_BYTES = 64;
 
-/** Largest COSE Sign1 message, in bytes. */
+/** Largest COSE Sign1 message where its use names no other limit, in bytes. */
 export const MAX_SIGN1_BYTES = 64 * 1024;
 /** Longest key id, in bytes. */
 export const MAX_KEY_ID_BYTES = 64;
@@ -81,9 +81,9 @@ function readProtectedHeaders(encoded: Bytes): { readonly contentType: string; r
   return { contentType, keyId: utf8Decode(keyId) };
 }
 
-/** Parses a message without verifying it. */
-export function parseSign1(bytes: Bytes): Sign1 {
-  if (bytes.length > MAX_SIGN1_BYTES) throw malformed("too large");
+/** Parses a message of at most `maxBytes` without verifying it. */
+export function parseSign1(bytes: Bytes, maxBytes = MAX_SIGN1_BYTES): Sign1 {
+  if (bytes.length > maxBytes) throw malformed("too large");
   const message = decodeCbor(bytes, { tags: [SIGN1_TAG] });
   if (!isTagged(message) || message.tag !== SIGN1_TAG || !Array.isArray(message.value) || message.value.length !== 4) {
     throw malformed("expected tag 18 and four items");

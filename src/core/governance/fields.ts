@@ -124,6 +124,13 @@ export class FieldReader {
     return value;
   }
 
+  /** True or false. */
+  flag(name: string): boolean {
+    const value = this.value(name);
+    if (typeof value !== "boolean") throw this.invalid(name, "expected true or false");
+    return value;
+  }
+
   /** A byte string; lower-case hex in the JSON form. */
   bytes(name: string, bounds: BytesBounds): Bytes {
     const value = this.value(name);

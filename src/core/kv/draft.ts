@@ -1,29 +1,20 @@
 /**
  * A batch on its way: transactions run one after another on top of the newest version, each is kept or leaves nothing
- * behind. A transaction buffers its writes in trees of its own (deletions are records there), so that they are ordered,
- * cheap for a handful and for a hundred thousand, and readable over the state below. Keeping it encodes them and merges
- * them into the trees of the draft, whose pages are changed in place until a scan or the publication freezes them.
+ * behind. A transaction buffers its writes, readable over the state below. Keeping it encodes them and merges them into
+ * the trees of the draft, whose pages are changed in place until a scan or the publication freezes them. A transaction
+ * that ran elsewhere meanwhile is merged the same way when what it read is still so.
  */
-import { CocoError, invariant } from "../../errors.ts";
+import { invariant } from "../../errors.ts";
 import type { Bytes } from "../codec/bytes.ts";
-import {
-  type Entry,
-  ownValue,
-  scanMerged,
-  scanRange,
-  scanTree,
-  type TableSet,
-  TablesWriter,
-  WrittenKeys,
-} from "./tables.ts";
-import { Cursor, emptyTree, find, type TreeNode } from "./tree.ts";
-import { type AddedVersion, checkKeyLength, checkValueLength, type StateReader, type StateWriter } from "./types.ts";
-import { encodedWriteBytes, encodeWriteSet, MAX_WRITE_SET_BYTES, type Write } from "./write-set.ts";
+import { Arena } from "./arena.ts";
+import type { AsyncTransaction } from "./async-transaction.ts";
+import { type Entry, scanMerged, scanRange, scanTree, type TableSet, TablesWriter } from "./tables.ts";
+import { find, findVersion, type TreeNode } from "./tree.ts";
+import { type AddedVersion, checkValueLength, type StateReader, type StateWriter, type WrittenKey } from "./types.ts";
+import { WriteBuffer } from "./write-buffer.ts";
+import { encodeWriteSet } from "./write-set.ts";
 
-/** The largest sum of encoded writes of one transaction, in bytes; a key written twice counts twice, which bounds the work too. */
-export const MAX_TRANSACTION_WRITE_BYTES = MAX_WRITE_SET_BYTES - 4;
-
-/** What a kept transaction wrote, encoded: tables that are public, and all others. */
+/** What a kept transaction wrote, encoded: tables that are public, and all others. Views, as those of {@link StateReader}. */
 export interface WriteSetParts {
   readonly publicPart: Bytes;
   readonly privatePart: Bytes;
@@ -35,7 +26,9 @@ interface TransactionHome {
   readonly tables: TableSet;
   /** State under the transaction; nothing but the transaction changes it. */
   readonly state: TablesWriter;
-  readonly written: WrittenKeys;
+  readonly arena: Arena;
+  /** Makes writes part of the draft. */
+  keep(buffer: WriteBuffer): WriteSetParts;
   /** Called once, when the transaction ends. */
   ended(): void;
 }
@@ -44,40 +37,45 @@ interface TransactionHome {
 export class DraftTransaction implements StateWriter {
   readonly version: number;
   readonly #home: TransactionHome;
-  readonly #overlay: TablesWriter;
-  /** Positions of the tables written, since most transactions write few of many. */
-  readonly #touched = new Set<number>();
-  #writtenBytes = 0;
+  readonly #buffer: WriteBuffer;
   #open = true;
 
-  constructor(home: TransactionHome, empty: readonly TreeNode[]) {
+  constructor(home: TransactionHome) {
     this.version = home.version;
     this.#home = home;
-    this.#overlay = new TablesWriter(empty);
+    this.#buffer = new WriteBuffer(home.tables, home.arena);
   }
 
   get(table: number, key: Bytes): Bytes | undefined {
     const position = this.#position(table);
-    const own = this.#touched.has(position) ? find(this.#overlay.root(position), key) : null;
+    const own = this.#buffer.find(table, key);
     return own === null ? (find(this.#home.state.root(position), key) ?? undefined) : own;
+  }
+
+  versionOf(table: number, key: Bytes): number | undefined {
+    const position = this.#position(table);
+    const own = this.#buffer.find(table, key);
+    if (own === null) return findVersion(this.#home.state.root(position), key);
+    return own === undefined ? undefined : this.version;
   }
 
   scan(table: number, from?: Bytes, to?: Bytes, limit?: number): IterableIterator<Entry> {
     const position = this.#position(table);
     const range = scanRange(from, to, limit);
     const below = this.#home.state.snapshot(position);
-    return this.#touched.has(position)
-      ? scanMerged(below, this.#overlay.snapshot(position), range)
-      : scanTree(below, range);
+    const own = this.#buffer.snapshot(table);
+    return own === undefined ? scanTree(below, range) : scanMerged(below, own, range);
   }
 
   put(table: number, key: Bytes, value: Bytes): void {
+    this.#position(table);
     checkValueLength(value.length);
-    this.#write(table, key, value);
+    this.#buffer.write(table, key, value);
   }
 
   delete(table: number, key: Bytes): void {
-    this.#write(table, key, undefined);
+    this.#position(table);
+    this.#buffer.write(table, key, undefined);
   }
 
   /**
@@ -86,22 +84,7 @@ export class DraftTransaction implements StateWriter {
    */
   keep(): WriteSetParts {
     invariant(this.#open, "transaction has ended");
-    const { tables, state, written } = this.#home;
-    const publicWrites: Write[] = [];
-    const privateWrites: Write[] = [];
-    const positions = [...this.#touched].sort((left, right) => left - right);
-    for (const position of positions) {
-      this.#collect(position, tables.isPublic(position) ? publicWrites : privateWrites);
-    }
-    const parts = { publicPart: encodeWriteSet(publicWrites), privatePart: encodeWriteSet(privateWrites) };
-    for (const writes of [publicWrites, privateWrites]) {
-      for (const { table, key, value } of writes) {
-        const tree = state.table(tables.position(table));
-        if (value === undefined) tree.remove(key);
-        else tree.put(key, value);
-        written.add(table, key);
-      }
-    }
+    const parts = this.#home.keep(this.#buffer);
     this.#end();
     return parts;
   }
@@ -117,28 +100,9 @@ export class DraftTransaction implements StateWriter {
     this.#home.ended();
   }
 
-  #collect(position: number, writes: Write[]): void {
-    const table = this.#home.tables.id(position);
-    for (const cursor = new Cursor(this.#overlay.root(position)); !cursor.done; cursor.advance()) {
-      writes.push({ table, key: cursor.key, value: cursor.value });
-    }
-  }
-
   #position(table: number): number {
     invariant(this.#open, "transaction has ended");
     return this.#home.tables.position(table);
-  }
-
-  #write(table: number, key: Bytes, value: Bytes | undefined): void {
-    const position = this.#position(table);
-    checkKeyLength(key.length);
-    const bytes = this.#writtenBytes + encodedWriteBytes(key, value);
-    if (bytes > MAX_TRANSACTION_WRITE_BYTES) {
-      throw new CocoError("LimitExceeded", `transaction writes more than ${MAX_TRANSACTION_WRITE_BYTES} bytes`);
-    }
-    this.#writtenBytes = bytes;
-    this.#overlay.table(position).put(key, value === undefined ? undefined : ownValue(value));
-    this.#touched.add(position);
   }
 }
 
@@ -158,6 +122,10 @@ class DraftReader implements StateReader {
     return find(this.#state.root(this.#tables.position(table)), key) ?? undefined;
   }
 
+  versionOf(table: number, key: Bytes): number | undefined {
+    return findVersion(this.#state.root(this.#tables.position(table)), key);
+  }
+
   scan(table: number, from?: Bytes, to?: Bytes, limit?: number): IterableIterator<Entry> {
     return scanTree(this.#state.snapshot(this.#tables.position(table)), scanRange(from, to, limit));
   }
@@ -170,7 +138,7 @@ export interface DraftHome {
   readonly tables: TableSet;
   /** Roots of the version below. */
   readonly roots: readonly TreeNode[];
-  publish(roots: readonly TreeNode[], written: WrittenKeys): void;
+  publish(roots: readonly TreeNode[], written: readonly WrittenKey[]): void;
   abandon(): void;
 }
 
@@ -180,31 +148,43 @@ export class BatchDraft {
   readonly reader: StateReader;
   readonly #home: DraftHome;
   readonly #state: TablesWriter;
-  readonly #written = new WrittenKeys();
-  readonly #empty: readonly TreeNode[];
+  readonly #written: WrittenKey[] = [];
+  readonly #transactionHome: TransactionHome;
   #open = true;
   #transaction: DraftTransaction | undefined;
 
   constructor(home: DraftHome) {
+    const { version, tables } = home;
     this.#home = home;
-    this.#state = new TablesWriter(home.roots);
-    const empty = emptyTree();
-    this.#empty = home.roots.map(() => empty);
-    this.reader = new DraftReader(home.version, home.tables, this.#state);
+    this.#state = new TablesWriter(home.roots, version);
+    this.reader = new DraftReader(version, tables, this.#state);
+    this.#transactionHome = {
+      version,
+      tables,
+      state: this.#state,
+      arena: new Arena(),
+      keep: (buffer) => this.#keep(buffer),
+      ended: () => {
+        this.#transaction = undefined;
+      },
+    };
   }
 
   /** Begins a transaction; the one before must have ended. */
   begin(): DraftTransaction {
     this.#requireIdle();
-    const { version, tables } = this.#home;
-    const ended = (): void => {
-      this.#transaction = undefined;
-    };
-    this.#transaction = new DraftTransaction(
-      { version, tables, state: this.#state, written: this.#written, ended },
-      this.#empty,
-    );
+    this.#transaction = new DraftTransaction(this.#transactionHome);
     return this.#transaction;
+  }
+
+  /**
+   * Keeps a transaction that ran on an older version, as if it ran now, unless something it read has changed since: then
+   * nothing happens and the answer is `conflict`. Either way it has ended. It must be one of the same store.
+   */
+  merge(transaction: AsyncTransaction): WriteSetParts | "conflict" {
+    this.#requireIdle();
+    const buffer = transaction.end(this.#home.tables, (position) => this.#state.root(position));
+    return buffer === undefined ? "conflict" : this.#keep(buffer);
   }
 
   /** Makes the draft the newest version of the store, also when no transaction was kept. */
@@ -212,7 +192,7 @@ export class BatchDraft {
     this.#requireIdle();
     this.#open = false;
     this.#home.publish(this.#state.snapshots(), this.#written);
-    return { version: this.#home.version, written: this.#written.list() };
+    return { version: this.#home.version, written: this.#written };
   }
 
   /** Drops the draft; a transaction still open is discarded. */
@@ -221,6 +201,22 @@ export class BatchDraft {
     this.#transaction?.discard();
     this.#open = false;
     this.#home.abandon();
+  }
+
+  #keep(buffer: WriteBuffer): WriteSetParts {
+    const { publicWrites, privateWrites } = buffer.collect();
+    const room = (bytes: number): Uint8Array => this.#transactionHome.arena.take(bytes);
+    const publicPart = encodeWriteSet(publicWrites, room);
+    const privatePart = encodeWriteSet(privateWrites, room);
+    for (const writes of [publicWrites, privateWrites]) {
+      for (const { table, key, value } of writes) {
+        const tree = this.#state.table(this.#home.tables.position(table));
+        if (value === undefined) tree.remove(key);
+        else tree.put(key, value);
+        this.#written.push({ table, key });
+      }
+    }
+    return { publicPart, privatePart };
   }
 
   #requireIdle(): void {

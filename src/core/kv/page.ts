@@ -2,8 +2,9 @@
  * A packed page: records in key order inside one byte array. The unit of copy-on-write.
  *
  * Layout (the slotted page of database systems): records are appended from the front, two-byte slots with their offsets
- * grow from the back in key order. Record: key length u16 | value field u16 | key | value. The value field is the length
- * of the value in the page, or says that the key is deleted, or that the value is large and kept beside the page.
+ * grow from the back in key order. Record: key length u16 | value field u16 | version u48 | key | value. The value field is
+ * the length of the value in the page, or says that the key is deleted, or that the value is large and kept beside the
+ * page. The version is that of the batch that wrote the record: the one its writer's owner token carries.
  * Bytes of a record are written once and never again, so views on them last: what is overwritten or removed only loses
  * its slot, and a page out of room moves to a new array. A page is changed only by the holder of its owner token.
  */
@@ -11,7 +12,14 @@ import { invariant } from "../../errors.ts";
 import { EMPTY, type Bytes } from "../codec/bytes.ts";
 
 /** The right to change pages in place: whoever holds the token a page was made with. Compared by identity. */
-export class OwnerToken {}
+export class OwnerToken {
+  /** Version of the records its holder writes, below 2^48. */
+  readonly version: number;
+
+  constructor(version: number) {
+    this.version = version;
+  }
+}
 
 /** Size in bytes above which a page is split; one may be larger for a while, by a record or two. */
 export const PAGE_BYTES = 4096;
@@ -20,7 +28,9 @@ export const PAGE_BYTES = 4096;
 export const INLINE_VALUE_BYTES = 1024;
 
 const SLOT_BYTES = 2;
-const HEADER_BYTES = 4;
+const VERSION_BYTES = 6;
+const VERSION_OFFSET = 4;
+const HEADER_BYTES = VERSION_OFFSET + VERSION_BYTES;
 const LARGE_INDEX_BYTES = 2;
 const FIELD_DELETED = 0xffff;
 const FIELD_LARGE = 0xfffe;
@@ -30,7 +40,14 @@ const LARGEST_CAPACITY_BYTES = 0xffff;
 const DEAD_FRACTION = 4;
 /** Room that compaction leaves for more overwriting in the same batch. */
 const OVERWRITE_SLACK_BYTES = 512;
+/** A copy takes this much unused room along, for the same reason. */
+const UNUSED_COPIED_BYTES = 256;
 const NO_LARGE_VALUES: Bytes[] = [];
+
+/** A list of large values that a page may change. */
+function ownList(large: Bytes[]): Bytes[] {
+  return large.length === 0 ? NO_LARGE_VALUES : large.slice();
+}
 
 function compareRecord(bytes: Uint8Array, offset: number, key: Bytes): number {
   const length = ((bytes[offset] as number) << 8) | (bytes[offset + 1] as number);
@@ -61,9 +78,10 @@ export class Page {
   #deadBytes = 0;
   #large: Bytes[] = NO_LARGE_VALUES;
 
-  constructor(owner: OwnerToken, capacityBytes = SMALLEST_CAPACITY_BYTES) {
+  /** @param bytes nobody else's, taken over; their number is the room of the page */
+  constructor(owner: OwnerToken, bytes: Uint8Array = new Uint8Array(SMALLEST_CAPACITY_BYTES)) {
     this.owner = owner;
-    this.#bytes = new Uint8Array(capacityBytes);
+    this.#bytes = bytes;
   }
 
   /** Bytes of all records with their slots, without unused room. */
@@ -105,6 +123,17 @@ export class Page {
     return this.#bytes.subarray(start, start + field);
   }
 
+  /** Whether a record says that its key is deleted. */
+  deletedAt(index: number): boolean {
+    return this.#u16(this.#offsetAt(index) + 2) === FIELD_DELETED;
+  }
+
+  /** Version that wrote a record. */
+  versionAt(index: number): number {
+    const at = this.#offsetAt(index) + VERSION_OFFSET;
+    return this.#u16(at) * 0x100000000 + this.#u16(at + 2) * 0x10000 + this.#u16(at + 4);
+  }
+
   /** Bytes of one record with its slot. */
   sizeAt(index: number): number {
     return this.#recordBytes(this.#offsetAt(index)) + SLOT_BYTES;
@@ -113,13 +142,23 @@ export class Page {
   /** Adds a record before `index`. A large value is kept by reference: nobody may change it afterwards. */
   insertAt(index: number, key: Bytes, value: Bytes | undefined): void {
     const offset = this.#append(key, value);
+    this.#setVersion(offset, this.owner.version);
     this.#openSlot(index);
     this.#setOffset(index, offset);
+  }
+
+  /** Adds a record that another version wrote, behind all others. */
+  appendOf(version: number, key: Bytes, value: Bytes): void {
+    const offset = this.#append(key, value);
+    this.#setVersion(offset, version);
+    this.#openSlot(this.count);
+    this.#setOffset(this.count - 1, offset);
   }
 
   /** Gives the record at `index`, which has this key, another value. */
   replaceAt(index: number, key: Bytes, value: Bytes | undefined): void {
     const offset = this.#append(key, value);
+    this.#setVersion(offset, this.owner.version);
     this.#bury(this.#offsetAt(index));
     this.#setOffset(index, offset);
   }
@@ -134,7 +173,9 @@ export class Page {
     }
     // Nobody has a view on the copy yet: the one moment at which a value of the same length may be written over the old.
     const copy = this.#copy(owner, 0);
-    copy.#bytes.set(value, copy.#offsetAt(index) + HEADER_BYTES + key.length);
+    const at = copy.#offsetAt(index);
+    copy.#setVersion(at, owner.version);
+    copy.#bytes.set(value, at + HEADER_BYTES + key.length);
     return copy;
   }
 
@@ -154,24 +195,36 @@ export class Page {
   #copy(owner: OwnerToken, extraBytes: number): Page {
     const dense = this.#deadBytes * DEAD_FRACTION <= this.#heapEnd;
     const used = dense ? this.#heapEnd + this.count * SLOT_BYTES : this.usedBytes;
-    const copy = new Page(owner, used + extraBytes);
+    const unused = this.#bytes.length - used;
+    if (dense && unused >= extraBytes && unused <= extraBytes + UNUSED_COPIED_BYTES) return this.#twin(owner);
+    const copy = new Page(owner, new Uint8Array(used + extraBytes));
     if (dense) copy.#takeWhole(this);
     else copy.#takeRange(this, 0, this.count);
     return copy;
+  }
+
+  /** A copy with the same room: an array made from another is not filled with zeros before. */
+  #twin(owner: OwnerToken): Page {
+    const twin = new Page(owner, new Uint8Array(this.#bytes));
+    twin.count = this.count;
+    twin.#heapEnd = this.#heapEnd;
+    twin.#deadBytes = this.#deadBytes;
+    twin.#large = ownList(this.#large);
+    return twin;
   }
 
   /** A new page with the records from `from` to before `to`. */
   slice(owner: OwnerToken, from: number, to: number): Page {
     let bytes = 0;
     for (let index = from; index < to; index++) bytes += this.sizeAt(index);
-    const part = new Page(owner, bytes);
+    const part = new Page(owner, new Uint8Array(bytes));
     part.#takeRange(this, from, to);
     return part;
   }
 
   /** A new page with the records of this one and of another whose keys are all greater. */
   concat(owner: OwnerToken, right: Page): Page {
-    const whole = new Page(owner, this.usedBytes + right.usedBytes);
+    const whole = new Page(owner, new Uint8Array(this.usedBytes + right.usedBytes));
     whole.#takeRange(this, 0, this.count);
     whole.#takeRange(right, 0, right.count);
     return whole;
@@ -192,6 +245,13 @@ export class Page {
   #setU16(at: number, value: number): void {
     this.#bytes[at] = value >>> 8;
     this.#bytes[at + 1] = value;
+  }
+
+  #setVersion(offset: number, version: number): void {
+    const at = offset + VERSION_OFFSET;
+    this.#setU16(at, Math.floor(version / 0x100000000));
+    this.#setU16(at + 2, version >>> 16);
+    this.#setU16(at + 4, version);
   }
 
   #offsetAt(index: number): number {
@@ -250,7 +310,7 @@ export class Page {
     const slack = this.#deadBytes === 0 ? 0 : OVERWRITE_SLACK_BYTES;
     const capacity = Math.max(needed + slack, Math.min(PAGE_BYTES, needed + (needed >> 1)));
     invariant(capacity <= LARGEST_CAPACITY_BYTES, "page has outgrown its offsets");
-    const larger = new Page(this.owner, capacity);
+    const larger = new Page(this.owner, new Uint8Array(capacity));
     if (this.#deadBytes === 0) larger.#takeWhole(this);
     else larger.#takeRange(this, 0, this.count);
     this.#bytes = larger.#bytes;
@@ -267,7 +327,7 @@ export class Page {
     this.count = source.count;
     this.#heapEnd = source.#heapEnd;
     this.#deadBytes = source.#deadBytes;
-    this.#large = source.#large.length === 0 ? NO_LARGE_VALUES : source.#large.slice();
+    this.#large = ownList(source.#large);
   }
 
   /** Copies records of another page behind those of this one, which has the room. */

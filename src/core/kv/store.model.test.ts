@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { bytesEqual, toHex, type Bytes } from "../codec/bytes.ts";
 import type { BatchDraft, DraftTransaction } from "./draft.ts";
+import { StateBuilder } from "./state-builder.ts";
+import { exportState, SMALLEST_PART_BYTES } from "./state-parts.ts";
 import { VersionedStore } from "./store.ts";
 import type { StateReader } from "./types.ts";
 
@@ -12,15 +14,19 @@ const TABLES = [
   { id: 7, name: "sealed" },
 ];
 
-/** Table and key as text to value as text: what a version of the store is, without any cleverness. */
+/** Table and key as text to value and version as text: what a version of the store is, without any cleverness. */
 type Content = ReadonlyMap<string, string>;
 
 const name = (table: number, key: Bytes): string => `${table}/${toHex(key)}`;
 
+const described = (value: Bytes, version: number | undefined): string => `${toHex(value)} of ${version}`;
+
 function check(reader: StateReader | undefined, expected: Content | undefined): void {
   assert.equal(reader === undefined, expected === undefined);
   if (reader === undefined || expected === undefined) return;
-  const found = TABLES.flatMap(({ id }) => [...reader.scan(id)].map(([key, value]) => [name(id, key), toHex(value)]));
+  const found = TABLES.flatMap(({ id }) =>
+    [...reader.scan(id)].map(([key, value]) => [name(id, key), described(value, reader.versionOf(id, key))]),
+  );
   assert.deepEqual(
     found,
     [...expected].sort(([left], [right]) => (left < right ? -1 : 1)),
@@ -60,19 +66,21 @@ class System {
 
   put(table: number, key: Bytes, value: Bytes): void {
     this.open().put(table, key, value);
-    this.transactionContent.set(name(table, key), toHex(value));
+    this.transactionContent.set(name(table, key), described(value, this.versions.length));
     this.transactionWrites.add(name(table, key));
   }
 
   remove(table: number, key: Bytes): void {
     this.open().delete(table, key);
+    assert.equal(this.open().versionOf(table, key), undefined);
     this.transactionContent.delete(name(table, key));
     this.transactionWrites.add(name(table, key));
   }
 
   scan(table: number, from: Bytes | undefined, to: Bytes | undefined, limit: number | undefined): void {
-    const found = [...this.open().scan(table, from, to, limit)].map(
-      ([key, value]) => `${name(table, key)}=${toHex(value)}`,
+    const transaction = this.open();
+    const found = [...transaction.scan(table, from, to, limit)].map(
+      ([key, value]) => `${name(table, key)}=${described(value, transaction.versionOf(table, key))}`,
     );
     const expected = [...this.transactionContent]
       .filter(([key]) => key.startsWith(`${table}/`))
@@ -142,6 +150,23 @@ class System {
       for (let version = 0; version <= this.versions.length; version++) {
         check(store.reader(version), version < this.committed - KEPT ? undefined : this.versions[version]);
       }
+    }
+    this.checkSnapshots();
+  }
+
+  /** Every kept version exports the same on both stores, and what is restored from it is that version. */
+  checkSnapshots(): void {
+    for (let version = Math.max(0, this.committed - KEPT); version < this.versions.length; version++) {
+      const [parts, others] = [this.store, this.follower].map((store) => [
+        ...exportState(store.reader(version) as StateReader, TABLES, SMALLEST_PART_BYTES),
+      ]) as [Bytes[], Bytes[]];
+      assert.deepEqual(parts.map(toHex), others.map(toHex));
+      const builder = new StateBuilder(TABLES);
+      for (const part of parts) builder.add(part);
+      const restored = new VersionedStore({ tables: TABLES, keptVersions: KEPT });
+      restored.restore(version, builder);
+      assert.deepEqual([restored.headVersion, restored.committedVersion], [version, version]);
+      check(restored.reader(version), this.versions[version]);
     }
   }
 }

@@ -8,8 +8,11 @@
  * The caller bounds the uncommitted versions: it is who decides when to execute or apply another batch.
  */
 import { CocoError, invariant } from "../../errors.ts";
+import { Arena } from "./arena.ts";
+import { ASYNC_TRANSACTIONS_MAX, AsyncTransaction } from "./async-transaction.ts";
 import { BatchDraft } from "./draft.ts";
-import { ownValue, TableSet, TablesWriter, VersionReader, WrittenKeys } from "./tables.ts";
+import type { StateBuilder } from "./state-builder.ts";
+import { ownValue, TableSet, TablesWriter, VersionReader } from "./tables.ts";
 import { emptyTree, type TreeNode } from "./tree.ts";
 import type { AddedVersion, StateReader, TableOptions, WrittenKey } from "./types.ts";
 import { decodeWriteSet } from "./write-set.ts";
@@ -25,7 +28,9 @@ interface VersionRecord {
   readonly reader: VersionReader;
   readonly roots: readonly TreeNode[];
   /** Needed as long as the version can be rolled back. */
-  written: WrittenKeys | undefined;
+  written: readonly WrittenKey[];
+  /** Rolled back or replaced: no part of the history of the head, whatever number that has. */
+  dropped: boolean;
 }
 
 /** Versions of a set of tables; version 0 is empty and committed. */
@@ -36,6 +41,7 @@ export class VersionedStore {
   readonly #versions: VersionRecord[] = [];
   #committed = 0;
   #drafting = false;
+  #openAsync = 0;
 
   /** Table ids have to be different and at most 65535, table names different. */
   constructor(options: StoreOptions) {
@@ -45,7 +51,7 @@ export class VersionedStore {
     this.#add(
       0,
       this.#tables.ids.map(() => emptyTree()),
-      undefined,
+      [],
     );
   }
 
@@ -84,30 +90,51 @@ export class VersionedStore {
   }
 
   /**
+   * Begins a transaction on the newest version, or on another that is kept, that {@link BatchDraft.merge} takes in later.
+   * Throws `TooManyRequests` while {@link ASYNC_TRANSACTIONS_MAX} are open.
+   */
+  beginAsync(version = this.headVersion): AsyncTransaction {
+    if (this.#openAsync >= ASYNC_TRANSACTIONS_MAX)
+      throw new CocoError("TooManyRequests", `${ASYNC_TRANSACTIONS_MAX} asynchronous transactions are open`);
+    const record = this.#record(version);
+    this.#openAsync++;
+    return new AsyncTransaction({
+      version,
+      tables: this.#tables,
+      roots: record.roots,
+      dropped: () => record.dropped,
+      ended: () => {
+        this.#openAsync--;
+      },
+    });
+  }
+
+  /**
    * Adds the version that results from a batch executed elsewhere: the encoded write sets of its transactions, in order.
    * Throws what {@link decodeWriteSet} throws, and `MalformedInput` for an unknown table; then nothing was added.
    */
   apply(parts: readonly Uint8Array[]): AddedVersion {
     this.#requireNoDraft();
-    const state = new TablesWriter(this.#head.roots);
-    const written = new WrittenKeys();
+    const version = this.headVersion + 1;
+    const state = new TablesWriter(this.#head.roots, version);
+    const written: WrittenKey[] = [];
+    const arena = new Arena();
     for (const part of parts) {
       for (const { table, key, value } of decodeWriteSet(part)) {
         const tree = state.table(this.#tables.inputPosition(table));
         if (value === undefined) tree.remove(key);
         else tree.put(key, ownValue(value));
-        written.add(table, key);
+        written.push({ table, key: arena.copy(key) });
       }
     }
-    const version = this.headVersion + 1;
     this.#add(version, state.snapshots(), written);
-    return { version, written: written.list() };
+    return { version, written };
   }
 
   /** Marks a version and all before it committed and drops the ones that are too old. Not below what is committed, nor above the head. */
   commit(version: number): void {
     this.#requireUncommittedRange(version);
-    for (let at = this.#committed; at <= version; at++) this.#record(at).written = undefined;
+    for (let at = this.#committed; at <= version; at++) this.#record(at).written = [];
     this.#committed = version;
     const surplus = version - this.#keptVersions - this.#oldestVersion;
     if (surplus > 0) this.#versions.splice(0, surplus);
@@ -118,7 +145,21 @@ export class VersionedStore {
     this.#requireNoDraft();
     this.#requireUncommittedRange(version);
     const dropped = this.#versions.splice(version + 1 - this.#oldestVersion);
-    return dropped.flatMap((record) => record.written?.list() ?? []);
+    for (const record of dropped) record.dropped = true;
+    return dropped.flatMap((record) => record.written);
+  }
+
+  /**
+   * Replaces everything by one committed version made of the entries a builder was given. Throws `MalformedInput` for
+   * what {@link StateBuilder.finish} refuses and for an entry newer than the version; then nothing has changed.
+   */
+  restore(version: number, builder: StateBuilder): void {
+    this.#requireNoDraft();
+    const roots = builder.finish(version, this.#tables);
+    for (const record of this.#versions) record.dropped = true;
+    this.#versions.length = 0;
+    this.#committed = version;
+    this.#add(version, roots, []);
   }
 
   get #oldestVersion(): number {
@@ -135,8 +176,8 @@ export class VersionedStore {
     return record;
   }
 
-  #add(version: number, roots: readonly TreeNode[], written: WrittenKeys | undefined): void {
-    this.#versions.push({ reader: new VersionReader(version, this.#tables, roots), roots, written });
+  #add(version: number, roots: readonly TreeNode[], written: readonly WrittenKey[]): void {
+    this.#versions.push({ reader: new VersionReader(version, this.#tables, roots), roots, written, dropped: false });
   }
 
   #requireNoDraft(): void {

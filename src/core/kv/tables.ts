@@ -3,10 +3,10 @@
  * published state, of a running batch and of a transaction share the scans below.
  */
 import { CocoError, invariant } from "../../errors.ts";
-import { type Bytes, ByteReader, ByteWriter, compareBytes } from "../codec/bytes.ts";
+import { type Bytes, compareBytes } from "../codec/bytes.ts";
 import { INLINE_VALUE_BYTES } from "./page.ts";
-import { Cursor, find, type TreeNode, TreeWriter } from "./tree.ts";
-import { MAX_TABLE_ID, PUBLIC_TABLE_PREFIX, type StateReader, type TableOptions, type WrittenKey } from "./types.ts";
+import { Cursor, find, findVersion, type TreeNode, TreeWriter } from "./tree.ts";
+import { MAX_TABLE_ID, PUBLIC_TABLE_PREFIX, type StateReader, type TableOptions } from "./types.ts";
 
 /** Key and value of one record. */
 export type Entry = readonly [key: Bytes, value: Bytes];
@@ -54,24 +54,6 @@ export class TableSet {
   }
 }
 
-/** The keys a batch wrote, packed. */
-export class WrittenKeys {
-  readonly #writer = new ByteWriter(64);
-
-  /** Notes a key; it is copied. */
-  add(table: number, key: Bytes): void {
-    this.#writer.u16(table).bytes16(key);
-  }
-
-  /** The keys in the order added, as views; add none after it. */
-  list(): WrittenKey[] {
-    const reader = new ByteReader(this.#writer.finish());
-    const keys: WrittenKey[] = [];
-    while (reader.remaining > 0) keys.push({ table: reader.u16(), key: reader.bytes16() });
-    return keys;
-  }
-}
-
 /** The value as a tree may keep it: large values are not copied into pages, so they are copied here. */
 export function ownValue(value: Bytes): Bytes {
   return value.length > INLINE_VALUE_BYTES ? value.slice() : value;
@@ -79,19 +61,22 @@ export function ownValue(value: Bytes): Bytes {
 
 /** Changes the trees of all tables; the roots it starts from stay as they are. */
 export class TablesWriter {
-  readonly #roots: TreeNode[];
+  readonly #roots: readonly TreeNode[];
   readonly #writers: (TreeWriter | undefined)[];
+  readonly #version: number;
 
-  constructor(roots: readonly TreeNode[]) {
-    this.#roots = [...roots];
+  /** @param version what the records written are marked with */
+  constructor(roots: readonly TreeNode[], version: number) {
+    this.#roots = roots;
     this.#writers = roots.map(() => undefined);
+    this.#version = version;
   }
 
   /** Writer of the table at a position. */
   table(position: number): TreeWriter {
     let writer = this.#writers[position];
     if (writer === undefined) {
-      writer = new TreeWriter(this.#roots[position] as TreeNode);
+      writer = new TreeWriter(this.#roots[position] as TreeNode, this.#version);
       this.#writers[position] = writer;
     }
     return writer;
@@ -182,6 +167,10 @@ export class VersionReader implements StateReader {
 
   get(table: number, key: Bytes): Bytes | undefined {
     return find(this.#root(table), key) ?? undefined;
+  }
+
+  versionOf(table: number, key: Bytes): number | undefined {
+    return findVersion(this.#root(table), key);
   }
 
   scan(table: number, from?: Bytes, to?: Bytes, limit?: number): IterableIterator<Entry> {

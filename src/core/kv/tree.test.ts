@@ -47,7 +47,7 @@ describe("tree", () => {
   test("50,000 random keys come back in order, from any bound, and leave an empty tree when removed", () => {
     const next = generator(1);
     const keys = Array.from({ length: 50_000 }, () => randomBytes(next, 32));
-    const tree = new TreeWriter(emptyTree());
+    const tree = new TreeWriter(emptyTree(), 1);
     for (const key of keys) tree.put(key, key.subarray(0, (key[0] as number) & 31));
     assert.equal(depths(tree.root).size, 1);
     for (const key of keys) assert.equal(find(tree.root, key)?.length, (key[0] as number) & 31);
@@ -74,7 +74,7 @@ describe("tree", () => {
 
   test("keys that arrive in order, forwards or backwards, come back in order", () => {
     for (const forwards of [true, false]) {
-      const tree = new TreeWriter(emptyTree());
+      const tree = new TreeWriter(emptyTree(), 1);
       for (let at = 0; at < 20_000; at++) tree.put(numberKey(forwards ? at : 19_999 - at), numberKey(at));
       assert.equal(depths(tree.root).size, 1);
       const found = content(tree.root, numberKey(10)).map((line) => line.split("=")[0]);
@@ -89,7 +89,7 @@ describe("tree", () => {
     const next = generator(2);
     const prefixes = [0, 20, 900, 1020].map((length) => new Uint8Array(length).fill(7));
     const model = new Map<string, string>();
-    let tree = new TreeWriter(emptyTree());
+    let tree = new TreeWriter(emptyTree(), 1);
     const snapshots: { root: TreeNode; expected: string[] }[] = [];
     const expected = (): string[] =>
       [...model].sort(([left], [right]) => (left < right ? -1 : 1)).map(([key, value]) => `${key}=${value}`);
@@ -110,7 +110,7 @@ describe("tree", () => {
         model.set(toHex(key), value === undefined ? "deleted" : `${length}:${toHex(value.subarray(0, 8))}`);
       }
       if (step % 4000 === 2999) snapshots.push({ root: tree.snapshot(), expected: expected() });
-      if (step % 5000 === 4999) tree = new TreeWriter(tree.root);
+      if (step % 5000 === 4999) tree = new TreeWriter(tree.root, 1);
     }
     assert.equal(depths(tree.root).size, 1);
     assert.deepEqual(content(tree.root), expected());
@@ -118,7 +118,7 @@ describe("tree", () => {
   });
 
   test("a view stays as it is while its record is overwritten, moved and removed in place", () => {
-    const tree = new TreeWriter(emptyTree());
+    const tree = new TreeWriter(emptyTree(), 1);
     const views: { view: Bytes; copy: string }[] = [];
     const next = generator(3);
     for (let step = 0; step < 5000; step++) {
@@ -135,7 +135,7 @@ describe("tree", () => {
   });
 
   test("a tree does not read keys and small values again after a write", () => {
-    const tree = new TreeWriter(emptyTree());
+    const tree = new TreeWriter(emptyTree(), 1);
     const key = Uint8Array.of(1, 2);
     const value = Uint8Array.of(3, 4);
     tree.put(key, value);

@@ -10,9 +10,9 @@ import { type Bytes, EMPTY } from "../codec/bytes.ts";
 import { OwnerToken, Page, PAGE_BYTES, recordBytes } from "./page.ts";
 
 /** Most children of an inner node. */
-const MAX_CHILDREN = 128;
+export const MAX_CHILDREN = 128;
 /** Most bytes of separators in an inner node: long common prefixes make separators long. */
-const MAX_SEPARATOR_BYTES = 2 * PAGE_BYTES;
+export const MAX_SEPARATOR_BYTES = 2 * PAGE_BYTES;
 const SMALL_FRACTION = 4;
 
 /** A node of a tree: a leaf page or an inner node. */
@@ -23,7 +23,8 @@ interface Split {
   readonly right: TreeNode;
 }
 
-class InnerNode {
+/** An inner node: separators and the children between them. */
+export class InnerNode {
   readonly owner: OwnerToken;
   separators: Page;
   readonly children: TreeNode[];
@@ -79,7 +80,7 @@ function isSmall(node: TreeNode): boolean {
 }
 
 /** Shortest byte string that is greater than `left` and not greater than `right`. */
-function separatorBetween(left: Bytes, right: Bytes): Bytes {
+export function separatorBetween(left: Bytes, right: Bytes): Bytes {
   let shared = 0;
   while (shared < left.length && left[shared] === right[shared]) shared++;
   return right.subarray(0, shared + 1);
@@ -99,20 +100,29 @@ export function find(root: TreeNode, key: Bytes): Bytes | undefined | null {
   return at < 0 ? null : leaf.valueAt(at);
 }
 
+/** Version of the batch that wrote the record of a key, undefined when there is none or it is one of a deletion. */
+export function findVersion(root: TreeNode, key: Bytes): number | undefined {
+  const leaf = leafFor(root, key);
+  const at = leaf.search(key);
+  return at < 0 || leaf.deletedAt(at) ? undefined : leaf.versionAt(at);
+}
+
 /** A tree without records. */
 export function emptyTree(): TreeNode {
-  return new Page(new OwnerToken(), 0);
+  return new Page(new OwnerToken(0), new Uint8Array(0));
 }
 
 /** Changes one tree. Roots handed out by {@link TreeWriter.snapshot} are not affected by later changes. */
 export class TreeWriter {
   #root: TreeNode;
-  #owner = new OwnerToken();
+  #owner: OwnerToken;
   /** Second half of the node that the step below has just split. */
   #split: Split | undefined;
 
-  constructor(root: TreeNode) {
+  /** @param version what the records written are marked with */
+  constructor(root: TreeNode, version: number) {
     this.#root = root;
+    this.#owner = new OwnerToken(version);
   }
 
   /** The tree as it is now; may change with the next write. */
@@ -122,7 +132,7 @@ export class TreeWriter {
 
   /** The tree as it is now, for good. Later writes copy again, so it is not free. */
   snapshot(): TreeNode {
-    if (this.#root.owner === this.#owner) this.#owner = new OwnerToken();
+    if (this.#root.owner === this.#owner) this.#owner = new OwnerToken(this.#owner.version);
     return this.#root;
   }
 
@@ -158,7 +168,9 @@ export class TreeWriter {
   #put(node: TreeNode, key: Bytes, value: Bytes | undefined, rightmost: boolean): TreeNode {
     if (node instanceof Page) return this.#putInLeaf(node, key, value, rightmost);
     const at = node.childFor(key);
-    const child = this.#put(node.child(at), key, value, rightmost && at === node.children.length - 1);
+    const before = node.child(at);
+    const child = this.#put(before, key, value, rightmost && at === node.children.length - 1);
+    if (child === before && this.#split === undefined) return node;
     const inner = node.owned(this.#owner);
     inner.children[at] = child;
     this.#insertSplit(inner, at);
@@ -272,6 +284,11 @@ export class Cursor {
   /** Value of the record here, as a view; undefined for a record of a deletion. */
   get value(): Bytes | undefined {
     return this.#leaf.valueAt(this.#index);
+  }
+
+  /** Version that wrote the record here. */
+  get version(): number {
+    return this.#leaf.versionAt(this.#index);
   }
 
   /** Goes to the next record. */

@@ -30,6 +30,11 @@ export interface StateReader {
   /** The value under a key, as a view that stays as it is: never write into it or transfer it, copy it to keep it for long. */
   get(table: number, key: Bytes): Bytes | undefined;
   /**
+   * Version of the batch that wrote a key last, undefined when the key is not there. A batch that is being executed
+   * counts as the version it will become. The same on every node, whether it executed the batch or applied it.
+   */
+  versionOf(table: number, key: Bytes): number | undefined;
+  /**
    * At most `limit` entries with `from <= key < to` in key order; either bound may be open. What is iterated is the
    * state at the time of the call, whatever is written meanwhile. The bytes are views, as those of `get`.
    */
@@ -53,8 +58,11 @@ export interface WrittenKey {
 /** A version that was made: its number and the keys its batch wrote, which may repeat. */
 export interface AddedVersion {
   readonly version: number;
-  readonly written: WrittenKey[];
+  readonly written: readonly WrittenKey[];
 }
+
+/** Largest version: it has six bytes in a record. */
+export const MAX_VERSION = 2 ** 48 - 1;
 
 /** Throws `MalformedInput` for an empty key and `LimitExceeded` for one above {@link MAX_KEY_BYTES}. */
 export function checkKeyLength(length: number): void {

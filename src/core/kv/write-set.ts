@@ -5,7 +5,7 @@
  * The one encoding of a set is sorted strictly ascending by table, then key; the empty set is the empty byte string.
  */
 import { CocoError, invariant } from "../../errors.ts";
-import { ByteReader, ByteWriter, compareBytes, EMPTY, type Bytes } from "../codec/bytes.ts";
+import { ByteReader, compareBytes, EMPTY, type Bytes } from "../codec/bytes.ts";
 import { checkKeyLength, checkValueLength, MAX_TABLE_ID, MAX_VALUE_BYTES } from "./types.ts";
 
 /** Largest encoded write set in bytes: bounds what one transaction may write. */
@@ -33,11 +33,36 @@ function precedes(left: Write, right: Write): boolean {
   return left.table < right.table || (left.table === right.table && compareBytes(left.key, right.key) < 0);
 }
 
+/** Writes one write at a position and returns the position behind it. */
+function encodeWrite(bytes: Uint8Array, start: number, { table, key, value }: Write): number {
+  bytes[start] = table >>> 8;
+  bytes[start + 1] = table;
+  bytes[start + 2] = key.length >>> 8;
+  bytes[start + 3] = key.length;
+  bytes.set(key, start + 4);
+  let at = start + 4 + key.length;
+  bytes[at++] = value === undefined ? FLAG_DELETE : FLAG_PUT;
+  if (value === undefined) return at;
+  setU32(bytes, at, value.length);
+  bytes.set(value, at + 4);
+  return at + 4 + value.length;
+}
+
+function setU32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 24;
+  bytes[at + 1] = value >>> 16;
+  bytes[at + 2] = value >>> 8;
+  bytes[at + 3] = value;
+}
+
 /**
- * Encodes writes that are sorted strictly ascending by table, then key, into a byte string of its own. Anything else
- * is a broken invariant; lengths out of bounds are `MalformedInput` or `LimitExceeded`.
+ * Encodes writes that are sorted strictly ascending by table, then key. Anything else is a broken invariant; lengths out
+ * of bounds are `MalformedInput` or `LimitExceeded`. The byte string is one of its own unless `room` gives others.
  */
-export function encodeWriteSet(writes: readonly Write[]): Bytes {
+export function encodeWriteSet(
+  writes: readonly Write[],
+  room: (length: number) => Uint8Array = (bytes) => new Uint8Array(bytes),
+): Bytes {
   if (writes.length === 0) return EMPTY;
   let length = COUNT_BYTES;
   let previous: Write | undefined;
@@ -54,13 +79,11 @@ export function encodeWriteSet(writes: readonly Write[]): Bytes {
   }
   if (length > MAX_WRITE_SET_BYTES)
     throw new CocoError("LimitExceeded", `write set of ${length} bytes, ${MAX_WRITE_SET_BYTES} allowed`);
-  const writer = new ByteWriter(length).u32(writes.length);
-  for (const { table, key, value } of writes) {
-    writer.u16(table).bytes16(key);
-    if (value === undefined) writer.u8(FLAG_DELETE);
-    else writer.u8(FLAG_PUT).bytes32(value);
-  }
-  return writer.finish();
+  const bytes = room(length);
+  setU32(bytes, 0, writes.length);
+  let at = COUNT_BYTES;
+  for (const write of writes) at = encodeWrite(bytes, at, write);
+  return bytes;
 }
 
 function decodeWrite(reader: ByteReader): Write {

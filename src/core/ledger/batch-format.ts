@@ -4,10 +4,11 @@
  *   header (152 bytes) ‖ public section ‖ sealed section ‖ Merkle root (32) ‖ signature r ‖ s (64)
  *
  * Integers are big-endian. The public section holds, per transaction: flags u8 (1 = private commitment present, 2 = claims
- * digest present), public part (u32 length before it), private commitment (32, if present), commit evidence digest (32),
+ * digest present), public part (length before it), private commitment (32, if present), commit evidence digest (32),
  * claims digest (32, if present). The sealed section is one AES-256-GCM ciphertext with its 16-byte tag; opened it holds,
- * per transaction: request id (u8 length before it), private part (u32 length before it). It is empty exactly when the
- * epoch is 0 or there are no transactions. Parsing is strict: every byte string has at most one meaning.
+ * per transaction: request id (u8 length before it), private part (length before it). It is empty exactly when the epoch
+ * is 0 or there are no transactions. A length is LEB128 (seven bits per byte, the lowest first, the top bit set in all but
+ * the last byte) in its shortest form. Parsing is strict: every byte string has at most one meaning.
  */
 import { type Bytes, ByteReader, ByteWriter, type HashFunction } from "../codec/bytes.ts";
 import { CocoError, invariant } from "../../errors.ts";
@@ -29,14 +30,21 @@ export const TAG_LENGTH = 16;
 
 const DIGEST = 32;
 const SIGNATURE = 64;
-const FLAG_PRIVATE = 1;
-const FLAG_CLAIMS = 2;
+
+/** Bits of a transaction's flags: a private commitment, a claims digest. */
+export const TRANSACTION_FLAGS = { private: 1, claims: 2 } as const;
 
 /** What a batch holds: an adapter's transactions, the framework's, or none (the first entry of a new leader). */
 export type BatchKind = "application" | "administrative" | "empty";
 
-const KIND_CODES: Readonly<Record<BatchKind, number>> = { application: 1, administrative: 2, empty: 3 };
+/** Codes of {@link BatchKind} in the ledger. */
+export const BATCH_KIND_CODES: Readonly<Record<BatchKind, number>> = { application: 1, administrative: 2, empty: 3 };
 const KINDS: readonly (BatchKind | undefined)[] = [undefined, "application", "administrative", "empty"];
+
+/** The kind of a code; undefined when there is none. */
+export function batchKindOfCode(code: number): BatchKind | undefined {
+  return KINDS[code];
+}
 
 /** The fixed-size front of a batch: plain, and authenticated by the seal, the Merkle root and the signature. */
 export interface BatchHeader {
@@ -126,7 +134,7 @@ export function encodeHeader(header: BatchHeader): Bytes {
   invariant(header.previousDigest.length === DIGEST && header.signer.length === DIGEST, "digest must have 32 bytes");
   return new ByteWriter(HEADER_LENGTH)
     .u8(BATCH_FORMAT_VERSION)
-    .u8(KIND_CODES[header.kind])
+    .u8(BATCH_KIND_CODES[header.kind])
     .u64(header.view)
     .u64(header.index)
     .u64(header.firstSeqno)
@@ -170,21 +178,56 @@ function readHeader(reader: ByteReader): BatchHeader {
   return header;
 }
 
+/** Bytes of {@link writeLength}. */
+function lengthLength(length: number): number {
+  return length < 0x80 ? 1 : length < 0x4000 ? 2 : length < 0x200000 ? 3 : 4;
+}
+
+/** Writes the length of a byte string: at most four bytes, since a batch has at most 2^24. */
+function writeLength(writer: ByteWriter, length: number): void {
+  let rest = length;
+  for (; rest >= 0x80; rest >>>= 7) writer.u8((rest & 0x7f) | 0x80);
+  writer.u8(rest);
+}
+
+function readLength(reader: ByteReader): number {
+  let length = 0;
+  for (let shift = 0; shift < 28; shift += 7) {
+    const byte = reader.u8();
+    length |= (byte & 0x7f) << shift;
+    if (byte >= 0x80) continue;
+    if (byte === 0 && shift > 0) throw malformed("a length is not in its shortest form");
+    return length;
+  }
+  throw malformed("a length has more than four bytes");
+}
+
 /** Bytes one transaction takes in the public section. */
 export function publicTransactionLength(publicPartLength: number, hasCommitment: boolean, hasClaims: boolean): number {
-  return 1 + 4 + publicPartLength + DIGEST + (hasCommitment ? DIGEST : 0) + (hasClaims ? DIGEST : 0);
+  return (
+    1 +
+    lengthLength(publicPartLength) +
+    publicPartLength +
+    DIGEST +
+    (hasCommitment ? DIGEST : 0) +
+    (hasClaims ? DIGEST : 0)
+  );
 }
 
 /** Bytes one transaction takes in the plaintext of the sealed section. */
 export function privateTransactionLength(idLength: number, privatePartLength: number): number {
-  return 1 + idLength + 4 + privatePartLength;
+  return 1 + idLength + lengthLength(privatePartLength) + privatePartLength;
 }
 
 /** Writes one transaction into the public section. */
 export function writePublicTransaction(writer: ByteWriter, transaction: PublicTransaction): void {
   const { publicPart, privateCommitment, commitEvidenceDigest, claimsDigest } = transaction;
-  writer.u8((privateCommitment === undefined ? 0 : FLAG_PRIVATE) | (claimsDigest === undefined ? 0 : FLAG_CLAIMS));
-  writer.bytes32(publicPart);
+  writer.u8(
+    (privateCommitment === undefined ? 0 : TRANSACTION_FLAGS.private) |
+      (claimsDigest === undefined ? 0 : TRANSACTION_FLAGS.claims),
+  );
+  writeLength(writer, publicPart.length);
+  writer.bytes(publicPart);
   if (privateCommitment !== undefined) writer.bytes(privateCommitment);
   writer.bytes(commitEvidenceDigest);
   if (claimsDigest !== undefined) writer.bytes(claimsDigest);
@@ -192,13 +235,13 @@ export function writePublicTransaction(writer: ByteWriter, transaction: PublicTr
 
 function readPublicTransaction(reader: ByteReader, epoch: number): PublicTransaction {
   const flags = reader.u8();
-  if ((flags & ~(FLAG_PRIVATE | FLAG_CLAIMS)) !== 0) throw malformed("unknown flags");
-  if (epoch === 0 && (flags & FLAG_PRIVATE) !== 0) throw malformed("private part before the first epoch");
+  if ((flags & ~(TRANSACTION_FLAGS.private | TRANSACTION_FLAGS.claims)) !== 0) throw malformed("unknown flags");
+  if (epoch === 0 && (flags & TRANSACTION_FLAGS.private) !== 0) throw malformed("private part before the first epoch");
   return {
-    publicPart: reader.bytes32(),
-    privateCommitment: (flags & FLAG_PRIVATE) === 0 ? undefined : reader.bytes(DIGEST),
+    publicPart: reader.bytes(readLength(reader)),
+    privateCommitment: (flags & TRANSACTION_FLAGS.private) === 0 ? undefined : reader.bytes(DIGEST),
     commitEvidenceDigest: reader.bytes(DIGEST),
-    claimsDigest: (flags & FLAG_CLAIMS) === 0 ? undefined : reader.bytes(DIGEST),
+    claimsDigest: (flags & TRANSACTION_FLAGS.claims) === 0 ? undefined : reader.bytes(DIGEST),
   };
 }
 
@@ -250,7 +293,9 @@ export function encodePrivateSection(transactions: readonly PrivateTransaction[]
   const writer = new ByteWriter(length);
   for (const { id, privatePart } of transactions) {
     invariant(id.length <= MAX_REQUEST_ID_LENGTH, "request id too long");
-    writer.u8(id.length).bytes(id).bytes32(privatePart);
+    writer.u8(id.length).bytes(id);
+    writeLength(writer, privatePart.length);
+    writer.bytes(privatePart);
   }
   return writer.finish();
 }
@@ -262,7 +307,7 @@ export function decodePrivateSection(bytes: Bytes, count: number): readonly Priv
   for (let position = 0; position < count; position++) {
     const length = reader.u8();
     if (length > MAX_REQUEST_ID_LENGTH) throw malformed("request id too long");
-    transactions.push({ id: reader.bytes(length), privatePart: reader.bytes32() });
+    transactions.push({ id: reader.bytes(length), privatePart: reader.bytes(readLength(reader)) });
   }
   reader.end();
   return transactions;

@@ -1,10 +1,10 @@
 /**
  * One row of numbers and one digest per batch, in typed arrays: what a node remembers of each batch without an object
- * per batch. Row i (from 0) belongs to Raft index i + 1.
+ * per batch. The front of the table can be dropped; Raft indexes stay what they were.
  */
 import type { Bytes } from "../codec/bytes.ts";
 import { invariant } from "../../errors.ts";
-import type { BatchHeader, BatchKind } from "./batch-format.ts";
+import type { BatchKind } from "./batch-format.ts";
 import { DigestList } from "./digest-list.ts";
 
 const KINDS: readonly BatchKind[] = ["application", "administrative", "empty"];
@@ -32,19 +32,32 @@ export interface BatchRecord {
   readonly digest: Bytes;
 }
 
+/** What a row is made of; a batch header has these fields. */
+export type BatchFields = Omit<BatchRecord, "index" | "signatureSeqno" | "digest">;
+
 /** Batches by Raft index. */
 export class BatchTable {
   #numbers = new Float64Array(FIRST_CAPACITY * COLUMNS);
-  readonly #digests = new DigestList();
+  readonly #digests: DigestList;
 
-  /** Number of batches, which is the Raft index of the last one. */
+  /** @param dropped number of batches before the first row */
+  constructor(dropped = 0) {
+    this.#digests = new DigestList(dropped);
+  }
+
+  /** Number of batches, counting dropped ones: the Raft index of the last one. */
   get length(): number {
     return this.#digests.length;
   }
 
+  /** Raft index of the first batch that is kept. */
+  get firstIndex(): number {
+    return this.#digests.start + 1;
+  }
+
   /** Adds the batch after the last one. */
-  append(header: BatchHeader, digest: Bytes): void {
-    const at = this.length * COLUMNS;
+  append(header: BatchFields, digest: Bytes): void {
+    const at = (this.length - this.#digests.start) * COLUMNS;
     if (at === this.#numbers.length) {
       const larger = new Float64Array(this.#numbers.length * 2);
       larger.set(this.#numbers);
@@ -61,10 +74,25 @@ export class BatchTable {
     this.#digests.truncate(length);
   }
 
-  /** The batch at a Raft index. */
+  /** Drops the batches before a Raft index, which must be there, and gives their memory back. */
+  dropBefore(index: number): void {
+    invariant(index <= this.length, "batches dropped beyond the end of the table");
+    if (index <= this.firstIndex) return;
+    const kept = this.#numbers.subarray((index - this.firstIndex) * COLUMNS, this.#rows() * COLUMNS);
+    const numbers = new Float64Array(Math.max(FIRST_CAPACITY * COLUMNS, kept.length));
+    numbers.set(kept);
+    this.#numbers = numbers;
+    this.#digests.dropBefore(index - 1);
+  }
+
+  #rows(): number {
+    return this.length - this.#digests.start;
+  }
+
+  /** The batch at a Raft index; undefined when it is dropped or not there. */
   get(index: number): BatchRecord | undefined {
-    if (index < 1 || index > this.length) return undefined;
-    const start = (index - 1) * COLUMNS;
+    if (index < this.firstIndex || index > this.length) return undefined;
+    const start = (index - this.firstIndex) * COLUMNS;
     const [
       firstSeqno = 0,
       view = 0,
@@ -94,15 +122,40 @@ export class BatchTable {
     };
   }
 
-  /** Raft index of the batch that holds a sequence number, which must be in the ledger. */
-  indexOfSeqno(seqno: number): number {
+  /** Raft index of the batch that holds a sequence number, which must be in the ledger; undefined when it is dropped. */
+  indexOfSeqno(seqno: number): number | undefined {
     let low = 0;
-    let high = this.length - 1;
+    let high = this.#rows() - 1;
     while (low < high) {
       const middle = Math.ceil((low + high) / 2);
       if ((this.#numbers[middle * COLUMNS] ?? 0) <= seqno) low = middle;
       else high = middle - 1;
     }
-    return low + 1;
+    return seqno < (this.#numbers[low * COLUMNS] ?? 0) ? undefined : this.firstIndex + low;
   }
+}
+
+/** Where a batch begins and how many transactions it has, not counting the signature transaction. */
+export type BatchSpan = Pick<BatchRecord, "firstSeqno" | "count">;
+
+/**
+ * Raft index of the batch that holds a sequence number, found by binary search over batches that are looked up one by one:
+ * for batches that are on disk only. `bounds` are the first and last index to search, both included. Undefined when no
+ * batch within the bounds holds it, or when a batch that the search needs cannot be looked up.
+ */
+export function indexOfSeqno(
+  seqno: number,
+  lookup: (index: number) => BatchSpan | undefined,
+  bounds: { readonly first: number; readonly last: number },
+): number | undefined {
+  let { first: low, last: high } = bounds;
+  while (low <= high) {
+    const middle = low + Math.floor((high - low) / 2);
+    const span = lookup(middle);
+    if (span === undefined) return undefined;
+    if (seqno < span.firstSeqno) high = middle - 1;
+    else if (seqno > span.firstSeqno + span.count) low = middle + 1;
+    else return middle;
+  }
+  return undefined;
 }

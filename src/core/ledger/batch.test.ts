@@ -195,39 +195,60 @@ describe("batch", () => {
     ];
     assert.deepEqual(numbers, [1, 1, 4, 2, 3, 1]);
     assert.equal(toHex(at(80, 64)), toHex(previous) + toHex(ledger.node.id));
-    assert.deepEqual([at(144, 4).readUInt32BE(), at(148, 4).readUInt32BE()], [1 + 4 + 2 + 96, 1 + 32 + 4 + 3 + 16]);
+    assert.deepEqual([at(144, 4).readUInt32BE(), at(148, 4).readUInt32BE()], [1 + 1 + 2 + 96, 1 + 32 + 1 + 3 + 16]);
     const { crypto } = ledger.node;
     const keySalt = Buffer.concat([ledger.node.id, at(56, 16)]);
     const epochKey = sha256(Uint8Array.of(1));
     const plaintext = crypto.open(
       crypto.hkdf(epochKey, keySalt, "coco batch v1", 32),
       Buffer.concat([Buffer.alloc(4), at(72, 8)]),
-      at(255, 56),
+      at(252, 53),
       at(0, 152),
     );
-    assert.equal(toHex(plaintext ?? new Uint8Array(0)), `20${toHex(secret.id)}00000003${toHex(secret.privatePart)}`);
+    assert.equal(toHex(plaintext ?? new Uint8Array(0)), `20${toHex(secret.id)}03${toHex(secret.privatePart)}`);
     const evidenceKey = crypto.hkdf(epochKey, keySalt, "coco evidence v1", 32);
     const stream = Buffer.from(crypto.keystream(evidenceKey, Buffer.concat([at(72, 8), Buffer.alloc(8)]), 64));
-    const content = sha256(Buffer.concat([Uint8Array.of(32), secret.id, secret.privatePart]));
+    const content = Buffer.concat([Uint8Array.of(32), secret.id, secret.privatePart]);
     const commitment = sha256(Buffer.concat([stream.subarray(32), content]));
     const evidence = sha256(Buffer.from(`ce:4.3:${stream.subarray(0, 32).toString("hex")}`));
-    const section = [3, 0, 0, 0, 2, 1, 2, ...commitment, ...evidence, ...new Uint8Array(32).fill(5)];
-    assert.equal(toHex(at(152, 103)), toHex(Uint8Array.from(section)));
-    const writeSet = sha256(Buffer.concat([sha256(Uint8Array.of(1, 2)), commitment]));
+    const section = [3, 2, 1, 2, ...commitment, ...evidence, ...new Uint8Array(32).fill(5)];
+    assert.equal(toHex(at(152, 100)), toHex(Uint8Array.from(section)));
+    const writeSet = sha256(Buffer.concat([commitment, Uint8Array.of(1, 2)]));
     assert.equal(
       toHex(ledger.tail.leaf(3)),
       toHex(sha256(Buffer.concat([writeSet, evidence, new Uint8Array(32).fill(5)]))),
     );
     assert.equal(
       toHex(ledger.tail.leaf(4)),
-      toHex(sha256(Buffer.concat([at(0, 152), sha256(at(152, 103)), sha256(at(255, 56))]))),
+      toHex(sha256(Buffer.concat([at(0, 152), sha256(at(152, 100)), sha256(at(252, 53))]))),
     );
-    assert.equal(toHex(at(311, 32)), toHex(ledger.tail.root()));
+    assert.equal(toHex(at(305, 32)), toHex(ledger.tail.root()));
     assert.equal(
       toHex(ledger.tail.lastDigest),
       toHex(sha256(Buffer.concat([ledger.tail.leaf(4), ledger.tail.root()]))),
     );
-    assert.equal(bytes.length, 311 + 32 + 64);
+    assert.equal(bytes.length, 305 + 32 + 64);
+  });
+
+  test("lengths of parts have one form each", () => {
+    for (const length of [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152]) {
+      const ledger = new TestLedger();
+      const transaction = { ...publicTransaction(), publicPart: new Uint8Array(length).fill(7) };
+      const { bytes } = ledger.build([transaction, publicTransaction(1)], ADMINISTRATIVE);
+      assert.equal(parseBatch(bytes).transactions[0]?.publicPart.length, length);
+      const opened = ledger.build([{ ...privateTransaction(length), id: new Uint8Array(0) }]).bytes;
+      const [content] = unsealBatch(parseBatch(opened), ledger.keys, ledger.node.crypto);
+      assert.equal(content?.privatePart.length, length);
+    }
+    const ledger = new TestLedger();
+    const { bytes } = ledger.build([publicTransaction(1, 2)], ADMINISTRATIVE);
+    // The length of the part, 2, in two bytes, and the section one byte longer.
+    const longer = Uint8Array.from([...bytes.subarray(0, 153), 0x82, 0, ...bytes.subarray(154)]);
+    longer[147] = (longer[147] ?? 0) + 1;
+    assert.throws(() => parseBatch(longer), /shortest form/);
+    assert.throws(() => parseBatch(bytes.with(153, 0x82)), isCode("MalformedInput"));
+    const endless = Uint8Array.from([...bytes.subarray(0, 153), ...[128, 128, 128, 128], ...bytes.subarray(157)]);
+    assert.throws(() => parseBatch(endless), /more than four bytes/);
   });
 
   test("when signing fails the tail is as before", () => {

@@ -12,7 +12,14 @@ import * as format from "./batch-format.ts";
 import type { BatchHeader, BatchKind, ParsedBatch, PrivateTransaction, PublicTransaction } from "./batch-format.ts";
 import type { BatchRecord } from "./batch-table.ts";
 import type { LedgerCrypto, LedgerKeys, VerifyCrypto } from "./keys.ts";
-import { asciiBytes, commitEvidenceText, hasPrivate, privateCommitmentOf, transactionLeaf } from "./leaf.ts";
+import {
+  asciiBytes,
+  commitEvidenceDigestOf,
+  commitEvidenceText,
+  hasPrivate,
+  privateCommitmentOf,
+  transactionLeaf,
+} from "./leaf.ts";
 import type { LedgerTail } from "./tail.ts";
 
 /** One transaction for {@link buildBatch}. */
@@ -59,8 +66,6 @@ export interface BuiltBatch {
 export interface UnsealedTransaction extends PrivateTransaction {
   /** Opens the private commitment; undefined when there is none. */
   readonly blinding: Bytes | undefined;
-  /** `ce:<view>.<seqno>:<nonce>`; must not leave the enclave before the transaction is committed. */
-  readonly commitEvidence: string;
 }
 
 /** A header and the bytes it stands in. */
@@ -168,7 +173,7 @@ function makePublic(
   return {
     publicPart,
     privateCommitment: isPrivate ? privateCommitmentOf(blinding, transaction, crypto.sha256) : undefined,
-    commitEvidenceDigest: crypto.sha256(asciiBytes(commitEvidenceText(id, nonce))),
+    commitEvidenceDigest: commitEvidenceDigestOf(id, nonce, crypto.sha256),
     claimsDigest,
   };
 }
@@ -264,10 +269,10 @@ export function unsealBatch(
     const commitment = blinding === undefined ? EMPTY : privateCommitmentOf(blinding, content, crypto.sha256);
     if (!bytesEqual(commitment, transaction.privateCommitment ?? EMPTY))
       throw refuse("private part does not fit its commitment");
-    const commitEvidence = commitEvidenceText(`${header.view}.${header.firstSeqno + position}`, secret.nonce);
-    const evidenceDigest = crypto.sha256(asciiBytes(commitEvidence));
+    const id = `${header.view}.${header.firstSeqno + position}`;
+    const evidenceDigest = commitEvidenceDigestOf(id, secret.nonce, crypto.sha256);
     if (!bytesEqual(evidenceDigest, transaction.commitEvidenceDigest)) throw refuse("commit evidence does not fit");
-    return { ...content, blinding, commitEvidence };
+    return { id: content.id, privatePart: content.privatePart, blinding };
   });
 }
 

@@ -1,6 +1,6 @@
 /**
  * A growable list of 32-byte digests in one byte array: no object per digest, which matters for ledgers of millions of
- * transactions. The array doubles as it grows.
+ * transactions. The array doubles as it grows. The front of the list can be dropped; positions stay what they were.
  */
 import type { Bytes } from "../codec/bytes.ts";
 import { invariant } from "../../errors.ts";
@@ -11,17 +11,30 @@ const FIRST_CAPACITY = 8;
 /** Digests by position. */
 export class DigestList {
   #bytes: Uint8Array = new Uint8Array(FIRST_CAPACITY * WIDTH);
-  #length = 0;
+  /** Digests that are not kept any more. */
+  #start: number;
+  #length: number;
 
-  /** Number of digests. */
+  /** @param start position of the first digest that will be there */
+  constructor(start = 0) {
+    this.#start = start;
+    this.#length = start;
+  }
+
+  /** Number of digests, counting those that were dropped from the front. */
   get length(): number {
     return this.#length;
+  }
+
+  /** Position of the first digest that is kept. */
+  get start(): number {
+    return this.#start;
   }
 
   /** Adds a digest of 32 bytes at the end. */
   append(digest: Bytes): void {
     invariant(digest.length === WIDTH, "digest must have 32 bytes");
-    const at = this.#length * WIDTH;
+    const at = (this.#length - this.#start) * WIDTH;
     if (at === this.#bytes.length) {
       const larger = new Uint8Array(this.#bytes.length * 2);
       larger.set(this.#bytes);
@@ -33,13 +46,29 @@ export class DigestList {
 
   /** The digest at a position, as a view that is valid until the list changes. */
   view(position: number): Bytes {
-    invariant(position >= 0 && position < this.#length, "no digest at this position");
-    return this.#bytes.subarray(position * WIDTH, (position + 1) * WIDTH);
+    return this.views(position, position + 1);
+  }
+
+  /** The digests from `start` to before `end`, one after the other, as a view that is valid until the list changes. */
+  views(start: number, end: number): Bytes {
+    invariant(start >= this.#start && start <= end && end <= this.#length, "no digest at this position");
+    return this.#bytes.subarray((start - this.#start) * WIDTH, (end - this.#start) * WIDTH);
   }
 
   /** Keeps the first `length` digests. */
   truncate(length: number): void {
-    invariant(length >= 0 && length <= this.#length, "digest list truncated beyond its length");
+    invariant(length >= this.#start && length <= this.#length, "digest list truncated beyond its length");
     this.#length = length;
+  }
+
+  /** Drops the digests before a position and gives their memory back. */
+  dropBefore(position: number): void {
+    invariant(position <= this.#length, "digests dropped beyond the end of the list");
+    if (position <= this.#start) return;
+    const kept = this.views(position, this.#length);
+    const bytes = new Uint8Array(Math.max(FIRST_CAPACITY * WIDTH, kept.length));
+    bytes.set(kept);
+    this.#bytes = bytes;
+    this.#start = position;
   }
 }

@@ -40,11 +40,21 @@ export const MAX_CACHED_BATCH_KEYS = 256;
 
 const KEY_LENGTH = 32;
 
+interface CachedKeys {
+  readonly epoch: number;
+  readonly keys: BatchKeys;
+}
+
+function wipe({ sealing, evidence }: BatchKeys): void {
+  sealing.fill(0);
+  evidence.fill(0);
+}
+
 /** Derives the keys of batches from epoch keys, and remembers them. */
 export class LedgerKeys {
   readonly #crypto: Pick<LedgerCrypto, "hkdf">;
   readonly #epochKeyOf: (epoch: number) => Bytes | undefined;
-  readonly #cache = new Map<string, BatchKeys>();
+  readonly #cache = new Map<string, CachedKeys>();
 
   /** `epochKeyOf` gives the 32-byte key of an epoch (1, 2, ...), or undefined when this node does not hold it. */
   constructor(crypto: Pick<LedgerCrypto, "hkdf">, epochKeyOf: (epoch: number) => Bytes | undefined) {
@@ -52,11 +62,14 @@ export class LedgerKeys {
     this.#epochKeyOf = epochKeyOf;
   }
 
-  /** The keys for batches of `signer` (32 bytes) with this per-boot salt (16 bytes); undefined when the epoch key is not here. */
+  /**
+   * The keys for batches of `signer` (32 bytes) with this per-boot salt (16 bytes); undefined when the epoch key is not here.
+   * To be used at once and not kept: {@link LedgerKeys.forget} overwrites them.
+   */
   batchKeys(epoch: number, signer: Bytes, salt: Bytes): BatchKeys | undefined {
     const name = `${epoch}.${toHex(signer)}.${toHex(salt)}`;
     const known = this.#cache.get(name);
-    if (known !== undefined) return known;
+    if (known !== undefined) return known.keys;
     const epochKey = this.#epochKeyOf(epoch);
     if (epochKey === undefined) return undefined;
     const keySalt = concatBytes(signer, salt);
@@ -66,16 +79,28 @@ export class LedgerKeys {
     };
     if (this.#cache.size >= MAX_CACHED_BATCH_KEYS) {
       for (const oldest of this.#cache.keys()) {
-        this.#cache.delete(oldest);
+        this.#remove(oldest);
         break;
       }
     }
-    this.#cache.set(name, keys);
+    this.#cache.set(name, { epoch, keys });
     return keys;
   }
 
-  /** Forgets every derived key. */
+  #remove(name: string): void {
+    const cached = this.#cache.get(name);
+    if (cached === undefined) return;
+    wipe(cached.keys);
+    this.#cache.delete(name);
+  }
+
+  /** Overwrites and forgets the keys derived from an epoch's key. */
+  forget(epoch: number): void {
+    for (const [name, cached] of this.#cache) if (cached.epoch === epoch) this.#remove(name);
+  }
+
+  /** Overwrites and forgets every derived key. */
   clear(): void {
-    this.#cache.clear();
+    for (const name of this.#cache.keys()) this.#remove(name);
   }
 }

@@ -7,13 +7,13 @@
 import { fromBase64, toBase64 } from "../codec/base64.ts";
 import { type Bytes, fromHex, type HashFunction, toHex } from "../codec/bytes.ts";
 import { CocoError, invariant } from "../../errors.ts";
-import type { ParsedBatch } from "./batch-format.ts";
+import { type ParsedBatch, signatureLeaf } from "./batch-format.ts";
 import { commitEvidenceOf } from "./batch.ts";
 import { signatureFromDer, signatureToDer } from "./ecdsa-der.ts";
 import type { LedgerCrypto, LedgerKeys } from "./keys.ts";
 import { asciiBytes, leafOf, writeSetDigestOf } from "./leaf.ts";
 import { type PathStep, rootFromPath, stepPreimage } from "./merkle-tree.ts";
-import type { LedgerTail } from "./tail.ts";
+import type { LeavesOf, LedgerTail } from "./tail.ts";
 
 /** One step of {@link Receipt.proof}: a sibling in hex. */
 export type ReceiptStep = { readonly left: string } | { readonly right: string };
@@ -58,6 +58,8 @@ export interface ReceiptInput {
   /** Certificate of the batch's signer, PEM. */
   readonly certificate: string;
   readonly serviceEndorsements?: readonly string[];
+  /** Gives leaves of compacted blocks (`tail.missingLeaves`); needed for transactions of the compacted past. */
+  readonly leavesOf?: LeavesOf;
 }
 
 /** What {@link verifyReceipt} needs. */
@@ -103,7 +105,7 @@ export function makeReceipt(input: ReceiptInput): Receipt {
   const { batch, position, tail, keys, crypto } = input;
   const { header } = batch;
   invariant(position >= 0 && position <= header.count, "position within the batch");
-  const steps = tail.path(header.firstSeqno + position, header.firstSeqno + header.count);
+  const steps = tail.path(header.firstSeqno + position, header.firstSeqno + header.count, input.leavesOf);
   const common = {
     signature: toBase64(signatureToDer(batch.signature)),
     cert: input.certificate,
@@ -114,7 +116,10 @@ export function makeReceipt(input: ReceiptInput): Receipt {
     ...(input.serviceEndorsements === undefined ? {} : { service_endorsements: input.serviceEndorsements }),
   };
   const transaction = batch.transactions[position];
-  if (transaction === undefined) return { ...common, leaf: toHex(tail.leaf(header.firstSeqno + position)) };
+  if (transaction === undefined) {
+    const { headerBytes, publicSection, sealedSection } = batch;
+    return { ...common, leaf: toHex(signatureLeaf(headerBytes, publicSection, sealedSection, crypto.sha256)) };
+  }
   const leafComponents: LeafComponents = {
     write_set_digest: toHex(writeSetDigestOf(transaction.publicPart, transaction.privateCommitment, crypto.sha256)),
     commit_evidence: commitEvidenceOf(batch, position, keys, crypto),
@@ -190,13 +195,19 @@ function readClaim(fields: Fields, sha256: HashFunction): Claim {
     "claims_digest",
   ]);
   const evidence = textOf(parts, "commit_evidence", 128);
-  const transactionId = COMMIT_EVIDENCE.exec(evidence)?.[1];
-  if (transactionId === undefined) throw invalid("commit_evidence has not the form ce:<view>.<seqno>:<nonce>");
+  const transactionId = readCommitEvidence(evidence);
   const repeated = fields["transaction_id"] ?? transactionId;
   if (repeated !== transactionId) throw invalid("transaction_id is not the one of the commit evidence");
   const claimsDigest = digestOf(parts, "claims_digest");
   const leaf = leafOf(digestOf(parts, "write_set_digest"), sha256(asciiBytes(evidence)), claimsDigest, sha256);
   return { leaf, transactionId, claimsDigest };
+}
+
+/** The transaction id in a commit evidence. Throws `ReceiptInvalid` when it has another form. */
+export function readCommitEvidence(evidence: string): string {
+  const transactionId = COMMIT_EVIDENCE.exec(evidence)?.[1];
+  if (transactionId === undefined) throw invalid("commit evidence has not the form ce:<view>.<seqno>:<nonce>");
+  return transactionId;
 }
 
 function readSignature(fields: Fields): Bytes {

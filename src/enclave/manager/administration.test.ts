@@ -2,11 +2,13 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { SIMULATED_GOVERNANCE_CRYPTO } from "../../../test/simulation/simulated-crypto.ts";
 import { foundNetwork } from "../../../test/simulation/founding.ts";
-import { type Bytes, EMPTY } from "../../core/codec/bytes.ts";
+import { constitutionOf, entryOf, GovernedNetwork, idOf } from "../../../test/support/governed-network.ts";
+import { type Bytes, EMPTY, fromHex } from "../../core/codec/bytes.ts";
+import { type AdministrativeTransaction, encodeAdministrative } from "../../core/governance/administrative.ts";
 import type { BatchKind, ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { Administration } from "./administration.ts";
 
-const founded = foundNetwork(3, {});
+const founded = foundNetwork({ nodeCount: 3, settings: {} });
 const FIRST = founded.firstTransactions((length) => new Uint8Array(length).fill(7));
 
 /** What of a batch administration looks at. */
@@ -24,7 +26,7 @@ function batch(index: number, transactions: readonly Bytes[], kind: BatchKind = 
     salt: EMPTY,
     nonceCounter: 1,
     previousDigest: EMPTY,
-    signer: EMPTY,
+    signer: fromHex(founded.constitution.nodes[0]?.nodeId ?? ""),
     publicLength: 0,
     sealedLength: 0,
   };
@@ -81,9 +83,104 @@ describe("administration", () => {
   });
 
   test("refuses the ledger of another network", () => {
-    const other = foundNetwork(5, {});
+    const other = foundNetwork({ nodeCount: 5, settings: {} });
     const transactions = other.firstTransactions((length) => new Uint8Array(length));
     assert.throws(() => started().append(batch(1, transactions)), { code: "FolderOfAnotherNetwork" });
+  });
+});
+
+/** An administration of the small network of `support`, fed with batches of one transaction. */
+class Bench {
+  readonly network = new GovernedNetwork([0, 1, 2]);
+  readonly administration = new Administration(
+    constitutionOf([0, 1, 2]),
+    this.network.state.networkId,
+    SIMULATED_GOVERNANCE_CRYPTO,
+  );
+  index = 1;
+
+  constructor() {
+    this.administration.restore(this.network.state, this.index, 0);
+  }
+
+  /** Appends a batch of these transactions, signed by the node of this number. */
+  append(transactions: readonly AdministrativeTransaction[], signer = 0): void {
+    const { header, ...sections } = batch(this.index + 1, transactions.map(encodeAdministrative));
+    const place = { firstSeqno: 10 * this.index, timeMs: 1_000, signer: fromHex(idOf(signer)) };
+    this.administration.append({ header: { ...header, ...place }, ...sections });
+    this.index++;
+  }
+
+  changeNodes(nodes: readonly number[]): void {
+    const { appended } = this.administration;
+    assert.ok(appended);
+    this.network.state = appended;
+    const bundle = this.network.decision({ action: "change_nodes", nodes: nodes.map((at) => entryOf(at)) });
+    this.append([{ type: "decision", bundle }]);
+  }
+
+  epoch(): AdministrativeTransaction {
+    assert.ok(this.administration.appended);
+    this.network.state = this.administration.appended;
+    return this.network.epoch();
+  }
+}
+
+const ids = (nodes: readonly number[]) => nodes.map(idOf);
+
+describe("administration of a changing network", () => {
+  const joint = { type: "configure", current: ids([1, 2]), previous: ids([0, 1, 2]), learners: [] } as const;
+  const left = { type: "configure", current: ids([1, 2]), previous: undefined, learners: [] } as const;
+
+  test("starts again from a snapshot, of this network only", () => {
+    const bench = new Bench();
+    assert.deepEqual(bench.administration.committed, bench.network.state);
+    bench.changeNodes([0, 1, 2, 3]);
+    bench.administration.truncate(bench.index);
+    assert.deepEqual(bench.administration.appended, bench.network.state);
+    assert.throws(() => bench.administration.restore(bench.network.state, 0, 0), { code: "Internal" });
+    assert.throws(() => bench.administration.restore({ ...bench.network.state, networkId: "00" }, 9, 0), {
+      code: "FolderOfAnotherNetwork",
+    });
+    bench.administration.restore(bench.network.state, 9, 0);
+    assert.equal(bench.administration.commit(9), bench.network.state);
+  });
+
+  test("knows a removed node's key until the next epoch, and its address while it votes", () => {
+    const changing = new Bench();
+    changing.changeNodes([1, 2]);
+    assert.ok(changing.administration.publicKeyOf(idOf(0)));
+    assert.equal(changing.administration.nodeOf(idOf(0))?.address, "node0.test:1");
+    changing.append([joint]);
+    assert.ok(changing.administration.nodeOf(idOf(0)));
+    changing.append([left]);
+    assert.equal(changing.administration.nodeOf(idOf(0)), undefined);
+    assert.ok(changing.administration.publicKeyOf(idOf(0)));
+    changing.append([changing.epoch()], 1);
+    assert.equal(changing.administration.publicKeyOf(idOf(0)), undefined);
+    assert.ok(changing.administration.nodeOf(idOf(1)));
+  });
+
+  test("takes one step of membership in a batch, and no epoch of a removed node", () => {
+    const bench = new Bench();
+    bench.changeNodes([1, 2]);
+    const twice = { code: "ProposalInvalid", data: { reason: "TwoConfigurations" } };
+    assert.throws(() => bench.append([joint, left]), twice);
+    bench.append([joint]);
+    bench.append([left]);
+    const removed = { code: "ProposalInvalid", data: { reason: "EpochByRemovedNode" } };
+    assert.throws(() => bench.append([bench.epoch()], 0), removed);
+    assert.throws(() => bench.append([bench.epoch()], 9), removed);
+    bench.append([bench.epoch()], 2);
+    assert.equal(bench.administration.appended?.epochs.length, 2);
+  });
+
+  test("refuses a batch sealed under an epoch that is not in the log", () => {
+    const bench = new Bench();
+    const { header, ...sections } = batch(2, [], "application");
+    const sealed = (epoch: number) => () => bench.administration.append({ header: { ...header, epoch }, ...sections });
+    assert.doesNotThrow(sealed(1));
+    for (const epoch of [2, Number.MAX_SAFE_INTEGER]) assert.throws(sealed(epoch), { code: "LedgerCorrupt" });
   });
 });
 

@@ -3,21 +3,25 @@
  * and takes effect when the batch is committed. A truncated log takes the states of its batches with it.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import {
-  decodeAdministrative,
-  executeAdministrative,
-  type GovernanceState,
-} from "../../core/governance/administrative.ts";
-import type { CodeApproval } from "../../core/governance/code-approval.ts";
-import type { Constitution } from "../../core/governance/constitution.ts";
+import { type GovernanceState, signingKeys } from "../../core/governance/administrative.ts";
+import { consensusConfiguration, executeAdministrativeBatch } from "../../core/governance/administrative-batch.ts";
+import type { Constitution, NodeEntry } from "../../core/governance/constitution.ts";
+import { type Decision, judgeDecision } from "../../core/governance/decision.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
-import type { NodeId } from "../../core/consensus/types.ts";
+import type { Configuration, NodeId } from "../../core/consensus/types.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError, invariant } from "../../errors.ts";
 
 interface StateAt {
   readonly index: number;
   readonly state: GovernanceState;
+  /** Index of the batch that brought the configuration; 0 for that of genesis. */
+  readonly configurationIndex: number;
+}
+
+/** The configuration of a governance state, as consensus takes it. */
+export function configurationOfState({ configuration, constitution }: GovernanceState): Configuration {
+  return consensusConfiguration(configuration, constitution.settings.quorum);
 }
 
 /** Governance as this node's log tells it; see the module's header. */
@@ -48,31 +52,44 @@ export class Administration {
     return this.#states.findLast(({ index }) => index <= this.#committedIndex)?.state;
   }
 
+  /** The committed configuration of consensus, and the index of the batch that brought it (0: genesis). */
+  get committedConfiguration(): { readonly configuration: Configuration; readonly configurationIndex: number } {
+    const at = this.#states.findLast(({ index }) => index <= this.#committedIndex);
+    invariant(at !== undefined, "genesis is committed");
+    return { configuration: configurationOfState(at.state), configurationIndex: at.configurationIndex };
+  }
+
   /** The constitution as the log tells it: the one to authenticate nodes by. */
   get constitution(): Constitution {
     return this.appended?.constitution ?? this.#genesis;
   }
 
-  /** Public key (SubjectPublicKeyInfo, DER) of a listed node. */
+  /** Public key (SubjectPublicKeyInfo, DER) of a node whose signature counts: a listed one, or one that is leaving. */
   publicKeyOf(nodeId: NodeId): Bytes | undefined {
     return this.#keys.get(nodeId);
   }
 
+  /** The entry of a node that may have a channel to this one: a listed one, or one that was voted out and still votes. */
+  nodeOf(nodeId: NodeId): NodeEntry | undefined {
+    const listed = this.constitution.nodes.find((node) => node.nodeId === nodeId);
+    if (listed !== undefined || this.appended === undefined) return listed;
+    const { configuration, departing } = this.appended;
+    const votes = configuration.current.includes(nodeId) || configuration.previous?.includes(nodeId) === true;
+    return votes ? departing.find((node) => node.nodeId === nodeId) : undefined;
+  }
+
   /** Executes the transactions of a batch that enters the log; throws, with nothing changed, when one does not hold. */
   append(batch: ParsedBatch): void {
-    if (batch.header.kind !== "administrative") return;
-    let state = this.appended;
-    for (const { publicPart } of batch.transactions) {
-      state = executeAdministrative(state, decodeAdministrative(publicPart), this.#crypto);
-    }
-    invariant(state, "an administrative batch holds a transaction");
-    if (state.networkId !== this.#networkId) {
-      throw new CocoError(
-        "FolderOfAnotherNetwork",
-        `the ledger belongs to network ${state.networkId}, not ${this.#networkId}`,
-      );
-    }
-    this.#states.push({ index: batch.header.index, state });
+    const { kind, epoch, index } = batch.header;
+    const epochs = this.appended?.epochs.length ?? 0;
+    if (epoch > epochs)
+      throw new CocoError("LedgerCorrupt", `batch ${index} is sealed under epoch ${epoch} of ${epochs}`, { index });
+    if (kind !== "administrative") return;
+    const state = executeAdministrativeBatch(this.appended, batch, this.#crypto);
+    this.#requireNetwork(state);
+    const before = this.#states.at(-1);
+    const reconfigured = before !== undefined && before.state.configuration !== state.configuration;
+    this.#states.push({ index, state, configurationIndex: reconfigured ? index : (before?.configurationIndex ?? 0) });
     this.#listKeys();
   }
 
@@ -82,13 +99,31 @@ export class Administration {
     this.#listKeys();
   }
 
-  /** Whether an approval of code holds for the newest state of the log (and is not in it already). */
-  accepts(approval: CodeApproval): boolean {
+  /** Starts from a verified snapshot instead of the log: the state after the batch of this index, which is committed. */
+  restore(state: GovernanceState, index: number, configurationIndex: number): void {
+    invariant(index >= this.#committedIndex, "a snapshot takes nothing committed back");
+    this.#requireNetwork(state);
+    this.#states = [{ index, state, configurationIndex }];
+    this.#committedIndex = index;
+    this.#listKeys();
+  }
+
+  #requireNetwork({ networkId }: GovernanceState): void {
+    if (networkId === this.#networkId) return;
+    const message = `the ledger belongs to network ${networkId}, not ${this.#networkId}`;
+    throw new CocoError("FolderOfAnotherNetwork", message);
+  }
+
+  /** Throws `NotReady` before genesis, or `ProposalInvalid` saying why a decision does not hold for the newest state of the log. */
+  check(decision: Decision): void {
+    if (this.appended === undefined) throw new CocoError("NotReady", "the genesis of the network is not committed yet");
+    judgeDecision(this.appended, decision, this.#crypto);
+  }
+
+  /** Whether a decision holds for the newest state of the log (and is not in it already). */
+  accepts(decision: Decision): boolean {
     try {
-      return (
-        this.appended !== undefined &&
-        executeAdministrative(this.appended, { type: "approveCode", bundle: approval }, this.#crypto) !== undefined
-      );
+      return this.appended !== undefined && judgeDecision(this.appended, decision, this.#crypto) !== undefined;
     } catch {
       return false;
     }
@@ -103,6 +138,6 @@ export class Administration {
   }
 
   #listKeys(): void {
-    this.#keys = new Map(this.constitution.nodes.map((node) => [node.nodeId, node.publicKey]));
+    this.#keys = signingKeys(this.appended ?? { constitution: this.#genesis, departing: [] });
   }
 }

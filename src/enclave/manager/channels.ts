@@ -75,6 +75,8 @@ export class Channels implements PeerTransport {
   /** Inbound connections, from their first byte on, and how many of them are channels. */
   #inbound = 0;
   #inboundChannels = 0;
+  /** Peers this node dials, again and again until they leave the network. */
+  readonly #dialled = new Set<NodeId>();
   #refusals = 0;
   #refusalsSince = 0;
   #closed = false;
@@ -117,7 +119,19 @@ export class Channels implements PeerTransport {
       });
       this.#server.emit("connection", socket);
     });
-    for (const peer of peers) if (this.#parts.identity.nodeId < peer) this.#dial(peer, 0);
+    this.follow(peers);
+  }
+
+  /** Connects to the nodes of the network as it is now, and ends the channels to those that left it; nothing before {@link Channels.start}. */
+  follow(peers: readonly NodeId[]): void {
+    if (this.#listener === undefined || this.#closed) return;
+    const { identity } = this.#parts;
+    for (const [peer, channel] of this.#channels) if (identity.addressOf(peer) === undefined) channel.destroy();
+    for (const peer of peers) {
+      if (!(identity.nodeId < peer) || this.#dialled.has(peer)) continue;
+      this.#dialled.add(peer);
+      this.#dial(peer, 0);
+    }
   }
 
   /** Ends every channel and listens no more. */
@@ -135,7 +149,10 @@ export class Channels implements PeerTransport {
     if (this.#closed || this.#channels.has(peer)) return;
     const { identity, sockets, clock } = this.#parts;
     const address = identity.addressOf(peer);
-    if (address === undefined) return;
+    if (address === undefined) {
+      this.#dialled.delete(peer);
+      return;
+    }
     const raw = sockets.connect(address);
     const again = () => {
       if (this.#channels.has(peer)) return;

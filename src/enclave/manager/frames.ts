@@ -42,9 +42,21 @@ export type Frame =
       readonly body: Bytes;
       readonly caller: Caller;
     }
-  | { readonly type: "queryResponse"; readonly id: number; readonly response: ClientResponse };
+  | { readonly type: "queryResponse"; readonly id: number; readonly response: ClientResponse }
+  /** Asks the leader up to which index a linearizable read must have applied. */
+  | { readonly type: "readIndex"; readonly id: number }
+  /** `index` undefined: the asked node does not lead. */
+  | { readonly type: "readIndexResponse"; readonly id: number; readonly index: number | undefined };
 
-const KIND = { consensus: 1, forward: 2, outcomes: 3, query: 4, queryResponse: 5 } as const;
+const KIND = {
+  consensus: 1,
+  forward: 2,
+  outcomes: 3,
+  query: 4,
+  queryResponse: 5,
+  readIndex: 6,
+  readIndexResponse: 7,
+} as const;
 const OUTCOME = { included: 1, rejected: 2, waiting: 3, duplicate: 4, deferred: 5, unavailable: 6 } as const;
 
 /** Bytes of a frame. */
@@ -67,6 +79,14 @@ export function encodeFrame(frame: Frame): Bytes {
     case "queryResponse":
       writer.u64(frame.id).u16(frame.response.status).bytes16(utf8Encode(frame.response.contentType));
       return writer.bytes32(frame.response.body).finish();
+    case "readIndex":
+      return writer.u64(frame.id).finish();
+    case "readIndexResponse":
+      // 0 is no index of a batch.
+      return writer
+        .u64(frame.id)
+        .u64(frame.index ?? 0)
+        .finish();
   }
 }
 
@@ -115,6 +135,13 @@ function readBody(kind: number, reader: ByteReader): Frame {
         id: reader.u64(),
         response: { status: reader.u16(), contentType: utf8Decode(reader.bytes16()), body: reader.bytes32() },
       };
+    case KIND.readIndex:
+      return { type: "readIndex", id: reader.u64() };
+    case KIND.readIndexResponse: {
+      const id = reader.u64();
+      const index = reader.u64();
+      return { type: "readIndexResponse", id, index: index === 0 ? undefined : index };
+    }
     default:
       throw new CocoError("MalformedInput", `unknown kind of frame: ${kind}`);
   }

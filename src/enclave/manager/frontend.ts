@@ -34,6 +34,7 @@ export interface FrontendRequest {
   readonly method: string;
   readonly path: string;
   readonly query: URLSearchParams;
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
   readonly body: Bytes;
   readonly caller: Caller;
 }
@@ -157,7 +158,8 @@ export class ClientFrontend {
       const mark = url.indexOf("?");
       const path = mark < 0 ? url : url.slice(0, mark);
       const query = new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1));
-      this.#parts.handle({ method: request.method ?? "GET", path, query, body, caller }, respond);
+      const { method = "GET", headers } = request;
+      this.#parts.handle({ method, path, query, headers, body, caller }, respond);
     });
   }
 

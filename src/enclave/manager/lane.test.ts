@@ -4,6 +4,7 @@ import { type Bytes, EMPTY, utf8Decode, utf8Encode } from "../../core/codec/byte
 import { CocoError } from "../../errors.ts";
 import type { ExecutedTransaction, ItemOutcome, ToWorker, TransactionItem } from "../worker/protocol.ts";
 import { AdapterLane, UNCOMMITTED_BATCHES_MAX } from "./lane.ts";
+import { QUEUE_BYTES_MAX, QUEUE_MAX } from "./transaction-queue.ts";
 
 const item = (name: string): TransactionItem => ({ id: utf8Encode(name), body: utf8Encode(`body ${name}`) });
 const transaction = (id: Bytes): ExecutedTransaction => ({
@@ -17,7 +18,9 @@ const transaction = (id: Bytes): ExecutedTransaction => ({
 function fixture(limits = { transactions: 10, bytes: 1000 }, maxDelayMs = 0) {
   const world = {
     leading: true,
-    tooLarge: false,
+    /** Most bytes of the ids of a batch that fit the ledger. */
+    bytesMax: Infinity,
+    dropped: [] as string[],
     index: 10,
     sent: [] as ToWorker[],
     delivered: [] as string[],
@@ -32,8 +35,9 @@ function fixture(limits = { transactions: 10, bytes: 1000 }, maxDelayMs = 0) {
     maxDelayMs,
     after: (_delayMs, callback) => world.timers.push(callback),
     mayExecute: () => world.leading,
-    propose: () => {
-      if (world.tooLarge) throw new CocoError("LimitExceeded", "batch of too many bytes");
+    propose: (transactions) => {
+      if (transactions.reduce((sum, { id }) => sum + id.length, 0) > world.bytesMax)
+        throw new CocoError("LimitExceeded", "batch of too many bytes");
       return world.leading ? world.index++ : undefined;
     },
     deliver: (origin, outcomes) => {
@@ -56,7 +60,8 @@ function fixture(limits = { transactions: 10, bytes: 1000 }, maxDelayMs = 0) {
     const outcomes = items.map((_, at) => outcome(at));
     const kept = items.filter((_, at) => outcomes[at]?.type === "included").map(({ id }) => transaction(id));
     const transactions = last.type === "genesis" ? [transaction(EMPTY)] : kept;
-    lane.executed({ type: "executed", generation: last.generation, outcomes, transactions, more: false });
+    const dropped = world.dropped.splice(0).map((name) => ({ id: utf8Encode(name), error: EMPTY }));
+    lane.executed({ type: "executed", generation: last.generation, outcomes, transactions, dropped, more: false });
   };
   const commit = (index: number) => lane.committed({ index, view: 2, firstSeqno: index, count: 1 }, () => [EMPTY]);
   const begin = () => {
@@ -91,20 +96,109 @@ describe("a lane", () => {
     assert.deepEqual(executing(), ["b", "c"]);
   });
 
-  test("undoes a batch that is too large for the ledger, and nothing before it", () => {
-    const { lane, world, executing, finish, begin } = fixture();
+  test("undoes a batch that is too large for the ledger, and nothing before it, and runs it again in halves", () => {
+    const { lane, world, executing, finish, commit, begin } = fixture();
     begin();
     lane.enqueue([item("a")], "peer");
     finish();
+    lane.enqueue(["b", "c", "d", "e", "f"].map(item), "peer");
     lane.durable(11);
-    lane.enqueue([item("b")], "peer");
-    world.tooLarge = true;
+    assert.deepEqual(executing(), ["b", "c", "d", "e", "f"]);
+    world.bytesMax = 3;
     finish();
-    assert.deepEqual(world.sent.at(-1), { type: "rollback", version: 2, generation: 1 });
-    assert.equal(world.delivered.at(-1), "peer b unavailable 0");
-    world.tooLarge = false;
-    lane.enqueue([item("c")], "peer");
-    assert.deepEqual(executing(), ["c"]);
+    assert.deepEqual(world.sent.at(-2), { type: "rollback", version: 2, generation: 1 });
+    assert.deepEqual(executing(), ["b", "c"]);
+    assert.deepEqual(world.delivered.at(-1), "peer a included 11", "nobody hears of a batch that was undone");
+    finish();
+    assert.deepEqual(world.delivered.slice(-2), ["peer b included 12", "peer c included 12"]);
+    lane.durable(12);
+    assert.deepEqual(executing(), ["d", "e", "f"], "the size grows again");
+    finish();
+    assert.equal(world.delivered.at(-1), "peer f included 13");
+    commit(11);
+    const place = { version: 2, view: 2, firstSeqno: 11, count: 1 };
+    assert.deepEqual(world.sent.at(-1), { type: "commit", batches: [place] });
+  });
+
+  test("fails a transaction that does not fit the ledger by itself, and no other", () => {
+    const { lane, world, executing, finish, begin } = fixture();
+    begin();
+    world.bytesMax = 3;
+    lane.enqueue([item("large")], "left");
+    assert.deepEqual(executing(), ["large"]);
+    finish();
+    assert.deepEqual(world.delivered, ["left large unavailable 0"]);
+    lane.enqueue([item("a")], undefined);
+    finish();
+    lane.enqueue(["b", "huge", "c", "d"].map(item), "right");
+    lane.durable(11);
+    for (let rounds = 0; rounds < 10; rounds++) {
+      finish();
+      lane.durable(world.index - 1);
+    }
+    assert.deepEqual(world.delivered.map((line) => line.replace(/\d+$/, "")).sort(), [
+      "here a included ",
+      "left large unavailable ",
+      "right b included ",
+      "right c included ",
+      "right d included ",
+      "right huge unavailable ",
+    ]);
+  });
+
+  test("runs again what the adapter kept waiting when a batch is undone", () => {
+    const { lane, world, executing, finish, begin } = fixture();
+    begin();
+    lane.enqueue([item("w")], "left");
+    finish(() => ({ type: "waiting", result: EMPTY }));
+    lane.enqueue([item("aa"), item("bb")], "right");
+    world.bytesMax = 3;
+    finish();
+    assert.deepEqual(executing(), ["aa"]);
+    finish();
+    lane.durable(11);
+    assert.deepEqual(executing(), ["bb", "w"]);
+  });
+
+  test("tells the node of a transaction the adapter dropped, and answers for one that waits by itself", () => {
+    const { lane, world, finish, begin } = fixture();
+    begin();
+    lane.enqueue([item("w")], "left");
+    finish(() => ({ type: "waiting", result: EMPTY }));
+    lane.enqueue([item("w")], "left");
+    assert.deepEqual(world.delivered, ["left w waiting 0", "left w waiting 0"]);
+    lane.enqueue([item("v")], "right");
+    world.dropped.push("w", "unknown");
+    finish(() => ({ type: "waiting", result: EMPTY }));
+    assert.deepEqual(world.delivered.slice(2), ["right v waiting 0", "left w rejected 0"]);
+  });
+
+  test("refuses what is too many or too much", () => {
+    const { lane, world } = fixture();
+    const large = (at: number) => ({ id: utf8Encode(String(at)), body: new Uint8Array(QUEUE_BYTES_MAX / 4) });
+    lane.enqueue([1, 2, 3, 4, 5].map(large), "peer");
+    assert.deepEqual(world.delivered, ["peer 5 unavailable 0"]);
+    const other = fixture();
+    other.lane.enqueue(
+      Array.from({ length: QUEUE_MAX + 1 }, (_, at) => item(String(at))),
+      "peer",
+    );
+    assert.deepEqual(other.world.delivered, [`peer ${QUEUE_MAX} unavailable 0`]);
+  });
+
+  test("starts anew from a state that took the place of its own", () => {
+    const { lane, world, finish, begin } = fixture();
+    begin();
+    lane.enqueue([item("a")], undefined);
+    lane.restore(40, 90);
+    finish();
+    assert.deepEqual([world.index, lane.isEmpty, lane.committedVersion], [11, false, 40], "late results are ignored");
+    lane.committed({ index: 91, view: 3, firstSeqno: 500, count: 1 }, () => [EMPTY]);
+    const batch = { version: 41, view: 3, firstSeqno: 500, count: 1 };
+    assert.deepEqual(world.sent.slice(-2), [
+      { type: "apply", generation: 1, parts: [EMPTY] },
+      { type: "commit", batches: [batch] },
+    ]);
   });
 
   test("lets a batch that is not full wait for more, as the settings say", () => {

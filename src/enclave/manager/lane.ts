@@ -3,7 +3,10 @@
  * executing, and the versions of the adapter's state that belong to batches of the ledger.
  *
  * Group commit: a batch closes when the previous one is on disk, or at its limits. Work in flight is bounded by
- * {@link UNCOMMITTED_BATCHES_MAX}; what waits is bounded by {@link QUEUE_MAX}.
+ * {@link UNCOMMITTED_BATCHES_MAX}, what waits by number and bytes (transaction-queue.ts).
+ *
+ * What was executed may be too much for one batch of the ledger, which nobody knows before. Then the batch is undone and
+ * its transactions run again in batches of half the size, until the one that does not fit by itself is alone and fails.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { toHex } from "../../core/codec/bytes.ts";
@@ -11,19 +14,10 @@ import type { NodeId } from "../../core/consensus/types.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Executor } from "../ports.ts";
 import type { ExecutedTransaction, FromWorker, ItemOutcome, TransactionItem } from "../worker/protocol.ts";
+import { type BatchLimits, type Queued, TransactionQueue } from "./transaction-queue.ts";
 
-/** Most transactions that wait for execution on the leader. */
-export const QUEUE_MAX = 65_536;
 /** Most executed batches that are not committed yet. */
 export const UNCOMMITTED_BATCHES_MAX = 8;
-
-/** A transaction to execute and the node that asked for it. */
-interface Queued {
-  readonly item: TransactionItem;
-  readonly key: string;
-  /** Undefined: this node. */
-  readonly origin: NodeId | undefined;
-}
 
 /** A committed batch as the adapter's worker is told of it. */
 export interface CommittedPlace {
@@ -33,10 +27,11 @@ export interface CommittedPlace {
   readonly count: number;
 }
 
-/** Limits of a batch, from the constitution's settings. */
-export interface BatchLimits {
-  readonly transactions: number;
-  readonly bytes: number;
+/** What became of a transaction, and the batch its outcome is judged by. */
+interface LaneOutcome {
+  readonly id: Bytes;
+  readonly outcome: ItemOutcome;
+  readonly index: number;
 }
 
 /** What a lane needs from the manager. */
@@ -59,21 +54,21 @@ export interface LaneParts {
    * Outcomes of transactions by the node that asked. `index` is the batch that includes one, for a duplicate the newest batch
    * of the state it was judged by; 0 otherwise.
    */
-  readonly deliver: (
-    origin: NodeId | undefined,
-    outcomes: readonly { id: Bytes; outcome: ItemOutcome; index: number }[],
-  ) => void;
+  readonly deliver: (origin: NodeId | undefined, outcomes: readonly LaneOutcome[]) => void;
 }
+
+type Executed = Extract<FromWorker, { type: "executed" }>;
 
 /** See the module's header. */
 export class AdapterLane {
   readonly adapterId: number;
   readonly executor: Executor;
   readonly #parts: LaneParts;
-  #queue: Queued[] = [];
-  readonly #known = new Set<string>();
+  readonly #queue = new TransactionQueue();
   #executing: readonly Queued[] | undefined;
   #more = false;
+  /** Most transactions of the next batch, while larger ones were too much for the ledger. */
+  #transactionsMax = Infinity;
   /** A batch waits for more requests, or has waited. */
   #delaying = false;
   #delayed = false;
@@ -104,20 +99,25 @@ export class AdapterLane {
     return this.#executing === undefined;
   }
 
-  /** Queues transactions for execution; those that are queued already are left out. */
+  /** Version of the adapter's state that is committed. */
+  get committedVersion(): number {
+    return this.#committedVersion;
+  }
+
+  /** Queues transactions for execution; those that are here already are left out. */
   enqueue(items: readonly TransactionItem[], origin: NodeId | undefined): void {
-    const refused: { id: Bytes; outcome: ItemOutcome; index: number }[] = [];
+    const told: LaneOutcome[] = [];
     for (const item of items) {
       const key = toHex(item.id);
-      if (this.#known.has(key)) continue;
-      if (this.#queue.length >= QUEUE_MAX) {
-        refused.push({ id: item.id, outcome: { type: "unavailable", code: "TooManyRequests" }, index: 0 });
-        continue;
-      }
-      this.#known.add(key);
-      this.#queue.push({ item, key, origin });
+      if (this.#queue.has(key)) continue;
+      const parked = this.#queue.parked(key);
+      // Its node sends it again because a frame or the channel was lost; the adapter would call it known.
+      if (parked !== undefined && parked.origin === origin)
+        told.push({ id: item.id, outcome: { type: "waiting", result: parked.result }, index: 0 });
+      else if (!this.#queue.add({ item, key, origin }))
+        told.push({ id: item.id, outcome: { type: "unavailable", code: "TooManyRequests" }, index: 0 });
     }
-    if (refused.length > 0) this.#parts.deliver(origin, refused);
+    if (told.length > 0) this.#parts.deliver(origin, told);
     this.pump();
   }
 
@@ -137,18 +137,18 @@ export class AdapterLane {
   /** Starts a batch if one may start. */
   pump(): void {
     if (this.#executing !== undefined || this.isEmpty || (this.#queue.length === 0 && !this.#more)) return;
-    const full = this.#queue.length >= this.#parts.limits.transactions;
-    if ((this.#undurableIndex > 0 && !full) || this.#own.size >= UNCOMMITTED_BATCHES_MAX || !this.#parts.mayExecute())
-      return;
-    if (this.#parts.maxDelayMs > 0 && !full && !this.#delayed) {
+    const { limits, maxDelayMs, mayExecute, batchTime, randomBytes } = this.#parts;
+    const transactions = Math.min(limits.transactions, this.#transactionsMax);
+    const full = this.#queue.length >= transactions;
+    if ((this.#undurableIndex > 0 && !full) || this.#own.size >= UNCOMMITTED_BATCHES_MAX || !mayExecute()) return;
+    if (maxDelayMs > 0 && !full && !this.#delayed) {
       this.#delay();
       return;
     }
     this.#delayed = false;
-    const batch = this.#takeBatch();
+    const batch = this.#queue.take({ transactions, bytes: limits.bytes });
     this.#executing = batch;
     this.#more = false;
-    const { batchTime, randomBytes } = this.#parts;
     this.executor.send({
       type: "execute",
       generation: this.#generation,
@@ -169,20 +169,8 @@ export class AdapterLane {
     });
   }
 
-  #takeBatch(): Queued[] {
-    const { limits } = this.#parts;
-    let bytes = 0;
-    let count = 0;
-    while (count < this.#queue.length && count < limits.transactions) {
-      bytes += (this.#queue[count] as Queued).item.body.length;
-      if (count > 0 && bytes > limits.bytes) break;
-      count++;
-    }
-    return this.#queue.splice(0, count);
-  }
-
   /** The worker finished a batch. */
-  executed(message: Extract<FromWorker, { type: "executed" }>): void {
+  executed(message: Executed): void {
     if (message.generation !== this.#generation || this.#executing === undefined) return;
     const batch = this.#executing;
     this.#executing = undefined;
@@ -192,7 +180,7 @@ export class AdapterLane {
       this.#headVersion++;
       const proposed = this.#propose(message.transactions);
       if (proposed === "too large") {
-        this.#undoBatch(batch);
+        this.#undoBatch(batch, message.transactions);
         return;
       }
       // Not leading any more: the change of role rolls the worker back and every node sends its transactions again.
@@ -201,8 +189,9 @@ export class AdapterLane {
       this.#headIndex = index;
       this.#own.set(index, this.#headVersion);
       this.#undurableIndex = index;
+      this.#transactionsMax *= 2;
     }
-    this.#deliver(batch, message.outcomes, index);
+    this.#deliver(batch, message, index);
     this.pump();
   }
 
@@ -215,36 +204,64 @@ export class AdapterLane {
     }
   }
 
-  /** What was executed does not fit a batch of the ledger: it is undone alone, the batches before it stand. */
-  #undoBatch(batch: readonly Queued[]): void {
+  /**
+   * What was executed does not fit a batch of the ledger: it is undone alone, the batches before it stand. The adapter loses
+   * with it what it kept waiting, so that runs again too, after the batch.
+   */
+  #undoBatch(batch: readonly Queued[], transactions: readonly ExecutedTransaction[]): void {
     this.#headVersion--;
     this.#generation++;
     this.executor.send({ type: "rollback", version: this.#headVersion, generation: this.#generation });
-    this.#deliver(
-      batch,
-      batch.map(() => ({ type: "unavailable", code: "LimitExceeded" })),
-      0,
-    );
+    this.#more = false;
+    let again: readonly Queued[] = [...batch, ...this.#queue.takeParked()];
+    const included = transactions.filter(({ id }) => id.length > 0);
+    if (included.length <= 1) {
+      // Without any, the batch's own end is too large, which no smaller batch would change.
+      const keys = new Set(included.length === 0 ? batch.map(({ key }) => key) : included.map(({ id }) => toHex(id)));
+      this.#fail(again.filter(({ key }) => keys.has(key)));
+      again = again.filter(({ key }) => !keys.has(key));
+    } else this.#transactionsMax = Math.max(1, Math.floor(batch.length / 2));
+    this.#queue.putBack(again);
     this.pump();
   }
 
-  #deliver(batch: readonly Queued[], outcomes: readonly ItemOutcome[], index: number): void {
-    const byOrigin = new Map<NodeId | undefined, { id: Bytes; outcome: ItemOutcome; index: number }[]>();
+  #fail(transactions: readonly Queued[]): void {
+    for (const { key, item, origin } of transactions) {
+      this.#queue.settle(key);
+      const outcome: ItemOutcome = { type: "unavailable", code: "LimitExceeded" };
+      this.#parts.deliver(origin, [{ id: item.id, outcome, index: 0 }]);
+    }
+  }
+
+  #deliver(batch: readonly Queued[], message: Executed, index: number): void {
+    const told = new OutcomesByOrigin();
     const deferred: Queued[] = [];
     batch.forEach((queued, at) => {
-      const outcome = outcomes[at] ?? { type: "unavailable", code: "Internal" };
+      const outcome = message.outcomes[at] ?? { type: "unavailable", code: "Internal" };
       if (outcome.type === "deferred") {
         deferred.push(queued);
         return;
       }
-      this.#known.delete(queued.key);
-      const entry = { id: queued.item.id, outcome, index: this.#indexFor(outcome, index) };
-      const list = byOrigin.get(queued.origin);
-      if (list === undefined) byOrigin.set(queued.origin, [entry]);
-      else list.push(entry);
+      this.#queue.settle(queued.key);
+      if (outcome.type === "waiting") this.#queue.park({ ...queued, result: outcome.result });
+      told.add(queued.origin, { id: queued.item.id, outcome, index: this.#indexFor(outcome, index) });
     });
-    if (deferred.length > 0) this.#queue = [...deferred, ...this.#queue];
-    for (const [origin, entries] of byOrigin) this.#parts.deliver(origin, entries);
+    this.#settleParked(message, told);
+    this.#queue.putBack(deferred);
+    for (const [origin, entries] of told) this.#parts.deliver(origin, entries);
+  }
+
+  /** What the adapter kept and has run is learned from the ledger; what it dropped its node is told. */
+  #settleParked({ transactions, dropped }: Executed, told: OutcomesByOrigin): void {
+    if (this.#queue.parkedCount === 0) return;
+    for (const { id } of transactions) this.#queue.unpark(toHex(id));
+    for (const { id, error } of dropped) {
+      const key = toHex(id);
+      const parked = this.#queue.parked(key);
+      if (parked === undefined) continue;
+      this.#queue.unpark(key);
+      told.add(parked.origin, { id, outcome: { type: "rejected", error }, index: 0 });
+    }
   }
 
   #indexFor(outcome: ItemOutcome, index: number): number {
@@ -282,15 +299,41 @@ export class AdapterLane {
 
   /** This node stopped leading: what it executed and is not committed is undone, what waits is forgotten. */
   stopLeading(): void {
-    this.#queue = [];
-    this.#known.clear();
-    this.#executing = undefined;
-    this.#more = false;
-    this.#own.clear();
-    this.#undurableIndex = 0;
-    this.#generation++;
+    this.#forget();
     this.#headVersion = this.#committedVersion;
     this.#headIndex = this.#committedIndex;
     this.executor.send({ type: "rollback", version: this.#committedVersion, generation: this.#generation });
+  }
+
+  /**
+   * The worker was sent a state that takes the place of its own (`importSnapshot`); this node does not lead.
+   * @param version of the adapter's state, committed
+   * @param index of the ledger the state stands for
+   */
+  restore(version: number, index: number): void {
+    this.#forget();
+    this.#headVersion = version;
+    this.#committedVersion = version;
+    this.#headIndex = index;
+    this.#committedIndex = index;
+  }
+
+  #forget(): void {
+    this.#queue.clear();
+    this.#executing = undefined;
+    this.#more = false;
+    this.#transactionsMax = Infinity;
+    this.#own.clear();
+    this.#undurableIndex = 0;
+    this.#generation++;
+  }
+}
+
+/** Outcomes on their way, by the node that asked. */
+class OutcomesByOrigin extends Map<NodeId | undefined, LaneOutcome[]> {
+  add(origin: NodeId | undefined, outcome: LaneOutcome): void {
+    const list = this.get(origin);
+    if (list === undefined) this.set(origin, [outcome]);
+    else list.push(outcome);
   }
 }

@@ -2,13 +2,16 @@
 import type { Caller } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
-import type { CodeApproval } from "../../core/governance/code-approval.ts";
+import type { Decision } from "../../core/governance/decision.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import type { CocoError } from "../../errors.ts";
 import type { Clock, Executor, PeerTransport, Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
+import type { EpochMaker } from "./leader-duties.ts";
 import type { Replicator, ReplicatorParts } from "./replicator.ts";
 import type { Sealing } from "./sealing.ts";
+import type { SnapshotsParts } from "./snapshots.ts";
+import type { Beginning } from "./stored-snapshot.ts";
 
 /** An adapter of the constitution with the worker it runs in. */
 export interface AdapterPart {
@@ -37,12 +40,27 @@ export interface ManagerParts {
   readonly createReplicator: (
     callbacks: Pick<
       ReplicatorParts,
-      "send" | "onAppended" | "onTruncated" | "onCommitted" | "onRoleChanged" | "onDurable" | "onFatal"
+      | "send"
+      | "onAppended"
+      | "onTruncated"
+      | "onCommitted"
+      | "onRoleChanged"
+      | "onDurable"
+      | "onDropped"
+      | "onReads"
+      | "snapshots"
+      | "onFatal"
     >,
   ) => Replicator;
   readonly firstTransactions: FirstTransactions;
+  readonly epochMaker: EpochMaker;
+  /** Key of a committed epoch. */
+  readonly keyOf: (epoch: number) => Bytes | undefined;
+  /** The snapshot this node begins from; undefined when it begins with the first entry of its ledger. */
+  readonly beginning: Beginning | undefined;
+  readonly snapshots: Pick<SnapshotsParts, "nodeId" | "networkId" | "salt" | "crypto" | "epochKeyOf" | "disk">;
   /** Approval of this node's code by the members, to be recorded by the first leader that carries it. */
-  readonly approval: CodeApproval | undefined;
+  readonly approval: Decision | undefined;
   /** Governance in effect changed: install epoch keys, present the service certificate. */
   readonly onGovernance: () => void;
   readonly onFatal: (error: CocoError) => void;
@@ -53,4 +71,6 @@ export interface ArrivedRequest {
   readonly path: string;
   readonly body: Bytes;
   readonly caller: Caller;
+  /** The answer must see every transaction that was committed when the request came. */
+  readonly linearizable?: boolean;
 }

@@ -9,89 +9,127 @@ import type { ClientResponse } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { EMPTY } from "../../core/codec/bytes.ts";
 import type { ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
-import { encodeAdministrative } from "../../core/governance/administrative.ts";
+import { decodeAdministrative } from "../../core/governance/administrative.ts";
+import type { Decision } from "../../core/governance/decision.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { PeerEvents } from "../ports.ts";
-import type { FromWorker, TransactionItem } from "../worker/protocol.ts";
-import { decodeFrame, encodeFrame, type ForwardedOutcome, type Frame, forwardFrames } from "./frames.ts";
-import { AdapterLane } from "./lane.ts";
-import type { AdapterPart, ArrivedRequest, ManagerParts } from "./manager-parts.ts";
-import { errorClientResponse, type OpenRequest, OpenRequests } from "./open-requests.ts";
+import type { FromWorker } from "../worker/protocol.ts";
+import { decodeFrame, encodeFrame, type Frame } from "./frames.ts";
+import { AdapterLanes } from "./adapter-lanes.ts";
+import { BatchProposer } from "./batch-proposer.ts";
+import { LeaderDuties } from "./leader-duties.ts";
+import type { ArrivedRequest, ManagerParts } from "./manager-parts.ts";
 import type { Replicator } from "./replicator.ts";
-import { administrativeTransaction } from "./sealing.ts";
-import { Submissions } from "./submissions.ts";
-import { WorkerMailbox } from "./worker-mailbox.ts";
+import { type Leadership, RequestRouter } from "./request-router.ts";
+import type { ReceivedSnapshot } from "./snapshot-receiver.ts";
+import { Snapshots } from "./snapshots.ts";
 
 /** Time between looks at what took too long. */
 export const HOUSEKEEPING_INTERVAL_MS = 250;
-
-/** One adapter on its way through this node. */
-interface Lane {
-  readonly lane: AdapterLane;
-  readonly mount: string;
-  readonly submissions: Submissions;
-  readonly mailbox: WorkerMailbox;
-}
 
 /** See the module's header. */
 export class Manager implements PeerEvents {
   readonly #parts: ManagerParts;
   readonly #replicator: Replicator;
-  readonly #requests: OpenRequests;
-  readonly #lanes = new Map<number, Lane>();
-  readonly #ownIds = new Map<number, readonly Bytes[]>();
+  readonly #requests: RequestRouter;
+  readonly #lanes: AdapterLanes;
+  readonly #proposer: BatchProposer;
   #status: ConsensusStatus;
   /** The first batch of this node's own term is committed: everything before it is applied, execution may start. */
   #leaderReady = false;
-  #administrativePending = false;
+  readonly #duties: LeaderDuties;
+  readonly #snapshots: Snapshots;
   #committedSeqno = 0;
   #stopped = false;
+  #refusedFrames = 0;
 
   constructor(parts: ManagerParts) {
     this.#parts = parts;
-    this.#requests = new OpenRequests(() => parts.clock.now());
-    for (const adapter of parts.adapters) this.#addLane(adapter);
+    this.#lanes = this.#createLanes();
+    this.#requests = new RequestRouter({
+      now: () => parts.clock.now(),
+      adapters: this.#lanes.byId,
+      send: (peer, frame) => this.#send(peer, frame),
+      confirmRead: (id) => this.#replicator.read(id),
+    });
+    this.#snapshots = new Snapshots({
+      ...parts.snapshots,
+      tail: parts.tail,
+      administration: parts.administration,
+      adapters: this.#lanes.byId,
+      tracer: parts.tracer,
+      compact: (snapshot) => this.#replicator.compact(snapshot),
+      stored: (snapshot) => this.#replicator.snapshotStored(snapshot),
+      onInstalled: (snapshot) => this.#onInstalled(snapshot),
+      onFatal: (error) => this.#fatal(error),
+    });
     this.#replicator = parts.createReplicator({
       send: (peer, message) => this.#send(peer, { type: "consensus", message }),
       onAppended: (batch) => parts.administration.append(batch),
       onTruncated: (fromIndex) => parts.administration.truncate(fromIndex),
       onCommitted: (batch) => this.#onCommitted(batch),
       onRoleChanged: (status) => this.#onRoleChanged(status),
-      onDurable: (index) => this.#onDurable(index),
+      onDurable: (index) => this.#lanes.durable(index),
+      onDropped: () => this.#onDropped(),
+      onReads: (reads) => {
+        for (const { id, index } of reads) this.#requests.reads.confirmed(id, index);
+      },
+      snapshots: this.#snapshots,
       onFatal: (error) => this.#fatal(error),
     });
+    this.#proposer = new BatchProposer(this.#replicator, parts.sealing, parts.administration);
+    this.#duties = this.#createDuties();
     this.#status = this.#replicator.status();
+    this.#committedSeqno = parts.beginning?.snapshot.seqno ?? 0;
   }
 
-  #addLane(adapter: AdapterPart): void {
-    const { clock, randomBytes, sealing } = this.#parts;
-    const { settings } = this.#parts.administration.constitution;
-    const mailbox = new WorkerMailbox(adapter.executor, clock, () => this.#leaderReady);
-    const submissions = new Submissions({
-      now: () => clock.now(),
-      route: (items) => this.#route(adapter.id, items),
-      answer: (id, outcomes) => mailbox.outcomes({ id, outcomes }),
+  #createDuties(): LeaderDuties {
+    const { administration, sealing, tail, epochMaker, approval } = this.#parts;
+    const duties = new LeaderDuties({
+      administration,
+      maker: epochMaker,
+      keyOf: this.#parts.keyOf,
+      view: () => ({
+        now: sealing.batchTime(),
+        nextSeqno: tail.lastSeqno + 1,
+        learnersCaughtUp: this.#replicator.status().learnersCaughtUp,
+      }),
+      snapshot: () => this.#snapshots.unconfirmed,
+      propose: (encoded) => this.#proposer.framework([encoded]),
     });
-    const lane = new AdapterLane({
-      adapterId: adapter.id,
-      executor: adapter.executor,
-      limits: settings.maxBatch,
-      maxDelayMs: settings.maxDelayMs,
-      after: (delayMs, callback) => clock.after(delayMs, callback),
-      batchTime: () => sealing.batchTime(),
+    if (approval !== undefined) duties.carry(approval);
+    return duties;
+  }
+
+  #createLanes(): AdapterLanes {
+    const { clock, randomBytes, sealing, administration, adapters } = this.#parts;
+    return new AdapterLanes(adapters, {
+      clock,
       randomBytes,
-      mayExecute: () => this.#leaderReady && !this.#administrativePending,
-      propose: (transactions) => this.#proposeApplication(adapter.id, transactions),
-      deliver: (origin, outcomes) => this.#deliver(adapter.id, origin, outcomes),
+      settings: administration.constitution.settings,
+      batchTime: () => sealing.batchTime(),
+      view: () => this.#leadership(),
+      mayExecute: () => this.#leaderReady && !this.#duties.pending,
+      propose: (adapterId, transactions) => this.#proposer.application(adapterId, transactions),
+      send: (peer, frame) => this.#send(peer, frame),
     });
-    this.#lanes.set(adapter.id, { lane, mount: adapter.mount, submissions, mailbox });
   }
 
-  /** Starts consensus and housekeeping. */
-  start(): void {
-    this.#replicator.start();
-    this.#housekeep();
+  /**
+   * Starts consensus and housekeeping, after the workers have taken the state this node begins from; then calls back: only
+   * now may channels come up.
+   */
+  start(onStarted: () => void = () => undefined): void {
+    const { beginning, clock } = this.#parts;
+    const run = (): void => {
+      if (this.#stopped) return;
+      this.#replicator.start();
+      this.#housekeep();
+      onStarted();
+    };
+    if (beginning === undefined) run();
+    else this.#snapshots.begin(beginning, clock, run);
   }
 
   /** Takes no more events. */
@@ -110,11 +148,14 @@ export class Manager implements PeerEvents {
     return this.#committedSeqno;
   }
 
+  /** Frames of peers that were malformed or held what does not verify; each ended its channel. */
+  get refusedFrames(): number {
+    return this.#refusedFrames;
+  }
+
   /** Transactions of this node's clients whose outcome is not final. */
   get pendingTransactions(): number {
-    let pending = 0;
-    for (const { submissions } of this.#lanes.values()) pending += submissions.size;
-    return pending;
+    return this.#lanes.pendingTransactions;
   }
 
   /** Whether this node leads and executes. */
@@ -135,22 +176,38 @@ export class Manager implements PeerEvents {
   /** A frame of an attested peer. Throws for a frame that is not well formed or holds a batch that does not verify. */
   frame(peer: NodeId, bytes: Bytes): void {
     if (this.#stopped) return;
-    const frame = decodeFrame(bytes);
+    try {
+      this.#take(peer, decodeFrame(bytes));
+    } catch (error) {
+      this.#refusedFrames++;
+      throw error;
+    }
+  }
+
+  #take(peer: NodeId, frame: Frame): void {
     switch (frame.type) {
       case "consensus":
         this.#replicator.receive(peer, frame.message);
         return;
       case "forward":
-        if (this.#status.role === "leader") this.#lanes.get(frame.adapter)?.lane.enqueue(frame.items, peer);
+        if (this.#status.role === "leader") this.#lanes.byId.get(frame.adapter)?.lane.enqueue(frame.items, peer);
         return;
       case "outcomes":
-        if (peer === this.#status.leader) this.#takeOutcomes(frame.adapter, frame.outcomes, false);
+        if (peer === this.#status.leader) this.#lanes.takeOutcomes(frame.adapter, frame.outcomes, false);
         return;
       case "query":
-        this.#request(frame, true, (response) => this.#send(peer, { type: "queryResponse", id: frame.id, response }));
+        this.#requests.request(frame, true, (response) =>
+          this.#send(peer, { type: "queryResponse", id: frame.id, response }),
+        );
         return;
       case "queryResponse":
         this.#requests.answerFromLeader(frame.id, frame.response, peer);
+        return;
+      case "readIndex":
+        this.#requests.reads.fromPeer(peer, frame.id);
+        return;
+      case "readIndexResponse":
+        this.#requests.reads.answerOfPeer(peer, frame.id, frame.index);
         return;
     }
   }
@@ -161,39 +218,17 @@ export class Manager implements PeerEvents {
 
   /** Whether an adapter is mounted at a path. */
   serves(path: string): boolean {
-    return this.#adapterAt(path) !== undefined;
+    return this.#requests.serves(path);
   }
 
   /** A client's request for an adapter, already authenticated; answered 404 when no adapter is mounted at its path. */
   request(request: ArrivedRequest, respond: (response: ClientResponse) => void): void {
-    this.#request(request, false, respond);
-  }
-
-  #request(request: ArrivedRequest, fromPeer: boolean, respond: (response: ClientResponse) => void): void {
-    const adapterId = this.#adapterAt(request.path);
-    if (adapterId === undefined) {
-      respond(errorClientResponse(new CocoError("NotFound", `nothing is served at ${request.path}`)));
-      return;
-    }
-    const { path, body, caller } = request;
-    const open = this.#requests.open({ adapterId, path, body, caller, fromPeer, respond });
-    if (open !== undefined) this.#toWorker(open);
-  }
-
-  /** The adapter mounted at a path; `/` reaches the only adapter of a network that has one. */
-  #adapterAt(path: string): number | undefined {
-    for (const [id, { mount }] of this.#lanes) if (path === mount || path.startsWith(`${mount}/`)) return id;
-    if (path === "/" && this.#lanes.size === 1) return [...this.#lanes.keys()][0];
-    return undefined;
-  }
-
-  #toWorker({ adapterId, id, path, body, caller }: OpenRequest): void {
-    this.#lanes.get(adapterId)?.mailbox.request({ id, path, body, caller });
+    this.#requests.request(request, false, respond);
   }
 
   /** A message of an adapter's worker. */
   fromWorker(adapterId: number, message: FromWorker): void {
-    const found = this.#lanes.get(adapterId);
+    const found = this.#lanes.byId.get(adapterId);
     if (found === undefined || this.#stopped) return;
     switch (message.type) {
       case "ready":
@@ -202,7 +237,7 @@ export class Manager implements PeerEvents {
         for (const { id, response } of message.responses) this.#requests.answer(id, response);
         return;
       case "leader":
-        for (const id of message.ids) this.#forLeader(id);
+        for (const id of message.ids) this.#requests.forLeader(id);
         return;
       case "submit":
         for (const { id, items } of message.submissions) found.submissions.submit(id, items);
@@ -210,79 +245,16 @@ export class Manager implements PeerEvents {
       case "executed":
         found.lane.executed(message);
         return;
+      case "snapshotPart":
+      case "snapshotUnavailable":
+      case "nextPart":
+      case "imported":
+        this.#snapshots.fromWorker(adapterId, message);
+        return;
       case "failed":
         this.#fatal(new CocoError("Internal", `the worker of adapter ${adapterId} failed: ${message.message}`));
         return;
     }
-  }
-
-  #forLeader(id: number): void {
-    const request = this.#requests.get(id);
-    if (request === undefined) return;
-    request.forLeader = "waiting";
-    const { leader, role } = this.#status;
-    if (this.#leaderReady) {
-      request.forLeader = "no";
-      this.#toWorker(request);
-    } else if (role !== "leader" && leader !== undefined && !request.fromPeer) {
-      const { path, body, caller } = request;
-      if (!this.#send(leader, { type: "query", id, path, body, caller })) return;
-      request.forLeader = "sent";
-      request.sentTo = leader;
-    }
-  }
-
-  /** Takes this node's transactions to the leader; false when there is none to be reached. */
-  #route(adapterId: number, items: readonly TransactionItem[]): boolean {
-    const { role, leader } = this.#status;
-    if (role === "leader") {
-      this.#lanes.get(adapterId)?.lane.enqueue(items, undefined);
-      return true;
-    }
-    if (leader === undefined) return false;
-    let sent = true;
-    for (const frame of forwardFrames(adapterId, items)) sent = this.#send(leader, frame) && sent;
-    return sent;
-  }
-
-  #deliver(adapterId: number, origin: NodeId | undefined, outcomes: readonly ForwardedOutcome[]): void {
-    if (origin !== undefined) this.#send(origin, { type: "outcomes", adapter: adapterId, outcomes });
-    else
-      this.#takeOutcomes(
-        adapterId,
-        outcomes,
-        this.#parts.administration.constitution.settings.answerAfter === "execution",
-      );
-  }
-
-  #takeOutcomes(adapterId: number, outcomes: readonly ForwardedOutcome[], answerNow: boolean): void {
-    const submissions = this.#lanes.get(adapterId)?.submissions;
-    for (const outcome of outcomes) submissions?.outcome(outcome, answerNow);
-  }
-
-  #proposeApplication(
-    adapterId: number,
-    transactions: Extract<FromWorker, { type: "executed" }>["transactions"],
-  ): number | undefined {
-    const { sealing, administration } = this.#parts;
-    const governanceVersion = administration.constitution.version;
-    const index = this.#replicator.propose((view) =>
-      sealing.build({ kind: "application", view, adapterId, governanceVersion, transactions }),
-    );
-    if (index !== undefined)
-      this.#ownIds.set(
-        index,
-        transactions.map((transaction) => transaction.id),
-      );
-    return index;
-  }
-
-  #proposeFramework(encoded: readonly Bytes[]): void {
-    const { sealing, administration } = this.#parts;
-    const kind = encoded.length > 0 ? "administrative" : "empty";
-    const governanceVersion = administration.appended?.constitution.version ?? 0;
-    const transactions = encoded.map(administrativeTransaction);
-    this.#replicator.propose((view) => sealing.build({ kind, view, adapterId: 0, governanceVersion, transactions }));
   }
 
   #onRoleChanged(status: ConsensusStatus): void {
@@ -291,28 +263,46 @@ export class Manager implements PeerEvents {
     this.#parts.tracer.event("info", "role", { role: status.role, term: status.term, leader: status.leader ?? "none" });
     if (before.role === "leader" && (status.role !== "leader" || status.term !== before.term)) this.#stopLeading();
     if (status.role === "leader" && (before.role !== "leader" || status.term !== before.term)) {
-      this.#proposeFramework(this.#parts.tail.lastIndex === 0 ? this.#parts.firstTransactions() : []);
+      this.#proposer.framework(this.#parts.tail.lastIndex === 0 ? this.#parts.firstTransactions() : []);
     }
-    if (status.leader !== before.leader || status.term !== before.term) {
-      this.#requests.leaderLost();
-      if (status.leader !== undefined) this.#leaderReachable();
-    }
+    if (status.leader === before.leader && status.term === before.term) return;
+    this.#announceLeadership();
+    if (status.leader !== undefined) this.#leaderReachable();
+  }
+
+  /** Consensus did not take a batch although this node leads, since it tries to hand over: what was executed is undone. */
+  #onDropped(): void {
+    if (this.#status.role !== "leader" || !this.#leaderReady) return;
+    this.#stopLeading();
+    this.#announceLeadership();
+  }
+
+  /** A leader that undid its work begins again behind a new batch of its term. */
+  #resumeLeading(): void {
+    const { role, transferring, commitIndex, lastIndex } = this.#replicator.status();
+    if (role === "leader" && !this.#leaderReady && !transferring && commitIndex === lastIndex)
+      this.#proposer.framework(this.#parts.tail.lastIndex === 0 ? this.#parts.firstTransactions() : []);
   }
 
   #stopLeading(): void {
     this.#leaderReady = false;
-    this.#administrativePending = false;
-    this.#ownIds.clear();
-    for (const { lane } of this.#lanes.values()) lane.stopLeading();
+    this.#duties.stopLeading();
+    this.#proposer.stopLeading();
+    this.#lanes.stopLeading();
+  }
+
+  #announceLeadership(): void {
+    this.#requests.leadershipChanged(this.#leadership());
+  }
+
+  #leadership(): Leadership {
+    const { leader, term, role } = this.#status;
+    return { leader, term, leads: role === "leader", serving: this.#leaderReady };
   }
 
   #leaderReachable(): void {
-    for (const { submissions } of this.#lanes.values()) submissions.leaderChanged();
-    for (const request of this.#requests.waitingForLeader()) this.#forLeader(request.id);
-  }
-
-  #onDurable(index: number): void {
-    for (const { lane } of this.#lanes.values()) lane.durable(index);
+    this.#lanes.leaderChanged();
+    this.#requests.leaderReachable();
   }
 
   #onCommitted(batch: ParsedBatch): void {
@@ -322,18 +312,19 @@ export class Manager implements PeerEvents {
     const governance = this.#parts.administration.commit(header.index);
     if (governance !== before) this.#parts.onGovernance();
     if (header.kind === "application") this.#applicationCommitted(batch);
-    if (this.#status.role === "leader" && header.view === this.#status.term) this.#leaderCommitted(header.kind);
+    this.#requests.reads.applied(header.index);
+    this.#snapshots.committed(header.index, this.#committedSeqno, holdsGrant(batch));
+    if (this.#status.role === "leader" && header.view === this.#status.term) this.#leaderCommitted(header);
   }
 
   #applicationCommitted(batch: ParsedBatch): void {
     const { index, view, firstSeqno, count, adapterId } = batch.header;
-    const found = this.#lanes.get(adapterId);
+    const found = this.#lanes.byId.get(adapterId);
     if (found === undefined)
       throw new CocoError("LedgerCorrupt", `batch ${index} is of adapter ${adapterId}, which is not mounted`, {
         index,
       });
-    const own = this.#ownIds.get(index);
-    this.#ownIds.delete(index);
+    const own = this.#proposer.takeIds(index);
     const opened = own === undefined ? this.#parts.sealing.open(batch) : undefined;
     found.lane.committed({ index, view, firstSeqno, count }, () =>
       (opened ?? []).flatMap(({ privatePart }, position) => [
@@ -345,36 +336,51 @@ export class Manager implements PeerEvents {
   }
 
   /** A batch of this node's own term is committed. */
-  #leaderCommitted(kind: string): void {
-    if (kind === "administrative") this.#administrativePending = false;
-    if (!this.#leaderReady) this.#startLeading();
-    for (const { lane } of this.#lanes.values()) {
-      if (lane.isEmpty && lane.isIdle && !this.#administrativePending) lane.executeGenesis();
-      lane.pump();
-    }
+  #leaderCommitted({ kind, index }: ParsedBatch["header"]): void {
+    if (kind === "administrative") this.#duties.committed();
+    // What lies behind it in the log was executed on a state that was given up: it is applied first.
+    if (!this.#leaderReady && index === this.#parts.tail.lastIndex) this.#startLeading();
+    if (this.#leaderReady) this.#duties.next();
+    this.#lanes.pump(!this.#duties.pending);
   }
 
   /** Everything before this node's term is committed and applied: it executes from now on. */
   #startLeading(): void {
     this.#leaderReady = true;
     this.#parts.tracer.event("info", "leading", { term: this.#status.term });
-    this.#proposeApproval();
-    for (const { submissions } of this.#lanes.values()) submissions.tick();
-    for (const request of this.#requests.waitingForLeader()) this.#forLeader(request.id);
+    this.#lanes.tick();
+    this.#announceLeadership();
   }
 
-  #proposeApproval(): void {
-    const { approval, administration } = this.#parts;
-    if (approval === undefined || !administration.accepts(approval)) return;
-    this.#administrativePending = true;
-    this.#proposeFramework([encodeAdministrative({ type: "approveCode", bundle: approval })]);
+  /** A snapshot of the leader took the place of what this node had. */
+  #onInstalled({ seqno, mark }: ReceivedSnapshot): void {
+    this.#committedSeqno = seqno;
+    this.#parts.onGovernance();
+    // What this node sent may be in the part it never saw: the leader knows.
+    this.#lanes.leaderChanged();
+    this.#requests.reads.applied(mark.index);
+  }
+
+  /** A decision of members; only the leader takes it. Throws `NoLeader` naming the leader, or why it does not hold. */
+  decide(decision: Decision): void {
+    if (!this.#leaderReady)
+      throw new CocoError("NoLeader", `ask the leader, ${this.#status.leader ?? "once there is one"}`);
+    this.#duties.submit(decision);
+    this.#duties.next();
+  }
+
+  /** The disk has no room, or has it again: without it this node neither leads nor acknowledges. */
+  diskFull(full: boolean): void {
+    this.#parts.tracer.event(full ? "error" : "info", full ? "disk_full" : "disk_has_room", {});
+    this.#replicator.diskFull(full);
   }
 
   #housekeep(): void {
     if (this.#stopped) return;
-    for (const { submissions } of this.#lanes.values()) submissions.tick();
-    for (const [adapterId, ids] of this.#requests.expire()) this.#lanes.get(adapterId)?.mailbox.forget(ids);
-    for (const request of this.#requests.waitingForLeader()) this.#forLeader(request.id);
+    this.#lanes.tick();
+    this.#requests.tick();
+    if (this.#leaderReady) this.#duties.next();
+    else this.#resumeLeading();
     this.#parts.clock.after(HOUSEKEEPING_INTERVAL_MS, () => this.#housekeep());
   }
 
@@ -384,4 +390,12 @@ export class Manager implements PeerEvents {
     this.#parts.tracer.event("error", "fatal", { code: error.code, message: error.message });
     this.#parts.onFatal(error);
   }
+}
+
+/** Whether a committed batch hands a new node the keys of earlier epochs. */
+function holdsGrant({ header, transactions }: ParsedBatch): boolean {
+  return (
+    header.kind === "administrative" &&
+    transactions.some(({ publicPart }) => decodeAdministrative(publicPart).type === "grant")
+  );
 }

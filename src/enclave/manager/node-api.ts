@@ -1,18 +1,20 @@
 /**
  * The framework's own endpoints under `/node`, in CCF's shapes where CCF has the concept: state, network, commit, status
- * and receipt of a transaction. Read-only; open to every authenticated caller.
+ * and receipt of a transaction, the ledger by sequence numbers, and members' decisions. Open to every authenticated caller:
+ * what they show is public in the ledger, and a decision counts by the signatures in it.
  */
-import { utf8Encode } from "../../core/codec/bytes.ts";
-import type { LogEntry } from "../../core/consensus/types.ts";
+import { toHex, utf8Encode } from "../../core/codec/bytes.ts";
 import { constitutionToJson } from "../../core/governance/constitution-codec.ts";
-import { parseBatch } from "../../core/ledger/batch-format.ts";
+import { decodeDecision } from "../../core/governance/decision.ts";
+import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import type { LedgerCrypto } from "../../core/ledger/keys.ts";
-import { makeReceipt } from "../../core/ledger/receipt.ts";
+import { makeCoseReceipt } from "../../core/ledger/cose-receipt.ts";
+import { makeReceipt, type Receipt, type ReceiptInput } from "../../core/ledger/receipt.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
-import type { Disk } from "../ports.ts";
 import type { Administration } from "./administration.ts";
 import { errorResponse, type FrontendRequest, type FrontendResponse } from "./frontend.ts";
+import type { History } from "./history.ts";
 import type { Manager } from "./manager.ts";
 import type { Sealing } from "./sealing.ts";
 import { type ServiceIdentity, signerId } from "./service-keys.ts";
@@ -24,25 +26,37 @@ export interface NodeApiParts {
   readonly tail: LedgerTail;
   readonly sealing: Sealing;
   readonly crypto: LedgerCrypto;
-  readonly disk: Disk;
+  readonly history: History;
   readonly service: () => ServiceIdentity | undefined;
 }
 
 type Respond = (response: FrontendResponse) => void;
-type Endpoint = (parts: NodeApiParts, request: FrontendRequest, respond: Respond) => void;
+
+interface Endpoint {
+  readonly method: "GET" | "POST";
+  readonly handle: (parts: NodeApiParts, request: FrontendRequest, respond: Respond) => void | Promise<void>;
+}
+
+/** Most transactions of one answer of `/node/transactions`. */
+export const TRANSACTIONS_ANSWERED_MAX = 1_000;
 
 const TRANSACTION_ID = /^([1-9]\d{0,15})\.([1-9]\d{0,15})$/;
 
+const get = (handle: Endpoint["handle"]): Endpoint => ({ method: "GET", handle });
+
 const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
-  "/node/api": (_parts, _request, respond) =>
-    respond(json({ endpoints: Object.keys(ENDPOINTS).map((path) => ({ method: "GET", path })) })),
-  "/node/state": nodeState,
-  "/node/network": network,
-  "/node/constitution": constitution,
-  "/node/ready": ready,
-  "/node/commit": commit,
-  "/node/tx": transactionStatus,
-  "/node/receipt": receipt,
+  "/node/api": get((_parts, _request, respond) =>
+    respond(json({ endpoints: Object.entries(ENDPOINTS).map(([path, { method }]) => ({ method, path })) })),
+  ),
+  "/node/state": get(nodeState),
+  "/node/network": get(network),
+  "/node/constitution": get(constitution),
+  "/node/ready": get(ready),
+  "/node/commit": get(commit),
+  "/node/tx": get(transactionStatus),
+  "/node/receipt": get(receipt),
+  "/node/transactions": get(transactions),
+  "/node/decisions": { method: "POST", handle: decide },
 };
 
 /** Whether a path belongs to these endpoints. */
@@ -52,13 +66,17 @@ export function isNodePath(path: string): boolean {
 
 /** Answers a request under `/node`. */
 export function handleNodeRequest(parts: NodeApiParts, request: FrontendRequest, respond: Respond): void {
+  const fail = (error: unknown): void =>
+    respond(errorResponse(error instanceof CocoError ? error : new CocoError("Internal", "the request failed")));
   try {
     const endpoint = Object.hasOwn(ENDPOINTS, request.path) ? ENDPOINTS[request.path] : undefined;
     if (endpoint === undefined) throw new CocoError("NotFound", `nothing is served at ${request.path}`);
-    if (request.method !== "GET") throw new CocoError("MethodNotAllowed", `${request.path} is read with GET`);
-    endpoint(parts, request, respond);
+    if (request.method !== endpoint.method)
+      throw new CocoError("MethodNotAllowed", `${request.path} takes ${endpoint.method}`);
+    const answer = endpoint.handle(parts, request, respond);
+    if (answer !== undefined) answer.catch(fail);
   } catch (error) {
-    respond(errorResponse(error instanceof CocoError ? error : new CocoError("Internal", "the request failed")));
+    fail(error);
   }
 }
 
@@ -79,6 +97,7 @@ function nodeState({ manager, tail }: NodeApiParts, _request: FrontendRequest, r
       last_index: lastIndex,
       last_seqno: tail.lastSeqno,
       committed_seqno: manager.committedSeqno,
+      refused_frames: manager.refusedFrames,
     }),
   );
 }
@@ -147,41 +166,84 @@ function transactionStatus({ manager, tail }: NodeApiParts, request: FrontendReq
   respond(json({ transaction_id: id, status: tail.status(view, seqno, manager.committedSeqno) }));
 }
 
-function receipt(parts: NodeApiParts, request: FrontendRequest, respond: Respond): void {
-  const { manager, tail, administration, disk } = parts;
+async function receipt(parts: NodeApiParts, request: FrontendRequest, respond: Respond): Promise<void> {
+  const { manager, tail, history, sealing, crypto } = parts;
   const { view, seqno, id } = transactionId(request);
   const status = tail.status(view, seqno, manager.committedSeqno);
-  const record = tail.batchOfSeqno(seqno);
-  if (status !== "Committed" || record === undefined)
-    throw new CocoError("TransactionNotCommitted", `transaction ${id} is ${status}`);
+  if (status !== "Committed") throw new CocoError("TransactionNotCommitted", `transaction ${id} is ${status}`);
   const service = parts.service();
   if (service === undefined) throw new CocoError("NotReady", "the service identity is not known yet");
-  disk.read(record.index, 1, (entries) => {
-    try {
-      respond(json(receiptOf(entries, seqno, service)));
-    } catch (error) {
-      respond(
-        errorResponse(error instanceof CocoError ? error : new CocoError("Internal", "the receipt could not be made")),
-      );
-    }
+  const format = request.query.get("format") ?? "json";
+  if (format !== "json" && format !== "cose") throw new CocoError("MalformedInput", "expected format json or cose");
+  const input = await history.query(async () => {
+    const batch = await history.batchOf(seqno);
+    const { firstSeqno, count } = batch.header;
+    const leavesOf = await history.leavesFor(seqno, firstSeqno + count);
+    const place = { batch, position: seqno - firstSeqno, tail, keys: sealing.keys, crypto };
+    return leavesOf === undefined ? place : { ...place, leavesOf };
   });
+  respond(format === "cose" ? coseReceiptOf(parts, input, service) : json(jsonReceiptOf(parts, input, service)));
+}
 
-  function receiptOf(entries: readonly LogEntry[], wanted: number, identity: ServiceIdentity): unknown {
-    const entry = entries[0];
-    if (entry === undefined) throw new CocoError("LedgerCorrupt", `batch of transaction ${id} cannot be read`);
-    const batch = parseBatch(entry.data);
-    const signer = signerId(batch.header.signer);
-    const publicKey = administration.publicKeyOf(signer);
-    if (publicKey === undefined) throw new CocoError("Internal", `signer ${signer} is not listed`);
-    const certificate = identity.receiptCertificate(signer, publicKey);
-    const { sealing, crypto } = parts;
-    return makeReceipt({
-      batch,
-      position: wanted - batch.header.firstSeqno,
-      tail,
-      keys: sealing.keys,
-      crypto,
-      certificate,
-    });
-  }
+function sequenceNumber(request: FrontendRequest, name: string): number {
+  const value = Number(request.query.get(name));
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new CocoError("MalformedInput", `expected the query parameter ${name}: a sequence number from 1 on`);
+  return value;
+}
+
+/** The public part of the ledger between two sequence numbers; what did not fit the answer begins at `next_seqno`. */
+async function transactions(parts: NodeApiParts, request: FrontendRequest, respond: Respond): Promise<void> {
+  const { manager, history } = parts;
+  const from = sequenceNumber(request, "from_seqno");
+  const to = Math.min(sequenceNumber(request, "to_seqno"), manager.committedSeqno);
+  const batches = from > to ? [] : await history.query(() => history.range(from, to));
+  const all = batches.flatMap(transactionsOf).filter(({ seqno }) => seqno >= from && seqno <= to);
+  const answered = all.slice(0, TRANSACTIONS_ANSWERED_MAX);
+  const last = answered.at(-1)?.seqno ?? to;
+  respond(json({ transactions: answered, next_seqno: last < to ? last + 1 : null }));
+}
+
+function transactionsOf({ header, transactions: parts }: ParsedBatch) {
+  const common = { kind: header.kind, adapter: header.adapterId, epoch: header.epoch, time_ms: header.timeMs };
+  const hexOf = (bytes: Uint8Array | undefined) => (bytes === undefined ? null : toHex(bytes));
+  const own = parts.map((transaction, at) => ({
+    transaction_id: `${header.view}.${header.firstSeqno + at}`,
+    seqno: header.firstSeqno + at,
+    ...common,
+    public_part: toHex(transaction.publicPart),
+    private_commitment: hexOf(transaction.privateCommitment),
+    claims_digest: hexOf(transaction.claimsDigest),
+  }));
+  const seqno = header.firstSeqno + header.count;
+  const nothing = { public_part: "", private_commitment: null, claims_digest: null };
+  return [...own, { transaction_id: `${header.view}.${seqno}`, seqno, ...common, kind: "signature", ...nothing }];
+}
+
+/** A proposal with its ballots, as `coco` assembles them; judged at once, in force when it is committed. */
+function decide({ manager }: NodeApiParts, request: FrontendRequest, respond: Respond): void {
+  manager.decide(decodeDecision(request.body));
+  respond(json({ accepted: true }, 202));
+}
+
+type BatchPosition = Omit<ReceiptInput, "certificate">;
+
+function jsonReceiptOf({ administration }: NodeApiParts, input: BatchPosition, identity: ServiceIdentity): Receipt {
+  const signer = signerId(input.batch.header.signer);
+  const publicKey = administration.publicKeyOf(signer);
+  if (publicKey === undefined)
+    throw new CocoError("NotFound", `node ${signer}, which signed it, has left the network: ask with format=cose`);
+  return makeReceipt({ ...input, certificate: identity.receiptCertificate(signer, publicKey) });
+}
+
+function coseReceiptOf(parts: NodeApiParts, input: BatchPosition, identity: ServiceIdentity): FrontendResponse {
+  const issuer = parts.administration.committed?.networkId;
+  if (issuer === undefined) throw new CocoError("NotReady", "the genesis of the network is not committed yet");
+  const body = makeCoseReceipt({
+    ...input,
+    serviceKey: identity.publicKey,
+    issuer,
+    signAsService: (data) => identity.sign(data),
+  });
+  return { status: 200, contentType: "application/cose", body };
 }

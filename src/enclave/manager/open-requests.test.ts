@@ -9,6 +9,7 @@ import {
   OPEN_REQUESTS_MAX,
   type OpenRequest,
   OpenRequests,
+  QUERY_RESEND_AFTER_MS,
 } from "./open-requests.ts";
 
 const ANSWER: ClientResponse = { status: 200, contentType: "text/plain", body: EMPTY };
@@ -47,16 +48,36 @@ describe("open requests", () => {
     const request = open();
     requests.answerFromLeader(request.id, ANSWER, "leader");
     assert.deepEqual(world.statuses, []);
-    request.forLeader = "sent";
+    requests.sent(request, "leader");
     requests.leaderLost();
     assert.deepEqual(requests.waitingForLeader(), [request]);
     requests.answerFromLeader(request.id, ANSWER, "leader");
     assert.deepEqual(world.statuses, []);
-    request.forLeader = "sent";
-    request.sentTo = "leader";
+    requests.sent(request, "leader");
     requests.answerFromLeader(request.id, ANSWER, "another");
     assert.deepEqual(world.statuses, []);
     requests.answerFromLeader(request.id, ANSWER, "leader");
+    assert.deepEqual(world.statuses, [200]);
+  });
+
+  test("are sent again when the leader stays silent, each time after twice as long", () => {
+    const { world, requests, open } = fixture();
+    const request = open();
+    const sendings: number[] = [];
+    requests.sent(request, "leader");
+    for (world.now = 0; world.now < 8 * QUERY_RESEND_AFTER_MS; world.now += 250) {
+      for (const waiting of requests.waitingForLeader()) {
+        sendings.push(world.now);
+        requests.sent(waiting, "leader");
+      }
+    }
+    assert.deepEqual(
+      sendings,
+      [1, 3, 7].map((times) => times * QUERY_RESEND_AFTER_MS),
+    );
+    requests.sent(request, "another");
+    requests.answerFromLeader(request.id, ANSWER, "leader");
+    requests.answerFromLeader(request.id, ANSWER, "another");
     assert.deepEqual(world.statuses, [200]);
   });
 

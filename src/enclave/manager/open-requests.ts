@@ -15,6 +15,12 @@ export const OPEN_REQUEST_TIMEOUT_MS = 35_000;
 /** A request that only the leader can answer waits this long for one before it is answered 503. */
 export const LEADER_WAIT_MS = 10_000;
 
+/**
+ * A request that was sent to the leader is sent again when nothing came back for so long: it only reads, so that twice does
+ * no harm. The time doubles with each, since the leader may just be slow.
+ */
+export const QUERY_RESEND_AFTER_MS = 1_000;
+
 /** A request under way. */
 export interface OpenRequest {
   readonly id: number;
@@ -30,6 +36,9 @@ export interface OpenRequest {
   forLeader: "no" | "waiting" | "sent";
   /** The node it was sent to as the leader: nobody else may answer it. */
   sentTo?: NodeId;
+  /** When it is sent again, and the time before that. */
+  resendAt?: number;
+  resendAfterMs?: number;
 }
 
 /** A JSON error as a client response. */
@@ -76,15 +85,27 @@ export class OpenRequests {
     request.respond(response);
   }
 
+  /** A request was sent to the leader. */
+  sent(request: OpenRequest, leader: NodeId): void {
+    const again = request.sentTo === leader && request.resendAfterMs !== undefined;
+    request.resendAfterMs = again ? 2 * (request.resendAfterMs ?? 0) : QUERY_RESEND_AFTER_MS;
+    request.resendAt = this.#now() + request.resendAfterMs;
+    request.forLeader = "sent";
+    request.sentTo = leader;
+  }
+
   /** Answers a request that was sent to the leader; anything else a peer names is ignored. */
   answerFromLeader(id: number, response: ClientResponse, peer: NodeId): void {
     const request = this.#requests.get(id);
     if (request?.forLeader === "sent" && request.sentTo === peer) this.answer(id, response);
   }
 
-  /** Requests that wait for a leader. */
+  /** Requests that wait for a leader, or for its answer for so long that they have to be sent again. */
   waitingForLeader(): OpenRequest[] {
-    return [...this.#requests.values()].filter((request) => request.forLeader === "waiting");
+    const now = this.#now();
+    return [...this.#requests.values()].filter(
+      ({ forLeader, resendAt }) => forLeader === "waiting" || (forLeader === "sent" && (resendAt ?? 0) <= now),
+    );
   }
 
   /** The leader they were sent to is gone: they wait again. */

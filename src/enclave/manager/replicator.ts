@@ -17,6 +17,7 @@ import type {
   LogEntry,
   NodeId,
   Ready,
+  SnapshotMark,
 } from "../../core/consensus/types.ts";
 import { verifyBatch } from "../../core/ledger/batch.ts";
 import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
@@ -45,8 +46,26 @@ export interface ReplicatorParts {
   readonly onCommitted: (batch: ParsedBatch) => void;
   readonly onRoleChanged: (status: ConsensusStatus) => void;
   readonly onDurable: (index: number) => void;
+  /** Consensus did not take proposed batches; they are undone in the ledger's tail. */
+  readonly onDropped: () => void;
+  /** Linearizable reads are confirmed up to an index, or (undefined) this node does not lead any more. */
+  readonly onReads: (reads: Ready["reads"]) => void;
+  readonly snapshots: SnapshotTransfer;
   /** The node cannot go on: its ledger contradicts what a quorum or a leader signed. */
   readonly onFatal: (error: CocoError) => void;
+}
+
+/** Snapshots on their way between nodes, as the driver sees them. */
+export interface SnapshotTransfer {
+  /** Part of a snapshot for a peer; an undefined snapshot when there is none. */
+  load(
+    part: Ready["loadSnapshot"][number],
+    done: (snapshot: SnapshotMark | undefined, data: Bytes, last: boolean) => void,
+  ): void;
+  /** A part from the leader, in order; offset 0 begins anew. */
+  receive(part: Ready["snapshotParts"][number]): void;
+  /** The log begins after this snapshot from now on: the state is replaced. */
+  install(snapshot: SnapshotMark): void;
 }
 
 /** See the module's header. */
@@ -85,6 +104,32 @@ export class Replicator {
   /** A channel to a peer came up or broke. */
   channel(peer: NodeId, up: boolean): void {
     this.#step({ type: "channel", peer, up, now: this.#parts.clock.now() });
+  }
+
+  /** Asks for the index a linearizable read must have applied; the answer comes to `onReads`. */
+  read(id: number): void {
+    this.#step({ type: "read", id, now: this.#parts.clock.now() });
+  }
+
+  /** Hands the lead over to another voter. */
+  transfer(): void {
+    this.#step({ type: "transfer", now: this.#parts.clock.now() });
+  }
+
+  /** The disk has no room, or has it again. */
+  diskFull(full: boolean): void {
+    this.#step({ type: "diskFull", full, now: this.#parts.clock.now() });
+  }
+
+  /** A snapshot of this node is durable and has its evidence in the ledger. */
+  compact(snapshot: SnapshotMark): void {
+    this.#step({ type: "compact", snapshot, now: this.#parts.clock.now() });
+  }
+
+  /** A snapshot from the leader is complete, verified and durable, or (undefined) not to be had. */
+  snapshotStored(snapshot: SnapshotMark | undefined): void {
+    const now = this.#parts.clock.now();
+    this.#step(snapshot === undefined ? { type: "snapshotRefused", now } : { type: "snapshotStored", snapshot, now });
   }
 
   /** A consensus message of an authenticated peer. Throws, with nothing changed, when it carries a batch that does not hold. */
@@ -133,15 +178,17 @@ export class Replicator {
   /**
    * Proposes a batch as leader.
    * @param build makes its bytes and extends the tail by it; called only while this node leads
-   * @returns index of the batch; undefined when this node does not lead
+   * @returns index of the batch; undefined when this node does not lead or hands over
    */
   propose(build: (view: number, index: number) => Bytes): number | undefined {
     const { role, term } = this.status();
     if (role !== "leader" || this.#stopped) return undefined;
     const index = this.#parts.tail.lastIndex + 1;
     const data = build(term, index);
+    const nested = this.#running;
     this.#step({ type: "propose", entries: [{ index, term, data }], now: this.#parts.clock.now() });
-    return index;
+    // Inside a step the answer comes after it, as `onDropped` if it was not taken.
+    return nested || this.status().lastIndex >= index ? index : undefined;
   }
 
   /** Steps are never nested: what a callback causes is taken up after the step that caused it. */
@@ -167,7 +214,11 @@ export class Replicator {
   #perform(ready: Ready): void {
     const { disk, clock, consensus } = this.#parts;
     const dropped = ready.dropped[0];
-    if (dropped !== undefined) this.#truncate(dropped.index);
+    if (dropped !== undefined) {
+      this.#truncate(dropped.index);
+      this.#parts.onDropped();
+    }
+    if (ready.installed !== undefined) this.#parts.snapshots.install(ready.installed);
     const persist = ready.persist;
     if (persist !== undefined) {
       if (persist.truncateFrom !== undefined) this.#truncate(persist.truncateFrom);
@@ -180,7 +231,20 @@ export class Replicator {
     for (const outgoing of ready.send) this.#parts.send(outgoing.to, outgoing.message);
     if (ready.roleChanged) this.#parts.onRoleChanged(this.status());
     for (const entry of ready.committed) this.#parts.onCommitted(this.#parse(entry.data));
+    if (ready.reads.length > 0) this.#parts.onReads(ready.reads);
     this.#continueDelivery(ready);
+    this.#load(ready);
+  }
+
+  #load(ready: Ready): void {
+    const { disk, clock, snapshots } = this.#parts;
+    for (const part of ready.snapshotParts) snapshots.receive(part);
+    for (const part of ready.loadSnapshot) {
+      const { peer, offset } = part;
+      snapshots.load(part, (snapshot, data, last) => {
+        this.#step({ type: "snapshotLoaded", peer, snapshot, offset, data, last, now: clock.now() });
+      });
+    }
     for (const load of ready.load) {
       disk.read(load.fromIndex, load.maxBytes, (entries) => {
         this.#step({ type: "loaded", peer: load.peer, entries, now: clock.now() });

@@ -1,6 +1,6 @@
 /**
- * Builds and opens batches on this node: keeps the epoch keys, the per-boot salt and the nonce counter together, so that
- * no (key, nonce) pair is ever used twice (a counter is never set back, also when a batch is undone).
+ * Builds and opens batches on this node: keeps the per-boot salt and the nonce counter together, so that no (key, nonce)
+ * pair is ever used twice (a counter is never set back, also when a batch is undone). Keys come from committed epochs only.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { EMPTY } from "../../core/codec/bytes.ts";
@@ -9,6 +9,7 @@ import type { BatchKind, ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { type LedgerCrypto, LedgerKeys } from "../../core/ledger/keys.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import type { Clock } from "../ports.ts";
+import type { EpochKeySource } from "./epoch-keys.ts";
 
 /** What distinguishes one batch from another when it is built. */
 export interface BatchDescription {
@@ -26,38 +27,32 @@ export class Sealing {
   readonly #clock: Clock;
   readonly #signer: Bytes;
   readonly #salt: Bytes;
-  readonly #epochKeys = new Map<number, Bytes>();
+  readonly #epochKeys: EpochKeySource;
   readonly keys: LedgerKeys;
   #nonceCounter = 0;
-  #epoch = 0;
 
   /**
-   * @param signer node id, 32 bytes
-   * @param salt 16 fresh random bytes
+   * @param identity signer: node id, 32 bytes; salt: 16 fresh random bytes
    */
   constructor(
     tail: LedgerTail,
     crypto: LedgerCrypto,
     clock: Clock,
-    identity: { readonly signer: Bytes; readonly salt: Bytes },
+    identity: { readonly signer: Bytes; readonly salt: Bytes; readonly epochKeys: EpochKeySource },
   ) {
     this.#tail = tail;
     this.#crypto = crypto;
     this.#clock = clock;
     this.#signer = identity.signer;
     this.#salt = identity.salt;
-    this.keys = new LedgerKeys(crypto, (epoch) => this.#epochKeys.get(epoch));
+    this.#epochKeys = identity.epochKeys;
+    this.keys = new LedgerKeys(crypto, (epoch) => this.#epochKeys.keyOf(epoch));
+    this.#epochKeys.onWiped((epoch) => this.keys.forget(epoch));
   }
 
   /** The epoch under which batches are sealed; 0 before the first is committed. */
   get epoch(): number {
-    return this.#epoch;
-  }
-
-  /** The key of a committed epoch; from now on batches are sealed under the newest. */
-  addEpoch(epoch: number, key: Bytes): void {
-    this.#epochKeys.set(epoch, key);
-    this.#epoch = Math.max(this.#epoch, epoch);
+    return this.#epochKeys.newest;
   }
 
   /** Wall clock for a new batch: never before the previous batch's. */
@@ -72,7 +67,7 @@ export class Sealing {
       {
         ...description,
         timeMs: this.batchTime(),
-        epoch: description.kind === "administrative" ? 0 : this.#epoch,
+        epoch: description.kind === "administrative" ? 0 : this.epoch,
         salt: this.#salt,
         nonceCounter: this.#nonceCounter,
         signer: this.#signer,

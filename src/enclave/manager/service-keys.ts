@@ -3,11 +3,17 @@
  * whose private key the epoch transaction carries sealed under the epoch key. A node learns both from committed
  * transactions only, and can endorse any listed node's certificate.
  */
-import { createPrivateKey, type KeyObject } from "node:crypto";
+import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from "node:crypto";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { ByteWriter, concatBytes, fromHex, toHex, utf8Encode } from "../../core/codec/bytes.ts";
-import { encodeAdministrative, type EpochRecord, type GovernanceState } from "../../core/governance/administrative.ts";
-import type { Constitution } from "../../core/governance/constitution.ts";
+import {
+  encodeAdministrative,
+  type EpochTransaction,
+  type GovernanceState,
+  type GrantTransaction,
+} from "../../core/governance/administrative.ts";
+import { type EpochRecord, missingEpochs } from "../../core/governance/epochs.ts";
+import type { Constitution, NodeEntry } from "../../core/governance/constitution.ts";
 import { pemOfDer } from "../../core/governance/pem.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { CocoError } from "../../errors.ts";
@@ -19,7 +25,7 @@ import {
   generateKeyPairPem,
   type Issuer,
 } from "./certificates.ts";
-import { unwrapKey, wrapKey } from "./node-crypto.ts";
+import { createSignFunction, unwrapKey, wrapKey, WRAPPED_KEY_BYTES } from "./node-crypto.ts";
 
 /** Validity of the service certificate in days; a vote renews it. */
 export const SERVICE_CERTIFICATE_DAYS = 365;
@@ -27,6 +33,9 @@ export const SERVICE_CERTIFICATE_DAYS = 365;
 export const NODE_CERTIFICATE_DAYS = 90;
 /** Most endorsed certificates kept for receipts. */
 export const ENDORSED_CERTIFICATES_MAX = 128;
+
+/** Newest epochs that are searched for the service key. */
+export const SERVICE_KEY_EPOCHS_MAX = 8;
 
 const WRAP_CONTEXT = utf8Encode("coco epoch key v1");
 const SERVICE_KEY_INFO = "coco service key v1";
@@ -55,72 +64,196 @@ function serviceSealingKey(crypto: Crypto, epochKey: Bytes, networkId: string): 
  * @param networkId hex, 32 bytes
  */
 export function firstTransactions(genesis: Constitution, networkId: string, ports: ServiceKeyPorts): Bytes[] {
-  const { crypto, entropy, clock } = ports;
-  const epoch = 1;
-  const epochKey = entropy.bytes(32);
   const { privateKey } = generateKeyPairPem();
-  const issuance = { notBeforeMs: clock.wallTime() - DAY_MS, days: SERVICE_CERTIFICATE_DAYS, entropy };
+  const issuance = {
+    notBeforeMs: ports.clock.wallTime() - DAY_MS,
+    days: SERVICE_CERTIFICATE_DAYS,
+    entropy: ports.entropy,
+  };
   const serviceCertificate = certificateDer(createServiceCertificate(privateKey, issuance));
-  const secret = new Uint8Array(createPrivateKey(privateKey).export({ type: "pkcs8", format: "der" }));
-  const sealedServiceKey = crypto.seal(
-    serviceSealingKey(crypto, epochKey, networkId),
-    ZERO_NONCE,
-    secret,
-    serviceCertificate,
-  );
-  const wraps = genesis.nodes.map(({ nodeId, encryptionKey }) => ({
-    nodeId,
-    wrapped: wrapKey(encryptionKey, epochKey, wrapContext(networkId, epoch, nodeId), entropy),
-  }));
+  const place = { networkId, epoch: 1, nodes: genesis.nodes };
   return [
     encodeAdministrative({ type: "genesis", constitution: genesis }),
-    encodeAdministrative({ type: "epoch", epoch, wraps, serviceCertificate, sealedServiceKey }),
+    encodeAdministrative(newEpoch(place, { privateKey, serviceCertificate }, ports)),
   ];
 }
 
-/** Opens the key of an epoch that is wrapped to this node; throws `EvidenceRejected` never, `LedgerCorrupt` when it does not open. */
+/**
+ * The next epoch of a network that has one: a new random key, wrapped to each node of the constitution, with the service
+ * identity sealed under it. The state is the newest of the log; nothing of the key is kept here.
+ */
+export function createEpoch(
+  state: GovernanceState,
+  service: ServiceIdentity,
+  ports: ServiceKeyPorts,
+): EpochTransaction {
+  const { networkId, epochs, constitution } = state;
+  return newEpoch({ networkId, epoch: epochs.length + 1, nodes: constitution.nodes }, service.secret, ports);
+}
+
+function newEpoch(
+  place: { readonly networkId: string; readonly epoch: number; readonly nodes: readonly NodeEntry[] },
+  service: ServiceSecret,
+  { crypto, entropy }: ServiceKeyPorts,
+): EpochTransaction {
+  const { networkId, epoch, nodes } = place;
+  const { privateKey, serviceCertificate } = service;
+  const epochKey = entropy.bytes(32);
+  const secret = new Uint8Array(createPrivateKey(privateKey).export({ type: "pkcs8", format: "der" }));
+  const sealingKey = serviceSealingKey(crypto, epochKey, networkId);
+  const sealedServiceKey = crypto.seal(sealingKey, ZERO_NONCE, secret, serviceCertificate);
+  const wraps = nodes.map((node) => ({
+    nodeId: node.nodeId,
+    wrapped: wrapFor(node, epochKey, { networkId, epoch }, entropy),
+  }));
+  for (const bytes of [epochKey, sealingKey, secret]) bytes.fill(0);
+  return { type: "epoch", epoch, wraps, serviceCertificate, sealedServiceKey };
+}
+
+/** A node whose listed key is of no use gets a wrap that opens to nobody: it must not keep all others from a new epoch. */
+function wrapFor(
+  { nodeId, encryptionKey }: NodeEntry,
+  epochKey: Bytes,
+  { networkId, epoch }: { readonly networkId: string; readonly epoch: number },
+  entropy: Entropy,
+): Bytes {
+  try {
+    return wrapKey(encryptionKey, epochKey, wrapContext(networkId, epoch, nodeId), entropy);
+  } catch (error) {
+    if (error instanceof CocoError && error.code === "MalformedInput") return entropy.bytes(WRAPPED_KEY_BYTES);
+    throw error;
+  }
+}
+
+/**
+ * A grant of the keys a listed node lacks, as far as this node has them and one grant holds them; undefined when there is
+ * nothing to grant.
+ */
+export function createGrant(
+  state: GovernanceState,
+  nodeId: NodeId,
+  keyOf: (epoch: number) => Bytes | undefined,
+  { entropy }: Pick<ServiceKeyPorts, "entropy">,
+): GrantTransaction | undefined {
+  const node = state.constitution.nodes.find((entry) => entry.nodeId === nodeId);
+  if (node === undefined) return undefined;
+  const { networkId } = state;
+  const keys = missingEpochs(state, nodeId).flatMap((epoch) => {
+    const key = keyOf(epoch);
+    return key === undefined ? [] : [{ epoch, wrapped: wrapFor(node, key, { networkId, epoch }, entropy) }];
+  });
+  return keys.length === 0 ? undefined : { type: "grant", nodeId, keys };
+}
+
+/**
+ * The key of an epoch as it is wrapped to this node, at its opening or by a grant since; undefined when it is not. Throws
+ * `LedgerCorrupt` when the wrap does not open with this node's key.
+ */
 export function openEpochKey(
-  record: EpochRecord,
+  record: Pick<EpochRecord, "epoch" | "wraps">,
   networkId: string,
   node: { readonly nodeId: NodeId; readonly decryptionKey: KeyObject },
-): Bytes {
+): Bytes | undefined {
   const wrap = record.wraps.find((entry) => entry.nodeId === node.nodeId);
-  const key = wrap && unwrapKey(node.decryptionKey, wrap.wrapped, wrapContext(networkId, record.epoch, node.nodeId));
+  if (wrap === undefined) return undefined;
+  const key = unwrapKey(node.decryptionKey, wrap.wrapped, wrapContext(networkId, record.epoch, node.nodeId));
   if (key === undefined)
     throw new CocoError("LedgerCorrupt", `the key of epoch ${record.epoch} does not open with this node's key`);
   return key;
+}
+
+/** The private half of the service identity. */
+interface ServiceSecret {
+  /** PEM. */
+  readonly privateKey: string;
+  /** DER. */
+  readonly serviceCertificate: Bytes;
+}
+
+/** The service key that an epoch carries, PKCS #8; undefined when it does not open. */
+function openServiceKey(
+  { networkId, serviceCertificate }: GovernanceState,
+  record: EpochRecord,
+  epochKey: Bytes,
+  crypto: Crypto,
+): Bytes | undefined {
+  if (serviceCertificate === undefined) return undefined;
+  const sealingKey = serviceSealingKey(crypto, epochKey, networkId);
+  return crypto.open(sealingKey, ZERO_NONCE, record.sealedServiceKey, serviceCertificate);
+}
+
+/** Whether a private key (PKCS #8) is the one of a certificate (PEM): an epoch may hold what its maker liked. */
+function privateKeyOf(secret: Bytes, certificate: string): string | undefined {
+  try {
+    const key = createPrivateKey({ key: Buffer.from(secret), format: "der", type: "pkcs8" });
+    return new X509Certificate(certificate).checkPrivateKey(key)
+      ? key.export({ type: "pkcs8", format: "pem" }).toString()
+      : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The service identity as this node holds it. */
 export class ServiceIdentity {
   /** Service certificate, PEM. */
   readonly certificate: string;
+  /** SubjectPublicKeyInfo of the service, DER. */
+  readonly publicKey: Bytes;
+  /** Signs with the service's key (ECDSA P-256, SHA-256): 64 bytes r ‖ s. */
+  readonly sign: (data: Bytes) => Bytes;
+  /** For sealing into the next epoch. */
+  readonly secret: ServiceSecret;
   readonly #issuer: Issuer;
   readonly #ports: ServiceKeyPorts;
   readonly #endorsed = new Map<NodeId, string>();
 
-  /** Opens the service key of a governance state that has an epoch; `epochKey` is the newest epoch's. */
-  constructor(state: GovernanceState, epochKey: Bytes, ports: ServiceKeyPorts) {
-    const { serviceCertificate, epochs, networkId } = state;
-    const record = epochs.at(-1);
-    const { crypto } = ports;
-    const secret =
-      record &&
-      serviceCertificate &&
-      crypto.open(
-        serviceSealingKey(crypto, epochKey, networkId),
-        ZERO_NONCE,
-        record.sealedServiceKey,
-        serviceCertificate,
-      );
-    if (secret === undefined || serviceCertificate === undefined)
-      throw new CocoError("LedgerCorrupt", "the service key does not open");
-    const privateKey = createPrivateKey({ key: Buffer.from(secret), format: "der", type: "pkcs8" })
-      .export({ type: "pkcs8", format: "pem" })
-      .toString();
+  /**
+   * Opens the service key of a governance state that has an epoch, from the newest epoch that carries it: whoever made the
+   * newest one may have sealed anything. Throws `LedgerCorrupt` when none does.
+   */
+  constructor(state: GovernanceState, keyOf: (epoch: number) => Bytes | undefined, ports: ServiceKeyPorts) {
+    const { serviceCertificate } = state;
+    if (serviceCertificate === undefined) throw new CocoError("LedgerCorrupt", "there is no service certificate");
     this.certificate = pemOfDer(serviceCertificate, "CERTIFICATE");
+    const privateKey = this.#find(state, keyOf, ports.crypto);
+    if (privateKey === undefined) throw new CocoError("LedgerCorrupt", "the service key does not open");
+    this.secret = { privateKey, serviceCertificate };
+    const key = createPrivateKey(privateKey);
+    this.publicKey = new Uint8Array(createPublicKey(key).export({ type: "spki", format: "der" }));
+    this.sign = createSignFunction(key);
     this.#issuer = { certificate: this.certificate, privateKey };
     this.#ports = ports;
+  }
+
+  #find(state: GovernanceState, keyOf: (epoch: number) => Bytes | undefined, crypto: Crypto): string | undefined {
+    for (const record of state.epochs.slice(-SERVICE_KEY_EPOCHS_MAX).reverse()) {
+      const found = this.#inEpoch(state, record, keyOf, crypto);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  #inEpoch(
+    state: GovernanceState,
+    record: EpochRecord,
+    keyOf: (epoch: number) => Bytes | undefined,
+    crypto: Crypto,
+  ): string | undefined {
+    const epochKey = keyOf(record.epoch);
+    const secret = epochKey && openServiceKey(state, record, epochKey, crypto);
+    const privateKey = secret && privateKeyOf(secret, this.certificate);
+    secret?.fill(0);
+    return privateKey;
+  }
+
+  /**
+   * Follows the newest epoch: false when it does not carry this service's key, which this node goes on holding. The next
+   * epoch carries it again.
+   */
+  follows(state: GovernanceState, keyOf: (epoch: number) => Bytes | undefined): boolean {
+    const record = state.epochs.at(-1);
+    return record !== undefined && this.#inEpoch(state, record, keyOf, this.#ports.crypto) !== undefined;
   }
 
   /** Endorses a listed node's public key (SubjectPublicKeyInfo, DER) for these host names and addresses; PEM. */

@@ -3,8 +3,10 @@ import { describe, test } from "node:test";
 import { type Bytes, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
 import type { ItemOutcome, TransactionItem } from "../worker/protocol.ts";
 import {
+  NO_LEADER_AFTER_MS,
   OUTCOME_TIMEOUT_MS,
   RESEND_AFTER_MS,
+  SUBMISSIONS_BYTES_MAX,
   Submissions,
   SUBMISSION_LIFETIME_MS,
   SUBMISSIONS_MAX,
@@ -19,6 +21,7 @@ function fixture() {
   const world = {
     now: 0,
     hasLeader: true,
+    lossy: false,
     sent: [] as string[],
     answers: new Map<number, string[]>(),
   };
@@ -26,7 +29,8 @@ function fixture() {
     now: () => world.now,
     route: (items) => {
       if (world.hasLeader) world.sent.push(...items.map((entry) => utf8Decode(entry.id)));
-      return world.hasLeader;
+      if (world.hasLeader) return world.lossy ? "unsure" : "sent";
+      return "none";
     },
     answer: (requestId, outcomes) => {
       assert.ok(!world.answers.has(requestId), "a request is answered once");
@@ -139,6 +143,67 @@ describe("submissions", () => {
     world.now = SUBMISSION_LIFETIME_MS + 1;
     submissions.tick();
     assert.equal(submissions.size, 0);
+  });
+
+  test("answer that there is no leader, and give up, only what certainly was never sent", () => {
+    const { world, submissions } = fixture();
+    world.hasLeader = false;
+    submissions.submit(1, [item("a")]);
+    world.now = NO_LEADER_AFTER_MS - 1;
+    submissions.tick();
+    assert.equal(world.answers.size, 0);
+    world.hasLeader = true;
+    world.lossy = true;
+    submissions.submit(2, [item("b")]);
+    world.hasLeader = false;
+    world.now = 2 * NO_LEADER_AFTER_MS;
+    submissions.tick();
+    assert.deepEqual([...world.answers], [[1, ["NoLeader"]]]);
+    assert.equal(submissions.size, 1, "b may have reached the leader");
+    world.now += OUTCOME_TIMEOUT_MS;
+    submissions.tick();
+    assert.deepEqual(world.answers.get(2), ["RequestTimeout"]);
+    assert.equal(submissions.size, 1);
+  });
+
+  test("forget a waiting transaction that the leader dropped", () => {
+    const { submissions, said } = fixture();
+    submissions.submit(1, [item("a")]);
+    said("a", { type: "waiting", result: id("w") });
+    assert.equal(submissions.size, 1);
+    said("a", { type: "rejected", error: id("replaced") });
+    assert.equal(submissions.size, 0);
+  });
+
+  test("take what a snapshot may have brought for their own", () => {
+    const { world, submissions, said } = fixture();
+    submissions.submit(1, [item("a")]);
+    said("a", included, 5);
+    submissions.restored(7);
+    submissions.tick();
+    assert.deepEqual(world.sent, ["a", "a"]);
+    said("a", { type: "duplicate", result: id("a") }, 7);
+    assert.deepEqual(world.answers.get(1), ["included"]);
+    submissions.submit(2, [item("b")]);
+    said("b", { type: "duplicate", result: id("b") }, 7);
+    assert.deepEqual(world.answers.get(2), ["duplicate"], "it was sent after the snapshot");
+  });
+
+  test("refuse more bytes than they may keep, and count them as they come and go", () => {
+    const { world, submissions, said } = fixture();
+    const large = (name: string): TransactionItem => ({
+      id: id(name),
+      body: new Uint8Array(SUBMISSIONS_BYTES_MAX / 2),
+    });
+    submissions.submit(1, [large("a"), large("b")]);
+    submissions.submit(2, [item("c")]);
+    assert.deepEqual(world.answers.get(2), ["TooManyRequests"]);
+    said("a", { type: "rejected", error: id("no") });
+    submissions.submit(3, [large("d")]);
+    assert.equal(world.answers.has(3), false);
+    submissions.committed(5, [id("b"), id("d")]);
+    submissions.submit(4, [large("e"), large("f")]);
+    assert.equal(world.answers.has(4), false);
   });
 
   test("refuse more transactions than they may keep", () => {

@@ -11,11 +11,19 @@ import { CocoError } from "../../errors.ts";
 import type { ItemOutcome, TransactionItem } from "../worker/protocol.ts";
 import type { ForwardedOutcome } from "./frames.ts";
 
-/** Most transactions one node keeps for its clients. */
+/** Most transactions one node keeps for its clients; a request with more is refused with `TooManyRequests`. */
 export const SUBMISSIONS_MAX = 65_536;
+/** Most bytes of transactions one node keeps for its clients; a request with more is refused with `TooManyRequests`. */
+export const SUBMISSIONS_BYTES_MAX = 64 * 1024 * 1024;
 /** A transaction without any word of the leader is sent again after this time. */
 export const RESEND_AFTER_MS = 3_000;
-/** A request is answered `unavailable` when an outcome takes longer. */
+/**
+ * A transaction that could not be sent to any leader for so long is given up and answered `NoLeader`: it is certain that it
+ * was not executed. One that was sent, to a leader that is gone, may have been: it is kept, and answered `RequestTimeout`
+ * after {@link OUTCOME_TIMEOUT_MS}, which says that its outcome is not known.
+ */
+export const NO_LEADER_AFTER_MS = 5_000;
+/** A request is answered `RequestTimeout` when an outcome takes longer; its transactions are followed up all the same. */
 export const OUTCOME_TIMEOUT_MS = 30_000;
 /** A transaction without outcome is dropped after this time; its sender learns the outcome by its hash, if there is one. */
 export const SUBMISSION_LIFETIME_MS = 3 * 3_600_000;
@@ -32,6 +40,10 @@ interface Tracked {
   waiting: Waiting[];
   /** Undefined: to be sent. */
   sentAt: number | undefined;
+  /** A leader may have got it. */
+  everSent: boolean;
+  /** A snapshot may have brought it: the leader may call it a duplicate because of this very submission. */
+  mayBeRestored: boolean;
   /** The leader keeps it until it can run; nothing to resend while that leader leads. */
   parked: boolean;
   /** The leader has it in its state already, made by this batch at the latest. */
@@ -46,11 +58,14 @@ interface OpenSubmission {
   left: number;
 }
 
+/** Where transactions went: to the leader, to nobody, or some of them may have reached it. */
+export type Routed = "sent" | "none" | "unsure";
+
 /** What submissions need from the node around them. */
 export interface SubmissionsParts {
   readonly now: () => number;
-  /** Takes transactions to the leader, wherever it is; false when there is none now. */
-  readonly route: (items: readonly TransactionItem[]) => boolean;
+  /** Takes transactions to the leader, wherever it is. */
+  readonly route: (items: readonly TransactionItem[]) => Routed;
   /** All transactions of a request have an outcome. */
   readonly answer: (requestId: number, outcomes: readonly ItemOutcome[]) => void;
 }
@@ -62,6 +77,7 @@ export class Submissions {
   readonly #requests = new Set<OpenSubmission>();
   /** What the leader called duplicates, in the order it did; some may be settled since. */
   readonly #duplicates = new Set<Tracked>();
+  #bytes = 0;
   /** Index of the newest batch that is committed and applied here. */
   #committedIndex = 0;
 
@@ -84,7 +100,8 @@ export class Submissions {
       left: items.length,
     };
     this.#requests.add(request);
-    if (this.#tracked.size + items.length > SUBMISSIONS_MAX) {
+    const bytes = items.reduce((sum, item) => sum + item.body.length, this.#bytes);
+    if (this.#tracked.size + items.length > SUBMISSIONS_MAX || bytes > SUBMISSIONS_BYTES_MAX) {
       items.forEach((_, position) =>
         this.#settle({ request, position }, { type: "unavailable", code: "TooManyRequests" }),
       );
@@ -99,26 +116,43 @@ export class Submissions {
         else known.waiting.push({ request, position });
         return;
       }
-      const tracked: Tracked = {
-        item,
-        key,
-        since: now,
-        waiting: [{ request, position }],
-        sentAt: undefined,
-        parked: false,
-        duplicateIndex: undefined,
-        result: undefined,
-      };
-      this.#tracked.set(key, tracked);
-      fresh.push(tracked);
+      fresh.push(this.#track(item, key, { request, position }));
     });
     this.#send(fresh);
   }
 
+  #track(item: TransactionItem, key: string, waiting: Waiting): Tracked {
+    const tracked: Tracked = {
+      item,
+      key,
+      since: this.#parts.now(),
+      waiting: [waiting],
+      sentAt: undefined,
+      everSent: false,
+      mayBeRestored: false,
+      parked: false,
+      duplicateIndex: undefined,
+      result: undefined,
+    };
+    this.#tracked.set(key, tracked);
+    this.#bytes += item.body.length;
+    return tracked;
+  }
+
+  /** A transaction has its final outcome, or is given up. */
+  #end(entry: Tracked, outcome: ItemOutcome): void {
+    if (this.#tracked.delete(entry.key)) this.#bytes -= entry.item.body.length;
+    this.#settleAll(entry, outcome);
+  }
+
   #send(entries: readonly Tracked[]): void {
     if (entries.length === 0) return;
-    if (!this.#parts.route(entries.map((entry) => entry.item))) return;
-    for (const entry of entries) entry.sentAt = this.#parts.now();
+    const routed = this.#parts.route(entries.map((entry) => entry.item));
+    if (routed === "none") return;
+    for (const entry of entries) {
+      entry.everSent = true;
+      if (routed === "sent") entry.sentAt = this.#parts.now();
+    }
   }
 
   /**
@@ -129,8 +163,7 @@ export class Submissions {
     const entry = this.#tracked.get(toHex(id));
     if (entry === undefined || outcome.type === "deferred") return;
     if (outcome.type === "rejected" || outcome.type === "unavailable") {
-      this.#tracked.delete(entry.key);
-      this.#settleAll(entry, outcome);
+      this.#end(entry, outcome);
       return;
     }
     entry.result = outcome.result;
@@ -157,8 +190,8 @@ export class Submissions {
       if ((entry.duplicateIndex ?? 0) > this.#committedIndex) return;
       this.#duplicates.delete(entry);
       if (this.#tracked.get(entry.key) !== entry) continue;
-      this.#tracked.delete(entry.key);
-      this.#settleAll(entry, { type: "duplicate", result: entry.result ?? entry.item.id });
+      const result = entry.result ?? entry.item.id;
+      this.#end(entry, entry.mayBeRestored ? { type: "included", result, position: 0 } : { type: "duplicate", result });
     }
   }
 
@@ -168,9 +201,20 @@ export class Submissions {
     if (this.#tracked.size === 0) return;
     for (const id of ids) {
       const entry = this.#tracked.get(toHex(id));
-      if (entry === undefined) continue;
-      this.#tracked.delete(entry.key);
-      this.#settleAll(entry, { type: "included", result: entry.result ?? id, position: 0 });
+      if (entry !== undefined) this.#end(entry, { type: "included", result: entry.result ?? id, position: 0 });
+    }
+    this.#settleDuplicates();
+  }
+
+  /**
+   * A snapshot that stands for the ledger up to this index took the place of the state, so that nothing is heard of its
+   * transactions one by one: what was sent is sent again, and the leader knows whether it is in the state.
+   */
+  restored(index: number): void {
+    this.#committedIndex = index;
+    for (const entry of this.#tracked.values()) {
+      if (entry.everSent) entry.mayBeRestored = true;
+      entry.sentAt = undefined;
     }
     this.#settleDuplicates();
   }
@@ -197,13 +241,14 @@ export class Submissions {
     }
     const again: Tracked[] = [];
     for (const entry of this.#tracked.values()) {
-      if (now - entry.since > SUBMISSION_LIFETIME_MS) {
-        this.#tracked.delete(entry.key);
-        this.#settleAll(entry, { type: "unavailable", code: "RequestTimeout" });
-      } else if (entry.sentAt === undefined || (!entry.parked && now - entry.sentAt > RESEND_AFTER_MS))
-        again.push(entry);
+      if (now - entry.since > SUBMISSION_LIFETIME_MS) this.#end(entry, { type: "unavailable", code: "RequestTimeout" });
+      else if (entry.sentAt === undefined || (!entry.parked && now - entry.sentAt > RESEND_AFTER_MS)) again.push(entry);
     }
     this.#send(again);
+    for (const entry of again) {
+      if (!entry.everSent && now - entry.since >= NO_LEADER_AFTER_MS)
+        this.#end(entry, { type: "unavailable", code: "NoLeader" });
+    }
   }
 
   #giveUp(request: OpenSubmission): void {

@@ -8,46 +8,27 @@ import { verifyEvidence } from "../../attestation/verify-evidence.ts";
 import type { Caller } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { fromHex, toHex } from "../../core/codec/bytes.ts";
-import { MAJORITY } from "../../core/consensus/quorum.ts";
-import { Raft } from "../../core/consensus/raft.ts";
-import type { LogEntry } from "../../core/consensus/types.ts";
-import { decodeAdministrative, executeAdministrative } from "../../core/governance/administrative.ts";
 import { parseAddress } from "../../core/governance/address.ts";
-import type { CodeApproval } from "../../core/governance/code-approval.ts";
+import { type Decision, judgeDecision } from "../../core/governance/decision.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
+import type { NodeId } from "../../core/consensus/types.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
-import { judgeCodeApproval } from "../../core/governance/code-approval.ts";
-import { verifyBatch } from "../../core/ledger/batch.ts";
-import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
-import { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Entropy, Executor, ExecutorEvents, Sockets, Tracer } from "../ports.ts";
-import { Administration } from "./administration.ts";
 import { type ActorLookup, createActorLookup } from "./certificate-reader.ts";
 import { createNodeCertificate } from "./certificates.ts";
 import { Channels, type ChannelIdentity } from "./channels.ts";
 import { ClientFrontend, errorResponse, type FrontendRequest, type FrontendResponse } from "./frontend.ts";
-import { Manager } from "./manager.ts";
-import type { AdapterPart } from "./manager-parts.ts";
+import { History } from "./history.ts";
+import type { EpochMaker } from "./leader-duties.ts";
 import { handleNodeRequest, isNodePath, type NodeApiParts } from "./node-api.ts";
 import { createGovernanceCrypto, createNodeCrypto } from "./node-crypto.ts";
+import { NodeCore } from "./node-core.ts";
 import { type NodeKeys, signingKeyPem } from "./node-keys.ts";
-import { Replicator } from "./replicator.ts";
-import { Sealing } from "./sealing.ts";
-import { firstTransactions, openEpochKey, ServiceIdentity } from "./service-keys.ts";
+import { createEpoch, createGrant, firstTransactions, openEpochKey, ServiceIdentity } from "./service-keys.ts";
 
-/** Shortest and longest time without a leader before an election, in milliseconds. */
-export const ELECTION_TIMEOUT_MIN_MS = 600;
-/** See {@link ELECTION_TIMEOUT_MIN_MS}. */
-export const ELECTION_TIMEOUT_MAX_MS = 1_200;
-/** Time between a leader's heartbeats. */
-export const HEARTBEAT_INTERVAL_MS = 100;
-/** Size of one replicated message. */
-export const APPEND_BYTES_MAX = 2 * 1024 * 1024;
-/** Replicated messages a follower may be behind with its acknowledgements. */
-export const APPENDS_IN_FLIGHT_MAX = 8;
-/** Committed log kept in memory for followers that are a little behind. */
-export const LOG_WINDOW_BYTES = 64 * 1024 * 1024;
+/** Header of requests and answers: `local` (what this node has applied) or `linearizable` (everything committed before). */
+export const CONSISTENCY_HEADER = "x-coco-consistency";
 /** How long a verdict on a client's certificate is kept. */
 export const CALLER_CACHE_MS = 1_000;
 /** Validity of the self-signed certificate a node shows its peers; made anew at each start. */
@@ -60,7 +41,7 @@ export interface ValidatingNodeParts {
   readonly keys: NodeKeys;
   readonly genesis: Constitution;
   /** Approval of this node's code that is not in the ledger yet. */
-  readonly approval: CodeApproval | undefined;
+  readonly approval: Decision | undefined;
   /** Evidence of this node's code for 64 bytes of report data. */
   readonly attest: (reportData: Bytes) => Bytes;
   /** `host:port` to listen at for peers and for clients. */
@@ -84,17 +65,13 @@ export interface ValidatingNodeParts {
 export class ValidatingNode {
   readonly #parts: ValidatingNodeParts;
   readonly #crypto: Crypto;
-  readonly #administration: Administration;
-  readonly #tail: LedgerTail;
-  readonly #sealing: Sealing;
-  readonly #manager: Manager;
+  readonly #core: NodeCore;
   readonly #channels: Channels;
   readonly #networkId: string;
   #service: ServiceIdentity | undefined;
   #actors: ActorLookup;
   #frontend: ClientFrontend | undefined;
   readonly #callers = new WeakMap<Bytes, { actors: ActorLookup; at: number; caller: Caller | undefined }>();
-  #installedEpoch = 0;
 
   /** Reads and verifies the node's whole ledger; throws when it does not hold or belongs to another network. */
   constructor(parts: ValidatingNodeParts) {
@@ -102,42 +79,26 @@ export class ValidatingNode {
     const { keys, genesis, entropy, clock } = parts;
     this.#crypto = createNodeCrypto(keys.signingKey);
     this.#networkId = toHex(constitutionDigest(genesis, this.#crypto.sha256));
-    this.#administration = new Administration(genesis, this.#networkId, createGovernanceCrypto());
-    this.#tail = new LedgerTail(this.#crypto.sha256);
-    this.#sealing = new Sealing(this.#tail, this.#crypto, clock, {
-      signer: fromHex(keys.nodeId),
-      salt: entropy.bytes(16),
-    });
     this.#actors = createActorLookup(genesis);
-    const raft = this.#createRaft();
-    if (parts.tookPart && (parts.content.hardState === undefined || this.#tail.lastIndex === 0)) {
-      parts.tracer.event("warn", "ledger_lost", {
-        message: "no vote before this node has caught up with a live leader",
-      });
-    }
     let peers: Channels | undefined;
-    this.#manager = new Manager({
+    this.#core = new NodeCore({
       nodeId: keys.nodeId,
+      genesis,
+      networkId: this.#networkId,
+      crypto: this.#crypto,
+      governanceCrypto: createGovernanceCrypto(),
       clock,
       randomBytes: (length) => entropy.bytes(length),
-      tail: this.#tail,
-      sealing: this.#sealing,
-      administration: this.#administration,
+      disk: parts.disk,
+      content: parts.content,
+      tookPart: parts.tookPart,
       peers: { send: (peer, frame) => peers?.send(peer, frame) ?? false },
-      adapters: genesis.adapters.map((adapter) => this.#startAdapter(adapter)),
       tracer: parts.tracer,
-      createReplicator: (callbacks) =>
-        new Replicator({
-          ...callbacks,
-          consensus: raft,
-          tail: this.#tail,
-          disk: parts.disk,
-          clock,
-          crypto: this.#crypto,
-          publicKeyOf: (nodeId) => this.#administration.publicKeyOf(nodeId),
-        }),
+      startExecutor: parts.startExecutor,
       firstTransactions: () => firstTransactions(genesis, this.#networkId, { crypto: this.#crypto, entropy, clock }),
       approval: parts.approval,
+      epochMaker: this.#epochMaker(),
+      openEpoch: (record) => openEpochKey(record, this.#networkId, keys),
       onGovernance: () => this.#onGovernance(),
       onFatal: parts.onFatal,
     });
@@ -147,74 +108,21 @@ export class ValidatingNode {
       clock,
       entropy,
       tracer: parts.tracer,
-      events: this.#manager,
+      events: this.#core.manager,
     });
     peers = this.#channels;
   }
 
-  #startAdapter(adapter: AdapterEntry): AdapterPart {
-    const executor = this.#parts.startExecutor(adapter, (message) => this.#manager.fromWorker(adapter.id, message));
-    return { id: adapter.id, name: adapter.name, mount: adapter.mount, executor };
-  }
-
-  #createRaft(): Raft {
-    const { keys, genesis, content, entropy, clock } = this.#parts;
-    return new Raft({
-      id: keys.nodeId,
-      initial: {
-        current: { voters: genesis.nodes.map((node) => node.nodeId), quorum: MAJORITY },
-        previous: undefined,
-        learners: [],
+  #epochMaker(): EpochMaker {
+    const { entropy, clock } = this.#parts;
+    const ports = { crypto: this.#crypto, entropy, clock };
+    return {
+      epoch: (state) => {
+        if (this.#service === undefined) throw new CocoError("NotReady", "the service identity is not known yet");
+        return createEpoch(state, this.#service, ports);
       },
-      configurationOf: () => undefined,
-      random: () => new DataView(entropy.bytes(4).buffer).getUint32(0) / 0x100000000,
-      electionTimeoutMinMs: ELECTION_TIMEOUT_MIN_MS,
-      electionTimeoutMaxMs: ELECTION_TIMEOUT_MAX_MS,
-      heartbeatIntervalMs: HEARTBEAT_INTERVAL_MS,
-      maxAppendBytes: APPEND_BYTES_MAX,
-      maxInflightAppends: APPENDS_IN_FLIGHT_MAX,
-      maxInflightBytes: APPENDS_IN_FLIGHT_MAX * APPEND_BYTES_MAX,
-      windowBytes: LOG_WINDOW_BYTES,
-      hardState: content.hardState,
-      trustDisk: true,
-      tookPart: this.#parts.tookPart,
-      restored: { entries: this.#verified(content.entries) },
-      now: clock.now(),
-    });
-  }
-
-  /** The disk is not trusted: every batch is verified as if it came from a peer, while consensus reads the log. */
-  *#verified(entries: Iterable<LogEntry>): Generator<LogEntry> {
-    for (const entry of entries) {
-      try {
-        this.#verifyStored(entry);
-      } catch (error) {
-        if (error instanceof CocoError && error.code !== "ConstitutionInvalid" && error.code !== "MalformedInput")
-          throw error;
-        const { index } = entry;
-        throw new CocoError("LedgerCorrupt", `batch ${index} of the ledger does not hold`, { index }, { cause: error });
-      }
-      yield entry;
-    }
-  }
-
-  #verifyStored(entry: LogEntry): void {
-    const batch = parseBatch(entry.data);
-    if (entry.index === 1) this.#checkNetwork(batch);
-    verifyBatch(batch, this.#tail, (nodeId) => this.#administration.publicKeyOf(nodeId), this.#crypto);
-    this.#administration.append(batch);
-  }
-
-  /** Whether a ledger begins with the genesis of another network, and really does: signed by a node that genesis lists. */
-  #checkNetwork(batch: ParsedBatch): void {
-    const [first] = batch.transactions;
-    const state =
-      first && executeAdministrative(undefined, decodeAdministrative(first.publicPart), createGovernanceCrypto());
-    if (state === undefined || state.networkId === this.#networkId) return;
-    const nodes = new Map(state.constitution.nodes.map((node) => [node.nodeId, node.publicKey]));
-    verifyBatch(batch, new LedgerTail(this.#crypto.sha256), (nodeId) => nodes.get(nodeId), this.#crypto);
-    const message = `the ledger belongs to network ${state.networkId}, not ${this.#networkId}`;
-    throw new CocoError("FolderOfAnotherNetwork", message);
+      grant: (state, nodeId, keyOf) => createGrant(state, nodeId, keyOf, ports),
+    };
   }
 
   #channelIdentity(): ChannelIdentity {
@@ -223,7 +131,8 @@ export class ValidatingNode {
     const issuance = { notBeforeMs: clock.wallTime() - DAY_MS, days: CHANNEL_CERTIFICATE_DAYS, entropy };
     const digest = fromHex(this.#networkId);
     const { sha256 } = this.#crypto;
-    const nodeOf = (nodeId: string) => this.#administration.constitution.nodes.find((node) => node.nodeId === nodeId);
+    const nodeOf = (nodeId: string) =>
+      this.#core.administration.constitution.nodes.find((node) => node.nodeId === nodeId);
     const binding = { networkId: this.#networkId, constitutionDigest: digest };
     return {
       nodeId: keys.nodeId,
@@ -254,7 +163,7 @@ export class ValidatingNode {
   /** The constitution of the log, with the approval this node carries when members have voted it for exactly that one. */
   #appraisalConstitution(): Constitution {
     const { approval, genesis } = this.#parts;
-    const state = this.#administration.appended;
+    const state = this.#core.administration.appended;
     const standing = state ?? {
       networkId: this.#networkId,
       constitution: genesis,
@@ -262,40 +171,49 @@ export class ValidatingNode {
     };
     if (approval === undefined) return standing.constitution;
     try {
-      return judgeCodeApproval(standing, approval, createGovernanceCrypto());
+      return judgeDecision(standing, approval, createGovernanceCrypto()).constitution;
     } catch {
       return standing.constitution;
     }
   }
 
-  /** Listens for peers, connects to them and starts consensus. */
+  /** Starts consensus, listens for peers and connects to them. */
   async start(): Promise<void> {
-    const { keys, listen } = this.#parts;
-    const peers = this.#administration.constitution.nodes
-      .map((node) => node.nodeId)
-      .filter((nodeId) => nodeId !== keys.nodeId);
-    await this.#channels.start(listen, peers);
-    this.#manager.start();
+    await new Promise<void>((started) => this.#core.manager.start(started));
+    await this.#channels.start(this.#parts.listen, this.#peers());
+  }
+
+  /** Tells consensus that the disk has no room, or has it again. */
+  diskFull(full: boolean): void {
+    this.#core.manager.diskFull(full);
+  }
+
+  /** Nodes this one keeps channels to: the listed ones, and those that were voted out and still vote. */
+  #peers(): NodeId[] {
+    const { administration } = this.#core;
+    const { nodes } = administration.constitution;
+    const departing = administration.appended?.departing ?? [];
+    return [...nodes, ...departing].map((node) => node.nodeId).filter((nodeId) => nodeId !== this.#parts.keys.nodeId);
   }
 
   /** Stops taking part; what is durable stays. */
   close(): void {
-    this.#manager.stop();
+    this.#core.manager.stop();
     this.#frontend?.close();
     this.#channels.close();
+    this.#core.close();
   }
 
   #onGovernance(): void {
-    const { keys, clock, entropy, onFatal } = this.#parts;
-    const state = this.#administration.committed;
+    const { clock, entropy, onFatal } = this.#parts;
+    const state = this.#core.administration.committed;
     if (state === undefined) return;
     this.#actors = createActorLookup(state.constitution);
-    for (const record of state.epochs) {
-      if (record.epoch <= this.#installedEpoch) continue;
-      const epochKey = openEpochKey(record, this.#networkId, keys);
-      this.#sealing.addEpoch(record.epoch, epochKey);
-      this.#installedEpoch = record.epoch;
-      this.#service ??= new ServiceIdentity(state, epochKey, { crypto: this.#crypto, entropy, clock });
+    this.#channels.follow(this.#peers());
+    const { epochKeys } = this.#core;
+    if (this.#service === undefined && epochKeys.keyOf(epochKeys.newest) !== undefined) {
+      const ports = { crypto: this.#crypto, entropy, clock };
+      this.#service = new ServiceIdentity(state, (epoch) => epochKeys.keyOf(epoch), ports);
     }
     if (this.#service !== undefined && this.#frontend === undefined) {
       this.#serve(this.#service).catch((error: unknown) => {
@@ -312,12 +230,12 @@ export class ValidatingNode {
     const { keys, clientListen, sockets, onServing } = this.#parts;
     const hosts = this.#clientHosts();
     const api: NodeApiParts = {
-      manager: this.#manager,
-      administration: this.#administration,
-      tail: this.#tail,
-      sealing: this.#sealing,
+      manager: this.#core.manager,
+      administration: this.#core.administration,
+      tail: this.#core.tail,
+      sealing: this.#core.sealing,
       crypto: this.#crypto,
-      disk: this.#parts.disk,
+      history: new History({ tail: this.#core.tail, disk: this.#parts.disk, sha256: this.#crypto.sha256 }),
       service: () => this.#service,
     };
     const frontend = new ClientFrontend({
@@ -343,15 +261,28 @@ export class ValidatingNode {
   }
 
   #handle(request: FrontendRequest, respond: (response: FrontendResponse) => void): void {
-    if (request.method !== "POST" && this.#manager.serves(request.path))
+    if (request.method !== "POST" && this.#core.manager.serves(request.path))
       respond(errorResponse(new CocoError("MethodNotAllowed", "adapters are reached with POST")));
-    else this.#manager.request(request, respond);
+    else this.#serveRequest(request, respond);
+  }
+
+  /** Every answer says how fresh what it read was; a write is answered after its effect can be read here anyway. */
+  #serveRequest(request: FrontendRequest, respond: (response: FrontendResponse) => void): void {
+    const consistency = request.headers[CONSISTENCY_HEADER] ?? "local";
+    if (consistency !== "local" && consistency !== "linearizable") {
+      respond(errorResponse(new CocoError("MalformedInput", `${CONSISTENCY_HEADER} is local or linearizable`)));
+      return;
+    }
+    const { path, body, caller } = request;
+    this.#core.manager.request({ path, body, caller, linearizable: consistency === "linearizable" }, (response) =>
+      respond({ ...response, headers: { [CONSISTENCY_HEADER]: consistency } }),
+    );
   }
 
   /** Names under which clients may reach this node: those it listens at and advertises, and loopback when it listens there. */
   #clientHosts(): string[] {
     const { keys, clientListen } = this.#parts;
-    const advertised = this.#administration.constitution.nodes.find(
+    const advertised = this.#core.administration.constitution.nodes.find(
       (node) => node.nodeId === keys.nodeId,
     )?.clientAddress;
     const hosts = new Set(

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { createKvAdapter, prepareKv } from "../../../test/simulation/kv-adapter.ts";
+import { createKvAdapter, KV_BATCH_WEIGHT, prepareKv } from "../../../test/simulation/kv-adapter.ts";
 import { type Bytes, EMPTY, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
 import { VersionedStore } from "../../core/kv/store.ts";
 import { AdapterHost } from "./adapter-host.ts";
@@ -9,8 +9,8 @@ import type { FromWorker } from "./protocol.ts";
 const RANDOMNESS = new Uint8Array(32);
 const CALLER = { actor: "a", certificate: "00" };
 
-/** A host of the key-value adapter whose execution waits while `paused` is set. */
-function fixture() {
+/** A host without any state of the key-value adapter, whose execution waits while `paused` is set. */
+function emptyFixture() {
   const world = { paused: undefined as Promise<void> | undefined, emitted: [] as FromWorker[] };
   const adapter = createKvAdapter({ pause: () => world.paused })({
     sha256: (data) => data,
@@ -37,7 +37,7 @@ function fixture() {
   const commit = (version: number) =>
     host.handle({ type: "commit", batches: [{ version, view: 2, firstSeqno: version, count: 1 }] });
   const execute = (generation: number, ...lines: string[]) => {
-    const items = lines.map((line) => ({ id: utf8Encode(line.split("|")[0] ?? ""), body: utf8Encode(line) }));
+    const items = lines.map((line) => ({ id: utf8Encode(line.split(/[|>]/)[0] ?? ""), body: utf8Encode(line) }));
     host.handle({ type: "execute", generation, timeMs: 0, randomness: RANDOMNESS, items });
   };
   const answers = () =>
@@ -46,9 +46,34 @@ function fixture() {
         ? message.responses.map(({ id, response }) => `${id} ${utf8Decode(response.body)}`)
         : [],
     );
-  host.handle({ type: "genesis", generation: 0, timeMs: 0, randomness: RANDOMNESS });
-  commit(1);
   return { world, host, store, request, commit, execute, answers };
+}
+
+/** A host with the first state. */
+function fixture() {
+  const made = emptyFixture();
+  made.host.handle({ type: "genesis", generation: 0, timeMs: 0, randomness: RANDOMNESS });
+  made.commit(1);
+  return made;
+}
+
+/** Pulls all parts of a version. */
+function exported({ host, world }: ReturnType<typeof fixture>, version: number, maxBytes = 64): Bytes[] {
+  host.handle({ type: "exportSnapshot", version, maxBytes });
+  const parts: Bytes[] = [];
+  for (;;) {
+    host.handle({ type: "nextPart", version });
+    const message = world.emitted.at(-1);
+    assert.ok(message?.type === "snapshotPart");
+    parts.push(message.part);
+    if (message.last) return parts;
+  }
+}
+
+function importAll({ host }: ReturnType<typeof fixture>, version: number, parts: readonly Bytes[]): void {
+  parts.forEach((part, at) =>
+    host.handle({ type: "importSnapshot", version, part, first: at === 0, last: at === parts.length - 1 }),
+  );
 }
 
 /** Lets promises settle. */
@@ -113,9 +138,152 @@ describe("an adapter host", () => {
     assert.deepEqual(answers(), ["1 1"]);
   });
 
+  test("executes a batch of an adapter that makes no promise within the call", () => {
+    const { world, execute, store } = fixture();
+    execute(0, "a|k=1", "b|k=2");
+    assert.equal(world.emitted.at(-1)?.type, "executed");
+    assert.equal(store.headVersion, 2);
+  });
+
+  test("runs what is released in a batch that only took what the one before had no room for", () => {
+    const { world, execute, store } = fixture();
+    const taken = () => {
+      const last = world.emitted.at(-1);
+      assert.ok(last?.type === "executed");
+      return { ids: last.transactions.map(({ id }) => utf8Decode(id)), more: last.more };
+    };
+    execute(0, "c>b|k=3", "b>a|k=2");
+    execute(0, ...Array.from({ length: KV_BATCH_WEIGHT - 1 }, (_, at) => `t${at}|k=0`), "a|k=1");
+    assert.equal(taken().more, true);
+    execute(0);
+    assert.deepEqual(taken(), { ids: ["b", "c", ""], more: false });
+    assert.equal(store.headVersion, 3);
+  });
+
+  test("answers that it is not ready as long as it has no state", () => {
+    const { request, answers } = emptyFixture();
+    request(1, "get k");
+    assert.match(answers().join(), /^1 .*NotReady/);
+  });
+
   test("stops when a change of its state fails", () => {
     const { world, host } = fixture();
     host.handle({ type: "apply", generation: 0, parts: [Uint8Array.of(1, 2, 3)] });
     assert.equal(world.emitted.at(-1)?.type, "failed");
+  });
+});
+
+describe("a state as a whole", () => {
+  test("goes from one worker to another in bounded parts, and is the same there", () => {
+    const source = fixture();
+    for (let at = 2; at < 12; at++) {
+      source.execute(0, `t${at}|k${at % 4}=${String(at).repeat(1000)}`);
+      source.commit(at);
+    }
+    const parts = exported(source, 11);
+    assert.ok(parts.length > 3);
+    const target = emptyFixture();
+    importAll(target, 11, parts);
+    assert.deepEqual(target.world.emitted.at(-1), { type: "imported", version: 11 });
+    assert.equal(target.store.committedVersion, 11);
+    assert.deepEqual(exported(target, 11), parts);
+    for (const { execute, commit, request } of [source, target]) {
+      execute(0, "t11|k0=12", "u|k0=13");
+      commit(12);
+      request(1, "get k0");
+    }
+    assert.deepEqual(target.answers().at(-1), "1 13");
+    assert.deepEqual(exported(source, 12), exported(target, 12), "what came after it makes no difference");
+  });
+
+  test("is the version that was named, whatever is executed and committed before its last part is pulled", () => {
+    const [still, moving] = [fixture(), fixture()];
+    for (const { execute, commit } of [still, moving]) {
+      execute(0, "a|k=1");
+      commit(2);
+    }
+    const expected = exported(still, 2);
+    moving.host.handle({ type: "exportSnapshot", version: 2, maxBytes: 64 });
+    moving.world.paused = new Promise(() => {});
+    moving.execute(0, "b|k=2");
+    const parts = expected.map((_, at) => {
+      moving.host.handle({ type: "nextPart", version: 2 });
+      const message = moving.world.emitted.at(-1);
+      assert.ok(message?.type === "snapshotPart");
+      assert.equal(message.last, at === expected.length - 1);
+      return message.part;
+    });
+    assert.deepEqual(parts, expected);
+  });
+
+  test("outlives its version in the store of who exports it", () => {
+    const source = fixture();
+    source.host.handle({ type: "exportSnapshot", version: 1, maxBytes: 64 });
+    for (let at = 2; at < 12; at++) {
+      source.execute(0, `t${at}|k=${at}`);
+      source.commit(at);
+    }
+    assert.equal(source.store.reader(1), undefined);
+    source.host.handle({ type: "nextPart", version: 1 });
+    assert.equal(source.world.emitted.at(-1)?.type, "snapshotPart");
+  });
+
+  test("is said to be unavailable when it is not committed, not kept, ended, or another took its place", () => {
+    const { host, world, execute, commit } = fixture();
+    const said = () => world.emitted.filter(({ type }) => type === "snapshotUnavailable").length;
+    execute(0, "a|k=1");
+    host.handle({ type: "exportSnapshot", version: 2, maxBytes: 64 });
+    assert.equal(said(), 1);
+    commit(2);
+    host.handle({ type: "exportSnapshot", version: 1, maxBytes: 64 });
+    host.handle({ type: "exportSnapshot", version: 2, maxBytes: 1_000_000 });
+    host.handle({ type: "nextPart", version: 1 });
+    assert.equal(said(), 2);
+    host.handle({ type: "nextPart", version: 2 });
+    host.handle({ type: "nextPart", version: 2 });
+    const last = world.emitted.at(-1);
+    assert.ok(last?.type === "snapshotPart" && last.last);
+    host.handle({ type: "nextPart", version: 2 });
+    assert.equal(said(), 3);
+  });
+
+  test("takes the old one's place only with its last part, and a new beginning drops what came before", () => {
+    const source = fixture();
+    source.execute(0, "a|k=new");
+    source.commit(2);
+    const parts = exported(source, 2);
+    const target = fixture();
+    target.execute(0, "b|k=old");
+    target.commit(2);
+    target.execute(0, "c|k=uncommitted");
+    parts.slice(0, -1).forEach((part, at) => {
+      target.host.handle({ type: "importSnapshot", version: 2, part, first: at === 0, last: false });
+      assert.deepEqual(target.world.emitted.at(-1), { type: "nextPart", version: 2 });
+    });
+    target.request(1, "get k");
+    importAll(target, 2, parts);
+    target.request(2, "get k");
+    assert.deepEqual(target.answers(), ["1 old", "2 new"]);
+    assert.equal(target.store.headVersion, 2);
+  });
+
+  test("ends the worker when a part of it is not what an export makes", () => {
+    const parts = exported(fixture(), 1);
+    const [preface, ...rest] = parts as [Bytes, ...Bytes[]];
+    const damaged: (readonly Bytes[])[] = [
+      [Uint8Array.of(9), ...rest],
+      [preface.subarray(0, -1), ...rest],
+      [preface, Uint8Array.of(1, 2, 3)],
+      [exported(fixture(), 1)[1] as Bytes],
+    ];
+    for (const wrong of damaged) {
+      const target = emptyFixture();
+      importAll(target, 1, wrong);
+      assert.equal(target.world.emitted.at(-1)?.type, "failed");
+      assert.equal(target.store.committedVersion, 0);
+    }
+    const target = emptyFixture();
+    target.host.handle({ type: "importSnapshot", version: 1, part: preface, first: false, last: false });
+    assert.equal(target.world.emitted.at(-1)?.type, "failed", "a part of an import that was not begun");
   });
 });

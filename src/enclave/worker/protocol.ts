@@ -7,7 +7,7 @@
  * are ignored.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import type { Caller, ClientResponse } from "../../adapters/adapter.ts";
+import type { Caller, ClientResponse, DroppedTransaction } from "../../adapters/adapter.ts";
 
 /** A prepared transaction on its way; `id` names it in the whole network. */
 export interface TransactionItem {
@@ -45,6 +45,8 @@ export type ToWorker =
         readonly path: string;
         readonly body: Bytes;
         readonly caller: Caller;
+        /** The committed version the answer must have seen; a linearizable read waits for it. */
+        readonly minVersion?: number;
       }[];
     }
   /** Outcomes of the transactions of earlier requests, per request in the order submitted. */
@@ -75,7 +77,25 @@ export type ToWorker =
       }[];
     }
   /** Drop every version after `version`. */
-  | { readonly type: "rollback"; readonly version: number; readonly generation: number };
+  | { readonly type: "rollback"; readonly version: number; readonly generation: number }
+  /**
+   * Hold a committed version for export, in place of the one held before. Execution, commits and queries go on meanwhile.
+   * Parts have at most `maxBytes`, which worker/state-transfer.ts bounds on both sides.
+   */
+  | { readonly type: "exportSnapshot"; readonly version: number; readonly maxBytes: number }
+  /** Pulls one part of the version that is held for export. */
+  | { readonly type: "nextPart"; readonly version: number }
+  /**
+   * A part of an exported state, in order. `first` drops what was imported before; with `last` the state as a whole is
+   * replaced by this version, which is committed. Parts that are not what an export makes end the worker.
+   */
+  | {
+      readonly type: "importSnapshot";
+      readonly version: number;
+      readonly part: Bytes;
+      readonly first: boolean;
+      readonly last: boolean;
+    };
 
 /** Worker to manager. */
 export type FromWorker =
@@ -91,13 +111,25 @@ export type FromWorker =
       readonly type: "submit";
       readonly submissions: readonly { readonly id: number; readonly items: readonly TransactionItem[] }[];
     }
-  /** Result of `execute` or `genesis`. Without transactions no version was added. `more`: another batch could run at once. */
+  /**
+   * Result of `execute` or `genesis`. Without transactions no version was added. `dropped`: waiting transactions that will
+   * never run. `more`: another batch could run at once.
+   */
   | {
       readonly type: "executed";
       readonly generation: number;
       readonly outcomes: readonly ItemOutcome[];
       readonly transactions: readonly ExecutedTransaction[];
+      readonly dropped: readonly DroppedTransaction[];
       readonly more: boolean;
     }
+  /** Answer to `nextPart`. */
+  | { readonly type: "snapshotPart"; readonly version: number; readonly part: Bytes; readonly last: boolean }
+  /** The version is not held for export: it is not committed, not kept any more, or another took its place. */
+  | { readonly type: "snapshotUnavailable"; readonly version: number }
+  /** A part was taken in, the next may come: so that no more than one need be under way. */
+  | { readonly type: "nextPart"; readonly version: number }
+  /** The last part was taken in: the imported version is the state. */
+  | { readonly type: "imported"; readonly version: number }
   /** The worker broke and cannot go on. */
   | { readonly type: "failed"; readonly message: string };

@@ -7,14 +7,15 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
-  encodeCodeApproval,
-  judgeCodeApproval,
+  basisOf,
+  encodeDecision,
+  judgeDecision,
   proposalDigest,
   signBallot,
-  signCodeProposal,
-  type CodeApproval,
+  signProposal,
+  type Decision,
   type StandingConstitution,
-} from "../../core/governance/code-approval.ts";
+} from "../../core/governance/decision.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
 import type { CodeEntry, Constitution } from "../../core/governance/constitution.ts";
 import type { Signer } from "../../core/governance/governance-crypto.ts";
@@ -36,16 +37,11 @@ export interface CodeChange {
 }
 
 /** A proposal of the first member with the votes of the first members that make a majority. */
-export function approveCode(standing: StandingConstitution, code: CodeEntry, members: readonly Signer[]): CodeApproval {
-  const { networkId, constitution } = standing;
+export function approveCode(standing: StandingConstitution, code: CodeEntry, members: readonly Signer[]): Decision {
   const proposer = members[0];
   invariant(proposer, "a sandbox has members");
-  const constitutionOf = { constitutionVersion: constitution.version, constitutionDigest: standing.constitutionDigest };
   const { measurement, name, version } = code;
-  const proposal = signCodeProposal(
-    { action: "approve_code", networkId, ...constitutionOf, measurement, name, version },
-    proposer,
-  );
+  const proposal = signProposal({ action: "approve_code", ...basisOf(standing), measurement, name, version }, proposer);
   const digest = proposalDigest(proposal, { sha256 });
   const voters = members.slice(0, Math.floor(members.length / 2) + 1);
   return { proposal, ballots: voters.map((member) => signBallot({ proposal: digest, vote: "for" }, member)) };
@@ -78,8 +74,8 @@ export async function approveNewCode(
     if (lists(standing)) continue;
     members ??= await readMembers(layout);
     const approval = approveCode(standing, code, members);
-    judgeCodeApproval(standing, approval, crypto);
-    await writeFileAtomic(join(layout.node(at), APPROVAL_FILE), encodeCodeApproval(approval), PUBLIC_FILE_MODE);
+    judgeDecision(standing, approval, crypto);
+    await writeFileAtomic(join(layout.node(at), APPROVAL_FILE), encodeDecision(approval), PUBLIC_FILE_MODE);
   }
   if (lists(newest)) return undefined;
   return { measurement: code.measurement, constitutionVersion: newest.constitution.version + 1 };

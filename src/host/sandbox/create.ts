@@ -58,7 +58,7 @@ export async function createSandbox(layout: SandboxLayout, ports: readonly NodeP
     nodes,
     codeManifest: [{ measurement, ...(await packageIdentity(PACKAGE_FOLDER)) }],
     adapters: [sandboxAdapter(Math.floor(Date.now() / 1000))],
-    settings: { answerAfter: "execution" },
+    settings: { answerAfter: "execution", consensus: ports.length === 1 ? "solo" : "raft" },
   });
   const text = constitutionToJson(genesis);
   await Promise.all(

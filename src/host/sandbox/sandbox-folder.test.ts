@@ -6,8 +6,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { judgeCodeApproval } from "../../core/governance/code-approval.ts";
-import { decodeCodeApproval } from "../../core/governance/code-approval.ts";
+import { decodeDecision, judgeDecision } from "../../core/governance/decision.ts";
 import { createGovernanceCrypto } from "../../enclave/manager/node-crypto.ts";
 import { CocoError, type ErrorCode } from "../../errors.ts";
 import { readConstitutionFile } from "../genesis.ts";
@@ -115,9 +114,9 @@ describe("sandbox folder", () => {
     const code = { ...known, measurement: "ab".repeat(32) };
     const change = await approveNewCode(layout, 1, genesis, code);
     assert.deepEqual(change, { measurement: code.measurement, constitutionVersion: 2 });
-    const approval = decodeCodeApproval(new Uint8Array(await readFile(join(layout.node(0), "approval.cbor"))));
+    const approval = decodeDecision(new Uint8Array(await readFile(join(layout.node(0), "approval.cbor"))));
     assert.equal(approval.ballots.length, 2);
-    const next = judgeCodeApproval(standingGenesis(genesis), approval, createGovernanceCrypto());
+    const { constitution: next } = judgeDecision(standingGenesis(genesis), approval, createGovernanceCrypto());
     assert.deepEqual(
       next.codeManifest.map(({ measurement }) => measurement),
       [known.measurement, code.measurement],

@@ -23,6 +23,11 @@ interface CachedBlock {
 export class BlockCache {
   readonly #blocks = new Map<number, CachedBlock>();
 
+  /** Forgets all blocks: the state was replaced as a whole. */
+  clear(): void {
+    this.#blocks.clear();
+  }
+
   /** The committed block with this number. */
   block(committed: StateReader, number: number): BlockRecord | undefined {
     return this.#find(committed, number)?.block;

@@ -9,7 +9,7 @@ import { readHead } from "../block.ts";
 import { transactionAt, transactionLocation, transactionsOfBlock } from "../chain.ts";
 import { decodeTransaction } from "../transactions.ts";
 import type { BlockRecord, TransactionRecord } from "../types.ts";
-import { BlockCache } from "./block-cache.ts";
+import type { BlockCache } from "./block-cache.ts";
 import { type BlockReference, Parameters, toBlockNumber, toBlockReference, toBoolean } from "./decode.ts";
 import {
   data,
@@ -38,8 +38,7 @@ const byNumber = (parameters: Parameters): BlockReference => parameters.required
 const byReference = (parameters: Parameters): BlockReference => parameters.required(0, toBlockReference);
 
 /** Makes the methods; they share one cache of decoded blocks. */
-export function chainMethods(): MethodTable {
-  const cache = new BlockCache();
+export function chainMethods(cache: BlockCache): MethodTable {
   return {
     eth_blockNumber: (values) => {
       new Parameters(values, 0);

@@ -278,7 +278,7 @@ describe("faults", () => {
   test("a fault in the program is an internal error without details, which stand in the log", async () => {
     const broken = {
       ...chain.views(),
-      committed: { ...chain.newest, get: () => Uint8Array.of(1), scan: () => [].values() },
+      committed: { ...chain.newest, get: () => Uint8Array.of(1), versionOf: () => 1, scan: () => [].values() },
     };
     const rpc = new TestRpc();
     assert.deepEqual(await rpc.call("eth_blockNumber", [], broken), { code: -32603, message: "internal error" });

@@ -17,6 +17,7 @@ import type {
 } from "../../adapter.ts";
 import { CocoError } from "../../../errors.ts";
 import type { EthereumOptions } from "../types.ts";
+import { BlockCache } from "./block-cache.ts";
 import { type Calls, callMethods } from "./call-methods.ts";
 import { chainMethods } from "./chain-methods.ts";
 import { Parameters } from "./decode.ts";
@@ -66,12 +67,13 @@ interface Plan {
 export class EthereumRpc {
   readonly #components: AdapterComponents;
   readonly #filters: Filters;
+  readonly #blocks = new BlockCache();
   readonly #methods: ReadonlyMap<string, Method>;
 
   constructor(parts: EthereumRpcParts) {
     this.#components = parts.components;
     this.#filters = new Filters(parts.components);
-    this.#methods = methodsOf(parts, this.#filters);
+    this.#methods = methodsOf(parts, this.#filters, this.#blocks);
   }
 
   /** Answers a request. Never throws for bad input: every fault is a JSON-RPC error in a response with status 200. */
@@ -97,6 +99,14 @@ export class EthereumRpc {
   /** A batch is committed: filters nobody polls are dropped. The others read what is new when they are polled. */
   committed(_state: StateReader): void {
     this.#filters.dropExpired();
+  }
+
+  /**
+   * The state was replaced as a whole by a later one of the same chain. Filters stay: the next block each has to report is
+   * read from the new state.
+   */
+  restored(): void {
+    this.#blocks.clear();
   }
 
   #plan(message: Message, views: RequestViews): Planned {
@@ -161,10 +171,14 @@ export class EthereumRpc {
 const RESPONSE_TOO_LARGE: Answer = { fault: { code: RPC_CODES.responseTooLarge, message: "response too large" } };
 const TIMED_OUT: Answer = { fault: { code: RPC_CODES.timeout, message: "request timed out" } };
 
-function methodsOf({ options, calls, transactionId }: EthereumRpcParts, filters: Filters): ReadonlyMap<string, Method> {
+function methodsOf(
+  { options, calls, transactionId }: EthereumRpcParts,
+  filters: Filters,
+  blocks: BlockCache,
+): ReadonlyMap<string, Method> {
   const tables: readonly MethodTable[] = [
     nodeMethods(options, CLIENT_VERSION),
-    chainMethods(),
+    chainMethods(blocks),
     STATE_METHODS,
     callMethods(calls, options.chainId),
     logMethods(filters),
@@ -180,6 +194,12 @@ function transactionIdMethod(transactionId: EthereumRpcParts["transactionId"]): 
     const hash = new Parameters(values, 1).hash(0);
     return committedQuery(() => transactionId(hash) ?? null);
   };
+}
+
+/** What its sender can do about a transaction whose outcome could not be had. */
+function remedyOf(call: Submission, outcome: SubmissionOutcome | undefined): string {
+  const neverSent = outcome?.type === "unavailable" && outcome.code === "NoLeader";
+  return neverSent ? "it was not executed, send it again" : call.remedy;
 }
 
 /** The answer to a submitted transaction. */
@@ -199,7 +219,7 @@ function answerOf(call: Submission, outcome: SubmissionOutcome | undefined): Ans
       return {
         fault: {
           code: RPC_CODES.internal,
-          message: `request not completed: ${outcome?.code ?? "Internal"}; ${call.remedy}`,
+          message: `request not completed: ${outcome?.code ?? "Internal"}; ${remedyOf(call, outcome)}`,
         },
       };
   }

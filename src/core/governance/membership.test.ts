@@ -1,0 +1,265 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import { entryOf, GovernedNetwork, idOf, refusal } from "../../../test/support/governed-network.ts";
+import type { GovernanceState } from "./administrative.ts";
+import { MAX_DEPARTING_NODES, signingKeys } from "./administrative.ts";
+import { checkNextConfiguration, isSettled, type NodeConfiguration } from "./configuration.ts";
+import { MAX_NODES } from "./constitution.ts";
+import { MAX_VOTERS } from "../consensus/quorum.ts";
+import { nextStep } from "./next-step.ts";
+
+const ids = (nodes: readonly number[]) => nodes.map(idOf);
+const simple = (current: readonly number[], learners: readonly number[] = []): NodeConfiguration => ({
+  current: ids(current),
+  previous: undefined,
+  learners: ids(learners),
+});
+const joint = (previous: readonly number[], current: readonly number[]): NodeConfiguration => ({
+  current: ids(current),
+  previous: ids(previous),
+  learners: [],
+});
+
+function configure(network: GovernedNetwork, configuration: NodeConfiguration): GovernanceState {
+  return network.execute({ type: "configure", ...configuration });
+}
+
+/** Takes every step that governance wants, with learners that catch up at once; returns the types of the steps. */
+function settle(network: GovernedNetwork): string[] {
+  const taken: string[] = [];
+  for (;;) {
+    const { timeMs, firstSeqno } = network.place;
+    const step = nextStep(network.state, { now: timeMs, nextSeqno: firstSeqno, learnersCaughtUp: true });
+    if (step === undefined) return taken;
+    assert.ok(taken.length < 100, "membership comes to rest");
+    taken.push(step.type);
+    if (step.type === "configure") configure(network, step.configuration);
+    else if (step.type === "epoch") network.execute(network.epoch());
+    else {
+      const keys = step.epochs.map((epoch) => ({ epoch, wrapped: Uint8Array.of(epoch) }));
+      network.execute({ type: "grant", nodeId: step.nodeId, keys });
+    }
+  }
+}
+
+describe("a change of the VN list", () => {
+  test("adds a node: keys first, then it learns, then it votes", () => {
+    const network = new GovernedNetwork([0, 1, 2]);
+    network.changeNodes([0, 1, 2, 3]);
+    assert.equal(network.state.epochDue, false);
+    assert.deepEqual(settle(network), ["grant", "configure", "configure", "configure"]);
+    assert.deepEqual(network.state.configuration, simple([0, 1, 2, 3]));
+    assert.deepEqual(network.state.epochs[0]?.wraps.at(-1)?.nodeId, idOf(3));
+  });
+
+  test("waits for newcomers to catch up before they vote", () => {
+    const network = new GovernedNetwork([0, 1, 2]);
+    network.changeNodes([0, 1, 3]);
+    const view = { now: 0, nextSeqno: 10, learnersCaughtUp: false };
+    network.execute({ type: "grant", nodeId: idOf(3), keys: [{ epoch: 1, wrapped: Uint8Array.of(1) }] });
+    configure(network, simple([0, 1, 2], [3]));
+    assert.equal(nextStep(network.state, view), undefined);
+    const step = nextStep(network.state, { ...view, learnersCaughtUp: true });
+    assert.deepEqual(step, { type: "configure", configuration: joint([0, 1, 2], [0, 1, 3]) });
+  });
+
+  test("removes a node: it loses its vote, and then the key changes, which it does not get", () => {
+    const network = new GovernedNetwork([0, 1, 2]);
+    network.changeNodes([0, 1]);
+    assert.equal(network.state.epochDue, true);
+    assert.throws(() => network.execute(network.epoch()), refusal("VotersNotListed"));
+    assert.deepEqual(settle(network), ["configure", "configure", "epoch"]);
+    assert.equal(network.state.epochDue, false);
+    assert.deepEqual(
+      network.state.epochs.map(({ wraps }) => wraps.map(({ nodeId }) => nodeId)),
+      [ids([0, 1]), ids([0, 1])],
+    );
+  });
+
+  test("keeps the signatures of a removed node valid until the next epoch: it may lead until it is gone", () => {
+    const network = new GovernedNetwork([0, 1, 2]);
+    network.changeNodes([1, 2]);
+    assert.ok(signingKeys(network.state).has(idOf(0)));
+    configure(network, joint([0, 1, 2], [1, 2]));
+    configure(network, simple([1, 2]));
+    assert.ok(signingKeys(network.state).has(idOf(0)));
+    network.execute(network.epoch());
+    assert.deepEqual([...signingKeys(network.state).keys()], ids([1, 2]));
+  });
+
+  test("goes from any list to any list, also while another change is on its way", () => {
+    const list = fc.uniqueArray(fc.nat(6), { minLength: 1, maxLength: 5 });
+    fc.assert(
+      fc.property(list, fc.array(fc.tuple(list, fc.nat(6)), { minLength: 1, maxLength: 4 }), (first, changes) => {
+        const network = new GovernedNetwork(first);
+        for (const [nodes, steps] of changes) {
+          if (ids(nodes).join() !== network.state.constitution.nodes.map(({ nodeId }) => nodeId).join())
+            network.changeNodes(nodes);
+          for (let at = 0; at < steps; at++) {
+            const view = { now: 0, nextSeqno: network.place.firstSeqno, learnersCaughtUp: true };
+            const step = nextStep(network.state, view);
+            if (step?.type === "configure") configure(network, step.configuration);
+            else break;
+          }
+        }
+        settle(network);
+        const { configuration, constitution, departing, epochDue, epochs } = network.state;
+        assert.ok(isSettled(configuration, constitution));
+        assert.equal(epochDue, false);
+        const listed = new Set(constitution.nodes.map(({ nodeId }) => nodeId));
+        for (const { wraps } of epochs) {
+          const holders = wraps.map(({ nodeId }) => nodeId);
+          assert.equal(new Set(holders).size, holders.length);
+          assert.ok([...listed].every((nodeId) => holders.includes(nodeId)));
+        }
+        assert.ok(departing.every(({ nodeId }) => !listed.has(nodeId)));
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test("takes no step but the next one", () => {
+    const list = fc.uniqueArray(fc.nat(4), { maxLength: 4 });
+    const configuration = fc.record({ current: list, previous: fc.option(list, { nil: undefined }), learners: list });
+    const network = new GovernedNetwork([0, 1, 2]);
+    network.changeNodes([0, 1, 3]);
+    const { state } = network;
+    const allowed = [simple([0, 1, 2], [3]), joint([0, 1, 2], [0, 1, 3])].map((next) => JSON.stringify(next));
+    fc.assert(
+      fc.property(configuration, ({ current, previous, learners }) => {
+        const next = { current: ids(current), previous: previous && ids(previous), learners: ids(learners) };
+        const check = () => checkNextConfiguration(state.configuration, next, state.constitution);
+        if (allowed.includes(JSON.stringify(next))) assert.doesNotThrow(check);
+        else assert.throws(check, refusal("NotTheNextConfiguration"));
+      }),
+      { numRuns: 2000, examples: [[{ current: [0, 1, 2], previous: undefined, learners: [3] }]] },
+    );
+    const wrong: readonly NodeConfiguration[] = [
+      simple([0, 1, 2]),
+      simple([0, 1, 3]),
+      simple([0, 1, 2], [3, 3]),
+      simple([0, 1, 2], [4]),
+      joint([0, 1, 2], [0, 1, 2, 3]),
+      joint([0, 1], [0, 1, 3]),
+      joint([2, 1, 0], [0, 1, 3]),
+      { ...joint([0, 1, 2], [0, 1, 3]), learners: ids([3]) },
+    ];
+    for (const next of wrong) assert.throws(() => configure(network, next), refusal("NotTheNextConfiguration"));
+  });
+
+  test("leaves a joint configuration into its own new set, whatever was voted meanwhile", () => {
+    const network = new GovernedNetwork([0, 1, 2]);
+    network.changeNodes([0, 1, 3]);
+    configure(network, joint([0, 1, 2], [0, 1, 3]));
+    network.changeNodes([0, 4]);
+    for (const next of [joint([0, 1, 3], [0, 4]), joint([0, 1, 2], [0, 4]), simple([0, 4]), simple([0, 1, 2])])
+      assert.throws(() => configure(network, next), refusal("NotTheNextConfiguration"));
+    configure(network, simple([0, 1, 3]));
+    settle(network);
+    assert.deepEqual(network.state.configuration, simple([0, 4]));
+  });
+});
+
+describe("a decision on the VN list", () => {
+  const network = new GovernedNetwork([0, 1, 2]);
+  const change = (nodes: readonly ReturnType<typeof entryOf>[]) => () =>
+    network.decide({ action: "change_nodes", nodes });
+  const listed = [entryOf(0), entryOf(1), entryOf(2)];
+
+  test("is refused when it leaves no voter, or changes nothing", () => {
+    assert.throws(change([]), { data: { reason: "NodesInvalid", field: "nodes" } });
+    assert.throws(change(listed), refusal("NodesUnchanged"));
+  });
+
+  test("is refused when it lists a node, key or address twice, naming the field", () => {
+    const twin = (of: Parameters<typeof entryOf>[1]) => change([...listed, entryOf(3, of)]);
+    const cases: readonly (readonly [() => void, string])[] = [
+      [change([...listed, entryOf(1)]), "nodes[3].nodeId"],
+      [twin({ encryptionKey: entryOf(1).encryptionKey }), "nodes[3].encryptionKey"],
+      [twin({ address: entryOf(2).address }), "nodes[3].address"],
+      [twin({ clientAddress: entryOf(2).address.toUpperCase() }), "nodes[3].clientAddress"],
+    ];
+    for (const [attempt, field] of cases) assert.throws(attempt, { data: { reason: "NodesInvalid", field } });
+  });
+
+  test("is refused when an entry is not signed by its owner, a listed actor", () => {
+    const entry = entryOf(3);
+    const signature = { data: { reason: "NodesInvalid", field: "nodes[3].signature" } };
+    assert.throws(change([...listed, { ...entry, address: "evil.test:1" }]), signature);
+    assert.throws(change([...listed, { ...entry, owner: "globex" }]), signature);
+    assert.throws(change([...listed, { ...entry, signature: Uint8Array.of(1) }]), signature);
+    assert.throws(change([...listed, { ...entry, nodeId: idOf(4) }]), signature);
+    assert.throws(change([...listed, { ...entry, owner: "nobody" }]), {
+      data: { reason: "NodesInvalid", field: "nodes[3].owner" },
+    });
+  });
+
+  test("is refused when a listed node comes back with another key to encrypt to", () => {
+    const other = entryOf(1, { encryptionKey: entryOf(9).encryptionKey });
+    assert.throws(change([entryOf(0), other, entryOf(2)]), refusal("NodeKeysChanged"));
+    assert.doesNotThrow(change([entryOf(0), entryOf(1, { address: "moved.test:1" }), entryOf(2)]));
+  });
+
+  test("holds as many nodes as consensus counts, and no more", () => {
+    assert.ok(MAX_NODES <= MAX_VOTERS);
+    const entries = Array.from({ length: MAX_NODES + 1 }, (_, at) => entryOf(at));
+    assert.throws(change(entries), { data: { reason: "Malformed", field: "nodes" } });
+    assert.doesNotThrow(change(entries.slice(1)));
+  });
+
+  test("is refused while too many removed nodes may still sign", () => {
+    const full = new GovernedNetwork([0]);
+    const block = (from: number) => Array.from({ length: MAX_NODES }, (_, at) => from + at);
+    for (let from = 1; from <= MAX_DEPARTING_NODES; from += MAX_NODES) full.changeNodes(block(from));
+    assert.throws(() => full.changeNodes(block(1 + MAX_DEPARTING_NODES)), refusal("ChangeInProgress"));
+    assert.ok(full.state.departing.length <= MAX_DEPARTING_NODES);
+  });
+
+  test("names one constitution: an old one is refused, also when it was never used", () => {
+    const replayed = new GovernedNetwork([0, 1, 2]);
+    const bundle = replayed.decision({ action: "change_nodes", nodes: [entryOf(0), entryOf(1)] });
+    const unused = replayed.decision({ action: "open_epoch" });
+    replayed.execute({ type: "decision", bundle });
+    replayed.changeNodes([0, 1, 2]);
+    for (const old of [bundle, unused])
+      assert.throws(() => replayed.execute({ type: "decision", bundle: old }), refusal("OtherConstitution"));
+  });
+
+  test("adds machines for new nodes to the TEE manifest, each once", () => {
+    const machine = { tee: "virtual", machineKey: Uint8Array.of(1, 2, 3), note: "second machine" } as const;
+    const grown = new GovernedNetwork([0, 1, 2]);
+    grown.decide({ action: "change_nodes", nodes: [...listed, entryOf(3)], tees: [machine] });
+    assert.deepEqual(grown.state.constitution.teeManifest.at(-1), machine);
+    assert.throws(() => grown.decide({ action: "change_nodes", nodes: listed, tees: [machine] }), {
+      data: { reason: "NodesInvalid", field: "teeManifest[2].machineKey" },
+    });
+  });
+});
+
+describe("quorums and protocols of a changed VN list", () => {
+  test("a flexible quorum has to fit the new list", () => {
+    const network = new GovernedNetwork([0, 1, 2, 3], { quorum: { type: "flexible", election: 4, replication: 2 } });
+    network.changeNodes([0, 1, 2, 4, 5]);
+    const field = "settings.quorum.election";
+    assert.throws(() => network.changeNodes([0, 1, 2]), { data: { reason: "NodesInvalid", field } });
+  });
+
+  test("a flexible quorum has to fit each set of a configuration", () => {
+    const network = new GovernedNetwork([0, 1, 2]);
+    network.changeNodes([0, 1, 2, 3]);
+    const { constitution, configuration } = network.state;
+    const quorum = { type: "flexible", election: 4, replication: 1 } as const;
+    const changed = { ...constitution, settings: { ...constitution.settings, quorum } };
+    const next = joint([0, 1, 2], [0, 1, 2, 3]);
+    assert.throws(() => checkNextConfiguration(configuration, next, changed), refusal("QuorumDoesNotFit"));
+  });
+
+  test("solo stays on its one node", () => {
+    const network = new GovernedNetwork([0], { consensus: "solo" });
+    assert.throws(() => network.changeNodes([0, 1]), {
+      data: { reason: "NodesInvalid", field: "settings.consensus" },
+    });
+    assert.throws(() => network.changeNodes([1]), refusal("NodesInvalid"));
+  });
+});

@@ -1,0 +1,58 @@
+/**
+ * What governance wants done next. Votes say where the network is to be; how it gets there, in which steps and in which
+ * order, follows from the committed state alone, so that any leader goes on where the one before stopped.
+ */
+import type { NodeId } from "../consensus/types.ts";
+import type { GovernanceState } from "./administrative.ts";
+import { jointConfiguration, listedNodes, newcomers, sameNodes, type NodeConfiguration } from "./configuration.ts";
+import { epochIsDue, epochProgress, missingEpochs } from "./epochs.ts";
+
+/** One administrative transaction that a leader should propose. */
+export type GovernanceStep =
+  | { readonly type: "configure"; readonly configuration: NodeConfiguration }
+  | { readonly type: "epoch" }
+  /** Keys of these epochs for this node. */
+  | { readonly type: "grant"; readonly nodeId: NodeId; readonly epochs: readonly number[] };
+
+/** What the leader knows beside the state. */
+export interface LeaderView {
+  /** Wall clock that a batch made now would have, milliseconds since 1970. */
+  readonly now: number;
+  /** Sequence number that comes next. */
+  readonly nextSeqno: number;
+  /** Whether every learner holds nearly the whole log; said of the learners of the committed configuration. */
+  readonly learnersCaughtUp: boolean;
+}
+
+/**
+ * The next step from a committed state; undefined when there is nothing to do now. The caller proposes it alone, and asks
+ * again when it is committed. Order: a joint configuration ends first, because two quorums are harder to get than one;
+ * then who was voted out loses its vote; then the key changes, which must not happen before; then newcomers.
+ */
+export function nextStep(state: GovernanceState, view: LeaderView): GovernanceStep | undefined {
+  const { configuration } = state;
+  if (configuration.previous !== undefined)
+    return { type: "configure", configuration: { current: configuration.current, previous: undefined, learners: [] } };
+  if (epochIsDue(state, epochProgress(state, view.now, view.nextSeqno))) return { type: "epoch" };
+  return nextGrant(state) ?? nextConfiguration(state, view.learnersCaughtUp);
+}
+
+/** Keys come before votes: a newcomer without them could be elected and not read what it leads. */
+function nextGrant(state: GovernanceState): GovernanceStep | undefined {
+  for (const nodeId of listedNodes(state.constitution)) {
+    const epochs = missingEpochs(state, nodeId);
+    if (epochs.length > 0) return { type: "grant", nodeId, epochs };
+  }
+  return undefined;
+}
+
+function nextConfiguration(state: GovernanceState, learnersCaughtUp: boolean): GovernanceStep | undefined {
+  const { configuration, constitution } = state;
+  const { current, learners } = configuration;
+  const joining = newcomers(configuration, constitution);
+  if (!sameNodes(learners, joining))
+    return { type: "configure", configuration: { current, previous: undefined, learners: joining } };
+  if (sameNodes(current, listedNodes(constitution))) return undefined;
+  if (joining.length > 0 && !learnersCaughtUp) return undefined;
+  return { type: "configure", configuration: jointConfiguration(configuration, constitution) };
+}

@@ -1,0 +1,108 @@
+/**
+ * Reading and writing the settings of a network, one part of its constitution; and completing what a founder left out.
+ */
+import type { QuorumPolicy } from "../consensus/types.ts";
+import { DEFAULT_SETTINGS, type EpochSettings, type NetworkSettings } from "./constitution.ts";
+import { fieldInvalid, readDocument, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
+
+/** Longest duration a setting may name, in milliseconds: ten years. */
+export const MAX_SETTING_DURATION_MS = 10 * 365 * 24 * 3600 * 1000;
+/** Most transactions a setting may name. */
+export const MAX_SETTING_TRANSACTIONS = 1_000_000_000_000;
+
+const DURATION_BOUNDS = { min: 0, max: MAX_SETTING_DURATION_MS };
+const TRANSACTIONS_BOUNDS = { min: 0, max: MAX_SETTING_TRANSACTIONS };
+const QUORUM_BOUNDS = { min: 1, max: 64 };
+
+/** Settings that differ from the defaults, also inside their records. */
+export type SettingsChange = {
+  readonly [Name in keyof NetworkSettings]?: NetworkSettings[Name] extends QuorumPolicy | string | number | boolean
+    ? NetworkSettings[Name]
+    : Partial<NetworkSettings[Name]>;
+};
+
+/** The settings of a network that names these; everything else is as in {@link DEFAULT_SETTINGS}. */
+export function settingsWith(change: SettingsChange): NetworkSettings {
+  return {
+    ...DEFAULT_SETTINGS,
+    ...change,
+    epoch: { ...DEFAULT_SETTINGS.epoch, ...change.epoch },
+    snapshot: { ...DEFAULT_SETTINGS.snapshot, ...change.snapshot },
+    maxBatch: { ...DEFAULT_SETTINGS.maxBatch, ...change.maxBatch },
+  };
+}
+
+function readQuorum(fields: FieldReader): QuorumPolicy {
+  const type = fields.choice("type", ["majority", "flexible"]);
+  if (type === "majority") return { type };
+  return {
+    type,
+    election: fields.integer("election", QUORUM_BOUNDS),
+    replication: fields.integer("replication", QUORUM_BOUNDS),
+  };
+}
+
+function readEpochSettings(fields: FieldReader): EpochSettings {
+  return {
+    lengthMs: fields.integer("lengthMs", DURATION_BOUNDS),
+    transactions: fields.integer("transactions", TRANSACTIONS_BOUNDS),
+    keyCacheMs: fields.integer("keyCacheMs", DURATION_BOUNDS),
+  };
+}
+
+/** Reads the settings of a network. Whether they fit its nodes is checked with the whole constitution. */
+export function readSettings(fields: FieldReader): NetworkSettings {
+  return {
+    consensus: fields.choice("consensus", ["raft", "solo"]),
+    quorum: fields.record("quorum", readQuorum),
+    trustDisk: fields.flag("trustDisk"),
+    epoch: fields.record("epoch", readEpochSettings),
+    snapshot: fields.record("snapshot", (snapshot) => ({
+      everyTransactions: snapshot.integer("everyTransactions", TRANSACTIONS_BOUNDS),
+    })),
+    maxBatch: fields.record("maxBatch", (batch) => ({
+      transactions: batch.integer("transactions", { min: 1, max: 5_000 }),
+      bytes: batch.integer("bytes", { min: 1024, max: 16 * 1024 * 1024 }),
+    })),
+    maxDelayMs: fields.integer("maxDelayMs", { min: 0, max: 10_000 }),
+    answerAfter: fields.choice("answerAfter", ["commit", "execution"]),
+  };
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * Reads settings from JSON that names some of them only; everything else is as in {@link DEFAULT_SETTINGS}. Throws the
+ * error of the context, with the field.
+ */
+export function readPartialSettings(given: unknown, context: FieldContext): NetworkSettings {
+  if (!isRecord(given)) throw fieldInvalid(context, "", "expected a record of named fields");
+  const complete: Record<string, unknown> = { ...DEFAULT_SETTINGS, ...given };
+  for (const name of ["epoch", "snapshot", "maxBatch"] as const) {
+    const part = given[name];
+    if (isRecord(part)) complete[name] = { ...DEFAULT_SETTINGS[name], ...part };
+  }
+  return readDocument(complete, context, readSettings);
+}
+
+function quorumTree(quorum: QuorumPolicy): FieldTree {
+  if (quorum.type === "majority") return { type: quorum.type };
+  return { type: quorum.type, election: quorum.election, replication: quorum.replication };
+}
+
+/** The tree form of settings. */
+export function settingsTree(settings: NetworkSettings): FieldTree {
+  const { consensus, quorum, trustDisk, epoch, snapshot, maxBatch, maxDelayMs, answerAfter } = settings;
+  return {
+    consensus,
+    quorum: quorumTree(quorum),
+    trustDisk,
+    epoch: { lengthMs: epoch.lengthMs, transactions: epoch.transactions, keyCacheMs: epoch.keyCacheMs },
+    snapshot: { everyTransactions: snapshot.everyTransactions },
+    maxBatch: { transactions: maxBatch.transactions, bytes: maxBatch.bytes },
+    maxDelayMs,
+    answerAfter,
+  };
+}

@@ -1,0 +1,235 @@
+/**
+ * The heart of a validating node, the same in a real node and in the simulator: governance, ledger, consensus and manager
+ * on their ports. It reads and verifies the ledger on disk before anything else, because the disk is not trusted.
+ */
+import type { Bytes } from "../../core/codec/bytes.ts";
+import { fromHex } from "../../core/codec/bytes.ts";
+import { Raft } from "../../core/consensus/raft.ts";
+import { Solo } from "../../core/consensus/solo.ts";
+import type { RaftOptions } from "../../core/consensus/state.ts";
+import type { Consensus, LogEntry, NodeId } from "../../core/consensus/types.ts";
+import { decodeAdministrative, executeAdministrative } from "../../core/governance/administrative.ts";
+import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
+import type { Decision } from "../../core/governance/decision.ts";
+import { configurationOfBatch, consensusConfiguration } from "../../core/governance/administrative-batch.ts";
+import { genesisConfiguration } from "../../core/governance/configuration.ts";
+import type { EpochRecord } from "../../core/governance/epochs.ts";
+import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
+import { verifyBatch } from "../../core/ledger/batch.ts";
+import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
+import { LedgerTail } from "../../core/ledger/tail.ts";
+import { CocoError } from "../../errors.ts";
+import type { Clock, Crypto, Disk, DiskContent, Executor, ExecutorEvents, PeerTransport, Tracer } from "../ports.ts";
+import { Administration } from "./administration.ts";
+import { EpochKeys } from "./epoch-keys.ts";
+import type { EpochMaker } from "./leader-duties.ts";
+import { Manager } from "./manager.ts";
+import type { AdapterPart, FirstTransactions } from "./manager-parts.ts";
+import { Replicator } from "./replicator.ts";
+import { Sealing } from "./sealing.ts";
+import type { SnapshotOpening } from "./snapshot-receiver.ts";
+import { type Beginning, chooseSnapshot } from "./stored-snapshot.ts";
+
+/** Shortest and longest time without a leader before an election, in milliseconds. */
+export const ELECTION_TIMEOUT_MIN_MS = 600;
+/** See {@link ELECTION_TIMEOUT_MIN_MS}. */
+export const ELECTION_TIMEOUT_MAX_MS = 1_200;
+/** Time between a leader's heartbeats. */
+export const HEARTBEAT_INTERVAL_MS = 100;
+/** Size of one replicated message. */
+export const APPEND_BYTES_MAX = 2 * 1024 * 1024;
+/** Replicated messages a follower may be behind with its acknowledgements. */
+export const APPENDS_IN_FLIGHT_MAX = 8;
+/** Committed log kept in memory for followers that are a little behind. */
+export const LOG_WINDOW_BYTES = 64 * 1024 * 1024;
+
+/** What a node's core is made of. */
+export interface NodeCoreParts {
+  readonly nodeId: NodeId;
+  readonly genesis: Constitution;
+  /** Hex, 32 bytes. */
+  readonly networkId: string;
+  readonly crypto: Crypto;
+  readonly governanceCrypto: GovernanceCrypto;
+  readonly clock: Clock;
+  readonly randomBytes: (length: number) => Bytes;
+  readonly disk: Disk;
+  readonly content: DiskContent;
+  /** Whether this node served its network before: then a missing ledger is a loss, not a beginning. */
+  readonly tookPart: boolean;
+  readonly peers: PeerTransport;
+  readonly tracer: Tracer;
+  readonly startExecutor: (adapter: AdapterEntry, onMessage: ExecutorEvents) => Executor;
+  readonly firstTransactions: FirstTransactions;
+  /** Approval of this node's code that is not in the ledger yet. */
+  readonly approval: Decision | undefined;
+  /** Opens the key of an epoch; undefined when it is not wrapped to this node. */
+  readonly openEpoch: (record: EpochRecord) => Bytes | undefined;
+  readonly epochMaker: EpochMaker;
+  /** Governance in effect changed; the keys of its epochs are installed. */
+  readonly onGovernance: () => void;
+  readonly onFatal: (error: CocoError) => void;
+  /** Lets a test see every step of consensus. */
+  readonly watch?: (consensus: Consensus) => Consensus;
+  /** Instead of {@link LOG_WINDOW_BYTES} and {@link APPEND_BYTES_MAX}. */
+  readonly sizes?: { readonly windowBytes: number; readonly appendBytes: number };
+}
+
+/** See the module's header. */
+export class NodeCore {
+  readonly administration: Administration;
+  readonly tail: LedgerTail;
+  readonly sealing: Sealing;
+  readonly manager: Manager;
+  readonly #parts: NodeCoreParts;
+  readonly epochKeys: EpochKeys;
+
+  /** Reads and verifies the whole ledger on disk; throws when it does not hold or belongs to another network. */
+  constructor(parts: NodeCoreParts) {
+    this.#parts = parts;
+    const { genesis, networkId, crypto, clock, randomBytes } = parts;
+    this.administration = new Administration(genesis, networkId, parts.governanceCrypto);
+    this.tail = new LedgerTail(crypto.sha256);
+    const salt = randomBytes(16);
+    this.epochKeys = new EpochKeys({
+      clock,
+      committed: () => this.administration.committed,
+      open: parts.openEpoch,
+    });
+    const identity = { signer: fromHex(parts.nodeId), salt, epochKeys: this.epochKeys };
+    this.sealing = new Sealing(this.tail, crypto, clock, identity);
+    const beginning = chooseSnapshot(parts.content, this.#opening(), parts.tracer);
+    const raft = this.#createConsensus(beginning);
+    const consensus = parts.watch?.(raft) ?? raft;
+    this.manager = new Manager({
+      nodeId: parts.nodeId,
+      clock,
+      randomBytes,
+      tail: this.tail,
+      sealing: this.sealing,
+      administration: this.administration,
+      peers: parts.peers,
+      adapters: genesis.adapters.map((adapter) => this.#startAdapter(adapter)),
+      tracer: parts.tracer,
+      createReplicator: (callbacks) =>
+        new Replicator({
+          ...callbacks,
+          consensus,
+          tail: this.tail,
+          disk: parts.disk,
+          clock,
+          crypto,
+          publicKeyOf: (nodeId) => this.administration.publicKeyOf(nodeId),
+        }),
+      firstTransactions: parts.firstTransactions,
+      epochMaker: parts.epochMaker,
+      snapshots: { ...this.#opening(), nodeId: parts.nodeId, salt, disk: parts.disk },
+      beginning,
+      approval: parts.approval,
+      keyOf: (epoch) => this.epochKeys.keyOf(epoch),
+      onGovernance: () => {
+        this.epochKeys.refresh();
+        parts.onGovernance();
+      },
+      onFatal: parts.onFatal,
+    });
+  }
+
+  #startAdapter(adapter: AdapterEntry): AdapterPart {
+    const executor = this.#parts.startExecutor(adapter, (message) => this.manager.fromWorker(adapter.id, message));
+    return { id: adapter.id, name: adapter.name, mount: adapter.mount, executor };
+  }
+
+  /** Forgets every key: the node stops. */
+  close(): void {
+    this.manager.stop();
+    this.epochKeys.close();
+  }
+
+  #opening(): SnapshotOpening {
+    const { networkId, crypto, openEpoch } = this.#parts;
+    const epochKeyOf: SnapshotOpening["epochKeyOf"] = (epoch, state) => {
+      const record = state.epochs[epoch - 1];
+      return record && openEpoch(record);
+    };
+    return { networkId, crypto, epochKeyOf };
+  }
+
+  #createConsensus(beginning: Beginning | undefined): Consensus {
+    const { nodeId, genesis, content, clock, randomBytes, tookPart, sizes } = this.#parts;
+    const { quorum, trustDisk } = genesis.settings;
+    const appendBytes = sizes?.appendBytes ?? APPEND_BYTES_MAX;
+    const snapshot = beginning?.snapshot;
+    if (snapshot !== undefined) {
+      this.tail.replaceBy(snapshot.tail);
+      this.administration.restore(snapshot.state, snapshot.mark.index, snapshot.mark.configurationIndex);
+    }
+    const entries = content.entriesFrom((snapshot?.mark.index ?? 0) + 1);
+    const { damage } = content;
+    const options: RaftOptions = {
+      id: nodeId,
+      initial: consensusConfiguration(genesisConfiguration(genesis), quorum),
+      configurationOf: (data) => configurationOfBatch(data, quorum),
+      random: () => uniform(randomBytes(4)),
+      electionTimeoutMinMs: ELECTION_TIMEOUT_MIN_MS,
+      electionTimeoutMaxMs: ELECTION_TIMEOUT_MAX_MS,
+      heartbeatIntervalMs: HEARTBEAT_INTERVAL_MS,
+      maxAppendBytes: appendBytes,
+      maxInflightAppends: APPENDS_IN_FLIGHT_MAX,
+      maxInflightBytes: APPENDS_IN_FLIGHT_MAX * appendBytes,
+      windowBytes: sizes?.windowBytes ?? LOG_WINDOW_BYTES,
+      hardState: content.hardState,
+      tookPart,
+      trustDisk,
+      damaged: damage && { index: damage.lastIndex, term: damage.lastTerm },
+      restored: { snapshot: snapshot?.mark, entries: this.#verified(entries) },
+      now: clock.now(),
+    };
+    const consensus = genesis.settings.consensus === "solo" ? new Solo(options) : new Raft(options);
+    if (consensus.status().recovering) {
+      const message = "no vote before this node has caught up with a live leader";
+      this.#parts.tracer.event("warn", "recovering", { message });
+    }
+    return consensus;
+  }
+
+  /** The disk is not trusted: every batch is verified as if it came from a peer, while consensus reads the log. */
+  *#verified(entries: Iterable<LogEntry>): Generator<LogEntry> {
+    for (const entry of entries) {
+      try {
+        this.#verifyStored(entry);
+      } catch (error) {
+        if (error instanceof CocoError && error.code !== "ConstitutionInvalid" && error.code !== "MalformedInput")
+          throw error;
+        const { index } = entry;
+        throw new CocoError("LedgerCorrupt", `batch ${index} of the ledger does not hold`, { index }, { cause: error });
+      }
+      yield entry;
+    }
+  }
+
+  #verifyStored(entry: LogEntry): void {
+    const batch = parseBatch(entry.data);
+    if (entry.index === 1) this.#checkNetwork(batch);
+    verifyBatch(batch, this.tail, (nodeId) => this.administration.publicKeyOf(nodeId), this.#parts.crypto);
+    this.administration.append(batch);
+  }
+
+  /** Whether a ledger begins with the genesis of another network, and really does: signed by a node that genesis lists. */
+  #checkNetwork(batch: ParsedBatch): void {
+    const { networkId, crypto, governanceCrypto } = this.#parts;
+    const [first] = batch.transactions;
+    const state =
+      first && executeAdministrative(undefined, decodeAdministrative(first.publicPart), batch.header, governanceCrypto);
+    if (state === undefined || state.networkId === networkId) return;
+    const nodes = new Map(state.constitution.nodes.map((node) => [node.nodeId, node.publicKey]));
+    verifyBatch(batch, new LedgerTail(crypto.sha256), (nodeId) => nodes.get(nodeId), crypto);
+    const message = `the ledger belongs to network ${state.networkId}, not ${networkId}`;
+    throw new CocoError("FolderOfAnotherNetwork", message);
+  }
+}
+
+/** A number in [0, 1) of four random bytes. */
+function uniform(bytes: Bytes): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0) / 0x100000000;
+}

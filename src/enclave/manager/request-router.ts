@@ -1,0 +1,153 @@
+/**
+ * The ways of client requests: to the worker of the adapter mounted at their path, to the leader when only it can answer,
+ * and behind an index when they ask for a linearizable answer.
+ */
+import type { ClientResponse } from "../../adapters/adapter.ts";
+import type { NodeId } from "../../core/consensus/types.ts";
+import { CocoError } from "../../errors.ts";
+import type { Frame } from "./frames.ts";
+import type { ArrivedRequest } from "./manager-parts.ts";
+import { errorClientResponse, type OpenRequest, OpenRequests } from "./open-requests.ts";
+import { ReadIndex } from "./read-index.ts";
+import type { WorkerMailbox } from "./worker-mailbox.ts";
+
+/** Where requests of one adapter go. */
+export interface RoutedAdapter {
+  readonly mount: string;
+  readonly mailbox: WorkerMailbox;
+  /** The newest committed version of its state as the manager counts; a worker may not have taken it yet. */
+  committedVersion(): number;
+}
+
+/** Who leads, as far as this node knows. */
+export interface Leadership {
+  readonly leader: NodeId | undefined;
+  readonly term: number;
+  /** This node leads. */
+  readonly leads: boolean;
+  /** This node leads and executes. */
+  readonly serving: boolean;
+}
+
+/** What routing needs of the node around it. */
+export interface RequestRouterParts {
+  readonly now: () => number;
+  readonly adapters: ReadonlyMap<number, RoutedAdapter>;
+  readonly send: (peer: NodeId, frame: Frame) => boolean;
+  /** Asks this node's consensus for an index; the answer comes to `reads.confirmed`. */
+  readonly confirmRead: (id: number) => void;
+}
+
+/** See the module's header. */
+export class RequestRouter {
+  readonly #parts: RequestRouterParts;
+  readonly #requests: OpenRequests;
+  readonly reads: ReadIndex;
+  #leadership: Leadership = { leader: undefined, term: 0, leads: false, serving: false };
+
+  constructor(parts: RequestRouterParts) {
+    this.#parts = parts;
+    this.#requests = new OpenRequests(parts.now);
+    this.reads = new ReadIndex({
+      now: parts.now,
+      confirm: parts.confirmRead,
+      askLeader: (leader, id) => parts.send(leader, { type: "readIndex", id }),
+      answerPeer: (peer, id, index) => void parts.send(peer, { type: "readIndexResponse", id, index }),
+    });
+  }
+
+  /** Whether an adapter is mounted at a path. */
+  serves(path: string): boolean {
+    return this.#adapterAt(path) !== undefined;
+  }
+
+  /** The adapter mounted at a path; `/` reaches the only adapter of a network that has one. */
+  #adapterAt(path: string): number | undefined {
+    const { adapters } = this.#parts;
+    for (const [id, { mount }] of adapters) if (path === mount || path.startsWith(`${mount}/`)) return id;
+    if (path === "/" && adapters.size === 1) return [...adapters.keys()][0];
+    return undefined;
+  }
+
+  /** Takes an authenticated request; answered 404 when no adapter is mounted at its path. */
+  request(request: ArrivedRequest, fromPeer: boolean, respond: (response: ClientResponse) => void): void {
+    const adapterId = this.#adapterAt(request.path);
+    if (adapterId === undefined) {
+      respond(errorClientResponse(new CocoError("NotFound", `nothing is served at ${request.path}`)));
+      return;
+    }
+    const { path, body, caller, linearizable } = request;
+    const open = this.#requests.open({ adapterId, path, body, caller, fromPeer, respond });
+    if (open === undefined) return;
+    if (linearizable === true) this.#readFirst(open);
+    else this.#toWorker(open);
+  }
+
+  #readFirst(open: OpenRequest): void {
+    try {
+      this.reads.read(() => {
+        if (this.#requests.get(open.id) !== undefined) this.#toWorker(open, true);
+      });
+    } catch (error) {
+      this.#requests.answer(open.id, errorClientResponse(error as CocoError));
+    }
+  }
+
+  /** @param fresh whether the worker must have taken every committed version first */
+  #toWorker({ adapterId, id, path, body, caller }: OpenRequest, fresh = false): void {
+    const adapter = this.#parts.adapters.get(adapterId);
+    const minVersion = fresh ? adapter?.committedVersion() : undefined;
+    adapter?.mailbox.request({ id, path, body, caller, ...(minVersion !== undefined && { minVersion }) });
+  }
+
+  /** A worker answered. */
+  answer(id: number, response: ClientResponse): void {
+    this.#requests.answer(id, response);
+  }
+
+  /** The leader answered a request that was sent to it. */
+  answerFromLeader(id: number, response: ClientResponse, peer: NodeId): void {
+    this.#requests.answerFromLeader(id, response, peer);
+  }
+
+  /** A worker says that only the leader can answer. */
+  forLeader(id: number): void {
+    const request = this.#requests.get(id);
+    if (request === undefined) return;
+    request.forLeader = "waiting";
+    const { leader, leads, serving } = this.#leadership;
+    if (serving) {
+      request.forLeader = "no";
+      this.#toWorker(request);
+    } else if (!leads && leader !== undefined && !request.fromPeer) {
+      const { path, body, caller } = request;
+      if (this.#parts.send(leader, { type: "query", id, path, body, caller })) this.#requests.sent(request, leader);
+    }
+  }
+
+  /** Who leads now. */
+  leadershipChanged(leadership: Leadership): void {
+    const before = this.#leadership;
+    this.#leadership = leadership;
+    if (before.leader !== leadership.leader || before.term !== leadership.term) this.leaderLost();
+    this.reads.leaderChanged(leadership.leads ? "self" : leadership.leader);
+    this.leaderReachable();
+  }
+
+  /** The leader cannot be reached any more: what was sent to it waits again. */
+  leaderLost(): void {
+    this.#requests.leaderLost();
+  }
+
+  /** A leader can be reached: what waits for one goes to it. */
+  leaderReachable(): void {
+    for (const request of this.#requests.waitingForLeader()) this.forLeader(request.id);
+    this.reads.tick();
+  }
+
+  /** Tries again what waits, and answers what took too long. */
+  tick(): void {
+    for (const [adapterId, ids] of this.#requests.expire()) this.#parts.adapters.get(adapterId)?.mailbox.forget(ids);
+    this.leaderReachable();
+  }
+}

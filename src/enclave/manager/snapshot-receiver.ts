@@ -1,0 +1,230 @@
+/**
+ * A snapshot on its way into this node, from the leader or from its own disk: opened and checked piece by piece, its parts
+ * handed to the workers, where they replace the state only when the whole is complete, durable and taken by consensus.
+ */
+import type { Bytes } from "../../core/codec/bytes.ts";
+import type { Ready, SnapshotMark } from "../../core/consensus/types.ts";
+import type { GovernanceState } from "../../core/governance/administrative.ts";
+import { decodeGovernanceState } from "../../core/governance/state-codec.ts";
+import type { LedgerCrypto } from "../../core/ledger/keys.ts";
+import { type SnapshotEvent, SnapshotReader } from "../../core/ledger/snapshot.ts";
+import type { SnapshotManifest } from "../../core/ledger/snapshot-format.ts";
+import type { LedgerTail } from "../../core/ledger/tail.ts";
+import { CocoError, invariant } from "../../errors.ts";
+import type { Disk, SnapshotFile, Tracer } from "../ports.ts";
+import { configurationOfState } from "./administration.ts";
+import type { SnapshotAdapter } from "./snapshots.ts";
+
+/** What reading a snapshot needs. */
+export interface SnapshotOpening {
+  readonly networkId: string;
+  readonly crypto: LedgerCrypto;
+  readonly epochKeyOf: (epoch: number, state: GovernanceState) => Bytes | undefined;
+}
+
+/** What receiving one needs besides. */
+export interface SnapshotReceiverParts extends SnapshotOpening {
+  readonly disk: Disk;
+  readonly adapters: ReadonlyMap<number, SnapshotAdapter>;
+  readonly tracer: Tracer;
+  readonly stored: (snapshot: SnapshotMark | undefined) => void;
+}
+
+/** A snapshot that was read to its end. */
+export interface ReceivedSnapshot {
+  readonly mark: SnapshotMark;
+  readonly seqno: number;
+  readonly tail: LedgerTail;
+  readonly state: GovernanceState;
+  readonly manifest: SnapshotManifest;
+  /** Evidence digest of what was read. */
+  readonly digest: Bytes;
+}
+
+/** Reads one snapshot from its bytes. */
+export class OpenedSnapshot {
+  readonly #reader: SnapshotReader;
+  readonly #sha256: LedgerCrypto["sha256"];
+  readonly #onPart: (adapterId: number, data: Bytes) => void;
+  #found: Omit<ReceivedSnapshot, "digest"> | undefined;
+  #digest: Bytes | undefined;
+
+  /** @param onPart gets the parts of the adapters' states in order */
+  constructor(opening: SnapshotOpening, onPart: (adapterId: number, data: Bytes) => void) {
+    const { networkId, crypto, epochKeyOf } = opening;
+    this.#onPart = onPart;
+    this.#sha256 = crypto.sha256;
+    this.#reader = new SnapshotReader(networkId, {
+      crypto,
+      epochKeyOf: (epoch, manifest) => epochKeyOf(epoch, decodeGovernanceState(manifest.governance, crypto.sha256)),
+    });
+  }
+
+  /** Takes the next bytes. Throws when they do not hold. */
+  feed(bytes: Bytes): void {
+    for (const event of this.#reader.feed(bytes)) this.#take(event);
+  }
+
+  #take(event: SnapshotEvent): void {
+    if (event.type === "part") this.#onPart(event.adapterId, event.data);
+    else if (event.type === "end") this.#digest = event.digest;
+    else {
+      const { manifest, tail } = event;
+      const { last } = manifest.tail;
+      const state = decodeGovernanceState(manifest.governance, this.#sha256);
+      const configuration = configurationOfState(state);
+      const mark = {
+        index: last.index,
+        term: last.view,
+        configuration,
+        configurationIndex: manifest.configurationIndex,
+      };
+      this.#found = { mark, seqno: last.signatureSeqno, tail, state, manifest };
+    }
+  }
+
+  /** Known once the front was read. */
+  get found(): Omit<ReceivedSnapshot, "digest"> | undefined {
+    return this.#found;
+  }
+
+  /** The whole, when it was read to its end. */
+  get complete(): ReceivedSnapshot | undefined {
+    return this.#found === undefined || this.#digest === undefined
+      ? undefined
+      : { ...this.#found, digest: this.#digest };
+  }
+}
+
+/** Parts of a state that wait for a worker before its own disk is read on. */
+export const IMPORT_PARTS_WAITING_MAX = 4;
+
+/** Hands the parts of adapters' states to their workers; the last part of each waits for {@link WorkerImport.finish}. */
+export class WorkerImport {
+  readonly #adapters: ReadonlyMap<number, SnapshotAdapter>;
+  #waiting = 0;
+  #onRoom: (() => void) | undefined;
+  readonly #held = new Map<number, { readonly data: Bytes; readonly first: boolean }>();
+
+  constructor(adapters: ReadonlyMap<number, SnapshotAdapter>) {
+    this.#adapters = adapters;
+  }
+
+  add(adapterId: number, data: Bytes, version: number): void {
+    const held = this.#held.get(adapterId);
+    if (held !== undefined) this.#send(adapterId, version, held, false);
+    this.#held.set(adapterId, { data, first: held === undefined });
+  }
+
+  /** Calls back once the workers have taken enough of what was sent. */
+  whenRoom(callback: () => void): void {
+    if (this.#waiting < IMPORT_PARTS_WAITING_MAX) callback();
+    else this.#onRoom = callback;
+  }
+
+  /** A worker took a part and asks for the next. */
+  taken(): void {
+    this.#waiting--;
+    if (this.#waiting >= IMPORT_PARTS_WAITING_MAX) return;
+    const callback = this.#onRoom;
+    this.#onRoom = undefined;
+    callback?.();
+  }
+
+  /** Replaces the states of all adapters in the manifest. */
+  finish({ manifest, mark }: ReceivedSnapshot): void {
+    for (const { id, version } of manifest.adapters) {
+      const held = this.#held.get(id);
+      invariant(held !== undefined, "an adapter with a version has a state");
+      this.#send(id, version, held, true);
+      this.#adapters.get(id)?.restore(version, mark.index);
+    }
+  }
+
+  #send(adapterId: number, version: number, part: { data: Bytes; first: boolean }, last: boolean): void {
+    const adapter = this.#adapters.get(adapterId);
+    if (adapter === undefined)
+      throw new CocoError("LedgerCorrupt", `the snapshot holds adapter ${adapterId}, which is not mounted`);
+    if (!last) this.#waiting++;
+    adapter.executor.send({ type: "importSnapshot", version, part: part.data, first: part.first, last });
+  }
+}
+
+interface Receiving {
+  readonly snapshot: OpenedSnapshot;
+  readonly file: SnapshotFile;
+  readonly import: WorkerImport;
+}
+
+/** See the module's header. */
+export class SnapshotReceiver {
+  readonly #parts: SnapshotReceiverParts;
+  #receiving: Receiving | undefined;
+
+  constructor(parts: SnapshotReceiverParts) {
+    this.#parts = parts;
+  }
+
+  /** A part from the leader; one that does not hold ends the transfer. */
+  receive(part: Ready["snapshotParts"][number]): void {
+    try {
+      if (part.offset === 0) this.#begin(part.snapshot.index);
+      const receiving = this.#receiving;
+      if (receiving === undefined) return;
+      receiving.snapshot.feed(part.data);
+      requireMark(receiving.snapshot.found?.mark, part.snapshot);
+      receiving.file.append(part.data, () => undefined);
+      if (!part.last) return;
+      if (receiving.snapshot.complete === undefined)
+        throw new CocoError("MalformedInput", "snapshot: the file ends too early");
+      receiving.file.finish(() => {
+        if (this.#receiving === receiving) this.#parts.stored(part.snapshot);
+      });
+    } catch (error) {
+      this.#refuse(error);
+    }
+  }
+
+  #begin(index: number): void {
+    this.#receiving?.file.abandon();
+    const workers = new WorkerImport(this.#parts.adapters);
+    const snapshot: OpenedSnapshot = new OpenedSnapshot(this.#parts, (adapterId, data) => {
+      const adapter = snapshot.found?.manifest.adapters.find(({ id }) => id === adapterId);
+      invariant(adapter !== undefined, "a part belongs to an adapter of the manifest");
+      workers.add(adapterId, data, adapter.version);
+    });
+    this.#receiving = { snapshot, file: this.#parts.disk.createSnapshot(index), import: workers };
+  }
+
+  #refuse(error: unknown): void {
+    this.#receiving?.file.abandon();
+    this.#receiving = undefined;
+    const { code, message } =
+      error instanceof CocoError ? error : new CocoError("Internal", "a snapshot could not be read");
+    this.#parts.tracer.event("warn", "snapshot_refused", { code, message });
+    this.#parts.stored(undefined);
+  }
+
+  /** Consensus has taken the snapshot: the workers' states become the new ones. */
+  install(mark: SnapshotMark): ReceivedSnapshot {
+    const receiving = this.#receiving;
+    const received = receiving?.snapshot.complete;
+    invariant(receiving !== undefined && received?.mark.index === mark.index, "what is installed was received");
+    this.#receiving = undefined;
+    receiving.import.finish(received);
+    return received;
+  }
+
+  /** A worker took a part. Parts from the leader come at their own pace: one is on its way at a time. */
+  taken(): void {
+    this.#receiving?.import.taken();
+  }
+}
+
+/** What the leader's consensus says of a snapshot must be what the snapshot says of itself. */
+function requireMark(found: SnapshotMark | undefined, expected: SnapshotMark): void {
+  if (found === undefined) return;
+  const { index, term, configurationIndex } = found;
+  if (index !== expected.index || term !== expected.term || configurationIndex !== expected.configurationIndex)
+    throw new CocoError("MalformedInput", "snapshot: it is not the one that was announced");
+}

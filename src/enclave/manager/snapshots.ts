@@ -1,0 +1,289 @@
+/**
+ * Snapshots of the whole state (R20): taken by every node at the same places of the ledger while writes go on, confirmed by
+ * evidence in the ledger, sent to nodes that are far behind, and begun from after a restart.
+ *
+ * Each node makes its own and computes the same digest; the leader writes its digest into the ledger as evidence, and a node
+ * whose digest differs has another state than the network: it stops. Only a snapshot with evidence compacts the log.
+ */
+import type { Bytes } from "../../core/codec/bytes.ts";
+import { bytesEqual, EMPTY, fromHex } from "../../core/codec/bytes.ts";
+import type { NodeId, Ready, SnapshotMark } from "../../core/consensus/types.ts";
+import type { GovernanceState } from "../../core/governance/administrative.ts";
+import { encodeGovernanceState } from "../../core/governance/state-codec.ts";
+import type { LedgerCrypto } from "../../core/ledger/keys.ts";
+import { SnapshotWriter } from "../../core/ledger/snapshot.ts";
+import { MAX_SNAPSHOT_PART_BYTES, type SnapshotManifest } from "../../core/ledger/snapshot-format.ts";
+import type { LedgerTail } from "../../core/ledger/tail.ts";
+import { CocoError, invariant } from "../../errors.ts";
+import type { Clock, Disk, Executor, SnapshotFile, Tracer } from "../ports.ts";
+import type { FromWorker } from "../worker/protocol.ts";
+import type { Administration } from "./administration.ts";
+import type { SnapshotTransfer } from "./replicator.ts";
+import { type ReceivedSnapshot, SnapshotReceiver, type WorkerImport } from "./snapshot-receiver.ts";
+import { type Beginning, importStored } from "./stored-snapshot.ts";
+
+/** An adapter's side of snapshots. */
+export interface SnapshotAdapter {
+  readonly executor: Executor;
+  committedVersion(): number;
+  /** The state was replaced by this version, which the batch at `index` made or one before it. */
+  restore(version: number, index: number): void;
+}
+
+/** What snapshots need of the node around them. */
+export interface SnapshotsParts {
+  readonly nodeId: NodeId;
+  readonly networkId: string;
+  /** 16 random bytes, fresh for this boot. */
+  readonly salt: Bytes;
+  readonly tail: LedgerTail;
+  readonly administration: Administration;
+  readonly crypto: LedgerCrypto;
+  /** Key of an epoch by a governance state that holds its record; undefined when it is not wrapped to this node. */
+  readonly epochKeyOf: (epoch: number, state: GovernanceState) => Bytes | undefined;
+  readonly disk: Disk;
+  readonly adapters: ReadonlyMap<number, SnapshotAdapter>;
+  readonly tracer: Tracer;
+  /** A snapshot has its evidence: consensus may forget what lies before it. */
+  readonly compact: (snapshot: SnapshotMark) => void;
+  /** A snapshot from the leader is durable, or (undefined) of no use. */
+  readonly stored: (snapshot: SnapshotMark | undefined) => void;
+  /** The state was replaced by this snapshot. */
+  readonly onInstalled: (snapshot: ReceivedSnapshot) => void;
+  readonly onFatal: (error: CocoError) => void;
+}
+
+/** A finished snapshot on this node's disk. */
+export interface OwnSnapshot {
+  readonly mark: SnapshotMark;
+  readonly seqno: number;
+  readonly digest: Bytes;
+  readonly bytes: number;
+}
+
+/** A snapshot that is being made. */
+interface Making {
+  readonly mark: SnapshotMark;
+  readonly seqno: number;
+  readonly writer: SnapshotWriter;
+  readonly file: SnapshotFile;
+  readonly left: { readonly adapterId: number; readonly version: number }[];
+  bytes: number;
+}
+
+/** See the module's header. */
+export class Snapshots implements SnapshotTransfer {
+  readonly #parts: SnapshotsParts;
+  readonly #receiver: SnapshotReceiver;
+  #making: Making | undefined;
+  /** While the workers take the state this node begins from. */
+  #beginning: WorkerImport | undefined;
+  /** The newest finished snapshot. */
+  #finished: OwnSnapshot | undefined;
+  /** The newest one with evidence, which peers may have. */
+  #confirmed: SnapshotMark | undefined;
+  /** Where a snapshot was taken or skipped last. */
+  #takenSeqno = 0;
+  #nonceCounter = 0;
+
+  constructor(parts: SnapshotsParts) {
+    this.#parts = parts;
+    const { networkId, crypto, disk, adapters, epochKeyOf, tracer, stored } = parts;
+    this.#receiver = new SnapshotReceiver({ networkId, crypto, disk, adapters, epochKeyOf, tracer, stored });
+  }
+
+  /** A snapshot that has no evidence in the ledger yet: for the leader to propose. */
+  get unconfirmed(): OwnSnapshot | undefined {
+    const evidence = this.#parts.administration.committed?.snapshot;
+    const own = this.#finished;
+    return own !== undefined && own.mark.index > (evidence?.index ?? 0) ? own : undefined;
+  }
+
+  /** Hands the state this node begins from to the workers; calls back when they have it. */
+  begin(beginning: Beginning, clock: Clock, done: () => void): void {
+    this.#standsOn(beginning.snapshot);
+    const { adapters } = this.#parts;
+    this.#beginning = importStored(beginning, this.#parts, { adapters, clock }, () => {
+      this.#beginning = undefined;
+      done();
+    });
+  }
+
+  #standsOn(snapshot: ReceivedSnapshot): void {
+    const { mark, seqno } = snapshot;
+    this.#takenSeqno = seqno;
+    this.#finished = { mark, seqno, digest: snapshot.digest, bytes: 0 };
+    this.#confirmed = mark;
+  }
+
+  /**
+   * A batch is committed and applied. Every node decides alike: a snapshot where the number of transactions passes a
+   * multiple of the setting, and after a grant, since a new node opens only what is wrapped to it.
+   */
+  committed(index: number, seqno: number, granted: boolean): void {
+    const state = this.#parts.administration.committed;
+    const every = state?.constitution.settings.snapshot.everyTransactions ?? 0;
+    const passed = every > 0 && Math.floor(seqno / every) > Math.floor(this.#takenSeqno / every);
+    this.#confirm();
+    if (state === undefined || state.epochs.length === 0 || !(passed || granted)) return;
+    this.#takenSeqno = seqno;
+    if (this.#making === undefined) this.#begin(index, seqno, state);
+    else this.#parts.tracer.event("warn", "snapshot_skipped", { index, reason: "the one before is not finished" });
+  }
+
+  #begin(index: number, seqno: number, state: GovernanceState): void {
+    const { administration, tail, networkId, crypto, epochKeyOf, adapters, disk, nodeId, salt } = this.#parts;
+    const epoch = state.epochs.length;
+    const epochKey = epochKeyOf(epoch, state);
+    if (epochKey === undefined) return;
+    const left = [...adapters]
+      .map(([adapterId, adapter]) => ({ adapterId, version: adapter.committedVersion() }))
+      .filter(({ version }) => version > 0)
+      .sort((one, other) => one.adapterId - other.adapterId);
+    const { configuration, configurationIndex } = administration.committedConfiguration;
+    const tailSnapshot = tail.toSnapshot(index);
+    const manifest: SnapshotManifest = {
+      networkId,
+      tail: tailSnapshot,
+      configuration: EMPTY,
+      configurationIndex,
+      governance: encodeGovernanceState(state),
+      adapters: left.map(({ adapterId, version }) => ({ id: adapterId, version, tables: [] })),
+      epoch,
+    };
+    const sealing = { signer: fromHex(nodeId), salt, counter: this.#nonceCounter };
+    const writer = new SnapshotWriter(manifest, sealing, { crypto, epochKey });
+    const mark: SnapshotMark = { index, term: tailSnapshot.last.view, configuration, configurationIndex };
+    const making: Making = { mark, seqno, writer, file: disk.createSnapshot(index), left, bytes: 0 };
+    this.#making = making;
+    this.#appendAll(making, writer.begin());
+  }
+
+  #appendAll(making: Making, pieces: Iterator<Bytes>): void {
+    const next = pieces.next();
+    if (next.done === true) this.#nextAdapter(making);
+    else this.#append(making, next.value, () => this.#appendAll(making, pieces));
+  }
+
+  #append(making: Making, bytes: Bytes, done: () => void): void {
+    making.bytes += bytes.length;
+    making.file.append(bytes, () => {
+      if (this.#making === making) done();
+    });
+  }
+
+  #nextAdapter(making: Making): void {
+    const [next] = making.left;
+    if (next === undefined) {
+      this.#append(making, making.writer.end(), () => making.file.finish(() => this.#finish(making)));
+      return;
+    }
+    const { version } = next;
+    const executor = this.#executorOf(next.adapterId);
+    executor.send({ type: "exportSnapshot", version, maxBytes: MAX_SNAPSHOT_PART_BYTES });
+    executor.send({ type: "nextPart", version });
+  }
+
+  #executorOf(adapterId: number): Executor {
+    const adapter = this.#parts.adapters.get(adapterId);
+    invariant(adapter !== undefined, "the adapter is mounted");
+    return adapter.executor;
+  }
+
+  /** A worker's word about a snapshot. */
+  fromWorker(
+    adapterId: number,
+    message: Extract<FromWorker, { type: "snapshotPart" | "snapshotUnavailable" | "nextPart" | "imported" }>,
+  ): void {
+    const making = this.#making;
+    const [current] = making?.left ?? [];
+    if (message.type === "imported") return;
+    if (message.type === "nextPart") {
+      if (this.#beginning !== undefined) this.#beginning.taken();
+      else this.#receiver.taken();
+      return;
+    }
+    if (making === undefined || current?.adapterId !== adapterId || current.version !== message.version) return;
+    if (message.type === "snapshotUnavailable") this.#giveUp(making, "the worker does not keep that version");
+    else this.#takePart(making, current, message);
+  }
+
+  #takePart(
+    making: Making,
+    { adapterId, version }: Making["left"][number],
+    { part, last }: Extract<FromWorker, { type: "snapshotPart" }>,
+  ): void {
+    this.#append(making, making.writer.part(adapterId, part), () => {
+      if (last) {
+        making.left.shift();
+        this.#nextAdapter(making);
+      } else this.#executorOf(adapterId).send({ type: "nextPart", version });
+    });
+  }
+
+  #giveUp(making: Making, reason: string): void {
+    this.#nonceCounter = making.writer.nextCounter;
+    making.file.abandon();
+    this.#making = undefined;
+    this.#parts.tracer.event("warn", "snapshot_skipped", { index: making.mark.index, reason });
+  }
+
+  #finish(making: Making): void {
+    if (this.#making !== making) return;
+    const { mark, seqno, writer, bytes } = making;
+    this.#making = undefined;
+    this.#nonceCounter = writer.nextCounter;
+    const before = this.#finished?.mark.index;
+    this.#finished = { mark, seqno, digest: writer.digest(), bytes };
+    if (before !== undefined && before !== this.#confirmed?.index) this.#parts.disk.removeSnapshot(before);
+    this.#parts.tracer.event("info", "snapshot", { index: mark.index, seqno, bytes });
+    this.#confirm();
+  }
+
+  /** Compares the newest snapshot with the newest evidence. */
+  #confirm(): void {
+    const evidence = this.#parts.administration.committed?.snapshot;
+    const own = this.#finished;
+    if (evidence === undefined || own?.mark.index !== evidence.index) return;
+    if (!bytesEqual(evidence.digest, own.digest)) {
+      const message = `the state after batch ${evidence.index} on this node is not the one of the network`;
+      this.#parts.onFatal(new CocoError("StateDiverged", message, { index: evidence.index }));
+      return;
+    }
+    const before = this.#confirmed;
+    if (before?.index === own.mark.index) return;
+    this.#confirmed = own.mark;
+    this.#parts.compact(own.mark);
+    this.#parts.tail.compact(own.mark.index);
+    if (before !== undefined) this.#parts.disk.removeSnapshot(before.index);
+  }
+
+  load(
+    { index, offset, maxBytes }: Ready["loadSnapshot"][number],
+    done: (snapshot: SnapshotMark | undefined, data: Bytes, last: boolean) => void,
+  ): void {
+    const mark = this.#confirmed;
+    if (mark === undefined || (index !== undefined && index !== mark.index)) {
+      done(undefined, EMPTY, true);
+      return;
+    }
+    this.#parts.disk.readSnapshot(mark.index, offset, maxBytes, (data, last) =>
+      done(data === undefined ? undefined : mark, data ?? EMPTY, last),
+    );
+  }
+
+  receive(part: Ready["snapshotParts"][number]): void {
+    this.#receiver.receive(part);
+  }
+
+  install(mark: SnapshotMark): void {
+    const received = this.#receiver.install(mark);
+    if (this.#making !== undefined) this.#giveUp(this.#making, "a newer one was installed");
+    const { tail, administration } = this.#parts;
+    tail.replaceBy(received.tail);
+    administration.restore(received.state, mark.index, mark.configurationIndex);
+    this.#standsOn(received);
+    this.#parts.tracer.event("info", "snapshot_installed", { index: mark.index, seqno: received.seqno });
+    this.#parts.onInstalled(received);
+  }
+}

@@ -1,0 +1,283 @@
+/**
+ * Reads all chunks of a folder and finds what does not fit; changes nothing.
+ *
+ * A crash can leave a remainder at the very end: a write that was not made durable, of which any parts have arrived. It is
+ * told from damage by three signs: it is in the last chunk, no record of a later write stands behind it (then it was durable
+ * once), and either the file ends within the record or a whole disk sector of it is zeros (the file system had grown the file
+ * before the data arrived). Everything else that does not fit is damage (Alagappan et al., "Protocol-Aware Recovery
+ * for Consensus-Based Storage", FAST 2018: taking damage for a remainder loses what was acknowledged).
+ */
+import type { Bytes } from "../core/codec/bytes.ts";
+import { CocoError } from "../errors.ts";
+import type { FileOperations } from "./file-operations.ts";
+import { type Chunk, corrupt, listChunks, MAX_CHUNK_BYTES } from "./ledger-chunks.ts";
+import { type LostEntries, tooNew } from "./ledger-layout.ts";
+import {
+  CHUNK_HEADER_LENGTH,
+  LEDGER_FORMAT_VERSION,
+  readChunkHeader,
+  readRecordHeader,
+  RECORD_HEADER_LENGTH,
+  recordData,
+} from "./ledger-record.ts";
+
+/** Smallest unit of a disk that arrives whole or not at all, in bytes. */
+const SECTOR_BYTES = 512;
+/** Piece by which a file is read that cannot be read whole, in bytes. */
+const PIECE_BYTES = 4096;
+
+/** A place where the ledger does not fit, and why. */
+export interface LedgerPlace {
+  readonly file: string;
+  readonly offset: number;
+  readonly reason: string;
+}
+
+/** A remainder of a crash at the end of the ledger. */
+export interface TornTail extends LedgerPlace {
+  readonly removedBytes: number;
+}
+
+/** Entries that cannot be read, and where they begin. */
+export interface LedgerDamage extends LostEntries, LedgerPlace {}
+
+/** What is in the chunks of a folder. */
+export interface ScannedLedger {
+  /** The chunks as far as they can be read, in order. */
+  readonly chunks: readonly Chunk[];
+  /** Index of the entry that would come next. */
+  readonly nextIndex: number;
+  /** Term of the last entry that can be read; 0 when there is none. */
+  readonly lastTerm: number;
+  readonly torn: TornTail | undefined;
+  readonly damage: LedgerDamage | undefined;
+}
+
+/** What a scan goes by. */
+export interface ScanOptions {
+  readonly files: FileOperations;
+  /** Index with which the ledger begins. */
+  readonly firstIndex: number;
+  /** Term of the hard state: no entry is newer. */
+  readonly term: number;
+}
+
+interface ReadFile {
+  readonly bytes: Bytes;
+  /** Whether parts could not be read; they are zeros in `bytes`. */
+  readonly holes: boolean;
+}
+
+/** A whole chunk file; parts that the disk cannot read are zeros. Errors other than EIO pass through. */
+async function readChunkFile(file: string, files: FileOperations): Promise<ReadFile> {
+  const size = await files.size(file);
+  if (size > MAX_CHUNK_BYTES) throw corrupt(file, MAX_CHUNK_BYTES, "chunk is too large");
+  const descriptor = await files.open(file, "r");
+  try {
+    return { bytes: await files.read(descriptor, 0, size), holes: false };
+  } catch (error) {
+    if (!isReadError(error)) throw error;
+    return { bytes: await readPieces(descriptor, size, files), holes: true };
+  } finally {
+    await files.close(descriptor);
+  }
+}
+
+function isReadError(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EIO";
+}
+
+async function readPieces(descriptor: number, size: number, files: FileOperations): Promise<Bytes> {
+  const bytes = new Uint8Array(size);
+  for (let at = 0; at < size; at += PIECE_BYTES) {
+    try {
+      bytes.set(await files.read(descriptor, at, Math.min(PIECE_BYTES, size - at)), at);
+    } catch (error) {
+      if (!isReadError(error)) throw error;
+    }
+  }
+  return bytes;
+}
+
+/** Whether a disk sector of the file is zeros from `offset` on, as far as it belongs to the file. */
+function hasZeroSector(bytes: Bytes, offset: number): boolean {
+  for (let start = offset; start < bytes.length; ) {
+    const end = Math.min(bytes.length, (Math.floor(start / SECTOR_BYTES) + 1) * SECTOR_BYTES);
+    if (bytes.subarray(start, end).every((byte) => byte === 0)) return true;
+    start = end;
+  }
+  return false;
+}
+
+/** Whether the file ends before the record at `offset` does; a header that does not hold says nothing about that. */
+function endsWithin(bytes: Bytes, offset: number): boolean {
+  // The header of a chunk comes together with its first record.
+  if (bytes.length < offset + RECORD_HEADER_LENGTH) return true;
+  const header = offset === 0 ? undefined : readRecordHeader(bytes, offset);
+  return header !== undefined && offset + RECORD_HEADER_LENGTH + header.length > bytes.length;
+}
+
+/** What stands behind a place that does not fit. */
+interface Survey {
+  /** The last record that is still known by its header, and its term; 0 when there is none. */
+  lastIndex: number;
+  lastTerm: number;
+  /** Everything before this index was durable when some record behind the place was written. */
+  durableBefore: number;
+  /** Whether bytes are left behind the last known record. */
+  remainder: boolean;
+}
+
+function survey(bytes: Bytes, from: number, minIndex: number, term: number): Survey {
+  const found: Survey = { lastIndex: 0, lastTerm: 0, durableBefore: 0, remainder: from < bytes.length };
+  // A row of bytes within a batch can look like a header; it cannot make believe more records than there is room for.
+  const maxIndex = minIndex + Math.floor(bytes.length / RECORD_HEADER_LENGTH);
+  for (let at = from; at + RECORD_HEADER_LENGTH <= bytes.length; ) {
+    const header = readRecordHeader(bytes, at);
+    const end = at + RECORD_HEADER_LENGTH + (header?.length ?? 0);
+    if (
+      header === undefined ||
+      end > bytes.length ||
+      header.index < Math.max(minIndex, found.lastIndex + 1) ||
+      header.index > maxIndex ||
+      header.term > term
+    ) {
+      at++;
+      continue;
+    }
+    found.lastIndex = header.index;
+    found.lastTerm = Math.max(found.lastTerm, header.term);
+    found.durableBefore = Math.max(found.durableBefore, header.index - header.position);
+    found.remainder = end < bytes.length;
+    at = end;
+  }
+  return found;
+}
+
+/** One pass over the chunks of a folder. */
+class Scan {
+  readonly #options: ScanOptions;
+  readonly #chunks: Chunk[] = [];
+  #nextIndex: number;
+  #lastTerm = 0;
+  #anyHeader = false;
+  #torn: TornTail | undefined;
+  #damage: LedgerDamage | undefined;
+
+  constructor(options: ScanOptions) {
+    this.#options = options;
+    this.#nextIndex = options.firstIndex;
+  }
+
+  async run(chunks: readonly Chunk[]): Promise<ScannedLedger> {
+    for (const [position, chunk] of chunks.entries()) {
+      if (this.#damage === undefined) this.#checkOrder(chunk);
+      const read = await readChunkFile(chunk.file, this.#options.files);
+      if (this.#damage === undefined) this.#scan(chunk, read, position === chunks.length - 1);
+      else {
+        this.#anyHeader ||= readChunkHeader(read.bytes) !== undefined;
+        const behind = survey(read.bytes, 0, chunk.firstIndex, this.#term);
+        this.#extend(this.#damage, behind, position === chunks.length - 1);
+      }
+    }
+    // Not one chunk that begins like one: this is no damage, but no ledger of this program.
+    if (this.#damage !== undefined && !this.#anyHeader)
+      throw corrupt(this.#damage.file, 0, "not a chunk of a ledger in a format that this program knows");
+    return {
+      chunks: this.#chunks,
+      nextIndex: this.#nextIndex,
+      lastTerm: this.#lastTerm,
+      torn: this.#torn,
+      damage: this.#damage,
+    };
+  }
+
+  get #term(): number {
+    return this.#options.term === 0 ? Number.MAX_SAFE_INTEGER : this.#options.term;
+  }
+
+  /** A file that is not there was taken away: it can be brought back, so nothing is repaired. */
+  #checkOrder({ file, firstIndex }: Chunk): void {
+    if (firstIndex === this.#nextIndex) return;
+    const what = firstIndex > this.#nextIndex ? "the chunk before it is missing" : "it overlaps the chunk before it";
+    throw corrupt(file, 0, `${what}: the ledger has to go on with index ${this.#nextIndex}`);
+  }
+
+  #scan(chunk: Chunk, { bytes, holes }: ReadFile, isLast: boolean): void {
+    const problem = this.#readRecords(chunk, bytes);
+    if (chunk.count > 0) this.#chunks.push(chunk);
+    this.#nextIndex = chunk.nextIndex;
+    if (problem === undefined) return;
+    const behind = survey(bytes, problem.offset, this.#nextIndex, this.#term);
+    const { file } = chunk;
+    const removedBytes = bytes.length - problem.offset;
+    const unfinished = endsWithin(bytes, problem.offset) || hasZeroSector(bytes, problem.offset);
+    if (isLast && !holes && unfinished && behind.durableBefore <= this.#nextIndex)
+      this.#torn = { file, removedBytes, ...problem };
+    else {
+      const index = this.#nextIndex;
+      this.#extend({ file, ...problem, index, lastIndex: index - 1, lastTerm: this.#lastTerm }, behind, isLast);
+    }
+  }
+
+  /** Reads the records of a chunk into it, up to the first that does not fit. */
+  #readRecords(chunk: Chunk, bytes: Bytes): { readonly offset: number; readonly reason: string } | undefined {
+    const start = readChunkHeader(bytes);
+    if (start === undefined) return { offset: 0, reason: "the chunk has no header" };
+    if (start.version > LEDGER_FORMAT_VERSION) throw tooNew(chunk.file, start.version);
+    this.#anyHeader = true;
+    if (start.version < LEDGER_FORMAT_VERSION || start.firstIndex !== chunk.firstIndex)
+      return { offset: 0, reason: "the chunk's header does not fit its name" };
+    let offset = CHUNK_HEADER_LENGTH;
+    while (offset < bytes.length) {
+      const header = readRecordHeader(bytes, offset);
+      if (header === undefined) return { offset, reason: "not a record" };
+      if (header.index !== chunk.nextIndex)
+        return { offset, reason: `record has index ${header.index}, expected ${chunk.nextIndex}` };
+      if (header.term < this.#lastTerm)
+        return { offset, reason: `record has term ${header.term} after term ${this.#lastTerm}` };
+      if (recordData(bytes, offset, header) === undefined)
+        return { offset, reason: "the record's data is damaged or incomplete" };
+      chunk.add(header.length);
+      this.#lastTerm = header.term;
+      offset += RECORD_HEADER_LENGTH + header.length;
+    }
+    if (chunk.count === 0) return { offset: 0, reason: "the chunk has no record" };
+    return undefined;
+  }
+
+  /** Adds what is known of the entries behind the damage. */
+  #extend(damage: LedgerDamage, behind: Survey, isLast: boolean): void {
+    let lastIndex = Math.max(damage.lastIndex, behind.lastIndex);
+    let lastTerm = Math.max(damage.lastTerm, behind.lastTerm);
+    // Something stood there whose header cannot be read: at least one entry, of a term that was known by then.
+    if (isLast && behind.remainder) [lastIndex, lastTerm] = [lastIndex + 1, Math.max(lastTerm, this.#options.term)];
+    this.#damage = { ...damage, lastIndex: Math.max(lastIndex, damage.index), lastTerm };
+  }
+}
+
+/**
+ * Reads all chunks of a folder. Changes nothing on disk. Throws `LedgerCorrupt` naming the file when a chunk is missing or
+ * nothing can be told of the ledger at all, `LedgerTooNew` for a later format version.
+ */
+export async function scanLedger(directory: string, options: ScanOptions): Promise<ScannedLedger> {
+  return new Scan(options).run(await listChunks(directory, options.files));
+}
+
+/** A scan in which the entries from an index on are taken as damaged: somebody found out that they do not hold. */
+export function damagedFrom(scan: ScannedLedger, index: number): ScannedLedger {
+  const chunk = scan.chunks.findLast(({ firstIndex }) => firstIndex <= index);
+  if (chunk === undefined || index >= scan.nextIndex)
+    throw new CocoError("Internal", `no entry ${index} in the ledger to be damaged`);
+  const damage: LedgerDamage = {
+    file: chunk.file,
+    offset: chunk.offsetOf(index),
+    reason: "the batch does not hold",
+    index,
+    lastIndex: scan.damage?.lastIndex ?? scan.nextIndex - 1,
+    lastTerm: scan.damage?.lastTerm ?? scan.lastTerm,
+  };
+  const chunks = scan.chunks.filter(({ firstIndex }) => firstIndex < index);
+  if (chunk.firstIndex < index) chunk.truncate(index);
+  return { ...scan, chunks, nextIndex: index, torn: undefined, damage };
+}

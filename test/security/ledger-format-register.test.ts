@@ -1,0 +1,92 @@
+/** The register of ids in docs/reference/ledger-format.md and the code say the same; ids are never used for two meanings. */
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { encodeCbor } from "../../src/core/codec/cbor.ts";
+import { decodeAdministrative } from "../../src/core/governance/administrative.ts";
+import { BATCH_FORMAT_VERSION, BATCH_KIND_CODES, TRANSACTION_FLAGS } from "../../src/core/ledger/batch-format.ts";
+import { COSE_LABELS } from "../../src/core/ledger/cose-receipt.ts";
+import { FRAME_CODES, MANIFEST_KEYS, SNAPSHOT_FORMAT_VERSION } from "../../src/core/ledger/snapshot-format.ts";
+
+/** The root of the package: the first folder above this file that holds the page. */
+function rootOf(folder: string): string {
+  const isRoot = fs.existsSync(join(folder, "docs/reference/ledger-format.md"));
+  assert.ok(isRoot || folder !== "/", "docs/reference/ledger-format.md is not found");
+  return isRoot ? folder : rootOf(join(folder, ".."));
+}
+
+const ROOT = rootOf(import.meta.dirname);
+const PAGE = fs.readFileSync(join(ROOT, "docs/reference/ledger-format.md"), "utf8");
+const REGISTER = PAGE.slice(PAGE.indexOf("## Register of ids"))
+  .split("\n")
+  .map((line) => /^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$/.exec(line))
+  .filter((match) => match !== null)
+  .map(([, space = "", id = "", meaning = ""]) => ({ space, id, meaning }));
+
+/** Ids of a space with their meanings. */
+function registered(space: string): Readonly<Record<string, string>> {
+  return Object.fromEntries(REGISTER.filter((row) => row.space === space).map(({ id, meaning }) => [id, meaning]));
+}
+
+/** A table of codes by name, turned round. */
+function byCode(codes: Readonly<Record<string, number>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(codes).map(([name, code]) => [String(code), name]));
+}
+
+describe("the register of ids of the ledger format", () => {
+  test("has no id twice", () => {
+    const ids = REGISTER.map(({ space, id }) => `${space} ${id}`);
+    assert.ok(ids.length > 40);
+    assert.deepEqual(
+      ids.filter((id, at) => ids.indexOf(id) !== at),
+      [],
+    );
+  });
+
+  test("says of versions, kinds, flags, frames and manifest fields what the code says", () => {
+    assert.deepEqual(Object.keys(registered("batch version")), [String(BATCH_FORMAT_VERSION)]);
+    assert.deepEqual(Object.keys(registered("snapshot version")), [String(SNAPSHOT_FORMAT_VERSION)]);
+    assert.deepEqual(registered("batch kind"), byCode(BATCH_KIND_CODES));
+    assert.deepEqual(registered("transaction flag"), byCode(TRANSACTION_FLAGS));
+    assert.deepEqual(registered("snapshot frame"), byCode(FRAME_CODES));
+    assert.deepEqual(registered("snapshot manifest"), byCode(MANIFEST_KEYS));
+  });
+
+  test("says of every label in a COSE receipt what it is for", () => {
+    const labels = registered("COSE label");
+    for (const [name, label] of Object.entries(COSE_LABELS))
+      assert.match(labels[String(label)] ?? "", new RegExp(`\\b${name}\\b`), `${name}: ${label}`);
+    assert.equal(Object.keys(labels).length, new Set(Object.values(COSE_LABELS).map(String)).size);
+  });
+
+  test("has every type of administrative transaction that the code reads", () => {
+    const types = Object.keys(registered("administrative type"));
+    let message = "";
+    try {
+      decodeAdministrative(encodeCbor(new Map([["type", "none of them"]])));
+    } catch (error) {
+      message = String(error);
+    }
+    const known = /expected one of: ([a-zA-Z, ]+)/.exec(message)?.[1]?.split(", ") ?? [];
+    assert.ok(known.includes("genesis"), message);
+    assert.deepEqual(
+      known.filter((type) => !types.includes(type)),
+      [],
+    );
+  });
+
+  test("has every name that ledger and snapshot keys are derived under", () => {
+    const names = Object.keys(registered("derivation"));
+    const folders = ["src/core/ledger", "src/enclave/manager"].map((folder) => join(ROOT, folder));
+    const sources = folders.flatMap((folder) => fs.readdirSync(folder).map((file) => join(folder, file)));
+    const text = sources
+      .filter((file) => file.endsWith(".ts") && !file.endsWith(".test.ts"))
+      .map((file) => fs.readFileSync(file, "utf8"))
+      .join("\n");
+    // Channels between nodes and code measurements have names of their own, which never stand in the ledger.
+    const found = [...text.matchAll(/"(coco [a-z ]+ v[0-9]+)"/g)].map(([, name = ""]) => name);
+    const used = new Set(found.filter((name) => name !== "coco channel v1"));
+    assert.deepEqual([...used].sort(), names.toSorted());
+  });
+});

@@ -1,0 +1,151 @@
+/** What befalls machines: crashes at any point, pauses, slowness, clocks, and disks in every way. */
+import { CHANNEL_SILENCE_MS } from "../../src/enclave/manager/channels.ts";
+import type { FaultContext, FaultKind } from "./fault-context.ts";
+import { PORT_CALLS } from "./port-watch.ts";
+import type { SimulatedNode } from "./simulated-node.ts";
+
+const HOUR_MS = 3_600_000;
+const PAUSE_MIN_MS = 30;
+const PAUSE_MAX_MS = 12_000;
+const SLOW_MIN_MS = 300;
+const SLOW_MAX_MS = 5_000;
+/** Longest time a slow process takes for one input. */
+const INPUT_COST_MIN_MS = 0.1;
+const INPUT_COST_MAX_MS = 15;
+const DISK_SLOWNESS_MAX = 400;
+const FULL_MIN_MS = 500;
+const FULL_MAX_MS = 8_000;
+/** Calls of a kind that come before the one a node dies at. */
+const CRASH_AFTER_CALLS_MAX = 40;
+const ROLLING_GAP_MIN_MS = 300;
+const ROLLING_GAP_MAX_MS = 3_000;
+const ROLLING_DOWN_MAX_MS = 800;
+
+function stop(context: FaultContext, kind: string, node: SimulatedNode): void {
+  if (!node.isRunning) return;
+  context.note(kind, node.name);
+  node.end({ silent: context.random.chance(0.2), byItself: true });
+}
+
+function crashAtPort(context: FaultContext): void {
+  const { random } = context;
+  const node = random.chance(0.4) ? context.leader() : context.target();
+  // Counted when the node gets there.
+  const phase = random.chance(0.5) ? "before" : "after";
+  node.arm({ call: random.pick(PORT_CALLS), after: Math.floor(random.magnitude(1, CRASH_AFTER_CALLS_MAX)) - 1, phase });
+}
+
+/** Power fails for all at once. */
+function crashAll(context: FaultContext): void {
+  context.note("crash.all", "network");
+  for (const node of context.targets) node.end({ silent: false, byItself: true });
+}
+
+/** One after the other is stopped and started again, as operators do for an upgrade. */
+function rollingRestart(context: FaultContext): void {
+  const { random, world } = context;
+  context.note("restart.rolling", "network");
+  const gapMs = random.magnitude(ROLLING_GAP_MIN_MS, ROLLING_GAP_MAX_MS);
+  context.targets.forEach((node, place) => {
+    world.scheduler.after(place * gapMs, () => {
+      if (!node.isRunning || !context.targets.includes(node)) return;
+      node.end({ silent: false, byItself: false });
+      context.startLater(node, random.next() * ROLLING_DOWN_MAX_MS);
+    });
+  });
+}
+
+function pause(context: FaultContext): void {
+  const node = context.random.chance(0.3) ? context.leader() : context.target();
+  if (!node.isAwake) return;
+  const { boots } = node;
+  const { scheduler, network, nodes } = context.world;
+  context.note("machine.pause", node.name);
+  node.pause();
+  context.endLater(context.random.magnitude(PAUSE_MIN_MS, PAUSE_MAX_MS), () => node.resume());
+  scheduler.after(CHANNEL_SILENCE_MS, () => {
+    if (node.boots !== boots || node.isAwake) return;
+    for (const other of nodes) if (other !== node) network.break(node.id, other.id);
+  });
+}
+
+function slowProcess(context: FaultContext): void {
+  const node = context.target();
+  context.note("machine.slow", node.name);
+  node.slowDown(context.random.magnitude(INPUT_COST_MIN_MS, INPUT_COST_MAX_MS));
+  context.endLater(context.random.magnitude(SLOW_MIN_MS, SLOW_MAX_MS), () => node.slowDown(0));
+}
+
+function slowDisk(context: FaultContext): void {
+  const { disk, name } = context.target();
+  context.note("disk.slow", name);
+  disk.slowness = context.random.magnitude(2, DISK_SLOWNESS_MAX);
+  context.endLater(context.random.magnitude(SLOW_MIN_MS, SLOW_MAX_MS), () => {
+    disk.slowness = 1;
+  });
+}
+
+function fullDisk(context: FaultContext): void {
+  const { disk, name } = context.random.chance(0.4) ? context.leader() : context.target();
+  context.note("disk.full", name);
+  disk.full = true;
+  context.endLater(context.random.magnitude(FULL_MIN_MS, FULL_MAX_MS), () => {
+    disk.full = false;
+  });
+}
+
+/** Counted when the disk is asked. */
+function failSync(context: FaultContext): void {
+  const { disk } = context.random.chance(0.4) ? context.leader() : context.target();
+  disk.failNextSync = true;
+  context.endLater(FULL_MAX_MS, () => {
+    disk.failNextSync = false;
+  });
+}
+
+/** Counted when the disk is asked. */
+function failRead(context: FaultContext): void {
+  const { disk } = context.random.chance(0.4) ? context.leader() : context.target();
+  disk.failNextRead = true;
+  context.endLater(FULL_MAX_MS, () => {
+    disk.failNextRead = false;
+  });
+}
+
+/**
+ * A bit flips at rest. So many nodes may have lost what they promised as the network bears: a minority. Most often the
+ * machine restarts soon, so that the damage is found.
+ */
+function flipBit(context: FaultContext): void {
+  const members = context.world.members();
+  const unsound = context.world.nodes.filter((node) => node.boots > 0 && !node.isSound).length;
+  const node = context.target();
+  if (!node.isSound || unsound + 1 > Math.floor((members.length - 1) / 2) || !node.disk.flipBit()) return;
+  context.note("disk.bitFlip", node.name);
+  if (context.random.chance(0.7)) stop(context, "crash.node", node);
+}
+
+/** The wall clock jumps, forward or back; the monotonic one does not. */
+function jumpClock(context: FaultContext): void {
+  const { clock, name } = context.target();
+  const jump = Math.floor((context.random.next() - 0.5) * 2 * HOUR_MS);
+  clock.skewMs += jump;
+  context.note(jump < 0 ? "clock.jumpBack" : "clock.jumpForward", name, jump);
+}
+
+/** Faults of machines. */
+export const MACHINE_FAULTS: readonly FaultKind[] = [
+  { name: "crash.port", strike: crashAtPort },
+  { name: "crash.node", strike: (context) => stop(context, "crash.node", context.target()) },
+  { name: "crash.leader", strike: (context) => stop(context, "crash.leader", context.leader()) },
+  { name: "crash.all", strike: crashAll },
+  { name: "restart.rolling", strike: rollingRestart },
+  { name: "machine.pause", strike: pause },
+  { name: "machine.slow", strike: slowProcess },
+  { name: "disk.slow", strike: slowDisk },
+  { name: "disk.full", strike: fullDisk },
+  { name: "disk.fsyncFailure", strike: failSync },
+  { name: "disk.readError", strike: failRead },
+  { name: "disk.bitFlip", strike: flipBit },
+  { name: "clock.jump", strike: jumpClock },
+];

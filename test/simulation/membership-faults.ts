@@ -1,0 +1,44 @@
+/**
+ * What members and operators do to a network at work: nodes come and go, one by one or all at once, and epochs are opened.
+ * The leader takes a decision or refuses it; nobody may notice but those concerned.
+ */
+import type { FaultContext, FaultKind } from "./fault-context.ts";
+import type { SimulatedNode } from "./simulated-node.ts";
+
+/** Fewest nodes a change leaves. */
+const NODES_MIN = 3;
+const START_MAX_MS = 2_000;
+
+/** The next list of nodes: any set of machines, or a small step from the one now. */
+function nextMembers({ random, world }: FaultContext): readonly SimulatedNode[] {
+  const { nodes } = world;
+  const members = world.members();
+  const others = nodes.filter((node) => !members.includes(node));
+  const kind = random.below(4);
+  if (kind === 0) return random.sample(nodes, NODES_MIN + random.below(nodes.length - NODES_MIN + 1));
+  const staying = kind === 1 ? members : random.sample(members, members.length - 1);
+  return kind === 2 ? staying : [...staying, ...random.sample(others, 1)];
+}
+
+function changeMembers(context: FaultContext): void {
+  const { world, random } = context;
+  const next = nextMembers(context);
+  if (next.length < NODES_MIN) return;
+  const entries = world.founded.machines.filter(({ nodeId }) => next.some(({ id }) => id === nodeId));
+  const accepted = context.leader().decide((standing) => world.founded.changeNodes(standing, entries));
+  if (!accepted) return;
+  context.note("membership.change", "network", next.length);
+  // Operators start the machines of a decision; those that are voted out go on until somebody stops them.
+  for (const node of next) if (!node.isRunning) context.startLater(node, random.next() * START_MAX_MS);
+}
+
+function openEpoch(context: FaultContext): void {
+  const { founded } = context.world;
+  if (context.leader().decide((standing) => founded.askForEpoch(standing))) context.note("membership.epoch", "network");
+}
+
+/** What members and operators do. */
+export const MEMBERSHIP_FAULTS: readonly FaultKind[] = [
+  { name: "membership.change", strike: changeMembers },
+  { name: "membership.epoch", strike: openEpoch },
+];

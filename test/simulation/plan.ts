@@ -1,0 +1,116 @@
+/** What one run is: everything that is drawn before it begins. Options fix what the seed would draw. */
+import type { SeededRandom } from "./seeded-random.ts";
+
+/** Every so many seeds the nodes have the enclave's own cryptography. */
+export const REAL_CRYPTOGRAPHY_EVERY = 50;
+/** Sizes of networks, the most common most often. */
+const NODE_COUNTS = [3, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7] as const;
+const CLIENTS_MAX = 6;
+const THINK_MIN_MS = 60;
+const THINK_MAX_MS = 20_000;
+const DURATION_MIN_MS = 10_000;
+const DURATION_MAX_MS = 60_000;
+/** Mean latency of near and far networks. */
+const LATENCY_MIN_MS = 0.5;
+const LATENCY_MAX_MS = 60;
+const BATCH_TRANSACTIONS_MAX = 30;
+const BATCH_BYTES = 4096;
+const MEGABYTE = 1024 * 1024;
+/** How much faster or slower than another one machine's clock runs. */
+const DRIFT_MAX = 0.02;
+const GRAIN_MAX_MS = 40;
+const EXECUTION_MAX_MS = 100;
+const HOSTILE_RATE_MAX = 0.1;
+const SPARE_MACHINES_MAX = 4;
+
+/** How a run is made; what is not given is drawn from the seed. */
+export interface SimulationOptions {
+  readonly seed: number;
+  readonly nodeCount?: number;
+  /** How long clients and faults are at work, in virtual milliseconds. */
+  readonly durationMs?: number;
+  readonly faults?: boolean;
+  readonly clientCount?: number;
+  readonly answerAfter?: "commit" | "execution";
+  readonly network?: "stream" | "datagram";
+  readonly hostile?: boolean;
+  readonly realCryptography?: boolean;
+  /** Gets every line of the trace. */
+  readonly onTrace?: (line: string) => void;
+}
+
+/** What one run is; see the module's header. */
+export interface Plan {
+  readonly nodeCount: number;
+  readonly clientCount: number;
+  readonly durationMs: number;
+  readonly faults: boolean;
+  readonly answerAfter: "commit" | "execution";
+  readonly network: "stream" | "datagram";
+  /** Probability of hostile frames; undefined: nobody sends any. */
+  readonly hostileRate: number | undefined;
+  readonly realCryptography: boolean;
+  readonly latencyMs: number;
+  readonly thinkMs: number;
+  readonly retryMs: number;
+  readonly maxBatch: { readonly transactions: number; readonly bytes: number };
+  readonly windowBytes: number;
+  readonly appendBytes: number;
+  readonly upgrades: boolean;
+  readonly executionMaxMs: number;
+  /** Machines that are no nodes at first, for changes of membership. */
+  readonly spareMachines: number;
+  readonly snapshotTransactions: number;
+  readonly epochTransactions: number;
+  readonly epochMs: number;
+  readonly clocks: readonly { readonly skewMs: number; readonly rate: number; readonly grainMs: number }[];
+}
+
+/** Draws a run. Everything is drawn, also what an option then fixes, so that the rest stays what the seed says. */
+export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan {
+  const drawn = {
+    nodeCount: random.pick(NODE_COUNTS),
+    clientCount: 1 + random.below(CLIENTS_MAX),
+    durationMs: random.between(DURATION_MIN_MS, DURATION_MAX_MS),
+    answerAfter: random.chance(0.3) ? ("execution" as const) : ("commit" as const),
+    network: random.chance(0.4) ? ("datagram" as const) : ("stream" as const),
+    hostile: random.chance(0.1),
+    realCryptography: options.seed % REAL_CRYPTOGRAPHY_EVERY === 0,
+  };
+  const grainMs = random.chance(0.5) ? 0 : random.between(1, GRAIN_MAX_MS);
+  const drifting = random.chance(0.5);
+  const rest = {
+    latencyMs: random.magnitude(LATENCY_MIN_MS, LATENCY_MAX_MS),
+    thinkMs: random.magnitude(THINK_MIN_MS, THINK_MAX_MS),
+    retryMs: random.magnitude(50, 1_000),
+    maxBatch: { transactions: 1 + random.below(BATCH_TRANSACTIONS_MAX), bytes: BATCH_BYTES },
+    windowBytes: random.chance(0.5) ? 64 * MEGABYTE : random.below(8_000),
+    appendBytes: random.chance(0.5) ? 2 * MEGABYTE : 1 + random.below(8_000),
+    upgrades: random.chance(0.5),
+    executionMaxMs: random.chance(0.7) ? 0 : random.next() ** 2 * EXECUTION_MAX_MS,
+    hostileRate: random.magnitude(HOSTILE_RATE_MAX / 50, HOSTILE_RATE_MAX),
+    spareMachines: random.chance(0.5) ? 0 : 1 + random.below(SPARE_MACHINES_MAX),
+    snapshotTransactions: random.chance(0.4) ? 0 : Math.floor(random.magnitude(15, 300)),
+    epochTransactions: random.chance(0.6) ? 0 : Math.floor(random.magnitude(15, 300)),
+    epochMs: random.chance(0.7) ? 0 : Math.floor(random.magnitude(3_000, 30_000)),
+  };
+  const { hostile, ...plain } = { ...drawn, ...given(options) };
+  const clocks = Array.from({ length: plain.nodeCount + rest.spareMachines }, () => ({
+    skewMs: 0,
+    rate: drifting ? 1 + random.between(-DRIFT_MAX, DRIFT_MAX) : 1,
+    grainMs,
+  }));
+  return {
+    ...rest,
+    ...plain,
+    faults: options.faults ?? true,
+    hostileRate: hostile ? rest.hostileRate : undefined,
+    clocks,
+  };
+}
+
+/** Options that are set. */
+function given(options: SimulationOptions): Partial<Omit<SimulationOptions, "seed" | "faults" | "onTrace">> {
+  const { seed: _seed, faults: _faults, onTrace: _onTrace, ...rest } = options;
+  return Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
+}

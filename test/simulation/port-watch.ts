@@ -1,0 +1,138 @@
+/**
+ * Counts every call through the ports of a simulated node, in both directions, and ends the node before or after a chosen
+ * one: whatever a node does is between two calls, so every state it can die in is reached this way.
+ */
+import type { Clock, Disk, PeerTransport, SnapshotFile } from "../../src/enclave/ports.ts";
+
+/** Kinds of calls through ports. */
+export const PORT_CALLS = [
+  "disk.persist",
+  "disk.persisted",
+  "disk.read",
+  "disk.loaded",
+  "disk.createSnapshot",
+  "disk.appendSnapshot",
+  "disk.snapshotAppended",
+  "disk.finishSnapshot",
+  "disk.snapshotFinished",
+  "disk.abandonSnapshot",
+  "disk.readSnapshot",
+  "disk.snapshotRead",
+  "disk.removeSnapshot",
+  "transport.send",
+  "transport.frame",
+  "executor.send",
+  "executor.message",
+  "clock.after",
+  "clock.timer",
+  "entropy.bytes",
+] as const;
+/** See {@link PORT_CALLS}. */
+export type PortCall = (typeof PORT_CALLS)[number];
+
+/** Where a node is to end. */
+export interface CrashPoint {
+  readonly call: PortCall;
+  /** How many calls of that kind come first. */
+  readonly after: number;
+  readonly phase: "before" | "after";
+}
+
+/** Thrown through a node that just ended; what it does from here on reaches nobody. */
+export const NODE_ENDED: Error = new Error("the simulated node ended");
+
+/** See the module's header. */
+export class PortWatch {
+  readonly #end: (point: CrashPoint) => void;
+  #point: CrashPoint | undefined;
+  #left = 0;
+  #ended = false;
+
+  /** @param end ends the node at once */
+  constructor(end: (point: CrashPoint) => void) {
+    this.#end = end;
+  }
+
+  /** Chooses where the node ends. */
+  arm(point: CrashPoint): void {
+    this.#point = point;
+    this.#left = point.after;
+  }
+
+  /** Forgets the chosen call. */
+  disarm(): void {
+    this.#point = undefined;
+  }
+
+  /** The node ended: nothing passes its ports any more. */
+  close(): void {
+    this.#ended = true;
+  }
+
+  /** Makes a call through a port. */
+  pass<T>(call: PortCall, make: () => T): T {
+    if (this.#ended) throw NODE_ENDED;
+    const point = this.#point;
+    if (point === undefined || point.call !== call || this.#left-- > 0) return make();
+    if (point.phase === "before") this.#crash(point);
+    const result = make();
+    // The call itself may have ended the node.
+    if (!this.#ended) this.#crash(point);
+    return result;
+  }
+
+  #crash(point: CrashPoint): never {
+    this.#point = undefined;
+    this.#end(point);
+    throw NODE_ENDED;
+  }
+
+  /** The clock, watched. */
+  clock(clock: Clock): Clock {
+    return {
+      now: () => clock.now(),
+      wallTime: () => clock.wallTime(),
+      after: (delayMs, callback) =>
+        this.pass("clock.after", () => clock.after(delayMs, () => this.pass("clock.timer", callback))),
+    };
+  }
+
+  /** The disk, watched; its answers enter the process through `enter`. */
+  disk(disk: Disk, enter: (input: () => void) => void): Disk {
+    return {
+      persist: (request, done) =>
+        this.pass("disk.persist", () => disk.persist(request, () => enter(() => this.pass("disk.persisted", done)))),
+      read: (fromIndex, maxBytes, done) =>
+        this.pass("disk.read", () =>
+          disk.read(fromIndex, maxBytes, (entries) => enter(() => this.pass("disk.loaded", () => done(entries)))),
+        ),
+      createSnapshot: (index) =>
+        this.#snapshotFile(
+          this.pass("disk.createSnapshot", () => disk.createSnapshot(index)),
+          enter,
+        ),
+      readSnapshot: (index, offset, maxBytes, done) =>
+        this.pass("disk.readSnapshot", () =>
+          disk.readSnapshot(index, offset, maxBytes, (data, last) =>
+            enter(() => this.pass("disk.snapshotRead", () => done(data, last))),
+          ),
+        ),
+      removeSnapshot: (index) => this.pass("disk.removeSnapshot", () => disk.removeSnapshot(index)),
+    };
+  }
+
+  #snapshotFile(file: SnapshotFile, enter: (input: () => void) => void): SnapshotFile {
+    const later = (call: PortCall, done: () => void) => () => enter(() => this.pass(call, done));
+    return {
+      append: (data, done) =>
+        this.pass("disk.appendSnapshot", () => file.append(data, later("disk.snapshotAppended", done))),
+      finish: (done) => this.pass("disk.finishSnapshot", () => file.finish(later("disk.snapshotFinished", done))),
+      abandon: () => this.pass("disk.abandonSnapshot", () => file.abandon()),
+    };
+  }
+
+  /** The transport, watched. */
+  transport(transport: PeerTransport): PeerTransport {
+    return { send: (peer, frame) => this.pass("transport.send", () => transport.send(peer, frame)) };
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * The worker of a simulated node: the real adapter host over the key-value adapter, behind hops that take a little time, as
+ * a thread's messages do.
+ */
+import { VersionedStore } from "../../src/core/kv/store.ts";
+import type { Executor } from "../../src/enclave/ports.ts";
+import { AdapterHost } from "../../src/enclave/worker/adapter-host.ts";
+import type { FromWorker, ToWorker } from "../../src/enclave/worker/protocol.ts";
+import type { CommittedBatch, StateReader } from "../../src/adapters/adapter.ts";
+import type { Bytes } from "../../src/core/codec/bytes.ts";
+import { createKvAdapter, prepareKv } from "./kv-adapter.ts";
+import type { Scheduler } from "./scheduler.ts";
+import type { SeededRandom } from "./seeded-random.ts";
+
+const HOP_MIN_MS = 0.02;
+const HOP_SPREAD_MS = 0.2;
+const KEPT_VERSIONS = 4;
+
+/** What a worker is made of. */
+export interface WorkerParts {
+  readonly scheduler: Scheduler;
+  /** The machine's own: what one node draws does not move another's row. */
+  readonly random: SeededRandom;
+  /** Longest time one transaction takes; 0: none. */
+  readonly executionMaxMs: number;
+  readonly sha256: (data: Bytes) => Bytes;
+  /** How an input gets into the process. */
+  readonly enter: (input: () => void) => void;
+  readonly toManager: (message: FromWorker) => void;
+  readonly committed: (state: StateReader, place: CommittedBatch) => void;
+  readonly restored: (state: StateReader) => void;
+  readonly log: (message: string) => void;
+}
+
+/** A worker that runs. */
+export interface SimulatedWorker {
+  readonly executor: Executor;
+  readonly store: VersionedStore;
+}
+
+/** Messages in one direction between manager and worker: in order, never inside the call. */
+class Hop<T> {
+  readonly #parts: WorkerParts;
+  readonly #deliver: (message: T) => void;
+  #last = 0;
+
+  constructor(parts: WorkerParts, deliver: (message: T) => void) {
+    this.#parts = parts;
+    this.#deliver = deliver;
+  }
+
+  send(message: T): void {
+    const { scheduler, random, enter } = this.#parts;
+    const { now } = scheduler;
+    this.#last = Math.max(this.#last, now + HOP_MIN_MS + random.next() * HOP_SPREAD_MS);
+    scheduler.after(this.#last - now, () => enter(() => this.#deliver(message)));
+  }
+}
+
+/** Starts a worker with nothing in its state. */
+export function startWorker(parts: WorkerParts): SimulatedWorker {
+  const { scheduler, random, executionMaxMs, enter, log } = parts;
+  const pause = (): Promise<void> | undefined =>
+    executionMaxMs === 0
+      ? undefined
+      : new Promise((resolve) => {
+          scheduler.after(random.next() * executionMaxMs, () =>
+            enter(() => {
+              scheduler.settlePromises();
+              resolve();
+            }),
+          );
+        });
+  const adapter = createKvAdapter({ pause })({
+    sha256: parts.sha256,
+    now: () => scheduler.now,
+    nextTurn: () => Promise.resolve(),
+    randomBytes: (length) => random.bytes(length),
+    log,
+  });
+  const store = new VersionedStore({ tables: adapter.tables, keptVersions: KEPT_VERSIONS });
+  const back = new Hop<FromWorker>(parts, (message) => parts.toManager(message));
+  const host = new AdapterHost({
+    adapter: {
+      ...adapter,
+      committed: (state, place) => parts.committed(state, place),
+      restored: (state, recent) => {
+        adapter.restored(state, recent);
+        parts.restored(state);
+      },
+    },
+    store,
+    preparer: {
+      prepare: (transactions, done) => {
+        scheduler.after(random.next() * HOP_SPREAD_MS, () => enter(() => done(prepareKv(transactions))));
+      },
+    },
+    emit: (message) => back.send(message),
+    defer: (callback) => scheduler.after(0, () => enter(callback)),
+    log,
+  });
+  const hop = new Hop<ToWorker>(parts, (message) => {
+    // An adapter that takes no time leaves no promise behind.
+    if (executionMaxMs > 0) scheduler.settlePromises();
+    host.handle(message);
+  });
+  return { executor: { send: (message) => hop.send(message) }, store };
+}

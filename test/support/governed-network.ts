@@ -1,0 +1,154 @@
+/**
+ * A network as governance sees it, for tests of its rules: real decisions with cheap signatures, no consensus and no ledger.
+ */
+import { toHex, utf8Encode, type Bytes } from "../../src/core/codec/bytes.ts";
+import {
+  decodeAdministrative,
+  encodeAdministrative,
+  executeAdministrative,
+  type AdministrativeTransaction,
+  type EpochTransaction,
+  type GovernanceState,
+} from "../../src/core/governance/administrative.ts";
+import {
+  DEFAULT_POLICIES,
+  type Actor,
+  type Constitution,
+  type NodeEntry,
+  type NodeTuple,
+} from "../../src/core/governance/constitution.ts";
+import {
+  basisOf,
+  proposalDigest,
+  signBallot,
+  signProposal,
+  type ApproveCodeProposal,
+  type ChangeNodesProposal,
+  type Decision,
+  type OpenEpochProposal,
+  type ProposalBasis,
+} from "../../src/core/governance/decision.ts";
+import type { BatchPlace } from "../../src/core/governance/epochs.ts";
+import { signNodeTuple } from "../../src/core/governance/node-entry.ts";
+import { settingsWith, type SettingsChange } from "../../src/core/governance/settings.ts";
+import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
+import { SIMULATED_GOVERNANCE_CRYPTO, simulatedCertificate, simulatedSigner } from "../simulation/simulated-crypto.ts";
+
+const MEMBERS = ["acme", "globex", "initech"];
+const NETWORK = "governed";
+
+const keyOf = (name: string): Bytes => sha256(utf8Encode(name));
+
+/** A proposal without the constitution it is for. */
+export type ProposalContent =
+  | Omit<ApproveCodeProposal, keyof ProposalBasis>
+  | Omit<OpenEpochProposal, keyof ProposalBasis>
+  | Omit<ChangeNodesProposal, keyof ProposalBasis>;
+
+function memberOf(id: string): Actor {
+  return { id, name: id, role: "member", certificate: simulatedCertificate(keyOf(id)) };
+}
+
+/** A member's signer. */
+export function signerOfMember(id: string) {
+  return { actor: id, sign: simulatedSigner(keyOf(id)) };
+}
+
+/** The tuple of the node with this number. */
+export function tupleOf(at: number): NodeTuple {
+  const publicKey = keyOf(`public key ${at}`);
+  return {
+    nodeId: toHex(sha256(publicKey)),
+    address: `node${at}.test:1`,
+    clientAddress: `node${at}.test:2`,
+    publicKey,
+    encryptionKey: keyOf(`encryption key ${at}`),
+  };
+}
+
+/** The entry of the node with this number, signed by the member that owns it. */
+export function entryOf(at: number, change: Partial<NodeTuple> = {}): NodeEntry {
+  const owner = signerOfMember(MEMBERS[at % MEMBERS.length] ?? "");
+  return signNodeTuple(NETWORK, { ...tupleOf(at), ...change }, owner);
+}
+
+/** The id of the node with this number. */
+export const idOf = (at: number): string => tupleOf(at).nodeId;
+
+/** The genesis constitution of a network of these nodes. */
+export function constitutionOf(nodes: readonly number[], settings: SettingsChange = {}): Constitution {
+  return {
+    version: 1,
+    network: { name: NETWORK },
+    members: MEMBERS.map(memberOf),
+    nodes: nodes.map((at) => entryOf(at)),
+    codeManifest: [{ measurement: toHex(keyOf("code")), name: "coco-framework", version: "0" }],
+    teeManifest: [{ tee: "virtual", machineKey: keyOf("machine"), note: "test" }],
+    policies: DEFAULT_POLICIES,
+    settings: settingsWith(settings),
+    adapters: [],
+  };
+}
+
+/** See the module's header. */
+export class GovernedNetwork {
+  state: GovernanceState;
+  /** Where the next transaction stands; moves on with each. */
+  place: BatchPlace = { index: 1, firstSeqno: 1, timeMs: 1_000 };
+
+  constructor(nodes: readonly number[], settings: SettingsChange = {}) {
+    const genesis = { type: "genesis", constitution: constitutionOf(nodes, settings) } as const;
+    this.state = executeAdministrative(undefined, genesis, this.place, SIMULATED_GOVERNANCE_CRYPTO);
+    this.#next();
+    this.execute(this.epoch());
+  }
+
+  #next(): void {
+    const { index, firstSeqno, timeMs } = this.place;
+    this.place = { index: index + 1, firstSeqno: firstSeqno + 2, timeMs };
+  }
+
+  /** Executes a transaction as every node does: from its encoding. Changes nothing when it is refused. */
+  execute(transaction: AdministrativeTransaction): GovernanceState {
+    const decoded = decodeAdministrative(encodeAdministrative(transaction));
+    this.state = executeAdministrative(this.state, decoded, this.place, SIMULATED_GOVERNANCE_CRYPTO);
+    this.#next();
+    return this.state;
+  }
+
+  /** A decision of two of three members for the constitution in force. */
+  decision(content: ProposalContent): Decision {
+    const [acme, globex] = [signerOfMember("acme"), signerOfMember("globex")];
+    const proposal = signProposal({ ...content, ...basisOf(this.state) }, acme);
+    const ballot = { proposal: proposalDigest(proposal, { sha256 }), vote: "for" } as const;
+    return { proposal, ballots: [signBallot(ballot, acme), signBallot(ballot, globex)] };
+  }
+
+  /** Executes such a decision. */
+  decide(content: ProposalContent): GovernanceState {
+    return this.execute({ type: "decision", bundle: this.decision(content) });
+  }
+
+  /** Votes in a VN list of the nodes with these numbers. */
+  changeNodes(nodes: readonly number[]): GovernanceState {
+    return this.decide({ action: "change_nodes", nodes: nodes.map((at) => entryOf(at)) });
+  }
+
+  /** The next epoch, with made-up keys. */
+  epoch(): EpochTransaction {
+    const { constitution, epochs, serviceCertificate } = this.state;
+    const epoch = epochs.length + 1;
+    return {
+      type: "epoch",
+      epoch,
+      wraps: constitution.nodes.map(({ nodeId }) => ({ nodeId, wrapped: keyOf(`${epoch} for ${nodeId}`) })),
+      serviceCertificate: serviceCertificate ?? simulatedCertificate(keyOf("service")),
+      sealedServiceKey: keyOf(`service key ${epoch}`),
+    };
+  }
+}
+
+/** A check for `assert.throws`: a refusal for this reason. */
+export function refusal(reason: string): { readonly code: string; readonly data: object } {
+  return { code: "ProposalInvalid", data: { reason } };
+}
