@@ -148,7 +148,9 @@ export function playRestart(restart: RestartCase): boolean {
 
 /** Every subset of a list. */
 export function subsets<Item>(items: readonly Item[]): readonly (readonly Item[])[] {
-  return items.reduce<(readonly Item[])[]>((all, item) => [...all, ...all.map((chosen) => [...chosen, item])], [[]]);
+  let all: (readonly Item[])[] = [[]];
+  for (const item of items) all = all.concat(all.map((chosen) => [...chosen, item]));
+  return all;
 }
 
 /** What of a history's cases is tried. */
