@@ -59,7 +59,10 @@ export class LogMatching {
     invariant(index === terms.length, `${node} appends entry ${index} to a log of ${terms.length - 1}`);
     // Unknown where the log begins after a snapshot.
     const previousTerm = terms[index - 1];
-    invariant(term >= (previousTerm ?? 0), `${node} appends entry ${index} of term ${term} after one of term ${previousTerm}`);
+    invariant(
+      term >= (previousTerm ?? 0),
+      `${node} appends entry ${index} of term ${term} after one of term ${previousTerm}`,
+    );
     terms.push(term);
     const others = this.#known.get(index);
     const known = others?.find((other) => other.entry.term === term);

@@ -114,7 +114,8 @@ export class SimulatedDisk {
   held(entry: LogEntry): boolean {
     if (entry.index < this.#firstIndex) return true;
     const record = this.#records[entry.index - this.#firstIndex];
-    if (record?.entry.term === entry.term) return record.entry.data === entry.data || bytesEqual(record.entry.data, entry.data);
+    if (record?.entry.term === entry.term)
+      return record.entry.data === entry.data || bytesEqual(record.entry.data, entry.data);
     return this.#lost !== undefined && entry.index <= this.#lost.lastIndex;
   }
 

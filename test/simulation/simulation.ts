@@ -110,7 +110,8 @@ export class Simulation {
   }
 
   #found(): Founded {
-    const { nodeCount, spareMachines, answerAfter, maxBatch, epochTransactions, epochMs, snapshotTransactions } = this.plan;
+    const { nodeCount, spareMachines, answerAfter, maxBatch, epochTransactions, epochMs, snapshotTransactions } =
+      this.plan;
     const cryptography = this.plan.realCryptography ? realCryptography(this.#seed) : CHEAP_CRYPTOGRAPHY;
     const settings = {
       answerAfter,
@@ -160,6 +161,7 @@ export class Simulation {
       upgrades,
       executionMaxMs,
       holds: (id: NodeId, entry: LogEntry) => this.nodes.some((node) => node.id === id && node.disk.held(entry)),
+      isMember: (id: NodeId) => this.members.some((node) => node.id === id),
       onEnded: (node: SimulatedNode) => this.faults.onEnded(node),
     };
     return this.#founded.machines.map((entry, place) => {
@@ -222,12 +224,15 @@ export class Simulation {
    */
   #drawCore(): SimulatedNode[] {
     const { random } = this.scheduler;
-    const sets = new Map<string, readonly NodeId[]>([["", this.#founded.constitution.nodes.map(({ nodeId }) => nodeId)]]);
+    const sets = new Map<string, readonly NodeId[]>([
+      ["", this.#founded.constitution.nodes.map(({ nodeId }) => nodeId)],
+    ]);
     for (const { status } of this.nodes) {
       if (status === undefined || status.configurationIndex === 0) continue;
       if (status.configurationCommitted) sets.delete("");
       const { current, previous } = status.configuration;
-      for (const { voters } of previous === undefined ? [current] : [current, previous]) sets.set(voters.join(), voters);
+      for (const { voters } of previous === undefined ? [current] : [current, previous])
+        sets.set(voters.join(), voters);
     }
     const isQuorum = (core: readonly SimulatedNode[]) =>
       [...sets.values()].every((voters) => core.filter(({ id }) => voters.includes(id)).length * 2 > voters.length);

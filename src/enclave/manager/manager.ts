@@ -358,6 +358,7 @@ export class Manager implements PeerEvents {
   }
 
   #onDurable(index: number): void {
+    this.#snapshots.durable(index);
     for (const { lane } of this.#lanes.values()) lane.durable(index);
   }
 
