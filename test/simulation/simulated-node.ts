@@ -51,6 +51,8 @@ export interface NodeWorld {
   readonly holds: (node: NodeId, entry: LogEntry) => boolean;
   /** Whether the committed constitution lists a node. */
   readonly isMember: (node: NodeId) => boolean;
+  /** Whether a node votes in the committed configuration. */
+  readonly isVoter: (node: NodeId) => boolean;
   /** Told when a node ended by itself: by its disk, or at a chosen call through a port. */
   readonly onEnded: (node: SimulatedNode) => void;
 }
@@ -379,13 +381,18 @@ export class SimulatedNode {
     return { core, consensus, worker };
   }
 
-  /** A node that was voted out has no keys for what comes after: it may end, and stays away. Nobody else may. */
+  /**
+   * A node that was voted out has no keys for what comes after: it may end, and stays away. A newcomer that is given entries
+   * before it is given their keys ends, and is started again by its operator. Nobody else may end by itself.
+   */
   #onFatal(life: Life, error: CocoError): void {
     if (!life.alive) return;
-    if (error.code !== "NotReady" || this.#world.isMember(this.id))
+    const { isMember, isVoter, faults } = this.#world;
+    const isNewcomer = isMember(this.id) && !isVoter(this.id);
+    if (error.code !== "NotReady" || (isMember(this.id) && !isNewcomer))
       throw new CocoError("Internal", `${this.name} cannot go on: ${error.message}`, {}, { cause: error });
-    this.#world.faults.add("membership.removedNodeEnds");
-    this.end({ silent: false, byItself: false });
+    faults.add(isNewcomer ? "membership.newcomerEnds" : "membership.removedNodeEnds");
+    this.end({ silent: false, byItself: isNewcomer });
   }
 
   #watchedExecutor(watch: PortWatch, { executor }: SimulatedWorker): Executor {
