@@ -70,7 +70,10 @@ export class Manager implements PeerEvents {
       onTruncated: (fromIndex) => parts.administration.truncate(fromIndex),
       onCommitted: (batch) => this.#onCommitted(batch),
       onRoleChanged: (status) => this.#onRoleChanged(status),
-      onDurable: (index) => this.#lanes.durable(index),
+      onDurable: (index) => {
+        this.#snapshots.durable(index);
+        this.#lanes.durable(index);
+      },
       onDropped: () => this.#onDropped(),
       onReads: (reads) => {
         for (const { id, index } of reads) this.#requests.reads.confirmed(id, index);

@@ -82,6 +82,9 @@ export class Snapshots implements SnapshotTransfer {
   #finished: OwnSnapshot | undefined;
   /** The newest one with evidence, which peers may have. */
   #confirmed: SnapshotMark | undefined;
+  /** The newest evidence and the batch that brought it; it counts once that batch is on this node's own disk. */
+  #evidence: { readonly record: GovernanceState["snapshot"]; readonly index: number } | undefined;
+  #durableIndex = 0;
   /** Where a snapshot was taken or skipped last. */
   #takenSeqno = 0;
   #nonceCounter = 0;
@@ -123,12 +126,22 @@ export class Snapshots implements SnapshotTransfer {
   committed(index: number, seqno: number, granted: boolean): void {
     const state = this.#parts.administration.committed;
     const every = state?.constitution.settings.snapshot.everyTransactions ?? 0;
+    if (state?.snapshot !== this.#evidence?.record) this.#evidence = { record: state?.snapshot, index };
     const passed = every > 0 && Math.floor(seqno / every) > Math.floor(this.#takenSeqno / every);
     this.#confirm();
     if (state === undefined || state.epochs.length === 0 || !(passed || granted)) return;
     this.#takenSeqno = seqno;
     if (this.#making === undefined) this.#begin(index, seqno, state);
     else this.#parts.tracer.event("warn", "snapshot_skipped", { index, reason: "the one before is not finished" });
+  }
+
+  /**
+   * Everything up to this index is on this node's own disk. Evidence that is not would be gone after a crash, and with it
+   * the reason to begin from the snapshot it confirms: until then the snapshot before it stays.
+   */
+  durable(index: number): void {
+    this.#durableIndex = index;
+    this.#confirm();
   }
 
   #begin(index: number, seqno: number, state: GovernanceState): void {
@@ -251,7 +264,7 @@ export class Snapshots implements SnapshotTransfer {
       return;
     }
     const before = this.#confirmed;
-    if (before?.index === own.mark.index) return;
+    if (before?.index === own.mark.index || (this.#evidence?.index ?? 0) > this.#durableIndex) return;
     this.#confirmed = own.mark;
     this.#parts.compact(own.mark);
     this.#parts.tail.compact(own.mark.index);
