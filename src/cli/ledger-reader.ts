@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Bytes, bytesEqual, toHex } from "../core/codec/bytes.ts";
-import { type GovernanceState, signingKeys } from "../core/governance/administrative.ts";
+import { decodeAdministrative, type GovernanceState, signingKeys } from "../core/governance/administrative.ts";
 import { executeAdministrativeBatch } from "../core/governance/administrative-batch.ts";
 import { derOfPem } from "../core/governance/pem.ts";
 import type { ParsedBatch } from "../core/ledger/batch-format.ts";
@@ -121,7 +121,8 @@ function badPlace(
 ): BadPlace | undefined {
   const { chunks, damage } = scan;
   if (layout.firstIndex > 1) {
-    const reason = `the ledger begins after the snapshot of index ${layout.firstIndex - 1}; verify the folder of a node that has it from its genesis`;
+    const snapshot = `the ledger begins after the snapshot of index ${layout.firstIndex - 1}`;
+    const reason = `${snapshot}; verify the folder of a node that has it from its genesis`;
     return { file: chunks[0]?.file ?? "", offset: 0, index: 1, seqno: 1, reason };
   }
   const chunk = chunks.findLast(({ firstIndex }) => firstIndex <= (bad?.index ?? 0));

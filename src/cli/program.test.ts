@@ -44,6 +44,9 @@ describe("coco, wrong usage", () => {
       "code vote",
       "code assemble",
       "receipt verify",
+      "ledger verify",
+      "ledger show",
+      "ledger export",
     ]) {
       const { code, data } = await coco(...command.split(" "), "--help");
       assert.equal(code, 0);

@@ -16,7 +16,6 @@ import { addVersionCommand } from "./version-command.ts";
 const ROOT_HELP = `
 Examples:
   coco sandbox start                          a network of three validating nodes on this machine
-  coco node init --help                       make a validating node's keys
   coco receipt verify receipt.json --service-cert service_cert.pem
 
 Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 cannot connect or not ready, 4 verification failed, 130 interrupted.`;

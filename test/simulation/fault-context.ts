@@ -17,6 +17,8 @@ export interface FaultWorld {
   /** Nodes of the network now. */
   readonly members: () => readonly SimulatedNode[];
   readonly founded: Founded;
+  /** Whether nodes that were voted out are voted in again, with what they had. */
+  readonly readmits: boolean;
   readonly faults: FaultCounts;
   readonly trace: Trace;
 }

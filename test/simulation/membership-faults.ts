@@ -11,11 +11,11 @@ const START_MAX_MS = 2_000;
 
 /** The next list of nodes: any set of machines, or a small step from the one now. */
 function nextMembers({ random, world }: FaultContext): readonly SimulatedNode[] {
-  const { nodes } = world;
   const members = world.members();
-  const others = nodes.filter((node) => !members.includes(node));
+  const others = world.nodes.filter((node) => !members.includes(node) && (world.readmits || node.boots === 0));
   const kind = random.below(4);
-  if (kind === 0) return random.sample(nodes, NODES_MIN + random.below(nodes.length - NODES_MIN + 1));
+  const all = [...members, ...others];
+  if (kind === 0) return random.sample(all, NODES_MIN + random.below(Math.max(1, all.length - NODES_MIN + 1)));
   const staying = kind === 1 ? members : random.sample(members, members.length - 1);
   return kind === 2 ? staying : [...staying, ...random.sample(others, 1)];
 }
@@ -28,6 +28,7 @@ function changeMembers(context: FaultContext): void {
   const accepted = context.leader().decide((standing) => world.founded.changeNodes(standing, entries));
   if (!accepted) return;
   context.note("membership.change", "network", next.length);
+  world.trace.say(() => `the members vote for ${next.map(({ name }) => name).join(" ")}`);
   // Operators start the machines of a decision; those that are voted out go on until somebody stops them.
   for (const node of next) if (!node.isRunning) context.startLater(node, random.next() * START_MAX_MS);
 }

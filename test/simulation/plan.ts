@@ -35,6 +35,8 @@ export interface SimulationOptions {
   readonly network?: "stream" | "datagram";
   readonly hostile?: boolean;
   readonly realCryptography?: boolean;
+  /** Whether nodes that were voted out may be voted in again. */
+  readonly readmits?: boolean;
   /** Gets every line of the trace. */
   readonly onTrace?: (line: string) => void;
 }
@@ -60,6 +62,7 @@ export interface Plan {
   readonly executionMaxMs: number;
   /** Machines that are no nodes at first, for changes of membership. */
   readonly spareMachines: number;
+  readonly readmits: boolean;
   readonly snapshotTransactions: number;
   readonly epochTransactions: number;
   readonly epochMs: number;
@@ -89,6 +92,7 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
     upgrades: random.chance(0.5),
     executionMaxMs: random.chance(0.7) ? 0 : random.next() ** 2 * EXECUTION_MAX_MS,
     hostileRate: random.magnitude(HOSTILE_RATE_MAX / 50, HOSTILE_RATE_MAX),
+    readmits: false,
     spareMachines: random.chance(0.5) ? 0 : 1 + random.below(SPARE_MACHINES_MAX),
     snapshotTransactions: random.chance(0.4) ? 0 : Math.floor(random.magnitude(15, 300)),
     epochTransactions: random.chance(0.6) ? 0 : Math.floor(random.magnitude(15, 300)),

@@ -207,10 +207,16 @@ export class SimulatedDisk {
   /** Sets records from an index on aside, because one of them is damaged: peers have them. What was lost stays known. */
   setAside(fromIndex: number): void {
     const last = this.#records.at(-1)?.entry;
-    invariant(last !== undefined, "what is damaged is there");
-    const position = { lastIndex: last.index, lastTerm: last.term };
-    if (hasCaughtUp(position, this.#lost)) this.#lost = position;
+    const position = last && { lastIndex: last.index, lastTerm: last.term };
+    if (position !== undefined && hasCaughtUp(position, this.#lost)) this.#lost = position;
     this.#records.length = Math.max(0, fromIndex - this.#firstIndex);
+  }
+
+  /** The operator moves what is there away; that it was lost stays known. */
+  moveAway(): void {
+    this.setAside(this.#firstIndex);
+    this.#firstIndex = 1;
+    this.#snapshots.clear();
   }
 
   #duration(): number {

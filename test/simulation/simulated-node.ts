@@ -229,7 +229,15 @@ export class SimulatedNode {
     const checksum = disk.hasSnapshots || this.#world.scheduler.random.chance(0.5);
     if (!checksum) this.#mustNotVerify(life, disk.open(events), damaged);
     disk.setAside(damaged);
-    return this.#assemble(life, disk.open(events));
+    try {
+      return this.#assemble(life, disk.open(events));
+    } catch (error) {
+      if (!life.alive || !(error instanceof CocoError) || error.code !== "LedgerCorrupt") throw error;
+      // The log began with a snapshot that a later one replaced, whose evidence is set aside: an operator has to help.
+      this.#world.faults.add("disk.ledgerMovedAway");
+      disk.moveAway();
+      return this.#assemble(life, disk.open(events));
+    }
   }
 
   /** What no checksum covers the signatures do. */

@@ -102,6 +102,7 @@ export class Simulation {
       nodes,
       members,
       founded: this.#founded,
+      readmits: this.plan.readmits,
       faults: this.counts,
       trace: this.#trace,
     };

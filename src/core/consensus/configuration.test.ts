@@ -17,7 +17,7 @@ const ids = ["a", "b", "c", "d", "e", "f"];
 const sets = fc.subarray(ids, { minLength: 1 }).map((voters): VoterSet => ({ voters, quorum: MAJORITY }));
 const configurations = fc
   .record({ current: sets, previous: fc.option(sets, { nil: undefined }), learners: fc.subarray(["x", "y"]) })
-  .map((configuration): Configuration => configuration);
+  .map((configuration): Configuration => ({ ...configuration }));
 
 describe("configurations", () => {
   test("come back as they were written, and mean the same in any order", () => {

@@ -80,7 +80,7 @@ describe("compacted ledger tail", () => {
         const restored = LedgerTail.fromSnapshot(sha256, whole.toSnapshot(index));
         const replaced = new LedgerTail(sha256);
         extend([replaced], 5, 1);
-        replaced.replaceBy(LedgerTail.fromSnapshot(sha256, whole.toSnapshot(index)));
+        replaced.restore(LedgerTail.fromSnapshot(sha256, whole.toSnapshot(index)));
         assert.deepEqual(replaced.toSnapshot(), restored.toSnapshot());
         compacted.compact(index);
         assert.equal(compacted.firstIndex, index + 1);

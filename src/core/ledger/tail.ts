@@ -83,8 +83,8 @@ export class LedgerTail {
     return tail;
   }
 
-  /** Becomes another tail, such as one made by {@link LedgerTail.fromSnapshot}; the other one must not be used any more. */
-  replaceBy(other: LedgerTail): void {
+  /** Becomes another tail: after a snapshot took the place of the whole log. */
+  restore(other: LedgerTail): void {
     this.#tree = other.#tree;
     this.#table = other.#table;
     this.#views = other.#views;

@@ -161,7 +161,7 @@ export class NodeCore {
     const appendBytes = sizes?.appendBytes ?? APPEND_BYTES_MAX;
     const snapshot = beginning?.snapshot;
     if (snapshot !== undefined) {
-      this.tail.replaceBy(snapshot.tail);
+      this.tail.restore(snapshot.tail);
       this.administration.restore(snapshot.state, snapshot.mark.index, snapshot.mark.configurationIndex);
     }
     const entries = content.entriesFrom((snapshot?.mark.index ?? 0) + 1);

@@ -280,7 +280,7 @@ export class Snapshots implements SnapshotTransfer {
     const received = this.#receiver.install(mark);
     if (this.#making !== undefined) this.#giveUp(this.#making, "a newer one was installed");
     const { tail, administration } = this.#parts;
-    tail.replaceBy(received.tail);
+    tail.restore(received.tail);
     administration.restore(received.state, mark.index, mark.configurationIndex);
     this.#standsOn(received);
     this.#parts.tracer.event("info", "snapshot_installed", { index: mark.index, seqno: received.seqno });
