@@ -8,13 +8,25 @@ const SIMULATION: Detector = { type: "simulation", seeds: SEEDS };
 
 const tests = (file: string): Detector => ({ type: "tests", file: `${file}.test.js` });
 
+/** Bugs for which no detector is good enough yet, with what they wait for: they are listed, and not counted as found. */
+const WAITING: Readonly<Record<string, string>> = {
+  "nonce-used-again-after-a-rollback": "a unit test of sealing that undoes a batch and builds another in its place",
+  "late-result-of-an-older-generation-taken":
+    "a unit test of the lane in which a result comes after a loss of leadership",
+  "epoch-key-used-before-its-commit": "epoch-keys.test.ts to pass without a bug",
+  "old-epoch-keys-are-kept": "epoch-keys.test.ts to pass without a bug",
+  "own-snapshot-not-compared-with-the-evidence": "a test in which a node's state differs from the network's",
+  "stored-snapshot-taken-without-evidence": "a test that restarts a node from a snapshot without evidence",
+};
+
 function bug(
   name: string,
   file: string,
   change: { readonly find: string; readonly replace: string },
   ...detectors: readonly Detector[]
 ): SeededBug {
-  return { name, patches: [{ file: `src/${file}.ts`, ...change }], detectors };
+  const waitsFor = WAITING[name];
+  return { name, patches: [{ file: `src/${file}.ts`, ...change }], detectors, ...(waitsFor && { waitsFor }) };
 }
 
 /** Every bug outside of the consensus core. */
