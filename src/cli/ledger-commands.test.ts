@@ -8,10 +8,8 @@ import { fromHex, toHex } from "../core/codec/bytes.ts";
 import type { LogEntry } from "../core/consensus/types.ts";
 import { LedgerTail } from "../core/ledger/tail.ts";
 import { pemOfDer } from "../core/governance/pem.ts";
-import { executeAdministrativeBatch } from "../core/governance/administrative-batch.ts";
-import { parseBatch } from "../core/ledger/batch-format.ts";
+import { decodeAdministrative, executeAdministrative } from "../core/governance/administrative.ts";
 import { createGovernanceCrypto, createNodeCrypto, nodeEntropy } from "../enclave/manager/node-crypto.ts";
-import type { EpochKeySource } from "../enclave/manager/epoch-keys.ts";
 import { administrativeTransaction, Sealing } from "../enclave/manager/sealing.ts";
 import { firstTransactions } from "../enclave/manager/service-keys.ts";
 import { openLedgerFiles } from "../host/ledger-files.ts";
@@ -46,9 +44,7 @@ const FIRST = firstTransactions(network.constitution, network.networkId, {
 /** A ledger of a genesis batch and four empty ones. */
 async function writeLedger(folder: string): Promise<readonly LogEntry[]> {
   const signer = fromHex(network.nodes[0]?.request.nodeId ?? "");
-  const epochKeys: EpochKeySource = { newest: 0, keyOf: () => undefined, onWiped: () => undefined };
-  const identity = { signer, salt: new Uint8Array(16), epochKeys };
-  const sealing = new Sealing(new LedgerTail(crypto.sha256), crypto, systemClock, identity);
+  const sealing = new Sealing(new LedgerTail(crypto.sha256), crypto, systemClock, { signer, salt: new Uint8Array(16) });
   const common = { view: 2, adapterId: 0, governanceVersion: 0 } as const;
   const transactions = FIRST.map(administrativeTransaction);
   const batches = [sealing.build({ ...common, kind: "administrative", transactions })];
@@ -65,10 +61,11 @@ async function writeLedger(folder: string): Promise<readonly LogEntry[]> {
   return entries;
 }
 
-function servicePem([founding]: readonly LogEntry[]): string {
-  assert.ok(founding !== undefined);
-  const state = executeAdministrativeBatch(undefined, parseBatch(founding.data), createGovernanceCrypto());
-  assert.ok(state.serviceCertificate !== undefined);
+function servicePem(): string {
+  let state: Parameters<typeof executeAdministrative>[0];
+  for (const transaction of FIRST)
+    state = executeAdministrative(state, decodeAdministrative(transaction), createGovernanceCrypto());
+  assert.ok(state?.serviceCertificate !== undefined);
   return pemOfDer(state.serviceCertificate, "CERTIFICATE");
 }
 
@@ -80,7 +77,7 @@ describe("coco ledger", async () => {
   test("verify tells what a whole ledger holds, and changes nothing", async () => {
     const before = await readdir(folder);
     const certificate = join(root, "service.pem");
-    await writeFile(certificate, servicePem(entries));
+    await writeFile(certificate, servicePem());
     const { code, data, talk } = await coco("ledger", "verify", folder, "--service-cert", certificate, "--json");
     assert.equal(code, 0, talk);
     const report = JSON.parse(data);
