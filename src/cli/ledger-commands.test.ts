@@ -44,7 +44,11 @@ const FIRST = firstTransactions(network.constitution, network.networkId, {
 /** A ledger of a genesis batch and four empty ones. */
 async function writeLedger(folder: string): Promise<readonly LogEntry[]> {
   const signer = fromHex(network.nodes[0]?.request.nodeId ?? "");
-  const sealing = new Sealing(new LedgerTail(crypto.sha256), crypto, systemClock, { signer, salt: new Uint8Array(16) });
+  const sealing = new Sealing(new LedgerTail(crypto.sha256), crypto, systemClock, {
+    signer,
+    salt: new Uint8Array(16),
+    epochKeys: { newest: 0, keyOf: () => undefined, onWiped: () => undefined },
+  });
   const common = { view: 2, adapterId: 0, governanceVersion: 0 } as const;
   const transactions = FIRST.map(administrativeTransaction);
   const batches = [sealing.build({ ...common, kind: "administrative", transactions })];
@@ -64,7 +68,12 @@ async function writeLedger(folder: string): Promise<readonly LogEntry[]> {
 function servicePem(): string {
   let state: Parameters<typeof executeAdministrative>[0];
   for (const transaction of FIRST)
-    state = executeAdministrative(state, decodeAdministrative(transaction), createGovernanceCrypto());
+    state = executeAdministrative(
+      state,
+      decodeAdministrative(transaction),
+      { index: 1, firstSeqno: 1, timeMs: 0 },
+      createGovernanceCrypto(),
+    );
   assert.ok(state?.serviceCertificate !== undefined);
   return pemOfDer(state.serviceCertificate, "CERTIFICATE");
 }

@@ -127,7 +127,12 @@ export class AdapterLanes {
     for (const outcome of outcomes) submissions?.outcome(outcome, answerNow);
   }
 
-  /** A leader can be reached, or may know what this node never saw: what has no final outcome goes to it. */
+  /** The state was replaced up to this index: what this node sent may be in the part it never saw, and the leader knows. */
+  restored(index: number): void {
+    for (const { submissions } of this.#lanes.values()) submissions.restored(index);
+  }
+
+  /** A leader can be reached: what has no final outcome goes to it. */
   leaderChanged(): void {
     for (const { submissions } of this.#lanes.values()) submissions.leaderChanged();
   }

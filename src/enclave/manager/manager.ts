@@ -361,8 +361,7 @@ export class Manager implements PeerEvents {
   #onInstalled({ seqno, mark }: ReceivedSnapshot): void {
     this.#committedSeqno = seqno;
     this.#parts.onGovernance();
-    // What this node sent may be in the part it never saw: the leader knows.
-    this.#lanes.leaderChanged();
+    this.#lanes.restored(mark.index);
     this.#requests.reads.applied(mark.index);
   }
 
