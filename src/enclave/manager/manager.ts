@@ -135,6 +135,11 @@ export class Manager implements PeerEvents {
     else this.#snapshots.begin(beginning, clock, run);
   }
 
+  /** Asks consensus to hand the lead over to another node; nothing when this one does not lead. */
+  transfer(): void {
+    this.#replicator.transfer();
+  }
+
   /** Takes no more events. */
   stop(): void {
     this.#stopped = true;
