@@ -2,7 +2,7 @@
 import type { Detector, SeededBug } from "./bug.ts";
 
 /** Seeds that the simulator plays before it gives up. */
-const SEEDS = 30;
+const SEEDS = 20;
 
 const SIMULATION: Detector = { type: "simulation", seeds: SEEDS };
 
@@ -102,8 +102,23 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
   bug(
     "old-epoch-keys-are-kept",
     "enclave/manager/epoch-keys",
-    { find: "this.#held.get(epoch)?.key.fill(0);\n    this.#held.delete(epoch);", replace: "" },
+    { find: "if (ended !== undefined) ended.until = this.#parts.clock.now() + this.#cacheMs();", replace: "" },
     tests("src/enclave/manager/epoch-keys"),
+  ),
+  bug(
+    "epoch-key-not-overwritten",
+    "enclave/manager/epoch-keys",
+    { find: "this.#held.get(epoch)?.key.fill(0);", replace: "" },
+    tests("src/enclave/manager/epoch-keys"),
+  ),
+  bug(
+    "ledger-of-the-own-disk-not-verified",
+    "enclave/manager/node-core",
+    {
+      find: "verifyBatch(batch, this.tail, (nodeId) => this.administration.publicKeyOf(nodeId), this.#parts.crypto);",
+      replace: "this.tail.append(batch);",
+    },
+    tests("src/enclave/manager/node-core"),
   ),
   bug(
     "epoch-key-taken-from-what-is-not-committed",
@@ -112,7 +127,7 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
       find: "committed: () => this.administration.committed,",
       replace: "committed: () => this.administration.appended,",
     },
-    SIMULATION,
+    tests("src/enclave/manager/node-core"),
   ),
   bug(
     "own-snapshot-not-compared-with-the-evidence",

@@ -166,9 +166,12 @@ describe("a snapshot of one's own", () => {
     const network = new SnapshotNetwork();
     const node = new SnapshotNode(network);
     node.found();
-    node.worker.keeps = false;
     node.execute(7);
+    const sealed = network.nonces.sealedCount;
+    node.run(4);
+    node.worker.keeps = false;
     node.run();
+    assert.ok(network.nonces.sealedCount > sealed, "a part of it was written");
     assert.deepEqual(
       [node.snapshots.unconfirmed, [...node.disk.files], node.traced],
       [undefined, [], ["snapshot_skipped"]],
