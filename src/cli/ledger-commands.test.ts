@@ -49,10 +49,11 @@ async function writeLedger(folder: string): Promise<readonly LogEntry[]> {
     salt: new Uint8Array(16),
     epochKeys: { newest: 0, keyOf: () => undefined, onWiped: () => undefined },
   });
-  const common = { view: 2, adapterId: 0, governanceVersion: 0 } as const;
+  const common = { view: 2, adapterId: 0 } as const;
   const transactions = FIRST.map(administrativeTransaction);
-  const batches = [sealing.build({ ...common, kind: "administrative", transactions })];
-  for (let index = 2; index <= 5; index++) batches.push(sealing.build({ ...common, kind: "empty", transactions: [] }));
+  const batches = [sealing.build({ ...common, governanceVersion: 0, kind: "administrative", transactions })];
+  for (let index = 2; index <= 5; index++)
+    batches.push(sealing.build({ ...common, governanceVersion: 1, kind: "empty", transactions: [] }));
   const entries = batches.map((data, at) => ({ index: at + 1, term: 2, data }));
   const ledger = await openLedgerFiles(folder, {
     repair: "refuse",

@@ -44,7 +44,7 @@ export interface StartNodeOptions {
 /** A running node. */
 export interface RunningNode {
   readonly nodeId: string;
-  /** Stops taking part and gives the folder free. */
+  /** Hands the lead over if it has it, stops taking part and gives the folder free. */
   stop(): Promise<void>;
 }
 
@@ -141,7 +141,11 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
     await stop();
     throw error;
   }
-  return { nodeId: keys.nodeId, stop };
+  const handOverAndStop = async (): Promise<void> => {
+    await node?.handOver();
+    await stop();
+  };
+  return { nodeId: keys.nodeId, stop: handOverAndStop };
 }
 
 /** The first entry that did not verify, when that is why a ledger was refused. */

@@ -25,50 +25,43 @@ export function commandOf(detector: Detector): readonly string[] {
   }
 }
 
-/** First failed test in the output of node:test, and how many came before it. */
-function failedTest(output: string): { readonly name: string; readonly position: number } | undefined {
+/** Failed tests in the output of node:test, each with the number of tests up to it. */
+function failedTests(detector: Detector, output: string): readonly Finding[] {
+  const file = detector.type === "tests" ? /([^/]+)\.test\.js$/.exec(detector.file)?.[1] : detector.type;
+  const failed: Finding[] = [];
   let position = 0;
   for (const line of output.split("\n")) {
     const match = /^\s*(not )?ok \d+ - (.*)/.exec(line);
     if (match === null) continue;
     position++;
-    if (match[1] !== undefined) return { name: match[2] ?? "", position };
+    // A scenario's name ends where its title begins.
+    const name = detector.type === "scenarios" ? match[2]?.split(": ")[0] : match[2];
+    if (match[1] !== undefined) failed.push({ by: `${file}: ${name}`, seeds: position });
   }
-  return undefined;
+  return failed;
 }
 
-function foundByTests(detector: Detector, output: string): Finding | undefined {
-  const failed = failedTest(output);
-  if (failed === undefined) return undefined;
-  const file = detector.type === "tests" ? /([^/]+)\.test\.js$/.exec(detector.file)?.[1] : detector.type;
-  // A scenario's name ends where its title begins.
-  const name = detector.type === "scenarios" ? failed.name.split(": ")[0] : failed.name;
-  return { by: `${file}: ${name}`, seeds: failed.position };
-}
-
-function foundByExplorer(model: string, output: string): Finding | undefined {
+function violations(model: string, output: string): readonly Finding[] {
   const states = /"states":(\d+)/.exec(output)?.[1];
   const message = /"violations":\[\{[^}]*?"message":"([^"]*)"/.exec(output)?.[1];
-  return message === undefined
-    ? undefined
-    : { by: `explorer ${model}: ${message}`, seeds: Math.max(1, Number(states)) };
+  return message === undefined ? [] : [{ by: `explorer ${model}: ${message}`, seeds: Math.max(1, Number(states)) }];
 }
 
-function foundBySimulation(output: string): Finding | undefined {
-  const match = /seed (\d+): (.{0,80})/.exec(output);
-  return match === null ? undefined : { by: `simulation: ${match[2]}`, seeds: Number(match[1]) };
+function failedSeeds(output: string): readonly Finding[] {
+  const found = [...output.matchAll(/^\w*Error: seed (\d+): (.{0,80})/gm)];
+  return found.map((match) => ({ by: `simulation: ${match[2]}`, seeds: Number(match[1]) }));
 }
 
-/** Reads the output of a detector that ended with an error; undefined when it says nothing about a bug, so that it failed itself. */
-export function readFinding(detector: Detector, output: string): Finding | undefined {
+/** What a detector that ended with an error noticed, in order; nothing when its output says nothing about a bug. */
+export function failures(detector: Detector, output: string): readonly Finding[] {
   switch (detector.type) {
     case "scenarios":
     case "restarts":
     case "tests":
-      return foundByTests(detector, output);
+      return failedTests(detector, output);
     case "explorer":
-      return foundByExplorer(detector.model, output);
+      return violations(detector.model, output);
     case "simulation":
-      return foundBySimulation(output);
+      return failedSeeds(output);
   }
 }

@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { CocoError } from "../../src/errors.ts";
 import type { Detector, Patch, SeededBug } from "./bug.ts";
-import { commandOf, type Finding, readFinding } from "./detectors.ts";
+import { commandOf, failures, type Finding } from "./detectors.ts";
 
 const DIST = fileURLToPath(new URL("../..", import.meta.url));
 const ROOT = join(DIST, "..");
@@ -121,13 +121,37 @@ function run(folder: string, args: readonly string[]): Promise<Outcome> {
   });
 }
 
+const withoutBug = new Map<string, Promise<Outcome>>();
+
+/** What a detector says when there is no bug; run once. */
+function baseline(detector: Detector): Promise<Outcome> {
+  const key = JSON.stringify(detector);
+  const known = withoutBug.get(key);
+  if (known !== undefined) return known;
+  const folder = makeCopy({ name: "none", patches: [], detectors: [] });
+  const made = run(folder, commandOf(detector)).finally(() => fs.rmSync(folder, { recursive: true, force: true }));
+  withoutBug.set(key, made);
+  return made;
+}
+
+/** A detector that fails without the bug as well has found nothing, and the rig cannot say anything: throws `Internal`. */
 async function look(folder: string, detector: Detector): Promise<Finding | undefined> {
   const { code, output } = await run(folder, commandOf(detector));
   if (code === 0) return undefined;
-  const finding = readFinding(detector, output);
-  if (finding !== undefined) return finding;
+  const plain = await baseline(detector);
+  const fails = plain.code === 0 ? [] : failures(detector, plain.output);
+  if (plain.code !== 0 && fails.length === 0) {
+    throw new CocoError(
+      "Internal",
+      `${commandOf(detector).join(" ")} fails without a bug:\n${plain.output.slice(-2000)}`,
+    );
+  }
   if (code === null) return { by: `${detector.type}: did not end`, seeds: 1 };
-  throw new CocoError("Internal", `${detector.type} failed by itself:\n${output.slice(-2000)}`);
+  const found = failures(detector, output).find(({ seeds }) => !fails.some((known) => known.seeds === seeds));
+  if (found === undefined && fails.length === 0) {
+    throw new CocoError("Internal", `${commandOf(detector).join(" ")} failed by itself:\n${output.slice(-2000)}`);
+  }
+  return found;
 }
 
 /** Plants a bug and looks for it. */

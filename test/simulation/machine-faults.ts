@@ -117,10 +117,12 @@ function failRead(context: FaultContext): void {
  * machine restarts soon, so that the damage is found.
  */
 function flipBit(context: FaultContext): void {
-  const members = context.world.members();
-  const unsound = context.world.nodes.filter((node) => node.boots > 0 && !node.isSound).length;
+  const { nodes, founded } = context.world;
+  const unsound = nodes.filter((node) => node.boots > 0 && !node.isSound).length;
+  // Where membership changes, the voters may be down to three before the damage is repaired.
+  const bearable = nodes.length > founded.constitution.nodes.length ? 1 : Math.floor((nodes.length - 1) / 2);
   const node = context.target();
-  if (!node.isSound || unsound + 1 > Math.floor((members.length - 1) / 2) || !node.disk.flipBit()) return;
+  if (!node.isSound || unsound + 1 > bearable || !node.disk.flipBit()) return;
   context.note("disk.bitFlip", node.name);
   if (context.random.chance(0.7)) stop(context, "crash.node", node);
 }

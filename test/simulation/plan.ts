@@ -31,6 +31,8 @@ export interface SimulationOptions {
   readonly durationMs?: number;
   readonly faults?: boolean;
   readonly clientCount?: number;
+  /** Mean time between a client's jobs, in virtual milliseconds. */
+  readonly thinkMs?: number;
   readonly answerAfter?: "commit" | "execution";
   readonly network?: "stream" | "datagram";
   readonly hostile?: boolean;

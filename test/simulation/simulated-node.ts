@@ -49,6 +49,10 @@ export interface NodeWorld {
   readonly executionMaxMs: number;
   /** Whether the disk of a node holds an entry, or did when it said so. */
   readonly holds: (node: NodeId, entry: LogEntry) => boolean;
+  /** Whether the committed constitution lists a node. */
+  readonly isMember: (node: NodeId) => boolean;
+  /** Whether a node votes in the committed configuration. */
+  readonly isVoter: (node: NodeId) => boolean;
   /** Told when a node ended by itself: by its disk, or at a chosen call through a port. */
   readonly onEnded: (node: SimulatedNode) => void;
 }
@@ -364,10 +368,7 @@ export class SimulatedNode {
         life.serving = true;
         this.#served = true;
       },
-      onFatal: (error) => {
-        if (life.alive)
-          throw new CocoError("Internal", `${this.name} cannot go on: ${error.message}`, {}, { cause: error });
-      },
+      onFatal: (error) => this.#onFatal(life, error),
       watch: (made) => {
         logs.starts(this.id, content.firstIndex, content.entriesFrom(content.firstIndex));
         const { checker, holds } = this.#world;
@@ -378,6 +379,20 @@ export class SimulatedNode {
     });
     invariant(worker !== undefined && consensus !== undefined, "a node has consensus and a worker");
     return { core, consensus, worker };
+  }
+
+  /**
+   * A node that was voted out has no keys for what comes after: it may end, and stays away. A newcomer that is given entries
+   * before it is given their keys ends, and is started again by its operator. Nobody else may end by itself.
+   */
+  #onFatal(life: Life, error: CocoError): void {
+    if (!life.alive) return;
+    const { isMember, isVoter, faults } = this.#world;
+    const isNewcomer = isMember(this.id) && !isVoter(this.id);
+    if (error.code !== "NotReady" || (isMember(this.id) && !isNewcomer))
+      throw new CocoError("Internal", `${this.name} cannot go on: ${error.message}`, {}, { cause: error });
+    faults.add(isNewcomer ? "membership.newcomerEnds" : "membership.removedNodeEnds");
+    this.end({ silent: false, byItself: isNewcomer });
   }
 
   #watchedExecutor(watch: PortWatch, { executor }: SimulatedWorker): Executor {

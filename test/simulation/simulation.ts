@@ -161,6 +161,8 @@ export class Simulation {
       upgrades,
       executionMaxMs,
       holds: (id: NodeId, entry: LogEntry) => this.nodes.some((node) => node.id === id && node.disk.held(entry)),
+      isMember: (id: NodeId) => this.members.some((node) => node.id === id),
+      isVoter: (id: NodeId) => this.checker.governance?.configuration.current.includes(id) ?? true,
       onEnded: (node: SimulatedNode) => this.faults.onEnded(node),
     };
     return this.#founded.machines.map((entry, place) => {
@@ -209,7 +211,8 @@ export class Simulation {
     const { scheduler } = this;
     const core = this.#drawCore();
     this.faults.spare(core);
-    this.#prober.nodes = core;
+    // Who was voted out may still count in an older configuration that somebody knows, but serves nobody.
+    this.#prober.nodes = core.filter((node) => this.members.includes(node));
     this.#prober.probe();
     const limit = scheduler.now + LIVENESS_ELECTIONS * ELECTION_TIMEOUT_MAX_MS;
     await scheduler.runUntil(limit, () => this.#prober.pending === 0);

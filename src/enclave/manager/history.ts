@@ -52,9 +52,13 @@ export class History {
     return batch;
   }
 
-  /** The batches that hold the sequence numbers from `from` to `to`, in order, at most {@link HISTORY_RANGE_MAX} and {@link HISTORY_READ_BYTES_MAX}. */
+  /**
+   * The batches that hold the sequence numbers from `from` to `to`, in order, at most {@link HISTORY_RANGE_MAX} and
+   * {@link HISTORY_READ_BYTES_MAX}; throws `NotFound` when the first of them is not on this disk.
+   */
   async range(from: number, to: number): Promise<readonly ParsedBatch[]> {
     const batches = await this.#stored(from, to);
+    if (batches.length === 0) throw missing(from);
     for (const batch of batches) await this.#authenticate(batch);
     return batches;
   }
@@ -130,7 +134,8 @@ export class History {
     while (low < high) {
       const middle = Math.ceil((low + high) / 2);
       const [entry] = await this.#read(middle, 1);
-      if (entry === undefined || parseBatch(entry.data).header.firstSeqno > seqno) high = middle - 1;
+      // What is not on this disk is older than all that is: a snapshot took its place.
+      if (entry !== undefined && parseBatch(entry.data).header.firstSeqno > seqno) high = middle - 1;
       else low = middle;
     }
     return low;

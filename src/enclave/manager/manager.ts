@@ -9,7 +9,6 @@ import type { ClientResponse } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { EMPTY } from "../../core/codec/bytes.ts";
 import type { ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
-import { decodeAdministrative } from "../../core/governance/administrative.ts";
 import type { Decision } from "../../core/governance/decision.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
@@ -70,7 +69,10 @@ export class Manager implements PeerEvents {
       onTruncated: (fromIndex) => parts.administration.truncate(fromIndex),
       onCommitted: (batch) => this.#onCommitted(batch),
       onRoleChanged: (status) => this.#onRoleChanged(status),
-      onDurable: (index) => this.#lanes.durable(index),
+      onDurable: (index) => {
+        this.#snapshots.durable(index);
+        this.#lanes.durable(index);
+      },
       onDropped: () => this.#onDropped(),
       onReads: (reads) => {
         for (const { id, index } of reads) this.#requests.reads.confirmed(id, index);
@@ -130,6 +132,11 @@ export class Manager implements PeerEvents {
     };
     if (beginning === undefined) run();
     else this.#snapshots.begin(beginning, clock, run);
+  }
+
+  /** Asks consensus to hand the lead over to another node; nothing when this one does not lead. */
+  transfer(): void {
+    this.#replicator.transfer();
   }
 
   /** Takes no more events. */
@@ -313,7 +320,7 @@ export class Manager implements PeerEvents {
     if (governance !== before) this.#parts.onGovernance();
     if (header.kind === "application") this.#applicationCommitted(batch);
     this.#requests.reads.applied(header.index);
-    this.#snapshots.committed(header.index, this.#committedSeqno, holdsGrant(batch));
+    this.#snapshots.committed(batch);
     if (this.#status.role === "leader" && header.view === this.#status.term) this.#leaderCommitted(header);
   }
 
@@ -389,12 +396,4 @@ export class Manager implements PeerEvents {
     this.#parts.tracer.event("error", "fatal", { code: error.code, message: error.message });
     this.#parts.onFatal(error);
   }
-}
-
-/** Whether a committed batch hands a new node the keys of earlier epochs. */
-function holdsGrant({ header, transactions }: ParsedBatch): boolean {
-  return (
-    header.kind === "administrative" &&
-    transactions.some(({ publicPart }) => decodeAdministrative(publicPart).type === "grant")
-  );
 }

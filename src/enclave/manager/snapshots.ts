@@ -8,8 +8,9 @@
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesEqual, EMPTY, fromHex } from "../../core/codec/bytes.ts";
 import type { NodeId, Ready, SnapshotMark } from "../../core/consensus/types.ts";
-import type { GovernanceState } from "../../core/governance/administrative.ts";
+import { decodeAdministrative, type GovernanceState } from "../../core/governance/administrative.ts";
 import { encodeGovernanceState } from "../../core/governance/state-codec.ts";
+import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import type { LedgerCrypto } from "../../core/ledger/keys.ts";
 import { SnapshotWriter } from "../../core/ledger/snapshot.ts";
 import { MAX_SNAPSHOT_PART_BYTES, type SnapshotManifest } from "../../core/ledger/snapshot-format.ts";
@@ -82,6 +83,9 @@ export class Snapshots implements SnapshotTransfer {
   #finished: OwnSnapshot | undefined;
   /** The newest one with evidence, which peers may have. */
   #confirmed: SnapshotMark | undefined;
+  /** The newest evidence and the batch that brought it; it counts once that batch is on this node's own disk. */
+  #evidence: { readonly record: GovernanceState["snapshot"]; readonly index: number } | undefined;
+  #durableIndex = 0;
   /** Where a snapshot was taken or skipped last. */
   #takenSeqno = 0;
   #nonceCounter = 0;
@@ -120,15 +124,27 @@ export class Snapshots implements SnapshotTransfer {
    * A batch is committed and applied. Every node decides alike: a snapshot where the number of transactions passes a
    * multiple of the setting, and after a grant, since a new node opens only what is wrapped to it.
    */
-  committed(index: number, seqno: number, granted: boolean): void {
+  committed(batch: ParsedBatch): void {
+    const { index, firstSeqno, count } = batch.header;
+    const seqno = firstSeqno + count;
     const state = this.#parts.administration.committed;
     const every = state?.constitution.settings.snapshot.everyTransactions ?? 0;
+    if (state?.snapshot !== this.#evidence?.record) this.#evidence = { record: state?.snapshot, index };
     const passed = every > 0 && Math.floor(seqno / every) > Math.floor(this.#takenSeqno / every);
     this.#confirm();
-    if (state === undefined || state.epochs.length === 0 || !(passed || granted)) return;
+    if (state === undefined || state.epochs.length === 0 || !(passed || holdsGrant(batch))) return;
     this.#takenSeqno = seqno;
     if (this.#making === undefined) this.#begin(index, seqno, state);
     else this.#parts.tracer.event("warn", "snapshot_skipped", { index, reason: "the one before is not finished" });
+  }
+
+  /**
+   * Everything up to this index is on this node's own disk. Evidence that is not would be gone after a crash, and with it
+   * the reason to begin from the snapshot it confirms: until then the snapshot before it stays.
+   */
+  durable(index: number): void {
+    this.#durableIndex = index;
+    this.#confirm();
   }
 
   #begin(index: number, seqno: number, state: GovernanceState): void {
@@ -251,7 +267,7 @@ export class Snapshots implements SnapshotTransfer {
       return;
     }
     const before = this.#confirmed;
-    if (before?.index === own.mark.index) return;
+    if (before?.index === own.mark.index || (this.#evidence?.index ?? 0) > this.#durableIndex) return;
     this.#confirmed = own.mark;
     this.#parts.compact(own.mark);
     this.#parts.tail.compact(own.mark.index);
@@ -286,4 +302,12 @@ export class Snapshots implements SnapshotTransfer {
     this.#parts.tracer.event("info", "snapshot_installed", { index: mark.index, seqno: received.seqno });
     this.#parts.onInstalled(received);
   }
+}
+
+/** Whether a batch hands a new node the keys of earlier epochs. */
+function holdsGrant({ header, transactions }: ParsedBatch): boolean {
+  return (
+    header.kind === "administrative" &&
+    transactions.some(({ publicPart }) => decodeAdministrative(publicPart).type === "grant")
+  );
 }

@@ -19,6 +19,7 @@ import { type ActorLookup, createActorLookup } from "./certificate-reader.ts";
 import { createNodeCertificate } from "./certificates.ts";
 import { Channels, type ChannelIdentity } from "./channels.ts";
 import { ClientFrontend, errorResponse, type FrontendRequest, type FrontendResponse } from "./frontend.ts";
+import { handOver } from "./hand-over.ts";
 import { History } from "./history.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import { handleNodeRequest, isNodePath, type NodeApiParts } from "./node-api.ts";
@@ -131,8 +132,8 @@ export class ValidatingNode {
     const issuance = { notBeforeMs: clock.wallTime() - DAY_MS, days: CHANNEL_CERTIFICATE_DAYS, entropy };
     const digest = fromHex(this.#networkId);
     const { sha256 } = this.#crypto;
-    const nodeOf = (nodeId: string) =>
-      this.#core.administration.constitution.nodes.find((node) => node.nodeId === nodeId);
+    // A node that was voted out has channels until its vote is taken away: that step may need its acknowledgement.
+    const nodeOf = (nodeId: string) => this.#core.administration.nodeOf(nodeId);
     const binding = { networkId: this.#networkId, constitutionDigest: digest };
     return {
       nodeId: keys.nodeId,
@@ -194,6 +195,11 @@ export class ValidatingNode {
     const { nodes } = administration.constitution;
     const departing = administration.appended?.departing ?? [];
     return [...nodes, ...departing].map((node) => node.nodeId).filter((nodeId) => nodeId !== this.#parts.keys.nodeId);
+  }
+
+  /** Hands the lead over if this node has it, so that its end interrupts nobody for an election timeout; then it can be closed. */
+  async handOver(): Promise<void> {
+    await handOver(this.#core.manager, this.#parts.clock);
   }
 
   /** Stops taking part; what is durable stays. */
