@@ -44,6 +44,9 @@ describe("coco, wrong usage", () => {
       "code vote",
       "code assemble",
       "receipt verify",
+      "ledger verify",
+      "ledger show",
+      "ledger export",
     ]) {
       const { code, data } = await coco(...command.split(" "), "--help");
       assert.equal(code, 0);
@@ -197,6 +200,29 @@ async function found(folder: string, adapterOptions: unknown): Promise<readonly 
 }
 
 describe("coco, founding and governing a network", () => {
+  test("settings come from a file, and options on the command line go before it", async () => {
+    const folder = await mkdtemp(inRoot("settings-"));
+    const args = await found(folder.slice(root.length + 1), { chainId: 1337 });
+    const settings = join(folder, "settings.json");
+    await writeFile(settings, JSON.stringify({ epoch: { lengthMs: 5, transactions: 7 }, answerAfter: "execution" }));
+    const options = ["--settings", settings, "--epoch-length", "60000", "--quorum", "2/1", "--no-trust-disk"];
+    const out = join(folder, "genesis.json");
+    assert.equal((await coco(...args, ...options, "--snapshot-every", "0", "--out", out)).code, 0);
+    const written = (await readConstitutionFile(out)).settings;
+    assert.deepEqual(written.epoch, { lengthMs: 60_000, transactions: 7, keyCacheMs: 60_000 });
+    assert.deepEqual(written.quorum, { type: "flexible", election: 2, replication: 1 });
+    assert.deepEqual(written.snapshot, { everyTransactions: 0 });
+    assert.deepEqual([written.trustDisk, written.answerAfter, written.consensus], [false, "execution", "raft"]);
+    const other = join(folder, "other.json");
+    const refused = await coco(...args, "--quorum", "1/2", "--out", other);
+    assert.equal(refused.code, 1);
+    assert.match(refused.talk, /settings\.quorum\.election: expected a majority of the 2 nodes at least/);
+    assert.equal((await coco(...args, "--quorum", "2-1", "--out", other)).code, 2);
+    await writeFile(settings, JSON.stringify({ consensus: "solo" }));
+    const solo = await coco(...args, "--settings", settings, "--out", other);
+    assert.match(solo.talk, /settings\.consensus: solo runs on one node, and the VN list has 2/);
+  });
+
   test("keys, entries, signatures and options become a genesis constitution with everything in it", async () => {
     const folder = await mkdtemp(inRoot("found-"));
     const name = folder.slice(root.length + 1);

@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from "commander";
 import { addCodeCommands } from "./code-commands.ts";
+import { addLedgerCommands } from "./ledger-commands.ts";
 import { addMemberCommands } from "./member-commands.ts";
 import { addNetworkCommands } from "./network-commands.ts";
 import { addNodeCommands } from "./node-commands.ts";
@@ -15,7 +16,6 @@ import { addVersionCommand } from "./version-command.ts";
 const ROOT_HELP = `
 Examples:
   coco sandbox start                          a network of three validating nodes on this machine
-  coco node init --help                       make a validating node's keys
   coco receipt verify receipt.json --service-cert service_cert.pem
 
 Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 cannot connect or not ready, 4 verification failed, 130 interrupted.`;
@@ -72,6 +72,7 @@ function createProgram(context: CommandContext): Command {
   addMemberCommands(program, context);
   addNetworkCommands(program, context);
   addCodeCommands(program, context);
+  addLedgerCommands(program, context);
   addReceiptCommands(program, context);
   addVersionCommand(program, context);
   return program;

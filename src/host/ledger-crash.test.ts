@@ -62,7 +62,6 @@ class History {
   }
 }
 
-/** A log as text, to compare. */
 function logText(firstIndex: number, entries: readonly LogEntry[]): string {
   return `${firstIndex}: ${entries.map(({ index, term }) => `${index}/${term}`).join(" ")}`;
 }
@@ -323,9 +322,8 @@ describe("a disk that fails", () => {
         const { requests, acknowledged } = history;
         const logs = allowedLogs(requests, acknowledged);
         const hardStates = allowedHardStates(requests, acknowledged);
-        const crashed = files.crash({ lostNames: 0, data: "lost" });
-        crashed.failures = () => undefined;
-        await checkCrash({ files: crashed, outcome: { lostNames: 0, data: "lost" }, logs, hardStates, snapshots: [] });
+        const outcome = { lostNames: 0, data: "lost" } as const;
+        await checkCrash({ files: files.crash(outcome), outcome, logs, hardStates, snapshots: [] });
       }
     }
   });
@@ -337,7 +335,6 @@ describe("a disk that fails", () => {
         const history = new History();
         const fault = failing(["write", "open", "rename", "makeDirectory"], nth, { code: "ENOSPC", written });
         const ledger = await open(files);
-        let isFull = false;
         // Opening a file that is there needs no room.
         files.failures = (call) => (call.name === "open" && files.files.has(call.file) ? undefined : fault.rule(call));
         const finished = work(ledger.disk, history);
@@ -348,11 +345,8 @@ describe("a disk that fails", () => {
           await ledger.close();
           break;
         }
-        isFull = ledger.full.at(-1) === true;
-        assert.ok(isFull, `full at operation ${nth}`);
-        // What is durable can be read, and nothing partial is behind it.
-        const readable = await new Promise<readonly LogEntry[]>((resolve) => ledger.disk.read(1, 1, resolve));
-        assert.ok(readable.length <= 1);
+        assert.deepEqual(ledger.full, [true], `full at operation ${nth}`);
+        await new Promise((resolve) => ledger.disk.read(1, 1, resolve));
         const states = { logs: allowedLogs(history.requests, history.acknowledged) };
         const hardStates = allowedHardStates(history.requests, history.acknowledged);
         const outcome = { lostNames: 0, data: "kept" } as const;

@@ -174,7 +174,11 @@ class Scan {
       if (this.#damage === undefined) this.#checkOrder(chunk);
       const read = await readChunkFile(chunk.file, this.#options.files);
       if (this.#damage === undefined) this.#scan(chunk, read, position === chunks.length - 1);
-      else this.#extend(this.#damage, survey(read.bytes, 0, chunk.firstIndex, this.#term));
+      else {
+        this.#anyHeader ||= readChunkHeader(read.bytes) !== undefined;
+        const behind = survey(read.bytes, 0, chunk.firstIndex, this.#term);
+        this.#extend(this.#damage, behind, position === chunks.length - 1);
+      }
     }
     // Not one chunk that begins like one: this is no damage, but no ledger of this program.
     if (this.#damage !== undefined && !this.#anyHeader)
@@ -212,7 +216,7 @@ class Scan {
       this.#torn = { file, removedBytes, ...problem };
     else {
       const index = this.#nextIndex;
-      this.#extend({ file, ...problem, index, lastIndex: index - 1, lastTerm: this.#lastTerm }, behind);
+      this.#extend({ file, ...problem, index, lastIndex: index - 1, lastTerm: this.#lastTerm }, behind, isLast);
     }
   }
 
@@ -243,11 +247,11 @@ class Scan {
   }
 
   /** Adds what is known of the entries behind the damage. */
-  #extend(damage: LedgerDamage, behind: Survey): void {
+  #extend(damage: LedgerDamage, behind: Survey, isLast: boolean): void {
     let lastIndex = Math.max(damage.lastIndex, behind.lastIndex);
     let lastTerm = Math.max(damage.lastTerm, behind.lastTerm);
     // Something stood there whose header cannot be read: at least one entry, of a term that was known by then.
-    if (behind.remainder) [lastIndex, lastTerm] = [lastIndex + 1, Math.max(lastTerm, this.#options.term)];
+    if (isLast && behind.remainder) [lastIndex, lastTerm] = [lastIndex + 1, Math.max(lastTerm, this.#options.term)];
     this.#damage = { ...damage, lastIndex: Math.max(lastIndex, damage.index), lastTerm };
   }
 }

@@ -175,6 +175,11 @@ export class Machine {
     if (torn !== undefined && request !== undefined) {
       this.#apply({ ...request, entries: request.entries.slice(0, torn) }, false);
     }
+    return this.stable;
+  }
+
+  /** What the disk holds now. */
+  get stable(): Stable {
     const base = this.snapshot?.mark.index ?? 0;
     const entries = this.#disk.entries.filter((entry) => entry.index > base);
     return { snapshot: this.snapshot, entries, hardState: this.hardState, tookPart: true };

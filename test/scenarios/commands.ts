@@ -208,6 +208,11 @@ const NODES: Readonly<Record<string, Command>> = {
       return machine.configure(joint(configuration, targets, learners));
     });
   },
+  /** `jump 0 -> 1 2`: leader 0 tries to change the voters in one step, which no leader may. */
+  jump: (script, words) => {
+    const { at, targets } = afterArrow(words);
+    worldOf(script).act(at, (machine) => machine.configure(simple(targets)));
+  },
   /** `learners 0 -> 3 4`: leader 0 changes the learners to these. */
   learners: (script, words) => {
     const { at, targets } = afterArrow(words);

@@ -49,6 +49,8 @@ export class World {
   /** Whether leaders end a joint configuration by themselves. */
   leavesJoint = true;
   nowMs = 1000;
+  /** Told about every step that changed what is on a disk. */
+  onDisk: (id: NodeId, stable: Stable) => void = () => {};
   readonly #options: NodeOptions;
   readonly #initial: Configuration;
   #history: History = NO_HISTORY;
@@ -61,6 +63,11 @@ export class World {
       this.nodes.set(id, { id, machine: undefined, stable: BLANK, ...rest });
     }
     for (const id of ids) this.restart(id);
+  }
+
+  /** Everything that was committed anywhere. */
+  get committed(): readonly LogEntry[] {
+    return this.#history.committed.map(({ entry }) => entry);
   }
 
   node(id: NodeId): ScenarioNode {
@@ -111,6 +118,7 @@ export class World {
 
   #take(node: ScenarioNode, machine: Machine, effects: Effects, deliveredBefore: number): void {
     const { id } = node;
+    this.onDisk(id, machine.stable);
     if (effects.leads) {
       const base = machine.snapshot?.mark.index ?? 0;
       const log = { base, entryAt: (index: number) => entryIn(machine.log, index) };

@@ -13,7 +13,13 @@ import { type LedgerVerification, verifyLedger } from "../../src/core/ledger/ver
 import type { GovernanceState } from "../../src/core/governance/administrative.ts";
 import { createNodeCrypto, nodeEntropy, sha256 } from "../../src/enclave/manager/node-crypto.ts";
 import { CocoError } from "../../src/errors.ts";
-import { readRecords, RECORD_HEADER_LENGTH } from "../../src/host/ledger-chunks.ts";
+import { readRecords } from "../../src/host/ledger-chunks.ts";
+import {
+  CHUNK_HEADER_LENGTH,
+  LEDGER_FORMAT_VERSION,
+  readChunkHeader,
+  RECORD_HEADER_LENGTH,
+} from "../../src/host/ledger-record.ts";
 import {
   chunkOf,
   largeLedger,
@@ -29,7 +35,7 @@ const SMALL_BYTES = 32 * 1024;
 class ChunkUnderTest {
   readonly bytes: Uint8Array;
   readonly #ledger: RealLedger;
-  readonly #offsets: number[] = [0];
+  readonly #offsets: number[] = [CHUNK_HEADER_LENGTH];
   readonly #states: readonly (GovernanceState | undefined)[];
 
   constructor(ledger: RealLedger) {
@@ -58,7 +64,8 @@ class ChunkUnderTest {
     const { tail, entries } = this.#ledger;
     if (tail.lastIndex >= index) tail.truncate(index);
     for (const { data } of entries.slice(tail.lastIndex, index - 1)) tail.append(parseBatch(data));
-    return verifyLedger(readRecords(bytes.subarray(this.offsetOf(index)), index, "chunk"), {
+    const offset = this.offsetOf(index);
+    return verifyLedger(readRecords({ bytes: bytes.subarray(offset), file: "chunk", fromIndex: index, offset }), {
       ...REAL_VERIFICATION,
       start: { tail, state: this.#states[index - 1] },
       expected: { index: entries.length },
@@ -81,7 +88,8 @@ describe("a chunk of the ledger", () => {
   const chunk = new ChunkUnderTest(smallLedger());
 
   test("is valid as it is, from genesis on and without any key", () => {
-    const entries = readRecords(chunk.bytes, 1, "chunk");
+    const bytes = chunk.bytes.subarray(CHUNK_HEADER_LENGTH);
+    const entries = readRecords({ bytes, file: "chunk", fromIndex: 1, offset: CHUNK_HEADER_LENGTH });
     const verification = verifyLedger(entries, { ...REAL_VERIFICATION, expected: { index: 6 } });
     assert.equal(verification.bad, undefined);
     assert.deepEqual([verification.entries, verification.transactions], [6, 14]);
@@ -90,14 +98,23 @@ describe("a chunk of the ledger", () => {
   });
 
   test("with any byte changed is refused at the entry that was changed", () => {
-    for (let at = chunk.bytes.length - 1; at >= 0; at--) {
+    for (let at = chunk.bytes.length - 1; at >= CHUNK_HEADER_LENGTH; at--) {
       const isHeader = at - chunk.offsetOf(chunk.indexAt(at)) < RECORD_HEADER_LENGTH + HEADER_LENGTH;
       for (const mask of isHeader ? [1, 0x80, 0xff] : [1 << (at % 8)]) chunk.assertFound(at, mask);
     }
   });
 
+  test("with any byte of the file's own header changed is not taken for a chunk of this version and place", () => {
+    const header = chunk.bytes.slice(0, CHUNK_HEADER_LENGTH);
+    for (let at = 0; at < CHUNK_HEADER_LENGTH; at++) {
+      const changed = header.map((byte, position) => (position === at ? byte ^ 0x11 : byte));
+      const read = readChunkHeader(changed);
+      assert.ok(read?.version !== LEDGER_FORMAT_VERSION || read.firstIndex !== 1, `byte ${at}`);
+    }
+  });
+
   test("cut off anywhere is refused at the entry that is missing or incomplete", () => {
-    for (let length = chunk.bytes.length - 1; length >= 0; length--) {
+    for (let length = chunk.bytes.length - 1; length >= CHUNK_HEADER_LENGTH; length--) {
       const index = chunk.indexAt(length);
       const { bad } = chunk.verify(chunk.bytes.subarray(0, length), index);
       assert.equal(bad?.index, index, `cut at ${length}: ${bad?.reason ?? "not found"}`);
@@ -111,7 +128,7 @@ describe("a large chunk of the ledger", () => {
   test("with bytes changed in samples is refused at the entry that was changed", () => {
     assert.ok(chunk.bytes.length > 20 * SMALL_BYTES, `${chunk.bytes.length} bytes`);
     const samples = Array.from({ length: 600 }, (_, sample) =>
-      Math.floor(((sample + 0.37) * chunk.bytes.length) / 600),
+      Math.floor(CHUNK_HEADER_LENGTH + ((sample + 0.37) * (chunk.bytes.length - CHUNK_HEADER_LENGTH)) / 600),
     );
     for (const at of samples.toReversed()) chunk.assertFound(at, 1 << (at % 8));
   });

@@ -353,7 +353,6 @@ const CHANGE_BUGS: readonly SeededBug[] = [
   bug(
     "membership-step-left-out",
     [at("configuration", "return sameVoterSet(next.previous ?? next.current, now.current);", "return true;")],
-    { type: "tests", file: "src/core/consensus/membership.test.js" },
     SCENARIOS,
   ),
   bug(
@@ -386,8 +385,8 @@ const CHANGE_BUGS: readonly SeededBug[] = [
         "if (request.term < state.term) return false;",
       ),
     ],
-    RESTARTS,
     SCENARIOS,
+    RESTARTS,
   ),
   bug(
     "restart-hears-a-quorum-only",
@@ -398,8 +397,8 @@ const CHANGE_BUGS: readonly SeededBug[] = [
         "!membership.quorum.elects((voter) => voter === id || recovery.answered.has(voter))",
       ),
     ],
-    RESTARTS,
     SCENARIOS,
+    RESTARTS,
   ),
   bug(
     "restart-forgets-what-it-was-told",
@@ -410,8 +409,8 @@ const CHANGE_BUGS: readonly SeededBug[] = [
         "return lastIndex >= 0 && lastTerm >= 0 && state !== undefined;",
       ),
     ],
-    RESTARTS,
     SCENARIOS,
+    RESTARTS,
   ),
 ];
 

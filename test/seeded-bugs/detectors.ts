@@ -25,39 +25,50 @@ export function commandOf(detector: Detector): readonly string[] {
   }
 }
 
-/** First failed test in the output of node:test, and how many leaf tests came before it. */
-function failedTest(output: string): { readonly name: string; readonly position: number } {
+/** First failed test in the output of node:test, and how many came before it. */
+function failedTest(output: string): { readonly name: string; readonly position: number } | undefined {
   let position = 0;
-  let name = "";
   for (const line of output.split("\n")) {
     const match = /^\s*(not )?ok \d+ - (.*)/.exec(line);
     if (match === null) continue;
     position++;
-    name = match[2] ?? "";
-    if (match[1] !== undefined) return { name, position };
+    if (match[1] !== undefined) return { name: match[2] ?? "", position };
   }
-  return { name: "did not end", position: position + 1 };
+  return undefined;
 }
 
-/** Reads the output of a detector that ended with an error. */
-export function readFinding(detector: Detector, output: string, code: number | null): Finding {
+function foundByTests(detector: Detector, output: string): Finding | undefined {
+  const failed = failedTest(output);
+  if (failed === undefined) return undefined;
+  const file = detector.type === "tests" ? /([^/]+)\.test\.js$/.exec(detector.file)?.[1] : detector.type;
+  // A scenario's name ends where its title begins.
+  const name = detector.type === "scenarios" ? failed.name.split(": ")[0] : failed.name;
+  return { by: `${file}: ${name}`, seeds: failed.position };
+}
+
+function foundByExplorer(model: string, output: string): Finding | undefined {
+  const states = /"states":(\d+)/.exec(output)?.[1];
+  const message = /"violations":\[\{[^}]*?"message":"([^"]*)"/.exec(output)?.[1];
+  return message === undefined
+    ? undefined
+    : { by: `explorer ${model}: ${message}`, seeds: Math.max(1, Number(states)) };
+}
+
+function foundBySimulation(output: string): Finding | undefined {
+  const match = /seed (\d+): (.{0,80})/.exec(output);
+  return match === null ? undefined : { by: `simulation: ${match[2]}`, seeds: Number(match[1]) };
+}
+
+/** Reads the output of a detector that ended with an error; undefined when it says nothing about a bug, so that it failed itself. */
+export function readFinding(detector: Detector, output: string): Finding | undefined {
   switch (detector.type) {
     case "scenarios":
     case "restarts":
-    case "tests": {
-      const { name, position } = failedTest(output);
-      const what =
-        detector.type === "tests" ? detector.file.replace(/^.*\//, "").replace(/\.test\.js$/, "") : detector.type;
-      return { by: `${what}: ${name.split(": ")[0]}`, seeds: position };
-    }
-    case "explorer": {
-      const states = /"states":(\d+)/.exec(output)?.[1];
-      const message = /"message":"([^"]*)"/.exec(output)?.[1] ?? (code === null ? "did not end" : "stopped");
-      return { by: `explorer ${detector.model}: ${message}`, seeds: Number(states ?? 1) };
-    }
-    case "simulation": {
-      const seed = /seed (\d+):/.exec(output)?.[1];
-      return { by: `simulation: ${/seed \d+: (.{0,60})/.exec(output)?.[1] ?? "stopped"}`, seeds: Number(seed ?? 1) };
-    }
+    case "tests":
+      return foundByTests(detector, output);
+    case "explorer":
+      return foundByExplorer(detector.model, output);
+    case "simulation":
+      return foundBySimulation(output);
   }
 }

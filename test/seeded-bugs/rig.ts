@@ -123,7 +123,11 @@ function run(folder: string, args: readonly string[]): Promise<Outcome> {
 
 async function look(folder: string, detector: Detector): Promise<Finding | undefined> {
   const { code, output } = await run(folder, commandOf(detector));
-  return code === 0 ? undefined : readFinding(detector, output, code);
+  if (code === 0) return undefined;
+  const finding = readFinding(detector, output);
+  if (finding !== undefined) return finding;
+  if (code === null) return { by: `${detector.type}: did not end`, seeds: 1 };
+  throw new CocoError("Internal", `${detector.type} failed by itself:\n${output.slice(-2000)}`);
 }
 
 /** Plants a bug and looks for it. */

@@ -29,10 +29,14 @@ import {
   type ProposalBasis,
 } from "../../src/core/governance/decision.ts";
 import type { BatchPlace } from "../../src/core/governance/epochs.ts";
+import type { GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
 import { signNodeTuple } from "../../src/core/governance/node-entry.ts";
 import { settingsWith, type SettingsChange } from "../../src/core/governance/settings.ts";
 import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
-import { SIMULATED_GOVERNANCE_CRYPTO, simulatedCertificate, simulatedSigner } from "../simulation/simulated-crypto.ts";
+import { simulatedCertificate, simulatedGovernanceCrypto, simulatedSigner } from "../simulation/simulated-crypto.ts";
+
+/** Governance over simulated keys, with the hash of real nodes. */
+export const GOVERNANCE_CRYPTO: GovernanceCrypto = simulatedGovernanceCrypto(sha256);
 
 const MEMBERS = ["acme", "globex", "initech"];
 const NETWORK = "governed";
@@ -98,7 +102,7 @@ export class GovernedNetwork {
 
   constructor(nodes: readonly number[], settings: SettingsChange = {}) {
     const genesis = { type: "genesis", constitution: constitutionOf(nodes, settings) } as const;
-    this.state = executeAdministrative(undefined, genesis, this.place, SIMULATED_GOVERNANCE_CRYPTO);
+    this.state = executeAdministrative(undefined, genesis, this.place, GOVERNANCE_CRYPTO);
     this.#next();
     this.execute(this.epoch());
   }
@@ -111,7 +115,7 @@ export class GovernedNetwork {
   /** Executes a transaction as every node does: from its encoding. Changes nothing when it is refused. */
   execute(transaction: AdministrativeTransaction): GovernanceState {
     const decoded = decodeAdministrative(encodeAdministrative(transaction));
-    this.state = executeAdministrative(this.state, decoded, this.place, SIMULATED_GOVERNANCE_CRYPTO);
+    this.state = executeAdministrative(this.state, decoded, this.place, GOVERNANCE_CRYPTO);
     this.#next();
     return this.state;
   }

@@ -5,12 +5,8 @@
  */
 import { randomBytes } from "node:crypto";
 import { type Bytes, ByteWriter, EMPTY, fromHex } from "../../src/core/codec/bytes.ts";
-import {
-  decodeAdministrative,
-  encodeAdministrative,
-  executeAdministrative,
-  type GovernanceState,
-} from "../../src/core/governance/administrative.ts";
+import { encodeAdministrative, type GovernanceState } from "../../src/core/governance/administrative.ts";
+import { executeAdministrativeBatch } from "../../src/core/governance/administrative-batch.ts";
 import { parseBatch } from "../../src/core/ledger/batch-format.ts";
 import { type BatchInput, type BatchTransaction, buildBatch } from "../../src/core/ledger/batch.ts";
 import { LedgerKeys } from "../../src/core/ledger/keys.ts";
@@ -28,7 +24,7 @@ import {
   nodeEntropy,
   sha256,
 } from "../../src/enclave/manager/node-crypto.ts";
-import { writeRecord } from "../../src/host/ledger-chunks.ts";
+import { chunkHeader, writeRecord } from "../../src/host/ledger-record.ts";
 import { foundNetwork, TEST_TIME_MS, type TestNetwork } from "./founders.ts";
 
 const DAY_MS = 86_400_000;
@@ -142,8 +138,8 @@ export function largeLedger(batches: number): RealLedger {
 
 /** The content of a chunk file. */
 export function chunkOf(entries: readonly LedgerEntry[]): Bytes {
-  const writer = new ByteWriter();
-  for (const entry of entries) writeRecord(writer, entry);
+  const writer = new ByteWriter().bytes(chunkHeader(1));
+  for (const entry of entries) writeRecord(writer, entry, writer.length);
   return writer.finish();
 }
 
@@ -151,12 +147,7 @@ const governanceCrypto = createGovernanceCrypto();
 
 /** Governance as validating nodes execute it. */
 export const REAL_GOVERNANCE: LedgerGovernance<GovernanceState> = {
-  execute: (before, batch) => {
-    let state = before;
-    for (const { publicPart } of batch.transactions)
-      state = executeAdministrative(state, decodeAdministrative(publicPart), governanceCrypto);
-    return state!;
-  },
+  execute: (before, batch) => executeAdministrativeBatch(before, batch, governanceCrypto),
   publicKeyOf: (state, nodeId) => state.constitution.nodes.find((node) => node.nodeId === nodeId)?.publicKey,
   versionOf: (state) => state?.constitution.version ?? 0,
   epochsOf: (state) => state?.epochs.length ?? 0,

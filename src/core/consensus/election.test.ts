@@ -12,7 +12,8 @@ import {
   votersOf,
   voteFor,
 } from "./testing/scriptedNode.ts";
-import { NO_FAULTS, Simulator } from "./testing/simulator.ts";
+import { NO_FAULTS } from "./testing/faults.ts";
+import { Simulator } from "./testing/simulator.ts";
 import type { Ready, VoteResponse } from "./types.ts";
 
 const granted = (term: number, preVote = false): VoteResponse => ({

@@ -3,7 +3,8 @@ import { describe, test } from "node:test";
 import { sameVoterSet } from "./configuration.ts";
 import { MAJORITY } from "./quorum.ts";
 import { nextConfiguration } from "./testing/reconfiguration.ts";
-import { NO_FAULTS, Simulator } from "./testing/simulator.ts";
+import { NO_FAULTS } from "./testing/faults.ts";
+import { Simulator } from "./testing/simulator.ts";
 import type { VoterSet } from "./types.ts";
 
 const SEEDS = Number(process.env["CONSENSUS_SEEDS"] ?? 60);

@@ -2,9 +2,10 @@
  * Raft as a pure state machine: one event in, one `Ready` out (R21).
  *
  * Sources: Ongaro, Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014); Ongaro's thesis, for PreVote
- * (9.6), CheckQuorum (6.2), joint consensus (4.3), transfer (3.10), parallel writes and pipelining (10.2.1). Whom messages may
- * come from is the driver's affair (it authenticates them); malformed ones are ignored. `step` throws only `LedgerForked` and `LedgerCorrupt` (the node must stop)
- * or `Internal` (a fault in the driver or here); after a throw the core must not be used again.
+ * (9.6), CheckQuorum (6.2), joint consensus (4.3), transfer (3.10), reads (6.4), parallel writes and pipelining (10.2.1).
+ * Whom messages may come from is the driver's affair: it authenticates them. Malformed ones are ignored. `step` throws only
+ * `LedgerForked` and `LedgerCorrupt` (the node must stop) or `Internal` (a fault in the driver or here); after a throw the
+ * core must not be used again.
  */
 import { onAppendRequest } from "./acceptance.ts";
 import { deliverCommitted, onLoadedForDelivery, statusOf } from "./delivery.ts";

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { MAJORITY } from "./quorum.ts";
 import type { QuorumPolicy } from "./types.ts";
-import { NO_FAULTS, Simulator } from "./testing/simulator.ts";
+import { NO_FAULTS } from "./testing/faults.ts";
+import { Simulator } from "./testing/simulator.ts";
 
 const SEEDS = 120;
 const FAULTY_MS = 3000;

@@ -2,7 +2,8 @@
  * The state of one Raft core and the moves every part of it shares: entering a term, becoming a follower, sending.
  *
  * The rules live in election.ts (votes), replication.ts and sending.ts (leader), acceptance.ts (follower), transfer.ts,
- * reads.ts, snapshots.ts, installing.ts and recovery.ts; they are functions over this state. Terms: a fresh node is in term 1, "no term yet", so that the first elected term is 2.
+ * reads.ts, snapshots.ts, installing.ts and recovery.ts; they are functions over this state. Terms: a fresh node is in term 1,
+ * "no term yet", so that the first elected term is 2.
  */
 import { CocoError, invariant } from "../../errors.ts";
 import type { Bytes } from "../codec/bytes.ts";

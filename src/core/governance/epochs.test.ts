@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { entryOf, GovernedNetwork, idOf, refusal } from "../../../test/support/governed-network.ts";
-import { SIMULATED_GOVERNANCE_CRYPTO } from "../../../test/simulation/simulated-crypto.ts";
+import { GOVERNANCE_CRYPTO, entryOf, GovernedNetwork, idOf, refusal } from "../../../test/support/governed-network.ts";
 import { executeAdministrative, type GovernanceState } from "./administrative.ts";
 import { epochIsDue, epochProgress, epochsBytes, MAX_EPOCHS_BYTES, missingEpochs } from "./epochs.ts";
 import { nextStep } from "./next-step.ts";
@@ -124,7 +123,7 @@ describe("evidence of snapshots", () => {
       state,
       { type: "snapshot", index, seqno, digest, bytes: 1 },
       { index: 100, firstSeqno: 200, timeMs: 0 },
-      SIMULATED_GOVERNANCE_CRYPTO,
+      GOVERNANCE_CRYPTO,
     );
 
   test("is of a batch before its own", () => {

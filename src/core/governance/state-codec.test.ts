@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { entryOf, GovernedNetwork, idOf } from "../../../test/support/governed-network.ts";
-import { SIMULATED_GOVERNANCE_CRYPTO } from "../../../test/simulation/simulated-crypto.ts";
+import { GOVERNANCE_CRYPTO, entryOf, GovernedNetwork, idOf } from "../../../test/support/governed-network.ts";
 import { sha256 } from "../../enclave/manager/node-crypto.ts";
 import { CocoError } from "../../errors.ts";
 import { decodeCbor, encodeCbor, type CborKey, type CborValue } from "../codec/cbor.ts";
@@ -185,7 +184,7 @@ describe("numbers at the ends of their range", () => {
           tried++;
           try {
             const decoded = decodeAdministrative(encodeCbor(document));
-            const state = executeAdministrative(network.state, decoded, network.place, SIMULATED_GOVERNANCE_CRYPTO);
+            const state = executeAdministrative(network.state, decoded, network.place, GOVERNANCE_CRYPTO);
             assert.deepEqual(decode(encodeGovernanceState(state)), state);
           } catch (error) {
             assert.ok(error instanceof CocoError && error.code !== "Internal", String(error));

@@ -11,7 +11,7 @@
  */
 import { type Bytes, type HashFunction, utf8Decode } from "../codec/bytes.ts";
 import { invariant } from "../../errors.ts";
-import type { PrivateTransaction, PublicTransaction } from "./batch-format.ts";
+import { type ParsedBatch, type PrivateTransaction, type PublicTransaction, signatureLeaf } from "./batch-format.ts";
 
 const DIGEST = 32;
 const ZERO_DIGEST = new Uint8Array(DIGEST);
@@ -53,6 +53,13 @@ export function leafOf(
 export function transactionLeaf(transaction: PublicTransaction, sha256: HashFunction): Bytes {
   const writeSetDigest = writeSetDigestOf(transaction.publicPart, transaction.privateCommitment, sha256);
   return leafOf(writeSetDigest, transaction.commitEvidenceDigest, transaction.claimsDigest, sha256);
+}
+
+/** All leaves of a batch, that of its signature transaction last: what `LeavesOf` of tail.ts is made of for old batches. */
+export function batchLeaves(batch: ParsedBatch, sha256: HashFunction): Bytes[] {
+  const leaves = batch.transactions.map((transaction) => transactionLeaf(transaction, sha256));
+  leaves.push(signatureLeaf(batch.headerBytes, batch.publicSection, batch.sealedSection, sha256));
+  return leaves;
 }
 
 /** Whether a transaction has anything that must be committed to and sealed. */

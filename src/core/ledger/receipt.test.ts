@@ -4,7 +4,9 @@ import { CocoError } from "../../errors.ts";
 import { type Bytes, toHex } from "../codec/bytes.ts";
 import { parseBatch, type ParsedBatch } from "./batch-format.ts";
 import { privateTransaction, publicTransaction, ADMINISTRATIVE, sha256, TestLedger } from "./fixture.test.ts";
+import { batchLeaves } from "./leaf.ts";
 import { makeReceipt, type Receipt, type ReceiptPorts, verifyReceipt } from "./receipt.ts";
+import type { LeavesOf } from "./tail.ts";
 
 const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nnode\n-----END CERTIFICATE-----\n";
 const CLAIMS = sha256(Uint8Array.of(1));
@@ -90,6 +92,30 @@ describe("receipt", () => {
     const receipt = receiptOf(2, 3);
     assert.equal(receipt.leaf_components, undefined);
     assert.equal(verifyReceipt(receipt, ports).transactionId, undefined);
+  });
+
+  test("of the compacted past is the one made before, from leaves that are read back", () => {
+    const ledger = new TestLedger();
+    const batches = [700, 500, 900].map((count) =>
+      parseBatch(ledger.build(Array.from({ length: count }, () => privateTransaction(1))).bytes),
+    );
+    const leaves = batches.flatMap((batch) => batchLeaves(batch, sha256));
+    const leavesOf: LeavesOf = (from, to) => leaves.slice(from - 1, to);
+    const { tail, keys, node } = ledger;
+    const places = [0, 1, 2].flatMap((at) =>
+      [0, 450, batches[at]?.header.count ?? 0].map((position) => [at, position]),
+    );
+    const all = (source?: LeavesOf) =>
+      places.map(([at = 0, position = 0]) => {
+        const batch = batches[at];
+        assert.ok(batch !== undefined);
+        const input = { batch, position, tail, keys, crypto: node.crypto, certificate: CERTIFICATE };
+        return makeReceipt(source === undefined ? input : { ...input, leavesOf: source });
+      });
+    const before = all();
+    tail.compact(3);
+    assert.deepEqual(all(leavesOf), before);
+    assert.throws(() => all(), /leaves 1 to 1024 are not on this node/);
   });
 
   test("the id beside the commit evidence may be missing", () => {

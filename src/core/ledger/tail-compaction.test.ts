@@ -78,6 +78,10 @@ describe("compacted ledger tail", () => {
         counts.forEach((count, position) => extend([whole, compacted], count, 1 + Math.floor(position / 2)));
         const index = 1 + Math.floor(cut * (counts.length - 1));
         const restored = LedgerTail.fromSnapshot(sha256, whole.toSnapshot(index));
+        const replaced = new LedgerTail(sha256);
+        extend([replaced], 5, 1);
+        replaced.restore(LedgerTail.fromSnapshot(sha256, whole.toSnapshot(index)));
+        assert.deepEqual(replaced.toSnapshot(), restored.toSnapshot());
         compacted.compact(index);
         assert.equal(compacted.firstIndex, index + 1);
         assert.equal(restored.firstIndex, index + 1);

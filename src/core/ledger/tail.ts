@@ -12,9 +12,9 @@
  */
 import { type Bytes, bytesEqual, concatBytes, type HashFunction } from "../codec/bytes.ts";
 import { CocoError, invariant } from "../../errors.ts";
-import { type BatchHeader, type ParsedBatch, signatureLeaf } from "./batch-format.ts";
+import type { BatchHeader, ParsedBatch } from "./batch-format.ts";
 import { type BatchRecord, BatchTable } from "./batch-table.ts";
-import { transactionLeaf } from "./leaf.ts";
+import { batchLeaves } from "./leaf.ts";
 import { BLOCK_LEAVES, DIGEST_LENGTH, MerkleTree, type CompactTree, type PathStep } from "./merkle-tree.ts";
 
 /** Status of a transaction id, in CCF's words. */
@@ -148,9 +148,7 @@ export class LedgerTail {
    * Throws `LedgerCorrupt` naming the index, with the tail unchanged.
    */
   append(batch: ParsedBatch): BatchRecord {
-    const leaves = batch.transactions.map((transaction) => transactionLeaf(transaction, this.#sha256));
-    leaves.push(signatureLeaf(batch.headerBytes, batch.publicSection, batch.sealedSection, this.#sha256));
-    const { record, root } = this.extend(batch.header, leaves);
+    const { record, root } = this.extend(batch.header, batchLeaves(batch, this.#sha256));
     if (!bytesEqual(root, batch.root)) {
       this.truncate(record.index);
       throw new CocoError("LedgerCorrupt", `batch ${record.index}: Merkle root does not fit`, { index: record.index });

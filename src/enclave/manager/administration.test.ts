@@ -2,7 +2,13 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { SIMULATED_GOVERNANCE_CRYPTO } from "../../../test/simulation/simulated-crypto.ts";
 import { foundNetwork } from "../../../test/simulation/founding.ts";
-import { constitutionOf, entryOf, GovernedNetwork, idOf } from "../../../test/support/governed-network.ts";
+import {
+  GOVERNANCE_CRYPTO,
+  constitutionOf,
+  entryOf,
+  GovernedNetwork,
+  idOf,
+} from "../../../test/support/governed-network.ts";
 import { type Bytes, EMPTY, fromHex } from "../../core/codec/bytes.ts";
 import { type AdministrativeTransaction, encodeAdministrative } from "../../core/governance/administrative.ts";
 import type { BatchKind, ParsedBatch } from "../../core/ledger/batch-format.ts";
@@ -95,7 +101,7 @@ class Bench {
   readonly administration = new Administration(
     constitutionOf([0, 1, 2]),
     this.network.state.networkId,
-    SIMULATED_GOVERNANCE_CRYPTO,
+    GOVERNANCE_CRYPTO,
   );
   index = 1;
 

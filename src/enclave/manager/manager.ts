@@ -14,34 +14,26 @@ import type { Decision } from "../../core/governance/decision.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { PeerEvents } from "../ports.ts";
-import type { FromWorker, TransactionItem } from "../worker/protocol.ts";
-import { decodeFrame, encodeFrame, type ForwardedOutcome, type Frame, forwardFrames } from "./frames.ts";
-import { AdapterLane } from "./lane.ts";
+import type { FromWorker } from "../worker/protocol.ts";
+import { decodeFrame, encodeFrame, type Frame } from "./frames.ts";
+import { AdapterLanes } from "./adapter-lanes.ts";
 import { BatchProposer } from "./batch-proposer.ts";
 import { LeaderDuties } from "./leader-duties.ts";
-import type { AdapterPart, ArrivedRequest, ManagerParts } from "./manager-parts.ts";
+import type { ArrivedRequest, ManagerParts } from "./manager-parts.ts";
 import type { Replicator } from "./replicator.ts";
-import { RequestRouter, type RoutedAdapter } from "./request-router.ts";
+import { type Leadership, RequestRouter } from "./request-router.ts";
 import type { ReceivedSnapshot } from "./snapshot-receiver.ts";
-import { type SnapshotAdapter, Snapshots } from "./snapshots.ts";
-import { type Routed, Submissions } from "./submissions.ts";
-import { WorkerMailbox } from "./worker-mailbox.ts";
+import { Snapshots } from "./snapshots.ts";
 
 /** Time between looks at what took too long. */
 export const HOUSEKEEPING_INTERVAL_MS = 250;
-
-/** One adapter on its way through this node. */
-interface Lane extends RoutedAdapter, SnapshotAdapter {
-  readonly lane: AdapterLane;
-  readonly submissions: Submissions;
-}
 
 /** See the module's header. */
 export class Manager implements PeerEvents {
   readonly #parts: ManagerParts;
   readonly #replicator: Replicator;
   readonly #requests: RequestRouter;
-  readonly #lanes = new Map<number, Lane>();
+  readonly #lanes: AdapterLanes;
   readonly #proposer: BatchProposer;
   #status: ConsensusStatus;
   /** The first batch of this node's own term is committed: everything before it is applied, execution may start. */
@@ -54,10 +46,10 @@ export class Manager implements PeerEvents {
 
   constructor(parts: ManagerParts) {
     this.#parts = parts;
-    for (const adapter of parts.adapters) this.#addLane(adapter);
+    this.#lanes = this.#createLanes();
     this.#requests = new RequestRouter({
       now: () => parts.clock.now(),
-      adapters: this.#lanes,
+      adapters: this.#lanes.byId,
       send: (peer, frame) => this.#send(peer, frame),
       confirmRead: (id) => this.#replicator.read(id),
     });
@@ -65,7 +57,7 @@ export class Manager implements PeerEvents {
       ...parts.snapshots,
       tail: parts.tail,
       administration: parts.administration,
-      adapters: this.#lanes,
+      adapters: this.#lanes.byId,
       tracer: parts.tracer,
       compact: (snapshot) => this.#replicator.compact(snapshot),
       stored: (snapshot) => this.#replicator.snapshotStored(snapshot),
@@ -78,7 +70,10 @@ export class Manager implements PeerEvents {
       onTruncated: (fromIndex) => parts.administration.truncate(fromIndex),
       onCommitted: (batch) => this.#onCommitted(batch),
       onRoleChanged: (status) => this.#onRoleChanged(status),
-      onDurable: (index) => this.#onDurable(index),
+      onDurable: (index) => {
+        this.#snapshots.durable(index);
+        this.#lanes.durable(index);
+      },
       onDropped: () => this.#onDropped(),
       onReads: (reads) => {
         for (const { id, index } of reads) this.#requests.reads.confirmed(id, index);
@@ -110,31 +105,18 @@ export class Manager implements PeerEvents {
     return duties;
   }
 
-  #addLane(adapter: AdapterPart): void {
-    const { clock, randomBytes, sealing } = this.#parts;
-    const { settings } = this.#parts.administration.constitution;
-    const mailbox = new WorkerMailbox(adapter.executor, clock, () => this.#leaderReady);
-    const submissions = new Submissions({
-      now: () => clock.now(),
-      route: (items) => this.#route(adapter.id, items),
-      answer: (id, outcomes) => mailbox.outcomes({ id, outcomes }),
-    });
-    const lane = new AdapterLane({
-      adapterId: adapter.id,
-      executor: adapter.executor,
-      limits: settings.maxBatch,
-      maxDelayMs: settings.maxDelayMs,
-      after: (delayMs, callback) => clock.after(delayMs, callback),
-      batchTime: () => sealing.batchTime(),
+  #createLanes(): AdapterLanes {
+    const { clock, randomBytes, sealing, administration, adapters } = this.#parts;
+    return new AdapterLanes(adapters, {
+      clock,
       randomBytes,
+      settings: administration.constitution.settings,
+      batchTime: () => sealing.batchTime(),
+      view: () => this.#leadership(),
       mayExecute: () => this.#leaderReady && !this.#duties.pending,
-      propose: (transactions) => this.#proposer.application(adapter.id, transactions),
-      deliver: (origin, outcomes) => this.#deliver(adapter.id, origin, outcomes),
+      propose: (adapterId, transactions) => this.#proposer.application(adapterId, transactions),
+      send: (peer, frame) => this.#send(peer, frame),
     });
-    const committedVersion = () => lane.committedVersion;
-    const restore = (version: number, index: number) => lane.restore(version, index);
-    const { executor, mount } = adapter;
-    this.#lanes.set(adapter.id, { lane, mount, submissions, mailbox, executor, committedVersion, restore });
   }
 
   /**
@@ -176,9 +158,7 @@ export class Manager implements PeerEvents {
 
   /** Transactions of this node's clients whose outcome is not final. */
   get pendingTransactions(): number {
-    let pending = 0;
-    for (const { submissions } of this.#lanes.values()) pending += submissions.size;
-    return pending;
+    return this.#lanes.pendingTransactions;
   }
 
   /** Whether this node leads and executes. */
@@ -213,10 +193,10 @@ export class Manager implements PeerEvents {
         this.#replicator.receive(peer, frame.message);
         return;
       case "forward":
-        if (this.#status.role === "leader") this.#lanes.get(frame.adapter)?.lane.enqueue(frame.items, peer);
+        if (this.#status.role === "leader") this.#lanes.byId.get(frame.adapter)?.lane.enqueue(frame.items, peer);
         return;
       case "outcomes":
-        if (peer === this.#status.leader) this.#takeOutcomes(frame.adapter, frame.outcomes, false);
+        if (peer === this.#status.leader) this.#lanes.takeOutcomes(frame.adapter, frame.outcomes, false);
         return;
       case "query":
         this.#requests.request(frame, true, (response) =>
@@ -251,7 +231,7 @@ export class Manager implements PeerEvents {
 
   /** A message of an adapter's worker. */
   fromWorker(adapterId: number, message: FromWorker): void {
-    const found = this.#lanes.get(adapterId);
+    const found = this.#lanes.byId.get(adapterId);
     if (found === undefined || this.#stopped) return;
     switch (message.type) {
       case "ready":
@@ -278,39 +258,6 @@ export class Manager implements PeerEvents {
         this.#fatal(new CocoError("Internal", `the worker of adapter ${adapterId} failed: ${message.message}`));
         return;
     }
-  }
-
-  /** Takes this node's transactions to the leader. */
-  #route(adapterId: number, items: readonly TransactionItem[]): Routed {
-    const { role, leader } = this.#status;
-    if (role === "leader") {
-      this.#lanes.get(adapterId)?.lane.enqueue(items, undefined);
-      return "sent";
-    }
-    if (leader === undefined) return "none";
-    let sent = 0;
-    let lost = 0;
-    for (const frame of forwardFrames(adapterId, items)) {
-      if (this.#send(leader, frame)) sent++;
-      else lost++;
-    }
-    if (lost === 0) return "sent";
-    return sent === 0 ? "none" : "unsure";
-  }
-
-  #deliver(adapterId: number, origin: NodeId | undefined, outcomes: readonly ForwardedOutcome[]): void {
-    if (origin !== undefined) this.#send(origin, { type: "outcomes", adapter: adapterId, outcomes });
-    else
-      this.#takeOutcomes(
-        adapterId,
-        outcomes,
-        this.#parts.administration.constitution.settings.answerAfter === "execution",
-      );
-  }
-
-  #takeOutcomes(adapterId: number, outcomes: readonly ForwardedOutcome[], answerNow: boolean): void {
-    const submissions = this.#lanes.get(adapterId)?.submissions;
-    for (const outcome of outcomes) submissions?.outcome(outcome, answerNow);
   }
 
   #onRoleChanged(status: ConsensusStatus): void {
@@ -344,22 +291,21 @@ export class Manager implements PeerEvents {
     this.#leaderReady = false;
     this.#duties.stopLeading();
     this.#proposer.stopLeading();
-    for (const { lane } of this.#lanes.values()) lane.stopLeading();
+    this.#lanes.stopLeading();
   }
 
   #announceLeadership(): void {
+    this.#requests.leadershipChanged(this.#leadership());
+  }
+
+  #leadership(): Leadership {
     const { leader, term, role } = this.#status;
-    this.#requests.leadershipChanged({ leader, term, leads: role === "leader", serving: this.#leaderReady });
+    return { leader, term, leads: role === "leader", serving: this.#leaderReady };
   }
 
   #leaderReachable(): void {
-    for (const { submissions } of this.#lanes.values()) submissions.leaderChanged();
+    this.#lanes.leaderChanged();
     this.#requests.leaderReachable();
-  }
-
-  #onDurable(index: number): void {
-    this.#snapshots.durable(index);
-    for (const { lane } of this.#lanes.values()) lane.durable(index);
   }
 
   #onCommitted(batch: ParsedBatch): void {
@@ -376,7 +322,7 @@ export class Manager implements PeerEvents {
 
   #applicationCommitted(batch: ParsedBatch): void {
     const { index, view, firstSeqno, count, adapterId } = batch.header;
-    const found = this.#lanes.get(adapterId);
+    const found = this.#lanes.byId.get(adapterId);
     if (found === undefined)
       throw new CocoError("LedgerCorrupt", `batch ${index} is of adapter ${adapterId}, which is not mounted`, {
         index,
@@ -398,17 +344,14 @@ export class Manager implements PeerEvents {
     // What lies behind it in the log was executed on a state that was given up: it is applied first.
     if (!this.#leaderReady && index === this.#parts.tail.lastIndex) this.#startLeading();
     if (this.#leaderReady) this.#duties.next();
-    for (const { lane } of this.#lanes.values()) {
-      if (lane.isEmpty && lane.isIdle && !this.#duties.pending) lane.executeGenesis();
-      lane.pump();
-    }
+    this.#lanes.pump(!this.#duties.pending);
   }
 
   /** Everything before this node's term is committed and applied: it executes from now on. */
   #startLeading(): void {
     this.#leaderReady = true;
     this.#parts.tracer.event("info", "leading", { term: this.#status.term });
-    for (const { submissions } of this.#lanes.values()) submissions.tick();
+    this.#lanes.tick();
     this.#announceLeadership();
   }
 
@@ -416,8 +359,7 @@ export class Manager implements PeerEvents {
   #onInstalled({ seqno, mark }: ReceivedSnapshot): void {
     this.#committedSeqno = seqno;
     this.#parts.onGovernance();
-    // What this node sent may be in the part it never saw: the leader knows.
-    for (const { submissions } of this.#lanes.values()) submissions.leaderChanged();
+    this.#lanes.restored(mark.index);
     this.#requests.reads.applied(mark.index);
   }
 
@@ -437,7 +379,7 @@ export class Manager implements PeerEvents {
 
   #housekeep(): void {
     if (this.#stopped) return;
-    for (const { submissions } of this.#lanes.values()) submissions.tick();
+    this.#lanes.tick();
     this.#requests.tick();
     if (this.#leaderReady) this.#duties.next();
     else this.#resumeLeading();

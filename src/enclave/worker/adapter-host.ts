@@ -40,6 +40,8 @@ export class AdapterHost {
   readonly #recent = new RecentBatches();
   #export: StateExport | undefined;
   #import: StateImport | undefined;
+  /** The manager bounds the requests under way. */
+  readonly #early: Message<"requests">["requests"][number][] = [];
   #busy = false;
   #leading = false;
 
@@ -57,7 +59,7 @@ export class AdapterHost {
     switch (message.type) {
       case "requests":
         this.#leading = message.leading;
-        this.#desk.take(message.requests);
+        this.#takeRequests(message.requests);
         return;
       case "forget":
         this.#desk.forget(message.ids);
@@ -75,6 +77,22 @@ export class AdapterHost {
         this.#queue.push(message);
         this.#drain();
     }
+  }
+
+  /** Requests that must see a version which a commit on its way will bring wait for it. */
+  #takeRequests(requests: Message<"requests">["requests"]): void {
+    const { committedVersion } = this.#store;
+    const isEarly = ({ minVersion = 0 }: (typeof requests)[number]): boolean => minVersion > committedVersion;
+    if (!requests.some(isEarly)) {
+      this.#desk.take(requests);
+      return;
+    }
+    this.#desk.take(requests.filter((request) => !isEarly(request)));
+    this.#early.push(...requests.filter(isEarly));
+  }
+
+  #takeEarly(): void {
+    if (this.#early.length > 0) this.#takeRequests(this.#early.splice(0));
   }
 
   #drain(): void {
@@ -178,6 +196,7 @@ export class AdapterHost {
       this.#recent.add(batch);
       this.#adapter.committed(this.reader(batch.version), batch);
     }
+    this.#takeEarly();
   }
 
   /** A newer export takes the place of one that was not taken to its end, so that one version at most is held. */
@@ -218,5 +237,6 @@ export class AdapterHost {
     // Version 0 is the empty state before the adapter's genesis.
     if (version > 0) this.#adapter.restored(this.#head(), state.recent);
     this.#emit({ type: "imported", version });
+    this.#takeEarly();
   }
 }

@@ -45,6 +45,8 @@ export type ToWorker =
         readonly path: string;
         readonly body: Bytes;
         readonly caller: Caller;
+        /** The committed version the answer must have seen; a linearizable read waits for it. */
+        readonly minVersion?: number;
       }[];
     }
   /** Outcomes of the transactions of earlier requests, per request in the order submitted. */

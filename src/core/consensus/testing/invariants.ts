@@ -7,8 +7,8 @@
  */
 import { invariant } from "../../../errors.ts";
 import { bytesEqual } from "../../codec/bytes.ts";
-import type { LogEntry, NodeId } from "../types.ts";
-import { hashEntry, type SimulatedLog } from "./simulatedNode.ts";
+import type { ConsensusMessage, LogEntry, NodeId } from "../types.ts";
+import { hashEntry, type SimulatedLog, type SimulatedNode } from "./simulatedNode.ts";
 
 interface CommittedEntry {
   readonly entry: LogEntry;
@@ -81,4 +81,32 @@ export class SafetyObserver {
   installs(index: number, hash: number): void {
     invariant(this.#committed[index - 1]?.stateHash === hash, `the snapshot of ${index} holds another state`);
   }
+}
+
+/** What a message promises must be on the disk of its sender. */
+export function checkPromise(node: SimulatedNode, to: NodeId, message: ConsensusMessage): void {
+  const { id } = node;
+  const { hardState, log } = node.disk;
+  if (message.type === "appendResponse" && message.success && message.matchIndex > log.startIndex) {
+    const at = message.matchIndex;
+    invariant(
+      log.at(at) !== undefined && (at <= node.log.startIndex || sameEntry(log.at(at), node.log.at(at))),
+      `${id} acknowledges ${at} before it is durable`,
+    );
+  }
+  if (message.type === "voteResponse" && message.granted && !message.preVote) {
+    invariant(
+      hardState?.term === message.term && hardState.votedFor === to,
+      `${id} answers a vote before it is durable`,
+    );
+  }
+  if (message.type === "vote" && !message.preVote) {
+    const durable = hardState?.term === message.term && hardState.votedFor === id && log.lastIndex >= message.lastIndex;
+    invariant(durable, `${id} asks for votes before its term and log are durable`);
+  }
+}
+
+/** Whether a node has an entry on disk, by itself or in what its log begins after. */
+export function holds({ disk: { log } }: SimulatedNode, entry: LogEntry | undefined): boolean {
+  return entry !== undefined && (entry.index <= log.startIndex || sameEntry(log.at(entry.index), entry));
 }

@@ -39,7 +39,7 @@ export function configurationEntry(index: number, term: number, configuration: C
 
 /** The configuration in the data of an entry made by {@link configurationEntry}. */
 export function configurationIn(data: Bytes): Configuration | undefined {
-  if (data[0] !== CONFIGURATION_MARK || data.length < 8) return undefined;
+  if (data[0] !== CONFIGURATION_MARK || data.length < 7) return undefined;
   return readConfiguration(new ByteReader(data.subarray(1)));
 }
 
@@ -110,6 +110,9 @@ export function voteFor(
   return { type: "vote", preVote, transfer: false, term, lastIndex: last[0], lastTerm: last[1] };
 }
 
+/** An event at a time that the script keeps. */
+export type ScriptedEvent = WithoutNow<ConsensusEvent>;
+
 /** A core driven by hand. */
 export class ScriptedNode {
   readonly raft: Raft;
@@ -142,7 +145,7 @@ export class ScriptedNode {
     return this.raft.status();
   }
 
-  step(event: WithoutNow<ConsensusEvent>): Ready {
+  step(event: ScriptedEvent): Ready {
     const ready = this.raft.step({ ...event, now: this.nowMs });
     if (ready.persist !== undefined) this.#unsyncedId = ready.persist.id;
     return ready;
@@ -167,6 +170,21 @@ export class ScriptedNode {
   propose(...sizes: readonly number[]): Ready {
     const { term, lastIndex } = this.status;
     return this.step({ type: "propose", entries: sizes.map((size, at) => entryAt(lastIndex + 1 + at, term, size)) });
+  }
+
+  /** Proposes a configuration in the current term. */
+  change(configuration: Configuration): Ready {
+    const { term, lastIndex } = this.status;
+    return this.step({ type: "propose", entries: [configurationEntry(lastIndex + 1, term, configuration)] });
+  }
+
+  /** Campaigns in the next term and is given the (pre-)votes of these. */
+  elect(...voters: readonly NodeId[]): void {
+    this.wait(200);
+    const term = this.status.term + 1;
+    for (const voter of voters) this.receive(voter, { type: "voteResponse", preVote: true, term, granted: true });
+    this.sync();
+    for (const voter of voters) this.receive(voter, { type: "voteResponse", preVote: false, term, granted: true });
   }
 
   /** Becomes a candidate of the next term with b's pre-vote. */

@@ -97,6 +97,13 @@ export class SimulatedDisk {
     return this.snapshots.find(({ mark }) => mark.index >= startIndex && mark.index <= lastIndex);
   }
 
+  /** A part of the snapshot of an index, or of the newest. */
+  part(index: number | undefined, offset: number, size: number) {
+    const stored = this.snapshots.find(({ mark }) => index === undefined || mark.index === index);
+    const data = stored?.data.subarray(offset, offset + size) ?? new Uint8Array(0);
+    return { stored, data, last: offset + data.length >= (stored?.data.length ?? 0) };
+  }
+
   /** A disk of its own with the same content. */
   copy(): SimulatedDisk {
     const copy = new SimulatedDisk();
@@ -130,6 +137,24 @@ export class SimulatedNode {
   constructor(id: NodeId, initial: Configuration) {
     this.id = id;
     this.applied = { configuration: initial, index: 0 };
+  }
+
+  /** Begins with what the disk has: a snapshot's state, or none. */
+  restore(snapshot: StoredSnapshot | undefined, initial: Configuration): void {
+    this.log = this.disk.log.copy();
+    this.staging = undefined;
+    this.diskFull = false;
+    this.deliveredIndex = 0;
+    this.stateHash = 0;
+    this.applied = { configuration: initial, index: 0 };
+    if (snapshot !== undefined) this.takeOver(snapshot);
+  }
+
+  /** Takes the state of a snapshot for its own. */
+  takeOver({ mark, data }: StoredSnapshot): void {
+    this.deliveredIndex = mark.index;
+    this.stateHash = readSnapshotData(data).hash;
+    this.applied = { configuration: mark.configuration, index: mark.configurationIndex };
   }
 }
 

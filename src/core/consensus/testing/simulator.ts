@@ -16,44 +16,19 @@ import type {
   ConsensusEvent,
   ConsensusMessage,
   ConsensusStatus,
-  LogEntry,
   NodeId,
   PersistRequest,
-  QuorumPolicy,
   Ready,
 } from "../types.ts";
-import { SafetyObserver, sameEntry } from "./invariants.ts";
+import { Agenda, CutLinks } from "./agenda.ts";
+import { checkPromise, holds, SafetyObserver } from "./invariants.ts";
 import { SeededRandom } from "./random.ts";
+import { type Faults, NO_FAULTS, type SimulatorOptions, TIMES_AND_LIMITS } from "./faults.ts";
 import { configurationEntry, configurationIn } from "./scriptedNode.ts";
 import { hashEntry, readSnapshotData, SimulatedNode, snapshotData } from "./simulatedNode.ts";
 
-/** Probabilities and delays of the simulated world. */
-export interface Faults {
-  readonly loss: number;
-  readonly duplicate: number;
-  readonly delayMaxMs: number;
-  readonly diskDelayMaxMs: number;
-  /** Probability that a write stalls for `diskStallMs`. */
-  readonly diskStall: number;
-}
-
-/** A world in which nothing goes wrong. */
-export const NO_FAULTS: Faults = { loss: 0, duplicate: 0, delayMaxMs: 3, diskDelayMaxMs: 3, diskStall: 0 };
-
 const TICK_MS = 10;
 const DISK_STALL_MS = 150;
-
-/** What a simulation is made of. */
-export interface SimulatorOptions {
-  readonly seed: number;
-  readonly nodeCount: number;
-  readonly quorum: QuorumPolicy;
-  readonly windowBytes: number;
-  /** How many of the nodes are voters at the beginning; all of them unless given. */
-  readonly voterCount?: number;
-  /** Whether nodes believe their disks after a restart; true unless given. */
-  readonly trustDisk?: boolean;
-}
 
 /** The simulated network. */
 export class Simulator {
@@ -61,7 +36,6 @@ export class Simulator {
   readonly observer = new SafetyObserver();
   readonly ids: readonly NodeId[];
   faults: Faults = NO_FAULTS;
-  nowMs = 0;
   loadCount = 0;
   installCount = 0;
   readCount = 0;
@@ -74,8 +48,8 @@ export class Simulator {
   /** What was committed anywhere when a read was asked for, by its id. */
   readonly #reads: number[] = [];
   readonly #nodes: readonly SimulatedNode[];
-  readonly #agenda = new Map<number, (() => void)[]>();
-  readonly #cut = new Set<string>();
+  readonly #agenda = new Agenda();
+  readonly #cut = new CutLinks();
   #nextData = 1;
 
   constructor(options: SimulatorOptions) {
@@ -86,6 +60,11 @@ export class Simulator {
     this.initial = { current: { voters, quorum: options.quorum }, previous: undefined, learners: [] };
     this.#nodes = this.ids.map((id) => new SimulatedNode(id, this.initial));
     for (const id of this.ids) this.restart(id);
+  }
+
+  /** Simulated time. */
+  get nowMs(): number {
+    return this.#agenda.nowMs;
   }
 
   /** Ids of the nodes that run. */
@@ -113,10 +92,8 @@ export class Simulator {
 
   /** Lets time pass. */
   run(durationMs: number): void {
-    for (const end = this.nowMs + durationMs; this.nowMs < end; this.nowMs++) {
-      const due = this.#agenda.get(this.nowMs);
-      this.#agenda.delete(this.nowMs);
-      for (const action of due ?? []) action();
+    for (const end = this.nowMs + durationMs; this.nowMs < end; this.#agenda.nowMs++) {
+      this.#agenda.perform();
       if (this.nowMs % TICK_MS === 0)
         for (const node of this.#nodes) this.#step(node, { type: "tick", now: this.nowMs });
     }
@@ -216,27 +193,12 @@ export class Simulator {
     const { log, hardState } = node.disk;
     // The log is there from where it began: an older snapshot, or none, would do as well.
     const snapshot = log.startIndex > 0 || this.random.chance(0.7) ? node.disk.usable() : undefined;
-    node.log = log.copy();
-    node.deliveredIndex = snapshot?.mark.index ?? 0;
-    node.stateHash = snapshot === undefined ? 0 : readSnapshotData(snapshot.data).hash;
-    node.applied = { configuration: this.initial, index: 0 };
-    if (snapshot !== undefined) {
-      const { configuration, configurationIndex } = snapshot.mark;
-      node.applied = { configuration, index: configurationIndex };
-    }
-    node.staging = undefined;
-    node.diskFull = false;
+    node.restore(snapshot, this.initial);
     node.raft = new Raft({
+      ...TIMES_AND_LIMITS,
       id,
       initial: this.initial,
-      configurationOf: configurationIn,
       random: this.random.next,
-      electionTimeoutMinMs: 150,
-      electionTimeoutMaxMs: 300,
-      heartbeatIntervalMs: 40,
-      maxAppendBytes: 200,
-      maxInflightAppends: 4,
-      maxInflightBytes: 500,
       windowBytes: this.#options.windowBytes,
       hardState,
       trustDisk: this.#options.trustDisk ?? true,
@@ -258,7 +220,7 @@ export class Simulator {
 
   /** Cuts the link between two nodes. */
   cut(left: NodeId, right: NodeId, noticed: boolean): void {
-    this.#cut.add(`${left}>${right}`).add(`${right}>${left}`);
+    this.#cut.add(left, right);
     if (!noticed) return;
     this.#channel(left, right, false, this.random.between(0, 20));
     this.#channel(right, left, false, this.random.between(0, 20));
@@ -266,11 +228,7 @@ export class Simulator {
 
   /** Mends every link. */
   heal(): void {
-    for (const link of this.#cut) {
-      const [from, to] = link.split(">") as [NodeId, NodeId];
-      this.#channel(from, to, true, this.random.between(0, 20));
-    }
-    this.#cut.clear();
+    for (const [from, to] of this.#cut.clear()) this.#channel(from, to, true, this.random.between(0, 20));
   }
 
   #node(id: NodeId): SimulatedNode {
@@ -285,15 +243,8 @@ export class Simulator {
     return data;
   }
 
-  #later(delayMs: number, action: () => void): void {
-    const atMs = this.nowMs + Math.max(1, delayMs);
-    const due = this.#agenda.get(atMs);
-    if (due === undefined) this.#agenda.set(atMs, [action]);
-    else due.push(action);
-  }
-
   #channel(at: NodeId, peer: NodeId, up: boolean, delayMs: number): void {
-    this.#later(delayMs, () => this.#step(this.#node(at), { type: "channel", peer, up, now: this.nowMs }));
+    this.#agenda.later(delayMs, () => this.#step(this.#node(at), { type: "channel", peer, up, now: this.nowMs }));
   }
 
   #step(node: SimulatedNode, event: ConsensusEvent): void {
@@ -349,7 +300,7 @@ export class Simulator {
   #sync(node: SimulatedNode): void {
     const { incarnation } = node;
     const stall = this.random.chance(this.faults.diskStall) ? DISK_STALL_MS : 0;
-    this.#later(stall + this.random.between(1, this.faults.diskDelayMaxMs), () => {
+    this.#agenda.later(stall + this.random.between(1, this.faults.diskDelayMaxMs), () => {
       if (node.incarnation !== incarnation || node.diskFull) return;
       const synced = node.writes.splice(0, this.random.chance(0.5) ? 1 : node.writes.length);
       if (synced.length === 0) return;
@@ -360,43 +311,19 @@ export class Simulator {
   }
 
   #send(node: SimulatedNode, to: NodeId, message: ConsensusMessage): void {
-    this.#checkPromise(node, to, message);
+    checkPromise(node, to, message);
     const receiver = this.#node(to);
-    if (this.#cut.has(`${node.id}>${to}`) || this.random.chance(this.faults.loss)) return;
+    if (this.#cut.has(node.id, to) || this.random.chance(this.faults.loss)) return;
     const bytes = encodeMessage(message);
     const incarnations = [node.incarnation, receiver.incarnation];
     for (let copies = this.random.chance(this.faults.duplicate) ? 2 : 1; copies > 0; copies--) {
-      this.#later(this.random.between(1, this.faults.delayMaxMs), () => {
-        if (this.#cut.has(`${node.id}>${to}`)) return;
+      this.#agenda.later(this.random.between(1, this.faults.delayMaxMs), () => {
+        if (this.#cut.has(node.id, to)) return;
         // A channel does not outlive its ends. Where disks are believed, nothing depends on that.
         const over = receiver.incarnation !== incarnations[1] || (node.raft && node.incarnation !== incarnations[0]);
         if (over && this.#options.trustDisk === false) return;
         this.#step(receiver, { type: "message", from: node.id, message: decodeMessage(bytes), now: this.nowMs });
       });
-    }
-  }
-
-  /** What a message promises must be on the disk of its sender. */
-  #checkPromise(node: SimulatedNode, to: NodeId, message: ConsensusMessage): void {
-    const { id } = node;
-    const { hardState, log } = node.disk;
-    if (message.type === "appendResponse" && message.success && message.matchIndex > log.startIndex) {
-      const at = message.matchIndex;
-      invariant(
-        log.at(at) !== undefined && (at <= node.log.startIndex || sameEntry(log.at(at), node.log.at(at))),
-        `${id} acknowledges ${at} before it is durable`,
-      );
-    }
-    if (message.type === "voteResponse" && message.granted && !message.preVote) {
-      invariant(
-        hardState?.term === message.term && hardState.votedFor === to,
-        `${id} answers a vote before it is durable`,
-      );
-    }
-    if (message.type === "vote" && !message.preVote) {
-      const durable =
-        hardState?.term === message.term && hardState.votedFor === id && log.lastIndex >= message.lastIndex;
-      invariant(durable, `${id} asks for votes before its term and log are durable`);
     }
   }
 
@@ -407,7 +334,7 @@ export class Simulator {
     const { commitIndex } = this.status(node.id);
     const entry = node.log.at(commitIndex);
     const quorum = new JointQuorum(before.configuration);
-    const held = (voter: NodeId): number => (this.#holds(this.#node(voter), entry) ? 1 : 0);
+    const held = (voter: NodeId): number => (holds(this.#node(voter), entry) ? 1 : 0);
     invariant(
       quorum.replicatedIndex(held) === 1,
       `${node.id} commits ${commitIndex} although no quorum has it on disk`,
@@ -427,18 +354,11 @@ export class Simulator {
     }
   }
 
-  #holds({ disk: { log } }: SimulatedNode, entry: LogEntry | undefined): boolean {
-    return entry !== undefined && (entry.index <= log.startIndex || sameEntry(log.at(entry.index), entry));
-  }
-
   #loadSnapshot(node: SimulatedNode, { peer, index, offset, maxBytes }: Ready["loadSnapshot"][number]): void {
     const { incarnation } = node;
-    this.#later(this.random.between(1, this.faults.diskDelayMaxMs), () => {
+    this.#agenda.later(this.random.between(1, this.faults.diskDelayMaxMs), () => {
       if (node.incarnation !== incarnation) return;
-      const stored = node.disk.snapshots.find(({ mark }) => index === undefined || mark.index === index);
-      const size = this.random.between(1, maxBytes);
-      const data = stored?.data.subarray(offset, offset + size) ?? new Uint8Array(0);
-      const last = offset + data.length >= (stored?.data.length ?? 0);
+      const { stored, data, last } = node.disk.part(index, offset, this.random.between(1, maxBytes));
       this.#step(node, { type: "snapshotLoaded", peer, snapshot: stored?.mark, offset, data, last, now: this.nowMs });
     });
   }
@@ -449,7 +369,7 @@ export class Simulator {
     invariant(staging?.mark.index === snapshot.index, `${node.id} is given parts in order`);
     staging.parts.push(data);
     if (!last) return;
-    this.#later(this.random.between(1, 3 * this.faults.diskDelayMaxMs), () => {
+    this.#agenda.later(this.random.between(1, 3 * this.faults.diskDelayMaxMs), () => {
       if (node.incarnation !== incarnation || node.staging !== staging) return;
       if (this.random.chance(0.1)) return this.#step(node, { type: "snapshotRefused", now: this.nowMs });
       node.disk.keep({ mark: snapshot, data: concatBytes(...staging.parts) });
@@ -464,15 +384,13 @@ export class Simulator {
     this.observer.installs(index, hash);
     this.installCount++;
     node.log.reset(mark);
-    node.deliveredIndex = mark.index;
-    node.stateHash = hash;
-    node.applied = { configuration: mark.configuration, index: mark.configurationIndex };
+    node.takeOver(stored);
   }
 
   #load(node: SimulatedNode, load: Ready["load"][number]): void {
     const { incarnation } = node;
     this.loadCount++;
-    this.#later(this.random.between(1, this.faults.diskDelayMaxMs), () => {
+    this.#agenda.later(this.random.between(1, this.faults.diskDelayMaxMs), () => {
       if (node.incarnation !== incarnation) return;
       const entries = node.disk.log.slice(load.fromIndex, this.random.between(1, 5));
       this.#step(node, { type: "loaded", peer: load.peer, entries, now: this.nowMs });

@@ -1,0 +1,173 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { foundNetwork } from "../../test/support/founders.ts";
+import { fromHex, toHex } from "../core/codec/bytes.ts";
+import type { LogEntry } from "../core/consensus/types.ts";
+import { LedgerTail } from "../core/ledger/tail.ts";
+import { pemOfDer } from "../core/governance/pem.ts";
+import { decodeAdministrative, executeAdministrative } from "../core/governance/administrative.ts";
+import { createGovernanceCrypto, createNodeCrypto, nodeEntropy } from "../enclave/manager/node-crypto.ts";
+import { administrativeTransaction, Sealing } from "../enclave/manager/sealing.ts";
+import { firstTransactions } from "../enclave/manager/service-keys.ts";
+import { openLedgerFiles } from "../host/ledger-files.ts";
+import { systemClock } from "../host/system.ts";
+import { run } from "./program.ts";
+import { SERVICE_CERTIFICATE } from "./test-receipt-sample.ts";
+
+const root = await mkdtemp(join(tmpdir(), "coco-ledger-cli-"));
+after(() => rm(root, { recursive: true, force: true }));
+const network = foundNetwork(1, 1);
+
+async function coco(...args: readonly string[]) {
+  let [data, talk] = ["", ""];
+  const code = await run(args, {
+    data: (text) => {
+      data += text;
+    },
+    talk: (text) => {
+      talk += text;
+    },
+  });
+  return { code, data, talk };
+}
+
+const crypto = createNodeCrypto((network.nodes[0] as (typeof network.nodes)[0]).privateKey);
+const FIRST = firstTransactions(network.constitution, network.networkId, {
+  crypto,
+  entropy: nodeEntropy,
+  clock: systemClock,
+});
+
+/** A ledger of a genesis batch and four empty ones. */
+async function writeLedger(folder: string): Promise<readonly LogEntry[]> {
+  const signer = fromHex(network.nodes[0]?.request.nodeId ?? "");
+  const sealing = new Sealing(new LedgerTail(crypto.sha256), crypto, systemClock, {
+    signer,
+    salt: new Uint8Array(16),
+    epochKeys: { newest: 0, keyOf: () => undefined, onWiped: () => undefined },
+  });
+  const common = { view: 2, adapterId: 0, governanceVersion: 0 } as const;
+  const transactions = FIRST.map(administrativeTransaction);
+  const batches = [sealing.build({ ...common, kind: "administrative", transactions })];
+  for (let index = 2; index <= 5; index++) batches.push(sealing.build({ ...common, kind: "empty", transactions: [] }));
+  const entries = batches.map((data, at) => ({ index: at + 1, term: 2, data }));
+  const ledger = await openLedgerFiles(folder, {
+    repair: "refuse",
+    onRepair: () => undefined,
+    onFatal: (error) => assert.fail(error),
+  });
+  const hardState = { term: 2, votedFor: undefined };
+  await new Promise<void>((resolve) => ledger.disk.persist({ id: 1, hardState, entries }, resolve));
+  await ledger.close();
+  return entries;
+}
+
+function servicePem(): string {
+  let state: Parameters<typeof executeAdministrative>[0];
+  for (const transaction of FIRST)
+    state = executeAdministrative(
+      state,
+      decodeAdministrative(transaction),
+      { index: 1, firstSeqno: 1, timeMs: 0 },
+      createGovernanceCrypto(),
+    );
+  assert.ok(state?.serviceCertificate !== undefined);
+  return pemOfDer(state.serviceCertificate, "CERTIFICATE");
+}
+
+describe("coco ledger", async () => {
+  const folder = join(root, "whole");
+  const entries = await writeLedger(folder);
+  const signer = network.nodes[0]?.request.nodeId;
+
+  test("verify tells what a whole ledger holds, and changes nothing", async () => {
+    const before = await readdir(folder);
+    const certificate = join(root, "service.pem");
+    await writeFile(certificate, servicePem());
+    const { code, data, talk } = await coco("ledger", "verify", folder, "--service-cert", certificate, "--json");
+    assert.equal(code, 0, talk);
+    const report = JSON.parse(data);
+    assert.deepEqual(
+      [report.valid, report.service, report.lastIndex, report.networkId, report.signers, report.views],
+      [true, true, 5, network.networkId, [signer], [2]],
+    );
+    assert.match((await coco("ledger", "verify", folder)).data, /ledger +valid\n/);
+    assert.deepEqual(await readdir(folder), before);
+    await writeFile(certificate, SERVICE_CERTIFICATE);
+    const other = await coco("ledger", "verify", folder, "--service-cert", certificate);
+    assert.equal(other.code, 1);
+    assert.match(other.talk, /another certificate/);
+  });
+
+  test("show prints a line per batch and transaction, export a line per sequence number with its path to the root", async () => {
+    const shown = await coco("ledger", "show", folder);
+    assert.equal(shown.code, 0, shown.talk);
+    assert.equal(shown.data.trimEnd().split("\n").length, 5 + FIRST.length);
+    assert.match(shown.data, / {2}2\.1 {2}genesis\n/);
+    const asJson = (await coco("ledger", "show", folder, "--administrative", "--json")).data.trimEnd().split("\n");
+    assert.equal(asJson.length, 1);
+    assert.equal(JSON.parse(asJson[0] ?? "").transactions[0].administrative.type, "genesis");
+    const out = join(root, "export.jsonl");
+    assert.equal((await coco("ledger", "export", folder, "--range", "1-3", "--out", out)).code, 0);
+    const lines = (await readFile(out, "utf8"))
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    assert.deepEqual(
+      lines.map(({ seqno, transactionId }) => [seqno, transactionId]),
+      [1, 2, 3].map((seqno) => [seqno, `2.${seqno}`]),
+    );
+    for (const { leaf, proof, root: signedRoot } of lines) {
+      const folded = (proof as readonly { left?: string; right?: string }[]).reduce(
+        (digest, { left, right }) =>
+          crypto.sha256(fromHex(left === undefined ? toHex(digest) + right : left + toHex(digest))),
+        fromHex(leaf),
+      );
+      assert.equal(toHex(folded), signedRoot);
+    }
+  });
+
+  test("names the first entry that is damaged or does not verify, and ends with 1", async () => {
+    const [damaged, forged] = [join(root, "damaged"), join(root, "forged")];
+    await writeLedger(damaged);
+    const file = join(damaged, "ledger_0000000001");
+    const bytes = await readFile(file);
+    const third = 24 + entries.slice(0, 2).reduce((sum, { data }) => sum + 32 + data.length, 0);
+    bytes[third + 40] = (bytes[third + 40] ?? 0) ^ 1;
+    await writeFile(file, bytes);
+    const result = await coco("ledger", "verify", damaged, "--json");
+    assert.equal(result.code, 1);
+    const { bad } = JSON.parse(result.data);
+    assert.deepEqual([bad.file, bad.offset, bad.index, bad.seqno], [file, third, 3, FIRST.length + 3]);
+    assert.match(result.talk, /^COCO LedgerCorrupt: entry 3, from sequence number/);
+
+    const open = {
+      repair: "refuse",
+      onRepair: () => undefined,
+      onFatal: (error: Error) => assert.fail(error),
+    } as const;
+    const ledger = await openLedgerFiles(forged, open);
+    const changed = entries.map((entry) => (entry.index === 4 ? { ...entry, data: entry.data.with(40, 7) } : entry));
+    await new Promise<void>((resolve) => ledger.disk.persist({ id: 1, entries: changed }, resolve));
+    await ledger.close();
+    const told = await coco("ledger", "show", forged);
+    assert.equal(told.code, 1);
+    assert.match(told.talk, /entry 4, /);
+    assert.equal(told.data.match(/^batch /gm)?.length, 3);
+  });
+
+  test("wrong usage ends with 2, a folder without a ledger with 1", async () => {
+    for (const args of [
+      ["verify"],
+      ["show", folder, "--range", "5-2"],
+      ["export", folder],
+      ["export", folder, "--range", "x"],
+    ])
+      assert.equal((await coco("ledger", ...args)).code, 2, args.join(" "));
+    const { code, talk } = await coco("ledger", "verify", join(root, "nowhere"));
+    assert.deepEqual([code, /does not exist/.test(talk)], [1, true]);
+  });
+});

@@ -1,0 +1,168 @@
+/** `coco ledger`: verifying, showing and exporting the ledger of a folder offline, without keys. */
+import { type Command, InvalidArgumentError } from "commander";
+import { CocoError } from "../errors.ts";
+import { createOutput, readText } from "./arguments.ts";
+import { type CommandContext, EXIT, printFields, printJson } from "./output.ts";
+import type { BadPlace, BatchVisitor, LedgerReport } from "./ledger-reader.ts";
+import type { SeqnoRange } from "./ledger-lines.ts";
+
+const MAX_CERTIFICATE_FILE_BYTES = 1024 * 1024;
+/** Most bytes that `coco ledger export --out` writes at once; a larger range is exported in pieces. */
+export const EXPORT_BYTES_MAX = 256 * 1024 * 1024;
+
+const VERIFY_HELP = `
+Example:
+  coco ledger verify node0 --service-cert service_cert.pem
+
+DIR is a node's folder or its ledger folder; the node may be running. Every batch is checked from the genesis on: form, chain,
+Merkle root, signature, and the votes behind every change of the constitution. What is sealed stays sealed.
+Exit code 0: all of it holds. 1: it does not; the first bad entry is named. 2: wrong usage.`;
+
+const SHOW_HELP = `
+Example:
+  coco ledger show node0 --range 1-20
+  coco ledger show node0 --administrative --json
+
+One line per batch and per transaction; with --json one JSON value per line. Ranges are of sequence numbers.`;
+
+const EXPORT_HELP = `
+Example:
+  coco ledger export node0 --range 1-1000 --out transactions.jsonl
+
+One JSON value per transaction and line: public part, digests, and the path to the signed root of its batch.`;
+
+interface VerifyOptions {
+  readonly serviceCert?: string;
+}
+
+interface ShowOptions {
+  readonly range?: SeqnoRange;
+  readonly administrative?: boolean;
+}
+
+interface ExportOptions {
+  readonly range: SeqnoRange;
+  readonly out?: string;
+}
+
+function parseRange(text: string): SeqnoRange {
+  const [, from = "", to = from] = /^([1-9][0-9]{0,14})(?:-([1-9][0-9]{0,14}))?$/.exec(text) ?? [];
+  const range = { from: Number(from), to: Number(to) };
+  if (from === "" || range.to < range.from) throw new InvalidArgumentError("Expected sequence numbers A-B.");
+  return range;
+}
+
+/** Adds `coco ledger`. */
+export function addLedgerCommands(program: Command, context: CommandContext): void {
+  const ledger = program.command("ledger").description("the ledger of a node's folder, offline");
+  const isJson = (command: Command): boolean => command.optsWithGlobals()["json"] === true;
+  ledger
+    .command("verify")
+    .description("check the whole ledger from its genesis on")
+    .argument("<dir>", "a node's folder, or a ledger folder")
+    .option("--service-cert <file>", "the ledger must be of the service with this certificate (PEM)")
+    .option("--json", "print JSON")
+    .addHelpText("after", VERIFY_HELP)
+    .action((dir: string, options: VerifyOptions, command: Command) => verify(context, dir, options, isJson(command)));
+  ledger
+    .command("show")
+    .description("print batches and transactions")
+    .argument("<dir>", "a node's folder, or a ledger folder")
+    .option("--range <A-B>", "only these sequence numbers", parseRange)
+    .option("--administrative", "only administrative transactions")
+    .option("--json", "print one JSON value per line")
+    .addHelpText("after", SHOW_HELP)
+    .action((dir: string, options: ShowOptions, command: Command) => show(context, dir, options, isJson(command)));
+  ledger
+    .command("export")
+    .description("write transactions as JSON lines")
+    .argument("<dir>", "a node's folder, or a ledger folder")
+    .requiredOption("--range <A-B>", "these sequence numbers", parseRange)
+    .option("--out <file>", "write a new file instead of standard output")
+    .addHelpText("after", EXPORT_HELP)
+    .action((dir: string, options: ExportOptions) => exportRange(context, dir, options));
+}
+
+function badEntry({ file, offset, index, seqno, reason }: BadPlace): CocoError {
+  const message = `entry ${index}, from sequence number ${seqno}, in ${file} at byte ${offset}: ${reason}`;
+  return new CocoError("LedgerCorrupt", message, { file, offset, index, seqno });
+}
+
+async function verify(context: CommandContext, dir: string, options: VerifyOptions, asJson: boolean): Promise<void> {
+  const { isServiceOf, openLedgerFolder, verifyFolder } = await import("./ledger-reader.ts");
+  const certificate =
+    options.serviceCert === undefined ? undefined : await readText(options.serviceCert, MAX_CERTIFICATE_FILE_BYTES);
+  const ledger = await openLedgerFolder(dir);
+  const report = verifyFolder(ledger);
+  const isService = certificate === undefined ? undefined : await isServiceOf(ledger, certificate);
+  const isValid =
+    report.bad === undefined && isService !== false && report.snapshots.every(({ problem }) => problem === undefined);
+  if (asJson) printJson(context.output, { valid: isValid, ...report, service: isService ?? null });
+  else printReport(context, report);
+  if (isValid) return;
+  context.exitCode = EXIT.failed;
+  if (report.bad !== undefined) throw badEntry(report.bad);
+  if (isService === false)
+    throw new CocoError("LedgerCorrupt", "the ledger is of a service with another certificate than the one given");
+  const bad = report.snapshots.find(({ problem }) => problem !== undefined);
+  throw new CocoError("LedgerCorrupt", `snapshot ${bad?.index}: ${bad?.problem}`);
+}
+
+function printReport({ output }: CommandContext, report: LedgerReport): void {
+  printFields(output, {
+    ledger: report.bad === undefined ? "valid" : "valid only up to here",
+    network: report.networkId ?? "not known",
+    batches: `1-${report.lastIndex}`,
+    "sequence numbers": `1-${report.lastSeqno}`,
+    bytes: report.bytes,
+    views: report.views.join(", "),
+    epochs: report.epochs,
+    signers: report.signers.join(", "),
+    "last root": report.lastRoot ?? "none",
+    "last time": report.lastTimeMs === undefined ? "none" : new Date(report.lastTimeMs).toISOString(),
+    "unfinished bytes at the end": report.unfinishedBytes,
+    snapshots:
+      report.snapshots.map(({ index, problem }) => `${index} (${problem ?? "form holds"})`).join(", ") || "none",
+  });
+}
+
+/** Verifies a folder and hands out lines for its batches; throws naming the first bad entry after those before it. */
+async function printLines(
+  dir: string,
+  linesOf: (...args: Parameters<BatchVisitor>) => readonly string[],
+  print: (line: string) => void,
+): Promise<void> {
+  const { openLedgerFolder, verifyFolder } = await import("./ledger-reader.ts");
+  const { bad } = verifyFolder(await openLedgerFolder(dir), (batch, tail) => linesOf(batch, tail).forEach(print));
+  if (bad !== undefined) throw badEntry(bad);
+}
+
+async function show(context: CommandContext, dir: string, options: ShowOptions, asJson: boolean): Promise<void> {
+  const { showBatch } = await import("./ledger-lines.ts");
+  const { range, administrative = false } = options;
+  await printLines(
+    dir,
+    (batch) => (administrative && batch.header.kind !== "administrative" ? [] : showBatch(batch, range, asJson)),
+    (line) => context.output.data(`${line}\n`),
+  );
+}
+
+async function exportRange(context: CommandContext, dir: string, { range, out }: ExportOptions): Promise<void> {
+  const { exportBatch } = await import("./ledger-lines.ts");
+  if (out === undefined)
+    return printLines(
+      dir,
+      (batch, tail) => exportBatch(batch, tail, range),
+      (line) => context.output.data(`${line}\n`),
+    );
+  const lines: string[] = [];
+  let bytes = 0;
+  const collect = (line: string): void => {
+    bytes += line.length + 1;
+    if (bytes > EXPORT_BYTES_MAX)
+      throw new CocoError("LimitExceeded", `the range is larger than ${EXPORT_BYTES_MAX} bytes; export it in pieces`);
+    lines.push(`${line}\n`);
+  };
+  await printLines(dir, (batch, tail) => exportBatch(batch, tail, range), collect);
+  await createOutput(context.output, out, lines.join(""));
+}

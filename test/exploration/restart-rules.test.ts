@@ -1,0 +1,155 @@
+/** The restart rules hold in every case that is enumerated, and hearing a quorum only would not be enough. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { newScript, runLine } from "../scenarios/commands.ts";
+import { casesOf, playRestart, type Reach, type RestartHistory, showCase } from "./restart-rules.ts";
+
+const THREE: readonly RestartHistory[] = [
+  { name: "everything on all", lines: ["nodes 3", "elect 0", "propose 0 x", "settle"] },
+  { name: "x on 0 and 1", lines: ["nodes 3", "elect 0", "isolate 2", "propose 0 x", "settle", "heal"] },
+  { name: "2 took part in nothing", lines: ["nodes 3", "isolate 2", "elect 0", "propose 0 x", "settle", "heal"] },
+  {
+    name: "two leaders, each with other followers",
+    lines: [
+      "nodes 3",
+      "elect 0",
+      "isolate 2",
+      "propose 0 x",
+      "settle",
+      "heal",
+      "isolate 0",
+      "elect 1",
+      "propose 1 y",
+      "settle",
+      "heal",
+    ],
+  },
+  {
+    name: "a vote is on its way",
+    lines: [
+      "nodes 3",
+      "elect 0",
+      "crash 0",
+      "timeout 1",
+      "deliver 1->2",
+      "deliver 2->1",
+      "deliver 1->2",
+      "hold 2->1",
+      "restart 0",
+    ],
+  },
+];
+
+const FIVE: readonly RestartHistory[] = [
+  { name: "five, x on 0 1 2", lines: ["nodes 5", "elect 0", "isolate 0 1 2", "propose 0 x", "settle", "heal"] },
+  {
+    name: "five, two leaders",
+    lines: [
+      "nodes 5",
+      "isolate 0 1 2",
+      "elect 0",
+      "propose 0 x",
+      "settle",
+      "heal",
+      "isolate 2 3 4",
+      "elect 2",
+      "propose 2 y",
+      "settle",
+      "heal",
+    ],
+  },
+];
+
+const THREE_REACH: Reach = {
+  points: 3,
+  groups: [2, 3],
+  orders: [
+    ["0", "1", "2"],
+    ["2", "0", "1"],
+  ],
+};
+const FIVE_REACH: Reach = { points: 1, groups: [3, 5], orders: [["4", "3", "2", "1", "0"]] };
+
+/** Of five nodes every such case is tried: the rest is like those beside it. */
+const FIVE_STEP = 5;
+
+function playAll(history: RestartHistory, reach: Reach, step: number): number {
+  let count = 0;
+  let played = 0;
+  let recovered = 0;
+  for (const restart of casesOf(history, reach)) {
+    if (count++ % step !== 0) continue;
+    played++;
+    try {
+      if (playRestart(restart)) recovered++;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`${showCase(restart)}: ${reason}`, { cause: error });
+    }
+  }
+  assert.ok(recovered > played * 0.9, `${recovered} of ${played} came back`);
+  return played;
+}
+
+describe("restarts with disks that may be rolled back", () => {
+  for (const history of THREE) {
+    test(`lose nothing: ${history.name}`, (context) => {
+      const count = playAll(history, THREE_REACH, 1);
+      assert.ok(count > 50);
+      context.diagnostic(`measured: ${count} restarts of three nodes`);
+    });
+  }
+  for (const history of FIVE) {
+    test(`lose nothing: ${history.name}`, (context) => {
+      const count = playAll(history, FIVE_REACH, FIVE_STEP);
+      assert.ok(count > 50);
+      context.diagnostic(`measured: ${count} restarts of five nodes`);
+    });
+  }
+});
+
+describe("a weaker rule", () => {
+  test("hearing a quorum only loses a committed entry", () => {
+    const script = newScript();
+    const before = [
+      "distrust disks",
+      "nodes 3",
+      "elect 0",
+      "isolate 2",
+      "propose 0 x",
+      "settle",
+      "expect committed 1: x",
+    ];
+    // 1 loses x with its disk, 0 is away, 2 never had it: 1 has heard all of a quorum, and is let back on that alone.
+    const after = [
+      "crash 1",
+      "rollback 1 1",
+      "crash 0",
+      "heal",
+      "restart 1",
+      "run 300",
+      "expect recovering 1",
+      "resume 1",
+    ];
+    for (const line of [...before, ...after]) runLine(script, line);
+    assert.throws(() => runLine(script, "run 600"), /without the committed entry/);
+  });
+
+  test("with a disk that is trusted, a rolled-back one loses a committed entry", () => {
+    const script = newScript();
+    for (const line of [
+      "nodes 3",
+      "elect 0",
+      "isolate 2",
+      "propose 0 x",
+      "settle",
+      "crash 1",
+      "rollback 1 1",
+      "crash 0",
+      "heal",
+    ])
+      runLine(script, line);
+    runLine(script, "restart 1");
+    assert.throws(() => runLine(script, "run 600"), /without the committed entry/);
+  });
+});
