@@ -52,7 +52,8 @@ async function writeLedger(folder: string): Promise<readonly LogEntry[]> {
   const common = { view: 2, adapterId: 0, governanceVersion: 0 } as const;
   const transactions = FIRST.map(administrativeTransaction);
   const batches = [sealing.build({ ...common, kind: "administrative", transactions })];
-  for (let index = 2; index <= 5; index++) batches.push(sealing.build({ ...common, kind: "empty", transactions: [] }));
+  const later = { ...common, governanceVersion: 1, kind: "empty", transactions: [] } as const;
+  for (let index = 2; index <= 5; index++) batches.push(sealing.build(later));
   const entries = batches.map((data, at) => ({ index: at + 1, term: 2, data }));
   const ledger = await openLedgerFiles(folder, {
     repair: "refuse",
