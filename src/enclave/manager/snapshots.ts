@@ -104,8 +104,10 @@ export class Snapshots implements SnapshotTransfer {
   begin(beginning: Beginning, clock: Clock, done: () => void): void {
     this.#standsOn(beginning.snapshot);
     const { adapters } = this.#parts;
+    const { mark, seqno } = beginning.snapshot;
     this.#beginning = importStored(beginning, this.#parts, { adapters, clock }, () => {
       this.#beginning = undefined;
+      this.#parts.tracer.event("info", "started_from_snapshot", { index: mark.index, seqno });
       done();
     });
   }
