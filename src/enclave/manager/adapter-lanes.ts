@@ -11,7 +11,7 @@ import { AdapterLane } from "./lane.ts";
 import type { AdapterPart } from "./manager-parts.ts";
 import type { BatchLimits } from "./transaction-queue.ts";
 import type { RoutedAdapter } from "./request-router.ts";
-import type { SnapshotAdapter } from "./snapshots.ts";
+import type { SnapshotAdapter } from "./snapshot-receiver.ts";
 import { type Routed, Submissions } from "./submissions.ts";
 import { WorkerMailbox } from "./worker-mailbox.ts";
 

@@ -122,7 +122,7 @@ export class Channels implements PeerTransport {
     this.follow(peers);
   }
 
-  /** Connects to the nodes of the network as it is now, and ends the channels to those that left it; nothing before {@link Channels.start}. */
+  /** Connects to the nodes of the network as it is now, and ends the channels to those that left it. */
   follow(peers: readonly NodeId[]): void {
     if (this.#listener === undefined || this.#closed) return;
     const { identity } = this.#parts;

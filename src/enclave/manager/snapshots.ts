@@ -20,16 +20,13 @@ import type { Clock, Disk, Executor, SnapshotFile, Tracer } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import type { Administration } from "./administration.ts";
 import type { SnapshotTransfer } from "./replicator.ts";
-import { type ReceivedSnapshot, SnapshotReceiver, type WorkerImport } from "./snapshot-receiver.ts";
+import {
+  type ReceivedSnapshot,
+  type SnapshotAdapter,
+  SnapshotReceiver,
+  type WorkerImport,
+} from "./snapshot-receiver.ts";
 import { type Beginning, importStored } from "./stored-snapshot.ts";
-
-/** An adapter's side of snapshots. */
-export interface SnapshotAdapter {
-  readonly executor: Executor;
-  committedVersion(): number;
-  /** The state was replaced by this version, which the batch at `index` made or one before it. */
-  restore(version: number, index: number): void;
-}
 
 /** What snapshots need of the node around them. */
 export interface SnapshotsParts {
@@ -107,8 +104,10 @@ export class Snapshots implements SnapshotTransfer {
   begin(beginning: Beginning, clock: Clock, done: () => void): void {
     this.#standsOn(beginning.snapshot);
     const { adapters } = this.#parts;
+    const { mark, seqno } = beginning.snapshot;
     this.#beginning = importStored(beginning, this.#parts, { adapters, clock }, () => {
       this.#beginning = undefined;
+      this.#parts.tracer.event("info", "started_from_snapshot", { index: mark.index, seqno });
       done();
     });
   }

@@ -7,8 +7,13 @@ import { decodeAdministrative } from "../../core/governance/administrative.ts";
 import { batchKindOf, parseBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, DiskContent, StoredSnapshot, Tracer } from "../ports.ts";
-import { OpenedSnapshot, type ReceivedSnapshot, type SnapshotOpening, WorkerImport } from "./snapshot-receiver.ts";
-import type { SnapshotAdapter } from "./snapshots.ts";
+import {
+  OpenedSnapshot,
+  type ReceivedSnapshot,
+  type SnapshotAdapter,
+  type SnapshotOpening,
+  WorkerImport,
+} from "./snapshot-receiver.ts";
 
 /** A snapshot to begin from. */
 export interface Beginning {
@@ -16,7 +21,10 @@ export interface Beginning {
   readonly stored: StoredSnapshot;
 }
 
-/** The newest snapshot that can be begun from; undefined when the ledger is to be read from its first entry. Throws `LedgerCorrupt` when that is not there either. */
+/**
+ * The newest snapshot that can be begun from; undefined when the ledger is to be read from its first entry. Throws
+ * `LedgerCorrupt` when that is not there either.
+ */
 export function chooseSnapshot(content: DiskContent, opening: SnapshotOpening, tracer: Tracer): Beginning | undefined {
   for (const stored of content.snapshots) {
     if (stored.index + 1 < content.firstIndex) continue;
