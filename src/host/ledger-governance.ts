@@ -27,8 +27,7 @@ export async function readLedgerGovernance(ledgerFolder: string): Promise<Govern
   const { firstIndex } = layout;
   // A ledger that begins after an installed snapshot has its governance so far in the snapshot, in plain.
   const snapshot = firstIndex === 1 ? undefined : snapshots.findLast(({ index }) => index + 1 >= firstIndex);
-  let state =
-    snapshot && decodeGovernanceState(readSnapshotHead(snapshot).manifest.governance, sha256);
+  let state = snapshot && decodeGovernanceState(readSnapshotHead(snapshot).manifest.governance, sha256);
   for (const { data } of entriesOf(chunks, (snapshot?.index ?? 0) + 1, FILE_SYSTEM)) {
     if (batchKindOf(data) !== "administrative") continue;
     state = executeAdministrativeBatch(state, parseBatch(data), crypto);

@@ -2,8 +2,11 @@
  * The adapters of one node: for each the lane of its executions, the transactions of this node's clients, and the mail to its
  * worker; and the ways of transactions and outcomes between them and the leader.
  */
-import type { Bytes } from "../../core/codec/bytes.ts";
+import { type Bytes, EMPTY } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
+import type { UnsealedTransaction } from "../../core/ledger/batch.ts";
+import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
+import { CocoError } from "../../errors.ts";
 import type { Clock } from "../ports.ts";
 import type { ExecutedTransaction, TransactionItem } from "../worker/protocol.ts";
 import { type ForwardedOutcome, type Frame, forwardFrames } from "./frames.ts";
@@ -130,6 +133,29 @@ export class AdapterLanes {
   /** The state was replaced up to this index: what this node sent may be in the part it never saw, and the leader knows. */
   restored(index: number): void {
     for (const { submissions } of this.#lanes.values()) submissions.restored(index);
+  }
+
+  /**
+   * A batch of an adapter is committed.
+   * @param ownIds the ids of its transactions when this node executed it
+   * @param open opens its content otherwise
+   */
+  committed(
+    batch: ParsedBatch,
+    ownIds: readonly Bytes[] | undefined,
+    open: () => readonly UnsealedTransaction[],
+  ): void {
+    const { index, view, firstSeqno, count, adapterId } = batch.header;
+    const found = this.#lanes.get(adapterId);
+    if (found === undefined)
+      throw new CocoError("LedgerCorrupt", `batch ${index} is of adapter ${adapterId}, which is not mounted`, {
+        index,
+      });
+    const opened = ownIds === undefined ? open() : [];
+    found.lane.committed({ index, view, firstSeqno, count }, () =>
+      opened.flatMap(({ privatePart }, position) => [batch.transactions[position]?.publicPart ?? EMPTY, privatePart]),
+    );
+    found.submissions.committed(index, ownIds ?? opened.map(({ id }) => id));
   }
 
   /** A leader can be reached: what has no final outcome goes to it. */

@@ -120,10 +120,10 @@ export class Snapshots implements SnapshotTransfer {
   }
 
   /**
-   * A batch is committed and applied. Every node decides alike: a snapshot where the number of transactions passes a
+   * A batch is committed, and applied unless this node waits for keys. Every node decides alike: a snapshot where the number of transactions passes a
    * multiple of the setting, and after a grant, since a new node opens only what is wrapped to it.
    */
-  committed(batch: ParsedBatch): void {
+  committed(batch: ParsedBatch, applied: boolean): void {
     const { index, firstSeqno, count } = batch.header;
     const seqno = firstSeqno + count;
     const state = this.#parts.administration.committed;
@@ -133,6 +133,7 @@ export class Snapshots implements SnapshotTransfer {
     this.#confirm();
     if (state === undefined || state.epochs.length === 0 || !(passed || holdsGrant(batch))) return;
     this.#takenSeqno = seqno;
+    if (!applied) return;
     if (this.#making === undefined) this.#begin(index, seqno, state);
     else this.#parts.tracer.event("warn", "snapshot_skipped", { index, reason: "the one before is not finished" });
   }

@@ -1,6 +1,7 @@
 /**
  * Beginning from a snapshot on this node's own disk: the newest one that opens and that the ledger behind it bears out. The
- * disk is not trusted, so a snapshot counts only with its evidence in the ledger, or where the log begins right after it.
+ * disk is not trusted, so a snapshot counts only with its evidence in the ledger, or where the log begins right after it, or
+ * on a node that lost entries and therefore decides nothing before its peers have sent them again.
  */
 import { bytesEqual } from "../../core/codec/bytes.ts";
 import { decodeAdministrative } from "../../core/governance/administrative.ts";
@@ -30,7 +31,9 @@ export function chooseSnapshot(content: DiskContent, opening: SnapshotOpening, t
     if (stored.index + 1 < content.firstIndex) continue;
     const snapshot = readWhole(stored, opening, tracer);
     if (snapshot === undefined) continue;
-    if (stored.index + 1 === content.firstIndex || hasEvidence(content, snapshot)) return { snapshot, stored };
+    const isBorneOut = stored.index + 1 === content.firstIndex || hasEvidence(content, snapshot);
+    // Evidence that was lost with damaged entries comes again from the other nodes, and is compared then.
+    if (isBorneOut || content.damage !== undefined) return { snapshot, stored };
     tracer.event("info", "snapshot_passed_over", { index: stored.index, reason: "no evidence in the ledger" });
   }
   if (content.firstIndex === 1) return undefined;
