@@ -27,6 +27,4 @@ export interface SeededBug {
   readonly patches: readonly Patch[];
   /** Tried in order until one notices. */
   readonly detectors: readonly Detector[];
-  /** What must be merged before the bug can be planted; such bugs are listed, not tried. */
-  readonly waitsFor?: string;
 }

@@ -8,25 +8,13 @@ const SIMULATION: Detector = { type: "simulation", seeds: SEEDS };
 
 const tests = (file: string): Detector => ({ type: "tests", file: `${file}.test.js` });
 
-/** Bugs for which no detector is good enough yet, with what they wait for: they are listed, and not counted as found. */
-const WAITING: Readonly<Record<string, string>> = {
-  "nonce-used-again-after-a-rollback": "a unit test of sealing that undoes a batch and builds another in its place",
-  "late-result-of-an-older-generation-taken":
-    "a unit test of the lane in which a result comes after a loss of leadership",
-  "epoch-key-used-before-its-commit": "epoch-keys.test.ts to pass without a bug",
-  "old-epoch-keys-are-kept": "epoch-keys.test.ts to pass without a bug",
-  "own-snapshot-not-compared-with-the-evidence": "a test in which a node's state differs from the network's",
-  "stored-snapshot-taken-without-evidence": "a test that restarts a node from a snapshot without evidence",
-};
-
 function bug(
   name: string,
   file: string,
   change: { readonly find: string; readonly replace: string },
   ...detectors: readonly Detector[]
 ): SeededBug {
-  const waitsFor = WAITING[name];
-  return { name, patches: [{ file: `src/${file}.ts`, ...change }], detectors, ...(waitsFor && { waitsFor }) };
+  return { name, patches: [{ file: `src/${file}.ts`, ...change }], detectors };
 }
 
 /** Every bug outside of the consensus core. */
@@ -35,13 +23,14 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     "nonce-used-again-after-a-rollback",
     "enclave/manager/sealing",
     { find: "    this.#nonceCounter++;", replace: "    this.#nonceCounter = this.#tail.lastIndex + 1;" },
+    tests("src/enclave/manager/sealing"),
     SIMULATION,
   ),
   bug(
     "nonce-counter-stands-still",
     "enclave/manager/sealing",
     { find: "    this.#nonceCounter++;", replace: "    this.#nonceCounter = 1;" },
-    tests("src/enclave/manager/epoch-keys"),
+    tests("src/enclave/manager/sealing"),
     SIMULATION,
   ),
   bug(
@@ -108,6 +97,7 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
       replace: "const newest = (this.#parts.committed()?.epochs.length ?? 0) + 1;",
     },
     tests("src/enclave/manager/epoch-keys"),
+    tests("src/enclave/manager/sealing"),
   ),
   bug(
     "old-epoch-keys-are-kept",
@@ -116,17 +106,70 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     tests("src/enclave/manager/epoch-keys"),
   ),
   bug(
+    "epoch-key-taken-from-what-is-not-committed",
+    "enclave/manager/node-core",
+    {
+      find: "committed: () => this.administration.committed,",
+      replace: "committed: () => this.administration.appended,",
+    },
+    SIMULATION,
+  ),
+  bug(
     "own-snapshot-not-compared-with-the-evidence",
     "enclave/manager/snapshots",
     { find: "if (!bytesEqual(evidence.digest, own.digest)) {", replace: "if (evidence.digest.length === 0) {" },
+    tests("src/enclave/manager/snapshots"),
     SIMULATION,
+  ),
+  bug(
+    "evidence-counts-before-it-is-durable",
+    "enclave/manager/snapshots",
+    { find: " || (this.#evidence?.index ?? 0) > this.#durableIndex) return;", replace: ") return;" },
+    tests("src/enclave/manager/snapshots"),
+  ),
+  bug(
+    "nonces-of-a-given-up-snapshot-used-again",
+    "enclave/manager/snapshots",
+    {
+      find: "    this.#nonceCounter = making.writer.nextCounter;\n    making.file.abandon();",
+      replace: "    making.file.abandon();",
+    },
+    tests("src/enclave/manager/snapshots"),
+  ),
+  bug(
+    "received-snapshot-not-the-announced-one",
+    "enclave/manager/snapshot-receiver",
+    { find: "requireMark(receiving.snapshot.found?.mark, part.snapshot);", replace: "" },
+    tests("src/enclave/manager/snapshots"),
+  ),
+  bug(
+    "received-snapshot-told-before-it-is-durable",
+    "enclave/manager/snapshot-receiver",
+    {
+      find: "receiving.file.finish(() => {\n        if (this.#receiving === receiving) this.#parts.stored(part.snapshot);\n      });",
+      replace: "receiving.file.finish(() => undefined);\n      this.#parts.stored(part.snapshot);",
+    },
+    tests("src/enclave/manager/snapshots"),
   ),
   bug(
     "stored-snapshot-taken-without-evidence",
     "enclave/manager/stored-snapshot",
-    { find: "return bytesEqual(transaction.digest, digest);", replace: "return true;" },
-    tests("test/security/tampering"),
+    { find: "|| hasEvidence(content, snapshot)) return", replace: "|| snapshot.seqno > 0) return" },
+    tests("src/enclave/manager/stored-snapshot"),
     SIMULATION,
+  ),
+  bug(
+    "stored-snapshot-not-compared-with-its-evidence",
+    "enclave/manager/stored-snapshot",
+    { find: "return bytesEqual(transaction.digest, digest);", replace: "return true;" },
+    tests("src/enclave/manager/stored-snapshot"),
+    SIMULATION,
+  ),
+  bug(
+    "stored-snapshot-leaves-a-gap",
+    "enclave/manager/stored-snapshot",
+    { find: "if (stored.index + 1 < content.firstIndex) continue;", replace: "" },
+    tests("src/enclave/manager/stored-snapshot"),
   ),
   bug(
     "torn-tail-not-cut",

@@ -43,20 +43,13 @@ async function main(): Promise<number> {
     options: { json: { type: "boolean", default: false }, only: { type: "string", default: "" } },
   });
   const chosen = [...CONSENSUS_BUGS, ...LEDGER_BUGS].filter(({ name }) => name.includes(values.only));
-  const waiting = chosen.filter(({ waitsFor }) => waitsFor !== undefined);
-  const results = await seekAll(
-    chosen.filter(({ waitsFor }) => waitsFor === undefined),
-    (result) => {
-      if (!values.json) say(show(result));
-    },
-  );
+  const results = await seekAll(chosen, (result) => {
+    if (!values.json) say(show(result));
+  });
   const missed = results.filter(({ found }) => !found);
   if (values.json)
     say(JSON.stringify({ bugs: results.map(({ name, found, by, seeds }) => ({ name, found, by, seeds })) }));
-  else {
-    for (const { name, waitsFor } of waiting) say(`${name.padEnd(44)} waits for ${waitsFor}`);
-    say(`${results.length - missed.length} of ${results.length} bugs found`);
-  }
+  else say(`${results.length - missed.length} of ${results.length} bugs found`);
   return missed.length === 0 && results.length > 0 ? 0 : 1;
 }
 

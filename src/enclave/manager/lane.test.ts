@@ -50,11 +50,13 @@ function fixture(limits = { transactions: 10, bytes: 1000 }, maxDelayMs = 0) {
     const last = world.sent.findLast((message) => message.type === "execute");
     return last?.type === "execute" ? last.items.map(({ id }) => utf8Decode(id)) : undefined;
   };
-  /** The worker finishes what it was given last. */
+  /** What the worker was given last. */
+  const newest = () => world.sent.findLast((message) => message.type === "execute" || message.type === "genesis");
+  /** The worker finishes what it was given last, or something from before. */
   const finish = (
     outcome: (at: number) => ItemOutcome = (at) => ({ type: "included", result: EMPTY, position: at }),
+    last = newest(),
   ) => {
-    const last = world.sent.findLast((message) => message.type === "execute" || message.type === "genesis");
     assert.ok(last?.type === "execute" || last?.type === "genesis");
     const items = last.type === "execute" ? last.items : [];
     const outcomes = items.map((_, at) => outcome(at));
@@ -70,7 +72,7 @@ function fixture(limits = { transactions: 10, bytes: 1000 }, maxDelayMs = 0) {
     lane.durable(10);
     commit(10);
   };
-  return { world, lane, executing, finish, commit, begin };
+  return { world, lane, executing, newest, finish, commit, begin };
 }
 
 describe("a lane", () => {
@@ -269,6 +271,25 @@ describe("a lane", () => {
     lane.durable(12);
     assert.deepEqual(executing(), ["e"]);
   });
+
+  for (const [what, interrupt] of [
+    ["its node stops leading and leads again", (lane: AdapterLane) => lane.stopLeading()],
+    ["another state takes the place of its own", (lane: AdapterLane) => lane.restore(40, 90)],
+  ] as const) {
+    test(`takes no result from before ${what} for one of the batch that runs now`, () => {
+      const { lane, world, executing, newest, finish, begin } = fixture();
+      begin();
+      lane.enqueue([item("a")], "left");
+      const late = newest();
+      interrupt(lane);
+      lane.enqueue([item("b")], "right");
+      assert.deepEqual(executing(), ["b"]);
+      finish(undefined, late);
+      assert.deepEqual([world.index, world.delivered, lane.isIdle], [11, [], false], "nothing was proposed");
+      finish();
+      assert.deepEqual([world.index, world.delivered, lane.isIdle], [12, ["right b included 11"], true]);
+    });
+  }
 
   test("undoes what is not committed when its node stops leading, and ignores late results", () => {
     const { lane, world, finish, commit, begin } = fixture();

@@ -1,0 +1,286 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import fc from "fast-check";
+import { SnapshotNetwork, SnapshotNode, stateOf } from "../../../test/support/snapshot-node.ts";
+import { type Bytes, concatBytes, EMPTY, toHex } from "../../core/codec/bytes.ts";
+import type { SnapshotMark } from "../../core/consensus/types.ts";
+
+/** Bytes of one part of a snapshot on its way to a peer. */
+const PART_BYTES = 700;
+
+/** A node that has founded the network and finished a snapshot without evidence. */
+function withSnapshot(): { network: SnapshotNetwork; node: SnapshotNode; index: number } {
+  const network = new SnapshotNetwork();
+  const node = new SnapshotNode(network);
+  node.found();
+  node.execute(3);
+  const index = node.execute(4);
+  node.run();
+  return { network, node, index };
+}
+
+/** One part of what a node gives its peers. */
+function load(node: SnapshotNode, offset: number, index?: number) {
+  const found: { snapshot: SnapshotMark | undefined; data: Bytes; last: boolean }[] = [];
+  const part = { peer: "peer", index, offset, maxBytes: PART_BYTES };
+  node.snapshots.load(part, (snapshot, data, last) => found.push({ snapshot, data, last }));
+  node.run();
+  assert.equal(found.length, 1);
+  return found[0] ?? { snapshot: undefined, data: EMPTY, last: true };
+}
+
+/** What happens to a snapshot on its way. */
+interface Falsification {
+  readonly data?: (data: Bytes, offset: number) => Bytes;
+  readonly mark?: Partial<SnapshotMark>;
+}
+
+/** Hands the confirmed snapshot of a node to another. */
+function transfer(
+  from: SnapshotNode,
+  to: SnapshotNode,
+  { data: change, mark: wrong }: Falsification = {},
+): SnapshotMark {
+  for (let offset = 0; ; ) {
+    const { snapshot, data, last } = load(from, offset);
+    assert.ok(snapshot);
+    to.snapshots.receive({
+      from: "leader",
+      snapshot: { ...snapshot, ...wrong },
+      offset,
+      data: change?.(data, offset) ?? data,
+      last,
+    });
+    if (last) return snapshot;
+    offset += data.length;
+  }
+}
+
+/** A node with a confirmed snapshot, and one that has nothing. */
+function confirmed() {
+  const { network, node, index } = withSnapshot();
+  node.confirm(node.unconfirmed);
+  node.durable();
+  node.run();
+  return { network, node, index, other: new SnapshotNode(network, 1) };
+}
+
+describe("a snapshot of one's own", () => {
+  test("is taken where the transactions pass a multiple of the setting, and is the same on every node", () => {
+    const { network, node, index } = withSnapshot();
+    assert.deepEqual([...node.disk.files.keys()], [index]);
+    assert.equal(node.unconfirmed.mark.index, index);
+    assert.equal(node.unconfirmed.seqno, node.tail.lastSeqno);
+    const other = new SnapshotNode(network, 1);
+    other.follow();
+    assert.equal(other.snapshots.unconfirmed, undefined, "not before it is durable");
+    other.run();
+    assert.deepEqual(other.unconfirmed, node.unconfirmed);
+    assert.notDeepEqual(
+      other.disk.files.get(index),
+      node.disk.files.get(index),
+      "each node seals under a salt of its own",
+    );
+    node.execute(1);
+    node.run();
+    assert.deepEqual([...node.disk.files.keys()], [index]);
+  });
+
+  test("holds the state of its place, though batches are committed while it is written", () => {
+    const still = withSnapshot();
+    const { network } = still;
+    const busy = new SnapshotNode(network, 1);
+    busy.follow();
+    still.node.execute(1);
+    for (let step = 0; step < 40; step++) {
+      busy.run(1);
+      busy.follow();
+    }
+    assert.deepEqual(busy.unconfirmed, still.node.unconfirmed);
+  });
+
+  test("compacts the log when evidence of it is committed and on this node's own disk, once", () => {
+    const { node, index } = withSnapshot();
+    const own = node.unconfirmed;
+    node.durable();
+    node.confirm(own);
+    assert.deepEqual(node.compacted, [], "a crash would lose the evidence");
+    assert.equal(load(node, 0).snapshot, undefined);
+    node.durable();
+    assert.deepEqual(node.compacted, [own.mark]);
+    assert.deepEqual([node.tail.firstIndex, node.snapshots.unconfirmed], [index + 1, undefined]);
+    node.execute(1);
+    node.durable();
+    assert.equal(node.compacted.length, 1);
+    assert.deepEqual(node.fatal, []);
+  });
+
+  test("may be finished after its evidence", () => {
+    const { network, node, index } = confirmed();
+    const slow = new SnapshotNode(network, 1);
+    slow.follow();
+    slow.durable();
+    assert.deepEqual(slow.compacted, []);
+    slow.run();
+    assert.deepEqual(slow.compacted, node.compacted);
+    assert.equal(slow.tail.firstIndex, index + 1);
+  });
+
+  for (const order of ["before", "after"] as const) {
+    test(`that differs from the evidence stops the node: finished ${order} the evidence`, () => {
+      const { network, node, index } = withSnapshot();
+      const evidence = node.unconfirmed;
+      const astray = new SnapshotNode(network, 1);
+      astray.follow(({ header }) => new Uint8Array(10).fill(header.index === index ? 0 : header.index));
+      if (order === "before") astray.run();
+      node.confirm(evidence);
+      astray.follow();
+      astray.durable();
+      astray.run();
+      assert.ok(astray.fatal.length > 0);
+      for (const { code, data } of astray.fatal) assert.deepEqual([code, data], ["StateDiverged", { index }]);
+      assert.deepEqual([astray.compacted, astray.tail.firstIndex], [[], 1], "its log is still there to be looked at");
+      assert.equal(load(astray, 0).snapshot, undefined, "no peer gets that state");
+    });
+  }
+
+  test("stays until one that took its place is confirmed", () => {
+    const { node, index } = confirmed();
+    node.execute(9);
+    node.run();
+    const second = node.unconfirmed;
+    assert.deepEqual([...node.disk.files.keys()], [index, second.mark.index]);
+    node.execute(9);
+    node.run();
+    const third = node.unconfirmed;
+    assert.deepEqual([...node.disk.files.keys()], [index, third.mark.index], "the second will never have evidence");
+    node.confirm(third);
+    node.run();
+    assert.deepEqual([...node.disk.files.keys()], [index, third.mark.index]);
+    node.durable();
+    assert.deepEqual([...node.disk.files.keys()], [third.mark.index]);
+    assert.deepEqual(node.compacted.at(-1), third.mark);
+  });
+
+  test("is given up when the worker does not keep its state, and the next one is made all the same", () => {
+    const network = new SnapshotNetwork();
+    const node = new SnapshotNode(network);
+    node.found();
+    node.worker.keeps = false;
+    node.execute(7);
+    node.run();
+    assert.deepEqual(
+      [node.snapshots.unconfirmed, [...node.disk.files], node.traced],
+      [undefined, [], ["snapshot_skipped"]],
+    );
+    node.worker.keeps = true;
+    const index = node.execute(9);
+    node.run();
+    // The watch over nonces of the network has seen both.
+    assert.equal(node.unconfirmed.mark.index, index);
+  });
+
+  test("is left out while the one before is being written", () => {
+    const { node, index } = withSnapshot();
+    const first = node.execute(9);
+    node.execute(9);
+    assert.deepEqual(node.traced, ["snapshot", "snapshot_skipped"]);
+    node.run();
+    assert.equal(node.unconfirmed.mark.index, first);
+    assert.ok(first > index);
+  });
+});
+
+describe("a snapshot for a peer", () => {
+  test("is read in parts, by index, and only while it is the confirmed one", () => {
+    const { node, index } = confirmed();
+    const pieces: Bytes[] = [];
+    for (let offset = 0, ended = false; !ended; ) {
+      const { snapshot, data, last } = load(node, offset, offset === 0 ? undefined : index);
+      assert.equal(snapshot?.index, index);
+      assert.ok(data.length <= PART_BYTES);
+      pieces.push(data);
+      offset += data.length;
+      ended = last;
+    }
+    assert.ok(pieces.length > 1);
+    assert.deepEqual(concatBytes(...pieces), node.disk.files.get(index));
+    assert.deepEqual(load(node, 0, index - 1), { snapshot: undefined, data: EMPTY, last: true });
+    node.disk.files.clear();
+    assert.equal(load(node, 0, index).snapshot, undefined, "gone from the disk");
+  });
+
+  test("takes the place of ledger, governance and state there, once consensus says so", () => {
+    const { node, index, other } = confirmed();
+    const mark = transfer(node, other);
+    assert.deepEqual(other.stored, [], "not before it is durable");
+    other.run();
+    assert.deepEqual(other.stored, [mark]);
+    assert.deepEqual([other.tail.lastIndex, other.worker.version], [0, 0], "nothing is replaced yet");
+    other.snapshots.install(mark);
+    other.run();
+    assert.deepEqual([other.tail.firstIndex, other.tail.lastIndex], [index + 1, index]);
+    assert.deepEqual(other.tail.toSnapshot(), node.tail.toSnapshot(index));
+    assert.deepEqual([other.worker.version, other.worker.restoredIndex], [2, index]);
+    assert.deepEqual(other.worker.states.get(2), node.worker.states.get(2));
+    assert.equal(load(other, 0).snapshot?.index, index, "and is there for others");
+    other.follow();
+    assert.equal(toHex(other.tail.root()), toHex(node.tail.root()));
+    assert.deepEqual([other.administration.committed, other.fatal], [node.administration.committed, []]);
+  });
+
+  test("is refused with any byte changed, and can be sent again", () => {
+    const { node, index, other } = confirmed();
+    const length = node.disk.files.get(index)?.length ?? 0;
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: length - 1 }), fc.integer({ min: 0, max: 7 }), (position, bit) => {
+        other.stored.length = 0;
+        other.worker.sent.length = 0;
+        transfer(node, other, {
+          data: (data, offset) => data.map((byte, at) => (offset + at === position ? byte ^ (1 << bit) : byte)),
+        });
+        other.run();
+        assert.deepEqual(other.stored, [undefined]);
+        assert.deepEqual([...other.disk.files], []);
+        assert.ok(other.worker.sent.every((message) => message.type === "importSnapshot" && !message.last));
+      }),
+      { numRuns: 60 },
+    );
+    const mark = transfer(node, other);
+    other.run();
+    assert.deepEqual(other.stored.at(-1), mark);
+    assert.deepEqual([...other.disk.files.keys()], [index]);
+  });
+
+  test("is refused when it ends too early or is not the one that was announced", () => {
+    const { node, other } = confirmed();
+    const { snapshot, data } = load(node, 0);
+    assert.ok(snapshot);
+    other.snapshots.receive({ from: "leader", snapshot, offset: 0, data, last: true });
+    for (const mark of [{ index: snapshot.index + 1 }, { term: 9 }, { configurationIndex: 1 }])
+      transfer(node, other, { mark });
+    other.run();
+    assert.deepEqual(other.stored, [undefined, undefined, undefined, undefined]);
+    assert.deepEqual([...other.disk.files], []);
+  });
+
+  test("ends one that is being written there, which makes the next one all the same", () => {
+    const { node, index, other } = confirmed();
+    node.execute(9);
+    node.run();
+    const second = node.unconfirmed;
+    node.confirm(second);
+    node.durable();
+    other.follow(stateOf, index);
+    const mark = transfer(node, other);
+    other.run(2);
+    other.snapshots.install(mark);
+    other.run();
+    assert.deepEqual([other.traced, mark], [["snapshot_skipped", "snapshot_installed"], second.mark]);
+    node.execute(9);
+    node.run();
+    other.follow();
+    other.run();
+    assert.deepEqual([other.unconfirmed, other.fatal], [node.unconfirmed, []]);
+  });
+});
