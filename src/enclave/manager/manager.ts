@@ -7,7 +7,7 @@
  */
 import type { ClientResponse } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { EMPTY } from "../../core/codec/bytes.ts";
+import { bytesKey, EMPTY } from "../../core/codec/bytes.ts";
 import type { ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
 import { decodeAdministrative } from "../../core/governance/administrative.ts";
 import type { Decision } from "../../core/governance/decision.ts";
@@ -111,7 +111,7 @@ export class Manager implements PeerEvents {
       batchTime: () => sealing.batchTime(),
       view: () => this.#leadership(),
       mayExecute: () => this.#leaderReady && !this.#duties.pending,
-      propose: (adapterId, transactions) => this.#proposer.application(adapterId, transactions),
+      propose: (adapterId, transactions, keys) => this.#proposer.application(adapterId, transactions, keys),
       send: (peer, frame) => this.#send(peer, frame),
     });
   }
@@ -324,7 +324,7 @@ export class Manager implements PeerEvents {
       throw new CocoError("LedgerCorrupt", `batch ${index} is of adapter ${adapterId}, which is not mounted`, {
         index,
       });
-    const own = this.#proposer.takeIds(index);
+    const own = this.#proposer.takeKeys(index);
     const opened = own === undefined ? this.#parts.sealing.open(batch) : undefined;
     found.lane.committed({ index, view, firstSeqno, count }, () =>
       (opened ?? []).flatMap(({ privatePart }, position) => [
@@ -332,7 +332,7 @@ export class Manager implements PeerEvents {
         privatePart,
       ]),
     );
-    found.submissions.committed(index, own ?? (opened ?? []).map(({ id }) => id));
+    found.submissions.committed(index, () => own ?? (opened ?? []).map(({ id }) => bytesKey(id)));
   }
 
   /** A batch of this node's own term is committed. */
