@@ -5,12 +5,7 @@ import { constitutionDigest } from "../../src/core/governance/constitution-codec
 import type { Constitution } from "../../src/core/governance/constitution.ts";
 import type { SettingsChange } from "../../src/core/governance/settings.ts";
 import { createOrganisationCertificate, generateKeyPairPem } from "../../src/enclave/manager/certificates.ts";
-import {
-  encryptionKeyFromSeed,
-  nodeEntropy,
-  rawEncryptionKey,
-  sha256,
-} from "../../src/enclave/manager/node-crypto.ts";
+import { encryptionKeyFromSeed, nodeEntropy, rawEncryptionKey, sha256 } from "../../src/enclave/manager/node-crypto.ts";
 import { assembleGenesis, type Founder, signNodeEntry } from "../../src/host/genesis.ts";
 import type { NodeRequest } from "../../src/host/node-folder.ts";
 import { CORE_ADAPTER_ID, CORE_MOUNT } from "./core-adapter.ts";
@@ -42,7 +37,10 @@ function makeOwner(): { readonly founder: Founder; readonly privateKey: string }
 }
 
 /** The TEE's key is never used: nodes of one process need no attested channels. */
-function makeRequest(at: number, machineKey: Uint8Array): { readonly node: FoundedNode; readonly request: NodeRequest } {
+function makeRequest(
+  at: number,
+  machineKey: Uint8Array,
+): { readonly node: FoundedNode; readonly request: NodeRequest } {
   const { publicKey: key, privateKey: signingKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const publicKey = new Uint8Array(key.export({ type: "spki", format: "der" }));
   const decryptionKey = encryptionKeyFromSeed(nodeEntropy.bytes(32));

@@ -5,9 +5,9 @@ import { CORE_MOUNT, ID_BYTES, KEY_BYTES, TRANSACTION_BYTES } from "./core-adapt
 import type { CoreNode } from "./core-network.ts";
 
 /** Transactions of one request. */
-export const REQUEST_TRANSACTIONS = 250;
+export const REQUEST_TRANSACTIONS = 100;
 /** Transactions under way: a client's patience, and far below what a node keeps. */
-export const TRANSACTIONS_IN_FLIGHT = 16_000;
+export const TRANSACTIONS_IN_FLIGHT = Number(process.env["INFLIGHT"] ?? 16_000);
 
 const CALLER = { actor: "owner", certificate: "00".repeat(32) };
 

@@ -123,7 +123,7 @@ export class Manager implements PeerEvents {
       batchTime: () => sealing.batchTime(),
       view: () => this.#leadership(),
       mayExecute: () => this.#leaderReady && !this.#duties.pending,
-      propose: (adapterId, transactions) => this.#proposer.application(adapterId, transactions),
+      propose: (adapterId, transactions, keys) => this.#proposer.application(adapterId, transactions, keys),
       send: (peer, frame) => this.#send(peer, frame),
     });
   }
@@ -332,7 +332,7 @@ export class Manager implements PeerEvents {
   }
 
   #applicationCommitted(batch: ParsedBatch): void {
-    this.#lanes.committed(batch, this.#proposer.takeIds(batch.header.index), () => this.#parts.sealing.open(batch));
+    this.#lanes.committed(batch, this.#proposer.takeKeys(batch.header.index), () => this.#parts.sealing.open(batch));
   }
 
   /** A batch of this node's own term is committed. */
