@@ -18,7 +18,7 @@ import { CocoError } from "../errors.ts";
 import { FILE_SYSTEM } from "../host/file-operations.ts";
 import { entriesOf } from "../host/ledger-chunks.ts";
 import { type ReadLedger, readLedger } from "../host/ledger-files.ts";
-import { readSnapshotHead } from "../host/snapshot-head.ts";
+import { readSnapshotManifest } from "../host/snapshot-head.ts";
 
 /** The first entry of a ledger folder that does not hold. */
 export interface BadPlace {
@@ -141,7 +141,7 @@ function pick({ index, seqno, reason }: { readonly index: number; readonly seqno
 function snapshotReport(snapshot: StoredSnapshot, networkId: string | undefined): SnapshotReport {
   const { index, bytes } = snapshot;
   try {
-    const { manifest } = readSnapshotHead(snapshot);
+    const manifest = readSnapshotManifest(snapshot);
     const { last } = manifest.tail;
     if (manifest.networkId !== networkId) throw new CocoError("MalformedInput", "it belongs to another network");
     if (last.index !== index) throw new CocoError("MalformedInput", `it is of index ${last.index}`);

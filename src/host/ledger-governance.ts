@@ -6,13 +6,13 @@
 import { existsSync } from "node:fs";
 import type { GovernanceState } from "../core/governance/administrative.ts";
 import { executeAdministrativeBatch } from "../core/governance/administrative-batch.ts";
-import { decodeGovernanceState } from "../core/governance/state-codec.ts";
 import { batchKindOf, parseBatch } from "../core/ledger/batch-format.ts";
+import { decodeGovernanceState } from "../core/governance/state-codec.ts";
 import { createGovernanceCrypto, sha256 } from "../enclave/manager/node-crypto.ts";
 import { FILE_SYSTEM } from "./file-operations.ts";
 import { corrupt, entriesOf } from "./ledger-chunks.ts";
 import { readLedger } from "./ledger-files.ts";
-import { readSnapshotHead } from "./snapshot-head.ts";
+import { readSnapshotManifest } from "./snapshot-head.ts";
 
 /**
  * The state after the last administrative transaction of a ledger folder; undefined when there is no ledger yet.
@@ -24,11 +24,14 @@ export async function readLedgerGovernance(ledgerFolder: string): Promise<Govern
   const { chunks, damage } = scan;
   if (damage !== undefined) throw corrupt(damage.file, damage.offset, damage.reason);
   const crypto = createGovernanceCrypto();
-  const { firstIndex } = layout;
-  // A ledger that begins after an installed snapshot has its governance so far in the snapshot, in plain.
-  const snapshot = firstIndex === 1 ? undefined : snapshots.findLast(({ index }) => index + 1 >= firstIndex);
-  let state = snapshot && decodeGovernanceState(readSnapshotHead(snapshot).manifest.governance, sha256);
-  for (const { data } of entriesOf(chunks, (snapshot?.index ?? 0) + 1, FILE_SYSTEM)) {
+  let state: GovernanceState | undefined;
+  let from = 1;
+  const [newest] = snapshots;
+  if (layout.firstIndex > 1 && newest !== undefined) {
+    state = decodeGovernanceState(readSnapshotManifest(newest).governance, sha256);
+    from = newest.index + 1;
+  }
+  for (const { data } of entriesOf(chunks, from, FILE_SYSTEM)) {
     if (batchKindOf(data) !== "administrative") continue;
     state = executeAdministrativeBatch(state, parseBatch(data), crypto);
   }

@@ -14,6 +14,8 @@ import { present, runCoco, until } from "./processes.ts";
 export interface ShownTransaction {
   readonly type: string;
   readonly transactionId: string;
+  /** Time of its batch, milliseconds since 1970. */
+  readonly timeMs: number;
   readonly epoch?: number;
   readonly index?: number;
   readonly seqno?: number;
@@ -26,16 +28,19 @@ export async function administrativeOf(dir: string): Promise<readonly ShownTrans
   return stdout
     .trim()
     .split("\n")
-    .flatMap((line) =>
-      (JSON.parse(line) as { transactions: readonly ShownBatchPart[] }).transactions.map(
-        ({ transactionId, administrative }) => ({ transactionId, ...administrative }),
-      ),
-    );
+    .flatMap((line) => {
+      const { time, transactions } = JSON.parse(line) as ShownBatch;
+      const timeMs = Date.parse(time);
+      return transactions.map(({ transactionId, administrative }) => ({ transactionId, timeMs, ...administrative }));
+    });
 }
 
-interface ShownBatchPart {
-  readonly transactionId: string;
-  readonly administrative: Omit<ShownTransaction, "transactionId">;
+interface ShownBatch {
+  readonly time: string;
+  readonly transactions: readonly {
+    readonly transactionId: string;
+    readonly administrative: Omit<ShownTransaction, "transactionId" | "timeMs">;
+  }[];
 }
 
 /** Fails unless `coco ledger verify` finds the whole ledger of a node good. */
@@ -78,7 +83,15 @@ export function sameLog(nodes: readonly NetworkNode[]): Promise<number> {
 /** Waits until nodes have the same log, then fails unless every batch that two of them hold is the same, byte by byte. Returns the first index of each. */
 export async function requireSameLedgers(nodes: readonly NetworkNode[]): Promise<readonly number[]> {
   const last = await sameLog(nodes);
-  const ledgers = await Promise.all(nodes.map((node) => batchHashes(node.ledger)));
+  // A quorum without it can commit what a node is still writing.
+  const ledgers = await Promise.all(
+    nodes.map(({ name, ledger }) =>
+      until(`${name} has written batch ${last}`, async () => {
+        const hashes = await batchHashes(ledger);
+        return hashes.has(last) ? hashes : undefined;
+      }),
+    ),
+  );
   const whole = present(ledgers.reduce((longest, ledger) => (ledger.size > longest.size ? ledger : longest)));
   const firsts: number[] = [];
   for (const [at, ledger] of ledgers.entries()) {
