@@ -17,9 +17,12 @@ const SUITES: readonly Step[] = [
   {
     name: "sim",
     script: "dist/test/simulation/main.js",
-    arguments: ["--seeds", "100", "--quiet"],
-    budgetSeconds: 180,
+    arguments: ["--seeds", "300", "--quiet"],
+    budgetSeconds: 240,
   },
+  { name: "explore", script: "dist/test/exploration/main.js", arguments: ["--states", "200000"], budgetSeconds: 120 },
+  { name: "seeded-bugs", script: "dist/test/seeded-bugs/main.js", arguments: [], budgetSeconds: 420 },
+  { name: "bench:core (smoke)", script: "dist/bench/core.js", arguments: ["--quick"], budgetSeconds: 120 },
   { name: "bench (smoke)", script: "dist/bench/main.js", arguments: ["--quick"], budgetSeconds: 180 },
 ];
 

@@ -4,12 +4,11 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type Bytes, bytesEqual, toHex } from "../core/codec/bytes.ts";
+import { bytesEqual, toHex } from "../core/codec/bytes.ts";
 import { decodeAdministrative, type GovernanceState, signingKeys } from "../core/governance/administrative.ts";
 import { executeAdministrativeBatch } from "../core/governance/administrative-batch.ts";
 import { derOfPem } from "../core/governance/pem.ts";
 import type { ParsedBatch } from "../core/ledger/batch-format.ts";
-import { parseSnapshotHead, snapshotHeadLength } from "../core/ledger/snapshot-format.ts";
 import { LedgerTail } from "../core/ledger/tail.ts";
 import { type LedgerGovernance, verifyLedger } from "../core/ledger/verify-ledger.ts";
 import { readCertificate } from "../enclave/manager/certificate-reader.ts";
@@ -19,6 +18,7 @@ import { CocoError } from "../errors.ts";
 import { FILE_SYSTEM } from "../host/file-operations.ts";
 import { entriesOf } from "../host/ledger-chunks.ts";
 import { type ReadLedger, readLedger } from "../host/ledger-files.ts";
+import { readSnapshotManifest } from "../host/snapshot-head.ts";
 
 /** The first entry of a ledger folder that does not hold. */
 export interface BadPlace {
@@ -141,7 +141,7 @@ function pick({ index, seqno, reason }: { readonly index: number; readonly seqno
 function snapshotReport(snapshot: StoredSnapshot, networkId: string | undefined): SnapshotReport {
   const { index, bytes } = snapshot;
   try {
-    const { manifest } = parseSnapshotHead(headOf(snapshot));
+    const manifest = readSnapshotManifest(snapshot);
     const { last } = manifest.tail;
     if (manifest.networkId !== networkId) throw new CocoError("MalformedInput", "it belongs to another network");
     if (last.index !== index) throw new CocoError("MalformedInput", `it is of index ${last.index}`);
@@ -150,19 +150,6 @@ function snapshotReport(snapshot: StoredSnapshot, networkId: string | undefined)
     if (!(error instanceof CocoError)) throw error;
     return { index, bytes, seqno: undefined, problem: error.message };
   }
-}
-
-function headOf(snapshot: StoredSnapshot): Bytes {
-  const parts: Bytes[] = [];
-  let length = 0;
-  for (const part of snapshot.parts()) {
-    parts.push(part);
-    length += part.length;
-    const front = new Uint8Array(Buffer.concat(parts));
-    const headLength = snapshotHeadLength(front);
-    if (length >= headLength) return front.subarray(0, headLength);
-  }
-  throw new CocoError("MalformedInput", "snapshot: it ends within its head");
 }
 
 /** Whether the service of a ledger has this certificate's key. Throws `ConfigurationInvalid` when it is no certificate. */

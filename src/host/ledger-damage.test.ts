@@ -271,7 +271,7 @@ describe("a ledger that is refused is left untouched", () => {
 
   test("of another network, even with a torn end", async () => {
     const files = changed(await ledgerFiles(10_000), FIRST, (bytes) => bytes.slice(0, -5));
-    const refuse = (first: LogEntry): void => {
+    const refuse = (first: LogEntry | undefined): void => {
       assert.deepEqual(first, entry(1));
       throw new CocoError("FolderOfAnotherNetwork", "another network");
     };

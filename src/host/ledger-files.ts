@@ -41,8 +41,8 @@ export interface LedgerFilesOptions {
   readonly repair: "refuse" | "from-peers";
   /** Entries from this index on are damaged, as their verification found out; treated like other damage. */
   readonly damagedFrom?: number;
-  /** Looks at the first entry before anything is changed; throws to refuse the folder. */
-  readonly admit?: (first: LogEntry) => void;
+  /** Looks at the first entry and the snapshots before anything is changed; throws to refuse the folder. */
+  readonly admit?: (first: LogEntry | undefined, snapshots: readonly StoredSnapshot[]) => void;
   /** Told what was cut off or set aside. */
   onRepair(repair: LedgerRepair): void;
   /** Told once when the disk failed (`DiskFailed`, or `LedgerCorrupt` when reading): the process must stop. */
@@ -94,13 +94,12 @@ function firstEntry(chunks: readonly Chunk[], files: FileOperations): LogEntry |
 /** Cuts off the remainder of a crash or sets damage aside; throws with nothing changed when that is not allowed. */
 async function repair(
   folder: LedgerFolder,
-  { layout, scan }: ReadLedger,
+  { layout, scan, snapshots }: ReadLedger,
   options: LedgerFilesOptions,
 ): Promise<Layout> {
   const { torn, damage } = scan;
   if (damage !== undefined && options.repair === "refuse") throw corrupt(damage.file, damage.offset, damage.reason);
-  const first = options.admit === undefined ? undefined : firstEntry(scan.chunks, folder.files);
-  if (first !== undefined) options.admit?.(first);
+  if (options.admit !== undefined) options.admit(firstEntry(scan.chunks, folder.files), snapshots);
   await removeUnfinished(folder);
   if (damage !== undefined) {
     const repaired = await setDamageAside(folder, layout, scan, damage);

@@ -7,10 +7,12 @@ import { existsSync } from "node:fs";
 import type { GovernanceState } from "../core/governance/administrative.ts";
 import { executeAdministrativeBatch } from "../core/governance/administrative-batch.ts";
 import { batchKindOf, parseBatch } from "../core/ledger/batch-format.ts";
-import { createGovernanceCrypto } from "../enclave/manager/node-crypto.ts";
+import { decodeGovernanceState } from "../core/governance/state-codec.ts";
+import { createGovernanceCrypto, sha256 } from "../enclave/manager/node-crypto.ts";
 import { FILE_SYSTEM } from "./file-operations.ts";
 import { corrupt, entriesOf } from "./ledger-chunks.ts";
 import { readLedger } from "./ledger-files.ts";
+import { readSnapshotManifest } from "./snapshot-head.ts";
 
 /**
  * The state after the last administrative transaction of a ledger folder; undefined when there is no ledger yet.
@@ -18,12 +20,18 @@ import { readLedger } from "./ledger-files.ts";
  */
 export async function readLedgerGovernance(ledgerFolder: string): Promise<GovernanceState | undefined> {
   if (!existsSync(ledgerFolder)) return undefined;
-  const { scan } = await readLedger(ledgerFolder);
+  const { scan, layout, snapshots } = await readLedger(ledgerFolder);
   const { chunks, damage } = scan;
   if (damage !== undefined) throw corrupt(damage.file, damage.offset, damage.reason);
   const crypto = createGovernanceCrypto();
   let state: GovernanceState | undefined;
-  for (const { data } of entriesOf(chunks, 1, FILE_SYSTEM)) {
+  let from = 1;
+  const [newest] = snapshots;
+  if (layout.firstIndex > 1 && newest !== undefined) {
+    state = decodeGovernanceState(readSnapshotManifest(newest).governance, sha256);
+    from = newest.index + 1;
+  }
+  for (const { data } of entriesOf(chunks, from, FILE_SYSTEM)) {
     if (batchKindOf(data) !== "administrative") continue;
     state = executeAdministrativeBatch(state, parseBatch(data), crypto);
   }

@@ -10,16 +10,18 @@ import { decodeAdministrative } from "../core/governance/administrative.ts";
 import { constitutionDigest } from "../core/governance/constitution-codec.ts";
 import type { Constitution } from "../core/governance/constitution.ts";
 import { decodeDecision, type Decision } from "../core/governance/decision.ts";
-import { parseBatch } from "../core/ledger/batch-format.ts";
+import { batchKindOf, parseBatch } from "../core/ledger/batch-format.ts";
 import { nodeEntropy, sha256 } from "../enclave/manager/node-crypto.ts";
 import { openNodeKeys } from "../enclave/manager/node-keys.ts";
 import { ValidatingNode } from "../enclave/manager/validating-node.ts";
+import type { StoredSnapshot } from "../enclave/ports.ts";
 import { CocoError } from "../errors.ts";
 import { PUBLIC_FILE_MODE, readConfigurationFile, writeFileAtomic } from "./files.ts";
 import { readConstitutionFile } from "./genesis.ts";
 import { type LedgerFiles, openLedgerFiles } from "./ledger-files.ts";
 import { measureCode, PACKAGE_FOLDER } from "./measure-code.ts";
 import { APPROVAL_FILE, loadNode, SERVICE_CERTIFICATE_FILE } from "./node-folder.ts";
+import { readSnapshotManifest } from "./snapshot-head.ts";
 import { nodeSockets } from "./sockets.ts";
 import { createTracer, systemClock } from "./system.ts";
 import { startThreadExecutor, type ThreadExecutor } from "./thread-executor.ts";
@@ -84,7 +86,7 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
       // What this node lost its peers still have; alone it must not go on with less than it said it had.
       repair: genesis.nodes.length > 1 ? "from-peers" : "refuse",
       ...(damagedFrom !== undefined && { damagedFrom }),
-      admit: (first) => requireNetwork(first, genesis),
+      admit: (first, snapshots) => requireNetwork(genesis, first, snapshots),
       onRepair: (repair) => tracer.event("warn", "ledger_repaired", { ...repair }),
       onFatal: fatal,
       events: {
@@ -155,16 +157,35 @@ function damagedIndex(error: unknown): number | undefined {
   return typeof index === "number" ? index : undefined;
 }
 
-/** Refuses a ledger that begins with another network's genesis, before anything in its folder is changed. */
-function requireNetwork(first: LogEntry, genesis: Constitution): void {
+/** Refuses a ledger of another network, by its genesis or its snapshots, before anything in its folder is changed. */
+function requireNetwork(
+  genesis: Constitution,
+  first: LogEntry | undefined,
+  snapshots: readonly StoredSnapshot[],
+): void {
+  const expected = toHex(constitutionDigest(genesis, sha256));
+  for (const found of [networkOfGenesis(first), ...snapshots.map(networkOfSnapshot)])
+    if (found !== undefined && found !== expected)
+      throw new CocoError("FolderOfAnotherNetwork", `the ledger belongs to network ${found}, not ${expected}`);
+}
+
+/** Network id by the first entry of a ledger; undefined when the ledger begins later. */
+function networkOfGenesis(first: LogEntry | undefined): string | undefined {
+  if (first === undefined || batchKindOf(first.data) !== "administrative") return undefined;
   const [transaction] = parseBatch(first.data).transactions;
   const administrative = transaction && decodeAdministrative(transaction.publicPart);
-  if (administrative?.type !== "genesis") return;
-  const [found, expected] = [administrative.constitution, genesis].map((constitution) =>
-    toHex(constitutionDigest(constitution, sha256)),
-  );
-  if (found !== expected)
-    throw new CocoError("FolderOfAnotherNetwork", `the ledger belongs to network ${found}, not ${expected}`);
+  return administrative?.type === "genesis"
+    ? toHex(constitutionDigest(administrative.constitution, sha256))
+    : undefined;
+}
+
+/** Network id by a snapshot; undefined when it cannot be read: whoever begins from it finds out why. */
+function networkOfSnapshot(snapshot: StoredSnapshot): string | undefined {
+  try {
+    return readSnapshotManifest(snapshot).networkId;
+  } catch {
+    return undefined;
+  }
 }
 
 async function readApproval(file: string): Promise<Decision | undefined> {

@@ -64,7 +64,7 @@ function build({ batches, tag, from = [], view = 1 }: Build): readonly LedgerEnt
   while (entries.length < batches) {
     const index = entries.length + 1;
     const signer = index === 1 ? 0 : index % 2;
-    const ports: LedgerCrypto = crypto.of(keyOf(signer));
+    const ports: LedgerCrypto = { ...crypto.of(keyOf(signer)), sha256 };
     const keys = new LedgerKeys(ports, () => sha256(Uint8Array.of(tag)));
     const isAdministrative = index === 1 || index === 6;
     const part = (publicPart: Bytes) => ({ id: EMPTY, publicPart, privatePart: EMPTY, claimsDigest: undefined });

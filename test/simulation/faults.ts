@@ -15,8 +15,8 @@ import type { SimulatedNode } from "./simulated-node.ts";
 const LEFT_OUT = 0.4;
 /** How much more often one kind comes than another. */
 const INTENSITY_MIN = 0.05;
-const INTERVAL_MIN_MS = 250;
-const INTERVAL_MAX_MS = 5_000;
+const INTERVAL_MIN_MS = 400;
+const INTERVAL_MAX_MS = 8_000;
 const DOWN_MIN_MS = 20;
 const DOWN_MAX_MS = 5_000;
 /** A node that ends while nothing may be struck is started again at once, as a supervisor does. */

@@ -6,10 +6,10 @@ export const REAL_CRYPTOGRAPHY_EVERY = 50;
 /** Sizes of networks, the most common most often. */
 const NODE_COUNTS = [3, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7] as const;
 const CLIENTS_MAX = 6;
-const THINK_MIN_MS = 60;
-const THINK_MAX_MS = 20_000;
-const DURATION_MIN_MS = 10_000;
-const DURATION_MAX_MS = 60_000;
+const THINK_MIN_MS = 150;
+const THINK_MAX_MS = 60_000;
+const DURATION_MIN_MS = 20_000;
+const DURATION_MAX_MS = 120_000;
 /** Mean latency of near and far networks. */
 const LATENCY_MIN_MS = 0.5;
 const LATENCY_MAX_MS = 60;
@@ -18,7 +18,7 @@ const BATCH_BYTES = 4096;
 const MEGABYTE = 1024 * 1024;
 /** How much faster or slower than another one machine's clock runs. */
 const DRIFT_MAX = 0.02;
-const GRAIN_MAX_MS = 40;
+const GRAIN_MAX_MS = 60;
 const EXECUTION_MAX_MS = 100;
 const HOSTILE_RATE_MAX = 0.1;
 const SPARE_MACHINES_MAX = 4;
@@ -82,7 +82,7 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
     hostile: random.chance(0.1),
     realCryptography: options.seed % REAL_CRYPTOGRAPHY_EVERY === 0,
   };
-  const grainMs = random.chance(0.5) ? 0 : random.between(1, GRAIN_MAX_MS);
+  const grainMs = random.chance(0.3) ? 0 : random.between(5, GRAIN_MAX_MS);
   const drifting = random.chance(0.5);
   const rest = {
     latencyMs: random.magnitude(LATENCY_MIN_MS, LATENCY_MAX_MS),

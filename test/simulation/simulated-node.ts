@@ -370,7 +370,10 @@ export class SimulatedNode {
       },
       onFatal: (error) => this.#onFatal(life, error),
       watch: (made) => {
-        logs.starts(this.id, content.firstIndex, content.entriesFrom(content.firstIndex));
+        // A node that lost what lies before its snapshot begins behind it.
+        const { firstIndex } = made.status();
+        const from = content.damage === undefined ? content.firstIndex : firstIndex;
+        logs.starts(this.id, from, content.entriesFrom(from));
         const { checker, holds } = this.#world;
         consensus = new WatchedConsensus(made, this.id, { checker, logs, holds, now: () => scheduler.now });
         return consensus;

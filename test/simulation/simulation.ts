@@ -210,6 +210,11 @@ export class Simulation {
   async #proveLiveness(): Promise<void> {
     const { scheduler } = this;
     const core = this.#drawCore();
+    if (core === undefined) {
+      // Damage and a change of membership met: what nodes bear is a promise about one set of voters.
+      this.counts.add("liveness.noSoundQuorum");
+      return;
+    }
     this.faults.spare(core);
     // Who was voted out may still count in an older configuration that somebody knows, but serves nobody.
     this.#prober.nodes = core.filter((node) => this.members.includes(node));
@@ -224,7 +229,7 @@ export class Simulation {
    * Sound nodes in a random order until they are a quorum of every set of voters that may count: while membership changes
    * nodes differ in which these are.
    */
-  #drawCore(): SimulatedNode[] {
+  #drawCore(): SimulatedNode[] | undefined {
     const { random } = this.scheduler;
     const sets = new Map<string, readonly NodeId[]>([
       ["", this.#founded.constitution.nodes.map(({ nodeId }) => nodeId)],
@@ -244,8 +249,11 @@ export class Simulation {
     );
     const core: SimulatedNode[] = [];
     for (const node of sound) if (!isQuorum(core) || random.chance(0.3)) core.push(node);
-    invariant(isQuorum(core), `only ${sound.length} of ${this.nodes.length} nodes are sound`);
-    return core;
+    invariant(
+      isQuorum(core) || this.plan.spareMachines > 0,
+      `only ${sound.length} of ${this.nodes.length} nodes are sound`,
+    );
+    return isQuorum(core) ? core : undefined;
   }
 
   /** Ends the faults and lets time pass until nothing is left to do. */

@@ -40,6 +40,10 @@ async function requireOtherLeader(before: NetworkNode): Promise<void> {
   assert.notEqual((await network.leader()).leader.name, before.name);
 }
 
+async function idOf(node: NetworkNode): Promise<string> {
+  return (await node.read<{ node_id: string }>("/node/state")).node_id;
+}
+
 /** Does harm to one node and measures through another; the harm is over when the promise resolves. */
 async function interruption(remaining: NetworkNode, harm: () => Promise<void>): Promise<number> {
   load.probeThrough(remaining);
@@ -55,6 +59,23 @@ describe("nodes that crash under load", () => {
     const { leader, followers } = await network.leader();
     const lastedMs = await interruption(present(followers[0]), () => leader.end());
     await requireOtherLeader(leader);
+    leader.start();
+    await leader.ready();
+    await load.progress(SOME);
+    await settle(context, lastedMs);
+  });
+
+  test("a leader that is told to stop hands over before it ends", async (context) => {
+    const { leader, followers } = await network.leader();
+    const before = await leader.read<{ view: number }>("/node/state");
+    const lastedMs = await interruption(present(followers[0]), () => leader.end("SIGTERM"));
+    const next = (await network.leader()).leader;
+    assert.notEqual(next.name, leader.name);
+    const { view } = await next.read<{ view: number }>("/node/state");
+    assert.equal(view, before.view + 1, "the first who asked for votes got them");
+    const { role, leader: known } = present(leader.events("role").at(-1));
+    assert.equal(role, "follower", "it lost the lead before it ended");
+    assert.equal(known, await idOf(next), "and knew who has it");
     leader.start();
     await leader.ready();
     await load.progress(SOME);

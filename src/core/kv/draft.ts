@@ -6,13 +6,13 @@
  */
 import { invariant } from "../../errors.ts";
 import type { Bytes } from "../codec/bytes.ts";
-import { Arena } from "./arena.ts";
+import type { Arena } from "./arena.ts";
 import type { AsyncTransaction } from "./async-transaction.ts";
 import { type Entry, scanMerged, scanRange, scanTree, type TableSet, TablesWriter } from "./tables.ts";
 import { find, findVersion, type TreeNode } from "./tree.ts";
 import { type AddedVersion, checkValueLength, type StateReader, type StateWriter, type WrittenKey } from "./types.ts";
 import { WriteBuffer } from "./write-buffer.ts";
-import { encodeWriteSet } from "./write-set.ts";
+import { encodeWriteSet, type Write } from "./write-set.ts";
 
 /** What a kept transaction wrote, encoded: tables that are public, and all others. Views, as those of {@link StateReader}. */
 export interface WriteSetParts {
@@ -136,6 +136,8 @@ export interface DraftHome {
   /** The version the draft will become. */
   readonly version: number;
   readonly tables: TableSet;
+  /** Room for what transactions write until it is in the trees and in their encoded write sets. */
+  readonly arena: Arena;
   /** Roots of the version below. */
   readonly roots: readonly TreeNode[];
   publish(roots: readonly TreeNode[], written: readonly WrittenKey[]): void;
@@ -150,6 +152,7 @@ export class BatchDraft {
   readonly #state: TablesWriter;
   readonly #written: WrittenKey[] = [];
   readonly #transactionHome: TransactionHome;
+  readonly #room = (bytes: number): Uint8Array => this.#home.arena.take(bytes);
   #open = true;
   #transaction: DraftTransaction | undefined;
 
@@ -162,7 +165,7 @@ export class BatchDraft {
       version,
       tables,
       state: this.#state,
-      arena: new Arena(),
+      arena: home.arena,
       keep: (buffer) => this.#keep(buffer),
       ended: () => {
         this.#transaction = undefined;
@@ -205,18 +208,21 @@ export class BatchDraft {
 
   #keep(buffer: WriteBuffer): WriteSetParts {
     const { publicWrites, privateWrites } = buffer.collect();
-    const room = (bytes: number): Uint8Array => this.#transactionHome.arena.take(bytes);
-    const publicPart = encodeWriteSet(publicWrites, room);
-    const privatePart = encodeWriteSet(privateWrites, room);
-    for (const writes of [publicWrites, privateWrites]) {
-      for (const { table, key, value } of writes) {
-        const tree = this.#state.table(this.#home.tables.position(table));
-        if (value === undefined) tree.remove(key);
-        else tree.put(key, value);
-        this.#written.push({ table, key });
-      }
-    }
+    const publicPart = encodeWriteSet(publicWrites, this.#room);
+    const privatePart = encodeWriteSet(privateWrites, this.#room);
+    this.#merge(publicWrites);
+    this.#merge(privateWrites);
     return { publicPart, privatePart };
+  }
+
+  #merge(writes: readonly Write[]): void {
+    for (const write of writes) {
+      const { table, key, value } = write;
+      const tree = this.#state.table(this.#home.tables.position(table));
+      if (value === undefined) tree.remove(key);
+      else tree.put(key, value);
+      this.#written.push(write);
+    }
   }
 
   #requireIdle(): void {

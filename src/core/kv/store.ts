@@ -37,6 +37,8 @@ interface VersionRecord {
 export class VersionedStore {
   readonly #tables: TableSet;
   readonly #keptVersions: number;
+  /** One for all batches: a batch that begins with a chunk of its own pays for it. */
+  readonly #arena = new Arena();
   /** Consecutive versions, the oldest first. */
   readonly #versions: VersionRecord[] = [];
   #committed = 0;
@@ -78,6 +80,7 @@ export class VersionedStore {
     return new BatchDraft({
       version,
       tables: this.#tables,
+      arena: this.#arena,
       roots: this.#head.roots,
       publish: (roots, written) => {
         this.#drafting = false;
@@ -118,13 +121,12 @@ export class VersionedStore {
     const version = this.headVersion + 1;
     const state = new TablesWriter(this.#head.roots, version);
     const written: WrittenKey[] = [];
-    const arena = new Arena();
     for (const part of parts) {
       for (const { table, key, value } of decodeWriteSet(part)) {
         const tree = state.table(this.#tables.inputPosition(table));
         if (value === undefined) tree.remove(key);
         else tree.put(key, ownValue(value));
-        written.push({ table, key: arena.copy(key) });
+        written.push({ table, key: this.#arena.copy(key) });
       }
     }
     this.#add(version, state.snapshots(), written);

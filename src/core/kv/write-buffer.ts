@@ -72,20 +72,20 @@ export class WriteBuffer {
   collect(): CollectedWrites {
     const publicWrites: Write[] = [];
     const privateWrites: Write[] = [];
-    const add = (write: Write): void => {
+    const writes = this.#trees === undefined ? this.#writes : this.#inOrder(this.#trees);
+    for (const write of writes)
       (this.#tables.isPublic(this.#tables.position(write.table)) ? publicWrites : privateWrites).push(write);
-    };
-    if (this.#trees === undefined) this.#writes.forEach(add);
-    else this.#eachInTrees(this.#trees, add);
     return { publicWrites, privateWrites };
   }
 
-  #eachInTrees(trees: TablesWriter, visit: (write: Write) => void): void {
+  #inOrder(trees: TablesWriter): readonly Write[] {
+    const writes: Write[] = [];
     for (const [position, table] of this.#tables.ids.entries()) {
       for (const cursor = new Cursor(trees.root(position)); !cursor.done; cursor.advance()) {
-        visit({ table, key: cursor.key, value: cursor.value });
+        writes.push({ table, key: cursor.key, value: cursor.value });
       }
     }
+    return writes;
   }
 
   /** Index of a write; when it is not there, the bitwise complement of the index it belongs at. */

@@ -58,6 +58,8 @@ export interface BatchInput {
 export interface BuiltBatch {
   /** The entry's data. */
   readonly bytes: Bytes;
+  /** What `parseBatch` makes of it: who built a batch need not take it apart. */
+  readonly batch: ParsedBatch;
   /** Its place in the ledger; transaction i has sequence number `record.firstSeqno + i`. */
   readonly record: BatchRecord;
 }
@@ -189,12 +191,13 @@ export function buildBatch(input: BatchInput, tail: LedgerTail, keys: LedgerKeys
   const secrets = secretsOf({ header, headerBytes }, keys, crypto);
   const publicWriter = new ByteWriter(header.publicLength);
   const leaves: Bytes[] = [];
-  input.transactions.forEach((transaction, position) => {
+  const transactions = input.transactions.map((transaction, position) => {
     const secret = secrets[position];
     invariant(secret !== undefined, "secrets for each transaction");
     const made = makePublic(transaction, secret, `${header.view}.${header.firstSeqno + position}`, crypto);
     format.writePublicTransaction(publicWriter, made);
     leaves.push(transactionLeaf(made, crypto.sha256));
+    return made;
   });
   const publicSection = publicWriter.finish();
   const sealedSection = sealSection({ header, headerBytes }, input.transactions, keys, crypto);
@@ -207,7 +210,9 @@ export function buildBatch(input: BatchInput, tail: LedgerTail, keys: LedgerKeys
   try {
     const signature = crypto.sign(tail.rootPreimage());
     invariant(signature.length === 2 * SECRET_LENGTH, "signature must have 64 bytes");
-    return { bytes: concatBytes(headerBytes, publicSection, sealedSection, root, signature), record };
+    const bytes = concatBytes(headerBytes, publicSection, sealedSection, root, signature);
+    const batch = { header, headerBytes, publicSection, sealedSection, transactions, root, signature };
+    return { bytes, batch, record };
   } catch (error) {
     tail.truncate(record.index);
     throw error;

@@ -20,9 +20,12 @@ const COLON = 0x3a;
 /** Longest transaction id: two safe integers and a point. */
 const MAX_ID_LENGTH = 33;
 const EVIDENCE_PREFIX = asciiBytes("ce:");
+/** Longer inputs of a commitment get an array of their own, which costs little beside hashing them. */
+const COMMITMENT_SCRATCH_BYTES = 4096;
 
 // Inputs of hash calls, filled anew before each: a call reads its input and keeps nothing of it.
 const leafInput = new Uint8Array(3 * DIGEST);
+const commitmentInput = new Uint8Array(COMMITMENT_SCRATCH_BYTES);
 const evidenceInput = new Uint8Array(EVIDENCE_PREFIX.length + MAX_ID_LENGTH + 1 + 2 * DIGEST);
 evidenceInput.set(EVIDENCE_PREFIX, 0);
 
@@ -73,7 +76,8 @@ export function privateCommitmentOf(
   { id, privatePart }: PrivateTransaction,
   sha256: HashFunction,
 ): Bytes {
-  const input = new Uint8Array(DIGEST + 1 + id.length + privatePart.length);
+  const length = DIGEST + 1 + id.length + privatePart.length;
+  const input = length <= commitmentInput.length ? commitmentInput.subarray(0, length) : new Uint8Array(length);
   input.set(blinding, 0);
   input[DIGEST] = id.length;
   input.set(id, DIGEST + 1);

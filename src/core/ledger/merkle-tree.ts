@@ -95,7 +95,8 @@ export class MerkleTree {
       const level = this.#level(height);
       level.append(digest);
       if (level.length % 2 !== 0) return;
-      digest = this.#hashPair(level.view(level.length - 2), level.view(level.length - 1));
+      // The pair lies side by side: hashed where it is.
+      digest = this.#sha256(level.views(level.length - 2, level.length));
     }
   }
 

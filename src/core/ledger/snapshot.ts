@@ -34,7 +34,7 @@ export interface SnapshotWriterPorts {
 /** What is needed to read one. */
 export interface SnapshotReaderPorts {
   readonly crypto: Pick<LedgerCrypto, "sha256" | "hkdf" | "open">;
-  /** The 32-byte key of an epoch, which the governance state in the manifest may hold wrapped; undefined when this node does not hold it. */
+  /** The 32-byte key of an epoch, which the manifest may hold wrapped; undefined when this node does not hold it. */
   readonly epochKeyOf: (epoch: number, manifest: SnapshotManifest) => Bytes | undefined;
 }
 

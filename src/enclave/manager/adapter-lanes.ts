@@ -2,16 +2,19 @@
  * The adapters of one node: for each the lane of its executions, the transactions of this node's clients, and the mail to its
  * worker; and the ways of transactions and outcomes between them and the leader.
  */
-import type { Bytes } from "../../core/codec/bytes.ts";
+import { type Bytes, bytesKey, EMPTY } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
+import type { UnsealedTransaction } from "../../core/ledger/batch.ts";
+import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
+import { CocoError } from "../../errors.ts";
 import type { Clock } from "../ports.ts";
-import type { ExecutedTransaction, TransactionItem } from "../worker/protocol.ts";
+import type { ExecutedTransaction } from "../worker/protocol.ts";
 import { type ForwardedOutcome, type Frame, forwardFrames } from "./frames.ts";
-import { AdapterLane } from "./lane.ts";
+import { AdapterLane, type LaneOutcome } from "./lane.ts";
 import type { AdapterPart } from "./manager-parts.ts";
-import type { BatchLimits } from "./transaction-queue.ts";
+import type { BatchLimits, KeyedItem } from "./transaction-queue.ts";
 import type { RoutedAdapter } from "./request-router.ts";
-import type { SnapshotAdapter } from "./snapshots.ts";
+import type { SnapshotAdapter } from "./snapshot-receiver.ts";
 import { type Routed, Submissions } from "./submissions.ts";
 import { WorkerMailbox } from "./worker-mailbox.ts";
 
@@ -42,7 +45,11 @@ export interface AdapterLanesParts {
   readonly view: () => LeaderView;
   /** Whether a batch may be executed now. */
   readonly mayExecute: () => boolean;
-  readonly propose: (adapterId: number, transactions: readonly ExecutedTransaction[]) => number | undefined;
+  readonly propose: (
+    adapterId: number,
+    transactions: readonly ExecutedTransaction[],
+    keys: readonly string[],
+  ) => number | undefined;
   readonly send: (peer: NodeId, frame: Frame) => boolean;
 }
 
@@ -62,7 +69,7 @@ export class AdapterLanes {
     const mailbox = new WorkerMailbox(executor, clock, () => view().serving);
     const submissions = new Submissions({
       now: () => clock.now(),
-      route: (items) => this.#route(id, items),
+      route: (entries) => this.#route(id, entries),
       answer: (request, outcomes) => mailbox.outcomes({ id: request, outcomes }),
     });
     const lane = new AdapterLane({
@@ -74,7 +81,7 @@ export class AdapterLanes {
       batchTime,
       randomBytes,
       mayExecute,
-      propose: (transactions) => propose(id, transactions),
+      propose: (transactions, keys) => propose(id, transactions, keys),
       deliver: (origin, outcomes) => this.#deliver(id, origin, outcomes),
     });
     const committedVersion = () => lane.committedVersion;
@@ -95,15 +102,16 @@ export class AdapterLanes {
   }
 
   /** Takes this node's transactions to the leader. */
-  #route(adapterId: number, items: readonly TransactionItem[]): Routed {
+  #route(adapterId: number, entries: readonly KeyedItem[]): Routed {
     const { leads, leader } = this.#parts.view();
     if (leads) {
-      this.#lanes.get(adapterId)?.lane.enqueue(items, undefined);
+      this.#lanes.get(adapterId)?.lane.enqueueKeyed(entries, undefined);
       return "sent";
     }
     if (leader === undefined) return "none";
     let sent = 0;
     let lost = 0;
+    const items = entries.map(({ item }) => item);
     for (const frame of forwardFrames(adapterId, items)) {
       if (this.#parts.send(leader, frame)) sent++;
       else lost++;
@@ -112,7 +120,7 @@ export class AdapterLanes {
     return sent === 0 ? "none" : "unsure";
   }
 
-  #deliver(adapterId: number, origin: NodeId | undefined, outcomes: readonly ForwardedOutcome[]): void {
+  #deliver(adapterId: number, origin: NodeId | undefined, outcomes: readonly LaneOutcome[]): void {
     const { send, settings } = this.#parts;
     if (origin !== undefined) send(origin, { type: "outcomes", adapter: adapterId, outcomes });
     else this.takeOutcomes(adapterId, outcomes, settings.answerAfter === "execution");
@@ -122,14 +130,36 @@ export class AdapterLanes {
    * Takes the leader's word on transactions of this node.
    * @param answerNow whether inclusion answers the client before the commit
    */
-  takeOutcomes(adapterId: number, outcomes: readonly ForwardedOutcome[], answerNow: boolean): void {
-    const submissions = this.#lanes.get(adapterId)?.submissions;
-    for (const outcome of outcomes) submissions?.outcome(outcome, answerNow);
+  takeOutcomes(adapterId: number, outcomes: readonly (ForwardedOutcome | LaneOutcome)[], answerNow: boolean): void {
+    this.#lanes.get(adapterId)?.submissions.outcomes(outcomes, answerNow);
   }
 
   /** The state was replaced up to this index: what this node sent may be in the part it never saw, and the leader knows. */
   restored(index: number): void {
     for (const { submissions } of this.#lanes.values()) submissions.restored(index);
+  }
+
+  /**
+   * A batch of an adapter is committed.
+   * @param ownKeys the keys of its transactions when this node executed it
+   * @param open opens its content otherwise
+   */
+  committed(
+    batch: ParsedBatch,
+    ownKeys: readonly string[] | undefined,
+    open: () => readonly UnsealedTransaction[],
+  ): void {
+    const { index, view, firstSeqno, count, adapterId } = batch.header;
+    const found = this.#lanes.get(adapterId);
+    if (found === undefined)
+      throw new CocoError("LedgerCorrupt", `batch ${index} is of adapter ${adapterId}, which is not mounted`, {
+        index,
+      });
+    const opened = ownKeys === undefined ? open() : [];
+    found.lane.committed({ index, view, firstSeqno, count }, () =>
+      opened.flatMap(({ privatePart }, position) => [batch.transactions[position]?.publicPart ?? EMPTY, privatePart]),
+    );
+    found.submissions.committed(index, () => ownKeys ?? opened.map(({ id }) => bytesKey(id)));
   }
 
   /** A leader can be reached: what has no final outcome goes to it. */

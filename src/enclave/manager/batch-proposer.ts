@@ -1,5 +1,5 @@
 /**
- * Makes batches of what a leader has for the ledger and proposes them to consensus. It remembers the ids of the transactions
+ * Makes batches of what a leader has for the ledger and proposes them to consensus. It remembers the keys of the transactions
  * it sealed itself, so that they need not be unsealed when their batch commits.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
@@ -13,7 +13,7 @@ export class BatchProposer {
   readonly #replicator: Replicator;
   readonly #sealing: Sealing;
   readonly #administration: Administration;
-  readonly #ownIds = new Map<number, readonly Bytes[]>();
+  readonly #ownKeys = new Map<number, readonly string[]>();
 
   constructor(replicator: Replicator, sealing: Sealing, administration: Administration) {
     this.#replicator = replicator;
@@ -21,14 +21,17 @@ export class BatchProposer {
     this.#administration = administration;
   }
 
-  /** Proposes executed transactions; the index of their batch, undefined when this node does not lead. */
-  application(adapterId: number, transactions: readonly ExecutedTransaction[]): number | undefined {
+  /** Proposes executed transactions, whose ids have these keys; the index of their batch, undefined when this node does not lead. */
+  application(
+    adapterId: number,
+    transactions: readonly ExecutedTransaction[],
+    keys: readonly string[],
+  ): number | undefined {
     const governanceVersion = this.#administration.constitution.version;
     const index = this.#replicator.propose((view) =>
-      this.#sealing.build({ kind: "application", view, adapterId, governanceVersion, transactions }),
+      this.#sealing.buildBatch({ kind: "application", view, adapterId, governanceVersion, transactions }),
     );
-    const ids = transactions.map(({ id }) => id);
-    if (index !== undefined) this.#ownIds.set(index, ids);
+    if (index !== undefined) this.#ownKeys.set(index, keys);
     return index;
   }
 
@@ -38,19 +41,19 @@ export class BatchProposer {
     const governanceVersion = this.#administration.appended?.constitution.version ?? 0;
     const transactions = encoded.map(administrativeTransaction);
     this.#replicator.propose((view) =>
-      this.#sealing.build({ kind, view, adapterId: 0, governanceVersion, transactions }),
+      this.#sealing.buildBatch({ kind, view, adapterId: 0, governanceVersion, transactions }),
     );
   }
 
-  /** The ids of a batch this node sealed in this leadership, once; undefined for batches of others. */
-  takeIds(index: number): readonly Bytes[] | undefined {
-    const ids = this.#ownIds.get(index);
-    this.#ownIds.delete(index);
-    return ids;
+  /** The keys of a batch this node sealed in this leadership, once; undefined for batches of others. */
+  takeKeys(index: number): readonly string[] | undefined {
+    const keys = this.#ownKeys.get(index);
+    this.#ownKeys.delete(index);
+    return keys;
   }
 
   /** What is not committed may never be. */
   stopLeading(): void {
-    this.#ownIds.clear();
+    this.#ownKeys.clear();
   }
 }

@@ -7,14 +7,14 @@
  * `evidence` = evidence whose report data binds network, sender's node id, the receiver's challenge, and the TLS exporter
  * value (RFC 8446, 7.5), so that evidence of another session or for another challenge is worthless.
  */
-import type { Duplex } from "node:stream";
 import { connect as tlsConnect, createServer, type Server, type TLSSocket } from "node:tls";
 import { CHANNEL_EXPORTER_LABEL } from "../../attestation/report-data.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { bytesEqual, ByteReader, ByteWriter, concatBytes, EMPTY, toHex } from "../../core/codec/bytes.ts";
+import { bytesEqual, ByteReader, concatBytes, EMPTY, toHex } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Entropy, PeerEvents, PeerTransport, Sockets, Tracer } from "../ports.ts";
+import { FrameReader, writeFrame } from "./frame-stream.ts";
 import { MAX_FRAME_BYTES } from "./frames.ts";
 
 /** A handshake that takes longer is broken off. */
@@ -122,7 +122,7 @@ export class Channels implements PeerTransport {
     this.follow(peers);
   }
 
-  /** Connects to the nodes of the network as it is now, and ends the channels to those that left it; nothing before {@link Channels.start}. */
+  /** Connects to the nodes of the network as it is now, and ends the channels to those that left it. */
   follow(peers: readonly NodeId[]): void {
     if (this.#listener === undefined || this.#closed) return;
     const { identity } = this.#parts;
@@ -339,64 +339,5 @@ class Channel {
 
   destroy(): void {
     this.socket.destroy();
-  }
-}
-
-function writeFrame(socket: Duplex, frame: Bytes): void {
-  socket.write(new ByteWriter(4).u32(frame.length).finish());
-  socket.write(frame);
-}
-
-/** Cuts a byte stream into frames; a length above the limit ends the stream. */
-class FrameReader {
-  #limit: number;
-  #onFrame: (frame: Bytes) => void;
-  readonly #socket: Duplex;
-  #chunks: Buffer[] = [];
-  #buffered = 0;
-  /** Length of the frame under way; undefined while its length is not complete. */
-  #wanted: number | undefined;
-
-  constructor(socket: Duplex, limit: number, onFrame: (frame: Bytes) => void) {
-    this.#socket = socket;
-    this.#limit = limit;
-    this.#onFrame = onFrame;
-    socket.on("data", (chunk: Buffer) => this.#take(chunk));
-  }
-
-  switchTo(limit: number, onFrame: (frame: Bytes) => void): void {
-    this.#limit = limit;
-    this.#onFrame = onFrame;
-  }
-
-  #take(chunk: Buffer): void {
-    this.#chunks.push(chunk);
-    this.#buffered += chunk.length;
-    while (!this.#socket.destroyed) {
-      if (this.#wanted === undefined) {
-        if (this.#buffered < 4) return;
-        const wanted = this.#pull(4).readUInt32BE(0);
-        if (wanted > this.#limit) {
-          this.#socket.destroy();
-          return;
-        }
-        this.#wanted = wanted;
-      }
-      if (this.#buffered < this.#wanted) return;
-      const frame = this.#pull(this.#wanted);
-      this.#wanted = undefined;
-      this.#onFrame(frame);
-    }
-  }
-
-  /** The next `length` bytes, of which there are enough. */
-  #pull(length: number): Buffer {
-    let whole = this.#chunks[0] ?? Buffer.alloc(0);
-    if (whole.length < length) whole = Buffer.concat(this.#chunks);
-    else this.#chunks.shift();
-    if (this.#chunks.length > 0 && whole.length === this.#buffered) this.#chunks = [];
-    if (whole.length > length) this.#chunks.unshift(whole.subarray(length));
-    this.#buffered -= length;
-    return whole.subarray(0, length);
   }
 }

@@ -9,12 +9,12 @@
  * its transactions run again in batches of half the size, until the one that does not fit by itself is alone and fails.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { toHex } from "../../core/codec/bytes.ts";
+import { bytesEqual, bytesKey } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Executor } from "../ports.ts";
 import type { ExecutedTransaction, FromWorker, ItemOutcome, TransactionItem } from "../worker/protocol.ts";
-import { type BatchLimits, type Queued, TransactionQueue } from "./transaction-queue.ts";
+import { type BatchLimits, type KeyedItem, type Queued, TransactionQueue } from "./transaction-queue.ts";
 
 /** Most executed batches that are not committed yet. */
 export const UNCOMMITTED_BATCHES_MAX = 8;
@@ -28,8 +28,9 @@ export interface CommittedPlace {
 }
 
 /** What became of a transaction, and the batch its outcome is judged by. */
-interface LaneOutcome {
+export interface LaneOutcome {
   readonly id: Bytes;
+  readonly key: string;
   readonly outcome: ItemOutcome;
   readonly index: number;
 }
@@ -48,8 +49,11 @@ export interface LaneParts {
   readonly randomBytes: (length: number) => Bytes;
   /** Whether a batch may start now: this node leads, is ready, and no administrative transaction waits. */
   readonly mayExecute: () => boolean;
-  /** Seals and proposes executed transactions; the index of the batch, or undefined when this node does not lead any more. */
-  readonly propose: (transactions: readonly ExecutedTransaction[]) => number | undefined;
+  /**
+   * Seals and proposes executed transactions; the index of the batch, or undefined when this node does not lead any more.
+   * `keys` are those of their ids (`bytesKey`).
+   */
+  readonly propose: (transactions: readonly ExecutedTransaction[], keys: readonly string[]) => number | undefined;
   /**
    * Outcomes of transactions by the node that asked. `index` is the batch that includes one, for a duplicate the newest batch
    * of the state it was judged by; 0 otherwise.
@@ -106,16 +110,23 @@ export class AdapterLane {
 
   /** Queues transactions for execution; those that are here already are left out. */
   enqueue(items: readonly TransactionItem[], origin: NodeId | undefined): void {
+    this.enqueueKeyed(
+      items.map((item) => ({ item, key: bytesKey(item.id) })),
+      origin,
+    );
+  }
+
+  /** As {@link AdapterLane.enqueue}, with keys at hand. */
+  enqueueKeyed(entries: readonly KeyedItem[], origin: NodeId | undefined): void {
     const told: LaneOutcome[] = [];
-    for (const item of items) {
-      const key = toHex(item.id);
+    for (const { item, key } of entries) {
       if (this.#queue.has(key)) continue;
       const parked = this.#queue.parked(key);
       // Its node sends it again because a frame or the channel was lost; the adapter would call it known.
       if (parked !== undefined && parked.origin === origin)
-        told.push({ id: item.id, outcome: { type: "waiting", result: parked.result }, index: 0 });
+        told.push({ id: item.id, key, outcome: { type: "waiting", result: parked.result }, index: 0 });
       else if (!this.#queue.add({ item, key, origin }))
-        told.push({ id: item.id, outcome: { type: "unavailable", code: "TooManyRequests" }, index: 0 });
+        told.push({ id: item.id, key, outcome: { type: "unavailable", code: "TooManyRequests" }, index: 0 });
     }
     if (told.length > 0) this.#parts.deliver(origin, told);
     this.pump();
@@ -178,7 +189,7 @@ export class AdapterLane {
     let index = 0;
     if (message.transactions.length > 0) {
       this.#headVersion++;
-      const proposed = this.#propose(message.transactions);
+      const proposed = this.#propose(message.transactions, keysOf(batch, message));
       if (proposed === "too large") {
         this.#undoBatch(batch, message.transactions);
         return;
@@ -195,9 +206,9 @@ export class AdapterLane {
     this.pump();
   }
 
-  #propose(transactions: readonly ExecutedTransaction[]): number | undefined | "too large" {
+  #propose(transactions: readonly ExecutedTransaction[], keys: readonly string[]): number | undefined | "too large" {
     try {
-      return this.#parts.propose(transactions);
+      return this.#parts.propose(transactions, keys);
     } catch (error) {
       if (error instanceof CocoError && error.code === "LimitExceeded") return "too large";
       throw error;
@@ -217,7 +228,9 @@ export class AdapterLane {
     const included = transactions.filter(({ id }) => id.length > 0);
     if (included.length <= 1) {
       // Without any, the batch's own end is too large, which no smaller batch would change.
-      const keys = new Set(included.length === 0 ? batch.map(({ key }) => key) : included.map(({ id }) => toHex(id)));
+      const keys = new Set(
+        included.length === 0 ? batch.map(({ key }) => key) : included.map(({ id }) => bytesKey(id)),
+      );
       this.#fail(again.filter(({ key }) => keys.has(key)));
       again = again.filter(({ key }) => !keys.has(key));
     } else this.#transactionsMax = Math.max(1, Math.floor(batch.length / 2));
@@ -229,7 +242,7 @@ export class AdapterLane {
     for (const { key, item, origin } of transactions) {
       this.#queue.settle(key);
       const outcome: ItemOutcome = { type: "unavailable", code: "LimitExceeded" };
-      this.#parts.deliver(origin, [{ id: item.id, outcome, index: 0 }]);
+      this.#parts.deliver(origin, [{ id: item.id, key, outcome, index: 0 }]);
     }
   }
 
@@ -244,7 +257,8 @@ export class AdapterLane {
       }
       this.#queue.settle(queued.key);
       if (outcome.type === "waiting") this.#queue.park({ ...queued, result: outcome.result });
-      told.add(queued.origin, { id: queued.item.id, outcome, index: this.#indexFor(outcome, index) });
+      const { item, key, origin } = queued;
+      told.add(origin, { id: item.id, key, outcome, index: this.#indexFor(outcome, index) });
     });
     this.#settleParked(message, told);
     this.#queue.putBack(deferred);
@@ -254,13 +268,13 @@ export class AdapterLane {
   /** What the adapter kept and has run is learned from the ledger; what it dropped its node is told. */
   #settleParked({ transactions, dropped }: Executed, told: OutcomesByOrigin): void {
     if (this.#queue.parkedCount === 0) return;
-    for (const { id } of transactions) this.#queue.unpark(toHex(id));
+    for (const { id } of transactions) this.#queue.unpark(bytesKey(id));
     for (const { id, error } of dropped) {
-      const key = toHex(id);
+      const key = bytesKey(id);
       const parked = this.#queue.parked(key);
       if (parked === undefined) continue;
       this.#queue.unpark(key);
-      told.add(parked.origin, { id, outcome: { type: "rejected", error }, index: 0 });
+      told.add(parked.origin, { id, key, outcome: { type: "rejected", error }, index: 0 });
     }
   }
 
@@ -327,6 +341,21 @@ export class AdapterLane {
     this.#undurableIndex = 0;
     this.#generation++;
   }
+}
+
+/** Keys of executed transactions: known for those of the batch, made for those an adapter kept or adds itself. */
+function keysOf(batch: readonly Queued[], { outcomes, transactions }: Executed): readonly string[] {
+  const keys = new Array<string>(transactions.length).fill("");
+  batch.forEach(({ item, key }, at) => {
+    const outcome = outcomes[at];
+    if (outcome?.type !== "included") return;
+    const executed = transactions[outcome.position];
+    if (executed !== undefined && bytesEqual(executed.id, item.id)) keys[outcome.position] = key;
+  });
+  transactions.forEach(({ id }, position) => {
+    if (id.length > 0 && keys[position] === "") keys[position] = bytesKey(id);
+  });
+  return keys;
 }
 
 /** Outcomes on their way, by the node that asked. */

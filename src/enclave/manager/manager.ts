@@ -7,7 +7,6 @@
  */
 import type { ClientResponse } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { EMPTY } from "../../core/codec/bytes.ts";
 import type { ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
 import type { Decision } from "../../core/governance/decision.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
@@ -23,6 +22,7 @@ import type { Replicator } from "./replicator.ts";
 import { type Leadership, RequestRouter } from "./request-router.ts";
 import type { ReceivedSnapshot } from "./snapshot-receiver.ts";
 import { Snapshots } from "./snapshots.ts";
+import { UnopenedBatches } from "./unopened-batches.ts";
 
 /** Time between looks at what took too long. */
 export const HOUSEKEEPING_INTERVAL_MS = 250;
@@ -39,7 +39,9 @@ export class Manager implements PeerEvents {
   #leaderReady = false;
   readonly #duties: LeaderDuties;
   readonly #snapshots: Snapshots;
+  readonly #unopened: UnopenedBatches;
   #committedSeqno = 0;
+  #committedIndex = 0;
   #stopped = false;
   #refusedFrames = 0;
 
@@ -84,6 +86,14 @@ export class Manager implements PeerEvents {
     this.#duties = this.#createDuties();
     this.#status = this.#replicator.status();
     this.#committedSeqno = parts.beginning?.snapshot.seqno ?? 0;
+    this.#committedIndex = parts.beginning?.snapshot.mark.index ?? 0;
+    this.#unopened = new UnopenedBatches({
+      disk: parts.snapshots.disk,
+      canOpen: (epoch) => parts.keyOf(epoch) !== undefined,
+      committedIndex: () => this.#committedIndex,
+      apply: (batch) => this.#applicationCommitted(batch),
+      onEnd: () => this.#requests.reads.applied(this.#committedIndex),
+    });
   }
 
   #createDuties(): LeaderDuties {
@@ -113,7 +123,7 @@ export class Manager implements PeerEvents {
       batchTime: () => sealing.batchTime(),
       view: () => this.#leadership(),
       mayExecute: () => this.#leaderReady && !this.#duties.pending,
-      propose: (adapterId, transactions) => this.#proposer.application(adapterId, transactions),
+      propose: (adapterId, transactions, keys) => this.#proposer.application(adapterId, transactions, keys),
       send: (peer, frame) => this.#send(peer, frame),
     });
   }
@@ -202,20 +212,8 @@ export class Manager implements PeerEvents {
       case "outcomes":
         if (peer === this.#status.leader) this.#lanes.takeOutcomes(frame.adapter, frame.outcomes, false);
         return;
-      case "query":
-        this.#requests.request(frame, true, (response) =>
-          this.#send(peer, { type: "queryResponse", id: frame.id, response }),
-        );
-        return;
-      case "queryResponse":
-        this.#requests.answerFromLeader(frame.id, frame.response, peer);
-        return;
-      case "readIndex":
-        this.#requests.reads.fromPeer(peer, frame.id);
-        return;
-      case "readIndexResponse":
-        this.#requests.reads.answerOfPeer(peer, frame.id, frame.index);
-        return;
+      default:
+        this.#requests.frame(peer, frame);
     }
   }
 
@@ -287,7 +285,13 @@ export class Manager implements PeerEvents {
   /** A leader that undid its work begins again behind a new batch of its term. */
   #resumeLeading(): void {
     const { role, transferring, commitIndex, lastIndex } = this.#replicator.status();
-    if (role === "leader" && !this.#leaderReady && !transferring && commitIndex === lastIndex)
+    if (
+      role === "leader" &&
+      !this.#leaderReady &&
+      !transferring &&
+      commitIndex === lastIndex &&
+      !this.#unopened.waiting
+    )
       this.#proposer.framework(this.#parts.tail.lastIndex === 0 ? this.#parts.firstTransactions() : []);
   }
 
@@ -315,38 +319,27 @@ export class Manager implements PeerEvents {
   #onCommitted(batch: ParsedBatch): void {
     const { header } = batch;
     this.#committedSeqno = header.firstSeqno + header.count;
+    this.#committedIndex = header.index;
     const before = this.#parts.administration.committed;
     const governance = this.#parts.administration.commit(header.index);
     if (governance !== before) this.#parts.onGovernance();
-    if (header.kind === "application") this.#applicationCommitted(batch);
-    this.#requests.reads.applied(header.index);
-    this.#snapshots.committed(batch);
+    if (governance !== before) this.#unopened.keysChanged();
+    const waits = this.#unopened.holds(batch);
+    if (!waits && header.kind === "application") this.#applicationCommitted(batch);
+    if (!waits) this.#requests.reads.applied(header.index);
+    this.#snapshots.committed(batch, !waits);
     if (this.#status.role === "leader" && header.view === this.#status.term) this.#leaderCommitted(header);
   }
 
   #applicationCommitted(batch: ParsedBatch): void {
-    const { index, view, firstSeqno, count, adapterId } = batch.header;
-    const found = this.#lanes.byId.get(adapterId);
-    if (found === undefined)
-      throw new CocoError("LedgerCorrupt", `batch ${index} is of adapter ${adapterId}, which is not mounted`, {
-        index,
-      });
-    const own = this.#proposer.takeIds(index);
-    const opened = own === undefined ? this.#parts.sealing.open(batch) : undefined;
-    found.lane.committed({ index, view, firstSeqno, count }, () =>
-      (opened ?? []).flatMap(({ privatePart }, position) => [
-        batch.transactions[position]?.publicPart ?? EMPTY,
-        privatePart,
-      ]),
-    );
-    found.submissions.committed(index, own ?? (opened ?? []).map(({ id }) => id));
+    this.#lanes.committed(batch, this.#proposer.takeKeys(batch.header.index), () => this.#parts.sealing.open(batch));
   }
 
   /** A batch of this node's own term is committed. */
   #leaderCommitted({ kind, index }: ParsedBatch["header"]): void {
     if (kind === "administrative") this.#duties.committed();
     // What lies behind it in the log was executed on a state that was given up: it is applied first.
-    if (!this.#leaderReady && index === this.#parts.tail.lastIndex) this.#startLeading();
+    if (!this.#leaderReady && index === this.#parts.tail.lastIndex && !this.#unopened.waiting) this.#startLeading();
     if (this.#leaderReady) this.#duties.next();
     this.#lanes.pump(!this.#duties.pending);
   }
@@ -362,7 +355,9 @@ export class Manager implements PeerEvents {
   /** A snapshot of the leader took the place of what this node had. */
   #onInstalled({ seqno, mark }: ReceivedSnapshot): void {
     this.#committedSeqno = seqno;
+    this.#committedIndex = mark.index;
     this.#parts.onGovernance();
+    this.#unopened.forget();
     this.#lanes.restored(mark.index);
     this.#requests.reads.applied(mark.index);
   }
@@ -385,6 +380,7 @@ export class Manager implements PeerEvents {
     if (this.#stopped) return;
     this.#lanes.tick();
     this.#requests.tick();
+    this.#unopened.keysChanged();
     if (this.#leaderReady) this.#duties.next();
     else this.#resumeLeading();
     this.#parts.clock.after(HOUSEKEEPING_INTERVAL_MS, () => this.#housekeep());

@@ -164,8 +164,11 @@ export class NodeCore {
       this.tail.restore(snapshot.tail);
       this.administration.restore(snapshot.state, snapshot.mark.index, snapshot.mark.configurationIndex);
     }
-    const entries = content.entriesFrom((snapshot?.mark.index ?? 0) + 1);
     const { damage } = content;
+    const entries = content.entriesFrom((snapshot?.mark.index ?? 0) + 1);
+    // What is left of a damaged ledger ends before the snapshot: it goes on behind it.
+    if (snapshot !== undefined && damage !== undefined && damage.index <= snapshot.mark.index)
+      this.#parts.disk.persist({ id: 0, snapshot: snapshot.mark, entries: [] }, () => undefined);
     const options: RaftOptions = {
       id: nodeId,
       initial: consensusConfiguration(genesisConfiguration(genesis), quorum),

@@ -19,7 +19,7 @@ import type {
   Ready,
   SnapshotMark,
 } from "../../core/consensus/types.ts";
-import { verifyBatch } from "../../core/ledger/batch.ts";
+import { type BuiltBatch, verifyBatch } from "../../core/ledger/batch.ts";
 import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
 import type { VerifyCrypto } from "../../core/ledger/keys.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
@@ -177,14 +177,15 @@ export class Replicator {
 
   /**
    * Proposes a batch as leader.
-   * @param build makes its bytes and extends the tail by it; called only while this node leads
+   * @param build makes it and extends the tail by it; called only while this node leads
    * @returns index of the batch; undefined when this node does not lead or hands over
    */
-  propose(build: (view: number, index: number) => Bytes): number | undefined {
+  propose(build: (view: number, index: number) => Pick<BuiltBatch, "bytes" | "batch">): number | undefined {
     const { role, term } = this.status();
     if (role !== "leader" || this.#stopped) return undefined;
     const index = this.#parts.tail.lastIndex + 1;
-    const data = build(term, index);
+    const { bytes: data, batch } = build(term, index);
+    this.#parsed.set(data, batch);
     const nested = this.#running;
     this.#step({ type: "propose", entries: [{ index, term, data }], now: this.#parts.clock.now() });
     // Inside a step the answer comes after it, as `onDropped` if it was not taken.
@@ -230,7 +231,11 @@ export class Replicator {
     }
     for (const outgoing of ready.send) this.#parts.send(outgoing.to, outgoing.message);
     if (ready.roleChanged) this.#parts.onRoleChanged(this.status());
-    for (const entry of ready.committed) this.#parts.onCommitted(this.#parse(entry.data));
+    for (const entry of ready.committed) {
+      this.#parts.onCommitted(this.#parse(entry.data));
+      // The entry stays in consensus's window for a while; its parts would take several times its room.
+      this.#parsed.delete(entry.data);
+    }
     if (ready.reads.length > 0) this.#parts.onReads(ready.reads);
     this.#continueDelivery(ready);
     this.#load(ready);

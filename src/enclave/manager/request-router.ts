@@ -29,6 +29,9 @@ export interface Leadership {
   readonly serving: boolean;
 }
 
+/** Frames between nodes about requests and reads. */
+export type RequestFrame = Extract<Frame, { type: "query" | "queryResponse" | "readIndex" | "readIndexResponse" }>;
+
 /** What routing needs of the node around it. */
 export interface RequestRouterParts {
   readonly now: () => number;
@@ -83,6 +86,26 @@ export class RequestRouter {
     else this.#toWorker(open);
   }
 
+  /** A frame of a peer about requests and reads. */
+  frame(peer: NodeId, frame: RequestFrame): void {
+    switch (frame.type) {
+      case "query":
+        this.request(frame, true, (response) =>
+          this.#parts.send(peer, { type: "queryResponse", id: frame.id, response }),
+        );
+        return;
+      case "queryResponse":
+        this.#requests.answerFromLeader(frame.id, frame.response, peer);
+        return;
+      case "readIndex":
+        this.reads.fromPeer(peer, frame.id);
+        return;
+      case "readIndexResponse":
+        this.reads.answerOfPeer(peer, frame.id, frame.index);
+        return;
+    }
+  }
+
   #readFirst(open: OpenRequest): void {
     try {
       this.reads.read(() => {
@@ -103,11 +126,6 @@ export class RequestRouter {
   /** A worker answered. */
   answer(id: number, response: ClientResponse): void {
     this.#requests.answer(id, response);
-  }
-
-  /** The leader answered a request that was sent to it. */
-  answerFromLeader(id: number, response: ClientResponse, peer: NodeId): void {
-    this.#requests.answerFromLeader(id, response, peer);
   }
 
   /** A worker says that only the leader can answer. */

@@ -4,7 +4,13 @@
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { EMPTY } from "../../core/codec/bytes.ts";
-import { type BatchTransaction, buildBatch, type UnsealedTransaction, unsealBatch } from "../../core/ledger/batch.ts";
+import {
+  type BatchTransaction,
+  buildBatch,
+  type BuiltBatch,
+  type UnsealedTransaction,
+  unsealBatch,
+} from "../../core/ledger/batch.ts";
 import type { BatchKind, ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { type LedgerCrypto, LedgerKeys } from "../../core/ledger/keys.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
@@ -60,8 +66,13 @@ export class Sealing {
     return Math.max(Math.floor(this.#clock.wallTime()), this.#tail.last?.timeMs ?? 0);
   }
 
-  /** Builds the next batch, extends the tail by it and returns its bytes. Administrative batches are public, outside any epoch. */
+  /** The bytes of {@link Sealing.buildBatch}. */
   build(description: BatchDescription): Bytes {
+    return this.buildBatch(description).bytes;
+  }
+
+  /** Builds the next batch and extends the tail by it. Administrative batches are public, outside any epoch. */
+  buildBatch(description: BatchDescription): BuiltBatch {
     this.#nonceCounter++;
     return buildBatch(
       {
@@ -75,7 +86,7 @@ export class Sealing {
       this.#tail,
       this.keys,
       this.#crypto,
-    ).bytes;
+    );
   }
 
   /** The transactions of a verified batch, opened. */

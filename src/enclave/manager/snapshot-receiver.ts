@@ -11,9 +11,16 @@ import { type SnapshotEvent, SnapshotReader } from "../../core/ledger/snapshot.t
 import type { SnapshotManifest } from "../../core/ledger/snapshot-format.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError, invariant } from "../../errors.ts";
-import type { Disk, SnapshotFile, Tracer } from "../ports.ts";
+import type { Disk, Executor, SnapshotFile, Tracer } from "../ports.ts";
 import { configurationOfState } from "./administration.ts";
-import type { SnapshotAdapter } from "./snapshots.ts";
+
+/** An adapter's side of snapshots. */
+export interface SnapshotAdapter {
+  readonly executor: Executor;
+  committedVersion(): number;
+  /** The state was replaced by this version, which the batch at `index` made or one before it. */
+  restore(version: number, index: number): void;
+}
 
 /** What reading a snapshot needs. */
 export interface SnapshotOpening {

@@ -20,16 +20,13 @@ import type { Clock, Disk, Executor, SnapshotFile, Tracer } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import type { Administration } from "./administration.ts";
 import type { SnapshotTransfer } from "./replicator.ts";
-import { type ReceivedSnapshot, SnapshotReceiver, type WorkerImport } from "./snapshot-receiver.ts";
+import {
+  type ReceivedSnapshot,
+  type SnapshotAdapter,
+  SnapshotReceiver,
+  type WorkerImport,
+} from "./snapshot-receiver.ts";
 import { type Beginning, importStored } from "./stored-snapshot.ts";
-
-/** An adapter's side of snapshots. */
-export interface SnapshotAdapter {
-  readonly executor: Executor;
-  committedVersion(): number;
-  /** The state was replaced by this version, which the batch at `index` made or one before it. */
-  restore(version: number, index: number): void;
-}
 
 /** What snapshots need of the node around them. */
 export interface SnapshotsParts {
@@ -107,8 +104,10 @@ export class Snapshots implements SnapshotTransfer {
   begin(beginning: Beginning, clock: Clock, done: () => void): void {
     this.#standsOn(beginning.snapshot);
     const { adapters } = this.#parts;
+    const { mark, seqno } = beginning.snapshot;
     this.#beginning = importStored(beginning, this.#parts, { adapters, clock }, () => {
       this.#beginning = undefined;
+      this.#parts.tracer.event("info", "started_from_snapshot", { index: mark.index, seqno });
       done();
     });
   }
@@ -121,10 +120,10 @@ export class Snapshots implements SnapshotTransfer {
   }
 
   /**
-   * A batch is committed and applied. Every node decides alike: a snapshot where the number of transactions passes a
+   * A batch is committed, and applied unless this node waits for keys. Every node decides alike: a snapshot where the number of transactions passes a
    * multiple of the setting, and after a grant, since a new node opens only what is wrapped to it.
    */
-  committed(batch: ParsedBatch): void {
+  committed(batch: ParsedBatch, applied: boolean): void {
     const { index, firstSeqno, count } = batch.header;
     const seqno = firstSeqno + count;
     const state = this.#parts.administration.committed;
@@ -134,6 +133,7 @@ export class Snapshots implements SnapshotTransfer {
     this.#confirm();
     if (state === undefined || state.epochs.length === 0 || !(passed || holdsGrant(batch))) return;
     this.#takenSeqno = seqno;
+    if (!applied) return;
     if (this.#making === undefined) this.#begin(index, seqno, state);
     else this.#parts.tracer.event("warn", "snapshot_skipped", { index, reason: "the one before is not finished" });
   }

@@ -1,14 +1,20 @@
 /**
  * Beginning from a snapshot on this node's own disk: the newest one that opens and that the ledger behind it bears out. The
- * disk is not trusted, so a snapshot counts only with its evidence in the ledger, or where the log begins right after it.
+ * disk is not trusted, so a snapshot counts only with its evidence in the ledger, or where the log begins right after it, or
+ * on a node that lost entries and therefore decides nothing before its peers have sent them again.
  */
 import { bytesEqual } from "../../core/codec/bytes.ts";
 import { decodeAdministrative } from "../../core/governance/administrative.ts";
 import { batchKindOf, parseBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, DiskContent, StoredSnapshot, Tracer } from "../ports.ts";
-import { OpenedSnapshot, type ReceivedSnapshot, type SnapshotOpening, WorkerImport } from "./snapshot-receiver.ts";
-import type { SnapshotAdapter } from "./snapshots.ts";
+import {
+  OpenedSnapshot,
+  type ReceivedSnapshot,
+  type SnapshotAdapter,
+  type SnapshotOpening,
+  WorkerImport,
+} from "./snapshot-receiver.ts";
 
 /** A snapshot to begin from. */
 export interface Beginning {
@@ -16,13 +22,18 @@ export interface Beginning {
   readonly stored: StoredSnapshot;
 }
 
-/** The newest snapshot that can be begun from; undefined when the ledger is to be read from its first entry. Throws `LedgerCorrupt` when that is not there either. */
+/**
+ * The newest snapshot that can be begun from; undefined when the ledger is to be read from its first entry. Throws
+ * `LedgerCorrupt` when that is not there either.
+ */
 export function chooseSnapshot(content: DiskContent, opening: SnapshotOpening, tracer: Tracer): Beginning | undefined {
   for (const stored of content.snapshots) {
     if (stored.index + 1 < content.firstIndex) continue;
     const snapshot = readWhole(stored, opening, tracer);
     if (snapshot === undefined) continue;
-    if (stored.index + 1 === content.firstIndex || hasEvidence(content, snapshot)) return { snapshot, stored };
+    const isBorneOut = stored.index + 1 === content.firstIndex || hasEvidence(content, snapshot);
+    // Evidence that was lost with damaged entries comes again from the other nodes, and is compared then.
+    if (isBorneOut || content.damage !== undefined) return { snapshot, stored };
     tracer.event("info", "snapshot_passed_over", { index: stored.index, reason: "no evidence in the ledger" });
   }
   if (content.firstIndex === 1) return undefined;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type Bytes, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
+import { type Bytes, bytesKey, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
 import type { ItemOutcome, TransactionItem } from "../worker/protocol.ts";
 import {
   NO_LEADER_AFTER_MS,
@@ -13,6 +13,7 @@ import {
 } from "./submissions.ts";
 
 const id = (name: string): Bytes => utf8Encode(name);
+const keyOf = (name: string): string => bytesKey(id(name));
 const item = (name: string): TransactionItem => ({ id: id(name), body: id(`body ${name}`) });
 const included: ItemOutcome = { type: "included", result: id("r"), position: 0 };
 
@@ -27,8 +28,8 @@ function fixture() {
   };
   const submissions = new Submissions({
     now: () => world.now,
-    route: (items) => {
-      if (world.hasLeader) world.sent.push(...items.map((entry) => utf8Decode(entry.id)));
+    route: (entries) => {
+      if (world.hasLeader) world.sent.push(...entries.map((entry) => utf8Decode(entry.item.id)));
       if (world.hasLeader) return world.lossy ? "unsure" : "sent";
       return "none";
     },
@@ -41,7 +42,7 @@ function fixture() {
     },
   });
   const said = (name: string, outcome: ItemOutcome, index = 0, answerNow = false) =>
-    submissions.outcome({ id: id(name), outcome, index }, answerNow);
+    submissions.outcomes([{ id: id(name), outcome, index }], answerNow);
   return { world, submissions, said };
 }
 
@@ -50,7 +51,7 @@ describe("submissions", () => {
     const { world, submissions, said } = fixture();
     submissions.submit(1, [item("a"), item("b")]);
     said("a", included, 5);
-    submissions.committed(5, [id("a")]);
+    submissions.committed(5, () => [keyOf("a")]);
     assert.equal(world.answers.size, 0);
     said("b", { type: "rejected", error: id("no") });
     assert.deepEqual(world.answers.get(1), ["included", "rejected"]);
@@ -63,7 +64,7 @@ describe("submissions", () => {
     said("a", included, 5, true);
     assert.deepEqual(world.answers.get(1), ["included"]);
     assert.equal(submissions.size, 1);
-    submissions.committed(5, [id("a")]);
+    submissions.committed(5, () => [keyOf("a")]);
     assert.equal(submissions.size, 0);
   });
 
@@ -92,12 +93,12 @@ describe("submissions", () => {
 
   test("take a transaction that is in the ledger already for a duplicate, once the leader's state is applied here", () => {
     const { world, submissions, said } = fixture();
-    submissions.committed(6, []);
+    submissions.committed(6, () => []);
     submissions.submit(1, [item("a")]);
     submissions.leaderChanged();
     said("a", { type: "duplicate", result: id("a") }, 7);
     assert.equal(world.answers.size, 0, "it may be in batch 7, sent by this very node");
-    submissions.committed(7, [id("other")]);
+    submissions.committed(7, () => [keyOf("other")]);
     assert.deepEqual(world.answers.get(1), ["duplicate"]);
     submissions.submit(2, [item("b")]);
     said("b", { type: "duplicate", result: id("b") }, 7);
@@ -109,7 +110,7 @@ describe("submissions", () => {
     submissions.submit(1, [item("a")]);
     submissions.leaderChanged();
     said("a", { type: "duplicate", result: id("a") }, 7);
-    submissions.committed(7, [id("a")]);
+    submissions.committed(7, () => [keyOf("a")]);
     assert.deepEqual(world.answers.get(1), ["included"]);
   });
 
@@ -118,9 +119,9 @@ describe("submissions", () => {
     submissions.submit(1, [item("a")]);
     said("a", { type: "duplicate", result: id("a") }, 7);
     submissions.leaderChanged();
-    submissions.committed(7, [id("other")]);
+    submissions.committed(7, () => [keyOf("other")]);
     assert.equal(world.answers.size, 0);
-    submissions.committed(8, [id("a")]);
+    submissions.committed(8, () => [keyOf("a")]);
     assert.deepEqual(world.answers.get(1), ["included"]);
   });
 
@@ -129,7 +130,7 @@ describe("submissions", () => {
     submissions.submit(1, [item("a")]);
     submissions.submit(2, [item("a")]);
     assert.deepEqual(world.sent, ["a"]);
-    submissions.committed(1, [id("a")]);
+    submissions.committed(1, () => [keyOf("a")]);
     assert.deepEqual([...world.answers.keys()].sort(), [1, 2]);
   });
 
@@ -201,7 +202,7 @@ describe("submissions", () => {
     said("a", { type: "rejected", error: id("no") });
     submissions.submit(3, [large("d")]);
     assert.equal(world.answers.has(3), false);
-    submissions.committed(5, [id("b"), id("d")]);
+    submissions.committed(5, () => [keyOf("b"), keyOf("d")]);
     submissions.submit(4, [large("e"), large("f")]);
     assert.equal(world.answers.has(4), false);
   });

@@ -6,10 +6,11 @@
  * here, so that a client's next read sees its own write; refusals come from the leader.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { toHex } from "../../core/codec/bytes.ts";
+import { bytesKey } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
 import type { ItemOutcome, TransactionItem } from "../worker/protocol.ts";
 import type { ForwardedOutcome } from "./frames.ts";
+import type { KeyedItem } from "./transaction-queue.ts";
 
 /** Most transactions one node keeps for its clients; a request with more is refused with `TooManyRequests`. */
 export const SUBMISSIONS_MAX = 65_536;
@@ -33,9 +34,7 @@ interface Waiting {
   readonly position: number;
 }
 
-interface Tracked {
-  readonly item: TransactionItem;
-  readonly key: string;
+interface Tracked extends KeyedItem {
   readonly since: number;
   waiting: Waiting[];
   /** Undefined: to be sent. */
@@ -65,7 +64,7 @@ export type Routed = "sent" | "none" | "unsure";
 export interface SubmissionsParts {
   readonly now: () => number;
   /** Takes transactions to the leader, wherever it is. */
-  readonly route: (items: readonly TransactionItem[]) => Routed;
+  readonly route: (items: readonly KeyedItem[]) => Routed;
   /** All transactions of a request have an outcome. */
   readonly answer: (requestId: number, outcomes: readonly ItemOutcome[]) => void;
 }
@@ -109,23 +108,23 @@ export class Submissions {
     }
     const fresh: Tracked[] = [];
     items.forEach((item, position) => {
-      const key = toHex(item.id);
+      const key = bytesKey(item.id);
       const known = this.#tracked.get(key);
       if (known !== undefined) {
         if (known.parked) this.#settle({ request, position }, { type: "duplicate", result: known.result ?? item.id });
         else known.waiting.push({ request, position });
         return;
       }
-      fresh.push(this.#track(item, key, { request, position }));
+      fresh.push(this.#track({ item, key }, { request, position }, now));
     });
     this.#send(fresh);
   }
 
-  #track(item: TransactionItem, key: string, waiting: Waiting): Tracked {
+  #track({ item, key }: KeyedItem, waiting: Waiting, since: number): Tracked {
     const tracked: Tracked = {
       item,
       key,
-      since: this.#parts.now(),
+      since,
       waiting: [waiting],
       sentAt: undefined,
       everSent: false,
@@ -147,21 +146,37 @@ export class Submissions {
 
   #send(entries: readonly Tracked[]): void {
     if (entries.length === 0) return;
-    const routed = this.#parts.route(entries.map((entry) => entry.item));
+    const routed = this.#parts.route(entries);
     if (routed === "none") return;
+    const now = this.#parts.now();
     for (const entry of entries) {
       entry.everSent = true;
-      if (routed === "sent") entry.sentAt = this.#parts.now();
+      if (routed === "sent") entry.sentAt = now;
     }
   }
 
   /**
-   * The leader's word on a transaction.
+   * The leader's word on transactions.
    * @param answerNow whether `included` answers the client before the batch is committed (on the leader itself only)
    */
-  outcome({ id, outcome, index }: ForwardedOutcome, answerNow: boolean): void {
-    const entry = this.#tracked.get(toHex(id));
-    if (entry === undefined || outcome.type === "deferred") return;
+  outcomes(outcomes: readonly (ForwardedOutcome & { readonly key?: string })[], answerNow: boolean): void {
+    const now = this.#parts.now();
+    for (const { id, outcome, index, key = bytesKey(id) } of outcomes) {
+      const entry = this.#tracked.get(key);
+      if (entry !== undefined) this.#outcome(entry, { outcome, index, now, answerNow });
+    }
+  }
+
+  #outcome(
+    entry: Tracked,
+    {
+      outcome,
+      index,
+      now,
+      answerNow,
+    }: Omit<ForwardedOutcome, "id"> & { readonly now: number; readonly answerNow: boolean },
+  ): void {
+    if (outcome.type === "deferred") return;
     if (outcome.type === "rejected" || outcome.type === "unavailable") {
       this.#end(entry, outcome);
       return;
@@ -171,10 +186,10 @@ export class Submissions {
       entry.parked = true;
       this.#settleAll(entry, outcome);
     } else if (outcome.type === "included") {
-      entry.sentAt = this.#parts.now();
+      entry.sentAt = now;
       if (answerNow) this.#settleAll(entry, outcome);
     } else {
-      entry.sentAt = this.#parts.now();
+      entry.sentAt = now;
       entry.duplicateIndex = index;
       this.#duplicates.add(entry);
       this.#settleDuplicates();
@@ -195,13 +210,14 @@ export class Submissions {
     }
   }
 
-  /** The batch at this index, with these transactions, is committed and applied on this node. */
-  committed(index: number, ids: Iterable<Bytes>): void {
+  /** The batch at this index, with the transactions of these keys (`bytesKey` of their ids), is committed and applied on this node. */
+  committed(index: number, keys: () => Iterable<string>): void {
     this.#committedIndex = index;
     if (this.#tracked.size === 0) return;
-    for (const id of ids) {
-      const entry = this.#tracked.get(toHex(id));
-      if (entry !== undefined) this.#end(entry, { type: "included", result: entry.result ?? id, position: 0 });
+    for (const key of keys()) {
+      const entry = this.#tracked.get(key);
+      if (entry === undefined) continue;
+      this.#end(entry, { type: "included", result: entry.result ?? entry.item.id, position: 0 });
     }
     this.#settleDuplicates();
   }

@@ -13,10 +13,14 @@ export const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
 /** Most waiting transactions of the adapter the leader knows the origin of; others are lost with the adapter's memory. */
 export const PARKED_MAX = 65_536;
 
-/** A transaction to execute and the node that asked for it. */
-export interface Queued {
+/** A transaction with its id as a key of maps (`bytesKey`), which is made once per node: it costs as much as a lookup. */
+export interface KeyedItem {
   readonly item: TransactionItem;
   readonly key: string;
+}
+
+/** A transaction to execute and the node that asked for it. */
+export interface Queued extends KeyedItem {
   /** Undefined: this node. */
   readonly origin: NodeId | undefined;
 }
@@ -34,7 +38,9 @@ export interface BatchLimits {
 
 /** See the module's header. */
 export class TransactionQueue {
+  /** Transactions from `#first` on; those before it are taken. */
   #waiting: Queued[] = [];
+  #first = 0;
   #bytes = 0;
   /** Keys of what waits or executes. */
   readonly #known = new Set<string>();
@@ -42,7 +48,7 @@ export class TransactionQueue {
 
   /** Transactions that wait for a batch. */
   get length(): number {
-    return this.#waiting.length;
+    return this.#waiting.length - this.#first;
   }
 
   /** Bytes of the transactions that wait for a batch. */
@@ -63,7 +69,7 @@ export class TransactionQueue {
   /** Adds a transaction at the end; false when there is no room. */
   add(queued: Queued): boolean {
     const { length } = queued.item.body;
-    if (this.#waiting.length >= QUEUE_MAX || this.#bytes + length > QUEUE_BYTES_MAX) return false;
+    if (this.length >= QUEUE_MAX || this.#bytes + length > QUEUE_BYTES_MAX) return false;
     this.#waiting.push(queued);
     this.#known.add(queued.key);
     this.#bytes += length;
@@ -73,15 +79,24 @@ export class TransactionQueue {
   /** Takes the transactions of the next batch out; one at least, if there is one. */
   take({ transactions, bytes: bytesMax }: BatchLimits): Queued[] {
     let bytes = 0;
-    let count = 0;
-    while (count < this.#waiting.length && count < transactions) {
-      const { length } = (this.#waiting[count] as Queued).item.body;
-      if (count > 0 && bytes + length > bytesMax) break;
+    let end = this.#first;
+    for (; end < this.#waiting.length && end - this.#first < transactions; end++) {
+      const { length } = (this.#waiting[end] as Queued).item.body;
+      if (end > this.#first && bytes + length > bytesMax) break;
       bytes += length;
-      count++;
     }
     this.#bytes -= bytes;
-    return this.#waiting.splice(0, count);
+    const taken = this.#waiting.slice(this.#first, end);
+    this.#first = end;
+    this.#shrink();
+    return taken;
+  }
+
+  /** Moving the array costs its length: only when half of it is taken, so that each transaction is moved once on average. */
+  #shrink(): void {
+    if (this.#first * 2 < this.#waiting.length) return;
+    this.#waiting = this.#waiting.slice(this.#first);
+    this.#first = 0;
   }
 
   /** Puts transactions that were taken, or parked, in front of all others: they had their room before. */
@@ -91,7 +106,8 @@ export class TransactionQueue {
       this.#known.add(key);
       this.#bytes += item.body.length;
     }
-    this.#waiting = [...transactions, ...this.#waiting];
+    this.#waiting = [...transactions, ...this.#waiting.slice(this.#first)];
+    this.#first = 0;
   }
 
   /** A transaction that was taken has its outcome. */
@@ -124,6 +140,7 @@ export class TransactionQueue {
   /** Forgets everything. */
   clear(): void {
     this.#waiting = [];
+    this.#first = 0;
     this.#bytes = 0;
     this.#known.clear();
     this.#parked.clear();

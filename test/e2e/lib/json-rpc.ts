@@ -9,6 +9,8 @@ export interface HttpAnswer {
   readonly status: number;
   readonly headers: IncomingMessage["headers"];
   readonly body: string;
+  /** The body as it came. */
+  readonly bytes: Buffer;
 }
 
 /** The error member of an answer. */
@@ -92,13 +94,15 @@ export class RpcClient {
           const parts: Buffer[] = [];
           response.on("data", (part: Buffer) => parts.push(part));
           response.on("error", reject);
-          response.on("end", () =>
+          response.on("end", () => {
+            const bytes = Buffer.concat(parts);
             resolve({
               status: response.statusCode ?? 0,
               headers: response.headers,
-              body: Buffer.concat(parts).toString(),
-            }),
-          );
+              body: bytes.toString(),
+              bytes,
+            });
+          });
         },
       );
       sent.on("timeout", () => sent.destroy(new Error("no answer in time")));

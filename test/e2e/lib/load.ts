@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import type { Hex } from "viem";
 import { type PrivateKeyAccount, privateKeyToAccount } from "viem/accounts";
 import { keccak256 } from "viem/utils";
-import { accountKey, CHAIN_ID, FUNDED_ACCOUNTS, type Network, type NetworkNode } from "./network.ts";
+import { accountKey, CHAIN_ID, FUNDED_ACCOUNTS, type NetworkNode } from "./network.ts";
 import type { Call, RpcAnswer } from "./json-rpc.ts";
 import { delay, present, until } from "./processes.ts";
 
@@ -16,23 +16,42 @@ export interface SeenReceipt {
   readonly blockHash: Hex;
 }
 
-const SINK = "0x00000000000000000000000000000000c0c0c0c0";
+/** Where all transfers of a load go. */
+export const SINK = "0x00000000000000000000000000000000c0c0c0c0";
 const PROBE_ACCOUNT = FUNDED_ACCOUNTS - 1;
 /** Transactions a sender sends together. */
 const BURST = 10;
 /** How long a sender goes on trying. */
 const PATIENCE_MS = 40_000;
 
-async function signTransfer(account: PrivateKeyAccount, nonce: number): Promise<Hex> {
+/** A signed transfer of 1 wei to an account that nobody else uses. */
+export async function signTransfer(account: PrivateKeyAccount, nonce: number): Promise<Hex> {
   return account.signTransaction({
     ...{ to: SINK, value: 1n, nonce, gas: 21_000n, chainId: CHAIN_ID, type: "eip1559" },
     ...{ maxFeePerGas: 100_000_000_000n, maxPriorityFeePerGas: 1n },
   });
 }
 
+/** Sends transfers of an account through a node, one after the other, and returns their hashes. */
+export async function sendTransfers(
+  node: NetworkNode,
+  { account, from, count }: { readonly account: number; readonly from: number; readonly count: number },
+): Promise<readonly Hex[]> {
+  const sender = privateKeyToAccount(accountKey(account));
+  const hashes: Hex[] = [];
+  for (let nonce = from; nonce < from + count; nonce++)
+    hashes.push(await node.rpc.call<Hex>("eth_sendRawTransaction", await signTransfer(sender, nonce)));
+  return hashes;
+}
+
+/** The nodes that a load goes through. */
+export interface LoadedNodes {
+  readonly nodes: readonly NetworkNode[];
+}
+
 /** Senders and a probe at work; see the module's header. */
 export class Load {
-  readonly #network: Network;
+  readonly #network: LoadedNodes;
   /** Every receipt any node ever answered, by transaction. */
   readonly receipts = new Map<Hex, SeenReceipt>();
   readonly #done: Promise<unknown>[] = [];
@@ -41,7 +60,7 @@ export class Load {
   #probed: NetworkNode;
   #running = true;
 
-  constructor(network: Network, senders = 3) {
+  constructor(network: LoadedNodes, senders = 3) {
     this.#network = network;
     this.#probed = present(network.nodes[0]);
     for (let at = 0; at < senders; at++) this.#done.push(this.#send(at));

@@ -11,9 +11,11 @@ import type { Hex } from "viem";
 import { keccak256, toHex as utf8ToHex } from "viem/utils";
 import { toHex } from "../../../src/core/codec/bytes.ts";
 import { constitutionToJson } from "../../../src/core/governance/constitution-codec.ts";
+import type { Signer } from "../../../src/core/governance/governance-crypto.ts";
+import type { SettingsChange } from "../../../src/core/governance/settings.ts";
 import { createOrganisationCertificate, generateKeyPairPem } from "../../../src/enclave/manager/certificates.ts";
 import { nodeEntropy } from "../../../src/enclave/manager/node-crypto.ts";
-import { assembleGenesis, signNodeEntry, type SignedNode } from "../../../src/host/genesis.ts";
+import { assembleGenesis, signerOf, signNodeEntry, type SignedNode } from "../../../src/host/genesis.ts";
 import { measureCode, PACKAGE_FOLDER } from "../../../src/host/measure-code.ts";
 import { initNode, SERVICE_CERTIFICATE_FILE } from "../../../src/host/node-folder.ts";
 import { type Credentials, RpcClient } from "./json-rpc.ts";
@@ -43,6 +45,7 @@ export class NetworkNode {
   readonly proxy: LinkProxy;
   readonly #credentials: Omit<Credentials, "ca">;
   #process: ManagedProcess | undefined;
+  #isRunning = false;
   #rpc: RpcClient | undefined;
 
   constructor(parts: {
@@ -75,10 +78,10 @@ export class NetworkNode {
 
   /** Process id; 0 when the node does not run. */
   get pid(): number {
-    return this.#process?.pid ?? 0;
+    return this.#isRunning ? (this.#process?.pid ?? 0) : 0;
   }
 
-  /** What the process has written. */
+  /** What the process has written; that of the last one when the node does not run. */
   get log(): string {
     return `${this.#process?.stdout() ?? ""}${this.#process?.stderr() ?? ""}`;
   }
@@ -86,6 +89,7 @@ export class NetworkNode {
   /** Starts the node's process. */
   start(): void {
     this.#process = startProcess(process.execPath, [CLI, "node", "start", "--dir", this.dir]);
+    this.#isRunning = true;
   }
 
   /** Sends a signal to the process. */
@@ -97,12 +101,33 @@ export class NetworkNode {
   async end(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
     this.#process?.signal(signal);
     await this.#process?.exited;
-    this.#process = undefined;
+    this.#isRunning = false;
+  }
+
+  /** The node's ledger folder. */
+  get ledger(): string {
+    return join(this.dir, "ledger");
+  }
+
+  /** File with the service certificate; there once the node has served. */
+  get serviceCertificate(): string {
+    return join(this.dir, SERVICE_CERTIFICATE_FILE);
+  }
+
+  /** The log lines of one event since the process started, oldest first. */
+  events(name: string): readonly Readonly<Record<string, unknown>>[] {
+    return this.log.split("\n").flatMap((line) => {
+      // The last line may be on its way.
+      if (!line.includes(`"event":"${name}"`) || !line.endsWith("}")) return [];
+      return [JSON.parse(line) as Readonly<Record<string, unknown>>];
+    });
   }
 
   /** Waits for the process to end by itself. */
-  ended(timeoutMs = 20_000): Promise<Exit> {
-    return endOf(present(this.#process, "a running process"), timeoutMs);
+  async ended(timeoutMs = 20_000): Promise<Exit> {
+    const exit = await endOf(present(this.#process, "a running process"), timeoutMs);
+    this.#isRunning = false;
+    return exit;
   }
 
   /** A document the node serves under `/node`. */
@@ -142,14 +167,17 @@ export class NetworkNode {
 export class Network {
   readonly dir: string;
   readonly nodes: readonly NetworkNode[];
+  /** Signs as the network's only member. */
+  readonly member: Signer;
 
-  private constructor(dir: string, nodes: readonly NetworkNode[]) {
+  private constructor(dir: string, nodes: readonly NetworkNode[], memberKey: string) {
     this.dir = dir;
     this.nodes = nodes;
+    this.member = signerOf(MEMBER, memberKey);
   }
 
   /** Founds a network, without starting it. */
-  static async found(count = 3): Promise<Network> {
+  static async found(count = 3, settings: SettingsChange = {}): Promise<Network> {
     const dir = await temporaryFolder();
     const { privateKey } = generateKeyPairPem();
     const issuance = { notBeforeMs: Date.now() - DAY_MS, days: 30, entropy: nodeEntropy };
@@ -171,14 +199,14 @@ export class Network {
       signed.push(signNodeEntry(request, privateKey, MEMBER, NETWORK));
       nodes.push(new NetworkNode({ name, dir: folder, clientPort, proxy, credentials }));
     }
-    const genesis = await genesisOf(signed, certificate);
+    const genesis = await genesisOf(signed, certificate, settings);
     for (const node of nodes) await writeFile(join(node.dir, "genesis.json"), genesis);
-    return new Network(dir, nodes);
+    return new Network(dir, nodes, privateKey);
   }
 
   /** Founds a network and starts all its nodes. */
-  static async start(count = 3): Promise<Network> {
-    const network = await Network.found(count);
+  static async start(count = 3, settings: SettingsChange = {}): Promise<Network> {
+    const network = await Network.found(count, settings);
     for (const node of network.nodes) node.start();
     await network.ready();
     return network;
@@ -223,7 +251,7 @@ export class Network {
   }
 }
 
-async function genesisOf(nodes: readonly SignedNode[], certificate: string): Promise<string> {
+async function genesisOf(nodes: readonly SignedNode[], certificate: string, settings: SettingsChange): Promise<string> {
   const funded = Array.from({ length: FUNDED_ACCOUNTS }, (_, at) => privateKeyToAccount(accountKey(at)).address);
   const alloc = Object.fromEntries(funded.map((address) => [address.toLowerCase(), { balance: `${10n ** 24n}` }]));
   const { name, version } = JSON.parse(await readFile(join(PACKAGE_FOLDER, "package.json"), "utf8")) as {
@@ -232,6 +260,7 @@ async function genesisOf(nodes: readonly SignedNode[], certificate: string): Pro
   };
   const constitution = assembleGenesis({
     networkName: NETWORK,
+    settings,
     members: [{ id: MEMBER, name: "Member 0", role: "member", certificate }],
     nodes,
     codeManifest: [{ measurement: toHex(await measureCode(PACKAGE_FOLDER)), name, version }],

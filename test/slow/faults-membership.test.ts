@@ -1,0 +1,98 @@
+/**
+ * A node is voted out of a real network under load: writes go on, a new epoch keeps it from what comes after, and its
+ * channels end.
+ */
+import { describe, test, type TestContext } from "node:test";
+import assert from "node:assert/strict";
+import { constitutionOf, decisionFor, type NetworkView, postDecision } from "../e2e/lib/decisions.ts";
+import { administrativeOf, batchHashes, requireSameLedgers, requireValidLedger } from "../e2e/lib/ledgers.ts";
+import { compareNodes, Load } from "../e2e/lib/load.ts";
+import { Network, type NetworkNode } from "../e2e/lib/network.ts";
+import { delay, present, until } from "../e2e/lib/processes.ts";
+
+const SOME = 200;
+
+interface State {
+  readonly node_id: string;
+  readonly last_index: number;
+}
+
+const stateOf = (node: NetworkNode): Promise<State> => node.read<State>("/node/state");
+
+/** The index of the batch that opened the newest epoch, and whom its key is wrapped to. */
+async function newestEpoch(node: NetworkNode): Promise<{ readonly epoch: number; readonly wraps: readonly string[] }> {
+  const found = (await administrativeOf(node.dir)).findLast(({ type }) => type === "epoch");
+  const { epoch, wraps } = found as unknown as { epoch: number; wraps: readonly { nodeId: string }[] };
+  return { epoch, wraps: wraps.map(({ nodeId }) => nodeId) };
+}
+
+/** Votes a node out while the others serve, and looks at what follows. */
+async function removeUnderLoad(
+  context: TestContext,
+  choose: (found: { leader: NetworkNode; followers: readonly NetworkNode[] }) => NetworkNode,
+): Promise<void> {
+  const network = await Network.start(4);
+  const found = await network.leader();
+  const removed = choose(found);
+  const remaining = network.nodes.filter((node) => node !== removed);
+  const load = new Load({ nodes: remaining });
+  load.probeThrough(present(remaining[0]));
+  try {
+    await load.progress(SOME);
+    const removedId = (await stateOf(removed)).node_id;
+    const before = await newestEpoch(found.leader);
+    assert.ok(before.wraps.includes(removedId));
+    const nodes = (await constitutionOf(found.leader)).nodes.filter(({ nodeId }) => nodeId !== removedId);
+    const decision = await decisionFor(network, found.leader, { action: "change_nodes", nodes });
+    const fromMs = performance.now();
+    const { status, body } = await postDecision(found.leader, decision);
+    assert.equal(status, 202, body);
+    for (const node of remaining) {
+      const view = await until(`${node.name} lists three`, async () => {
+        const read = await node.read<NetworkView>("/node/network");
+        return read.nodes.length === 3 ? read : undefined;
+      });
+      assert.ok(!view.nodes.some(({ node_id }) => node_id === removedId));
+    }
+    const opened = await until("a new epoch is open", async () => {
+      const newest = await newestEpoch(present(remaining[0]));
+      return newest.epoch > before.epoch ? newest : undefined;
+    });
+    assert.deepEqual([...opened.wraps].sort(), nodes.map(({ nodeId }) => nodeId).sort());
+    await until("its channels end", () => (removed.events("channel_down").length >= 3 ? true : undefined));
+    await load.progress(SOME);
+    const lastedMs = load.longestInterruption(fromMs);
+    context.diagnostic(`measured: longest interruption ${lastedMs.toFixed(0)} ms`);
+
+    // It has nothing of what came after, and nobody gives it any.
+    const stuck = await stateOf(removed).catch(() => undefined);
+    await load.progress(SOME);
+    await delay(500);
+    if (stuck !== undefined) assert.equal((await stateOf(removed)).last_index, stuck.last_index);
+    await load.stop();
+    await compareNodes(remaining, load.receipts);
+    await requireSameLedgers(remaining);
+    for (const node of remaining) await requireValidLedger(node);
+    const [kept, whole] = await Promise.all([removed, present(remaining[0])].map(({ ledger }) => batchHashes(ledger)));
+    for (const [index, hash] of present(kept)) assert.equal(hash, whole?.get(index), `batch ${index}`);
+    const leaderNow = await network.leader();
+    assert.ok(remaining.includes(leaderNow.leader));
+    for (const node of remaining) assert.equal(node.events("fatal").length, 0);
+    assert.equal(removed.events("fatal").length, 0);
+
+    // A start does not bring it back.
+    await removed.end();
+    removed.start();
+    await until("it runs", () => (/"event"/.test(removed.log) ? true : undefined));
+    await delay(3000);
+    assert.equal(removed.events("channel_up").length, 0);
+  } finally {
+    await load.stop().catch(() => {});
+    await network.stop();
+  }
+}
+
+describe("a node that is voted out under load", () => {
+  test("as a follower", (context) => removeUnderLoad(context, ({ followers }) => present(followers[1])));
+  test("as the leader", (context) => removeUnderLoad(context, ({ leader }) => leader));
+});
