@@ -152,6 +152,21 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     tests("src/enclave/manager/snapshots"),
   ),
   bug(
+    "snapshot-of-a-state-that-waits-for-keys",
+    "enclave/manager/snapshots",
+    { find: "    if (!applied) return;\n", replace: "" },
+    tests("src/enclave/manager/snapshots"),
+  ),
+  bug(
+    "batch-applied-before-those-that-wait-for-keys",
+    "enclave/manager/unopened-batches",
+    {
+      find: "    return this.waiting;\n  }\n\n  /** Keys",
+      replace: "    return !this.#parts.canOpen(header.epoch);\n  }\n\n  /** Keys",
+    },
+    tests("src/enclave/manager/unopened-batches"),
+  ),
+  bug(
     "received-snapshot-not-the-announced-one",
     "enclave/manager/snapshot-receiver",
     { find: "requireMark(receiving.snapshot.found?.mark, part.snapshot);", replace: "" },
@@ -169,7 +184,7 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
   bug(
     "stored-snapshot-taken-without-evidence",
     "enclave/manager/stored-snapshot",
-    { find: "|| hasEvidence(content, snapshot)) return", replace: "|| snapshot.seqno > 0) return" },
+    { find: "|| hasEvidence(content, snapshot);", replace: "|| snapshot.seqno > 0;" },
     tests("src/enclave/manager/stored-snapshot"),
     SIMULATION,
   ),

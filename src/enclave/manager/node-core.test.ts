@@ -4,7 +4,7 @@ import { SnapshotNetwork, SnapshotNode } from "../../../test/support/snapshot-no
 import { type Bytes, utf8Encode } from "../../core/codec/bytes.ts";
 import type { LogEntry } from "../../core/consensus/types.ts";
 import { encodeAdministrative } from "../../core/governance/administrative.ts";
-import type { DiskContent, StoredSnapshot } from "../ports.ts";
+import type { DiskContent, DiskRequest, StoredSnapshot } from "../ports.ts";
 import { NodeCore } from "./node-core.ts";
 
 /** The ledger of a network that has opened its second epoch. */
@@ -28,19 +28,26 @@ function flipped(bytes: Bytes, position: number): Bytes {
   return bytes.map((byte, at) => (at === position ? byte ^ 1 : byte));
 }
 
+/** What is wrong with a disk, and what was asked of it. */
+interface Disturbance {
+  readonly change?: (entry: LogEntry) => LogEntry;
+  readonly damage?: DiskContent["damage"];
+  readonly persisted?: DiskRequest[];
+}
+
 /** A core that starts from what is on its disk, and hears of nobody. */
 function start(
   { founded, entries }: SnapshotNetwork,
   snapshots: readonly StoredSnapshot[] = [],
-  change = (entry: LogEntry) => entry,
+  { change = (entry) => entry, damage, persisted = [] }: Disturbance = {},
 ): NodeCore {
   const { nodeId } = founded.constitution.nodes[1] ?? { nodeId: "" };
   const content: DiskContent = {
     hardState: { term: 2, votedFor: undefined },
     snapshots,
     firstIndex: 1,
-    entriesFrom: (index) => entries.slice(index - 1).map(change),
-    damage: undefined,
+    entriesFrom: (index) => entries.slice(index - 1, damage && damage.index - 1).map(change),
+    damage,
   };
   const unused = (): never => assert.fail("nothing is done before the node runs");
   return new NodeCore({
@@ -51,7 +58,13 @@ function start(
     governanceCrypto: founded.governanceCrypto,
     clock: { now: () => 0, wallTime: () => 0, after: () => () => undefined },
     randomBytes: (length) => new Uint8Array(length),
-    disk: { persist: unused, read: unused, createSnapshot: unused, readSnapshot: unused, removeSnapshot: unused },
+    disk: {
+      persist: (request) => persisted.push(request),
+      read: unused,
+      createSnapshot: unused,
+      readSnapshot: unused,
+      removeSnapshot: unused,
+    },
     content,
     tookPart: true,
     peers: { send: unused },
@@ -86,6 +99,21 @@ describe("the core of a node that starts", () => {
     assert.deepEqual([core.epochKeys.keyOf(1)?.length, core.epochKeys.keyOf(2)], [32, undefined]);
   });
 
+  test("goes on behind its snapshot when the entries before it are damaged, and only then drops them", () => {
+    const { network, node } = ledgerOfTwoEpochs();
+    const [snapshot] = node.disk.stored;
+    assert.ok(snapshot);
+    const lastIndex = network.entries.length;
+    for (const index of [snapshot.index, snapshot.index + 1]) {
+      const persisted: DiskRequest[] = [];
+      const core = start(network, node.disk.stored, { damage: { index, lastIndex, lastTerm: 2 }, persisted });
+      assert.equal(core.tail.lastIndex, snapshot.index);
+      assert.equal(core.manager.status.recovering, true, "it decides nothing before its peers have sent what it lost");
+      const dropped = persisted.map((request) => request.snapshot?.index);
+      assert.deepEqual(dropped, index <= snapshot.index ? [snapshot.index] : []);
+    }
+  });
+
   test("refuses a ledger with a byte changed in any batch, naming it", () => {
     const { network } = ledgerOfTwoEpochs();
     for (const { index, data } of network.entries) {
@@ -93,10 +121,10 @@ describe("the core of a node that starts", () => {
       for (const position of [20, data.length - 1]) {
         const changed = (entry: LogEntry): LogEntry =>
           entry.index === index ? { ...entry, data: flipped(entry.data, position) } : entry;
-        assert.throws(() => start(network, [], changed), { code: "LedgerCorrupt", data: { index } });
+        assert.throws(() => start(network, [], { change: changed }), { code: "LedgerCorrupt", data: { index } });
       }
     }
     const junk = (entry: LogEntry): LogEntry => (entry.index === 2 ? { ...entry, data: utf8Encode("junk") } : entry);
-    assert.throws(() => start(network, [], junk), { code: "LedgerCorrupt", data: { index: 2 } });
+    assert.throws(() => start(network, [], { change: junk }), { code: "LedgerCorrupt", data: { index: 2 } });
   });
 });

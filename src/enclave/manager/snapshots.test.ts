@@ -183,6 +183,19 @@ describe("a snapshot of one's own", () => {
     assert.equal(node.unconfirmed.mark.index, index);
   });
 
+  test("is not taken of a state that waits for keys", () => {
+    const { network, node } = withSnapshot();
+    const without = new SnapshotNode(network, 1);
+    without.opens = false;
+    without.follow();
+    without.run();
+    assert.deepEqual([without.snapshots.unconfirmed, [...without.disk.files]], [undefined, []]);
+    node.confirm(node.unconfirmed);
+    without.follow();
+    without.durable();
+    assert.deepEqual([without.compacted, without.fatal], [[], []], "it has nothing to compare the evidence with");
+  });
+
   test("is left out while the one before is being written", () => {
     const { node, index } = withSnapshot();
     const first = node.execute(9);

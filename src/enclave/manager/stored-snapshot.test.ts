@@ -103,6 +103,14 @@ describe("the snapshot to begin from", () => {
     assert.equal(bench.choose(at(first + 1)), first, "the newer one has no evidence there");
   });
 
+  test("may be without evidence on a node that lost entries, to which its peers send them again", () => {
+    const { bench, firstEvidence, second } = withTwo();
+    const damage = { index: firstEvidence, lastIndex: second + 1, lastTerm: 2 };
+    assert.equal(bench.choose({ ...bench.content({ lastIndex: firstEvidence - 1 }), damage }), second);
+    const gap = { ...bench.content({ firstIndex: second + 2 }), damage };
+    assert.throws(() => bench.choose(gap), { code: "LedgerCorrupt" }, "a gap stays a gap");
+  });
+
   test("leaves no gap before the first entry of the log", () => {
     const bench = new Bench();
     const index = bench.snapshot();
