@@ -11,6 +11,7 @@ import { bytesKey, EMPTY } from "../../core/codec/bytes.ts";
 import type { ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
 import { decodeAdministrative } from "../../core/governance/administrative.ts";
 import type { Decision } from "../../core/governance/decision.ts";
+import type { UnsealedTransaction } from "../../core/ledger/batch.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { PeerEvents } from "../ports.ts";
@@ -326,12 +327,7 @@ export class Manager implements PeerEvents {
       });
     const own = this.#proposer.takeKeys(index);
     const opened = own === undefined ? this.#parts.sealing.open(batch) : undefined;
-    found.lane.committed({ index, view, firstSeqno, count }, () =>
-      (opened ?? []).flatMap(({ privatePart }, position) => [
-        batch.transactions[position]?.publicPart ?? EMPTY,
-        privatePart,
-      ]),
-    );
+    found.lane.committed({ index, view, firstSeqno, count }, () => writeSetsOf(batch, opened ?? []));
     found.submissions.committed(index, () => own ?? (opened ?? []).map(({ id }) => bytesKey(id)));
   }
 
@@ -390,6 +386,18 @@ export class Manager implements PeerEvents {
     this.#parts.tracer.event("error", "fatal", { code: error.code, message: error.message });
     this.#parts.onFatal(error);
   }
+}
+
+/** The write sets of a batch in order. */
+function writeSetsOf({ transactions }: ParsedBatch, opened: readonly UnsealedTransaction[]): readonly Bytes[] {
+  const parts: Bytes[] = [];
+  for (let position = 0; position < transactions.length; position++) {
+    const { publicPart = EMPTY } = transactions[position] ?? {};
+    const { privatePart = EMPTY } = opened[position] ?? {};
+    if (publicPart.length > 0) parts.push(publicPart);
+    if (privatePart.length > 0) parts.push(privatePart);
+  }
+  return parts;
 }
 
 /** Whether a committed batch hands a new node the keys of earlier epochs. */
