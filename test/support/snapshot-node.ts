@@ -307,7 +307,7 @@ export class SnapshotNode {
     const { index, kind } = batch.header;
     this.administration.commit(index);
     if (kind === "application") this.worker.apply(state(batch));
-    this.snapshots.committed(batch);
+    this.snapshots.committed(batch, true);
     return index;
   }
 
