@@ -46,6 +46,8 @@ export const LOG_WINDOW_BYTES = 64 * 1024 * 1024;
 /** What a node's core is made of. */
 export interface NodeCoreParts {
   readonly nodeId: NodeId;
+  /** SubjectPublicKeyInfo of this node, DER. */
+  readonly publicKey: Bytes;
   readonly genesis: Constitution;
   /** Hex, 32 bytes. */
   readonly networkId: string;
@@ -98,7 +100,7 @@ export class NodeCore {
     });
     const identity = { signer: fromHex(parts.nodeId), salt, epochKeys: this.epochKeys };
     this.sealing = new Sealing(this.tail, crypto, clock, identity);
-    const beginning = chooseSnapshot(parts.content, this.#opening(), parts.tracer);
+    const beginning = chooseSnapshot(parts.content, this.#opening(), parts, parts.tracer);
     const raft = this.#createConsensus(beginning);
     const consensus = parts.watch?.(raft) ?? raft;
     this.manager = new Manager({
