@@ -7,6 +7,7 @@ import type { LedgerTail } from "../../core/ledger/tail.ts";
 import type { CocoError } from "../../errors.ts";
 import type { Clock, Executor, PeerTransport, Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
+import type { CheckedData } from "./checked-data.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import type { Replicator, ReplicatorParts } from "./replicator.ts";
 import type { Sealing } from "./sealing.ts";
@@ -31,6 +32,7 @@ export interface ManagerParts {
   readonly clock: Clock;
   readonly randomBytes: (length: number) => Bytes;
   readonly tail: LedgerTail;
+  readonly checked: CheckedData;
   readonly sealing: Sealing;
   readonly administration: Administration;
   readonly peers: PeerTransport;

@@ -4,7 +4,8 @@
  * The ledger's tail (Merkle tree, previous digest) always follows the log: it grows when entries are appended and shrinks
  * when they are truncated, before they are persisted. A batch from a peer is verified before it is persisted and therefore
  * before it is acknowledged; one that simply continues the tail even before consensus sees it, so that a peer that sends
- * a wrong one loses its channel and nothing else happens.
+ * a wrong one loses its channel and nothing else happens. A committed batch that was read back from disk is compared with
+ * the tail before it is applied.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesEqual } from "../../core/codec/bytes.ts";
@@ -25,6 +26,7 @@ import type { VerifyCrypto } from "../../core/ledger/keys.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Clock, Disk } from "../ports.ts";
+import type { CheckedData } from "./checked-data.ts";
 
 /** Time between ticks of the consensus core. */
 export const TICK_INTERVAL_MS = 15;
@@ -33,6 +35,8 @@ export const TICK_INTERVAL_MS = 15;
 export interface ReplicatorParts {
   readonly consensus: Consensus;
   readonly tail: LedgerTail;
+  /** Data of the entries that were verified while the node started; the driver adds its own. */
+  readonly checked: CheckedData;
   readonly disk: Disk;
   readonly clock: Clock;
   readonly send: (peer: NodeId, message: ConsensusMessage) => void;
@@ -158,7 +162,10 @@ export class Replicator {
             index: entry.index,
           });
         }
-        if (continues && entry.index === tail.lastIndex + 1) verifyBatch(batch, tail, publicKeyOf, crypto);
+        if (continues && entry.index === tail.lastIndex + 1) {
+          verifyBatch(batch, tail, publicKeyOf, crypto);
+          this.#parts.checked.add(entry.data);
+        }
         continues &&= viewAt(entry.index) === entry.term;
       }
     } catch (error) {
@@ -186,6 +193,7 @@ export class Replicator {
     const index = this.#parts.tail.lastIndex + 1;
     const { bytes: data, batch } = build(term, index);
     this.#parsed.set(data, batch);
+    this.#parts.checked.add(data);
     const nested = this.#running;
     this.#step({ type: "propose", entries: [{ index, term, data }], now: this.#parts.clock.now() });
     // Inside a step the answer comes after it, as `onDropped` if it was not taken.
@@ -232,7 +240,7 @@ export class Replicator {
     for (const outgoing of ready.send) this.#parts.send(outgoing.to, outgoing.message);
     if (ready.roleChanged) this.#parts.onRoleChanged(this.status());
     for (const entry of ready.committed) {
-      this.#parts.onCommitted(this.#parse(entry.data));
+      this.#parts.onCommitted(this.#parts.checked.batchOf(entry, (data) => this.#parse(data)));
       // The entry stays in consensus's window for a while; its parts would take several times its room.
       this.#parsed.delete(entry.data);
     }
@@ -265,10 +273,13 @@ export class Replicator {
   }
 
   #append(entry: LogEntry): void {
-    const { tail, publicKeyOf, crypto } = this.#parts;
+    const { tail, checked, publicKeyOf, crypto } = this.#parts;
     const batch = this.#parse(entry.data);
     const record = tail.record(entry.index);
-    if (record === undefined) verifyBatch(batch, tail, publicKeyOf, crypto);
+    if (record === undefined) {
+      verifyBatch(batch, tail, publicKeyOf, crypto);
+      checked.add(entry.data);
+    }
     // Otherwise it was built here, or verified when it arrived.
     else
       invariant(bytesEqual(tail.root(record.signatureSeqno), batch.root), "the tail holds another batch at this index");
