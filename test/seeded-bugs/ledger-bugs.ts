@@ -2,7 +2,7 @@
 import type { Detector, SeededBug } from "./bug.ts";
 
 /** Seeds that the simulator plays before it gives up. */
-const SEEDS = 30;
+const SEEDS = 20;
 
 const SIMULATION: Detector = { type: "simulation", seeds: SEEDS };
 
@@ -102,8 +102,23 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
   bug(
     "old-epoch-keys-are-kept",
     "enclave/manager/epoch-keys",
-    { find: "this.#held.get(epoch)?.key.fill(0);\n    this.#held.delete(epoch);", replace: "" },
+    { find: "if (ended !== undefined) ended.until = this.#parts.clock.now() + this.#cacheMs();", replace: "" },
     tests("src/enclave/manager/epoch-keys"),
+  ),
+  bug(
+    "epoch-key-not-overwritten",
+    "enclave/manager/epoch-keys",
+    { find: "this.#held.get(epoch)?.key.fill(0);", replace: "" },
+    tests("src/enclave/manager/epoch-keys"),
+  ),
+  bug(
+    "ledger-of-the-own-disk-not-verified",
+    "enclave/manager/node-core",
+    {
+      find: "verifyBatch(batch, this.tail, (nodeId) => this.administration.publicKeyOf(nodeId), this.#parts.crypto);",
+      replace: "this.tail.append(batch);",
+    },
+    tests("src/enclave/manager/node-core"),
   ),
   bug(
     "epoch-key-taken-from-what-is-not-committed",
@@ -112,7 +127,7 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
       find: "committed: () => this.administration.committed,",
       replace: "committed: () => this.administration.appended,",
     },
-    SIMULATION,
+    tests("src/enclave/manager/node-core"),
   ),
   bug(
     "own-snapshot-not-compared-with-the-evidence",
@@ -137,6 +152,21 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     tests("src/enclave/manager/snapshots"),
   ),
   bug(
+    "snapshot-of-a-state-that-waits-for-keys",
+    "enclave/manager/snapshots",
+    { find: "    if (!applied) return;\n", replace: "" },
+    tests("src/enclave/manager/snapshots"),
+  ),
+  bug(
+    "batch-applied-before-those-that-wait-for-keys",
+    "enclave/manager/unopened-batches",
+    {
+      find: "    return this.waiting;\n  }\n\n  /** Keys",
+      replace: "    return !this.#parts.canOpen(header.epoch);\n  }\n\n  /** Keys",
+    },
+    tests("src/enclave/manager/unopened-batches"),
+  ),
+  bug(
     "received-snapshot-not-the-announced-one",
     "enclave/manager/snapshot-receiver",
     { find: "requireMark(receiving.snapshot.found?.mark, part.snapshot);", replace: "" },
@@ -154,7 +184,7 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
   bug(
     "stored-snapshot-taken-without-evidence",
     "enclave/manager/stored-snapshot",
-    { find: "|| hasEvidence(content, snapshot)) return", replace: "|| snapshot.seqno > 0) return" },
+    { find: "|| hasEvidence(content, snapshot);", replace: "|| snapshot.seqno > 0;" },
     tests("src/enclave/manager/stored-snapshot"),
     SIMULATION,
   ),

@@ -7,8 +7,9 @@
  */
 import { parseArgs } from "node:util";
 import type { SeededBug } from "./bug.ts";
-import { CONSENSUS_BUGS } from "./consensus-bugs.ts";
+import { ELECTION_BUGS } from "./election-bugs.ts";
 import { LEDGER_BUGS } from "./ledger-bugs.ts";
+import { LOG_BUGS } from "./log-bugs.ts";
 import { type BugResult, seek } from "./rig.ts";
 
 /** Bugs under examination at the same time. */
@@ -42,7 +43,7 @@ async function main(): Promise<number> {
   const { values } = parseArgs({
     options: { json: { type: "boolean", default: false }, only: { type: "string", default: "" } },
   });
-  const chosen = [...CONSENSUS_BUGS, ...LEDGER_BUGS].filter(({ name }) => name.includes(values.only));
+  const chosen = [...ELECTION_BUGS, ...LOG_BUGS, ...LEDGER_BUGS].filter(({ name }) => name.includes(values.only));
   const results = await seekAll(chosen, (result) => {
     if (!values.json) say(show(result));
   });

@@ -140,7 +140,7 @@ async function look(folder: string, detector: Detector): Promise<Finding | undef
   if (code === 0) return undefined;
   const plain = await baseline(detector);
   const fails = plain.code === 0 ? [] : failures(detector, plain.output);
-  if (plain.code !== 0 && fails.length === 0) {
+  if (plain.code === null || (plain.code !== 0 && fails.length === 0)) {
     throw new CocoError(
       "Internal",
       `${commandOf(detector).join(" ")} fails without a bug:\n${plain.output.slice(-2000)}`,

@@ -173,6 +173,8 @@ export class SnapshotNode {
   readonly fatal: CocoError[] = [];
   /** Names of what was traced. */
   readonly traced: string[] = [];
+  /** Whether it has the keys that committed batches are sealed under, and applies them. */
+  opens = true;
   readonly #keys: LedgerKeys;
   readonly #crypto;
   readonly #salt: Bytes;
@@ -306,8 +308,8 @@ export class SnapshotNode {
   commit(batch: ParsedBatch, state: (batch: ParsedBatch) => Bytes = stateOf): number {
     const { index, kind } = batch.header;
     this.administration.commit(index);
-    if (kind === "application") this.worker.apply(state(batch));
-    this.snapshots.committed(batch, true);
+    if (kind === "application" && this.opens) this.worker.apply(state(batch));
+    this.snapshots.committed(batch, this.opens);
     return index;
   }
 

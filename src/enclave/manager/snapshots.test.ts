@@ -166,9 +166,12 @@ describe("a snapshot of one's own", () => {
     const network = new SnapshotNetwork();
     const node = new SnapshotNode(network);
     node.found();
-    node.worker.keeps = false;
     node.execute(7);
+    const sealed = network.nonces.sealedCount;
+    node.run(4);
+    node.worker.keeps = false;
     node.run();
+    assert.ok(network.nonces.sealedCount > sealed, "a part of it was written");
     assert.deepEqual(
       [node.snapshots.unconfirmed, [...node.disk.files], node.traced],
       [undefined, [], ["snapshot_skipped"]],
@@ -178,6 +181,19 @@ describe("a snapshot of one's own", () => {
     node.run();
     // The watch over nonces of the network has seen both.
     assert.equal(node.unconfirmed.mark.index, index);
+  });
+
+  test("is not taken of a state that waits for keys", () => {
+    const { network, node } = withSnapshot();
+    const without = new SnapshotNode(network, 1);
+    without.opens = false;
+    without.follow();
+    without.run();
+    assert.deepEqual([without.snapshots.unconfirmed, [...without.disk.files]], [undefined, []]);
+    node.confirm(node.unconfirmed);
+    without.follow();
+    without.durable();
+    assert.deepEqual([without.compacted, without.fatal], [[], []], "it has nothing to compare the evidence with");
   });
 
   test("is left out while the one before is being written", () => {

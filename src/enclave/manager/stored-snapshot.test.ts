@@ -103,11 +103,24 @@ describe("the snapshot to begin from", () => {
     assert.equal(bench.choose(at(first + 1)), first, "the newer one has no evidence there");
   });
 
+  test("may be without evidence on a node that lost entries, to which its peers send them again", () => {
+    const { bench, firstEvidence, second } = withTwo();
+    const damage = { index: firstEvidence, lastIndex: second + 1, lastTerm: 2 };
+    assert.equal(bench.choose({ ...bench.content({ lastIndex: firstEvidence - 1 }), damage }), second);
+    const gap = { ...bench.content({ firstIndex: second + 2 }), damage };
+    assert.throws(() => bench.choose(gap), { code: "LedgerCorrupt" }, "a gap stays a gap");
+  });
+
   test("leaves no gap before the first entry of the log", () => {
-    const { bench, second } = withTwo();
-    const lost = { code: "LedgerCorrupt", data: { index: second + 2 } };
-    assert.throws(() => bench.choose(bench.content({ firstIndex: second + 2 })), lost);
-    const none = { firstIndex: second + 2, files: new Map<number, Bytes>() };
+    const bench = new Bench();
+    const index = bench.snapshot();
+    bench.node.execute(1);
+    bench.node.execute(1);
+    bench.evidence();
+    assert.equal(bench.choose(bench.content()), index);
+    const lost = { code: "LedgerCorrupt", data: { index: index + 2 } };
+    assert.throws(() => bench.choose(bench.content({ firstIndex: index + 2 })), lost);
+    const none = { firstIndex: index + 2, files: new Map<number, Bytes>() };
     assert.throws(() => bench.choose(bench.content(none)), lost);
     assert.equal(bench.choose(bench.content({ files: none.files })), undefined, "the log begins with the first entry");
   });
