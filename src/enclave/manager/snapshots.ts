@@ -135,8 +135,8 @@ export class Snapshots implements SnapshotTransfer {
   }
 
   /**
-   * A batch is committed, and applied unless this node waits for keys. Every node decides alike: a snapshot where the number of transactions passes a
-   * multiple of the setting, and after a grant, since a new node opens only what is wrapped to it.
+   * A batch is committed, and applied unless this node waits for keys. Every node decides alike: a snapshot where the number
+   * of transactions passes a multiple of the setting, and after a grant, since a new node opens only what is wrapped to it.
    */
   committed(batch: ParsedBatch, applied: boolean): void {
     const { index, firstSeqno, count } = batch.header;
