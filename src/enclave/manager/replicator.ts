@@ -21,7 +21,7 @@ import type {
   SnapshotMark,
 } from "../../core/consensus/types.ts";
 import { type BuiltBatch, verifyBatch } from "../../core/ledger/batch.ts";
-import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
+import { batchKindOf, type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
 import type { VerifyCrypto } from "../../core/ledger/keys.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError, invariant } from "../../errors.ts";
@@ -138,8 +138,8 @@ export class Replicator {
 
   /** A consensus message of an authenticated peer. Throws, with nothing changed, when it carries a batch that does not hold. */
   receive(peer: NodeId, message: ConsensusMessage): void {
-    if (message.type === "append") this.#verifyAhead(message);
-    this.#step({ type: "message", from: peer, message, now: this.#parts.clock.now() });
+    const taken = message.type === "append" ? this.#verifyAhead(upToAdministrative(message)) : message;
+    this.#step({ type: "message", from: peer, message: taken, now: this.#parts.clock.now() });
     if (message.type !== "append" || message.entries.length === 0 || this.#running || this.#stopped) return;
     const { lastIndex } = this.status();
     if (this.#parts.tail.lastIndex > lastIndex) this.#parts.tail.truncate(lastIndex + 1);
@@ -149,7 +149,8 @@ export class Replicator {
    * Verifies batches that continue the tail, which they extend; consensus takes them in the same turn or they are cut again.
    * Where the sender's log differs from this one, consensus refuses or truncates first: what follows is verified then.
    */
-  #verifyAhead({ previousIndex, previousTerm, entries }: AppendRequest): void {
+  #verifyAhead(message: AppendRequest): AppendRequest {
+    const { previousIndex, previousTerm, entries } = message;
     const { tail, publicKeyOf, crypto } = this.#parts;
     const lastIndex = tail.lastIndex;
     const viewAt = (index: number) => (index === 0 ? 0 : tail.record(index)?.view);
@@ -172,6 +173,7 @@ export class Replicator {
       tail.truncate(lastIndex + 1);
       throw error;
     }
+    return message;
   }
 
   #parse(data: Bytes): ParsedBatch {
@@ -291,4 +293,15 @@ export class Replicator {
     this.#parts.tail.truncate(fromIndex);
     this.#parts.onTruncated(fromIndex);
   }
+}
+
+/**
+ * An append up to its first administrative batch: who may sign what follows is known once that is executed. The rest is taken
+ * for lost on the way, and comes again.
+ */
+function upToAdministrative(message: AppendRequest): AppendRequest {
+  const at = message.entries.findIndex(({ data }) => batchKindOf(data) === "administrative");
+  return at < 0 || at === message.entries.length - 1
+    ? message
+    : { ...message, entries: message.entries.slice(0, at + 1) };
 }
