@@ -7,11 +7,10 @@
  */
 import type { ClientResponse } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { bytesKey, EMPTY } from "../../core/codec/bytes.ts";
+import { bytesKey } from "../../core/codec/bytes.ts";
 import type { ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
 import { decodeAdministrative } from "../../core/governance/administrative.ts";
 import type { Decision } from "../../core/governance/decision.ts";
-import type { UnsealedTransaction } from "../../core/ledger/batch.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { PeerEvents } from "../ports.ts";
@@ -23,6 +22,7 @@ import { LeaderDuties } from "./leader-duties.ts";
 import type { ArrivedRequest, ManagerParts } from "./manager-parts.ts";
 import type { Replicator } from "./replicator.ts";
 import { type Leadership, RequestRouter } from "./request-router.ts";
+import { writeSetsOf } from "./sealing.ts";
 import type { ReceivedSnapshot } from "./snapshot-receiver.ts";
 import { Snapshots } from "./snapshots.ts";
 
@@ -386,18 +386,6 @@ export class Manager implements PeerEvents {
     this.#parts.tracer.event("error", "fatal", { code: error.code, message: error.message });
     this.#parts.onFatal(error);
   }
-}
-
-/** The write sets of a batch in order. */
-function writeSetsOf({ transactions }: ParsedBatch, opened: readonly UnsealedTransaction[]): readonly Bytes[] {
-  const parts: Bytes[] = [];
-  for (let position = 0; position < transactions.length; position++) {
-    const { publicPart = EMPTY } = transactions[position] ?? {};
-    const { privatePart = EMPTY } = opened[position] ?? {};
-    if (publicPart.length > 0) parts.push(publicPart);
-    if (privatePart.length > 0) parts.push(privatePart);
-  }
-  return parts;
 }
 
 /** Whether a committed batch hands a new node the keys of earlier epochs. */

@@ -99,3 +99,15 @@ export class Sealing {
 export function administrativeTransaction(encoded: Bytes): BatchTransaction {
   return { id: EMPTY, publicPart: encoded, privatePart: EMPTY, claimsDigest: undefined };
 }
+
+/** The write sets of an opened batch in order, without empty ones. */
+export function writeSetsOf({ transactions }: ParsedBatch, opened: readonly UnsealedTransaction[]): readonly Bytes[] {
+  const parts: Bytes[] = [];
+  for (let position = 0; position < transactions.length; position++) {
+    const { publicPart = EMPTY } = transactions[position] ?? {};
+    const { privatePart = EMPTY } = opened[position] ?? {};
+    if (publicPart.length > 0) parts.push(publicPart);
+    if (privatePart.length > 0) parts.push(privatePart);
+  }
+  return parts;
+}
