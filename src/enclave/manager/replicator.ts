@@ -9,6 +9,7 @@
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesEqual } from "../../core/codec/bytes.ts";
+import { MessageRefused } from "../../core/consensus/acceptance.ts";
 import type {
   AppendRequest,
   Consensus,
@@ -136,11 +137,22 @@ export class Replicator {
     this.#step(snapshot === undefined ? { type: "snapshotRefused", now } : { type: "snapshotStored", snapshot, now });
   }
 
-  /** A consensus message of an authenticated peer. Throws, with nothing changed, when it carries a batch that does not hold. */
+  /**
+   * A consensus message of an authenticated peer. Throws, with nothing changed, when it carries a batch that does not hold or
+   * contradicts what is committed here: that is its sender's fault, and never a reason for this node to stop.
+   */
   receive(peer: NodeId, message: ConsensusMessage): void {
     const taken = message.type === "append" ? this.#verifyAhead(upToAdministrative(message)) : message;
-    this.#step({ type: "message", from: peer, message: taken, now: this.#parts.clock.now() });
-    if (message.type !== "append" || message.entries.length === 0 || this.#running || this.#stopped) return;
+    try {
+      this.#step({ type: "message", from: peer, message: taken, now: this.#parts.clock.now() });
+    } finally {
+      if (message.type === "append" && message.entries.length > 0) this.#cutTail();
+    }
+  }
+
+  /** Takes back what was verified ahead and not taken by consensus. */
+  #cutTail(): void {
+    if (this.#running || this.#stopped) return;
     const { lastIndex } = this.status();
     if (this.#parts.tail.lastIndex > lastIndex) this.#parts.tail.truncate(lastIndex + 1);
   }
@@ -202,15 +214,21 @@ export class Replicator {
     return nested || this.status().lastIndex >= index ? index : undefined;
   }
 
-  /** Steps are never nested: what a callback causes is taken up after the step that caused it. */
+  /**
+   * Steps are never nested: what a callback causes is taken up after the step that caused it. Throws `MessageRefused` when
+   * the event is a message that consensus refuses.
+   */
   #step(event: ConsensusEvent): void {
     if (this.#stopped) return;
     this.#events.push(event);
     if (this.#running) return;
     this.#running = true;
+    let refusal: MessageRefused | undefined;
     try {
       for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
-        this.#perform(this.#parts.consensus.step(next));
+        const ready = this.#readyOf(next);
+        if (!(ready instanceof MessageRefused)) this.#perform(ready);
+        else if (next === event) refusal = ready;
       }
     } catch (error) {
       this.#stopped = true;
@@ -219,6 +237,16 @@ export class Replicator {
       );
     } finally {
       this.#running = false;
+    }
+    if (refusal !== undefined) throw refusal;
+  }
+
+  #readyOf(event: ConsensusEvent): Ready | MessageRefused {
+    try {
+      return this.#parts.consensus.step(event);
+    } catch (error) {
+      if (error instanceof MessageRefused) return error;
+      throw error;
     }
   }
 
