@@ -15,6 +15,7 @@ import type { PeerEvents } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import { decodeFrame, encodeFrame, type Frame } from "./frames.ts";
 import { AdapterLanes } from "./adapter-lanes.ts";
+import { checkArrived } from "./arrived-batch.ts";
 import { BatchProposer } from "./batch-proposer.ts";
 import { LeaderDuties } from "./leader-duties.ts";
 import type { ArrivedRequest, ManagerParts } from "./manager-parts.ts";
@@ -67,6 +68,7 @@ export class Manager implements PeerEvents {
     });
     this.#replicator = parts.createReplicator({
       send: (peer, message) => this.#send(peer, { type: "consensus", message }),
+      onArrived: (batch) => checkArrived(batch, parts.opensOwn, this.#snapshots),
       onAppended: (batch) => parts.administration.append(batch),
       onTruncated: (fromIndex) => parts.administration.truncate(fromIndex),
       onCommitted: (batch) => this.#onCommitted(batch),
