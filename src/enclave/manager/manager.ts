@@ -19,6 +19,7 @@ import { checkArrived } from "./arrived-batch.ts";
 import { BatchProposer } from "./batch-proposer.ts";
 import { LeaderDuties } from "./leader-duties.ts";
 import type { ArrivedRequest, ManagerParts } from "./manager-parts.ts";
+import { FIRST_ID_BYTES, firstIdOf } from "./open-requests.ts";
 import type { Replicator } from "./replicator.ts";
 import { type Leadership, RequestRouter } from "./request-router.ts";
 import type { ReceivedSnapshot } from "./snapshot-receiver.ts";
@@ -51,6 +52,7 @@ export class Manager implements PeerEvents {
     this.#lanes = this.#createLanes();
     this.#requests = new RequestRouter({
       now: () => parts.clock.now(),
+      firstId: firstIdOf(parts.randomBytes(FIRST_ID_BYTES)),
       adapters: this.#lanes.byId,
       send: (peer, frame) => this.#send(peer, frame),
       confirmRead: (id) => this.#replicator.read(id),
