@@ -245,6 +245,11 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     this.#parts.tracer.event("warn", "snapshot_skipped", { index: making.mark.index, reason });
   }
 
+  /** The disk has no room: the snapshot under way gives up its own, and the next one is due at its time. */
+  diskFull(): void {
+    if (this.#making !== undefined) this.#giveUp(this.#making, "the disk is full");
+  }
+
   #finish(making: Making): void {
     if (this.#making !== making) return;
     const { mark, seqno, writer, bytes } = making;
