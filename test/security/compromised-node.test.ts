@@ -58,7 +58,7 @@ describe("one compromised node", () => {
   });
 
   test("cannot answer for the leader", () => {
-    const requests = new OpenRequests(() => 0);
+    const requests = new OpenRequests(() => 0, 1);
     const answers: string[] = [];
     const open = requests.open({
       adapterId: 1,

@@ -39,6 +39,7 @@ import {
   simulatedCrypto,
   simulatedGovernanceCrypto,
   simulatedSigner,
+  simulatedUnwrap,
   simulatedWrap,
 } from "./simulated-crypto.ts";
 
@@ -66,8 +67,8 @@ export interface Founded {
   askForEpoch(standing: StandingConstitution): Decision;
   /** Makes epochs and grants on a node. */
   epochMaker(random: (length: number) => Bytes): EpochMaker;
-  /** The key of an epoch as a node opens it; undefined when it is not wrapped to it. */
-  openEpoch(record: EpochRecord, nodeId: NodeId): Bytes | undefined;
+  /** The key of an epoch as a node opens it; undefined when it is not wrapped to it, or does not open. */
+  openEpoch(record: Pick<EpochRecord, "epoch" | "wraps">, nodeId: NodeId): Bytes | undefined;
 }
 
 const OWNER = "owner";
@@ -197,7 +198,7 @@ export function foundNetwork(options: FoundingOptions): Founded {
     }),
     openEpoch: (record, nodeId) => {
       const wrap = record.wraps.find((entry) => entry.nodeId === nodeId);
-      return wrap && simulatedWrap(encryptionKeyOf(nodeId), record.epoch, wrap.wrapped);
+      return wrap && simulatedUnwrap(encryptionKeyOf(nodeId), record.epoch, wrap.wrapped);
     },
   };
 }

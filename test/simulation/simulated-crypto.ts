@@ -13,6 +13,7 @@ const DER_SEQUENCE = 0x30;
 const KEY_LENGTH = 32;
 const TAG_LENGTH = 16;
 const SIGNATURE_LENGTH = 64;
+const WRAP = utf8Encode("wrap");
 const KIND = { signature: 2, stream: 3, tag: 4, derived: 5, use: 6 } as const;
 
 /** A signature is a MAC under a key that everybody could compute: no simulated node forges. */
@@ -138,8 +139,16 @@ export class SimulatedCrypto {
   }
 }
 
-/** Wraps an epoch key to a node; wrapping what is wrapped opens it. */
+/** Wraps an epoch key to a node. */
 export function simulatedWrap(encryptionKey: Bytes, epoch: number, key: Bytes): Bytes {
-  const pad = cheapHash(concatBytes(encryptionKey, new ByteWriter(8).u64(epoch).finish()));
-  return exclusiveOr(key, pad);
+  return seal(encryptionKey, epochBytes(epoch), key, WRAP);
+}
+
+/** Opens a wrap of {@link simulatedWrap}; undefined when it was not made for this key and epoch. */
+export function simulatedUnwrap(encryptionKey: Bytes, epoch: number, wrapped: Bytes): Bytes | undefined {
+  return open(encryptionKey, epochBytes(epoch), wrapped, WRAP);
+}
+
+function epochBytes(epoch: number): Bytes {
+  return new ByteWriter(8).u64(epoch).finish();
 }

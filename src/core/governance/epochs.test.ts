@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { GOVERNANCE_CRYPTO, entryOf, GovernedNetwork, idOf, refusal } from "../../../test/support/governed-network.ts";
 import { executeAdministrative, type GovernanceState } from "./administrative.ts";
-import { epochIsDue, epochProgress, epochsBytes, MAX_EPOCHS_BYTES, missingEpochs } from "./epochs.ts";
+import {
+  epochIsDue,
+  epochProgress,
+  epochsBytes,
+  MAX_EPOCHS_BYTES,
+  MAX_SCHEDULED_EPOCHS_BYTES,
+  missingEpochs,
+} from "./epochs.ts";
 import { nextStep } from "./next-step.ts";
 
 const DAY = 86_400_000;
@@ -63,6 +70,30 @@ describe("the next epoch", () => {
     assert.throws(wraps([...epoch.wraps, { nodeId: idOf(9), wrapped: key(1) }]), refusal("EpochWraps"));
     for (const number of [1, 3])
       assert.throws(() => network.execute({ ...epoch, epoch: number }), refusal("EpochNumber"));
+  });
+
+  test("by time or transactions leaves room for those by vote and removal, and for grants", () => {
+    const network = new GovernedNetwork([0, 1, 2], { epoch: { lengthMs: DAY, transactions: 100 } });
+    const record = { epoch: 1, wraps: [], sealedServiceKey: new Uint8Array(1024), openedAtMs: 0, openedAtSeqno: 1 };
+    const epochs = Array.from({ length: Math.floor(MAX_SCHEDULED_EPOCHS_BYTES / 1152) }, (_, at) => ({
+      ...record,
+      epoch: at + 1,
+    }));
+    assert.ok(epochsBytes(epochs) <= MAX_SCHEDULED_EPOCHS_BYTES);
+    network.state = { ...network.state, epochs };
+    network.place = { ...network.place, timeMs: 10 * DAY, firstSeqno: 1_000 };
+    assert.equal(due(network.state, 10 * DAY, 1_000), false);
+    assert.throws(() => network.execute(network.epoch()), refusal("EpochsFull"));
+    network.execute({ type: "grant", nodeId: idOf(0), keys: [{ epoch: 1, wrapped: key(1) }] });
+    network.changeNodes([0, 1]);
+    // Who was voted out loses its vote first.
+    for (const configuration of [
+      { current: [idOf(0), idOf(1)], previous: [idOf(0), idOf(1), idOf(2)], learners: [] },
+      { current: [idOf(0), idOf(1)], previous: undefined, learners: [] },
+    ])
+      network.execute({ type: "configure", ...configuration });
+    assert.equal(due(network.state, 10 * DAY, 1_000), true);
+    assert.equal(network.execute(network.epoch()).epochs.length, epochs.length + 1);
   });
 
   test("has room, or there is none: then nobody proposes one", () => {

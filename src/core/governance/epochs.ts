@@ -14,6 +14,11 @@ export const MAX_WRAPPED_KEY_BYTES = 128;
 export const MAX_SEALED_SERVICE_KEY_BYTES = 1024;
 /** Most bytes all epochs take in the governance state; no epoch opens beyond: 9,000 epochs of 5 nodes, 1,000 of 64. */
 export const MAX_EPOCHS_BYTES = 8 * 1024 * 1024;
+/**
+ * Most bytes of them that epochs due by time or by the number of transactions may fill: whoever drives a leader's clock or
+ * its load must not take the room of epochs due by a vote or a removal, nor that of grants.
+ */
+export const MAX_SCHEDULED_EPOCHS_BYTES = (MAX_EPOCHS_BYTES / 4) * 3;
 /** Most keys one grant hands over; a node that lacks more gets several grants. */
 export const MAX_GRANT_KEYS = 1000;
 
@@ -92,11 +97,22 @@ export function epochIsDue(state: EpochsState, progress: EpochProgress): boolean
   return mayOpenEpoch(state) && isDue(state, progress);
 }
 
-function isDue({ epochs, epochDue, constitution }: EpochsState, progress: EpochProgress): boolean {
-  if (epochs.length === 0 || epochDue) return true;
+function isDue(state: EpochsState, progress: EpochProgress): boolean {
+  return isDueByGovernance(state) || (isDueBySchedule(state, progress) && hasRoomForScheduled(state));
+}
+
+function isDueByGovernance({ epochs, epochDue }: EpochsState): boolean {
+  return epochs.length === 0 || epochDue;
+}
+
+function isDueBySchedule({ constitution }: EpochsState, progress: EpochProgress): boolean {
   const { lengthMs, transactions } = constitution.settings.epoch;
   if (lengthMs > 0 && progress.now - progress.epochOpenedAtMs >= lengthMs) return true;
   return transactions > 0 && progress.transactionsInEpoch >= transactions;
+}
+
+function hasRoomForScheduled(state: EpochsState): boolean {
+  return hasRoomFor(state, state.constitution.nodes.length, MAX_SCHEDULED_EPOCHS_BYTES);
 }
 
 /**
@@ -120,9 +136,9 @@ export function epochsBytes(epochs: readonly EpochRecord[]): number {
 }
 
 /** Whether another epoch with this many wraps fits, or so many granted keys; judged by their largest sizes. */
-function hasRoomFor({ epochs }: Pick<EpochsState, "epochs">, wraps: number): boolean {
+function hasRoomFor({ epochs }: Pick<EpochsState, "epochs">, wraps: number, limit = MAX_EPOCHS_BYTES): boolean {
   const largest = wraps * (NODE_ID_BYTES + WRAP_OVERHEAD + MAX_WRAPPED_KEY_BYTES);
-  return epochsBytes(epochs) + EPOCH_OVERHEAD + MAX_SEALED_SERVICE_KEY_BYTES + largest <= MAX_EPOCHS_BYTES;
+  return epochsBytes(epochs) + EPOCH_OVERHEAD + MAX_SEALED_SERVICE_KEY_BYTES + largest <= limit;
 }
 
 /** Throws `ProposalInvalid` unless the next epoch is due and its key is wrapped to exactly the listed nodes. */
@@ -136,10 +152,12 @@ export function checkEpoch(
     throw refused("EpochNumber", `epoch ${epoch} does not follow epoch ${epochs.length}`);
   if (!allVotersListed(configuration, constitution))
     throw refused("VotersNotListed", "no epoch opens before every node that was voted out has lost its vote");
-  if (!isDue(state, epochProgress(state, place.timeMs, place.firstSeqno)))
+  const byGovernance = isDueByGovernance(state);
+  if (!byGovernance && !isDueBySchedule(state, epochProgress(state, place.timeMs, place.firstSeqno)))
     throw refused("EpochNotDue", `epoch ${epochs.length} has not ended`);
-  if (!hasRoomFor(state, constitution.nodes.length))
-    throw refused("EpochsFull", `epochs take at most ${MAX_EPOCHS_BYTES} bytes of the governance state`);
+  const limit = byGovernance ? MAX_EPOCHS_BYTES : MAX_SCHEDULED_EPOCHS_BYTES;
+  if (!hasRoomFor(state, constitution.nodes.length, limit))
+    throw refused("EpochsFull", `such epochs take at most ${limit} bytes of the governance state`);
   const { nodes } = constitution;
   const complete = wraps.length === nodes.length && nodes.every((node, at) => wraps[at]?.nodeId === node.nodeId);
   if (!complete)

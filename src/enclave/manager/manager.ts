@@ -15,9 +15,11 @@ import type { PeerEvents } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import { decodeFrame, encodeFrame, type Frame } from "./frames.ts";
 import { AdapterLanes } from "./adapter-lanes.ts";
+import { checkArrived } from "./arrived-batch.ts";
 import { BatchProposer } from "./batch-proposer.ts";
 import { LeaderDuties } from "./leader-duties.ts";
 import type { ArrivedRequest, ManagerParts } from "./manager-parts.ts";
+import { FIRST_ID_BYTES, firstIdOf } from "./open-requests.ts";
 import type { Replicator } from "./replicator.ts";
 import { type Leadership, RequestRouter } from "./request-router.ts";
 import type { ReceivedSnapshot } from "./snapshot-receiver.ts";
@@ -50,6 +52,7 @@ export class Manager implements PeerEvents {
     this.#lanes = this.#createLanes();
     this.#requests = new RequestRouter({
       now: () => parts.clock.now(),
+      firstId: firstIdOf(parts.randomBytes(FIRST_ID_BYTES)),
       adapters: this.#lanes.byId,
       send: (peer, frame) => this.#send(peer, frame),
       confirmRead: (id) => this.#replicator.read(id),
@@ -67,6 +70,7 @@ export class Manager implements PeerEvents {
     });
     this.#replicator = parts.createReplicator({
       send: (peer, message) => this.#send(peer, { type: "consensus", message }),
+      onArrived: (batch) => checkArrived(batch, parts.opensOwn, this.#snapshots),
       onAppended: (batch) => parts.administration.append(batch),
       onTruncated: (fromIndex) => parts.administration.truncate(fromIndex),
       onCommitted: (batch) => this.#onCommitted(batch),
@@ -376,6 +380,7 @@ export class Manager implements PeerEvents {
   diskFull(full: boolean): void {
     this.#parts.tracer.event(full ? "error" : "info", full ? "disk_full" : "disk_has_room", {});
     this.#replicator.diskFull(full);
+    if (full) this.#snapshots.diskFull();
   }
 
   #housekeep(): void {

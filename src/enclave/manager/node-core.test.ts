@@ -5,6 +5,7 @@ import { type Bytes, utf8Encode } from "../../core/codec/bytes.ts";
 import type { LogEntry } from "../../core/consensus/types.ts";
 import { encodeAdministrative } from "../../core/governance/administrative.ts";
 import type { DiskContent, DiskRequest, StoredSnapshot } from "../ports.ts";
+import { encodeFrame } from "./frames.ts";
 import { NodeCore } from "./node-core.ts";
 
 /** The ledger of a network that has opened its second epoch. */
@@ -33,13 +34,15 @@ interface Disturbance {
   readonly change?: (entry: LogEntry) => LogEntry;
   readonly damage?: DiskContent["damage"];
   readonly persisted?: DiskRequest[];
+  /** Frames to peers are lost instead of a failure of the test. */
+  readonly hasPeers?: boolean;
 }
 
 /** A core that starts from what is on its disk, and hears of nobody. */
 function start(
   { founded, entries }: SnapshotNetwork,
   snapshots: readonly StoredSnapshot[] = [],
-  { change = (entry) => entry, damage, persisted = [] }: Disturbance = {},
+  { change = (entry) => entry, damage, persisted = [], hasPeers = false }: Disturbance = {},
 ): NodeCore {
   const { nodeId } = founded.constitution.nodes[1] ?? { nodeId: "" };
   const content: DiskContent = {
@@ -68,7 +71,7 @@ function start(
     },
     content,
     tookPart: true,
-    peers: { send: unused },
+    peers: { send: hasPeers ? () => false : unused },
     tracer: { event: () => undefined },
     startExecutor: () => ({ send: unused }),
     firstTransactions: unused,
@@ -79,6 +82,70 @@ function start(
     onFatal: unused,
   });
 }
+
+/** The leader's message with the last batch of a ledger. */
+function lastBatchOf({ entries }: SnapshotNetwork): Bytes {
+  const [previous, last] = entries.slice(-2);
+  assert.ok(previous && last);
+  const position = { previousIndex: previous.index, previousTerm: previous.term };
+  const message = { type: "append", term: 2, ...position, commitIndex: 0, round: 0, entries: [last] } as const;
+  return encodeFrame({ type: "consensus", message });
+}
+
+/** A leader that has wrapped the second key to node 1 in its own way, and node 1 before it gets that batch. */
+function wrappedTo1(wrap: (wrapped: Bytes) => Bytes) {
+  const network = new SnapshotNetwork();
+  const leader = new SnapshotNode(network);
+  leader.found();
+  const state = leader.administration.committed;
+  assert.ok(state);
+  const { founded } = network;
+  const epoch = founded.epochMaker((length) => new Uint8Array(length).fill(8)).epoch(state);
+  assert.ok(epoch.type === "epoch");
+  const wraps = epoch.wraps.map((one, place) => (place === 1 ? { ...one, wrapped: wrap(one.wrapped) } : one));
+  const bundle = founded.askForEpoch(state);
+  leader.administrate([{ type: "decision", bundle } as const, { ...epoch, wraps }].map(encodeAdministrative));
+  const persisted: DiskRequest[] = [];
+  const before = Object.assign(Object.create(network) as SnapshotNetwork, { entries: network.entries.slice(0, -1) });
+  const core = start(before, [], { persisted, hasPeers: true });
+  return { network, core, persisted, leader: leader.nodeId };
+}
+
+describe("a batch of a peer", () => {
+  test("with a key for this node is taken when the key opens", () => {
+    const { network, core, leader, persisted } = wrappedTo1((wrapped) => wrapped);
+    core.manager.frame(leader, lastBatchOf(network));
+    assert.equal(core.manager.refusedFrames, 0);
+    assert.equal(core.tail.lastIndex, network.entries.length);
+    assert.deepEqual(
+      persisted.at(-1)?.entries.map(({ index }) => index),
+      [network.entries.length],
+    );
+  });
+
+  test("is refused when the key for this node does not open: nothing of it is stored or acknowledged", () => {
+    for (const wrap of [
+      (wrapped: Bytes) => flipped(wrapped, 0),
+      (wrapped: Bytes) => new Uint8Array(wrapped.length),
+      () => new Uint8Array(1),
+    ]) {
+      const { network, core, leader, persisted } = wrappedTo1(wrap);
+      assert.throws(() => core.manager.frame(leader, lastBatchOf(network)), { code: "LedgerCorrupt" });
+      assert.equal(core.manager.refusedFrames, 1);
+      assert.equal(core.tail.lastIndex, network.entries.length - 1);
+      assert.deepEqual(persisted, []);
+    }
+  });
+
+  test("that is on this node's own disk costs it the key only", () => {
+    const { network } = wrappedTo1((wrapped) => flipped(wrapped, 0));
+    const core = start(network);
+    assert.equal(core.administration.appended?.epochs.length, 2);
+    core.administration.commit(network.entries.length);
+    assert.equal(core.epochKeys.keyOf(2), undefined);
+    assert.equal(core.epochKeys.keyOf(1)?.length, 32);
+  });
+});
 
 describe("the core of a node that starts", () => {
   test("has read its whole ledger, and uses no epoch of it that it does not know to be committed", () => {

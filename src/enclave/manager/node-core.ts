@@ -13,7 +13,6 @@ import type { AdapterEntry, Constitution } from "../../core/governance/constitut
 import type { Decision } from "../../core/governance/decision.ts";
 import { configurationOfBatch, consensusConfiguration } from "../../core/governance/administrative-batch.ts";
 import { genesisConfiguration } from "../../core/governance/configuration.ts";
-import type { EpochRecord } from "../../core/governance/epochs.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import { verifyBatch } from "../../core/ledger/batch.ts";
 import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
@@ -21,6 +20,7 @@ import { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Executor, ExecutorEvents, PeerTransport, Tracer } from "../ports.ts";
 import { Administration } from "./administration.ts";
+import { opensOwnWrap, type WrappedEpoch } from "./arrived-batch.ts";
 import { CheckedData } from "./checked-data.ts";
 import { EpochKeys } from "./epoch-keys.ts";
 import type { EpochMaker } from "./leader-duties.ts";
@@ -66,8 +66,8 @@ export interface NodeCoreParts {
   readonly firstTransactions: FirstTransactions;
   /** Approval of this node's code that is not in the ledger yet. */
   readonly approval: Decision | undefined;
-  /** Opens the key of an epoch; undefined when it is not wrapped to this node. */
-  readonly openEpoch: (record: EpochRecord) => Bytes | undefined;
+  /** Opens the key of an epoch; undefined when it is not wrapped to this node, or when the wrap does not open. */
+  readonly openEpoch: (record: WrappedEpoch) => Bytes | undefined;
   readonly epochMaker: EpochMaker;
   /** Governance in effect changed; the keys of its epochs are installed. */
   readonly onGovernance: () => void;
@@ -133,6 +133,7 @@ export class NodeCore {
       snapshots: { ...this.#opening(), nodeId: parts.nodeId, salt, disk: parts.disk },
       beginning,
       approval: parts.approval,
+      opensOwn: opensOwnWrap(parts.nodeId, parts.openEpoch),
       keyOf: (epoch) => this.epochKeys.keyOf(epoch),
       onGovernance: () => {
         this.epochKeys.refresh();

@@ -16,7 +16,7 @@ const ANSWER: ClientResponse = { status: 200, contentType: "text/plain", body: E
 
 function fixture() {
   const world = { now: 0, statuses: [] as number[] };
-  const requests = new OpenRequests(() => world.now);
+  const requests = new OpenRequests(() => world.now, 1);
   const open = (): OpenRequest => {
     const request = requests.open({
       adapterId: 1,

@@ -21,6 +21,18 @@ export const LEADER_WAIT_MS = 10_000;
  */
 export const QUERY_RESEND_AFTER_MS = 1_000;
 
+/** Random bytes that the ids of a boot begin with. */
+export const FIRST_ID_BYTES = 5;
+
+/**
+ * Where the ids of requests begin in this boot. A peer may still answer what was asked before a restart: such an answer
+ * must not meet the id of another client's request. A boot has some 2^30 requests at most, and ids have 53 bits.
+ * @param random {@link FIRST_ID_BYTES} bytes, fresh for this boot
+ */
+export function firstIdOf(random: Bytes): number {
+  return 1 + random.reduce((id, byte) => id * 0x100 + byte, 0);
+}
+
 /** A request under way. */
 export interface OpenRequest {
   readonly id: number;
@@ -53,10 +65,12 @@ export function errorClientResponse(error: CocoError): ClientResponse {
 export class OpenRequests {
   readonly #now: () => number;
   readonly #requests = new Map<number, OpenRequest>();
-  #nextId = 1;
+  #nextId: number;
 
-  constructor(now: () => number) {
+  /** @param firstId see {@link firstIdOf} */
+  constructor(now: () => number, firstId: number) {
     this.#now = now;
+    this.#nextId = firstId;
   }
 
   /** Opens a request; answers 503 and returns undefined when there are too many. */

@@ -16,6 +16,8 @@ export const READ_LIFETIME_MS = 40_000;
 /** What reads need of the node around them. */
 export interface ReadIndexParts {
   readonly now: () => number;
+  /** Id of the first read; another in each boot, as that of requests. */
+  readonly firstId: number;
   /** Asks this node's consensus; its answer comes to {@link ReadIndex.confirmed}. */
   readonly confirm: (id: number) => void;
   /** Asks the leader; false when it cannot be reached. */
@@ -37,12 +39,13 @@ interface Waiting {
 export class ReadIndex {
   readonly #parts: ReadIndexParts;
   readonly #waiting = new Map<number, Waiting>();
-  #nextId = 1;
+  #nextId: number;
   #appliedIndex = 0;
   #leader: NodeId | "self" | undefined;
 
   constructor(parts: ReadIndexParts) {
     this.#parts = parts;
+    this.#nextId = parts.firstId;
   }
 
   /** Reads that wait. */

@@ -44,6 +44,8 @@ export interface ReplicatorParts {
   readonly crypto: VerifyCrypto;
   /** Public key (SubjectPublicKeyInfo, DER) of a listed node. */
   readonly publicKeyOf: (nodeId: NodeId) => Bytes | undefined;
+  /** A batch of a peer that this node does not have; throws to refuse the message that brought it. */
+  readonly onArrived: (batch: ParsedBatch) => void;
   /** A batch enters the log (its content is not committed): administrative ones are verified and executed here; throws to refuse. */
   readonly onAppended: (batch: ParsedBatch) => void;
   /** The log lost every batch from this index on. */
@@ -175,6 +177,7 @@ export class Replicator {
             index: entry.index,
           });
         }
+        if (viewAt(entry.index) !== entry.term) this.#parts.onArrived(batch);
         if (continues && entry.index === tail.lastIndex + 1) {
           verifyBatch(batch, tail, publicKeyOf, crypto);
           this.#parts.checked.add(entry.data);

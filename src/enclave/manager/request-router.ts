@@ -35,6 +35,8 @@ export type RequestFrame = Extract<Frame, { type: "query" | "queryResponse" | "r
 /** What routing needs of the node around it. */
 export interface RequestRouterParts {
   readonly now: () => number;
+  /** Where ids begin: see `firstIdOf`. */
+  readonly firstId: number;
   readonly adapters: ReadonlyMap<number, RoutedAdapter>;
   readonly send: (peer: NodeId, frame: Frame) => boolean;
   /** Asks this node's consensus for an index; the answer comes to `reads.confirmed`. */
@@ -50,9 +52,10 @@ export class RequestRouter {
 
   constructor(parts: RequestRouterParts) {
     this.#parts = parts;
-    this.#requests = new OpenRequests(parts.now);
+    this.#requests = new OpenRequests(parts.now, parts.firstId);
     this.reads = new ReadIndex({
       now: parts.now,
+      firstId: parts.firstId,
       confirm: parts.confirmRead,
       askLeader: (leader, id) => parts.send(leader, { type: "readIndex", id }),
       answerPeer: (peer, id, index) => void parts.send(peer, { type: "readIndexResponse", id, index }),

@@ -99,7 +99,7 @@ describe("the next epoch", () => {
     assert.ok(stolen);
     const asOwn = { epoch: 2, wraps: [{ ...stolen, nodeId: node2.request.nodeId }] };
     const thief = { nodeId: node2.request.nodeId, decryptionKey: node2.decryptionKey };
-    assert.throws(() => openEpochKey(asOwn, networkId, thief), { code: "LedgerCorrupt" });
+    assert.equal(openEpochKey(asOwn, networkId, thief), undefined);
   });
 
   test("opens to a newcomer only after a grant, and so do the ones before", () => {

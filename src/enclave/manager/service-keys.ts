@@ -146,8 +146,9 @@ export function createGrant(
 }
 
 /**
- * The key of an epoch as it is wrapped to this node, at its opening or by a grant since; undefined when it is not. Throws
- * `LedgerCorrupt` when the wrap does not open with this node's key.
+ * The key of an epoch as it is wrapped to this node, at its opening or by a grant since; undefined when it is not, or when
+ * the wrap does not open with this node's key. Whoever made the epoch may have wrapped anything: that must cost this node
+ * the key and not its life.
  */
 export function openEpochKey(
   record: Pick<EpochRecord, "epoch" | "wraps">,
@@ -156,10 +157,7 @@ export function openEpochKey(
 ): Bytes | undefined {
   const wrap = record.wraps.find((entry) => entry.nodeId === node.nodeId);
   if (wrap === undefined) return undefined;
-  const key = unwrapKey(node.decryptionKey, wrap.wrapped, wrapContext(networkId, record.epoch, node.nodeId));
-  if (key === undefined)
-    throw new CocoError("LedgerCorrupt", `the key of epoch ${record.epoch} does not open with this node's key`);
-  return key;
+  return unwrapKey(node.decryptionKey, wrap.wrapped, wrapContext(networkId, record.epoch, node.nodeId));
 }
 
 /** The private half of the service identity. */

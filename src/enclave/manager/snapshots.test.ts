@@ -144,6 +144,23 @@ describe("a snapshot of one's own", () => {
     });
   }
 
+  test("is given up when the disk is full, which frees its room; the next one is made at its time", () => {
+    const node = new SnapshotNode(new SnapshotNetwork());
+    node.found();
+    node.execute(7);
+    node.run(1);
+    node.snapshots.diskFull();
+    node.run();
+    assert.deepEqual([node.disk.files.size, node.snapshots.unconfirmed], [0, undefined]);
+    assert.deepEqual(node.traced, ["snapshot_skipped"]);
+    node.snapshots.diskFull();
+    assert.deepEqual(node.traced, ["snapshot_skipped"], "nothing is under way");
+    node.execute(10);
+    node.run();
+    assert.equal(node.disk.files.size, 1);
+    assert.ok(node.snapshots.unconfirmed);
+  });
+
   test("stays until one that took its place is confirmed", () => {
     const { node, index } = confirmed();
     node.execute(9);

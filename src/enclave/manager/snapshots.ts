@@ -20,6 +20,7 @@ import { CocoError, invariant } from "../../errors.ts";
 import type { Clock, Disk, Executor, SnapshotFile, Tracer } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import type { Administration } from "./administration.ts";
+import type { OwnSnapshots, SnapshotEvidence } from "./arrived-batch.ts";
 import type { SnapshotTransfer } from "./replicator.ts";
 import {
   type ReceivedSnapshot,
@@ -71,7 +72,7 @@ interface Making {
 }
 
 /** See the module's header. */
-export class Snapshots implements SnapshotTransfer {
+export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   readonly #parts: SnapshotsParts;
   readonly #receiver: SnapshotReceiver;
   #making: Making | undefined;
@@ -283,6 +284,11 @@ export class Snapshots implements SnapshotTransfer {
     this.#parts.tracer.event("warn", "snapshot_skipped", { index: making.mark.index, reason });
   }
 
+  /** The disk has no room: the snapshot under way gives up its own, and the next one is due at its time. */
+  diskFull(): void {
+    if (this.#making !== undefined) this.#giveUp(this.#making, "the disk is full");
+  }
+
   #finish(making: Making): void {
     if (this.#making !== making) return;
     const { mark, seqno, writer, bytes } = making;
@@ -311,6 +317,12 @@ export class Snapshots implements SnapshotTransfer {
     this.#parts.compact(own.mark);
     this.#parts.tail.compact(own.mark.index);
     if (before !== undefined) this.#parts.disk.removeSnapshot(before.index);
+  }
+
+  /** Whether evidence is of the snapshot this node has finished, and names another digest. */
+  contradicts({ index, digest }: SnapshotEvidence): boolean {
+    const own = this.#finished;
+    return own?.mark.index === index && !bytesEqual(digest, own.digest);
   }
 
   load(

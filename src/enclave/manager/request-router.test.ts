@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { ClientResponse } from "../../adapters/adapter.ts";
+import { type Bytes, utf8Encode } from "../../core/codec/bytes.ts";
+import type { Frame } from "./frames.ts";
+import { FIRST_ID_BYTES, firstIdOf } from "./open-requests.ts";
+import { RequestRouter } from "./request-router.ts";
+import { WorkerMailbox } from "./worker-mailbox.ts";
+
+const CALLER = { actor: "a", certificate: "00" };
+
+/** A node in a boot of its own, whose worker sends every request to the leader. */
+function boot(random: Bytes) {
+  const sent: Frame[] = [];
+  const firstId = firstIdOf(random);
+  const mailbox = Object.assign(Object.create(WorkerMailbox.prototype) as WorkerMailbox, {
+    request: ({ id }: { readonly id: number }) => router.forLeader(id),
+    forget: () => undefined,
+  });
+  const router: RequestRouter = new RequestRouter({
+    now: () => 0,
+    firstId,
+    adapters: new Map([[1, { mount: "/kv", mailbox, committedVersion: () => 1 }]]),
+    send: (_peer, frame) => sent.push(frame) > 0,
+    confirmRead: () => undefined,
+  });
+  router.leadershipChanged({ leader: "leader", term: 2, leads: false, serving: false });
+  const ask = (linearizable: boolean) => {
+    const answers: ClientResponse[] = [];
+    router.request({ path: "/kv", body: new Uint8Array(0), caller: CALLER, linearizable }, false, (answer) =>
+      answers.push(answer),
+    );
+    return answers;
+  };
+  return { router, sent, ask };
+}
+
+const RESPONSE: ClientResponse = { status: 200, contentType: "text/plain", body: utf8Encode("of another client") };
+
+describe("requests of a node that started again", () => {
+  test("do not take answers to those from before", () => {
+    const before = boot(Uint8Array.of(1, 2, 3, 4, 5));
+    before.ask(false);
+    before.ask(true);
+    const after = boot(Uint8Array.of(9, 2, 3, 4, 5));
+    const answers = after.ask(false);
+    const reads = after.ask(true);
+    for (const frame of before.sent) {
+      if (frame.type === "query")
+        after.router.frame("leader", { type: "queryResponse", id: frame.id, response: RESPONSE });
+      if (frame.type === "readIndex")
+        after.router.frame("leader", { type: "readIndexResponse", id: frame.id, index: 0 });
+    }
+    assert.deepEqual([answers, reads], [[], []]);
+    assert.equal(after.sent.filter(({ type }) => type === "query").length, 1, "the read still waits for its index");
+    const own = after.sent.find((frame) => frame.type === "query");
+    assert.ok(own?.type === "query");
+    after.router.frame("leader", { type: "queryResponse", id: own.id, response: RESPONSE });
+    assert.deepEqual(answers, [RESPONSE]);
+  });
+
+  test("have ids from 1 on that leave room for all of a boot", () => {
+    assert.equal(firstIdOf(new Uint8Array(FIRST_ID_BYTES)), 1);
+    assert.equal(firstIdOf(new Uint8Array(FIRST_ID_BYTES).fill(255)), 2 ** 40);
+  });
+});
