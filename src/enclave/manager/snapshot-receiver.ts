@@ -157,19 +157,38 @@ export class WorkerImport {
   }
 }
 
+/** Bytes of a received snapshot: 256 GiB; a larger one is refused before it fills the disk. */
+export const SNAPSHOT_BYTES_MAX = 256 * 1024 * 1024 * 1024;
+
 interface Receiving {
   readonly snapshot: OpenedSnapshot;
   readonly file: SnapshotFile;
   readonly import: WorkerImport;
+  /** Whether a part is on its way to the disk. */
+  writing: boolean;
 }
 
 /** See the module's header. */
 export class SnapshotReceiver {
   readonly #parts: SnapshotReceiverParts;
   #receiving: Receiving | undefined;
+  #onWritten: (() => void) | undefined;
 
   constructor(parts: SnapshotReceiverParts) {
     this.#parts = parts;
+  }
+
+  /** Calls back when the part before is written and the workers have room; only the newest callback is kept. */
+  whenRoom(callback: () => void): void {
+    if (this.#receiving === undefined) callback();
+    else if (this.#receiving.writing) this.#onWritten = callback;
+    else this.#receiving.import.whenRoom(callback);
+  }
+
+  #written(): void {
+    const callback = this.#onWritten;
+    this.#onWritten = undefined;
+    if (callback !== undefined) this.whenRoom(callback);
   }
 
   /** A part from the leader; one that does not hold ends the transfer. */
@@ -178,9 +197,15 @@ export class SnapshotReceiver {
       if (part.offset === 0) this.#begin(part.snapshot.index);
       const receiving = this.#receiving;
       if (receiving === undefined) return;
+      if (part.offset + part.data.length > SNAPSHOT_BYTES_MAX)
+        throw new CocoError("LimitExceeded", `snapshot of more than ${SNAPSHOT_BYTES_MAX} bytes`);
       receiving.snapshot.feed(part.data);
       requireMark(receiving.snapshot.found?.mark, part.snapshot);
-      receiving.file.append(part.data, () => undefined);
+      receiving.writing = true;
+      receiving.file.append(part.data, () => {
+        receiving.writing = false;
+        if (this.#receiving === receiving) this.#written();
+      });
       if (!part.last) return;
       if (receiving.snapshot.complete === undefined)
         throw new CocoError("MalformedInput", "snapshot: the file ends too early");
@@ -200,7 +225,7 @@ export class SnapshotReceiver {
       invariant(adapter !== undefined, "a part belongs to an adapter of the manifest");
       workers.add(adapterId, data, adapter.version);
     });
-    this.#receiving = { snapshot, file: this.#parts.disk.createSnapshot(index), import: workers };
+    this.#receiving = { snapshot, file: this.#parts.disk.createSnapshot(index), import: workers, writing: false };
   }
 
   #refuse(error: unknown): void {
@@ -210,6 +235,7 @@ export class SnapshotReceiver {
       error instanceof CocoError ? error : new CocoError("Internal", "a snapshot could not be read");
     this.#parts.tracer.event("warn", "snapshot_refused", { code, message });
     this.#parts.stored(undefined);
+    this.#written();
   }
 
   /** Consensus has taken the snapshot: the workers' states become the new ones. */

@@ -288,6 +288,10 @@ export class Snapshots implements SnapshotTransfer {
     );
   }
 
+  whenRoom(callback: () => void): void {
+    this.#receiver.whenRoom(callback);
+  }
+
   receive(part: Ready["snapshotParts"][number]): void {
     this.#receiver.receive(part);
   }
