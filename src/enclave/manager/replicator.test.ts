@@ -9,7 +9,7 @@ import { parseBatch } from "../../core/ledger/batch-format.ts";
 import { LedgerTail } from "../../core/ledger/tail.ts";
 import { CheckedData } from "./checked-data.ts";
 import { createNodeCrypto, sha256 } from "./node-crypto.ts";
-import { Replicator } from "./replicator.ts";
+import { Replicator, type SnapshotTransfer } from "./replicator.ts";
 
 /** A ledger of four batches of one leader in one view, in the first of them genesis. */
 function ledger(): RealLedger {
@@ -26,6 +26,9 @@ class Follower {
   readonly committed: number[] = [];
   readonly fatal: string[] = [];
   readonly stored: LogEntry[] = [];
+  /** Offsets of the parts of snapshots that were handed out. */
+  readonly parts: number[] = [];
+  onRoom: (() => void) | undefined;
   change = (entry: LogEntry): LogEntry => entry;
   /** What consensus does instead of its work. */
   instead: ((event: ConsensusEvent) => Ready | undefined) | undefined;
@@ -73,10 +76,21 @@ class Follower {
       clock: { now: () => 1, wallTime: () => 1, after: () => nothing },
       publicKeyOf: (id) => real.network.nodes.find(({ request }) => request.nodeId === id)?.request.publicKey,
       ...{ send: nothing, onAppended: nothing, onTruncated: nothing, onRoleChanged: nothing, onDurable: nothing },
-      ...{ onDropped: nothing, onReads: nothing, snapshots: { load: unused, receive: unused, install: unused } },
+      ...{ onDropped: nothing, onReads: nothing, snapshots: this.#snapshots() },
       onCommitted: ({ header }) => this.committed.push(header.index),
       onFatal: ({ code }) => this.fatal.push(code),
     });
+  }
+
+  #snapshots(): SnapshotTransfer {
+    const unused = (): never => assert.fail("only parts are received here");
+    return {
+      ...{ load: unused, install: unused },
+      whenRoom: (callback) => {
+        this.onRoom = callback;
+      },
+      receive: ({ offset }) => this.parts.push(offset),
+    };
   }
 
   /** Receives the batches between two indexes, with copies of their data. */
@@ -116,6 +130,20 @@ describe("the consensus driver", () => {
     };
     assert.throws(() => node.receive("b", [3, 4]), { code: "LedgerCorrupt" });
     assert.deepEqual([node.fatal, node.tail.lastIndex], [[], 2]);
+  });
+
+  test("holds a part of a snapshot back until there is room for it, and nothing else", () => {
+    const node = new Follower();
+    const { configuration } = node.replicator.status();
+    const snapshot = { index: 100, term: node.view, configuration, configurationIndex: 0 };
+    const part = { type: "snapshotPart", term: node.view, snapshot, offset: 0, data: Uint8Array.of(1), last: false };
+    node.replicator.receive("b", { ...part, type: "snapshotPart" });
+    assert.deepEqual(node.parts, []);
+    node.receive("b", [1, 2], { commitIndex: 2 });
+    node.run();
+    assert.deepEqual([node.committed, node.parts], [[1, 2], []]);
+    node.onRoom?.();
+    assert.deepEqual(node.parts, [0]);
   });
 
   test("stops for an error of consensus that is no refusal of a message", () => {

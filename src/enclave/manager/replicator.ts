@@ -69,6 +69,11 @@ export interface SnapshotTransfer {
     part: Ready["loadSnapshot"][number],
     done: (snapshot: SnapshotMark | undefined, data: Bytes, last: boolean) => void,
   ): void;
+  /**
+   * Calls back, at once or later, when everything received so far is written and the workers have room for more. Only the
+   * newest callback is kept: a peer sends again what was not answered.
+   */
+  whenRoom(callback: () => void): void;
   /** A part from the leader, in order; offset 0 begins anew. */
   receive(part: Ready["snapshotParts"][number]): void;
   /** The log begins after this snapshot from now on: the state is replaced. */
@@ -145,8 +150,14 @@ export class Replicator {
    */
   receive(peer: NodeId, message: ConsensusMessage): void {
     const taken = message.type === "append" ? this.#verifyAhead(upToAdministrative(message)) : message;
+    const step = (): void => this.#step({ type: "message", from: peer, message: taken, now: this.#parts.clock.now() });
+    if (message.type === "snapshotPart") {
+      // The answer asks for the next part: a slow disk slows the leader down instead of filling this node's memory.
+      this.#parts.snapshots.whenRoom(step);
+      return;
+    }
     try {
-      this.#step({ type: "message", from: peer, message: taken, now: this.#parts.clock.now() });
+      step();
     } finally {
       if (message.type === "append" && message.entries.length > 0) this.#cutTail();
     }

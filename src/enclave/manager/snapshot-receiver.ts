@@ -182,21 +182,40 @@ export class WorkerImport {
   }
 }
 
+/** Bytes of a received snapshot: 256 GiB; a larger one is refused before it fills the disk. */
+export const SNAPSHOT_BYTES_MAX = 256 * 1024 * 1024 * 1024;
+
 interface Receiving {
   readonly snapshot: OpenedSnapshot;
   readonly file: SnapshotFile;
   readonly import: WorkerImport;
   /** Length of the file so far. */
   bytes: number;
+  /** Whether a part is on its way to the disk. */
+  writing: boolean;
 }
 
 /** See the module's header. */
 export class SnapshotReceiver {
   readonly #parts: SnapshotReceiverParts;
   #receiving: Receiving | undefined;
+  #onWritten: (() => void) | undefined;
 
   constructor(parts: SnapshotReceiverParts) {
     this.#parts = parts;
+  }
+
+  /** Calls back when the part before is written and the workers have room; only the newest callback is kept. */
+  whenRoom(callback: () => void): void {
+    if (this.#receiving === undefined) callback();
+    else if (this.#receiving.writing) this.#onWritten = callback;
+    else this.#receiving.import.whenRoom(callback);
+  }
+
+  #written(): void {
+    const callback = this.#onWritten;
+    this.#onWritten = undefined;
+    if (callback !== undefined) this.whenRoom(callback);
   }
 
   /** A part from the leader; one that does not hold ends the transfer. */
@@ -205,6 +224,8 @@ export class SnapshotReceiver {
       if (part.offset === 0) this.#begin(part.snapshot.index);
       const receiving = this.#receiving;
       if (receiving === undefined) return;
+      if (part.offset + part.data.length > SNAPSHOT_BYTES_MAX)
+        throw new CocoError("LimitExceeded", `snapshot of more than ${SNAPSHOT_BYTES_MAX} bytes`);
       const known = receiving.snapshot.found;
       const body = receiving.snapshot.feed(part.data);
       const { found } = receiving.snapshot;
@@ -213,7 +234,11 @@ export class SnapshotReceiver {
         this.#parts.requireContinuation(found);
       }
       receiving.bytes += part.data.length;
-      receiving.file.append(body, () => undefined);
+      receiving.writing = true;
+      receiving.file.append(body, () => {
+        receiving.writing = false;
+        if (this.#receiving === receiving) this.#written();
+      });
       if (part.last) this.#finish(receiving, part);
     } catch (error) {
       this.#refuse(error);
@@ -243,7 +268,8 @@ export class SnapshotReceiver {
       invariant(adapter !== undefined, "a part belongs to an adapter of the manifest");
       workers.add(adapterId, data, adapter.version);
     });
-    this.#receiving = { snapshot, file: this.#parts.disk.createSnapshot(index), import: workers, bytes: 0 };
+    const file = this.#parts.disk.createSnapshot(index);
+    this.#receiving = { snapshot, file, import: workers, bytes: 0, writing: false };
   }
 
   #refuse(error: unknown): void {
@@ -253,6 +279,7 @@ export class SnapshotReceiver {
       error instanceof CocoError ? error : new CocoError("Internal", "a snapshot could not be read");
     this.#parts.tracer.event("warn", "snapshot_refused", { code, message });
     this.#parts.stored(undefined);
+    this.#written();
   }
 
   /** Consensus has taken the snapshot: the workers' states become the new ones. */

@@ -339,6 +339,10 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     );
   }
 
+  whenRoom(callback: () => void): void {
+    this.#receiver.whenRoom(callback);
+  }
+
   receive(part: Ready["snapshotParts"][number]): void {
     this.#receiver.receive(part);
   }
