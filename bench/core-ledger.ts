@@ -14,13 +14,12 @@ import { transactionLeaf } from "../src/core/ledger/leaf.ts";
 import { MerkleTree } from "../src/core/ledger/merkle-tree.ts";
 import { LedgerTail } from "../src/core/ledger/tail.ts";
 import { createNodeCrypto, sha256 } from "../src/enclave/manager/node-crypto.ts";
+import { RECORD_HEADER_LENGTH } from "../src/host/ledger-record.ts";
 
 const BATCH = 100;
 const KEY_BYTES = 32;
 const VALUE_BYTES = 100;
 const REQUEST_ID_BYTES = 32;
-/** Bytes a record has around its batch in a chunk file. */
-const RECORD_HEADER_BYTES = 20;
 
 /** What the ledger costs; times are medians over rounds, in microseconds per transaction unless named otherwise. */
 export interface LedgerFigures {
@@ -116,7 +115,7 @@ export function measureLedger(rounds = 300): LedgerFigures {
   const hashing = time(rounds, BATCH, () => {
     for (let count = 0; count < BATCH; count++) sha256(block);
   });
-  const bytesOf = (idBytes: number): number => (build(putsOf(idBytes)).length + RECORD_HEADER_BYTES) / BATCH;
+  const bytesOf = (idBytes: number): number => (build(putsOf(idBytes)).length + RECORD_HEADER_LENGTH) / BATCH;
   return {
     leafAndAppend: leaves,
     buildBatch: building,

@@ -34,7 +34,7 @@ function transactionsOf(body: Bytes): Bytes[] {
   return transactions;
 }
 
-/** Makes the adapter; `genesisKeys` are what its first state holds. */
+/** Makes the adapter. */
 export function createCoreAdapter(): Adapter {
   return {
     tables: [{ id: CORE_TABLE, name: "values" }],

@@ -6,8 +6,8 @@ import type { CoreNode } from "./core-network.ts";
 
 /** Transactions of one request. */
 export const REQUEST_TRANSACTIONS = 100;
-/** Transactions under way: a client's patience, and far below what a node keeps. */
-export const TRANSACTIONS_IN_FLIGHT = Number(process.env["INFLIGHT"] ?? 16_000);
+/** Requests of so many batches are under way: those a leader may have uncommitted, and as many again that wait. */
+export const BATCHES_IN_FLIGHT = 16;
 
 const CALLER = { actor: "owner", certificate: "00".repeat(32) };
 
@@ -45,9 +45,12 @@ export interface LoadTime {
   readonly processorMs: number;
 }
 
-/** Sends requests to a node and waits for all answers: each says that its transactions are committed. */
-export async function runLoad(node: CoreNode, bodies: readonly Bytes[]): Promise<LoadTime> {
-  const { manager } = node.core;
+/**
+ * Sends requests to a node and waits for all answers: each says that its transactions are committed.
+ * @param batch transactions of a batch at most: what is under way grows with it
+ */
+export async function runLoad({ core }: CoreNode, bodies: readonly Bytes[], batch: number): Promise<LoadTime> {
+  const { manager } = core;
   const startCpu = process.cpuUsage();
   const start = performance.now();
   let [next, open, failed] = [0, 0, 0];
@@ -65,7 +68,7 @@ export async function runLoad(node: CoreNode, bodies: readonly Bytes[]): Promise
         send();
       });
     };
-    for (let count = 0; count < TRANSACTIONS_IN_FLIGHT / REQUEST_TRANSACTIONS; count++) send();
+    for (let count = 0; count < (BATCHES_IN_FLIGHT * batch) / REQUEST_TRANSACTIONS; count++) send();
   });
   const { user, system } = process.cpuUsage(startCpu);
   const transactions = bodies.reduce((sum, body) => sum + body.length / TRANSACTION_BYTES, 0);

@@ -147,6 +147,7 @@ export function createCoreNode({ founded, node, files, peers, disk, prefill }: C
   let store: VersionedStore | undefined;
   const core = new NodeCore({
     nodeId: node.nodeId,
+    publicKey: constitution.nodes.find(({ nodeId }) => nodeId === node.nodeId)?.publicKey ?? new Uint8Array(0),
     genesis: constitution,
     networkId,
     crypto,

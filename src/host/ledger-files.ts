@@ -145,7 +145,7 @@ async function readFolder(
     snapshots: found.snapshots,
     firstIndex,
     entriesFrom: (index) => ({ [Symbol.iterator]: () => entriesOf(chunks, index, files) }),
-    damage: lost && { ...lost, index: nextIndex },
+    damage: lost && { ...lost, index: chunks.length === 0 ? firstIndex : nextIndex },
   };
   return { disk: new ChunkedDisk({ directory, files, health, snapshots, chunkBytes, chunks, layout }), content };
 }

@@ -107,6 +107,8 @@ export async function setDamageAside(
   const number = await nextFolderNumber(folder, "damaged");
   const announced: Layout = {
     ...layout,
+    // Without the first entry after a snapshot there is nothing left that has to go on with it: the ledger begins anew.
+    firstIndex: damage.index <= layout.firstIndex ? 1 : layout.firstIndex,
     lost: mergeLost(layout.lost, damage),
     move: { kind: "damaged", number, fromIndex: damage.index },
   };

@@ -267,6 +267,7 @@ export async function scanLedger(directory: string, options: ScanOptions): Promi
 /** A scan in which the entries from an index on are taken as damaged: somebody found out that they do not hold. */
 export function damagedFrom(scan: ScannedLedger, index: number): ScannedLedger {
   const chunk = scan.chunks.findLast(({ firstIndex }) => firstIndex <= index);
+  if (scan.chunks.length === 0 && index === scan.nextIndex) return withoutSnapshot(scan, index);
   if (chunk === undefined || index >= scan.nextIndex)
     throw new CocoError("Internal", `no entry ${index} in the ledger to be damaged`);
   const damage: LedgerDamage = {
@@ -280,4 +281,11 @@ export function damagedFrom(scan: ScannedLedger, index: number): ScannedLedger {
   const chunks = scan.chunks.filter(({ firstIndex }) => firstIndex < index);
   if (chunk.firstIndex < index) chunk.truncate(index);
   return { ...scan, chunks, nextIndex: index, torn: undefined, damage };
+}
+
+/** A ledger of which there was nothing but the snapshot before its first entry, which cannot be read. */
+function withoutSnapshot(scan: ScannedLedger, index: number): ScannedLedger {
+  const reason = `the snapshot before entry ${index} cannot be read`;
+  const last = { lastIndex: scan.damage?.lastIndex ?? index - 1, lastTerm: scan.damage?.lastTerm ?? scan.lastTerm };
+  return { ...scan, torn: undefined, damage: { file: "", offset: 0, reason, index, ...last } };
 }

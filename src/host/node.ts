@@ -4,7 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { toHex } from "../core/codec/bytes.ts";
+import { type Bytes, toHex } from "../core/codec/bytes.ts";
 import type { LogEntry } from "../core/consensus/types.ts";
 import { decodeAdministrative } from "../core/governance/administrative.ts";
 import { constitutionDigest } from "../core/governance/constitution-codec.ts";
@@ -12,20 +12,20 @@ import type { Constitution } from "../core/governance/constitution.ts";
 import { decodeDecision, type Decision } from "../core/governance/decision.ts";
 import { batchKindOf, parseBatch } from "../core/ledger/batch-format.ts";
 import { nodeEntropy, sha256 } from "../enclave/manager/node-crypto.ts";
-import { openNodeKeys } from "../enclave/manager/node-keys.ts";
+import { type NodeKeys, openNodeKeys } from "../enclave/manager/node-keys.ts";
 import { ValidatingNode } from "../enclave/manager/validating-node.ts";
-import type { StoredSnapshot } from "../enclave/ports.ts";
+import type { StoredSnapshot, Tracer } from "../enclave/ports.ts";
 import { CocoError } from "../errors.ts";
 import { PUBLIC_FILE_MODE, readConfigurationFile, writeFileAtomic } from "./files.ts";
 import { readConstitutionFile } from "./genesis.ts";
 import { type LedgerFiles, openLedgerFiles } from "./ledger-files.ts";
 import { measureCode, PACKAGE_FOLDER } from "./measure-code.ts";
-import { APPROVAL_FILE, loadNode, SERVICE_CERTIFICATE_FILE } from "./node-folder.ts";
+import { APPROVAL_FILE, loadNode, type NodeFolder, SERVICE_CERTIFICATE_FILE } from "./node-folder.ts";
 import { readSnapshotManifest } from "./snapshot-head.ts";
 import { nodeSockets } from "./sockets.ts";
 import { createTracer, systemClock } from "./system.ts";
 import { startThreadExecutor, type ThreadExecutor } from "./thread-executor.ts";
-import { openVirtualTee } from "./virtual-tee.ts";
+import { openVirtualTee, type VirtualTee } from "./virtual-tee.ts";
 
 /** Largest approval of code in bytes: a proposal and a ballot of each of a thousand members. */
 export const MAX_APPROVAL_BYTES = 1024 * 1024;
@@ -50,13 +50,29 @@ export interface RunningNode {
   stop(): Promise<void>;
 }
 
-/**
- * Starts the node of a folder. Throws, with nothing changed on disk, when its configuration, keys or ledger do not hold
- * or belong to another network.
- */
-export async function startNode(options: StartNodeOptions): Promise<RunningNode> {
+/** What a node's folder and code say before its ledger is opened. */
+interface NodeContext {
+  readonly options: StartNodeOptions;
+  readonly folder: NodeFolder;
+  readonly tracer: Tracer;
+  readonly tee: VirtualTee;
+  readonly keys: NodeKeys;
+  readonly genesis: Constitution;
+  readonly measurement: Bytes;
+  readonly approval: Decision | undefined;
+  readonly tookPart: boolean;
+}
+
+/** What runs, as far as it does. */
+interface Parts {
+  readonly executors: ThreadExecutor[];
+  ledger: LedgerFiles | undefined;
+  node: ValidatingNode | undefined;
+  isDiskFull: boolean;
+}
+
+async function readContext(options: StartNodeOptions): Promise<NodeContext> {
   const folder = await loadNode(options.dir);
-  const tracer = createTracer(folder.name, options.logLevel);
   const tee = await openVirtualTee(folder.paths.machineKeyFile);
   const keys = openNodeKeys(folder.sealedKeys, tee);
   const genesis = await readConstitutionFile(folder.paths.genesis);
@@ -68,86 +84,97 @@ export async function startNode(options: StartNodeOptions): Promise<RunningNode>
   const measurement = await measureCode(PACKAGE_FOLDER);
   const approval = await readApproval(join(folder.dir, APPROVAL_FILE));
   const tookPart = existsSync(join(folder.dir, SERVICE_CERTIFICATE_FILE));
-  const executors: ThreadExecutor[] = [];
-  let ledger: LedgerFiles | undefined;
-  let node: ValidatingNode | undefined;
-  let isDiskFull = false;
-  const stop = async (): Promise<void> => {
-    node?.close();
-    await Promise.all(executors.map((executor) => executor.close()));
-    await ledger?.close();
-  };
-  const fatal = (error: CocoError): void => {
-    node?.close();
-    options.onFatal(error);
-  };
-  const open = (damagedFrom?: number): Promise<LedgerFiles> =>
-    openLedgerFiles(folder.paths.ledger, {
-      // What this node lost its peers still have; alone it must not go on with less than it said it had.
-      repair: genesis.nodes.length > 1 ? "from-peers" : "refuse",
-      ...(damagedFrom !== undefined && { damagedFrom }),
-      admit: (first, snapshots) => requireNetwork(genesis, first, snapshots),
-      onRepair: (repair) => tracer.event("warn", "ledger_repaired", { ...repair }),
-      onFatal: fatal,
-      events: {
-        diskFull: (full) => {
-          isDiskFull = full;
-          node?.diskFull(full);
-        },
+  const tracer = createTracer(folder.name, options.logLevel);
+  return { options, folder, tracer, tee, keys, genesis, measurement, approval, tookPart };
+}
+
+function openLedger(context: NodeContext, parts: Parts, damagedFrom?: number): Promise<LedgerFiles> {
+  const { folder, genesis, tracer } = context;
+  return openLedgerFiles(folder.paths.ledger, {
+    // What this node lost its peers still have; alone it must not go on with less than it said it had.
+    repair: genesis.nodes.length > 1 ? "from-peers" : "refuse",
+    ...(damagedFrom !== undefined && { damagedFrom }),
+    admit: (first, snapshots) => requireNetwork(genesis, first, snapshots),
+    onRepair: (repair) => tracer.event("warn", "ledger_repaired", { ...repair }),
+    onFatal: (error) => fatal(context, parts, error),
+    events: {
+      diskFull: (full) => {
+        parts.isDiskFull = full;
+        parts.node?.diskFull(full);
       },
-    });
-  const assemble = ({ disk, content }: LedgerFiles): ValidatingNode =>
-    new ValidatingNode({
-      keys,
-      genesis,
-      approval,
-      attest: (reportData) => tee.attest(measurement, reportData),
-      listen: folder.listen,
-      clientListen: folder.clientListen,
-      clock: systemClock,
-      entropy: nodeEntropy,
-      disk,
-      content,
-      tookPart,
-      sockets: nodeSockets,
-      tracer,
-      startExecutor: (adapter, onMessage) => {
-        const log = (message: string) => tracer.event("info", "adapter", { adapter: adapter.name, message });
-        const executor = startThreadExecutor({ adapter: adapter.name, options: adapter.options }, onMessage, log);
-        executors.push(executor);
-        return executor;
-      },
-      onServing: (certificate) => {
-        writeFileAtomic(join(folder.dir, SERVICE_CERTIFICATE_FILE), certificate, PUBLIC_FILE_MODE).then(
-          options.onServing,
-          (error: unknown) =>
-            fatal(new CocoError("DiskFailed", "the service certificate cannot be written", {}, { cause: error })),
-        );
-      },
-      onFatal: fatal,
-    });
-  ledger = await open();
+    },
+  });
+}
+
+function assemble(context: NodeContext, parts: Parts, { disk, content }: LedgerFiles): ValidatingNode {
+  const { options, folder, tracer, tee, measurement, keys, genesis, approval, tookPart } = context;
+  const onFatal = (error: CocoError): void => fatal(context, parts, error);
+  const failed = (error: unknown): void =>
+    onFatal(new CocoError("DiskFailed", "the service certificate cannot be written", {}, { cause: error }));
+  return new ValidatingNode({
+    ...{ keys, genesis, approval, disk, content, tookPart, tracer, onFatal },
+    ...{ listen: folder.listen, clientListen: folder.clientListen },
+    ...{ clock: systemClock, entropy: nodeEntropy, sockets: nodeSockets },
+    attest: (reportData) => tee.attest(measurement, reportData),
+    startExecutor: (adapter, onMessage) => {
+      const log = (message: string) => tracer.event("info", "adapter", { adapter: adapter.name, message });
+      const executor = startThreadExecutor({ adapter: adapter.name, options: adapter.options }, onMessage, log);
+      parts.executors.push(executor);
+      return executor;
+    },
+    onServing: (certificate) => {
+      const file = join(folder.dir, SERVICE_CERTIFICATE_FILE);
+      writeFileAtomic(file, certificate, PUBLIC_FILE_MODE).then(options.onServing, failed);
+    },
+  });
+}
+
+function fatal({ options }: NodeContext, parts: Parts, error: CocoError): void {
+  parts.node?.close();
+  options.onFatal(error);
+}
+
+async function stopParts({ node, executors, ledger }: Parts): Promise<void> {
+  node?.close();
+  await Promise.all(executors.map((executor) => executor.close()));
+  await ledger?.close();
+}
+
+/** Opens and verifies the ledger; entries that do not verify are set aside where other nodes have them. */
+async function createNode(context: NodeContext, parts: Parts): Promise<ValidatingNode> {
+  parts.ledger = await openLedger(context, parts);
   try {
-    try {
-      node = assemble(ledger);
-    } catch (error) {
-      const damagedFrom = damagedIndex(error);
-      if (damagedFrom === undefined || genesis.nodes.length === 1) throw error;
-      await ledger.close();
-      ledger = await open(damagedFrom);
-      node = assemble(ledger);
-    }
-    if (isDiskFull) node.diskFull(true);
+    return assemble(context, parts, parts.ledger);
+  } catch (error) {
+    const damagedFrom = damagedIndex(error);
+    if (damagedFrom === undefined || context.genesis.nodes.length === 1) throw error;
+    await parts.ledger.close();
+    parts.ledger = await openLedger(context, parts, damagedFrom);
+    return assemble(context, parts, parts.ledger);
+  }
+}
+
+/**
+ * Starts the node of a folder. Throws, with nothing changed on disk, when its configuration, keys or ledger do not hold
+ * or belong to another network.
+ */
+export async function startNode(options: StartNodeOptions): Promise<RunningNode> {
+  const context = await readContext(options);
+  const parts: Parts = { executors: [], ledger: undefined, node: undefined, isDiskFull: false };
+  try {
+    const node = await createNode(context, parts);
+    parts.node = node;
+    if (parts.isDiskFull) node.diskFull(true);
     await node.start();
   } catch (error) {
-    await stop();
+    await stopParts(parts);
     throw error;
   }
-  const handOverAndStop = async (): Promise<void> => {
-    await node?.handOver();
-    await stop();
+  const stop = async (): Promise<void> => {
+    await parts.node?.handOver();
+    await stopParts(parts);
   };
-  return { nodeId: keys.nodeId, stop: handOverAndStop };
+  return { nodeId: context.keys.nodeId, stop };
 }
 
 /** The first entry that did not verify, when that is why a ledger was refused. */

@@ -81,6 +81,7 @@ export class SimulatedNode {
   readonly clock: MachineClock;
   readonly #world: NodeWorld;
   readonly #crypto: Crypto;
+  readonly #publicKey: Bytes;
   #life: Life | undefined;
   #running: Running | undefined;
   #transport: PeerTransport | undefined;
@@ -91,6 +92,7 @@ export class SimulatedNode {
 
   constructor(world: NodeWorld, entry: NodeEntry, parts: { readonly crypto: Crypto; readonly clock: MachineClock }) {
     this.id = entry.nodeId;
+    this.#publicKey = entry.publicKey;
     this.name = entry.address.split(".")[0] ?? "";
     this.disk = new SimulatedDisk(world.scheduler, world.faults);
     this.clock = parts.clock;
@@ -339,6 +341,7 @@ export class SimulatedNode {
     let consensus: WatchedConsensus | undefined;
     const core = new NodeCore({
       nodeId: this.id,
+      publicKey: this.#publicKey,
       genesis: constitution,
       networkId,
       crypto: this.#crypto,

@@ -250,7 +250,9 @@ export class Simulation {
     const core: SimulatedNode[] = [];
     for (const node of sound) if (!isQuorum(core) || random.chance(0.3)) core.push(node);
     invariant(
-      isQuorum(core) || this.plan.spareMachines > 0,
+      isQuorum(core) ||
+        this.plan.spareMachines > 0 ||
+        [...sets.values()].some(({ length }) => length < this.nodes.length),
       `only ${sound.length} of ${this.nodes.length} nodes are sound`,
     );
     return isQuorum(core) ? core : undefined;

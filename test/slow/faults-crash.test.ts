@@ -82,6 +82,23 @@ describe("nodes that crash under load", () => {
     await settle(context, lastedMs);
   });
 
+  test("a rolling restart, the leader first each time, loses nothing", async (context) => {
+    const interruptions: number[] = [];
+    const left = new Set(network.nodes);
+    while (left.size > 0) {
+      const { leader } = await network.leader();
+      const node = left.has(leader) ? leader : present([...left][0]);
+      left.delete(node);
+      const remaining = present(network.nodes.find((other) => other !== node));
+      interruptions.push(await interruption(remaining, () => node.end("SIGTERM")));
+      node.start();
+      await node.ready();
+    }
+    await load.progress(SOME);
+    context.diagnostic(`measured: interruptions ${interruptions.map((ms) => ms.toFixed(0)).join(", ")} ms`);
+    await settle(context, Math.max(...interruptions));
+  });
+
   test("a killed follower loses nothing, and catches up when it is started again", async (context) => {
     const { leader, followers } = await network.leader();
     const victim = present(followers[0]);

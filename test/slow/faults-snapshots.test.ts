@@ -4,9 +4,11 @@
  */
 import { after, before, describe, test } from "node:test";
 import assert from "node:assert/strict";
-import { rm } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { Hex } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
+import { flipBit } from "../e2e/lib/ledger-damage.ts";
 import { administrativeOf, requireSameLedgers, requireValidLedger } from "../e2e/lib/ledgers.ts";
 import { compareNodes, Load, sendTransfers } from "../e2e/lib/load.ts";
 import { accountKey, CHAIN_ID, Network, type NetworkNode } from "../e2e/lib/network.ts";
@@ -26,6 +28,8 @@ let network: Network;
 let early: Hex;
 let contract: Hex;
 let logNonce = 0;
+/** Next transaction of {@link SENDER}. */
+let nonce = 5;
 
 before(async () => {
   network = await Network.start(3, { snapshot: { everyTransactions: EVERY_TRANSACTIONS } });
@@ -151,5 +155,39 @@ describe("snapshots", () => {
     await sendTransfers(victim, { account: SENDER, from: 4, count: 1 });
     await requireSameLedgers(network.nodes);
     assert.deepEqual(await logsOf(victim), await logsOf(leader));
+  });
+
+  test("carry a node over damage in the ledger before them", async () => {
+    const { followers } = await network.leader();
+    for (const [at, victim] of followers.entries()) {
+      await victim.end();
+      await flipBit(victim.dir, 0.2 + 0.5 * at);
+      victim.start();
+      await victim.ready();
+      assert.equal(victim.events("ledger_repaired").length, 1);
+      await sendTransfers(victim, { account: SENDER, from: nonce++, count: 1 });
+      await requireSameLedgers(network.nodes);
+      assert.deepEqual(await logsOf(victim), await logsOf((await network.leader()).leader));
+    }
+  });
+
+  test("that are damaged are passed over, or fetched again where the ledger begins after one", async () => {
+    const { followers } = await network.leader();
+    for (const victim of followers) {
+      await victim.end();
+      for (const name of (await readdir(victim.ledger)).filter((found) => found.startsWith("snapshot_"))) {
+        const file = join(victim.ledger, name);
+        const bytes = await readFile(file);
+        const at = Math.floor(bytes.length * 0.7);
+        bytes.writeUInt8(bytes.readUInt8(at) ^ 4, at);
+        await writeFile(file, bytes);
+      }
+      victim.start();
+      await victim.ready();
+      assert.equal(victim.events("started_from_snapshot").length, 0);
+      await sendTransfers(victim, { account: SENDER, from: nonce++, count: 1 });
+      await requireSameLedgers(network.nodes);
+      assert.deepEqual(await logsOf(victim), await logsOf((await network.leader()).leader));
+    }
   });
 });

@@ -162,6 +162,7 @@ export class StateWorker {
 export class SnapshotNode {
   readonly network: SnapshotNetwork;
   readonly nodeId: string;
+  readonly publicKey: Bytes;
   readonly administration: Administration;
   readonly tail: LedgerTail;
   readonly opening: SnapshotOpening;
@@ -184,8 +185,9 @@ export class SnapshotNode {
   constructor(network: SnapshotNetwork, place = 0) {
     this.network = network;
     const { founded, nonces } = network;
-    const { nodeId } = founded.constitution.nodes[place] ?? { nodeId: "" };
+    const { nodeId, publicKey } = founded.constitution.nodes[place] ?? { nodeId: "", publicKey: new Uint8Array(0) };
     this.nodeId = nodeId;
+    this.publicKey = publicKey;
     this.#crypto = nonces.watch(founded.cryptoOf(place));
     this.#salt = new Uint8Array(16).fill(place + 1);
     this.administration = new Administration(founded.constitution, founded.networkId, founded.governanceCrypto);

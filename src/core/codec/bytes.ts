@@ -209,6 +209,7 @@ export class ByteReader {
   /** The next `length` bytes, as a view on the input. */
   bytes(length: number): Bytes {
     const at = this.#take(length);
+    if (length === 0) return EMPTY;
     return this.#bytes.subarray(at, at + length);
   }
 

@@ -1,6 +1,18 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { accepted, append, entryAt, logOf, refused, ScriptedNode, sentTo, voteFor } from "./testing/scriptedNode.ts";
+import { MessageRefused } from "./acceptance.ts";
+import {
+  accepted,
+  append,
+  configurationEntry,
+  entryAt,
+  logOf,
+  refused,
+  ScriptedNode,
+  sentTo,
+  voteFor,
+  votersOf,
+} from "./testing/scriptedNode.ts";
 import type { AppendResponse, Ready } from "./types.ts";
 
 const answers = (ready: Ready): readonly AppendResponse[] => sentTo(ready, "b", "appendResponse");
@@ -125,7 +137,7 @@ describe("a follower", () => {
     assert.equal(node.status.commitIndex, 3);
   });
 
-  test("stops rather than truncate a committed entry", () => {
+  test("refuses to truncate a committed entry before anything changes, and goes on", () => {
     for (const fork of [
       append(5, [1, 1], [entryAt(2, 5)]),
       append(5, [2, 4], []),
@@ -133,8 +145,38 @@ describe("a follower", () => {
     ]) {
       const node = follower(1, 1, 3);
       node.receive("b", append(5, [2, 1], [], 2));
-      assert.throws(() => node.receive("b", fork), { code: "LedgerForked" });
+      const before = node.status;
+      assert.throws(
+        () => node.receive("b", fork),
+        (error) => error instanceof MessageRefused && error.code === "LedgerForked",
+      );
+      assert.deepEqual(node.status, before);
+      assert.deepEqual(answers(node.receive("b", append(5, [3, 3], []))), [accepted(5, 3)]);
     }
+  });
+
+  test("refuses entries with a configuration that nothing can be decided in, before anything changes", () => {
+    const node = follower(1, 1, 3);
+    const impossible = configurationEntry(3, 6, votersOf("b", "b"));
+    const before = node.status;
+    assert.throws(() => node.receive("c", append(6, [2, 1], [impossible])), MessageRefused);
+    assert.deepEqual(node.status, before);
+  });
+
+  test("refuses to lose more configurations than it remembers", () => {
+    const node = follower(1);
+    const sets = [["a"], ["a", "b"], ["a", "c"], ["a", "b", "d"]];
+    const entries = sets.map((voters, at) => configurationEntry(at + 2, 5, votersOf(...voters)));
+    node.receive("b", append(5, [1, 1], entries));
+    const before = node.status;
+    assert.throws(() => node.receive("c", append(6, [1, 1], [entryAt(2, 6)])), MessageRefused);
+    assert.deepEqual(node.status, before);
+  });
+
+  test("hints no further back than its snapshot", () => {
+    const snapshot = { index: 100, term: 5, configuration: votersOf("a", "b", "c"), configurationIndex: 0 };
+    const node = new ScriptedNode({ restored: { snapshot, entries: [] }, hardState: { term: 6, votedFor: "b" } });
+    assert.deepEqual(answers(node.receive("b", append(6, [101, 1], []))), [refused(6, 100, 5)]);
   });
 
   test("ignores a second node that claims to lead the term: the claim is not signed", () => {

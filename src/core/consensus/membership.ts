@@ -5,7 +5,7 @@
  * The records before it are kept for that, and because a node outside the newest configuration may still be needed until
  * that one is committed (4.2.2).
  */
-import { CocoError } from "../../errors.ts";
+import { CocoError, invariant } from "../../errors.ts";
 import { sameConfiguration } from "./configuration.ts";
 import { JointQuorum } from "./quorum.ts";
 import type { Configuration, NodeId } from "./types.ts";
@@ -82,16 +82,17 @@ export class Membership {
     this.#activate(this.#records.at(-1) as ConfigurationRecord);
   }
 
+  /** Whether the configuration before an index is known, so that the log may lose every entry from there on. */
+  mayTruncate(fromIndex: number): boolean {
+    return this.#records.some(({ index }) => index < fromIndex);
+  }
+
   /** The log lost every entry from `fromIndex` on. */
   truncate(fromIndex: number): void {
     if (fromIndex > this.index) return;
     this.#records = this.#records.filter((record) => record.index < fromIndex);
     const last = this.#records.at(-1);
-    if (last === undefined) {
-      throw new CocoError("LedgerForked", `entry ${fromIndex} lies before a configuration that was committed`, {
-        index: fromIndex,
-      });
-    }
+    invariant(last !== undefined, "a truncation leaves a configuration");
     this.#activate(last);
   }
 

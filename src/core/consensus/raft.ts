@@ -3,9 +3,10 @@
  *
  * Sources: Ongaro, Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014); Ongaro's thesis, for PreVote
  * (9.6), CheckQuorum (6.2), joint consensus (4.3), transfer (3.10), reads (6.4), parallel writes and pipelining (10.2.1).
- * Whom messages may come from is the driver's affair: it authenticates them. Malformed ones are ignored. `step` throws only
- * `LedgerForked` and `LedgerCorrupt` (the node must stop) or `Internal` (a fault in the driver or here); after a throw the
- * core must not be used again.
+ * Whom messages may come from is the driver's affair: it authenticates them. Malformed ones are ignored. A message that
+ * contradicts what is committed throws `MessageRefused` (`LedgerForked` or `LedgerCorrupt`) before anything has changed, and
+ * the core goes on. Otherwise `step` throws only `LedgerCorrupt` (the disk lies: the node must stop) or `Internal` (a fault
+ * in the driver or here); after such a throw the core must not be used again.
  */
 import { onAppendRequest } from "./acceptance.ts";
 import { deliverCommitted, onLoadedForDelivery, statusOf } from "./delivery.ts";

@@ -70,7 +70,7 @@ export function onRestartAnswer(state: RaftState, from: NodeId, answer: RestartA
 export function endByLeader(state: RaftState, { commitIndex, term }: AppendRequest): void {
   const anchor = state.recovery?.anchor;
   if (anchor?.term !== term || commitIndex <= anchor.index || state.durability.durableIndex < commitIndex) return;
-  if (state.log.termAt(commitIndex) !== term) return;
+  if (commitIndex < state.log.firstIndex || state.log.termAt(commitIndex) !== term) return;
   state.recovery = undefined;
   state.floor = LOG_START;
 }

@@ -216,12 +216,11 @@ export class BatchDraft {
   }
 
   #merge(writes: readonly Write[]): void {
-    for (const write of writes) {
-      const { table, key, value } = write;
+    for (const { table, key, value } of writes) {
       const tree = this.#state.table(this.#home.tables.position(table));
       if (value === undefined) tree.remove(key);
       else tree.put(key, value);
-      this.#written.push(write);
+      this.#written.push({ table, key });
     }
   }
 

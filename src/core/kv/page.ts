@@ -5,8 +5,9 @@
  * grow from the back in key order. Record: key length u16 | value field u16 | version u48 | key | value. The value field is
  * the length of the value in the page, or says that the key is deleted, or that the value is large and kept beside the
  * page. The version is that of the batch that wrote the record: the one its writer's owner token carries.
- * Bytes of a record are written once and never again, so views on them last: what is overwritten or removed only loses
- * its slot, and a page out of room moves to a new array. A page is changed only by the holder of its owner token.
+ * Views on values last: once there was one, bytes of records are never written again. What is overwritten or removed only
+ * loses its slot, and a page out of room moves to a new array. Until then a value makes room for another of its length.
+ * Keys are never written over. A page is changed only by the holder of its owner token.
  */
 import { invariant } from "../../errors.ts";
 import { EMPTY, type Bytes } from "../codec/bytes.ts";
@@ -77,6 +78,8 @@ export class Page {
   /** Bytes of records that have no slot any more. */
   #deadBytes = 0;
   #large: Bytes[] = NO_LARGE_VALUES;
+  /** Whether somebody may have a view on a value in `#bytes`. */
+  #viewed = false;
 
   /** @param bytes nobody else's, taken over; their number is the room of the page */
   constructor(owner: OwnerToken, bytes: Uint8Array = new Uint8Array(SMALLEST_CAPACITY_BYTES)) {
@@ -120,6 +123,7 @@ export class Page {
     if (field === FIELD_DELETED) return undefined;
     const start = offset + HEADER_BYTES + this.#u16(offset);
     if (field === FIELD_LARGE) return this.#large[this.#u16(start)];
+    this.#viewed = true;
     return this.#bytes.subarray(start, start + field);
   }
 
@@ -157,6 +161,10 @@ export class Page {
 
   /** Gives the record at `index`, which has this key, another value. */
   replaceAt(index: number, key: Bytes, value: Bytes | undefined): void {
+    if (!this.#viewed && this.#fits(index, value)) {
+      this.#overwriteAt(index, key, value);
+      return;
+    }
     const offset = this.#append(key, value);
     this.#setVersion(offset, this.owner.version);
     this.#bury(this.#offsetAt(index));
@@ -165,18 +173,22 @@ export class Page {
 
   /** A copy of this page, owned by the token, in which the record at `index`, which has this key, has another value. */
   replacedAt(owner: OwnerToken, index: number, key: Bytes, value: Bytes | undefined): Page {
-    const offset = this.#offsetAt(index);
-    if (value === undefined || value.length > INLINE_VALUE_BYTES || this.#u16(offset + 2) !== value.length) {
-      const copy = this.#copy(owner, recordBytes(key, value));
-      copy.replaceAt(index, key, value);
-      return copy;
-    }
-    // Nobody has a view on the copy yet: the one moment at which a value of the same length may be written over the old.
-    const copy = this.#copy(owner, 0);
-    const at = copy.#offsetAt(index);
-    copy.#setVersion(at, owner.version);
-    copy.#bytes.set(value, at + HEADER_BYTES + key.length);
+    const copy = this.#copy(owner, this.#fits(index, value) ? 0 : recordBytes(key, value));
+    copy.replaceAt(index, key, value);
     return copy;
+  }
+
+  /** Whether a value has the length of the one at `index`, both in the page. */
+  #fits(index: number, value: Bytes | undefined): value is Bytes {
+    if (value === undefined || value.length > INLINE_VALUE_BYTES) return false;
+    return this.#u16(this.#offsetAt(index) + 2) === value.length;
+  }
+
+  /** Only where nobody has a view on a value. */
+  #overwriteAt(index: number, key: Bytes, value: Bytes): void {
+    const offset = this.#offsetAt(index);
+    this.#setVersion(offset, this.owner.version);
+    this.#bytes.set(value, offset + HEADER_BYTES + key.length);
   }
 
   /** Removes a record. */
@@ -314,6 +326,7 @@ export class Page {
     if (this.#deadBytes === 0) larger.#takeWhole(this);
     else larger.#takeRange(this, 0, this.count);
     this.#bytes = larger.#bytes;
+    this.#viewed = false;
     this.#heapEnd = larger.#heapEnd;
     this.#deadBytes = larger.#deadBytes;
     this.#large = larger.#large;

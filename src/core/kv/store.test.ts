@@ -17,6 +17,7 @@ import { decodeWriteSet, encodeWriteSet } from "./write-set.ts";
 
 const PUBLIC = 3;
 const PRIVATE = 1;
+const NOTHING = encodeWriteSet([]);
 const tables = [
   { id: PUBLIC, name: "public:open" },
   { id: PRIVATE, name: "sealed" },
@@ -238,12 +239,27 @@ describe("versioned store", () => {
     const good = encodeWriteSet([{ table: PUBLIC, key: bytes("k"), value: bytes("v") }]);
     const unknown = encodeWriteSet([{ table: 2, key: bytes("k"), value: bytes("v") }]);
     assert.throws(() => store.apply([good, unknown]), refused("MalformedInput"));
-    assert.throws(() => store.apply([good, good.subarray(0, 9)]), refused("MalformedInput"));
+    assert.throws(() => store.apply([good, NOTHING, good.subarray(0, 9)]), refused("MalformedInput"));
     assert.equal(store.headVersion, 0);
     assert.deepEqual(content(store.reader(0)), []);
     assert.equal(store.apply([]).version, 1);
-    assert.equal(store.apply([good, good]).written.length, 2);
+    assert.equal(store.apply([good, NOTHING, good, NOTHING]).written.length, 2);
     assert.deepEqual(content(store.reader(2)), ["3/6b=76"]);
+  });
+
+  test("a public part writes public tables only, a private part the others only", () => {
+    const store = make();
+    const open = encodeWriteSet([{ table: PUBLIC, key: bytes("k"), value: bytes("v") }]);
+    const sealed = encodeWriteSet([{ table: PRIVATE, key: bytes("k"), value: bytes("v") }]);
+    for (const parts of [
+      [sealed, NOTHING],
+      [NOTHING, open],
+      [open, sealed, sealed, open],
+      [sealed, open],
+    ])
+      assert.throws(() => store.apply(parts), refused("MalformedInput"));
+    assert.equal(store.headVersion, 0);
+    assert.equal(store.apply([open, sealed, NOTHING, sealed]).written.length, 3);
   });
 
   test("misuse is refused", () => {

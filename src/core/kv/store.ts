@@ -113,17 +113,24 @@ export class VersionedStore {
   }
 
   /**
-   * Adds the version that results from a batch executed elsewhere: the encoded write sets of its transactions, in order.
-   * Throws what {@link decodeWriteSet} throws, and `MalformedInput` for an unknown table; then nothing was added.
+   * Adds the version that results from a batch executed elsewhere: the encoded write sets of its transactions, in order, the
+   * public and the private part of each. Throws what {@link decodeWriteSet} throws, and `MalformedInput` for an unknown table
+   * and for a write that stands in the other part than its table belongs to; then nothing was added.
    */
   apply(parts: readonly Uint8Array[]): AddedVersion {
     this.#requireNoDraft();
     const version = this.headVersion + 1;
     const state = new TablesWriter(this.#head.roots, version);
     const written: WrittenKey[] = [];
-    for (const part of parts) {
+    for (const [at, part] of parts.entries()) {
       for (const { table, key, value } of decodeWriteSet(part)) {
-        const tree = state.table(this.#tables.inputPosition(table));
+        const position = this.#tables.inputPosition(table);
+        if (this.#tables.isPublic(position) !== (at % 2 === 0))
+          throw new CocoError(
+            "MalformedInput",
+            `a write to table ${table} stands in the wrong part of its transaction`,
+          );
+        const tree = state.table(position);
         if (value === undefined) tree.remove(key);
         else tree.put(key, ownValue(value));
         written.push({ table, key: this.#arena.copy(key) });

@@ -23,11 +23,21 @@ const EVIDENCE_PREFIX = asciiBytes("ce:");
 /** Longer inputs of a commitment get an array of their own, which costs little beside hashing them. */
 const COMMITMENT_SCRATCH_BYTES = 4096;
 
-// Inputs of hash calls, filled anew before each: a call reads its input and keeps nothing of it.
+// Inputs of hash calls, filled anew before each: a call reads its input and keeps nothing of it. The views on them are kept,
+// since one call after the other needs the same length.
 const leafInput = new Uint8Array(3 * DIGEST);
 const commitmentInput = new Uint8Array(COMMITMENT_SCRATCH_BYTES);
 const evidenceInput = new Uint8Array(EVIDENCE_PREFIX.length + MAX_ID_LENGTH + 1 + 2 * DIGEST);
 evidenceInput.set(EVIDENCE_PREFIX, 0);
+let commitmentView = commitmentInput;
+let evidenceView = evidenceInput;
+
+/** The scratch room of a commitment of this length. */
+function commitmentRoom(length: number): Uint8Array {
+  if (length > commitmentInput.length) return new Uint8Array(length);
+  if (commitmentView.length !== length) commitmentView = commitmentInput.subarray(0, length);
+  return commitmentView;
+}
 
 /** Digest of a transaction's writes. */
 export function writeSetDigestOf(publicPart: Bytes, privateCommitment: Bytes | undefined, sha256: HashFunction): Bytes {
@@ -77,7 +87,7 @@ export function privateCommitmentOf(
   sha256: HashFunction,
 ): Bytes {
   const length = DIGEST + 1 + id.length + privatePart.length;
-  const input = length <= commitmentInput.length ? commitmentInput.subarray(0, length) : new Uint8Array(length);
+  const input = commitmentRoom(length);
   input.set(blinding, 0);
   input[DIGEST] = id.length;
   input.set(id, DIGEST + 1);
@@ -97,7 +107,8 @@ function writeEvidence(transactionId: string, nonce: Bytes): Bytes {
     evidenceInput[at++] = HEX_DIGITS[byte >> 4] as number;
     evidenceInput[at++] = HEX_DIGITS[byte & 15] as number;
   }
-  return evidenceInput.subarray(0, at);
+  if (evidenceView.length !== at) evidenceView = evidenceInput.subarray(0, at);
+  return evidenceView;
 }
 
 /** Digest of the commit evidence of a transaction id `view.seqno` with a 32-byte nonce. */

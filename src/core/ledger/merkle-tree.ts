@@ -164,6 +164,14 @@ export class MerkleTree {
     return tree;
   }
 
+  /** Whether another tree has the same leaves in all blocks that are complete among the first `count` leaves of both. */
+  sharesBlocks(other: MerkleTree, count: number): boolean {
+    const blocks = Math.floor(Math.min(count, this.size, other.size) / BLOCK_LEAVES);
+    if (blocks === 0) return true;
+    const [own, others] = [this.#level(BLOCK_HEIGHT), other.#level(BLOCK_HEIGHT)];
+    return bytesEqual(own.views(0, blocks), others.views(0, blocks));
+  }
+
   /** Root over the leaves [start, end); start must be a multiple of the largest power of two that fits. */
   #subtree(start: number, end: number, old: OldBlocks): Bytes {
     const count = end - start;

@@ -91,6 +91,19 @@ export class LedgerTail {
     this.#firstIndex = other.#firstIndex;
   }
 
+  /**
+   * Whether another ledger goes on where this one is committed: the same views, and the same transactions in every block of the
+   * tree that is complete up to `committedSeqno`. (Of an unfinished block a compacted tail knows no single leaves.)
+   */
+  isContinuedBy(other: LedgerTail, committedSeqno: number): boolean {
+    if (other.lastSeqno < committedSeqno) return false;
+    const [own, others] = [this.viewHistory(committedSeqno), other.viewHistory(committedSeqno)];
+    const sameViews = own.every(
+      ({ view, firstSeqno }, at) => others[at]?.view === view && others[at].firstSeqno === firstSeqno,
+    );
+    return own.length === others.length && sameViews && this.#tree.sharesBlocks(other.#tree, committedSeqno);
+  }
+
   /** The ledger up to the batch at `index`, which must be the one {@link LedgerTail.compact} was called with last, or later. */
   toSnapshot(index: number = this.lastIndex): TailSnapshot {
     const last = this.#table.get(index);

@@ -8,6 +8,7 @@ import type { CocoError } from "../../errors.ts";
 import type { Clock, Executor, PeerTransport, Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
 import type { OpensOwn } from "./arrived-batch.ts";
+import type { CheckedData } from "./checked-data.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import type { Replicator, ReplicatorParts } from "./replicator.ts";
 import type { Sealing } from "./sealing.ts";
@@ -32,6 +33,7 @@ export interface ManagerParts {
   readonly clock: Clock;
   readonly randomBytes: (length: number) => Bytes;
   readonly tail: LedgerTail;
+  readonly checked: CheckedData;
   readonly sealing: Sealing;
   readonly administration: Administration;
   readonly peers: PeerTransport;

@@ -95,6 +95,8 @@ export class Manager implements PeerEvents {
       disk: parts.snapshots.disk,
       canOpen: (epoch) => parts.keyOf(epoch) !== undefined,
       committedIndex: () => this.#committedIndex,
+      check: (entry) => parts.checked.batchOf(entry),
+      onFatal: (error) => this.#fatal(error),
       apply: (batch) => this.#applicationCommitted(batch),
       onEnd: () => this.#requests.reads.applied(this.#committedIndex),
     });

@@ -11,7 +11,7 @@ import { NodeCore } from "./node-core.ts";
 /** The ledger of a network that has opened its second epoch. */
 function ledgerOfTwoEpochs() {
   const network = new SnapshotNetwork();
-  const node = new SnapshotNode(network);
+  const node = new SnapshotNode(network, 1);
   node.found();
   node.execute(7);
   node.run();
@@ -55,6 +55,7 @@ function start(
   const unused = (): never => assert.fail("nothing is done before the node runs");
   return new NodeCore({
     nodeId,
+    publicKey: founded.constitution.nodes.find((node) => node.nodeId === nodeId)?.publicKey ?? new Uint8Array(0),
     genesis: founded.constitution,
     networkId: founded.networkId,
     crypto: founded.cryptoOf(1),

@@ -21,6 +21,7 @@ import { CocoError } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Executor, ExecutorEvents, PeerTransport, Tracer } from "../ports.ts";
 import { Administration } from "./administration.ts";
 import { opensOwnWrap, type WrappedEpoch } from "./arrived-batch.ts";
+import { CheckedData } from "./checked-data.ts";
 import { EpochKeys } from "./epoch-keys.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import { Manager } from "./manager.ts";
@@ -46,6 +47,8 @@ export const LOG_WINDOW_BYTES = 64 * 1024 * 1024;
 /** What a node's core is made of. */
 export interface NodeCoreParts {
   readonly nodeId: NodeId;
+  /** SubjectPublicKeyInfo of this node, DER. */
+  readonly publicKey: Bytes;
   readonly genesis: Constitution;
   /** Hex, 32 bytes. */
   readonly networkId: string;
@@ -82,6 +85,7 @@ export class NodeCore {
   readonly sealing: Sealing;
   readonly manager: Manager;
   readonly #parts: NodeCoreParts;
+  readonly #checked: CheckedData;
   readonly epochKeys: EpochKeys;
 
   /** Reads and verifies the whole ledger on disk; throws when it does not hold or belongs to another network. */
@@ -90,6 +94,7 @@ export class NodeCore {
     const { genesis, networkId, crypto, clock, randomBytes } = parts;
     this.administration = new Administration(genesis, networkId, parts.governanceCrypto);
     this.tail = new LedgerTail(crypto.sha256);
+    this.#checked = new CheckedData(this.tail, crypto.sha256);
     const salt = randomBytes(16);
     this.epochKeys = new EpochKeys({
       clock,
@@ -98,7 +103,7 @@ export class NodeCore {
     });
     const identity = { signer: fromHex(parts.nodeId), salt, epochKeys: this.epochKeys };
     this.sealing = new Sealing(this.tail, crypto, clock, identity);
-    const beginning = chooseSnapshot(parts.content, this.#opening(), parts.tracer);
+    const beginning = chooseSnapshot(parts.content, this.#opening(), parts, parts.tracer);
     const raft = this.#createConsensus(beginning);
     const consensus = parts.watch?.(raft) ?? raft;
     this.manager = new Manager({
@@ -106,6 +111,7 @@ export class NodeCore {
       clock,
       randomBytes,
       tail: this.tail,
+      checked: this.#checked,
       sealing: this.sealing,
       administration: this.administration,
       peers: parts.peers,
@@ -116,6 +122,7 @@ export class NodeCore {
           ...callbacks,
           consensus,
           tail: this.tail,
+          checked: this.#checked,
           disk: parts.disk,
           clock,
           crypto,
@@ -217,6 +224,8 @@ export class NodeCore {
     if (entry.index === 1) this.#checkNetwork(batch);
     verifyBatch(batch, this.tail, (nodeId) => this.administration.publicKeyOf(nodeId), this.#parts.crypto);
     this.administration.append(batch);
+    // Consensus keeps the newest entries: they are handed out as these very objects.
+    this.#checked.add(entry.data);
   }
 
   /** Whether a ledger begins with the genesis of another network, and really does: signed by a node that genesis lists. */

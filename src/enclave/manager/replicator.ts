@@ -4,10 +4,12 @@
  * The ledger's tail (Merkle tree, previous digest) always follows the log: it grows when entries are appended and shrinks
  * when they are truncated, before they are persisted. A batch from a peer is verified before it is persisted and therefore
  * before it is acknowledged; one that simply continues the tail even before consensus sees it, so that a peer that sends
- * a wrong one loses its channel and nothing else happens.
+ * a wrong one loses its channel and nothing else happens. A committed batch that was read back from disk is compared with
+ * the tail before it is applied.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesEqual } from "../../core/codec/bytes.ts";
+import { MessageRefused } from "../../core/consensus/acceptance.ts";
 import type {
   AppendRequest,
   Consensus,
@@ -20,11 +22,12 @@ import type {
   SnapshotMark,
 } from "../../core/consensus/types.ts";
 import { type BuiltBatch, verifyBatch } from "../../core/ledger/batch.ts";
-import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
+import { batchKindOf, type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
 import type { VerifyCrypto } from "../../core/ledger/keys.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Clock, Disk } from "../ports.ts";
+import type { CheckedData } from "./checked-data.ts";
 
 /** Time between ticks of the consensus core. */
 export const TICK_INTERVAL_MS = 15;
@@ -33,6 +36,8 @@ export const TICK_INTERVAL_MS = 15;
 export interface ReplicatorParts {
   readonly consensus: Consensus;
   readonly tail: LedgerTail;
+  /** Data of the entries that were verified while the node started; the driver adds its own. */
+  readonly checked: CheckedData;
   readonly disk: Disk;
   readonly clock: Clock;
   readonly send: (peer: NodeId, message: ConsensusMessage) => void;
@@ -134,11 +139,22 @@ export class Replicator {
     this.#step(snapshot === undefined ? { type: "snapshotRefused", now } : { type: "snapshotStored", snapshot, now });
   }
 
-  /** A consensus message of an authenticated peer. Throws, with nothing changed, when it carries a batch that does not hold. */
+  /**
+   * A consensus message of an authenticated peer. Throws, with nothing changed, when it carries a batch that does not hold or
+   * contradicts what is committed here: that is its sender's fault, and never a reason for this node to stop.
+   */
   receive(peer: NodeId, message: ConsensusMessage): void {
-    if (message.type === "append") this.#verifyAhead(message);
-    this.#step({ type: "message", from: peer, message, now: this.#parts.clock.now() });
-    if (message.type !== "append" || message.entries.length === 0 || this.#running || this.#stopped) return;
+    const taken = message.type === "append" ? this.#verifyAhead(upToAdministrative(message)) : message;
+    try {
+      this.#step({ type: "message", from: peer, message: taken, now: this.#parts.clock.now() });
+    } finally {
+      if (message.type === "append" && message.entries.length > 0) this.#cutTail();
+    }
+  }
+
+  /** Takes back what was verified ahead and not taken by consensus. */
+  #cutTail(): void {
+    if (this.#running || this.#stopped) return;
     const { lastIndex } = this.status();
     if (this.#parts.tail.lastIndex > lastIndex) this.#parts.tail.truncate(lastIndex + 1);
   }
@@ -147,7 +163,8 @@ export class Replicator {
    * Verifies batches that continue the tail, which they extend; consensus takes them in the same turn or they are cut again.
    * Where the sender's log differs from this one, consensus refuses or truncates first: what follows is verified then.
    */
-  #verifyAhead({ previousIndex, previousTerm, entries }: AppendRequest): void {
+  #verifyAhead(message: AppendRequest): AppendRequest {
+    const { previousIndex, previousTerm, entries } = message;
     const { tail, publicKeyOf, crypto } = this.#parts;
     const lastIndex = tail.lastIndex;
     const viewAt = (index: number) => (index === 0 ? 0 : tail.record(index)?.view);
@@ -161,13 +178,17 @@ export class Replicator {
           });
         }
         if (viewAt(entry.index) !== entry.term) this.#parts.onArrived(batch);
-        if (continues && entry.index === tail.lastIndex + 1) verifyBatch(batch, tail, publicKeyOf, crypto);
+        if (continues && entry.index === tail.lastIndex + 1) {
+          verifyBatch(batch, tail, publicKeyOf, crypto);
+          this.#parts.checked.add(entry.data);
+        }
         continues &&= viewAt(entry.index) === entry.term;
       }
     } catch (error) {
       tail.truncate(lastIndex + 1);
       throw error;
     }
+    return message;
   }
 
   #parse(data: Bytes): ParsedBatch {
@@ -189,21 +210,28 @@ export class Replicator {
     const index = this.#parts.tail.lastIndex + 1;
     const { bytes: data, batch } = build(term, index);
     this.#parsed.set(data, batch);
+    this.#parts.checked.add(data);
     const nested = this.#running;
     this.#step({ type: "propose", entries: [{ index, term, data }], now: this.#parts.clock.now() });
     // Inside a step the answer comes after it, as `onDropped` if it was not taken.
     return nested || this.status().lastIndex >= index ? index : undefined;
   }
 
-  /** Steps are never nested: what a callback causes is taken up after the step that caused it. */
+  /**
+   * Steps are never nested: what a callback causes is taken up after the step that caused it. Throws `MessageRefused` when
+   * the event is a message that consensus refuses.
+   */
   #step(event: ConsensusEvent): void {
     if (this.#stopped) return;
     this.#events.push(event);
     if (this.#running) return;
     this.#running = true;
+    let refusal: MessageRefused | undefined;
     try {
       for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
-        this.#perform(this.#parts.consensus.step(next));
+        const ready = this.#readyOf(next);
+        if (!(ready instanceof MessageRefused)) this.#perform(ready);
+        else if (next === event) refusal = ready;
       }
     } catch (error) {
       this.#stopped = true;
@@ -212,6 +240,16 @@ export class Replicator {
       );
     } finally {
       this.#running = false;
+    }
+    if (refusal !== undefined) throw refusal;
+  }
+
+  #readyOf(event: ConsensusEvent): Ready | MessageRefused {
+    try {
+      return this.#parts.consensus.step(event);
+    } catch (error) {
+      if (error instanceof MessageRefused) return error;
+      throw error;
     }
   }
 
@@ -235,7 +273,7 @@ export class Replicator {
     for (const outgoing of ready.send) this.#parts.send(outgoing.to, outgoing.message);
     if (ready.roleChanged) this.#parts.onRoleChanged(this.status());
     for (const entry of ready.committed) {
-      this.#parts.onCommitted(this.#parse(entry.data));
+      this.#parts.onCommitted(this.#parts.checked.batchOf(entry, (data) => this.#parse(data)));
       // The entry stays in consensus's window for a while; its parts would take several times its room.
       this.#parsed.delete(entry.data);
     }
@@ -268,10 +306,13 @@ export class Replicator {
   }
 
   #append(entry: LogEntry): void {
-    const { tail, publicKeyOf, crypto } = this.#parts;
+    const { tail, checked, publicKeyOf, crypto } = this.#parts;
     const batch = this.#parse(entry.data);
     const record = tail.record(entry.index);
-    if (record === undefined) verifyBatch(batch, tail, publicKeyOf, crypto);
+    if (record === undefined) {
+      verifyBatch(batch, tail, publicKeyOf, crypto);
+      checked.add(entry.data);
+    }
     // Otherwise it was built here, or verified when it arrived.
     else
       invariant(bytesEqual(tail.root(record.signatureSeqno), batch.root), "the tail holds another batch at this index");
@@ -283,4 +324,15 @@ export class Replicator {
     this.#parts.tail.truncate(fromIndex);
     this.#parts.onTruncated(fromIndex);
   }
+}
+
+/**
+ * An append up to its first administrative batch: who may sign what follows is known once that is executed. The rest is taken
+ * for lost on the way, and comes again.
+ */
+function upToAdministrative(message: AppendRequest): AppendRequest {
+  const at = message.entries.findIndex(({ data }) => batchKindOf(data) === "administrative");
+  return at < 0 || at === message.entries.length - 1
+    ? message
+    : { ...message, entries: message.entries.slice(0, at + 1) };
 }

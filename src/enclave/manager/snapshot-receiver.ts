@@ -3,12 +3,14 @@
  * handed to the workers, where they replace the state only when the whole is complete, durable and taken by consensus.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import type { Ready, SnapshotMark } from "../../core/consensus/types.ts";
+import { sameConfiguration } from "../../core/consensus/configuration.ts";
+import type { NodeId, Ready, SnapshotMark } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
 import { decodeGovernanceState } from "../../core/governance/state-codec.ts";
 import type { LedgerCrypto } from "../../core/ledger/keys.ts";
 import { type SnapshotEvent, SnapshotReader } from "../../core/ledger/snapshot.ts";
 import type { SnapshotManifest } from "../../core/ledger/snapshot-format.ts";
+import { isKeeperSeal, KeeperSealSplitter, makeKeeperSeal } from "../../core/ledger/snapshot-keeper.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Disk, Executor, SnapshotFile, Tracer } from "../ports.ts";
@@ -20,6 +22,13 @@ export interface SnapshotAdapter {
   committedVersion(): number;
   /** The state was replaced by this version, which the batch at `index` made or one before it. */
   restore(version: number, index: number): void;
+}
+
+/** The node on whose disk a snapshot lies. */
+export interface Keeper {
+  readonly nodeId: NodeId;
+  /** SubjectPublicKeyInfo, DER. */
+  readonly publicKey: Bytes;
 }
 
 /** What reading a snapshot needs. */
@@ -35,6 +44,11 @@ export interface SnapshotReceiverParts extends SnapshotOpening {
   readonly adapters: ReadonlyMap<number, SnapshotAdapter>;
   readonly tracer: Tracer;
   readonly stored: (snapshot: SnapshotMark | undefined) => void;
+  readonly nodeId: NodeId;
+  /** Public key (SubjectPublicKeyInfo, DER) of a listed node. */
+  readonly publicKeyOf: (nodeId: NodeId) => Bytes | undefined;
+  /** Throws when a snapshot does not continue what this node knows to be committed. */
+  readonly requireContinuation: (found: Omit<ReceivedSnapshot, "digest">) => void;
 }
 
 /** A snapshot that was read to its end. */
@@ -51,7 +65,8 @@ export interface ReceivedSnapshot {
 /** Reads one snapshot from its bytes. */
 export class OpenedSnapshot {
   readonly #reader: SnapshotReader;
-  readonly #sha256: LedgerCrypto["sha256"];
+  readonly #file = new KeeperSealSplitter();
+  readonly #crypto: LedgerCrypto;
   readonly #onPart: (adapterId: number, data: Bytes) => void;
   #found: Omit<ReceivedSnapshot, "digest"> | undefined;
   #digest: Bytes | undefined;
@@ -60,16 +75,26 @@ export class OpenedSnapshot {
   constructor(opening: SnapshotOpening, onPart: (adapterId: number, data: Bytes) => void) {
     const { networkId, crypto, epochKeyOf } = opening;
     this.#onPart = onPart;
-    this.#sha256 = crypto.sha256;
+    this.#crypto = crypto;
     this.#reader = new SnapshotReader(networkId, {
       crypto,
       epochKeyOf: (epoch, manifest) => epochKeyOf(epoch, decodeGovernanceState(manifest.governance, crypto.sha256)),
     });
   }
 
-  /** Takes the next bytes. Throws when they do not hold. */
-  feed(bytes: Bytes): void {
-    for (const event of this.#reader.feed(bytes)) this.#take(event);
+  /** Takes the next bytes of the file; returns those before its keeper's seal. Throws when they do not hold. */
+  feed(bytes: Bytes): Bytes {
+    const body = this.#file.push(bytes);
+    for (const event of this.#reader.feed(body)) this.#take(event);
+    return body;
+  }
+
+  /** Whether the file ends with the seal of this node. */
+  isKeptBy(keeper: Keeper): boolean {
+    const { complete, crypto } = { complete: this.complete, crypto: this.#crypto };
+    if (complete === undefined) return false;
+    const kept = { networkId: complete.manifest.networkId, index: complete.mark.index, digest: complete.digest };
+    return isKeeperSeal(this.#file.seal, kept, keeper, crypto);
   }
 
   #take(event: SnapshotEvent): void {
@@ -78,7 +103,7 @@ export class OpenedSnapshot {
     else {
       const { manifest, tail } = event;
       const { last } = manifest.tail;
-      const state = decodeGovernanceState(manifest.governance, this.#sha256);
+      const state = decodeGovernanceState(manifest.governance, this.#crypto.sha256);
       const configuration = configurationOfState(state);
       const mark = {
         index: last.index,
@@ -161,6 +186,8 @@ interface Receiving {
   readonly snapshot: OpenedSnapshot;
   readonly file: SnapshotFile;
   readonly import: WorkerImport;
+  /** Length of the file so far. */
+  bytes: number;
 }
 
 /** See the module's header. */
@@ -178,18 +205,34 @@ export class SnapshotReceiver {
       if (part.offset === 0) this.#begin(part.snapshot.index);
       const receiving = this.#receiving;
       if (receiving === undefined) return;
-      receiving.snapshot.feed(part.data);
-      requireMark(receiving.snapshot.found?.mark, part.snapshot);
-      receiving.file.append(part.data, () => undefined);
-      if (!part.last) return;
-      if (receiving.snapshot.complete === undefined)
-        throw new CocoError("MalformedInput", "snapshot: the file ends too early");
-      receiving.file.finish(() => {
-        if (this.#receiving === receiving) this.#parts.stored(part.snapshot);
-      });
+      const known = receiving.snapshot.found;
+      const body = receiving.snapshot.feed(part.data);
+      const { found } = receiving.snapshot;
+      if (known === undefined && found !== undefined) {
+        requireMark(found.mark, part.snapshot);
+        this.#parts.requireContinuation(found);
+      }
+      receiving.bytes += part.data.length;
+      receiving.file.append(body, () => undefined);
+      if (part.last) this.#finish(receiving, part);
     } catch (error) {
       this.#refuse(error);
     }
+  }
+
+  /** The file gets this node's own seal in the place of the leader's. */
+  #finish(receiving: Receiving, { from, snapshot: mark }: Ready["snapshotParts"][number]): void {
+    const { complete } = receiving.snapshot;
+    if (complete === undefined) throw new CocoError("MalformedInput", "snapshot: the file ends too early");
+    const { crypto, networkId, nodeId, stored, publicKeyOf } = this.#parts;
+    const publicKey = publicKeyOf(from);
+    if (publicKey === undefined || !receiving.snapshot.isKeptBy({ nodeId: from, publicKey }))
+      throw new CocoError("MalformedInput", "snapshot: not sealed by the leader");
+    const seal = makeKeeperSeal({ networkId, index: mark.index, digest: complete.digest }, nodeId, crypto);
+    receiving.file.append(seal, () => undefined);
+    receiving.file.finish(() => {
+      if (this.#receiving === receiving) stored(mark);
+    });
   }
 
   #begin(index: number): void {
@@ -200,7 +243,7 @@ export class SnapshotReceiver {
       invariant(adapter !== undefined, "a part belongs to an adapter of the manifest");
       workers.add(adapterId, data, adapter.version);
     });
-    this.#receiving = { snapshot, file: this.#parts.disk.createSnapshot(index), import: workers };
+    this.#receiving = { snapshot, file: this.#parts.disk.createSnapshot(index), import: workers, bytes: 0 };
   }
 
   #refuse(error: unknown): void {
@@ -213,13 +256,13 @@ export class SnapshotReceiver {
   }
 
   /** Consensus has taken the snapshot: the workers' states become the new ones. */
-  install(mark: SnapshotMark): ReceivedSnapshot {
+  install(mark: SnapshotMark): { readonly received: ReceivedSnapshot; readonly bytes: number } {
     const receiving = this.#receiving;
     const received = receiving?.snapshot.complete;
     invariant(receiving !== undefined && received?.mark.index === mark.index, "what is installed was received");
     this.#receiving = undefined;
     receiving.import.finish(received);
-    return received;
+    return { received, bytes: receiving.bytes };
   }
 
   /** A worker took a part. Parts from the leader come at their own pace: one is on its way at a time. */
@@ -229,9 +272,9 @@ export class SnapshotReceiver {
 }
 
 /** What the leader's consensus says of a snapshot must be what the snapshot says of itself. */
-function requireMark(found: SnapshotMark | undefined, expected: SnapshotMark): void {
-  if (found === undefined) return;
-  const { index, term, configurationIndex } = found;
-  if (index !== expected.index || term !== expected.term || configurationIndex !== expected.configurationIndex)
+function requireMark(found: SnapshotMark, expected: SnapshotMark): void {
+  const { index, term, configurationIndex, configuration } = found;
+  const same = index === expected.index && term === expected.term && configurationIndex === expected.configurationIndex;
+  if (!same || !sameConfiguration(configuration, expected.configuration))
     throw new CocoError("MalformedInput", "snapshot: it is not the one that was announced");
 }

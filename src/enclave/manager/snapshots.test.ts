@@ -45,7 +45,7 @@ function transfer(
     const { snapshot, data, last } = load(from, offset);
     assert.ok(snapshot);
     to.snapshots.receive({
-      from: "leader",
+      from: from.nodeId,
       snapshot: { ...snapshot, ...wrong },
       offset,
       data: change?.(data, offset) ?? data,
@@ -289,7 +289,7 @@ describe("a snapshot for a peer", () => {
     const { node, other } = confirmed();
     const { snapshot, data } = load(node, 0);
     assert.ok(snapshot);
-    other.snapshots.receive({ from: "leader", snapshot, offset: 0, data, last: true });
+    other.snapshots.receive({ from: node.nodeId, snapshot, offset: 0, data, last: true });
     for (const mark of [{ index: snapshot.index + 1 }, { term: 9 }, { configurationIndex: 1 }])
       transfer(node, other, { mark });
     other.run();

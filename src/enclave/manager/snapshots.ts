@@ -6,13 +6,14 @@
  * whose digest differs has another state than the network: it stops. Only a snapshot with evidence compacts the log.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { bytesEqual, EMPTY, fromHex } from "../../core/codec/bytes.ts";
+import { bytesEqual, concatBytes, EMPTY, fromHex } from "../../core/codec/bytes.ts";
 import type { NodeId, Ready, SnapshotMark } from "../../core/consensus/types.ts";
 import { decodeAdministrative, type GovernanceState } from "../../core/governance/administrative.ts";
 import { encodeGovernanceState } from "../../core/governance/state-codec.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import type { LedgerCrypto } from "../../core/ledger/keys.ts";
 import { SnapshotWriter } from "../../core/ledger/snapshot.ts";
+import { makeKeeperSeal } from "../../core/ledger/snapshot-keeper.ts";
 import { MAX_SNAPSHOT_PART_BYTES, type SnapshotManifest } from "../../core/ledger/snapshot-format.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError, invariant } from "../../errors.ts";
@@ -86,12 +87,25 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   #durableIndex = 0;
   /** Where a snapshot was taken or skipped last. */
   #takenSeqno = 0;
+  #committedSeqno = 0;
   #nonceCounter = 0;
 
   constructor(parts: SnapshotsParts) {
     this.#parts = parts;
-    const { networkId, crypto, disk, adapters, epochKeyOf, tracer, stored } = parts;
-    this.#receiver = new SnapshotReceiver({ networkId, crypto, disk, adapters, epochKeyOf, tracer, stored });
+    const { networkId, nodeId, crypto, disk, adapters, epochKeyOf, tracer, stored } = parts;
+    const requireContinuation = (found: Omit<ReceivedSnapshot, "digest">) => this.#requireContinuation(found);
+    this.#receiver = new SnapshotReceiver({
+      networkId,
+      nodeId,
+      crypto,
+      disk,
+      adapters,
+      epochKeyOf,
+      tracer,
+      stored,
+      publicKeyOf: (listed) => parts.administration.publicKeyOf(listed),
+      requireContinuation,
+    });
   }
 
   /** A snapshot that has no evidence in the ledger yet: for the leader to propose. */
@@ -103,7 +117,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
 
   /** Hands the state this node begins from to the workers; calls back when they have it. */
   begin(beginning: Beginning, clock: Clock, done: () => void): void {
-    this.#standsOn(beginning.snapshot);
+    this.#standsOn(beginning.snapshot, beginning.stored.bytes);
     const { adapters } = this.#parts;
     const { mark, seqno } = beginning.snapshot;
     this.#beginning = importStored(beginning, this.#parts, { adapters, clock }, () => {
@@ -113,20 +127,22 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     });
   }
 
-  #standsOn(snapshot: ReceivedSnapshot): void {
+  #standsOn(snapshot: ReceivedSnapshot, bytes: number): void {
     const { mark, seqno } = snapshot;
     this.#takenSeqno = seqno;
-    this.#finished = { mark, seqno, digest: snapshot.digest, bytes: 0 };
+    this.#committedSeqno = seqno;
+    this.#finished = { mark, seqno, digest: snapshot.digest, bytes };
     this.#confirmed = mark;
   }
 
   /**
-   * A batch is committed, and applied unless this node waits for keys. Every node decides alike: a snapshot where the number of transactions passes a
-   * multiple of the setting, and after a grant, since a new node opens only what is wrapped to it.
+   * A batch is committed, and applied unless this node waits for keys. Every node decides alike: a snapshot where the number
+   * of transactions passes a multiple of the setting, and after a grant, since a new node opens only what is wrapped to it.
    */
   committed(batch: ParsedBatch, applied: boolean): void {
     const { index, firstSeqno, count } = batch.header;
     const seqno = firstSeqno + count;
+    this.#committedSeqno = seqno;
     const state = this.#parts.administration.committed;
     const every = state?.constitution.settings.snapshot.everyTransactions ?? 0;
     if (state?.snapshot !== this.#evidence?.record) this.#evidence = { record: state?.snapshot, index };
@@ -192,13 +208,36 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   #nextAdapter(making: Making): void {
     const [next] = making.left;
     if (next === undefined) {
-      this.#append(making, making.writer.end(), () => making.file.finish(() => this.#finish(making)));
+      this.#seal(making);
       return;
     }
     const { version } = next;
     const executor = this.#executorOf(next.adapterId);
     executor.send({ type: "exportSnapshot", version, maxBytes: MAX_SNAPSHOT_PART_BYTES });
     executor.send({ type: "nextPart", version });
+  }
+
+  #seal(making: Making): void {
+    const { networkId, nodeId, crypto } = this.#parts;
+    const end = making.writer.end();
+    const kept = { networkId, index: making.mark.index, digest: making.writer.digest() };
+    const seal = makeKeeperSeal(kept, nodeId, crypto);
+    this.#append(making, concatBytes(end, seal), () => making.file.finish(() => this.#finish(making)));
+  }
+
+  /** A leader cannot undo by a snapshot what this node knows to be committed. */
+  #requireContinuation({ tail, state }: Omit<ReceivedSnapshot, "digest">): void {
+    const { administration, tail: own } = this.#parts;
+    const before = administration.committed;
+    const sameEpochs = (before?.epochs ?? []).every(({ epoch, sealedServiceKey }, at) => {
+      const other = state.epochs[at];
+      return other?.epoch === epoch && bytesEqual(other.sealedServiceKey, sealedServiceKey);
+    });
+    const [version, later] = [before?.constitution.version ?? 0, state.constitution.version];
+    const sameConstitution =
+      before === undefined || version < later || bytesEqual(before.constitutionDigest, state.constitutionDigest);
+    if (!sameEpochs || later < version || !sameConstitution || !own.isContinuedBy(tail, this.#committedSeqno))
+      throw new CocoError("LedgerForked", "snapshot: it does not continue what is committed on this node");
   }
 
   #executorOf(adapterId: number): Executor {
@@ -305,12 +344,12 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   }
 
   install(mark: SnapshotMark): void {
-    const received = this.#receiver.install(mark);
+    const { received, bytes } = this.#receiver.install(mark);
     if (this.#making !== undefined) this.#giveUp(this.#making, "a newer one was installed");
     const { tail, administration } = this.#parts;
     tail.restore(received.tail);
     administration.restore(received.state, mark.index, mark.configurationIndex);
-    this.#standsOn(received);
+    this.#standsOn(received, bytes);
     this.#parts.tracer.event("info", "snapshot_installed", { index: mark.index, seqno: received.seqno });
     this.#parts.onInstalled(received);
   }

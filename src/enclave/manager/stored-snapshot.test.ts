@@ -51,7 +51,7 @@ class Bench {
   /** Index of the snapshot that a node begins from; undefined when it reads its ledger from the first entry. */
   choose(content: DiskContent, opening: SnapshotOpening = this.node.opening): number | undefined {
     const tracer = { event: (_level: string, event: string) => void this.traced.push(event) };
-    const beginning = chooseSnapshot(content, opening, tracer);
+    const beginning = chooseSnapshot(content, opening, this.node, tracer);
     assert.equal(beginning?.stored.index, beginning?.snapshot.mark.index);
     return beginning?.stored.index;
   }
@@ -176,7 +176,9 @@ describe("the snapshot to begin from", () => {
       bytes: bytes.length,
       parts: () => Array.from(bytes, (byte) => Uint8Array.of(byte)),
     };
-    const beginning = chooseSnapshot({ ...bench.content(), snapshots: [stored] }, opening, { event: () => undefined });
+    const beginning = chooseSnapshot({ ...bench.content(), snapshots: [stored] }, opening, bench.node, {
+      event: () => undefined,
+    });
     assert.ok(beginning);
     const { sent, timers, restored, done, workers } = startImport(beginning, opening);
     let taken = 0;

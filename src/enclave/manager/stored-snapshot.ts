@@ -9,6 +9,7 @@ import { batchKindOf, parseBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, DiskContent, StoredSnapshot, Tracer } from "../ports.ts";
 import {
+  type Keeper,
   OpenedSnapshot,
   type ReceivedSnapshot,
   type SnapshotAdapter,
@@ -26,10 +27,15 @@ export interface Beginning {
  * The newest snapshot that can be begun from; undefined when the ledger is to be read from its first entry. Throws
  * `LedgerCorrupt` when that is not there either.
  */
-export function chooseSnapshot(content: DiskContent, opening: SnapshotOpening, tracer: Tracer): Beginning | undefined {
+export function chooseSnapshot(
+  content: DiskContent,
+  opening: SnapshotOpening,
+  keeper: Keeper,
+  tracer: Tracer,
+): Beginning | undefined {
   for (const stored of content.snapshots) {
     if (stored.index + 1 < content.firstIndex) continue;
-    const snapshot = readWhole(stored, opening, tracer);
+    const snapshot = readWhole(stored, opening, keeper, tracer);
     if (snapshot === undefined) continue;
     const isBorneOut = stored.index + 1 === content.firstIndex || hasEvidence(content, snapshot);
     // Evidence that was lost with damaged entries comes again from the other nodes, and is compared then.
@@ -41,12 +47,18 @@ export function chooseSnapshot(content: DiskContent, opening: SnapshotOpening, t
   throw new CocoError("LedgerCorrupt", message, { index: content.firstIndex });
 }
 
-function readWhole(stored: StoredSnapshot, opening: SnapshotOpening, tracer: Tracer): ReceivedSnapshot | undefined {
+function readWhole(
+  stored: StoredSnapshot,
+  opening: SnapshotOpening,
+  keeper: Keeper,
+  tracer: Tracer,
+): ReceivedSnapshot | undefined {
   try {
     const opened = new OpenedSnapshot(opening, () => undefined);
     for (const piece of stored.parts()) opened.feed(piece);
     const { complete } = opened;
     if (complete?.mark.index !== stored.index) throw new CocoError("MalformedInput", "snapshot: not of this index");
+    if (!opened.isKeptBy(keeper)) throw new CocoError("MalformedInput", "snapshot: not sealed by this node");
     return complete;
   } catch (error) {
     if (!(error instanceof CocoError) || error.code === "FolderOfAnotherNetwork") throw error;

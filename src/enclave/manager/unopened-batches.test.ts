@@ -7,6 +7,7 @@ import { type BatchKind, type ParsedBatch, parseBatch } from "../../core/ledger/
 import { makeNode } from "../../core/ledger/fixture.test.ts";
 import { LedgerKeys } from "../../core/ledger/keys.ts";
 import { LedgerTail } from "../../core/ledger/tail.ts";
+import { CheckedData } from "./checked-data.ts";
 import { UnopenedBatches } from "./unopened-batches.ts";
 
 /** A ledger of application batches of several epochs, and a node that applies what it can open. */
@@ -19,13 +20,21 @@ class Bench {
   readonly #node = makeNode();
   readonly #tail = new LedgerTail(this.#node.crypto.sha256);
   readonly #reads: (() => void)[] = [];
+  readonly #checked = new CheckedData(this.#tail, this.#node.crypto.sha256);
+  readonly fatal: string[] = [];
+  /** What the disk makes of an entry. */
+  change = (entry: LogEntry): LogEntry => entry;
   /** Entries that one read of the disk gives. */
   readBatch = 2;
   readonly unopened = new UnopenedBatches({
     disk: {
       read: (fromIndex, _maxBytes, done) =>
-        void this.#reads.push(() => done(this.entries.slice(fromIndex - 1, fromIndex - 1 + this.readBatch))),
+        void this.#reads.push(() =>
+          done(this.entries.slice(fromIndex - 1, fromIndex - 1 + this.readBatch).map(this.change)),
+        ),
     },
+    check: (entry) => this.#checked.batchOf(entry),
+    onFatal: ({ code }) => this.fatal.push(code),
     canOpen: (epoch) => this.held.has(epoch),
     committedIndex: () => this.committedIndex,
     apply: (batch) => this.#apply(batch),
@@ -122,6 +131,21 @@ describe("batches that a node cannot open yet", () => {
     bench.grant(1);
     bench.answer();
     assert.deepEqual([bench.applied, bench.unopened.waiting], [[2], false]);
+  });
+
+  test("are not applied when the disk returns others than were verified", () => {
+    const flipped = ({ data, ...entry }: LogEntry): LogEntry => ({
+      ...entry,
+      data: data.map((byte, at) => (at === 70 ? byte ^ 1 : byte)),
+    });
+    for (const change of [flipped, (entry: LogEntry) => ({ ...entry, index: entry.index + 1 })]) {
+      const bench = new Bench();
+      for (const epoch of [1, 1]) bench.commit(bench.append(epoch));
+      bench.change = change;
+      bench.grant(1);
+      bench.answer();
+      assert.deepEqual([bench.applied, bench.fatal, bench.ends], [[], ["LedgerCorrupt"], 0]);
+    }
   });
 
   test("are forgotten when a snapshot takes their place, whatever the disk still reads", () => {

@@ -3,7 +3,9 @@
  * of a node that was voted out. They are on its disk like all others; their content is applied when the keys come, in order
  * and before anything that follows them.
  */
-import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
+import type { LogEntry } from "../../core/consensus/types.ts";
+import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
+import { CocoError } from "../../errors.ts";
 import type { Disk } from "../ports.ts";
 
 /** Bytes of batches read back at a time. */
@@ -16,6 +18,10 @@ export interface UnopenedBatchesParts {
   readonly canOpen: (epoch: number) => boolean;
   /** Index of the newest batch that is committed. */
   readonly committedIndex: () => number;
+  /** The batch of an entry read back from disk; throws `LedgerCorrupt` when it is not the ledger's. */
+  readonly check: (entry: LogEntry) => ParsedBatch;
+  /** The disk returned what is not the ledger's. */
+  readonly onFatal: (error: CocoError) => void;
   /** Applies a batch that waited. */
   readonly apply: (batch: ParsedBatch) => void;
   /** All that is committed is applied. */
@@ -53,15 +59,32 @@ export class UnopenedBatches {
     this.#parts.disk.read(fromIndex, UNOPENED_READ_BYTES_MAX, (entries) => {
       this.#reading = false;
       if (this.#nextIndex !== fromIndex) return;
-      for (const { index, data } of entries) {
-        if (index > this.#parts.committedIndex() || !this.#apply(parseBatch(data))) break;
-        this.#nextIndex = index + 1;
-      }
-      if (this.#nextIndex > this.#parts.committedIndex()) {
-        this.#nextIndex = undefined;
-        this.#parts.onEnd();
-      } else if (this.#nextIndex > fromIndex) this.keysChanged();
+      this.#read(entries, fromIndex);
     });
+  }
+
+  #read(entries: readonly LogEntry[], fromIndex: number): void {
+    let next = fromIndex;
+    try {
+      for (const entry of entries) {
+        if (entry.index > this.#parts.committedIndex()) break;
+        if (entry.index !== next)
+          throw new CocoError("LedgerCorrupt", `the disk returned entry ${entry.index} instead of ${next}`, {
+            index: next,
+          });
+        if (!this.#apply(this.#parts.check(entry))) break;
+        next++;
+      }
+    } catch (error) {
+      if (!(error instanceof CocoError)) throw error;
+      this.#parts.onFatal(error);
+      return;
+    }
+    this.#nextIndex = next;
+    if (next > this.#parts.committedIndex()) {
+      this.#nextIndex = undefined;
+      this.#parts.onEnd();
+    } else if (next > fromIndex) this.keysChanged();
   }
 
   /** Whether a batch could be applied. */

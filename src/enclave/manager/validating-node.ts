@@ -84,6 +84,7 @@ export class ValidatingNode {
     let peers: Channels | undefined;
     this.#core = new NodeCore({
       nodeId: keys.nodeId,
+      publicKey: keys.publicKey,
       genesis,
       networkId: this.#networkId,
       crypto: this.#crypto,

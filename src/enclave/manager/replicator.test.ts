@@ -1,0 +1,145 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { RealLedger, transactionOf } from "../../../test/support/real-ledger.ts";
+import { utf8Encode } from "../../core/codec/bytes.ts";
+import { MessageRefused } from "../../core/consensus/acceptance.ts";
+import { Raft } from "../../core/consensus/raft.ts";
+import type { AppendRequest, Consensus, ConsensusEvent, LogEntry, Ready } from "../../core/consensus/types.ts";
+import { parseBatch } from "../../core/ledger/batch-format.ts";
+import { LedgerTail } from "../../core/ledger/tail.ts";
+import { CheckedData } from "./checked-data.ts";
+import { createNodeCrypto, sha256 } from "./node-crypto.ts";
+import { Replicator } from "./replicator.ts";
+
+/** A ledger of four batches of one leader in one view, in the first of them genesis. */
+function ledger(): RealLedger {
+  const real = new RealLedger();
+  real.found();
+  for (const at of [1, 2, 3]) real.add([transactionOf({ publicPart: utf8Encode(`batch ${at}`) })]);
+  return real;
+}
+
+/** A follower of "b"; its disk answers when told, and changes what it reads. */
+class Follower {
+  readonly real = ledger();
+  readonly tail = new LedgerTail(sha256);
+  readonly committed: number[] = [];
+  readonly fatal: string[] = [];
+  readonly stored: LogEntry[] = [];
+  change = (entry: LogEntry): LogEntry => entry;
+  /** What consensus does instead of its work. */
+  instead: ((event: ConsensusEvent) => Ready | undefined) | undefined;
+  readonly replicator: Replicator;
+  readonly #tasks: (() => void)[] = [];
+  readonly view: number;
+
+  /** @param restarted the whole ledger is on its disk, and none of it in memory */
+  constructor(restarted = false) {
+    this.view = this.real.entries[0]?.term ?? 0;
+    if (restarted) this.stored.push(...this.real.entries);
+    for (const { data } of this.stored) this.tail.append(parseBatch(data));
+    const windowBytes = restarted ? 0 : 1_000_000;
+    const voters = { voters: ["a", "b", "c"], quorum: { type: "majority" } } as const;
+    const raft = new Raft({
+      ...{ id: "a", initial: { current: voters, previous: undefined, learners: [] } },
+      ...{ configurationOf: () => undefined, random: () => 0.5, electionTimeoutMinMs: 1e8, electionTimeoutMaxMs: 1e9 },
+      ...{ heartbeatIntervalMs: 100, maxAppendBytes: 1e6, maxInflightAppends: 8, maxInflightBytes: 8e6, windowBytes },
+      ...{ hardState: undefined, trustDisk: true, tookPart: false, restored: { entries: [...this.stored] }, now: 0 },
+    });
+    const consensus: Consensus = {
+      step: (event) => this.instead?.(event) ?? raft.step(event),
+      status: () => raft.status(),
+    };
+    this.replicator = this.#makeReplicator(consensus);
+  }
+
+  #makeReplicator(consensus: Consensus): Replicator {
+    const nothing = (): void => undefined;
+    const { tail, real } = this;
+    const [node] = real.network.nodes;
+    assert.ok(node);
+    const unused = (): never => assert.fail("no snapshots here");
+    return new Replicator({
+      ...{ consensus, tail, checked: new CheckedData(tail, sha256), crypto: createNodeCrypto(node.privateKey) },
+      disk: {
+        persist: ({ entries }, done) => {
+          this.stored.push(...entries.map((entry) => ({ ...entry, data: entry.data.slice() })));
+          this.#tasks.push(done);
+        },
+        read: (from, _maxBytes, done) =>
+          void this.#tasks.push(() => done(this.stored.slice(from - 1).map((entry) => this.change(entry)))),
+        ...{ createSnapshot: unused, readSnapshot: unused, removeSnapshot: unused },
+      },
+      clock: { now: () => 1, wallTime: () => 1, after: () => nothing },
+      publicKeyOf: (id) => real.network.nodes.find(({ request }) => request.nodeId === id)?.request.publicKey,
+      ...{ send: nothing, onAppended: nothing, onTruncated: nothing, onRoleChanged: nothing, onDurable: nothing },
+      ...{ onDropped: nothing, onReads: nothing, snapshots: { load: unused, receive: unused, install: unused } },
+      onCommitted: ({ header }) => this.committed.push(header.index),
+      onFatal: ({ code }) => this.fatal.push(code),
+    });
+  }
+
+  /** Receives the batches between two indexes, with copies of their data. */
+  receive(from: string, [first, last]: readonly [number, number], changes: Partial<AppendRequest> = {}): void {
+    const entries = this.real.entries.slice(first - 1, last).map((entry) => ({ ...entry, data: entry.data.slice() }));
+    this.replicator.receive(from, {
+      ...{ type: "append", term: this.view, previousIndex: first - 1, previousTerm: first === 1 ? 0 : this.view },
+      ...{ commitIndex: 0, round: 0, entries, ...changes },
+    });
+  }
+
+  /** The disk does what it was asked for. */
+  run(): void {
+    while (this.#tasks.length > 0) this.#tasks.shift()?.();
+  }
+}
+
+describe("the consensus driver", () => {
+  test("refuses a message that contradicts what is committed, and goes on", () => {
+    const node = new Follower();
+    node.receive("b", [1, 2], { commitIndex: 2 });
+    node.run();
+    const claim = { term: node.view + 1, previousTerm: 1 };
+    assert.throws(() => node.receive("c", [3, 3], claim), { code: "LedgerForked" });
+    assert.throws(() => node.receive("c", [3, 2], claim), { code: "LedgerForked" });
+    assert.deepEqual([node.fatal, node.tail.lastIndex, node.replicator.status().lastIndex], [[], 2, 2]);
+    node.receive("b", [3, 4], { commitIndex: 4 });
+    node.run();
+    assert.deepEqual([node.committed, node.fatal], [[1, 2, 3, 4], []]);
+  });
+
+  test("takes back what it verified ahead when consensus refuses the message", () => {
+    const node = new Follower();
+    node.receive("b", [1, 2], { commitIndex: 2 });
+    node.instead = () => {
+      throw new MessageRefused("LedgerCorrupt", "for the test");
+    };
+    assert.throws(() => node.receive("b", [3, 4]), { code: "LedgerCorrupt" });
+    assert.deepEqual([node.fatal, node.tail.lastIndex], [[], 2]);
+  });
+
+  test("stops for an error of consensus that is no refusal of a message", () => {
+    const node = new Follower();
+    node.instead = () => {
+      throw new Error("a fault");
+    };
+    node.receive("b", [1, 1]);
+    assert.deepEqual(node.fatal, ["Internal"]);
+  });
+
+  test("compares committed batches that the disk gave back with the ones it verified", () => {
+    const changes = [
+      (entry: LogEntry) => entry,
+      ({ data, ...entry }: LogEntry) => ({ ...entry, data: data.map((byte, at) => (at === 160 ? byte ^ 1 : byte)) }),
+    ];
+    const outcomes = changes.map((change) => {
+      const node = new Follower(true);
+      node.change = change;
+      node.receive("b", [5, 4], { commitIndex: 4 });
+      node.run();
+      return [node.committed, node.fatal];
+    });
+    assert.deepEqual(outcomes[0], [[1, 2, 3, 4], []]);
+    assert.deepEqual(outcomes[1], [[], ["LedgerCorrupt"]]);
+  });
+});
