@@ -1,12 +1,13 @@
 /**
  * The ledger's past, read back from disk: batches by sequence number, ranges, and the leaves that paths of compacted
- * transactions need. What comes from disk is authenticated by the Merkle tree in memory before it is used.
+ * transactions need. What comes from disk is authenticated by the Merkle tree in memory before it is used. One query reads
+ * and proves each compacted block of leaves once, and other work has its turn between blocks.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { LogEntry } from "../../core/consensus/types.ts";
 import { type ParsedBatch, parseBatch, signatureLeaf } from "../../core/ledger/batch-format.ts";
-import { transactionLeaf } from "../../core/ledger/leaf.ts";
-import type { LedgerTail, LeavesOf } from "../../core/ledger/tail.ts";
+import { batchLeaves } from "../../core/ledger/leaf.ts";
+import type { LedgerTail, LeavesOf, SeqnoRange } from "../../core/ledger/tail.ts";
 import { bytesEqual, type HashFunction } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
 import type { Disk } from "../ports.ts";
@@ -14,9 +15,9 @@ import type { Disk } from "../ports.ts";
 /** Bytes of ledger read at a time. */
 export const HISTORY_READ_BYTES_MAX = 1024 * 1024;
 /** Most batches of one range. */
-export const HISTORY_RANGE_MAX = 1_000;
+export const HISTORY_RANGE_MAX = 256;
 /** Most queries about the past under way; the next one is refused. */
-export const HISTORY_QUERIES_MAX = 16;
+export const HISTORY_QUERIES_MAX = 4;
 
 /** What the past is read with. */
 export interface HistoryParts {
@@ -34,15 +35,28 @@ export class History {
     this.#parts = parts;
   }
 
-  /** Runs a query when not too many are under way; throws `TooManyRequests`. */
-  async query<T>(run: () => Promise<T>): Promise<T> {
+  /** Runs a query when not too many are under way; throws `TooManyRequests`. What it reads is kept until it ends. */
+  async query<T>(run: (past: Past) => Promise<T>): Promise<T> {
     if (this.#queries >= HISTORY_QUERIES_MAX) throw new CocoError("TooManyRequests", "too many queries about the past");
     this.#queries++;
     try {
-      return await run();
+      return await run(new Past(this.#parts));
     } finally {
       this.#queries--;
     }
+  }
+}
+
+/** The past as one query reads it. */
+export class Past {
+  readonly #parts: HistoryParts;
+  /** Leaves of compacted blocks by their first sequence number, proven by the tree. */
+  readonly #blocks = new Map<number, readonly Bytes[]>();
+  /** First sequence numbers of batches by their index, as the disk has them: they make searches short and prove nothing. */
+  readonly #places = new Map<number, number>();
+
+  constructor(parts: HistoryParts) {
+    this.#parts = parts;
   }
 
   /** The batch that holds a sequence number of the ledger; throws `NotFound` when it is not on this disk. */
@@ -57,71 +71,62 @@ export class History {
    * {@link HISTORY_READ_BYTES_MAX}; throws `NotFound` when the first of them is not on this disk.
    */
   async range(from: number, to: number): Promise<readonly ParsedBatch[]> {
-    const batches = await this.#stored(from, to);
-    if (batches.length === 0) throw missing(from);
+    const stored = await this.#read(await this.#indexOf(from), HISTORY_READ_BYTES_MAX);
+    const beyond = stored.findIndex(({ header }) => header.firstSeqno > to);
+    const batches = stored.slice(0, Math.min(HISTORY_RANGE_MAX, beyond < 0 ? stored.length : beyond));
+    const [first] = batches;
+    if (first === undefined || lastSeqnoOf(first) < from) throw missing(from);
     for (const batch of batches) await this.#authenticate(batch);
     return batches;
   }
 
   /** Leaves for the path of a transaction; undefined when none are needed from disk. */
   async leavesFor(seqno: number, signatureSeqno: number): Promise<LeavesOf | undefined> {
-    const ranges = this.#parts.tail.missingLeaves(seqno, signatureSeqno);
-    if (ranges.length === 0) return undefined;
-    const leaves = new Map<number, Bytes>();
-    for (const { from, to } of ranges) {
-      for (let next = from; next <= to; ) {
-        const batches = await this.#stored(next, to);
-        for (const batch of batches) this.#addLeaves(batch, leaves);
-        const last = batches.at(-1);
-        if (last === undefined) throw missing(next);
-        next = last.header.firstSeqno + last.header.count + 1;
-      }
-    }
-    return (from, to) => {
-      const found: Bytes[] = [];
-      for (let at = from; at <= to; at++) {
-        const leaf = leaves.get(at);
-        if (leaf === undefined) return undefined;
-        found.push(leaf);
-      }
-      return found;
-    };
-  }
-
-  #addLeaves(batch: ParsedBatch, leaves: Map<number, Bytes>): void {
-    const { sha256 } = this.#parts;
-    const { firstSeqno, count } = batch.header;
-    batch.transactions.forEach((transaction, at) => leaves.set(firstSeqno + at, transactionLeaf(transaction, sha256)));
-    leaves.set(firstSeqno + count, this.#signatureLeaf(batch));
-  }
-
-  #signatureLeaf(batch: ParsedBatch): Bytes {
-    return signatureLeaf(batch.headerBytes, batch.publicSection, batch.sealedSection, this.#parts.sha256);
+    const { tail } = this.#parts;
+    if (tail.missingLeaves(seqno, signatureSeqno).length === 0) return undefined;
+    const unread = () => tail.missingLeaves(seqno, signatureSeqno).find(({ from }) => !this.#blocks.has(from));
+    // While one block is read, the ledger may be compacted further.
+    for (let block = unread(); block !== undefined; block = unread()) await this.#readBlock(block);
+    return (from) => this.#blocks.get(from);
   }
 
   /** The leaf of its signature transaction stands for every byte of a batch: it must be the one of the tree. */
   async #authenticate(batch: ParsedBatch): Promise<void> {
-    const { tail } = this.#parts;
-    const { index, firstSeqno, count } = batch.header;
-    const seqno = firstSeqno + count;
-    const leavesOf = await this.leavesFor(seqno, seqno);
-    // A path through leaves read from disk is refused by the tree unless they are the ledger's.
-    if (leavesOf !== undefined) tail.path(seqno, seqno, leavesOf);
-    const leaf = leavesOf === undefined ? tail.leaf(seqno) : leavesOf(seqno, seqno)?.[0];
-    if (leaf === undefined || !bytesEqual(leaf, this.#signatureLeaf(batch)))
-      throw new CocoError("LedgerCorrupt", `batch ${index} on disk is not the one of the ledger`, { index });
+    const { tail, sha256 } = this.#parts;
+    const seqno = lastSeqnoOf(batch);
+    if (seqno > tail.lastSeqno) throw corrupt(batch);
+    await this.leavesFor(seqno, seqno);
+    const [block] = tail.missingLeaves(seqno, seqno);
+    const leaf = block === undefined ? tail.leaf(seqno) : this.#blocks.get(block.from)?.[seqno - block.from];
+    const stored = signatureLeaf(batch.headerBytes, batch.publicSection, batch.sealedSection, sha256);
+    if (leaf === undefined || !bytesEqual(leaf, stored)) throw corrupt(batch);
   }
 
-  async #stored(from: number, to: number): Promise<readonly ParsedBatch[]> {
-    const first = await this.#indexOf(from);
-    const entries = await this.#read(first, HISTORY_READ_BYTES_MAX);
-    const batches: ParsedBatch[] = [];
-    for (const entry of entries) {
-      const batch = parseBatch(entry.data);
-      if (batch.header.firstSeqno > to || batches.length >= HISTORY_RANGE_MAX) break;
-      batches.push(batch);
+  /** Reads a compacted block of leaves and proves it: the tree refuses a path through leaves that are not the ledger's. */
+  async #readBlock({ from, to }: SeqnoRange): Promise<void> {
+    const leaves: Bytes[] = [];
+    let index = await this.#indexOf(from);
+    for (let next = 0; next <= to; ) {
+      const batches = await this.#read(index, HISTORY_READ_BYTES_MAX);
+      if (batches.length === 0) throw missing(Math.max(from, next));
+      for (const batch of batches) {
+        if (next > to) break;
+        if (next > 0 && batch.header.firstSeqno !== next) throw corrupt(batch);
+        this.#takeLeaves(batch, { from, to }, leaves);
+        next = lastSeqnoOf(batch) + 1;
+        index++;
+      }
+      await turnOfOthers();
     }
-    return batches;
+    this.#parts.tail.path(from, to, () => leaves);
+    this.#blocks.set(from, leaves);
+  }
+
+  #takeLeaves(batch: ParsedBatch, { from, to }: SeqnoRange, leaves: Bytes[]): void {
+    const { firstSeqno } = batch.header;
+    batchLeaves(batch, this.#parts.sha256).forEach((leaf, at) => {
+      if (firstSeqno + at >= from && firstSeqno + at <= to) leaves.push(leaf);
+    });
   }
 
   /** Index of the batch that holds a sequence number: known in memory, or searched on disk where the ledger is compacted. */
@@ -131,19 +136,45 @@ export class History {
     const known = tail.batchOfSeqno(seqno);
     if (known !== undefined) return known.index;
     let [low, high] = [1, tail.firstIndex - 1];
+    for (const [index, firstSeqno] of this.#places) {
+      if (firstSeqno > seqno) high = Math.min(high, index - 1);
+      else low = Math.max(low, index);
+    }
     while (low < high) {
       const middle = Math.ceil((low + high) / 2);
-      const [entry] = await this.#read(middle, 1);
+      const [batch] = await this.#read(middle, 1);
       // What is not on this disk is older than all that is: a snapshot took its place.
-      if (entry !== undefined && parseBatch(entry.data).header.firstSeqno > seqno) high = middle - 1;
+      if (batch !== undefined && batch.header.firstSeqno > seqno) high = middle - 1;
       else low = middle;
     }
     return low;
   }
 
-  #read(fromIndex: number, maxBytes: number): Promise<readonly LogEntry[]> {
-    return new Promise((resolve) => this.#parts.disk.read(fromIndex, maxBytes, resolve));
+  async #read(fromIndex: number, maxBytes: number): Promise<readonly ParsedBatch[]> {
+    const entries = await new Promise<readonly LogEntry[]>((resolve) =>
+      this.#parts.disk.read(fromIndex, maxBytes, resolve),
+    );
+    const batches = entries.map(({ data }) => parseBatch(data));
+    batches.forEach((batch, at) => {
+      if (batch.header.index !== fromIndex + at) throw corrupt(batch);
+      this.#places.set(fromIndex + at, batch.header.firstSeqno);
+    });
+    return batches;
   }
+}
+
+/** Sequence number of the signature transaction of a batch. */
+function lastSeqnoOf({ header }: ParsedBatch): number {
+  return header.firstSeqno + header.count;
+}
+
+/** Lets frames, timers and other requests go first. */
+function turnOfOthers(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+function corrupt({ header: { index } }: ParsedBatch): CocoError {
+  return new CocoError("LedgerCorrupt", `batch ${index} on disk is not the one of the ledger`, { index });
 }
 
 function missing(seqno: number): CocoError {

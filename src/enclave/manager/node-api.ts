@@ -175,10 +175,10 @@ async function receipt(parts: NodeApiParts, request: FrontendRequest, respond: R
   if (service === undefined) throw new CocoError("NotReady", "the service identity is not known yet");
   const format = request.query.get("format") ?? "json";
   if (format !== "json" && format !== "cose") throw new CocoError("MalformedInput", "expected format json or cose");
-  const input = await history.query(async () => {
-    const batch = await history.batchOf(seqno);
+  const input = await history.query(async (past) => {
+    const batch = await past.batchOf(seqno);
     const { firstSeqno, count } = batch.header;
-    const leavesOf = await history.leavesFor(seqno, firstSeqno + count);
+    const leavesOf = await past.leavesFor(seqno, firstSeqno + count);
     const place = { batch, position: seqno - firstSeqno, tail, keys: sealing.keys, crypto };
     return leavesOf === undefined ? place : { ...place, leavesOf };
   });
@@ -197,9 +197,9 @@ async function transactions(parts: NodeApiParts, request: FrontendRequest, respo
   const { manager, history } = parts;
   const from = sequenceNumber(request, "from_seqno");
   const to = Math.min(sequenceNumber(request, "to_seqno"), manager.committedSeqno);
-  const batches = from > to ? [] : await history.query(() => history.range(from, to));
-  const all = batches.flatMap(transactionsOf).filter(({ seqno }) => seqno >= from && seqno <= to);
-  const answered = all.slice(0, TRANSACTIONS_ANSWERED_MAX);
+  const answeredTo = Math.min(to, from + TRANSACTIONS_ANSWERED_MAX - 1);
+  const batches = from > to ? [] : await history.query((past) => past.range(from, answeredTo));
+  const answered = batches.flatMap(transactionsOf).filter(({ seqno }) => seqno >= from && seqno <= answeredTo);
   const last = answered.at(-1)?.seqno ?? to;
   respond(json({ transactions: answered, next_seqno: last < to ? last + 1 : null }));
 }

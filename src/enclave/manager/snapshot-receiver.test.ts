@@ -28,11 +28,14 @@ class Bench {
     const data = from.disk.files.get(snapshot.index) as Bytes;
     for (let offset = 0; offset < data.length; offset += pieceBytes) {
       const piece = data.subarray(offset, offset + pieceBytes);
-      this.parts.push({ from: "leader", snapshot, offset, data: piece, last: offset + pieceBytes >= data.length });
+      this.parts.push({ from: from.nodeId, snapshot, offset, data: piece, last: offset + pieceBytes >= data.length });
     }
     const unused = (): never => assert.fail("only snapshots are written");
     this.receiver = new SnapshotReceiver({
       ...from.opening,
+      nodeId: from.nodeId,
+      publicKeyOf: (nodeId) => from.administration.publicKeyOf(nodeId),
+      requireContinuation: () => undefined,
       disk: {
         ...{ persist: unused, read: unused, readSnapshot: unused, removeSnapshot: unused },
         createSnapshot: () => ({
