@@ -15,7 +15,8 @@ export const MAX_SEALED_SERVICE_KEY_BYTES = 1024;
 /** Most bytes all epochs take in the governance state; no epoch opens beyond: 9,000 epochs of 5 nodes, 1,000 of 64. */
 export const MAX_EPOCHS_BYTES = 8 * 1024 * 1024;
 /**
- * Most bytes epochs may take for another to be due by time or by the number of transactions, three quarters of all room: whoever drives a leader's clock or
+ * Most bytes epochs may take for another to be due by time or by the number of transactions,
+ * three quarters of all room: whoever drives a leader's clock or
  * its load must not take the room of epochs due by a vote or a removal, nor that of grants.
  */
 export const MAX_SCHEDULED_EPOCHS_BYTES = 6 * 1024 * 1024;
