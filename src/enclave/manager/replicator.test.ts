@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { RealLedger, transactionOf } from "../../../test/support/real-ledger.ts";
-import { utf8Encode } from "../../core/codec/bytes.ts";
+import { type Bytes, utf8Encode } from "../../core/codec/bytes.ts";
 import { MessageRefused } from "../../core/consensus/acceptance.ts";
 import { Raft } from "../../core/consensus/raft.ts";
 import type { AppendRequest, Consensus, ConsensusEvent, LogEntry, Ready } from "../../core/consensus/types.ts";
@@ -29,6 +29,9 @@ class Follower {
   /** Offsets of the parts of snapshots that were handed out. */
   readonly parts: number[] = [];
   onRoom: (() => void) | undefined;
+  appended = 0;
+  /** The node whose key is known only with the third batch. */
+  listedLater: string | undefined;
   change = (entry: LogEntry): LogEntry => entry;
   /** What consensus does instead of its work. */
   instead: ((event: ConsensusEvent) => Ready | undefined) | undefined;
@@ -74,13 +77,17 @@ class Follower {
         ...{ createSnapshot: unused, readSnapshot: unused, removeSnapshot: unused },
       },
       clock: { now: () => 1, wallTime: () => 1, after: () => nothing },
-      publicKeyOf: (id) => real.network.nodes.find(({ request }) => request.nodeId === id)?.request.publicKey,
-      ...{ send: nothing, onArrived: nothing, onAppended: nothing, onTruncated: nothing },
-      ...{ onRoleChanged: nothing, onDurable: nothing },
+      publicKeyOf: (id) => (id === this.listedLater && this.appended < 3 ? undefined : this.#keyOf(id)),
+      onAppended: () => this.appended++,
+      ...{ send: nothing, onArrived: nothing, onTruncated: nothing, onRoleChanged: nothing, onDurable: nothing },
       ...{ onDropped: nothing, onReads: nothing, snapshots: this.#snapshots() },
       onCommitted: ({ header }) => this.committed.push(header.index),
       onFatal: ({ code }) => this.fatal.push(code),
     });
+  }
+
+  #keyOf(id: string): Bytes | undefined {
+    return this.real.network.nodes.find(({ request }) => request.nodeId === id)?.request.publicKey;
   }
 
   #snapshots(): SnapshotTransfer {
@@ -145,6 +152,15 @@ describe("the consensus driver", () => {
     assert.deepEqual([node.committed, node.parts], [[1, 2], []]);
     node.onRoom?.();
     assert.deepEqual(node.parts, [0]);
+  });
+
+  test("takes batches of a node together with the batch that lists it", () => {
+    const node = new Follower();
+    node.listedLater = node.real.network.nodes[1]?.request.nodeId;
+    node.real.add([transactionOf({ publicPart: utf8Encode("by the new node") })], {}, 1);
+    node.receive("b", [1, 5], { commitIndex: 5 });
+    node.run();
+    assert.deepEqual([node.committed, node.fatal], [[1, 2, 3, 4, 5], []]);
   });
 
   test("stops for an error of consensus that is no refusal of a message", () => {

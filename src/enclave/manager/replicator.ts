@@ -8,7 +8,7 @@
  * the tail before it is applied.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { bytesEqual } from "../../core/codec/bytes.ts";
+import { bytesEqual, toHex } from "../../core/codec/bytes.ts";
 import { MessageRefused } from "../../core/consensus/acceptance.ts";
 import type {
   AppendRequest,
@@ -22,7 +22,7 @@ import type {
   SnapshotMark,
 } from "../../core/consensus/types.ts";
 import { type BuiltBatch, verifyBatch } from "../../core/ledger/batch.ts";
-import { batchKindOf, type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
+import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
 import type { VerifyCrypto } from "../../core/ledger/keys.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError, invariant } from "../../errors.ts";
@@ -149,18 +149,30 @@ export class Replicator {
    * contradicts what is committed here: that is its sender's fault, and never a reason for this node to stop.
    */
   receive(peer: NodeId, message: ConsensusMessage): void {
-    const taken = message.type === "append" ? this.#verifyAhead(upToAdministrative(message)) : message;
-    const step = (): void => this.#step({ type: "message", from: peer, message: taken, now: this.#parts.clock.now() });
-    if (message.type === "snapshotPart") {
-      // The answer asks for the next part: a slow disk slows the leader down instead of filling this node's memory.
-      this.#parts.snapshots.whenRoom(step);
-      return;
-    }
+    if (message.type === "append") this.#receiveAppend(peer, message);
+    // The answer asks for the next part: a slow disk slows the leader down instead of filling this node's memory.
+    else if (message.type === "snapshotPart") this.#parts.snapshots.whenRoom(() => this.#message(peer, message));
+    else this.#message(peer, message);
+  }
+
+  #message(from: NodeId, message: ConsensusMessage): void {
+    this.#step({ type: "message", from, message, now: this.#parts.clock.now() });
+  }
+
+  #receiveAppend(peer: NodeId, message: AppendRequest): void {
+    const { entries } = message;
+    const count = this.#verifyAhead(message);
+    const taken = count === entries.length ? entries : entries.slice(0, count);
     try {
-      step();
+      this.#message(peer, { ...message, entries: taken });
     } finally {
-      if (message.type === "append" && message.entries.length > 0) this.#cutTail();
+      if (entries.length > 0) this.#cutTail();
     }
+    const last = taken.at(-1);
+    if (count === entries.length || last === undefined || this.#stopped) return;
+    if (this.#parts.tail.record(last.index)?.view !== last.term) return;
+    const rest = entries.slice(count);
+    this.#receiveAppend(peer, { ...message, previousIndex: last.index, previousTerm: last.term, entries: rest });
   }
 
   /** Takes back what was verified ahead and not taken by consensus. */
@@ -173,21 +185,23 @@ export class Replicator {
   /**
    * Verifies batches that continue the tail, which they extend; consensus takes them in the same turn or they are cut again.
    * Where the sender's log differs from this one, consensus refuses or truncates first: what follows is verified then.
+   * @returns how many of the entries can be taken now: one whose signer is listed only by an entry before it has to wait for that
    */
-  #verifyAhead(message: AppendRequest): AppendRequest {
-    const { previousIndex, previousTerm, entries } = message;
+  #verifyAhead({ previousIndex, previousTerm, entries }: AppendRequest): number {
     const { tail, publicKeyOf, crypto } = this.#parts;
     const lastIndex = tail.lastIndex;
     const viewAt = (index: number) => (index === 0 ? 0 : tail.record(index)?.view);
     let continues = viewAt(previousIndex) === previousTerm && !this.#running;
     try {
-      for (const entry of entries) {
+      for (const [at, entry] of entries.entries()) {
         const batch = this.#parse(entry.data);
         if (batch.header.index !== entry.index || batch.header.view !== entry.term) {
           throw new CocoError("LedgerCorrupt", `batch of entry ${entry.index} names another place`, {
             index: entry.index,
           });
         }
+        const waits = at > 0 && publicKeyOf(toHex(batch.header.signer)) === undefined;
+        if (continues && entry.index === tail.lastIndex + 1 && waits) return at;
         if (viewAt(entry.index) !== entry.term) this.#parts.onArrived(batch);
         if (continues && entry.index === tail.lastIndex + 1) {
           verifyBatch(batch, tail, publicKeyOf, crypto);
@@ -199,7 +213,7 @@ export class Replicator {
       tail.truncate(lastIndex + 1);
       throw error;
     }
-    return message;
+    return entries.length;
   }
 
   #parse(data: Bytes): ParsedBatch {
@@ -335,15 +349,4 @@ export class Replicator {
     this.#parts.tail.truncate(fromIndex);
     this.#parts.onTruncated(fromIndex);
   }
-}
-
-/**
- * An append up to its first administrative batch: who may sign what follows is known once that is executed. The rest is taken
- * for lost on the way, and comes again.
- */
-function upToAdministrative(message: AppendRequest): AppendRequest {
-  const at = message.entries.findIndex(({ data }) => batchKindOf(data) === "administrative");
-  return at < 0 || at === message.entries.length - 1
-    ? message
-    : { ...message, entries: message.entries.slice(0, at + 1) };
 }
