@@ -277,7 +277,7 @@ export class Manager implements PeerEvents {
       this.#proposer.framework(this.#parts.tail.lastIndex === 0 ? this.#parts.firstTransactions() : []);
     }
     if (status.leader === before.leader && status.term === before.term) return;
-    this.#announceLeadership();
+    this.#requests.leadershipChanged(this.#leadership());
     if (status.leader !== undefined) this.#leaderReachable();
   }
 
@@ -285,7 +285,7 @@ export class Manager implements PeerEvents {
   #onDropped(): void {
     if (this.#status.role !== "leader" || !this.#leaderReady) return;
     this.#stopLeading();
-    this.#announceLeadership();
+    this.#requests.leadershipChanged(this.#leadership());
   }
 
   /** A leader that undid its work begins again behind a new batch of its term. */
@@ -306,10 +306,6 @@ export class Manager implements PeerEvents {
     this.#duties.stopLeading();
     this.#proposer.stopLeading();
     this.#lanes.stopLeading();
-  }
-
-  #announceLeadership(): void {
-    this.#requests.leadershipChanged(this.#leadership());
   }
 
   #leadership(): Leadership {
@@ -355,7 +351,7 @@ export class Manager implements PeerEvents {
     this.#leaderReady = true;
     this.#parts.tracer.event("info", "leading", { term: this.#status.term });
     this.#lanes.tick();
-    this.#announceLeadership();
+    this.#requests.leadershipChanged(this.#leadership());
   }
 
   /** A snapshot of the leader took the place of what this node had. */
