@@ -47,7 +47,11 @@ const CCF_BUGS: readonly SeededBug[] = [
         "const start = request.entries.findIndex((entry) => !log.matches(entry.index, entry.term));",
         "const start = 0;",
       ),
-      at("acceptance", "if (first.index <= state.commitIndex) throw forked(first.index);", ""),
+      at(
+        "acceptance",
+        "if (first.index <= commitIndex || !membership.mayTruncate(first.index)) throw forked(first.index);",
+        "if (!membership.mayTruncate(first.index)) throw forked(first.index + commitIndex);",
+      ),
     ],
     SCENARIOS,
     explorer("duplication"),

@@ -169,17 +169,29 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
   bug(
     "received-snapshot-not-the-announced-one",
     "enclave/manager/snapshot-receiver",
-    { find: "requireMark(receiving.snapshot.found?.mark, part.snapshot);", replace: "" },
+    { find: "requireMark(found.mark, part.snapshot);", replace: "" },
     tests("src/enclave/manager/snapshots"),
   ),
   bug(
     "received-snapshot-told-before-it-is-durable",
     "enclave/manager/snapshot-receiver",
     {
-      find: "receiving.file.finish(() => {\n        if (this.#receiving === receiving) this.#parts.stored(part.snapshot);\n      });",
-      replace: "receiving.file.finish(() => undefined);\n      this.#parts.stored(part.snapshot);",
+      find: "receiving.file.finish(() => {\n      if (this.#receiving === receiving) stored(mark);\n    });",
+      replace: "receiving.file.finish(() => undefined);\n    stored(mark);",
     },
     tests("src/enclave/manager/snapshots"),
+  ),
+  bug(
+    "stored-snapshot-of-another-keeper-taken",
+    "enclave/manager/stored-snapshot",
+    { find: "if (!opened.isKeptBy(keeper)) throw", replace: "if (opened.complete === undefined) throw" },
+    tests("src/enclave/manager/stored-snapshot"),
+  ),
+  bug(
+    "received-snapshot-that-undoes-what-is-committed",
+    "core/ledger/tail",
+    { find: "sameViews && this.#tree.sharesBlocks(other.#tree, committedSeqno)", replace: "sameViews" },
+    tests("src/core/ledger/tail-compaction"),
   ),
   bug(
     "stored-snapshot-taken-without-evidence",

@@ -55,8 +55,8 @@ const REPLICATION_BUGS: readonly SeededBug[] = [
     [
       at(
         "acceptance",
-        "if (!state.log.matches(previousIndex, previousTerm)) {",
-        "if (previousIndex > state.log.lastIndex) {",
+        "if (!log.matches(previousIndex, previousTerm)) {",
+        "if (previousTerm > 0 && previousIndex > log.lastIndex) {",
       ),
     ],
     SCENARIOS,
@@ -141,7 +141,7 @@ const CHANGE_BUGS: readonly SeededBug[] = [
     [at("replication", "membership.index <= commitIndex && state.committedInTerm &&", "state.committedInTerm &&")],
     SCENARIOS,
   ),
-  bug("membership-not-taken-back", [at("acceptance", "state.membership.truncate(first.index);", "")], SCENARIOS),
+  bug("membership-not-taken-back", [at("acceptance", "membership.truncate(first.index);", "")], SCENARIOS),
   bug(
     "membership-step-left-out",
     [at("configuration", "return sameVoterSet(next.previous ?? next.current, now.current);", "return true;")],

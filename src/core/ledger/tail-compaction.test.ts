@@ -186,3 +186,73 @@ describe("compacted ledger tail", () => {
     );
   });
 });
+
+describe("a ledger that goes on where another is committed", () => {
+  /** A tail of these batches (transactions, view), one leaf of which differs; 0: none. */
+  function tailOf(batches: readonly (readonly [count: number, view: number])[], different = 0): LedgerTail {
+    const tail = new LedgerTail(sha256);
+    for (const [count, view] of batches) {
+      const firstSeqno = tail.lastSeqno + 1;
+      const header: BatchHeader = {
+        kind: "application",
+        view,
+        index: tail.lastIndex + 1,
+        firstSeqno,
+        count,
+        adapterId: 1,
+        governanceVersion: 1,
+        timeMs: 1000,
+        epoch: 1,
+        salt: new Uint8Array(16),
+        nonceCounter: firstSeqno,
+        previousDigest: tail.lastDigest,
+        signer: new Uint8Array(32),
+        publicLength: 0,
+        sealedLength: 0,
+      };
+      const leafOf = (seqno: number) => (seqno === different ? sha256(leafAt(seqno)) : leafAt(seqno));
+      tail.extend(
+        header,
+        Array.from({ length: count + 1 }, (_, at) => leafOf(firstSeqno + at)),
+      );
+    }
+    return tail;
+  }
+
+  const committed = [
+    [700, 2],
+    [700, 2],
+    [100, 4],
+  ] as const;
+  const own = tailOf(committed);
+  const { lastSeqno } = own;
+  const compacted = (tail: LedgerTail) => LedgerTail.fromSnapshot(sha256, tail.toSnapshot());
+
+  test("has the same views and the same complete blocks, however it goes on", () => {
+    for (const more of [[], [[900, 4]], [[5, 5]]] as const)
+      assert.equal(own.isContinuedBy(compacted(tailOf([...committed, ...more])), lastSeqno), true);
+  });
+
+  test("is none that is shorter, differs in a complete block, or was made in other views", () => {
+    const longer = [...committed, [2_000, 6]] as const;
+    const others = [
+      tailOf(committed.slice(0, 2)),
+      tailOf(longer, 1),
+      tailOf(longer, BLOCK_LEAVES),
+      tailOf([
+        [700, 2],
+        [700, 3],
+        [100, 4],
+        [2_000, 6],
+      ]),
+      tailOf([
+        [700, 2],
+        [700, 2],
+        [100, 2],
+        [2_000, 6],
+      ]),
+    ];
+    for (const [at, other] of others.entries())
+      assert.equal(own.isContinuedBy(compacted(other), lastSeqno), false, `ledger ${at}`);
+  });
+});
