@@ -39,6 +39,8 @@ export interface RaftOptions {
   readonly configurationOf: (data: Bytes) => Configuration | undefined;
   /** Uniform in [0, 1); spreads the election timers. */
   readonly random: () => number;
+  /** Whether the others would take entries of this node; asked before it campaigns. Not given: they would. */
+  readonly mayLead?: () => boolean;
   readonly electionTimeoutMinMs: number;
   readonly electionTimeoutMaxMs: number;
   readonly heartbeatIntervalMs: number;
