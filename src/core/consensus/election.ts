@@ -16,7 +16,8 @@ export function tickElection(state: RaftState): void {
 }
 
 function mayCampaign(state: RaftState): boolean {
-  // Who was voted out and may not sign any more is not needed for the configuration without it: that one is committed.
+  // Who was voted out and may not sign any more is not needed for the configuration without it, since that one is committed; and
+  // who cannot read the log could not go on from it.
   if (state.options.mayLead?.() === false) return false;
   if (state.recovery !== undefined || state.diskFull || !state.membership.mayCampaign(state.commitIndex)) return false;
   return reachesFloor(state, state.log.lastIndex, state.log.lastTerm);

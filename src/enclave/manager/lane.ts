@@ -189,13 +189,14 @@ export class AdapterLane {
     let index = 0;
     if (message.transactions.length > 0) {
       this.#headVersion++;
+      const generation = this.#generation;
       const proposed = this.#propose(message.transactions, keysOf(batch, message));
       if (proposed === "too large") {
         this.#undoBatch(batch, message.transactions);
         return;
       }
       // Not leading any more: the change of role rolls the worker back and every node sends its transactions again.
-      if (proposed === undefined) return;
+      if (proposed === undefined || generation !== this.#generation) return;
       index = proposed;
       this.#headIndex = index;
       this.#own.set(index, this.#headVersion);

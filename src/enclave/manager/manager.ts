@@ -80,9 +80,7 @@ export class Manager implements PeerEvents {
         this.#lanes.durable(index);
       },
       onDropped: () => this.#onDropped(),
-      onReads: (reads) => {
-        for (const { id, index } of reads) this.#requests.reads.confirmed(id, index);
-      },
+      onReads: (reads) => this.#requests.confirmed(reads),
       snapshots: this.#snapshots,
       onFatal: (error) => this.#fatal(error),
     });
@@ -169,6 +167,11 @@ export class Manager implements PeerEvents {
   /** Sequence number of the newest committed transaction; 0 when there is none. */
   get committedSeqno(): number {
     return this.#committedSeqno;
+  }
+
+  /** Whether committed batches wait here for the key of their epoch. */
+  get waitsForKeys(): boolean {
+    return this.#unopened.waiting;
   }
 
   /** Frames of peers that were malformed or held what does not verify; each ended its channel. */
@@ -273,9 +276,7 @@ export class Manager implements PeerEvents {
     this.#status = status;
     this.#parts.tracer.event("info", "role", { role: status.role, term: status.term, leader: status.leader ?? "none" });
     if (before.role === "leader" && (status.role !== "leader" || status.term !== before.term)) this.#stopLeading();
-    if (status.role === "leader" && (before.role !== "leader" || status.term !== before.term)) {
-      this.#proposer.framework(this.#parts.tail.lastIndex === 0 ? this.#parts.firstTransactions() : []);
-    }
+    if (status.role === "leader" && (before.role !== "leader" || status.term !== before.term)) this.#openTerm();
     if (status.leader === before.leader && status.term === before.term) return;
     this.#requests.leadershipChanged(this.#leadership());
     if (status.leader !== undefined) this.#leaderReachable();
@@ -288,17 +289,15 @@ export class Manager implements PeerEvents {
     this.#requests.leadershipChanged(this.#leadership());
   }
 
+  #openTerm(): void {
+    this.#proposer.framework(this.#parts.tail.lastIndex === 0 ? this.#parts.firstTransactions() : []);
+  }
+
   /** A leader that undid its work begins again behind a new batch of its term. */
   #resumeLeading(): void {
     const { role, transferring, commitIndex, lastIndex } = this.#replicator.status();
-    if (
-      role === "leader" &&
-      !this.#leaderReady &&
-      !transferring &&
-      commitIndex === lastIndex &&
-      !this.#unopened.waiting
-    )
-      this.#proposer.framework(this.#parts.tail.lastIndex === 0 ? this.#parts.firstTransactions() : []);
+    const settled = !transferring && commitIndex === lastIndex && !this.#unopened.waiting;
+    if (role === "leader" && !this.#leaderReady && settled) this.#openTerm();
   }
 
   #stopLeading(): void {
@@ -342,7 +341,8 @@ export class Manager implements PeerEvents {
     if (kind === "administrative") this.#duties.committed();
     // What lies behind it in the log was executed on a state that was given up: it is applied first.
     if (!this.#leaderReady && index === this.#parts.tail.lastIndex && !this.#unopened.waiting) this.#startLeading();
-    if (this.#leaderReady) this.#duties.next();
+    if (!this.#leaderReady) return;
+    this.#duties.next();
     this.#lanes.pump(!this.#duties.pending);
   }
 

@@ -182,7 +182,7 @@ export class NodeCore {
       initial: consensusConfiguration(genesisConfiguration(genesis), quorum),
       configurationOf: (data) => configurationOfBatch(data, quorum),
       random: () => uniform(randomBytes(4)),
-      mayLead: () => this.administration.publicKeyOf(nodeId) !== undefined,
+      mayLead: () => this.administration.publicKeyOf(nodeId) !== undefined && !this.manager.waitsForKeys,
       electionTimeoutMinMs: ELECTION_TIMEOUT_MIN_MS,
       electionTimeoutMaxMs: ELECTION_TIMEOUT_MAX_MS,
       heartbeatIntervalMs: HEARTBEAT_INTERVAL_MS,

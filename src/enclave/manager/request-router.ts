@@ -3,7 +3,7 @@
  * and behind an index when they ask for a linearizable answer.
  */
 import type { ClientResponse } from "../../adapters/adapter.ts";
-import type { NodeId } from "../../core/consensus/types.ts";
+import type { NodeId, Ready } from "../../core/consensus/types.ts";
 import { CocoError } from "../../errors.ts";
 import type { Frame } from "./frames.ts";
 import type { ArrivedRequest } from "./manager-parts.ts";
@@ -124,6 +124,11 @@ export class RequestRouter {
     const adapter = this.#parts.adapters.get(adapterId);
     const minVersion = fresh ? adapter?.committedVersion() : undefined;
     adapter?.mailbox.request({ id, path, body, caller, ...(minVersion !== undefined && { minVersion }) });
+  }
+
+  /** Consensus has answered about reads. */
+  confirmed(reads: Ready["reads"]): void {
+    for (const { id, index } of reads) this.reads.confirmed(id, index);
   }
 
   /** A worker answered. */

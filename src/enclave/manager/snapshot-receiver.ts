@@ -2,10 +2,10 @@
  * A snapshot on its way into this node, from the leader or from its own disk: opened and checked piece by piece, its parts
  * handed to the workers, where they replace the state only when the whole is complete, durable and taken by consensus.
  */
-import type { Bytes } from "../../core/codec/bytes.ts";
+import { type Bytes, toHex } from "../../core/codec/bytes.ts";
 import { sameConfiguration } from "../../core/consensus/configuration.ts";
 import type { NodeId, Ready, SnapshotMark } from "../../core/consensus/types.ts";
-import type { GovernanceState } from "../../core/governance/administrative.ts";
+import { type GovernanceState, signingKeys } from "../../core/governance/administrative.ts";
 import { decodeGovernanceState } from "../../core/governance/state-codec.ts";
 import type { LedgerCrypto } from "../../core/ledger/keys.ts";
 import { type SnapshotEvent, SnapshotReader } from "../../core/ledger/snapshot.ts";
@@ -250,7 +250,10 @@ export class SnapshotReceiver {
     const { complete } = receiving.snapshot;
     if (complete === undefined) throw new CocoError("MalformedInput", "snapshot: the file ends too early");
     const { crypto, networkId, nodeId, stored, publicKeyOf } = this.#parts;
-    const publicKey = publicKeyOf(from);
+    // A new node may not know its leader yet: the key is the one that the leader's id, which the channel proved, is the digest of.
+    const stated = signingKeys(complete.state).get(from);
+    const isOwnKey = stated !== undefined && toHex(crypto.sha256(stated)) === from;
+    const publicKey = publicKeyOf(from) ?? (isOwnKey ? stated : undefined);
     if (publicKey === undefined || !receiving.snapshot.isKeptBy({ nodeId: from, publicKey }))
       throw new CocoError("MalformedInput", "snapshot: not sealed by the leader");
     const seal = makeKeeperSeal({ networkId, index: mark.index, digest: complete.digest }, nodeId, crypto);
