@@ -44,7 +44,8 @@ export const ERRORS = define({
   },
   LedgerForked: {
     status: 500,
-    remedy: "Stop the node and keep its folder as evidence: a leader signed two histories.",
+    remedy:
+      "Keep the folder and find the peer that sent the other history; it proves nothing before its signature is verified.",
   },
   StateDiverged: {
     status: 500,
