@@ -39,6 +39,8 @@ export interface CborDecodeOptions {
   readonly tags?: readonly number[];
   /** Largest input in bytes. */
   readonly maxBytes?: number;
+  /** Accept map keys in any order, none twice: for messages that other programs write. */
+  readonly anyKeyOrder?: boolean;
 }
 
 const UNSIGNED = 0;
@@ -151,11 +153,13 @@ class Decoder {
   readonly #input: Bytes;
   readonly #reader: ByteReader;
   readonly #tags: readonly number[];
+  readonly #anyKeyOrder: boolean;
 
-  constructor(input: Bytes, tags: readonly number[]) {
+  constructor(input: Bytes, { tags, anyKeyOrder }: CborDecodeOptions) {
     this.#input = input;
     this.#reader = new ByteReader(input);
-    this.#tags = tags;
+    this.#tags = tags ?? [];
+    this.#anyKeyOrder = anyKeyOrder === true;
   }
 
   /** Reads the one value the input must consist of. */
@@ -212,7 +216,9 @@ class Decoder {
       if (typeof key !== "number" && typeof key !== "string")
         throw malformed("a map key is neither a safe integer nor text");
       const encoded = this.#input.subarray(start, this.#reader.position);
-      if (previous !== undefined && compareBytes(previous, encoded) >= 0) throw malformed("map keys out of order");
+      if (map.has(key)) throw malformed("a map key comes twice");
+      if (!this.#anyKeyOrder && previous !== undefined && compareBytes(previous, encoded) > 0)
+        throw malformed("map keys out of order");
       previous = encoded;
       map.set(key, this.#value(depth));
     }
@@ -245,5 +251,5 @@ export function decodeCbor(bytes: Bytes, options: CborDecodeOptions = {}): CborV
   const maxBytes = options.maxBytes ?? MAX_CBOR_BYTES;
   if (bytes.length > maxBytes)
     throw new CocoError("LimitExceeded", `CBOR: input of ${bytes.length} bytes, ${maxBytes} allowed`);
-  return new Decoder(bytes, options.tags ?? []).whole();
+  return new Decoder(bytes, options).whole();
 }

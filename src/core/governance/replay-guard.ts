@@ -1,0 +1,44 @@
+/**
+ * Protection against proposals that are submitted again, as CCF has it: the newest ones are remembered by time of signing
+ * and digest, and who comes with one that was signed before half of them is late. So a proposal that is not remembered
+ * any more is refused as too old. Ballots and withdrawals need no such memory: see proposal-requests.ts.
+ */
+import { refused } from "./refusal.ts";
+
+/** Proposals remembered. */
+export const REPLAY_WINDOW = 100;
+/** How far ahead of the ledger's clock a request may have been signed, in milliseconds: clocks differ. */
+export const MAX_CLOCK_SKEW_MS = 5 * 60_000;
+
+/** A proposal as it is remembered. */
+export interface RememberedRequest {
+  /** Seconds since 1970. */
+  readonly createdAt: number;
+  /** The proposal's id. */
+  readonly id: string;
+}
+
+/** Throws `ProposalInvalid` when a request was signed in what is still the future for the ledger. */
+export function checkCreatedAt(createdAt: number, nowMs: number): void {
+  if (createdAt * 1000 > nowMs + MAX_CLOCK_SKEW_MS)
+    throw refused("InvalidCreatedAt", "the request was signed in the future; check the clock of whoever signed it");
+}
+
+/** Throws `ProposalInvalid` when a proposal was seen, or might have been. */
+export function checkReplay(recent: readonly RememberedRequest[], request: RememberedRequest): void {
+  if (recent.some(({ id }) => id === request.id))
+    throw refused("ProposalReplay", "this very proposal was submitted before");
+  const median = recent[Math.floor((recent.length - 1) / 2)];
+  if (median !== undefined && request.createdAt < median.createdAt)
+    throw refused("ProposalCreatedTooLongAgo", "the proposal was signed before half of the recent ones");
+}
+
+/** The memory with a proposal added: in order of signing, the oldest left out. */
+export function remember(
+  recent: readonly RememberedRequest[],
+  { createdAt, id }: RememberedRequest,
+): readonly RememberedRequest[] {
+  const all = [...recent, { createdAt, id }];
+  all.sort((left, right) => left.createdAt - right.createdAt || (left.id < right.id ? -1 : 1));
+  return all.slice(-REPLAY_WINDOW);
+}

@@ -1,0 +1,237 @@
+/**
+ * Counting the votes on a proposal: what it would do to the constitution in force, which ballots are for exactly that, who
+ * votes by script or by criteria, and what the policies make of it. Pure and the same on every validating node.
+ */
+import { bytesEqual, type Bytes } from "../codec/bytes.ts";
+import { CocoError } from "../../errors.ts";
+import { readActions } from "./action-codec.ts";
+import { applyActions, type Action, type ActionContext, type ActionEffect, type AttestedNode } from "./actions.ts";
+import { matchesCriteria } from "./automatic-votes.ts";
+import { constitutionJson } from "./constitution-codec.ts";
+import type { Constitution } from "./constitution.ts";
+import type { NodeId } from "../consensus/types.ts";
+import { effectDigest } from "./effects.ts";
+import { actionsTree } from "./action-codec.ts";
+import { treeToJson } from "./fields.ts";
+import type { GovernanceCrypto } from "./governance-crypto.ts";
+import { readJsonValue, type JsonValue } from "./json-value.ts";
+import { judgeProposal, type ProposalJudgement, type Verdict, type Vote } from "./policy.ts";
+import type { AutomaticVotes, BallotRecord, FinalVote, ProposalFailure, ProposalRecord } from "./proposal.ts";
+import { isRefusal, refused, remedyOf } from "./refusal.ts";
+import type { ScriptCall, ScriptResult } from "./script.ts";
+
+/** The part of the governance state that votes are counted on. */
+export interface VotingState {
+  readonly networkId: string;
+  readonly constitution: Constitution;
+  readonly proposals: readonly ProposalRecord[];
+  readonly automaticVotes: readonly AutomaticVotes[];
+  /** What is known of the code and machine each node runs on. */
+  readonly attested: ReadonlyMap<NodeId, AttestedNode>;
+}
+
+/** What a proposal would do now. */
+export type ProspectiveEffect =
+  | { readonly type: "effect"; readonly effect: ActionEffect; readonly digest: Bytes }
+  | { readonly type: "failure"; readonly failure: ProposalFailure };
+
+/** How the votes on a proposal stand. */
+export interface VoteCount {
+  readonly prospect: ProspectiveEffect;
+  readonly votes: readonly FinalVote[];
+  /** Members whose ballot was for another effect: they are asked again. */
+  readonly stale: readonly string[];
+  /** Members whose scripted ballot did not come to a vote, and why. */
+  readonly scriptFailures: readonly { readonly member: string; readonly message: string }[];
+  readonly judgement: ProposalJudgement;
+}
+
+/** Ids of the members of a constitution. */
+export function memberIds({ actors }: Pick<Constitution, "actors">): readonly string[] {
+  return actors.filter(({ role }) => role === "member").map(({ id }) => id);
+}
+
+function viewOf(state: VotingState, nowMs: number): JsonValue {
+  return { constitution: constitutionJson(state.constitution), now: nowMs, networkId: state.networkId };
+}
+
+/** A proposal as scripts see it: the payload its member signed. */
+export function proposalJson(actions: readonly Action[]): JsonValue {
+  const json = readJsonValue(treeToJson({ actions: actionsTree(actions) }));
+  if (json === undefined) throw refused("Malformed", "the proposal nests too deeply for scripts");
+  return json;
+}
+
+function run(crypto: GovernanceCrypto, call: ScriptCall): ScriptResult {
+  return crypto.runScript(call);
+}
+
+/** The actions of a proposal, and those that the constitution's script adds to them. */
+function allActions(
+  state: VotingState,
+  proposal: Pick<ProposalRecord, "id" | "actions">,
+  nowMs: number,
+  crypto: GovernanceCrypto,
+): readonly Action[] {
+  const { script } = state.constitution;
+  if (script === undefined) return proposal.actions;
+  const result = run(crypto, {
+    source: script,
+    function: "apply",
+    arguments: [proposalJson(proposal.actions), proposal.id],
+    view: viewOf(state, nowMs),
+  });
+  if (!result.ok) {
+    if (result.reason === "NotAFunction") return proposal.actions;
+    throw refused("ScriptFailed", `apply of the constitution's script: ${result.message}`);
+  }
+  if (result.value === null) return proposal.actions;
+  return [...proposal.actions, ...readActions(result.value)];
+}
+
+/** What a proposal would do to the constitution in force; never throws for what can't be done. */
+export function prospectOf(
+  state: VotingState,
+  proposal: Pick<ProposalRecord, "id" | "actions">,
+  nowMs: number,
+  crypto: GovernanceCrypto,
+): ProspectiveEffect {
+  try {
+    const effect = effectOf(state, proposal, nowMs, crypto);
+    return { type: "effect", effect, digest: effectDigest(state.constitution, effect, crypto.sha256) };
+  } catch (error) {
+    return { type: "failure", failure: failureOf(error) };
+  }
+}
+
+/** What a proposal does; throws `ProposalInvalid` naming the action when it can't be done. */
+export function effectOf(
+  state: VotingState,
+  proposal: Pick<ProposalRecord, "id" | "actions">,
+  nowMs: number,
+  crypto: GovernanceCrypto,
+  approval?: ActionContext["approval"],
+): ActionEffect {
+  const { constitution, attested } = state;
+  return applyActions(constitution, allActions(state, proposal, nowMs, crypto), {
+    nowMs,
+    networkName: constitution.network.name,
+    crypto,
+    attested,
+    ...(approval !== undefined && { approval }),
+  });
+}
+
+/** What goes into the record of a proposal that can't be carried out. */
+export function failureOf(error: unknown): ProposalFailure {
+  if (!(error instanceof CocoError) || !isRefusal(error)) throw error;
+  const { reason, action, name } = error.data;
+  return {
+    ...(typeof action === "number" && { action }),
+    ...(typeof name === "string" && { name }),
+    reason: String(reason),
+    message: error.message,
+    remedy: remedyOf(error),
+  };
+}
+
+/** Counts the votes on an open proposal. */
+export function countVotes(
+  state: VotingState,
+  proposal: ProposalRecord,
+  nowMs: number,
+  crypto: GovernanceCrypto,
+): VoteCount {
+  const prospect = prospectOf(state, proposal, nowMs, crypto);
+  const members = memberIds(state.constitution);
+  const stale: string[] = [];
+  const scriptFailures: { member: string; message: string }[] = [];
+  const votes = members.flatMap((member): FinalVote[] => {
+    const ballot = proposal.ballots.findLast((cast) => cast.member === member);
+    const vote = ballot && voteOf(ballot, state, proposal, prospect, nowMs, crypto);
+    if (typeof vote === "string") return [{ member, vote, by: ballot?.choice.type === "script" ? "script" : "ballot" }];
+    if (vote?.type === "stale") stale.push(member);
+    if (vote?.type === "failed") scriptFailures.push({ member, message: vote.message });
+    return votesByCriteria(member, state, proposal, prospect) ? [{ member, vote: "yes", by: "criteria" }] : [];
+  });
+  const counted = new Map(votes.map(({ member, vote }) => [member, vote]));
+  const verdict = scriptVerdict(state, proposal, votes, nowMs, crypto);
+  const { openedAtMs } = proposal;
+  const judgement = judgeProposal(
+    state.constitution.policies,
+    proposal.actions.map(({ name }) => name),
+    counted,
+    members,
+    { openedAtMs, nowMs },
+    verdict,
+  );
+  return { prospect, votes, stale, scriptFailures, judgement };
+}
+
+type BallotOutcome = Vote | { readonly type: "stale" } | { readonly type: "failed"; readonly message: string };
+
+function voteOf(
+  { choice }: BallotRecord,
+  state: VotingState,
+  proposal: ProposalRecord,
+  prospect: ProspectiveEffect,
+  nowMs: number,
+  crypto: GovernanceCrypto,
+): BallotOutcome {
+  if (choice.type === "plain") {
+    // What can't be done at all has no effect to compare: then the votes decide whether it counts as failed.
+    const fits = prospect.type === "failure" || bytesEqual(choice.effect, prospect.digest);
+    return fits ? choice.vote : { type: "stale" };
+  }
+  const result = run(crypto, {
+    source: choice.source,
+    function: "vote",
+    arguments: [JSON.stringify(proposalJson(proposal.actions)), proposal.proposer],
+    view: viewOf(state, nowMs),
+  });
+  if (!result.ok) return { type: "failed", message: `${result.reason}: ${result.message}` };
+  if (typeof result.value === "boolean") return result.value ? "yes" : "no";
+  if (result.value === "abstain") return "abstain";
+  return { type: "failed", message: "vote returns true, false or abstain" };
+}
+
+function votesByCriteria(
+  member: string,
+  state: VotingState,
+  proposal: ProposalRecord,
+  prospect: ProspectiveEffect,
+): boolean {
+  if (prospect.type === "failure") return false;
+  const own = state.automaticVotes.find((votes) => votes.member === member);
+  return own?.criteria.some((criteria) => matchesCriteria(criteria, state.constitution, proposal.actions)) ?? false;
+}
+
+/** What the constitution's script says, for policies that ask it; undefined when there is none or it does not say. */
+function scriptVerdict(
+  { constitution, ...state }: VotingState,
+  proposal: ProposalRecord,
+  votes: readonly FinalVote[],
+  nowMs: number,
+  crypto: GovernanceCrypto,
+): Verdict | undefined {
+  const { script, policies } = constitution;
+  const isScripted = proposal.actions.some(
+    ({ name }) => (policies.actions[name] ?? policies.default).rule.type === "script",
+  );
+  if (script === undefined || !isScripted) return undefined;
+  const cast = votes.filter(({ vote }) => vote !== "abstain");
+  const result = run(crypto, {
+    source: script,
+    function: "resolve",
+    arguments: [
+      proposalJson(proposal.actions),
+      proposal.proposer,
+      cast.map(({ member, vote }) => ({ member_id: member, vote: vote === "yes" })),
+      proposal.id,
+    ],
+    view: viewOf({ constitution, ...state }, nowMs),
+  });
+  if (!result.ok) return undefined;
+  if (result.value === "Accepted") return "accepted";
+  return result.value === "Rejected" ? "rejected" : "open";
+}
