@@ -5,7 +5,7 @@
  */
 import { toHex } from "../codec/bytes.ts";
 import type { Constitution, InForce } from "./constitution.ts";
-import { checkPolicies } from "./policy.ts";
+import { checkPolicies } from "./policy-check.ts";
 import { fieldInvalid, type FieldContext } from "./fields.ts";
 
 /** Throws when something is listed twice, refers to nobody, or is missing for a network to run. */

@@ -1,6 +1,6 @@
 /** Reading and writing voting policies, a part of the constitution. */
 import { ACTION_NAMES, type ActionName } from "./action-names.ts";
-import { type FieldReader, type FieldTree } from "./fields.ts";
+import type { FieldReader, FieldTree } from "./fields.ts";
 import type { Rule, VotingPolicies, VotingPolicy } from "./policy.ts";
 
 /** Longest time a voting policy may name, in milliseconds: one year. */
