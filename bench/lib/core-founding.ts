@@ -64,7 +64,7 @@ export function foundCoreNetwork(count: number, settings: SettingsChange): Found
   const made = Array.from({ length: count }, (_, at) => makeRequest(at, machineKey));
   const constitution = assembleGenesis({
     networkName: NETWORK_NAME,
-    members: [founder],
+    actors: [founder],
     nodes: made.map(({ request }) => signNodeEntry(request, privateKey, OWNER, NETWORK_NAME)),
     codeManifest: [{ measurement: "11".repeat(32), name: "coco-framework", version: "0" }],
     adapters: [{ id: CORE_ADAPTER_ID, name: "kv", version: "0", mount: CORE_MOUNT, options: {} }],

@@ -100,7 +100,7 @@ async function found(dir: string, ports: readonly NodePorts[], options: NetworkO
   const measurement = toHex(await measureCode(PACKAGE_FOLDER));
   const genesis = assembleGenesis({
     networkName: NETWORK_NAME,
-    members: members.map(({ id, certificate }) => ({ id, name: id, role: "member", certificate })),
+    actors: members.map(({ id, certificate }) => ({ id, name: id, role: "member", certificate })),
     nodes,
     codeManifest: [{ measurement, name: "coco-framework", version: "0.1.0" }],
     adapters: [{ id: 1, name: "ethereum", version: "0.1.0", mount: ETHEREUM_MOUNT, options: options.ethereum }],

@@ -66,7 +66,7 @@ async function genesis({ output }: CommandContext, options: GenesisOptions, asJs
   const { sha256 } = await import("../enclave/manager/node-crypto.ts");
   const constitution = assembleGenesis({
     networkName: options.name,
-    members: [
+    actors: [
       ...(await readFounders(options.member, "member")),
       ...(await readFounders(options.participant, "participant")),
     ],
@@ -77,8 +77,8 @@ async function genesis({ output }: CommandContext, options: GenesisOptions, asJs
   });
   await createOutput(output, options.out, constitutionToJson(constitution));
   const networkId = Buffer.from(constitutionDigest(constitution, sha256)).toString("hex");
-  const { members, nodes } = constitution;
-  const summary = { network: options.name, network_id: networkId, members: members.length, nodes: nodes.length };
+  const { actors, nodes } = constitution;
+  const summary = { network: options.name, network_id: networkId, actors: actors.length, nodes: nodes.length };
   if (asJson) printJson(output, summary);
   else printFields(output, summary);
   output.talk("next: compare the network id with the other founders, then copy the file into each node's folder\n");

@@ -234,7 +234,7 @@ describe("coco, founding and governing a network", () => {
     assert.match(JSON.parse(data).network_id, /^[0-9a-f]{64}$/);
     const genesis = await readConstitutionFile(out);
     assert.deepEqual(
-      genesis.members.map((member) => [member.id, member.name]),
+      genesis.actors.map((actor) => [actor.id, actor.name]),
       [
         ["acme", "acme Ltd"],
         ["globex", "globex Ltd"],

@@ -40,14 +40,14 @@ export interface SignedNode {
 }
 
 /** A founder, with its certificate in PEM. */
-export interface Founder extends Omit<Actor, "certificate"> {
+export interface Founder extends Pick<Actor, "id" | "name" | "role"> {
   readonly certificate: string;
 }
 
 /** What a genesis constitution is assembled from. */
 export interface GenesisParts {
   readonly networkName: string;
-  readonly members: readonly Founder[];
+  readonly actors: readonly Founder[];
   readonly nodes: readonly SignedNode[];
   readonly codeManifest: readonly CodeEntry[];
   readonly adapters: readonly AdapterEntry[];
@@ -93,8 +93,8 @@ export function readSignedNode(file: string): Promise<SignedNode> {
 export function assembleGenesis(parts: GenesisParts): Constitution {
   const constitution: Constitution = {
     version: 1,
-    network: { name: parts.networkName },
-    members: parts.members.map(readFounder),
+    network: { name: parts.networkName, open: true },
+    actors: parts.actors.map(readFounder),
     nodes: parts.nodes.map((node) => node.entry),
     codeManifest: parts.codeManifest,
     teeManifest: teeManifestOf(parts.nodes),
@@ -110,8 +110,9 @@ export function assembleGenesis(parts: GenesisParts): Constitution {
 
 function readFounder(founder: Founder, at: number): Actor {
   const certificate = derOfPem(founder.certificate, "CERTIFICATE");
-  if (certificate !== undefined) return { ...founder, certificate };
-  const field = `members[${at}].certificate`;
+  const { id, name, role } = founder;
+  if (certificate !== undefined) return { id, name, role, certificates: [certificate], revocations: [] };
+  const field = `actors[${at}].certificates[0]`;
   throw new CocoError("ConstitutionInvalid", `${field}: expected one certificate in PEM`, { field });
 }
 

@@ -230,7 +230,7 @@ describe("founding a network", () => {
     assert.deepEqual(await readSignedNode(join(dir, "signed.json")), node);
     const constitution = assembleGenesis({
       networkName: "test",
-      members: [founder.founder],
+      actors: [founder.founder],
       nodes,
       codeManifest: [TEST_CODE],
       adapters: [],
@@ -243,7 +243,7 @@ describe("founding a network", () => {
   test("entries signed for another network or listed twice are refused", async () => {
     const founder = makeFounder("member1");
     const nodes = await signedNodes(founder, "other");
-    const parts = { networkName: "test", members: [founder.founder], nodes, codeManifest: [TEST_CODE], adapters: [] };
+    const parts = { networkName: "test", actors: [founder.founder], nodes, codeManifest: [TEST_CODE], adapters: [] };
     assert.throws(() => assembleGenesis(parts), { code: "ConstitutionInvalid" });
     const [node] = nodes;
     assert.ok(node);

@@ -102,11 +102,12 @@ function tupleOf(at: number, { publicKey: publicKeyOf, hash }: NodeCryptography)
 }
 
 function genesisOf(nodes: readonly NodeEntry[], settings: SettingsChange): Constitution {
-  const ownerKey = keyOf(OWNER);
+  const certificates = [simulatedCertificate(keyOf(OWNER))];
+  const ownerActor = { id: OWNER, name: "Owner", role: "member", certificates, revocations: [] } as const;
   return {
     version: 1,
-    network: { name: NETWORK_NAME },
-    members: [{ id: OWNER, name: "Owner", role: "member", certificate: simulatedCertificate(ownerKey) }],
+    network: { name: NETWORK_NAME, open: true },
+    actors: [ownerActor],
     nodes,
     codeManifest: [{ measurement: toHex(keyOf("code")), name: "coco-framework", version: "0" }],
     teeManifest: [{ tee: "virtual", machineKey: keyOf("machine"), note: "simulated" }],

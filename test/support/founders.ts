@@ -105,7 +105,7 @@ export function foundNetwork(members = 3, nodes = 3, networkName = "test"): Test
   });
   const constitution = assembleGenesis({
     networkName,
-    members: founders.map(({ founder }) => founder),
+    actors: founders.map(({ founder }) => founder),
     nodes: signedNodes,
     codeManifest: [TEST_CODE],
     adapters: [

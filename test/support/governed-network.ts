@@ -50,7 +50,7 @@ export type ProposalContent =
   | Omit<ChangeNodesProposal, keyof ProposalBasis>;
 
 function memberOf(id: string): Actor {
-  return { id, name: id, role: "member", certificate: simulatedCertificate(keyOf(id)) };
+  return { id, name: id, role: "member", certificates: [simulatedCertificate(keyOf(id))], revocations: [] };
 }
 
 /** A member's signer. */
@@ -83,8 +83,8 @@ export const idOf = (at: number): string => tupleOf(at).nodeId;
 export function constitutionOf(nodes: readonly number[], settings: SettingsChange = {}): Constitution {
   return {
     version: 1,
-    network: { name: NETWORK },
-    members: MEMBERS.map(memberOf),
+    network: { name: NETWORK, open: true },
+    actors: MEMBERS.map(memberOf),
     nodes: nodes.map((at) => entryOf(at)),
     codeManifest: [{ measurement: toHex(keyOf("code")), name: "coco-framework", version: "0" }],
     teeManifest: [{ tee: "virtual", machineKey: keyOf("machine"), note: "test" }],

@@ -4,16 +4,20 @@
  * They are pure and need no cryptography, so every reader of a constitution gets them; errors name the field.
  */
 import { toHex } from "../codec/bytes.ts";
-import type { Constitution } from "./constitution.ts";
+import type { Constitution, InForce } from "./constitution.ts";
+import { checkPolicies } from "./policy-check.ts";
 import { fieldInvalid, type FieldContext } from "./fields.ts";
 
 /** Throws when something is listed twice, refers to nobody, or is missing for a network to run. */
 export function checkReferences(constitution: Constitution, context: FieldContext): void {
-  checkMembers(constitution, context);
+  checkActors(constitution, context);
   checkNodes(constitution, context);
+  checkOwnership(constitution, context);
   checkManifests(constitution, context);
   checkConsensus(constitution, context);
-  const { adapters } = constitution;
+  const { policies, actors, script, adapters } = constitution;
+  const [problem] = checkPolicies(policies, actors, script);
+  if (problem !== undefined) throw fieldInvalid(context, problem.field, problem.problem);
   unique(
     context,
     "adapters",
@@ -48,24 +52,41 @@ function notEmpty(context: FieldContext, list: string, length: number): void {
   if (length === 0) throw fieldInvalid(context, list, "needs at least one entry");
 }
 
-function checkMembers({ members }: Constitution, context: FieldContext): void {
+function checkActors({ actors }: Constitution, context: FieldContext): void {
   unique(
     context,
-    "members",
+    "actors",
     "id",
-    members.map((actor) => actor.id),
+    actors.map((actor) => actor.id),
   );
-  unique(
-    context,
-    "members",
-    "certificate",
-    members.map((actor) => toHex(actor.certificate)),
-  );
-  if (!members.some((actor) => actor.role === "member"))
-    throw fieldInvalid(context, "members", "needs at least one with the role member");
+  const holders = new Map<string, string>();
+  for (const [at, { role, certificates, restriction }] of actors.entries()) {
+    for (const [index, certificate] of certificates.entries()) {
+      const path = `actors[${at}].certificates[${index}]`;
+      const other = holders.get(toHex(certificate));
+      if (other !== undefined) throw fieldInvalid(context, path, `is the same as ${other}`);
+      holders.set(toHex(certificate), path);
+    }
+    if (restriction !== undefined && role === "member")
+      throw fieldInvalid(context, `actors[${at}].restriction`, "is of participants only");
+  }
+  if (!actors.some((actor) => actor.role === "member"))
+    throw fieldInvalid(context, "actors", "needs at least one with the role member");
 }
 
-function checkNodes({ members, nodes }: Constitution, context: FieldContext): void {
+function checkOwnership({ nodes, settings }: Constitution, context: FieldContext): void {
+  const { nodesPerActor } = settings;
+  if (nodesPerActor === 0) return;
+  const owned = new Map<string, number>();
+  for (const [at, { owner }] of nodes.entries()) {
+    const count = (owned.get(owner) ?? 0) + 1;
+    owned.set(owner, count);
+    if (count > nodesPerActor)
+      throw fieldInvalid(context, `nodes[${at}].owner`, `owns more than the ${nodesPerActor} nodes of one actor`);
+  }
+}
+
+function checkNodes({ actors, nodes }: Constitution, context: FieldContext): void {
   notEmpty(context, "nodes", nodes.length);
   unique(
     context,
@@ -85,10 +106,10 @@ function checkNodes({ members, nodes }: Constitution, context: FieldContext): vo
     "encryptionKey",
     nodes.map((node) => toHex(node.encryptionKey)),
   );
-  const actors = new Set(members.map((actor) => actor.id));
+  const owners = new Set(actors.map((actor) => actor.id));
   const users = new Map<string, string>();
   for (const [at, node] of nodes.entries()) {
-    if (!actors.has(node.owner)) throw fieldInvalid(context, `nodes[${at}].owner`, "is not listed under members");
+    if (!owners.has(node.owner)) throw fieldInvalid(context, `nodes[${at}].owner`, "is not listed under actors");
     for (const field of ["address", "clientAddress"] as const) {
       const path = `nodes[${at}].${field}`;
       const address = node[field].toLowerCase();
@@ -136,6 +157,8 @@ function checkManifests({ version, codeManifest, teeManifest }: Constitution, co
     "machineKey",
     teeManifest.map((entry) => toHex(entry.machineKey)),
   );
+  checkDates(context, "codeManifest", codeManifest);
+  checkDates(context, "teeManifest", teeManifest);
   for (const [at, { approvedAt }] of codeManifest.entries()) {
     if (approvedAt !== undefined && (approvedAt < 2 || approvedAt > version)) {
       throw fieldInvalid(
@@ -144,5 +167,12 @@ function checkManifests({ version, codeManifest, teeManifest }: Constitution, co
         "expected a version after genesis and up to this one",
       );
     }
+  }
+}
+
+function checkDates(context: FieldContext, list: string, entries: readonly InForce[]): void {
+  for (const [at, { inForceFrom = 0, inForceUntil }] of entries.entries()) {
+    if (inForceUntil !== undefined && inForceUntil <= inForceFrom)
+      throw fieldInvalid(context, `${list}[${at}].inForceUntil`, "expected a date after inForceFrom");
   }
 }

@@ -13,25 +13,33 @@ import { checkReferences } from "./constitution-check.ts";
 import {
   ENCRYPTION_KEY_BYTES,
   IDENTIFIER,
+  MAX_ACTOR_CERTIFICATES,
+  MAX_ACTOR_REVOCATIONS,
   MAX_ACTORS,
   MAX_ADAPTERS,
   MAX_CERTIFICATE_BYTES,
   MAX_CONSTITUTION_BYTES,
   MAX_CONSTITUTION_JSON_LENGTH,
+  MAX_DATE_MS,
   MAX_MANIFEST_ENTRIES,
   MAX_NODES,
+  MAX_REQUESTS_PER_MINUTE,
+  MAX_REVOCATIONS_BYTES,
+  MAX_SCRIPT_LENGTH,
   MEASUREMENT_BYTES,
   type Actor,
   type AdapterEntry,
   type CodeEntry,
   type Constitution,
+  type InForce,
   type NodeEntry,
   type NodeTuple,
+  type Restriction,
   type TeeEntry,
-  type VotingPolicy,
 } from "./constitution.ts";
 import {
-  CertificateField,
+  isWellFormed,
+  PemField,
   readDocument,
   treeToCbor,
   treeToJson,
@@ -40,12 +48,14 @@ import {
   type FieldTree,
 } from "./fields.ts";
 import { readJsonValue } from "./json-value.ts";
+import { readVotingPolicies, votingPoliciesTree } from "./policy-codec.ts";
 import { readSettings, settingsTree } from "./settings.ts";
 
 const IDENTIFIER_BOUNDS = { max: 64, pattern: IDENTIFIER };
 const NAME_BOUNDS = { max: 128 };
 const NOTE_BOUNDS = { max: 256 };
 const MOUNT_BOUNDS = { max: 64, pattern: /^\/[a-z0-9][a-z0-9-]*$/ };
+const DATE_BOUNDS = { min: 0, max: MAX_DATE_MS };
 const VERSION_BOUNDS = { min: 1, max: Number.MAX_SAFE_INTEGER };
 const MAX_PUBLIC_KEY_BYTES = 256;
 const MAX_SIGNATURE_BYTES = 4096;
@@ -56,12 +66,39 @@ function readAddress(fields: FieldReader, name: string): string {
   return address;
 }
 
+/** Reads the certificates of an actor: at least one. */
+export function readCertificates(fields: FieldReader): readonly Bytes[] {
+  const bounds = { count: MAX_ACTOR_CERTIFICATES, max: MAX_CERTIFICATE_BYTES };
+  const certificates = fields.ders("certificates", "CERTIFICATE", bounds);
+  if (certificates.length === 0) throw fields.invalid("certificates", "needs at least one certificate");
+  return certificates;
+}
+
+/** Reads the lists of revoked certificates of an actor. */
+export function readRevocations(fields: FieldReader): readonly Bytes[] {
+  return fields.ders("revocations", "X509 CRL", { count: MAX_ACTOR_REVOCATIONS, max: MAX_REVOCATIONS_BYTES });
+}
+
+/** Reads the fields of a restriction. */
+export function readRestriction(fields: FieldReader): Restriction {
+  const type = fields.choice("type", ["banned", "limited"]);
+  if (type === "banned") return { type };
+  const bounds = { min: 1, max: MAX_REQUESTS_PER_MINUTE };
+  return { type, requestsPerMinute: fields.integer("requestsPerMinute", bounds) };
+}
+
+/** Reads id and name of an actor. */
+export function readActorNames(fields: FieldReader): Pick<Actor, "id" | "name"> {
+  return { id: fields.text("id", IDENTIFIER_BOUNDS), name: fields.text("name", NAME_BOUNDS) };
+}
+
 function readActor(fields: FieldReader): Actor {
   return {
-    id: fields.text("id", IDENTIFIER_BOUNDS),
-    name: fields.text("name", NAME_BOUNDS),
+    ...readActorNames(fields),
     role: fields.choice("role", ["member", "participant"]),
-    certificate: fields.certificate("certificate", MAX_CERTIFICATE_BYTES),
+    certificates: readCertificates(fields),
+    revocations: readRevocations(fields),
+    ...(fields.has("restriction") && { restriction: fields.record("restriction", readRestriction) }),
   };
 }
 
@@ -86,7 +123,7 @@ export function readNodeEntry(fields: FieldReader): NodeEntry {
 }
 
 /** Reads measurement, name and version of a code identity. */
-export function readCodeIdentity(fields: FieldReader): Omit<CodeEntry, "approvedAt"> {
+export function readCodeIdentity(fields: FieldReader): Pick<CodeEntry, "measurement" | "name" | "version"> {
   return {
     measurement: fields.hex("measurement", MEASUREMENT_BYTES),
     name: fields.text("name", NAME_BOUNDS),
@@ -94,11 +131,26 @@ export function readCodeIdentity(fields: FieldReader): Omit<CodeEntry, "approved
   };
 }
 
+/** Reads the dates of an entry of a manifest, each of which may be absent. */
+export function readInForce(fields: FieldReader): InForce {
+  return {
+    ...(fields.has("inForceFrom") && { inForceFrom: fields.integer("inForceFrom", DATE_BOUNDS) }),
+    ...(fields.has("inForceUntil") && { inForceUntil: fields.integer("inForceUntil", DATE_BOUNDS) }),
+  };
+}
+
 function readCodeEntry(fields: FieldReader): CodeEntry {
-  const identity = readCodeIdentity(fields);
-  return fields.has("approvedAt")
-    ? { ...identity, approvedAt: fields.integer("approvedAt", VERSION_BOUNDS) }
-    : identity;
+  return {
+    ...readCodeIdentity(fields),
+    ...readInForce(fields),
+    ...(fields.has("approvedAt") && { approvedAt: fields.integer("approvedAt", VERSION_BOUNDS) }),
+    ...(fields.has("approval") && {
+      approval: fields.record("approval", (approval) => ({
+        yes: approval.integer("yes", { min: 0, max: MAX_ACTORS }),
+        members: approval.integer("members", { min: 1, max: MAX_ACTORS }),
+      })),
+    }),
+  };
 }
 
 /** Reads the fields of an entry of the TEE manifest. */
@@ -107,14 +159,21 @@ export function readTeeEntry(fields: FieldReader): TeeEntry {
     tee: fields.choice("tee", ["virtual"]),
     machineKey: fields.bytes("machineKey", { max: MAX_PUBLIC_KEY_BYTES }),
     note: fields.text("note", NOTE_BOUNDS),
+    ...readInForce(fields),
   };
 }
 
-function readPolicy(fields: FieldReader): VotingPolicy {
-  return { type: fields.choice("type", ["majority"]) };
+/** Reads a script: any text but one without an encoding. Whether it compiles is judged where it is run. */
+export function readScript(fields: FieldReader, name: string): string {
+  const script = fields.value(name);
+  if (typeof script !== "string" || !isWellFormed(script)) throw fields.invalid(name, "expected text");
+  if (script.length === 0 || script.length > MAX_SCRIPT_LENGTH)
+    throw fields.invalid(name, `expected 1 to ${MAX_SCRIPT_LENGTH} characters`);
+  return script;
 }
 
-function readAdapter(fields: FieldReader): AdapterEntry {
+/** Reads the fields of an adapter. */
+export function readAdapter(fields: FieldReader): AdapterEntry {
   const options = readJsonValue(fields.value("options"));
   if (options === undefined)
     throw fields.invalid("options", "expected JSON with whole numbers, within the limits of depth and size");
@@ -130,16 +189,16 @@ function readAdapter(fields: FieldReader): AdapterEntry {
 function readConstitution(fields: FieldReader): Constitution {
   const constitution: Constitution = {
     version: fields.integer("version", VERSION_BOUNDS),
-    network: fields.record("network", (network) => ({ name: network.text("name", IDENTIFIER_BOUNDS) })),
-    members: fields.list("members", MAX_ACTORS, readActor),
+    network: fields.record("network", (network) => ({
+      name: network.text("name", IDENTIFIER_BOUNDS),
+      open: network.flag("open"),
+    })),
+    actors: fields.list("actors", MAX_ACTORS, readActor),
     nodes: fields.list("nodes", MAX_NODES, readNodeEntry),
     codeManifest: fields.list("codeManifest", MAX_MANIFEST_ENTRIES, readCodeEntry),
     teeManifest: fields.list("teeManifest", MAX_MANIFEST_ENTRIES, readTeeEntry),
-    policies: fields.record("policies", (policies) => ({
-      approveCode: policies.record("approveCode", readPolicy),
-      openEpoch: policies.record("openEpoch", readPolicy),
-      changeNodes: policies.record("changeNodes", readPolicy),
-    })),
+    policies: fields.record("policies", readVotingPolicies),
+    ...(fields.has("script") && { script: readScript(fields, "script") }),
     settings: fields.record("settings", readSettings),
     adapters: fields.list("adapters", MAX_ADAPTERS, readAdapter),
   };
@@ -154,8 +213,9 @@ export function nodeTupleTree(node: NodeTuple): { readonly [name: string]: Field
 }
 
 /** The tree form of an entry of the TEE manifest. */
-export function teeEntryTree(entry: TeeEntry): { readonly [name: string]: FieldTree } {
-  return { tee: entry.tee, machineKey: entry.machineKey, note: entry.note };
+export function teeEntryTree(entry: TeeEntry): { readonly [name: string]: FieldTree | undefined } {
+  const { tee, machineKey, note, inForceFrom, inForceUntil } = entry;
+  return { tee, machineKey, note, inForceFrom, inForceUntil };
 }
 
 /** The tree form of an entry of the VN list. */
@@ -163,38 +223,57 @@ export function nodeEntryTree(node: NodeEntry): FieldTree {
   return { ...nodeTupleTree(node), owner: node.owner, signature: node.signature };
 }
 
-function constitutionTree(constitution: Constitution): FieldTree {
-  const { version, network, members, nodes, codeManifest, teeManifest, policies, settings, adapters } = constitution;
+/** The tree form of a restriction. */
+export function restrictionTree(restriction: Restriction): FieldTree {
+  const { type } = restriction;
+  return type === "banned" ? { type } : { type, requestsPerMinute: restriction.requestsPerMinute };
+}
+
+/** The tree form of an actor. */
+export function actorTree({ id, name, role, certificates, revocations, restriction }: Actor): FieldTree {
+  return {
+    id,
+    name,
+    role,
+    certificates: certificates.map((certificate) => new PemField(certificate, "CERTIFICATE")),
+    revocations: revocations.map((list) => new PemField(list, "X509 CRL")),
+    restriction: restriction && restrictionTree(restriction),
+  };
+}
+
+/** The tree form of an entry of the code manifest. */
+export function codeEntryTree(code: CodeEntry): { readonly [name: string]: FieldTree | undefined } {
+  const { name, version, inForceFrom, inForceUntil, approvedAt, approval } = code;
+  return {
+    measurement: fromHex(code.measurement),
+    name,
+    version,
+    inForceFrom,
+    inForceUntil,
+    approvedAt,
+    approval: approval && { yes: approval.yes, members: approval.members },
+  };
+}
+
+/** The tree form of an adapter. */
+export function adapterTree({ id, name, version, mount, options }: AdapterEntry): FieldTree {
+  return { id, name, version, mount, options };
+}
+
+/** The tree form of a constitution, in the order people read it. */
+export function constitutionTree(constitution: Constitution): { readonly [name: string]: FieldTree | undefined } {
+  const { version, network, policies, script, settings } = constitution;
   return {
     version,
-    network: { name: network.name },
-    members: members.map(({ id, name, role, certificate }) => ({
-      id,
-      name,
-      role,
-      certificate: new CertificateField(certificate),
-    })),
-    nodes: nodes.map(nodeEntryTree),
-    codeManifest: codeManifest.map((code) => ({
-      measurement: fromHex(code.measurement),
-      name: code.name,
-      version: code.version,
-      approvedAt: code.approvedAt,
-    })),
-    teeManifest: teeManifest.map(teeEntryTree),
-    policies: {
-      approveCode: { type: policies.approveCode.type },
-      openEpoch: { type: policies.openEpoch.type },
-      changeNodes: { type: policies.changeNodes.type },
-    },
+    network: { name: network.name, open: network.open },
+    actors: constitution.actors.map(actorTree),
+    nodes: constitution.nodes.map(nodeEntryTree),
+    codeManifest: constitution.codeManifest.map(codeEntryTree),
+    teeManifest: constitution.teeManifest.map(teeEntryTree),
+    policies: votingPoliciesTree(policies),
+    script,
     settings: settingsTree(settings),
-    adapters: adapters.map(({ id, name, version: adapterVersion, mount, options }) => ({
-      id,
-      name,
-      version: adapterVersion,
-      mount,
-      options,
-    })),
+    adapters: constitution.adapters.map(adapterTree),
   };
 }
 

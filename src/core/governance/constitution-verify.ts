@@ -11,14 +11,16 @@ const CONTEXT: FieldContext = { form: "cbor", code: "ConstitutionInvalid" };
 
 /** The actor with this id; undefined when the constitution lists none. */
 export function actorById(constitution: Constitution, id: string): Actor | undefined {
-  return constitution.members.find((actor) => actor.id === id);
+  return constitution.actors.find((actor) => actor.id === id);
 }
 
 /** Throws `ConstitutionInvalid` with the field unless every certificate and every signature of the constitution holds. */
 export function verifyConstitution(constitution: Constitution, crypto: GovernanceCrypto): void {
-  for (const [at, actor] of constitution.members.entries()) {
-    if (crypto.certificateKey(actor.certificate) === undefined) {
-      throw fieldInvalid(CONTEXT, `members[${at}].certificate`, "expected an X.509 certificate with a P-256 key");
+  for (const [at, { certificates }] of constitution.actors.entries()) {
+    for (const [index, certificate] of certificates.entries()) {
+      if (crypto.certificateKey(certificate) !== undefined) continue;
+      const path = `actors[${at}].certificates[${index}]`;
+      throw fieldInvalid(CONTEXT, path, "expected an X.509 certificate with a P-256 key");
     }
   }
   verifyNodes(constitution, crypto, CONTEXT);

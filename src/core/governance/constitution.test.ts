@@ -90,10 +90,13 @@ describe("the two forms of the constitution", () => {
     );
     const lengthMs = "settings.epoch.lengthMs";
     assert.throws(() => constitutionFromJson(json(lengthMs, -1)), invalid(lengthMs));
-    assert.throws(() => constitutionFromJson(json("members.1.role", "boss")), invalid("members[1].role"));
-    assert.throws(() => constitutionFromJson(json("members.0.id", "UPPER")), invalid("members[0].id"));
-    assert.throws(() => constitutionFromJson(json("members.0.name", "\ud800")), invalid("members[0].name"));
-    assert.throws(() => constitutionFromJson(json("members.0.certificate", "x")), invalid("members[0].certificate"));
+    assert.throws(() => constitutionFromJson(json("actors.1.role", "boss")), invalid("actors[1].role"));
+    assert.throws(() => constitutionFromJson(json("actors.0.id", "UPPER")), invalid("actors[0].id"));
+    assert.throws(() => constitutionFromJson(json("actors.0.name", "\ud800")), invalid("actors[0].name"));
+    assert.throws(
+      () => constitutionFromJson(json("actors.0.certificates.0", "x")),
+      invalid("actors[0].certificates[0]"),
+    );
     assert.throws(() => constitutionFromJson(json("nodes.0.address", "host")), invalid("nodes[0].address"));
     assert.throws(() => constitutionFromJson(json("nodes.0.address", "host:0")), invalid("nodes[0].address"));
     assert.throws(
@@ -102,8 +105,8 @@ describe("the two forms of the constitution", () => {
     );
     assert.throws(() => constitutionFromJson(json("teeManifest.0.tee", "sgx")), invalid("teeManifest[0].tee"));
     assert.throws(
-      () => constitutionFromJson(json("policies.approveCode.type", "any")),
-      invalid("policies.approveCode.type"),
+      () => constitutionFromJson(json("policies.default.rule.type", "any")),
+      invalid("policies.default.rule.type"),
     );
     assert.throws(() => constitutionFromJson(json("adapters.0.options.gas", 0.5)), invalid("adapters[0].options"));
     assert.throws(() => constitutionFromJson(json("version", 0)), invalid("version"));
@@ -149,8 +152,8 @@ describe("the two forms of the constitution", () => {
 describe("a constitution that lists something twice", () => {
   const adapter = constitution.adapters[0];
   const twice: readonly (readonly [field: string, path: string, value: unknown])[] = [
-    ["members[1].id", "members.1.id", at("members.0.id")],
-    ["members[2].certificate", "members.2.certificate", at("members.0.certificate")],
+    ["actors[1].id", "actors.1.id", at("actors.0.id")],
+    ["actors[2].certificates[0]", "actors.2.certificates.0", at("actors.0.certificates.0")],
     ["nodes[1].nodeId", "nodes.1.nodeId", at("nodes.0.nodeId")],
     ["nodes[1].publicKey", "nodes.1.publicKey", at("nodes.0.publicKey")],
     ["nodes[2].encryptionKey", "nodes.2.encryptionKey", at("nodes.0.encryptionKey")],
@@ -173,7 +176,7 @@ describe("a constitution that lists something twice", () => {
     for (const list of ["nodes", "codeManifest", "teeManifest"]) {
       assert.throws(() => constitutionFromJson(json(list, [])), invalid(list));
     }
-    assert.throws(() => constitutionFromJson(json("members", [at("members.3")])), invalid("members"));
+    assert.throws(() => constitutionFromJson(json("actors", [at("actors.3")])), invalid("actors"));
     assert.throws(
       () => constitutionFromJson(json("codeManifest.0.approvedAt", 2)),
       invalid("codeManifest[0].approvedAt"),
@@ -200,7 +203,7 @@ describe("entries of the VN list", () => {
     for (const change of changes)
       assert.throws(() => verifyConstitution(withNode(change), crypto), invalid("nodes[0].signature"));
     assert.throws(
-      () => verifyConstitution({ ...constitution, network: { name: "other" } }, crypto),
+      () => verifyConstitution({ ...constitution, network: { name: "other", open: true } }, crypto),
       invalid("nodes[0].signature"),
     );
   });

@@ -8,6 +8,7 @@ import type { Bytes } from "../codec/bytes.ts";
 import { MAJORITY } from "../consensus/quorum.ts";
 import type { NodeId, QuorumPolicy } from "../consensus/types.ts";
 import type { JsonValue } from "./json-value.ts";
+import type { VotingPolicies } from "./policy.ts";
 
 /** Largest constitution in its binary form, in bytes. */
 export const MAX_CONSTITUTION_BYTES = 4 * 1024 * 1024;
@@ -23,18 +24,42 @@ export const MAX_MANIFEST_ENTRIES = 1000;
 export const MAX_ADAPTERS = 16;
 /** Largest certificate of an actor, DER, in bytes. */
 export const MAX_CERTIFICATE_BYTES = 16 * 1024;
+/** Most certificates of one actor at a time. */
+export const MAX_ACTOR_CERTIFICATES = 8;
+/** Most lists of revoked certificates (CRLs) of one actor. */
+export const MAX_ACTOR_REVOCATIONS = 8;
+/** Largest list of revoked certificates, DER, in bytes. */
+export const MAX_REVOCATIONS_BYTES = 64 * 1024;
+/** Most requests per minute a restriction may allow. */
+export const MAX_REQUESTS_PER_MINUTE = 1_000_000_000;
+/** Longest script of a constitution, in UTF-16 units. */
+export const MAX_SCRIPT_LENGTH = 256 * 1024;
+/** Latest time an in-force date may name, in milliseconds since 1970: the last one a `Date` holds. */
+export const MAX_DATE_MS = 8_640_000_000_000_000;
 /** Length of a code measurement in bytes. */
 export const MEASUREMENT_BYTES = 32;
 /** Length of an X25519 public key in bytes. */
 export const ENCRYPTION_KEY_BYTES = 32;
+
+/** What a network lets a participant do: nothing, or so many requests per minute. */
+export type Restriction =
+  | { readonly type: "banned" }
+  | { readonly type: "limited"; readonly requestsPerMinute: number };
 
 /** An organisation in the network: members govern and transact (R1), participants transact (R2). */
 export interface Actor {
   readonly id: string;
   readonly name: string;
   readonly role: "member" | "participant";
-  /** X.509 certificate of the organisation, DER, with a P-256 key; a CA certificate also speaks for its staff (R3). */
-  readonly certificate: Bytes;
+  /**
+   * X.509 certificates of the organisation, DER: at least one. Each speaks for the actor; a CA certificate also speaks for its
+   * staff (R3). Several at a time let keys roll over while the id stays.
+   */
+  readonly certificates: readonly Bytes[];
+  /** Lists of revoked certificates (CRLs), DER, each signed by one of the CA certificates. */
+  readonly revocations: readonly Bytes[];
+  /** Of participants only; absent: none. */
+  readonly restriction?: Restriction;
 }
 
 /** What the owner of a validating node signs (R6). */
@@ -59,37 +84,31 @@ export interface NodeEntry extends NodeTuple {
   readonly signature: Bytes;
 }
 
+/** When an entry of a manifest counts: from its first date on and before its second, by the clock of the ledger. */
+export interface InForce {
+  /** Milliseconds since 1970; absent: from its approval on. */
+  readonly inForceFrom?: number;
+  /** Milliseconds since 1970; absent: until it is retired. */
+  readonly inForceUntil?: number;
+}
+
 /** One approved code identity (R7). */
-export interface CodeEntry {
+export interface CodeEntry extends InForce {
   /** Lower-case hex, 32 bytes. */
   readonly measurement: string;
   readonly name: string;
   readonly version: string;
   /** Constitution version that first lists it; absent for entries of the genesis constitution. */
   readonly approvedAt?: number;
+  /** Votes that approved it; absent for entries of the genesis constitution, which the founders compared by its digest. */
+  readonly approval?: { readonly yes: number; readonly members: number };
 }
 
 /** One approved TEE (R7). The virtual TEE is known by the public key of its machine (SubjectPublicKeyInfo DER, P-256). */
-export interface TeeEntry {
+export interface TeeEntry extends InForce {
   readonly tee: "virtual";
   readonly machineKey: Bytes;
   readonly note: string;
-}
-
-/** How votes are judged; data, so that it can be changed by a vote (R8). */
-export interface VotingPolicy {
-  /** `majority`: more than half of all members vote for it. */
-  readonly type: "majority";
-}
-
-/** The voting policy of each kind of change. */
-export interface VotingPolicies {
-  /** Adding code to the code manifest. */
-  readonly approveCode: VotingPolicy;
-  /** Opening an epoch before its time. */
-  readonly openEpoch: VotingPolicy;
-  /** Replacing the VN list. */
-  readonly changeNodes: VotingPolicy;
 }
 
 /** When epochs end, and how long old keys stay in memory. */
@@ -124,6 +143,8 @@ export interface NetworkSettings {
   readonly maxDelayMs: number;
   /** When a write is answered: after it is durable on a quorum, or as soon as the leader has executed it. */
   readonly answerAfter: "commit" | "execution";
+  /** Most validating nodes one actor may own; 0: no bound but that of the VN list. */
+  readonly nodesPerActor: number;
 }
 
 /** A protocol that runs on the network. */
@@ -141,12 +162,18 @@ export interface AdapterEntry {
 export interface Constitution {
   /** Governance version: 1 at genesis, one more with each accepted change. */
   readonly version: number;
-  readonly network: { readonly name: string };
-  readonly members: readonly Actor[];
+  readonly network: {
+    readonly name: string;
+    /** Whether requests of adapters are served; a network that is not open takes governance only. */
+    readonly open: boolean;
+  };
+  readonly actors: readonly Actor[];
   readonly nodes: readonly NodeEntry[];
   readonly codeManifest: readonly CodeEntry[];
   readonly teeManifest: readonly TeeEntry[];
   readonly policies: VotingPolicies;
+  /** JavaScript that judges proposals where a policy says so. */
+  readonly script?: string;
   readonly settings: NetworkSettings;
   readonly adapters: readonly AdapterEntry[];
 }
@@ -161,14 +188,19 @@ export const DEFAULT_SETTINGS: NetworkSettings = {
   maxBatch: { transactions: 1000, bytes: 1024 * 1024 },
   maxDelayMs: 0,
   answerAfter: "commit",
+  nodesPerActor: 0,
 };
 
-/** Policies of a network that names none. */
+/** Policies of a network that names none: a majority of all members, within a week. */
 export const DEFAULT_POLICIES: VotingPolicies = {
-  approveCode: { type: "majority" },
-  openEpoch: { type: "majority" },
-  changeNodes: { type: "majority" },
+  default: { rule: { type: "majority" }, expiresAfterMs: 7 * 86_400_000, deliberationMs: 0, delayMs: 0 },
+  actions: {},
 };
 
 /** Pattern of actor ids, network names and adapter names: they stand in paths, certificates and logs. */
 export const IDENTIFIER = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;
+
+/** Whether an entry of a manifest counts at a time of the ledger's clock, in milliseconds since 1970. */
+export function isInForce({ inForceFrom = 0, inForceUntil = Infinity }: InForce, nowMs: number): boolean {
+  return inForceFrom <= nowMs && nowMs < inForceUntil;
+}

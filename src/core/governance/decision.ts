@@ -24,13 +24,13 @@ import {
   type Constitution,
   type NodeEntry,
   type TeeEntry,
-  type VotingPolicies,
-  type VotingPolicy,
 } from "./constitution.ts";
 import { actorById, verifyNodes } from "./constitution-verify.ts";
 import { encodeSign1, MAX_SIGN1_BYTES, parseSign1, type Sign1 } from "./cose.ts";
 import { readDocument, treeToCbor, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
 import type { GovernanceCrypto, Signer } from "./governance-crypto.ts";
+import { isSignedByActor } from "./node-entry.ts";
+import type { Rule, VotingPolicies } from "./policy.ts";
 import { refused } from "./refusal.ts";
 import { CocoError } from "../../errors.ts";
 
@@ -177,23 +177,23 @@ export function readDecision(fields: FieldReader): Decision {
   return { proposal, ballots };
 }
 
-/** Whether the votes carry a proposal under a policy. */
-export function policyAccepts(policy: VotingPolicy, votesFor: number, members: number): boolean {
-  switch (policy.type) {
+/** Whether the votes carry a proposal under a rule; of the rules that name actors none does. */
+export function ruleAccepts(rule: Rule, votesFor: number, members: number): boolean {
+  switch (rule.type) {
     case "majority":
       return votesFor * 2 > members;
+    case "unanimous":
+      return votesFor === members;
+    case "count":
+      return votesFor >= rule.yes;
+    default:
+      return false;
   }
 }
 
-function policyFor(action: Proposal["action"], policies: VotingPolicies): VotingPolicy {
-  switch (action) {
-    case "approve_code":
-      return policies.approveCode;
-    case "open_epoch":
-      return policies.openEpoch;
-    case "change_nodes":
-      return policies.changeNodes;
-  }
+function ruleFor(action: Proposal["action"], policies: VotingPolicies): Rule {
+  const policy = policies.actions[action === "change_nodes" ? "add_node" : action];
+  return (policy ?? policies.default).rule;
 }
 
 /** Judges a decision under the constitution in force and returns what it brings about, or throws `ProposalInvalid`. */
@@ -204,8 +204,8 @@ export function judgeDecision(standing: StandingConstitution, decision: Decision
   const proposal = proposalOf(message);
   checkBasis(proposal, standing);
   const votesFor = countVotes(decision, standing, crypto);
-  const members = constitution.members.filter((actor) => actor.role === "member").length;
-  if (!policyAccepts(policyFor(proposal.action, constitution.policies), votesFor, members)) {
+  const members = constitution.actors.filter((actor) => actor.role === "member").length;
+  if (!ruleAccepts(ruleFor(proposal.action, constitution.policies), votesFor, members)) {
     throw refused("NotEnoughVotes", `${votesFor} of ${members} members voted for the proposal`);
   }
   const next = { ...constitutionAfter(proposal, constitution, crypto), version: constitution.version + 1 };
@@ -274,8 +274,8 @@ function sameEntries(left: readonly NodeEntry[], right: readonly NodeEntry[]): b
 /** Whether a validating node or an actor that was listed no longer is (R15). */
 function takesAccess(before: Constitution, after: Constitution): boolean {
   const nodes = new Set(after.nodes.map(({ nodeId }) => nodeId));
-  const actors = new Set(after.members.map(({ id }) => id));
-  return before.nodes.some(({ nodeId }) => !nodes.has(nodeId)) || before.members.some(({ id }) => !actors.has(id));
+  const actors = new Set(after.actors.map(({ id }) => id));
+  return before.nodes.some(({ nodeId }) => !nodes.has(nodeId)) || before.actors.some(({ id }) => !actors.has(id));
 }
 
 function countVotes(decision: Decision, standing: StandingConstitution, crypto: GovernanceCrypto): number {
@@ -303,10 +303,8 @@ function verifyByMember(
   if (message.contentType !== contentType) throw refused("Malformed", `expected content type ${contentType}`);
   const actor = actorById(standing.constitution, message.keyId);
   if (actor?.role !== "member") throw refused("NotAMember", "the signer is not a member of this network");
-  const key = crypto.certificateKey(actor.certificate);
-  if (key === undefined || !crypto.verify(key, message.signedBytes, message.signature)) {
-    throw refused("SignatureInvalid", `the signature does not verify by the certificate of ${actor.id}`);
-  }
+  if (!isSignedByActor(message, actor, crypto))
+    throw refused("SignatureInvalid", `the signature does not verify by a certificate of ${actor.id}`);
 }
 
 function parseProposal(signedProposal: Bytes): Sign1 {

@@ -39,6 +39,9 @@ export interface TextBounds {
 /** Bounds of a byte string field: an exact length, or at least one byte and at most `max`. */
 export type BytesBounds = { readonly length: number } | { readonly max: number };
 
+/** What a PEM block holds, by its label: a certificate, or a list of revoked ones. */
+export type PemLabel = "CERTIFICATE" | "X509 CRL";
+
 /** Whether a text has no lone surrogate: only then it has a UTF-8 encoding. */
 export function isWellFormed(text: string): boolean {
   return !/\p{Surrogate}/u.test(text);
@@ -85,6 +88,11 @@ export class FieldReader {
   /** Whether the record has a field that was not read yet. */
   has(name: string): boolean {
     return this.#fields.has(name);
+  }
+
+  /** Names of the fields that were not read yet, for records whose names are data. */
+  names(): readonly string[] {
+    return [...this.#fields.keys()];
   }
 
   /** The field as it is; it must be there. */
@@ -159,19 +167,26 @@ export class FieldReader {
 
   /** A certificate as DER; PEM in the JSON form. */
   certificate(name: string, max: number): Bytes {
-    const certificate = this.context.form === "cbor" ? this.bytes(name, { max }) : this.#pem(name, max);
-    // A DER certificate that does not start as one may be taken for PEM by a reader that tries both.
-    if (!isOneDerSequence(certificate)) throw this.invalid(name, "expected one certificate");
-    return certificate;
+    return this.#der(name, this.value(name), max, "CERTIFICATE");
   }
 
-  #pem(name: string, max: number): Bytes {
-    const value = this.value(name);
-    const certificate =
-      typeof value === "string" && value.length <= max * 2 ? derOfPem(value, "CERTIFICATE") : undefined;
-    if (certificate === undefined || certificate.length > max)
-      throw this.invalid(name, "expected one certificate in PEM");
-    return certificate;
+  /** A list of at most `count` certificates or lists of revoked ones, each as DER of at most `max` bytes; PEM in the JSON form. */
+  ders(name: string, label: PemLabel, bounds: { readonly count: number; readonly max: number }): readonly Bytes[] {
+    const values = this.values(name, bounds.count);
+    return values.map((value, at) => this.#der(`${name}[${at}]`, value, bounds.max, label));
+  }
+
+  #der(name: string, value: unknown, max: number, label: PemLabel): Bytes {
+    const der = this.context.form === "cbor" ? value : this.#derOfPem(value, max, label);
+    const what = `one ${label === "CERTIFICATE" ? "certificate" : "CRL"}${this.context.form === "cbor" ? "" : " in PEM"}`;
+    // DER that does not start as such may be taken for PEM by a reader that tries both.
+    if (!(der instanceof Uint8Array) || !isOneDerSequence(der)) throw this.invalid(name, `expected ${what}`);
+    if (der.length > max) throw this.invalid(name, `expected 1 to ${max} bytes`);
+    return der;
+  }
+
+  #derOfPem(value: unknown, max: number, label: PemLabel): Bytes | undefined {
+    return typeof value === "string" && value.length <= max * 2 ? derOfPem(value, label) : undefined;
   }
 
   /** A list of at most `max` records, each read by `read`. */
@@ -221,22 +236,24 @@ export type FieldTree =
   | boolean
   | null
   | Bytes
-  | CertificateField
+  | PemField
   | readonly FieldTree[]
   | { readonly [name: string]: FieldTree | undefined };
 
-/** A certificate in a {@link FieldTree}: DER in CBOR, PEM in JSON. */
-export class CertificateField {
+/** A certificate or a list of revoked ones in a {@link FieldTree}: DER in CBOR, PEM in JSON. */
+export class PemField {
   readonly der: Bytes;
+  readonly label: PemLabel;
 
-  constructor(der: Bytes) {
+  constructor(der: Bytes, label: PemLabel) {
     this.der = der;
+    this.label = label;
   }
 }
 
 /** The CBOR form of a document; fields that are undefined are left out. */
 export function treeToCbor(tree: FieldTree): CborValue {
-  if (tree instanceof CertificateField) return tree.der;
+  if (tree instanceof PemField) return tree.der;
   if (tree === null || typeof tree !== "object" || tree instanceof Uint8Array) return tree;
   if (isList(tree)) return tree.map(treeToCbor);
   const fields = new Map<string, CborValue>();
@@ -246,7 +263,7 @@ export function treeToCbor(tree: FieldTree): CborValue {
 
 /** The JSON form of a document, as plain values for `JSON.stringify`. */
 export function treeToJson(tree: FieldTree): unknown {
-  if (tree instanceof CertificateField) return pemOfDer(tree.der, "CERTIFICATE");
+  if (tree instanceof PemField) return pemOfDer(tree.der, tree.label);
   if (tree instanceof Uint8Array) return toHex(tree);
   if (tree === null || typeof tree !== "object") return tree;
   if (isList(tree)) return tree.map(treeToJson);

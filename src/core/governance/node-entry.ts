@@ -7,7 +7,7 @@ import { encodeCbor } from "../codec/cbor.ts";
 import { bytesEqual, toHex, type Bytes } from "../codec/bytes.ts";
 import { nodeTupleTree } from "./constitution-codec.ts";
 import type { Actor, NodeEntry, NodeTuple } from "./constitution.ts";
-import { encodeSign1, parseSign1 } from "./cose.ts";
+import { encodeSign1, parseSign1, type Sign1 } from "./cose.ts";
 import { treeToCbor } from "./fields.ts";
 import type { GovernanceCrypto, Signer } from "./governance-crypto.ts";
 import { CocoError } from "../../errors.ts";
@@ -42,14 +42,20 @@ export function nodeEntryProblem(
   if (message.keyId !== entry.owner || owner.id !== entry.owner) return "signature is by another actor than the owner";
   if (!bytesEqual(message.payload, encodeNodeTuple(networkName, entry)))
     return "signature is over another tuple or network";
-  const key = crypto.certificateKey(owner.certificate);
-  if (key === undefined) return "certificate of the owner has no P-256 key";
-  return crypto.verify(key, message.signedBytes, message.signature)
+  return isSignedByActor(message, owner, crypto)
     ? undefined
-    : "signature does not verify by the owner's certificate";
+    : "signature does not verify by a certificate of the owner";
 }
 
-function readSignature(signature: Bytes): ReturnType<typeof parseSign1> | undefined {
+/** Whether one of an actor's own certificates verifies a message. */
+export function isSignedByActor(message: Sign1, actor: Actor, crypto: GovernanceCrypto): boolean {
+  return actor.certificates.some((certificate) => {
+    const key = crypto.certificateKey(certificate);
+    return key !== undefined && crypto.verify(key, message.signedBytes, message.signature);
+  });
+}
+
+function readSignature(signature: Bytes): Sign1 | undefined {
   try {
     return parseSign1(signature);
   } catch (error) {

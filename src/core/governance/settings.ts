@@ -2,7 +2,7 @@
  * Reading and writing the settings of a network, one part of its constitution; and completing what a founder left out.
  */
 import type { QuorumPolicy } from "../consensus/types.ts";
-import { DEFAULT_SETTINGS, type EpochSettings, type NetworkSettings } from "./constitution.ts";
+import { DEFAULT_SETTINGS, MAX_NODES, type EpochSettings, type NetworkSettings } from "./constitution.ts";
 import { fieldInvalid, readDocument, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
 
 /** Longest duration a setting may name, in milliseconds: ten years. */
@@ -66,6 +66,7 @@ export function readSettings(fields: FieldReader): NetworkSettings {
     })),
     maxDelayMs: fields.integer("maxDelayMs", { min: 0, max: 10_000 }),
     answerAfter: fields.choice("answerAfter", ["commit", "execution"]),
+    nodesPerActor: fields.integer("nodesPerActor", { min: 0, max: MAX_NODES }),
   };
 }
 
@@ -94,7 +95,7 @@ function quorumTree(quorum: QuorumPolicy): FieldTree {
 
 /** The tree form of settings. */
 export function settingsTree(settings: NetworkSettings): FieldTree {
-  const { consensus, quorum, trustDisk, epoch, snapshot, maxBatch, maxDelayMs, answerAfter } = settings;
+  const { consensus, quorum, trustDisk, epoch, snapshot, maxBatch, maxDelayMs, answerAfter, nodesPerActor } = settings;
   return {
     consensus,
     quorum: quorumTree(quorum),
@@ -104,5 +105,6 @@ export function settingsTree(settings: NetworkSettings): FieldTree {
     maxBatch: { transactions: maxBatch.transactions, bytes: maxBatch.bytes },
     maxDelayMs,
     answerAfter,
+    nodesPerActor,
   };
 }

@@ -54,11 +54,13 @@ interface Listed {
  */
 export function createActorLookup(constitution: Constitution): ActorLookup {
   const listed: Listed[] = [];
-  for (const actor of constitution.members) {
-    const certificate = readCertificate(actor.certificate);
-    if (certificate !== undefined) listed.push({ actor, certificate });
+  for (const actor of constitution.actors) {
+    for (const der of actor.certificates) {
+      const certificate = readCertificate(der);
+      if (certificate !== undefined) listed.push({ actor, certificate });
+    }
   }
-  const byCertificate = new Map(listed.map((entry) => [toHex(entry.actor.certificate), entry]));
+  const byCertificate = new Map(listed.map((entry) => [toHex(entry.certificate.raw), entry]));
   return (der, wallTimeMs) => {
     const certificate = readCertificate(der);
     if (certificate === undefined || !isValidAt(certificate, wallTimeMs)) return undefined;

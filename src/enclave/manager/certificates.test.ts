@@ -164,9 +164,9 @@ describe("the actor of a certificate", () => {
 
   test("is nobody when the listed certificate is no CA, or the certificate is for servers", () => {
     const listed = certificateDer(staff);
-    const [actor] = network.constitution.members;
+    const [actor] = network.constitution.actors;
     assert.ok(actor);
-    const constitution: Constitution = { ...network.constitution, members: [{ ...actor, certificate: listed }] };
+    const constitution: Constitution = { ...network.constitution, actors: [{ ...actor, certificates: [listed] }] };
     const lookup = createActorLookup(constitution);
     assert.equal(lookup(listed, during)?.actor, "member1");
     assert.equal(lookup(certificateDer(createNodeCertificate("x", staffKeys.privateKey, issuance)), during), undefined);

@@ -49,7 +49,7 @@ export async function createSandbox(layout: SandboxLayout, ports: readonly NodeP
   const measurement = toHex(await measureCode(PACKAGE_FOLDER));
   const genesis = assembleGenesis({
     networkName: SANDBOX_NETWORK,
-    members: members.map(({ certificate }, at) => ({
+    actors: members.map(({ certificate }, at) => ({
       id: `member${at}`,
       name: `Member ${at}`,
       role: "member",

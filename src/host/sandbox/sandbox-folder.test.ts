@@ -34,7 +34,7 @@ describe("sandbox folder", () => {
     assert.equal(created.resumed, false);
     const { genesis, ports, layout } = created;
     assert.deepEqual(
-      genesis.members.map(({ id }) => id),
+      genesis.actors.map(({ id }) => id),
       ["member0", "member1", "member2"],
     );
     assert.deepEqual(

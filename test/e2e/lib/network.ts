@@ -261,7 +261,7 @@ async function genesisOf(nodes: readonly SignedNode[], certificate: string, sett
   const constitution = assembleGenesis({
     networkName: NETWORK,
     settings,
-    members: [{ id: MEMBER, name: "Member 0", role: "member", certificate }],
+    actors: [{ id: MEMBER, name: "Member 0", role: "member", certificate }],
     nodes,
     codeManifest: [{ measurement: toHex(await measureCode(PACKAGE_FOLDER)), name, version }],
     adapters: [
