@@ -87,6 +87,11 @@ export class FieldReader {
     return this.#fields.has(name);
   }
 
+  /** Names of the fields that were not read yet, for records whose names are data. */
+  names(): readonly string[] {
+    return [...this.#fields.keys()];
+  }
+
   /** The field as it is; it must be there. */
   value(name: string): unknown {
     if (!this.#fields.has(name)) throw this.invalid(name, "is missing");
