@@ -33,3 +33,8 @@ export const ACTION_NAMES = [
 
 /** The name of an action. */
 export type ActionName = (typeof ACTION_NAMES)[number];
+
+/** Whether a text is the name of an action. */
+export function isActionName(text: string): text is ActionName {
+  return ACTION_NAMES.some((name) => name === text);
+}

@@ -1,76 +1,106 @@
-/** Reading and writing voting policies, a part of the constitution. */
+/**
+ * Reading and writing voting policies, a part of the constitution. Both forms are read strictly; in the JSON form the times
+ * of a policy may be left out. Whether a policy fits its network is the question of policy-check.ts.
+ */
 import { ACTION_NAMES, type ActionName } from "./action-names.ts";
+import { IDENTIFIER, MAX_ACTORS } from "./constitution.ts";
 import type { FieldReader, FieldTree } from "./fields.ts";
-import type { Rule, VotingPolicies, VotingPolicy } from "./policy.ts";
+import {
+  DEFAULT_EXPIRY_MS,
+  MAX_POLICY_STAGES,
+  MAX_VOTE_WEIGHT,
+  type PlainRule,
+  type PolicyStage,
+  type Rule,
+  type VotingPolicies,
+  type VotingPolicy,
+} from "./policy.ts";
 
 /** Longest time a voting policy may name, in milliseconds: one year. */
 export const MAX_POLICY_DURATION_MS = 365 * 24 * 3600 * 1000;
-/** Most stages of a rule. */
-export const MAX_STAGES = 16;
 
-const DURATION_BOUNDS = { min: 0, max: MAX_POLICY_DURATION_MS };
-const VOTES_BOUNDS = { min: 1, max: 1_000_000 };
-const MAX_GROUP = 1000;
+const MAX_ACTOR_ID_LENGTH = 64;
+const COUNT_BOUNDS = { min: 0, max: MAX_ACTORS };
+const WEIGHT_BOUNDS = { min: 0, max: MAX_VOTE_WEIGHT };
+const THRESHOLD_BOUNDS = { min: 0, max: MAX_VOTE_WEIGHT * MAX_ACTORS };
+const PLAIN_RULES = ["unanimous", "majority", "count", "weighted", "stages", "script"] as const;
+
+function isActorId(value: unknown): value is string {
+  return typeof value === "string" && value.length <= MAX_ACTOR_ID_LENGTH && IDENTIFIER.test(value);
+}
 
 function readGroup(fields: FieldReader, name: string): readonly string[] {
-  return fields.values(name, MAX_GROUP).map((id) => {
-    if (typeof id !== "string" || id.length > 64) throw fields.invalid(name, "expected ids of actors");
-    return id;
+  return fields.values(name, MAX_ACTORS).map((value, at) => {
+    if (!isActorId(value)) throw fields.invalid(`${name}[${at}]`, "expected the id of an actor");
+    return value;
   });
 }
 
 function readWeights(fields: FieldReader): Readonly<Record<string, number>> {
-  return fields.record("weights", (weights) =>
-    Object.fromEntries([...weights.names()].sort().map((name) => [name, weights.integer(name, VOTES_BOUNDS)])),
+  const names = fields.names();
+  if (names.length > MAX_ACTORS) throw fields.invalid("", `has ${names.length} weights, ${MAX_ACTORS} allowed`);
+  return Object.fromEntries(
+    names.toSorted().map((name) => {
+      if (!isActorId(name)) throw fields.invalid(name, "expected the id of an actor");
+      return [name, fields.integer(name, WEIGHT_BOUNDS)];
+    }),
   );
 }
 
-function readRule(fields: FieldReader): Rule {
-  const type = fields.choice("type", ["unanimous", "majority", "count", "weighted", "veto", "stages", "script"]);
+function readStage(fields: FieldReader): PolicyStage {
+  return { group: readGroup(fields, "group"), yes: fields.integer("yes", COUNT_BOUNDS) };
+}
+
+function readPlainRule(fields: FieldReader, type: PlainRule["type"]): PlainRule {
   switch (type) {
     case "count":
-      return { type, yes: fields.integer("yes", VOTES_BOUNDS) };
-    case "weighted":
-      return { type, weights: readWeights(fields), threshold: fields.integer("threshold", VOTES_BOUNDS) };
-    case "veto": {
-      const by = readGroup(fields, "by");
-      const rule = fields.record("rule", readRule);
-      if (rule.type === "veto") throw fields.invalid("rule.type", "a veto holds no other veto");
-      return { type, by, rule };
+      return { type, yes: fields.integer("yes", COUNT_BOUNDS) };
+    case "weighted": {
+      const weights = fields.record("weights", readWeights);
+      return { type, weights, threshold: fields.integer("threshold", THRESHOLD_BOUNDS) };
     }
     case "stages":
-      return {
-        type,
-        stages: fields.list("stages", MAX_STAGES, (stage) => ({
-          group: readGroup(stage, "group"),
-          yes: stage.integer("yes", VOTES_BOUNDS),
-        })),
-      };
+      return { type, stages: fields.list("stages", MAX_POLICY_STAGES, readStage) };
     default:
       return { type };
   }
+}
+
+function readRule(fields: FieldReader): Rule {
+  const type = fields.choice("type", [...PLAIN_RULES, "veto"]);
+  if (type !== "veto") return readPlainRule(fields, type);
+  const by = readGroup(fields, "by");
+  // A veto inside a veto would be a second form of one veto by both groups.
+  const rule = fields.record("rule", (inner) => readPlainRule(inner, inner.choice("type", PLAIN_RULES)));
+  return { type, by, rule };
+}
+
+function readTime(fields: FieldReader, name: string, standard: number, min: number): number {
+  if (fields.context.form === "json" && !fields.has(name)) return standard;
+  return fields.integer(name, { min, max: MAX_POLICY_DURATION_MS });
 }
 
 /** Reads the fields of a voting policy. */
 export function readVotingPolicy(fields: FieldReader): VotingPolicy {
   return {
     rule: fields.record("rule", readRule),
-    expiresAfterMs: fields.integer("expiresAfterMs", { ...DURATION_BOUNDS, min: 1 }),
-    deliberationMs: fields.integer("deliberationMs", DURATION_BOUNDS),
-    delayMs: fields.integer("delayMs", DURATION_BOUNDS),
+    expiresAfterMs: readTime(fields, "expiresAfterMs", DEFAULT_EXPIRY_MS, 1),
+    deliberationMs: readTime(fields, "deliberationMs", 0, 0),
+    delayMs: readTime(fields, "delayMs", 0, 0),
   };
+}
+
+function readActions(fields: FieldReader): Partial<Record<ActionName, VotingPolicy>> {
+  const actions: Partial<Record<ActionName, VotingPolicy>> = {};
+  for (const name of ACTION_NAMES) if (fields.has(name)) actions[name] = fields.record(name, readVotingPolicy);
+  const [unknown] = fields.names();
+  if (unknown !== undefined) throw fields.invalid(unknown, "is not an action");
+  return actions;
 }
 
 /** Reads the fields of the voting policies of a network. */
 export function readVotingPolicies(fields: FieldReader): VotingPolicies {
-  return {
-    default: fields.record("default", readVotingPolicy),
-    actions: fields.record("actions", (actions) => {
-      const read: Partial<Record<ActionName, VotingPolicy>> = {};
-      for (const name of ACTION_NAMES) if (actions.has(name)) read[name] = actions.record(name, readVotingPolicy);
-      return read;
-    }),
-  };
+  return { default: fields.record("default", readVotingPolicy), actions: fields.record("actions", readActions) };
 }
 
 function ruleTree(rule: Rule): FieldTree {
@@ -79,10 +109,10 @@ function ruleTree(rule: Rule): FieldTree {
       return { type: rule.type, yes: rule.yes };
     case "weighted":
       return { type: rule.type, weights: rule.weights, threshold: rule.threshold };
-    case "veto":
-      return { type: rule.type, by: rule.by, rule: ruleTree(rule.rule) };
     case "stages":
       return { type: rule.type, stages: rule.stages.map(({ group, yes }) => ({ group, yes })) };
+    case "veto":
+      return { type: rule.type, by: rule.by, rule: ruleTree(rule.rule) };
     default:
       return { type: rule.type };
   }
@@ -95,9 +125,11 @@ export function votingPolicyTree(policy: VotingPolicy): FieldTree {
 }
 
 /** The tree form of the voting policies of a network. */
-export function votingPoliciesTree({ default: standard, actions }: VotingPolicies): FieldTree {
-  return {
-    default: votingPolicyTree(standard),
-    actions: Object.fromEntries(Object.entries(actions).map(([name, policy]) => [name, votingPolicyTree(policy)])),
-  };
+export function votingPoliciesTree(policies: VotingPolicies): FieldTree {
+  const actions: Record<string, FieldTree> = {};
+  for (const name of ACTION_NAMES) {
+    const policy = policies.actions[name];
+    if (policy !== undefined) actions[name] = votingPolicyTree(policy);
+  }
+  return { default: votingPolicyTree(policies.default), actions };
 }
