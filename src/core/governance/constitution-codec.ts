@@ -166,7 +166,7 @@ export function readTeeEntry(fields: FieldReader): TeeEntry {
 /** Reads a script: any text but one without an encoding. Whether it compiles is judged where it is run. */
 export function readScript(fields: FieldReader, name: string): string {
   const script = fields.value(name);
-  if (typeof script !== "string" || !isWellFormed(script)) throw fields.invalid(name, "expected text");
+  if (typeof script !== "string" || !isWellFormed(script)) throw fields.invalid(name, "expected text", "WrongType");
   if (script.length === 0 || script.length > MAX_SCRIPT_LENGTH)
     throw fields.invalid(name, `expected 1 to ${MAX_SCRIPT_LENGTH} characters`);
   return script;

@@ -7,7 +7,7 @@
 import type { Bytes } from "../codec/bytes.ts";
 import type { NodeId, QuorumPolicy } from "../consensus/types.ts";
 import type { JsonValue } from "./json-value.ts";
-import type { VotingPolicies } from "./policy.ts";
+import { DEFAULT_POLICY, type VotingPolicies } from "./policy.ts";
 
 /** Largest constitution in its binary form, in bytes. */
 export const MAX_CONSTITUTION_BYTES = 4 * 1024 * 1024;
@@ -199,10 +199,7 @@ export const DEFAULT_SETTINGS: NetworkSettings = {
 };
 
 /** Policies of a network that names none: a majority of all members, within a week. */
-export const DEFAULT_POLICIES: VotingPolicies = {
-  default: { rule: { type: "majority" }, expiresAfterMs: 7 * 86_400_000, deliberationMs: 0, delayMs: 0 },
-  actions: {},
-};
+export const DEFAULT_POLICIES: VotingPolicies = { default: DEFAULT_POLICY, actions: {} };
 
 /** Pattern of actor ids, network names and adapter names: they stand in paths, certificates and logs. */
 export const IDENTIFIER = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;

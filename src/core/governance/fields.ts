@@ -14,14 +14,25 @@ import { derOfPem, isOneDerSequence, pemOfDer } from "./pem.ts";
 export interface FieldContext {
   readonly form: "cbor" | "json";
   readonly code: ErrorCode;
-  readonly data?: Readonly<Record<string, string>>;
+  readonly data?: Readonly<Record<string, string | number>>;
+  /** Whether errors say in `reason` what kind of problem it is. */
+  readonly givesReasons?: boolean;
 }
 
+/** What kind of problem a field has. */
+export type FieldProblem = "UnknownField" | "MissingField" | "WrongType" | "ValueInvalid";
+
 /** An error that names a field. */
-export function fieldInvalid(context: FieldContext, path: string, problem: string): CocoError {
+export function fieldInvalid(
+  context: FieldContext,
+  path: string,
+  problem: string,
+  kind: FieldProblem = "ValueInvalid",
+): CocoError {
   const file = context.data?.["file"];
   const message = `${file === undefined ? "" : `${file}: `}${path === "" ? "document" : path}: ${problem}`;
-  return new CocoError(context.code, message, { ...context.data, field: path });
+  const reason = context.givesReasons === true ? { reason: kind } : {};
+  return new CocoError(context.code, message, { ...context.data, ...reason, field: path });
 }
 
 /** Bounds of an integer field, both inclusive. */
@@ -60,7 +71,7 @@ function fieldsOf(value: unknown, path: string, context: FieldContext): Map<stri
     for (const [name, field] of Object.entries(value)) fields.set(name, field);
     return fields;
   }
-  throw fieldInvalid(context, path, "expected a record of named fields");
+  throw fieldInvalid(context, path, "expected a record of named fields", "WrongType");
 }
 
 /** Reads one record field by field. */
@@ -81,8 +92,8 @@ export class FieldReader {
   }
 
   /** An error that names a field of this record. */
-  invalid(name: string, problem: string): CocoError {
-    return fieldInvalid(this.context, this.pathOf(name), problem);
+  invalid(name: string, problem: string, kind?: FieldProblem): CocoError {
+    return fieldInvalid(this.context, this.pathOf(name), problem, kind);
   }
 
   /** Whether the record has a field that was not read yet. */
@@ -97,7 +108,7 @@ export class FieldReader {
 
   /** The field as it is; it must be there. */
   value(name: string): unknown {
-    if (!this.#fields.has(name)) throw this.invalid(name, "is missing");
+    if (!this.#fields.has(name)) throw this.invalid(name, "is missing", "MissingField");
     const value = this.#fields.get(name);
     this.#fields.delete(name);
     return value;
@@ -106,7 +117,7 @@ export class FieldReader {
   /** A text without control characters, not empty. */
   text(name: string, bounds: TextBounds): string {
     const value = this.value(name);
-    if (typeof value !== "string") throw this.invalid(name, "expected text");
+    if (typeof value !== "string") throw this.invalid(name, "expected text", "WrongType");
     if (value.length === 0 || value.length > bounds.max)
       throw this.invalid(name, `expected 1 to ${bounds.max} characters`);
     if (!isWellFormed(value)) throw this.invalid(name, "is not well-formed Unicode");
@@ -127,7 +138,7 @@ export class FieldReader {
   /** A whole number within bounds. */
   integer(name: string, bounds: IntegerBounds): number {
     const value = this.value(name);
-    if (typeof value !== "number" || !Number.isSafeInteger(value)) throw this.invalid(name, "expected a whole number");
+    if (typeof value !== "number" || !Number.isSafeInteger(value)) throw this.invalid(name, "expected a whole number", "WrongType");
     if (value < bounds.min || value > bounds.max) throw this.invalid(name, `expected ${bounds.min} to ${bounds.max}`);
     return value;
   }
@@ -135,7 +146,7 @@ export class FieldReader {
   /** True or false. */
   flag(name: string): boolean {
     const value = this.value(name);
-    if (typeof value !== "boolean") throw this.invalid(name, "expected true or false");
+    if (typeof value !== "boolean") throw this.invalid(name, "expected true or false", "WrongType");
     return value;
   }
 
@@ -154,10 +165,10 @@ export class FieldReader {
   #bytesOf(name: string, value: unknown): Bytes {
     if (this.context.form === "cbor") {
       if (value instanceof Uint8Array) return value;
-      throw this.invalid(name, "expected a byte string");
+      throw this.invalid(name, "expected a byte string", "WrongType");
     }
     if (typeof value === "string" && value.length % 2 === 0 && /^[0-9a-f]*$/.test(value)) return fromHex(value);
-    throw this.invalid(name, "expected lower-case hex");
+    throw this.invalid(name, "expected lower-case hex", "WrongType");
   }
 
   /** Hex of a byte string of `length` bytes, for identifiers that are compared as text. */
@@ -202,7 +213,7 @@ export class FieldReader {
   /** A list of at most `max` values, as they are. */
   values(name: string, max: number): readonly unknown[] {
     const value = this.value(name);
-    if (!Array.isArray(value)) throw this.invalid(name, "expected a list");
+    if (!Array.isArray(value)) throw this.invalid(name, "expected a list", "WrongType");
     if (value.length > max) throw this.invalid(name, `has ${value.length} items, ${max} allowed`);
     return value;
   }
@@ -217,7 +228,7 @@ export class FieldReader {
 
   /** Throws unless every field was read. */
   end(): void {
-    for (const name of this.#fields.keys()) throw this.invalid(name, "is not a field of this document");
+    for (const name of this.#fields.keys()) throw this.invalid(name, "is not a field of this document", "UnknownField");
   }
 }
 
