@@ -14,7 +14,7 @@ import type { BatchPlace } from "./epochs.ts";
 import { readDocument, type FieldContext, type FieldReader } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import { parseJson } from "./json-value.ts";
-import { expiresAfterMs } from "./policy.ts";
+import { proposalTimes } from "./policy.ts";
 import {
   isPending,
   MAX_AUTOMATIC_VOTES_BYTES,
@@ -31,7 +31,7 @@ import {
 } from "./proposal.ts";
 import { refused } from "./refusal.ts";
 import { checkCreatedAt, checkReplay, remember, type RememberedRequest } from "./replay-guard.ts";
-import { MAX_SCRIPT_LENGTH } from "./script.ts";
+import { MAX_SCRIPT_BYTES, readScriptValidation, SCRIPT_RETURNS } from "./script.ts";
 import { settleProposal, withProposal, type SettledState } from "./settle.ts";
 import { verifySigner, type VerifiedRequest } from "./signer.ts";
 import { effectOf, memberIds, proposalJson, prospectOf, type VotingState } from "./vote-count.ts";
@@ -106,7 +106,7 @@ function propose<State extends ProposalsState>(
     state: "Open",
     openedAtMs: place.timeMs,
     openedAtSeqno: place.firstSeqno,
-    expiresAtMs: place.timeMs + expiresAfterMs(state.constitution.policies, names),
+    expiresAtMs: place.timeMs + proposalTimes(state.constitution.policies, names).expiresAfterMs,
     scheduled: undefined,
     ballots: [],
     withdrawal: undefined,
@@ -137,11 +137,9 @@ function validateByScript(
     if (result.reason === "NotAFunction") return;
     throw refused("ScriptFailed", `validate of the constitution's script: ${result.message}`);
   }
-  const { value } = result;
-  const isValid = typeof value === "object" && value !== null && "valid" in value && value.valid === true;
-  if (isValid) return;
-  const said = typeof value === "object" && value !== null && "description" in value ? value.description : undefined;
-  throw refused("NotValidByScript", typeof said === "string" ? said.slice(0, 500) : "the constitution's script says no");
+  const said = readScriptValidation(result.value);
+  if (said === undefined) throw refused("ScriptFailed", `validate returns ${SCRIPT_RETURNS.validate}`);
+  if (!said.valid) throw refused("NotValidByScript", said.description);
 }
 
 function checkRoom(state: ProposalsState, proposal: ProposalRecord): void {
@@ -197,8 +195,8 @@ function cast<State extends ProposalsState>(
 export function readBallotChoice(fields: FieldReader): BallotChoice {
   if (fields.has("ballot")) {
     const source = fields.value("ballot");
-    if (typeof source !== "string" || source.length === 0 || source.length > MAX_SCRIPT_LENGTH)
-      throw fields.invalid("ballot", `expected a script of 1 to ${MAX_SCRIPT_LENGTH} characters`);
+    if (typeof source !== "string" || source.length === 0 || source.length > MAX_SCRIPT_BYTES)
+      throw fields.invalid("ballot", `expected a script of 1 to ${MAX_SCRIPT_BYTES} characters`);
     return { type: "script", source };
   }
   return {

@@ -62,7 +62,7 @@ function settle(state: VotingState, proposal: ProposalRecord, nowMs: number, cry
     const scheduled = { atMs: takesEffectAtMs, effect: count.prospect.digest };
     return { proposal: { ...proposal, state: "Scheduled", scheduled, finalVotes }, effect: undefined };
   }
-  if (nowMs >= proposal.expiresAtMs) return without({ state: "Expired", finalVotes });
+  if (verdict === "expired" || nowMs >= proposal.expiresAtMs) return without({ state: "Expired", finalVotes });
   return { proposal, effect: undefined };
 }
 

@@ -15,10 +15,13 @@ import { actionsTree } from "./action-codec.ts";
 import { treeToJson } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import { readJsonValue, type JsonValue } from "./json-value.ts";
-import { judgeProposal, type ProposalJudgement, type Verdict, type Vote } from "./policy.ts";
+import { judgeProposal, policyOf, type ProposalJudgement, type Rule, type Verdict, type Vote } from "./policy.ts";
 import type { AutomaticVotes, BallotRecord, FinalVote, ProposalFailure, ProposalRecord } from "./proposal.ts";
 import { isRefusal, refused, remedyOf } from "./refusal.ts";
-import type { ScriptCall, ScriptResult } from "./script.ts";
+import { readAddedActions, readScriptResolution, readScriptVote, SCRIPT_RETURNS } from "./script.ts";
+
+/** Longest message of a failure in the state, in characters. */
+export const MAX_FAILURE_LENGTH = 1_000;
 
 /** The part of the governance state that votes are counted on. */
 export interface VotingState {
@@ -62,10 +65,6 @@ export function proposalJson(actions: readonly Action[]): JsonValue {
   return json;
 }
 
-function run(crypto: GovernanceCrypto, call: ScriptCall): ScriptResult {
-  return crypto.runScript(call);
-}
-
 /** The actions of a proposal, and those that the constitution's script adds to them. */
 function allActions(
   state: VotingState,
@@ -75,7 +74,7 @@ function allActions(
 ): readonly Action[] {
   const { script } = state.constitution;
   if (script === undefined) return proposal.actions;
-  const result = run(crypto, {
+  const result = crypto.runScript({
     source: script,
     function: "apply",
     arguments: [proposalJson(proposal.actions), proposal.id],
@@ -85,8 +84,9 @@ function allActions(
     if (result.reason === "NotAFunction") return proposal.actions;
     throw refused("ScriptFailed", `apply of the constitution's script: ${result.message}`);
   }
-  if (result.value === null) return proposal.actions;
-  return [...proposal.actions, ...readActions(result.value)];
+  const added = readAddedActions(result.value);
+  if (added === undefined) throw refused("ScriptFailed", `apply returns ${SCRIPT_RETURNS.apply}`);
+  return [...proposal.actions, ...readActions(added)];
 }
 
 /** What a proposal would do to the constitution in force; never throws for what can't be done. */
@@ -130,9 +130,16 @@ export function failureOf(error: unknown): ProposalFailure {
     ...(typeof action === "number" && { action }),
     ...(typeof name === "string" && { name }),
     reason: String(reason),
-    message: error.message,
+    message: oneLine(error.message),
     remedy: remedyOf(error),
   };
+}
+
+/** A message without control characters, cut to what a record holds: it may come from a script. */
+function oneLine(message: string): string {
+  const text = message.replaceAll(/[\p{Cc}\p{Surrogate}]/gu, " ").slice(0, MAX_FAILURE_LENGTH);
+  // The cut may have split a character.
+  return text.replaceAll(/\p{Surrogate}/gu, " ");
 }
 
 /** Counts the votes on an open proposal. */
@@ -156,15 +163,14 @@ export function countVotes(
   });
   const counted = new Map(votes.map(({ member, vote }) => [member, vote]));
   const verdict = scriptVerdict(state, proposal, votes, nowMs, crypto);
-  const { openedAtMs } = proposal;
-  const judgement = judgeProposal(
-    state.constitution.policies,
-    proposal.actions.map(({ name }) => name),
-    counted,
+  const judgement = judgeProposal(state.constitution.policies, {
+    actionNames: proposal.actions.map(({ name }) => name),
+    votes: counted,
     members,
-    { openedAtMs, nowMs },
-    verdict,
-  );
+    openedAtMs: proposal.openedAtMs,
+    nowMs,
+    ...(verdict !== undefined && { scriptVerdict: verdict }),
+  });
   return { prospect, votes, stale, scriptFailures, judgement };
 }
 
@@ -183,16 +189,14 @@ function voteOf(
     const fits = prospect.type === "failure" || bytesEqual(choice.effect, prospect.digest);
     return fits ? choice.vote : { type: "stale" };
   }
-  const result = run(crypto, {
+  const result = crypto.runScript({
     source: choice.source,
     function: "vote",
     arguments: [JSON.stringify(proposalJson(proposal.actions)), proposal.proposer],
     view: viewOf(state, nowMs),
   });
   if (!result.ok) return { type: "failed", message: `${result.reason}: ${result.message}` };
-  if (typeof result.value === "boolean") return result.value ? "yes" : "no";
-  if (result.value === "abstain") return "abstain";
-  return { type: "failed", message: "vote returns true, false or abstain" };
+  return readScriptVote(result.value) ?? { type: "failed", message: `vote returns ${SCRIPT_RETURNS.vote}` };
 }
 
 function votesByCriteria(
@@ -206,6 +210,10 @@ function votesByCriteria(
   return own?.criteria.some((criteria) => matchesCriteria(criteria, state.constitution, proposal.actions)) ?? false;
 }
 
+function usesScript(rule: Rule): boolean {
+  return rule.type === "script" || (rule.type === "veto" && rule.rule.type === "script");
+}
+
 /** What the constitution's script says, for policies that ask it; undefined when there is none or it does not say. */
 function scriptVerdict(
   { constitution, ...state }: VotingState,
@@ -216,11 +224,11 @@ function scriptVerdict(
 ): Verdict | undefined {
   const { script, policies } = constitution;
   const isScripted = proposal.actions.some(
-    ({ name }) => (policies.actions[name] ?? policies.default).rule.type === "script",
+    ({ name }) => usesScript(policyOf(policies, name).rule),
   );
   if (script === undefined || !isScripted) return undefined;
   const cast = votes.filter(({ vote }) => vote !== "abstain");
-  const result = run(crypto, {
+  const result = crypto.runScript({
     source: script,
     function: "resolve",
     arguments: [
@@ -231,7 +239,5 @@ function scriptVerdict(
     ],
     view: viewOf({ constitution, ...state }, nowMs),
   });
-  if (!result.ok) return undefined;
-  if (result.value === "Accepted") return "accepted";
-  return result.value === "Rejected" ? "rejected" : "open";
+  return result.ok ? readScriptResolution(result.value) : undefined;
 }
