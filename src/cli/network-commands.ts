@@ -1,6 +1,6 @@
 /** `coco network genesis`: assembles the constitution a network begins with (R11). */
 import { type Command, InvalidArgumentError } from "commander";
-import type { QuorumPolicy } from "../core/consensus/types.ts";
+import type { QuorumSetting } from "../core/governance/constitution.ts";
 import { CocoError } from "../errors.ts";
 import { collect, collectNamed, createOutput, type NamedValue, readJson, readText, wholeNumber } from "./arguments.ts";
 import { type CommandContext, printFields, printJson } from "./output.ts";
@@ -28,7 +28,7 @@ interface GenesisOptions {
   readonly settings?: string;
   readonly epochLength?: number;
   readonly snapshotEvery?: number;
-  readonly quorum?: QuorumPolicy;
+  readonly quorum?: QuorumSetting;
   readonly trustDisk?: boolean;
   readonly out: string;
 }
@@ -49,7 +49,7 @@ export function addNetworkCommands(program: Command, context: CommandContext): v
     .option("--settings <file>", "settings that differ from the defaults (JSON)")
     .option("--epoch-length <ms>", "longest life of an epoch; 0: no epoch ends by time", wholeNumber(0, MAX_NUMBER))
     .option("--snapshot-every <number>", "transactions between snapshots; 0: none", wholeNumber(0, MAX_NUMBER))
-    .option("--quorum <policy>", "majority, or E/R: nodes an election and a commit need", quorumPolicy)
+    .option("--quorum <policy>", "majority, per-actor, or E/R: nodes an election and a commit need", quorumSetting)
     .option("--trust-disk", "a node that restarts trusts its own disk (default)")
     .option("--no-trust-disk", "a node that restarts does not vote before it has caught up")
     .requiredOption("--out <file>", "file to write")
@@ -147,11 +147,12 @@ async function readSettingsOptions(options: GenesisOptions) {
   };
 }
 
-/** `majority`, or the sizes of the two quorums as `E/R`; whether they fit the nodes is checked with the constitution. */
-function quorumPolicy(text: string): QuorumPolicy {
+/** `majority`, `per-actor`, or the sizes of two quorums as `E/R`; whether they fit the nodes is checked with the constitution. */
+function quorumSetting(text: string): QuorumSetting {
   if (text === "majority") return { type: "majority" };
+  if (text === "per-actor") return { type: "perActor" };
   const [, election, replication] = /^([1-9][0-9]?)\/([1-9][0-9]?)$/.exec(text) ?? [];
   if (election === undefined || replication === undefined)
-    throw new InvalidArgumentError("Expected majority, or two numbers such as 3/2.");
+    throw new InvalidArgumentError("Expected majority, per-actor, or two numbers such as 3/2.");
   return { type: "flexible", election: Number(election), replication: Number(replication) };
 }

@@ -214,6 +214,10 @@ describe("coco, founding and governing a network", () => {
     assert.deepEqual(written.snapshot, { everyTransactions: 0 });
     assert.deepEqual([written.trustDisk, written.answerAfter, written.consensus], [false, "execution", "raft"]);
     const other = join(folder, "other.json");
+    const owners = join(folder, "per-actor.json");
+    assert.equal((await coco(...args, "--quorum", "per-actor", "--out", owners)).code, 0);
+    const perActor = (await readConstitutionFile(owners)).settings.quorum;
+    assert.deepEqual(perActor, { type: "perActor" });
     const refused = await coco(...args, "--quorum", "1/2", "--out", other);
     assert.equal(refused.code, 1);
     assert.match(refused.talk, /settings\.quorum\.election: expected a majority of the 2 nodes at least/);

@@ -84,7 +84,7 @@ export function makeCore(options: CoreOptions, stable: Stable, nowMs: number): R
     windowBytes: options.windowBytes ?? WINDOW_BYTES,
     hardState: stable.hardState,
     tookPart: stable.tookPart,
-    trustDisk: options.trustDisk ?? true,
+    trustDisk: () => options.trustDisk ?? true,
     restored: { entries: stable.entries, ...(snapshot && { snapshot: snapshot.mark }) },
     now: nowMs,
   });

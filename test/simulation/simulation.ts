@@ -162,7 +162,7 @@ export class Simulation {
       executionMaxMs,
       holds: (id: NodeId, entry: LogEntry) => this.nodes.some((node) => node.id === id && node.disk.held(entry)),
       isMember: (id: NodeId) => this.members.some((node) => node.id === id),
-      isVoter: (id: NodeId) => this.checker.governance?.configuration.current.includes(id) ?? true,
+      isVoter: (id: NodeId) => this.checker.governance?.configuration.current.voters.includes(id) ?? true,
       onEnded: (node: SimulatedNode) => this.faults.onEnded(node),
     };
     return this.#founded.machines.map((entry, place) => {

@@ -2,6 +2,8 @@
  * A network as governance sees it, for tests of its rules: real decisions with cheap signatures, no consensus and no ledger.
  */
 import { toHex, utf8Encode, type Bytes } from "../../src/core/codec/bytes.ts";
+import { MAJORITY } from "../../src/core/consensus/quorum.ts";
+import type { VoterSet } from "../../src/core/consensus/types.ts";
 import {
   decodeAdministrative,
   encodeAdministrative,
@@ -78,6 +80,11 @@ export function entryOf(at: number, change: Partial<NodeTuple> = {}): NodeEntry 
 
 /** The id of the node with this number. */
 export const idOf = (at: number): string => tupleOf(at).nodeId;
+
+/** A set of voters under a majority. */
+export function votersOf(voters: readonly string[]): VoterSet {
+  return { voters, quorum: MAJORITY };
+}
 
 /** The genesis constitution of a network of these nodes. */
 export function constitutionOf(nodes: readonly number[], settings: SettingsChange = {}): Constitution {

@@ -7,6 +7,7 @@ import {
   isValidConfiguration,
   readConfiguration,
   sameConfiguration,
+  sameVoterSet,
   writeConfiguration,
 } from "./configuration.ts";
 import { JointQuorum, MAJORITY } from "./quorum.ts";
@@ -14,7 +15,14 @@ import { votersOf } from "./testing/scriptedNode.ts";
 import type { Configuration, VoterSet } from "./types.ts";
 
 const ids = ["a", "b", "c", "d", "e", "f"];
-const sets = fc.subarray(ids, { minLength: 1 }).map((voters): VoterSet => ({ voters, quorum: MAJORITY }));
+/** Voters dealt to up to three groups, or to none. */
+const sets = fc
+  .tuple(fc.subarray(ids, { minLength: 1 }), fc.array(fc.nat(2), { minLength: 6, maxLength: 6 }), fc.boolean())
+  .map(([voters, dealt, grouped]): VoterSet => {
+    if (!grouped) return { voters, quorum: MAJORITY };
+    const groups = [0, 1, 2].map((group) => voters.filter((_, at) => dealt[at] === group));
+    return { voters, quorum: { type: "grouped", groups: groups.filter(({ length }) => length > 0) } };
+  });
 const configurations = fc
   .record({ current: sets, previous: fc.option(sets, { nil: undefined }), learners: fc.subarray(["x", "y"]) })
   .map((configuration): Configuration => ({ ...configuration }));
@@ -74,6 +82,16 @@ describe("configurations", () => {
       { numRuns: 300 },
     );
     assert.ok(legal > 50);
+  });
+
+  test("the same voters in other groups are another set, in another order the same one", () => {
+    const grouped = (...groups: readonly (readonly string[])[]): VoterSet => ({
+      voters: ["a", "b", "c"],
+      quorum: { type: "grouped", groups },
+    });
+    assert.ok(sameVoterSet(grouped(["a", "b"], ["c"]), grouped(["c"], ["b", "a"])));
+    for (const other of [grouped(["a"], ["b", "c"]), grouped(["a", "b", "c"]), votersOf("a", "b", "c").current])
+      assert.equal(sameVoterSet(grouped(["a", "b"], ["c"]), other), false);
   });
 
   test("a set may not be replaced in one step, nor a joint one by another", () => {

@@ -15,7 +15,7 @@ export const MAX_LEARNERS = 64;
 /** The longest id of a node in an encoded configuration, in bytes. */
 export const MAX_NODE_ID_BYTES = 128;
 
-const POLICY = { majority: 0, flexible: 1 } as const;
+const POLICY = { majority: 0, flexible: 1, grouped: 2 } as const;
 
 /** Throws `ConfigurationInvalid` unless quorums intersect, nobody is listed twice, and no learner is a voter of the current set. */
 export function checkConfiguration(configuration: Configuration): void {
@@ -43,13 +43,20 @@ export function isValidConfiguration(configuration: Configuration): boolean {
 }
 
 /** Whether two lists name the same nodes, in any order; each list names a node once. */
-function sameNodes(left: readonly NodeId[], right: readonly NodeId[]): boolean {
+export function sameNodes(left: readonly NodeId[], right: readonly NodeId[]): boolean {
   return left.length === right.length && left.every((id) => right.includes(id));
 }
 
 function samePolicy(left: QuorumPolicy, right: QuorumPolicy): boolean {
-  if (left.type === "majority" || right.type === "majority") return left.type === right.type;
-  return left.election === right.election && left.replication === right.replication;
+  if (left.type === "flexible" && right.type === "flexible")
+    return left.election === right.election && left.replication === right.replication;
+  if (left.type === "grouped" && right.type === "grouped") {
+    const { groups } = right;
+    return (
+      left.groups.length === groups.length && left.groups.every((group) => groups.some((one) => sameNodes(group, one)))
+    );
+  }
+  return left.type === right.type;
 }
 
 /** Whether two sets have the same voters and quorums. */
@@ -86,6 +93,12 @@ function writeVoterSet(writer: ByteWriter, { voters, quorum }: VoterSet): void {
   writeNodes(writer, voters);
   writer.u8(POLICY[quorum.type]);
   if (quorum.type === "flexible") writer.u8(quorum.election).u8(quorum.replication);
+  if (quorum.type !== "grouped") return;
+  writer.u8(quorum.groups.length);
+  for (const group of quorum.groups) {
+    writer.u8(group.length);
+    for (const voter of group) writer.u8(voters.indexOf(voter));
+  }
 }
 
 function writeNodes(writer: ByteWriter, nodes: readonly NodeId[]): void {
@@ -110,15 +123,32 @@ export function readConfiguration(reader: ByteReader): Configuration {
 function readVoterSet(reader: ByteReader): VoterSet {
   const voters = readNodes(reader, MAX_VOTERS);
   const policy = reader.u8();
-  if (policy > POLICY.flexible) throw new CocoError("MalformedInput", `unknown quorum policy ${policy}`);
+  if (policy > POLICY.grouped) throw new CocoError("MalformedInput", `unknown quorum policy ${policy}`);
   if (policy === POLICY.majority) return { voters, quorum: { type: "majority" } };
+  if (policy === POLICY.grouped) return { voters, quorum: { type: "grouped", groups: readGroups(reader, voters) } };
   return { voters, quorum: { type: "flexible", election: reader.u8(), replication: reader.u8() } };
 }
 
-function readNodes(reader: ByteReader, limit: number): NodeId[] {
+/** Groups name voters by their place in the list: each voter is in one of them, so that there is no more of either. */
+function readGroups(reader: ByteReader, voters: readonly NodeId[]): NodeId[][] {
+  const groups = readCount(reader, voters.length);
+  return Array.from({ length: groups }, () =>
+    Array.from({ length: readCount(reader, voters.length) }, () => {
+      const voter = voters[reader.u8()];
+      if (voter === undefined) throw new CocoError("MalformedInput", "a group names a voter that is not listed");
+      return voter;
+    }),
+  );
+}
+
+function readCount(reader: ByteReader, limit: number): number {
   const count = reader.u8();
   if (count > limit) throw new CocoError("MalformedInput", `${count} nodes, ${limit} allowed`);
-  return Array.from({ length: count }, () => {
+  return count;
+}
+
+function readNodes(reader: ByteReader, limit: number): NodeId[] {
+  return Array.from({ length: readCount(reader, limit) }, () => {
     const length = reader.u8();
     if (length === 0 || length > MAX_NODE_ID_BYTES) throw new CocoError("MalformedInput", "node id of a wrong length");
     return utf8Decode(reader.bytes(length));

@@ -5,7 +5,7 @@ import { MAJORITY } from "./quorum.ts";
 import { nextConfiguration } from "./testing/reconfiguration.ts";
 import { NO_FAULTS } from "./testing/faults.ts";
 import { Simulator } from "./testing/simulator.ts";
-import type { VoterSet } from "./types.ts";
+import type { NodeId, VoterSet } from "./types.ts";
 
 const SEEDS = Number(process.env["CONSENSUS_SEEDS"] ?? 60);
 const FIRST_SEED = Number(process.env["CONSENSUS_FIRST_SEED"] ?? 1);
@@ -36,7 +36,18 @@ function randomGoal({ network, trustDisk }: World): VoterSet {
   const count = voters.length;
   const election = Math.min(count, Math.floor(count / 2) + 2);
   const flexible = { type: "flexible", election, replication: count - election + 1 } as const;
+  if (random.chance(0.3)) return { voters, quorum: { type: "grouped", groups: randomGroups(network, voters) } };
   return { voters, quorum: random.chance(0.2) ? flexible : MAJORITY };
+}
+
+/** The voters dealt to up to three owners. */
+function randomGroups({ random }: Simulator, voters: readonly NodeId[]): readonly (readonly NodeId[])[] {
+  const groups = new Map<number, NodeId[]>();
+  for (const voter of voters) {
+    const owner = random.between(0, 2);
+    groups.set(owner, [...(groups.get(owner) ?? []), voter]);
+  }
+  return [...groups.values()];
 }
 
 /** Has the leader do the next step; at times somebody proposes something that must not be taken. */

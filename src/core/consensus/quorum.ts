@@ -4,6 +4,8 @@
  * Sources: Raft thesis chapter 3 (majorities); Howard, Malkhi, Spiegelman, "Flexible Paxos" (election and replication
  * quorums need only meet each other). Raft asks for more than Flexible Paxos: candidates share the numbering of terms, so
  * two election quorums must meet as well, or one term could have two leaders. That makes `election` at least a majority.
+ *
+ * Grouped quorums are majorities of majorities: two of them share a group, and in that group a voter.
  */
 import { CocoError, invariant } from "../../errors.ts";
 import type { Configuration, NodeId, QuorumPolicy } from "./types.ts";
@@ -17,22 +19,28 @@ export const MAX_VOTERS = 64;
 /** The quorum check over a fixed set of voters. */
 export class Quorum {
   readonly voters: readonly NodeId[];
-  /** Voters an election needs. */
+  /** Voters, or groups of them, an election needs. */
   readonly electionSize: number;
-  /** Voters that must hold an entry durably before it is committed. */
+  /** Voters, or groups of them, that must hold an entry durably before it is committed. */
   readonly replicationSize: number;
+  /** What is counted instead of voters under a grouped policy: a group counts when a majority of it agrees. */
+  readonly #groups: readonly Quorum[] | undefined;
   readonly #indexes: number[];
 
-  /** Throws `ConfigurationInvalid` when voters repeat or the sizes do not make intersecting quorums. */
+  /**
+   * Throws `ConfigurationInvalid` when voters repeat, when the sizes do not make intersecting quorums, or when not every voter
+   * stands in exactly one group.
+   */
   constructor(voters: readonly NodeId[], policy: QuorumPolicy) {
-    const count = voters.length;
-    if (count === 0 || count > MAX_VOTERS || new Set(voters).size !== count) {
+    if (voters.length === 0 || voters.length > MAX_VOTERS || new Set(voters).size !== voters.length) {
       throw new CocoError("ConfigurationInvalid", `voters must be 1 to ${MAX_VOTERS} different nodes`);
     }
-    const majority = Math.floor(count / 2) + 1;
     this.voters = voters;
-    this.electionSize = policy.type === "majority" ? majority : policy.election;
-    this.replicationSize = policy.type === "majority" ? majority : policy.replication;
+    this.#groups = policy.type === "grouped" ? groupQuorums(voters, policy.groups) : undefined;
+    const count = this.#groups?.length ?? voters.length;
+    const majority = Math.floor(count / 2) + 1;
+    this.electionSize = policy.type === "flexible" ? policy.election : majority;
+    this.replicationSize = policy.type === "flexible" ? policy.replication : majority;
     this.#indexes = new Array<number>(count).fill(0);
     const { electionSize, replicationSize } = this;
     const sizes = [electionSize, replicationSize];
@@ -74,7 +82,8 @@ export class Quorum {
   /** The highest index that a replication quorum holds, given the index each voter holds. */
   replicatedIndex(indexOf: (voter: NodeId) => number): number {
     const indexes = this.#indexes;
-    for (let at = 0; at < indexes.length; at++) indexes[at] = indexOf(this.voters[at] as NodeId);
+    for (let at = 0; at < indexes.length; at++)
+      indexes[at] = this.#groups?.[at]?.replicatedIndex(indexOf) ?? indexOf(this.voters[at] as NodeId);
     indexes.sort((left, right) => right - left);
     const replicated = indexes[this.replicationSize - 1];
     invariant(replicated !== undefined, "a replication quorum is not larger than the set of voters");
@@ -83,9 +92,17 @@ export class Quorum {
 
   #count(holds: (voter: NodeId) => boolean): number {
     let count = 0;
-    for (const voter of this.voters) if (holds(voter)) count++;
+    if (this.#groups !== undefined) for (const group of this.#groups) count += group.elects(holds) ? 1 : 0;
+    else for (const voter of this.voters) if (holds(voter)) count++;
     return count;
   }
+}
+
+function groupQuorums(voters: readonly NodeId[], groups: readonly (readonly NodeId[])[]): readonly Quorum[] {
+  const grouped = groups.flat();
+  if (grouped.length !== voters.length || !voters.every((voter) => grouped.includes(voter)))
+    throw new CocoError("ConfigurationInvalid", "every voter must stand in exactly one group");
+  return groups.map((group) => new Quorum(group, MAJORITY));
 }
 
 /**

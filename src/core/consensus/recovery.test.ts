@@ -16,7 +16,7 @@ const tells = (term: number, last: readonly [number, number], recovering = false
 function restarted(options: Partial<RaftOptions> = {}): ScriptedNode {
   const restored = { entries: logOf(1, 2, 2) };
   const hardState = { term: 2, votedFor: undefined };
-  return new ScriptedNode({ tookPart: true, trustDisk: false, restored, hardState, ...options });
+  return new ScriptedNode({ tookPart: true, trustDisk: () => false, restored, hardState, ...options });
 }
 
 function vote(node: ScriptedNode, term: number, last: readonly [number, number], from = "c"): boolean | undefined {
@@ -41,11 +41,11 @@ describe("a node that may have lost what it promised", () => {
 
   test("is any node that took part when disks are not believed, else one whose log or vote is gone or damaged", () => {
     const recovering = (options: Partial<RaftOptions>): boolean => restarted(options).status.recovering;
-    assert.equal(recovering({ trustDisk: true }), false);
+    assert.equal(recovering({ trustDisk: () => true }), false);
     assert.equal(recovering({ tookPart: false }), false);
-    assert.equal(recovering({ trustDisk: true, restored: { entries: [] } }), true);
-    assert.equal(recovering({ trustDisk: true, hardState: undefined }), true);
-    assert.equal(recovering({ trustDisk: true, tookPart: false, damaged: { index: 5, term: 2 } }), true);
+    assert.equal(recovering({ trustDisk: () => true, restored: { entries: [] } }), true);
+    assert.equal(recovering({ trustDisk: () => true, hardState: undefined }), true);
+    assert.equal(recovering({ trustDisk: () => true, tookPart: false, damaged: { index: 5, term: 2 } }), true);
   });
 
   test("asks every other voter, again until it has answered", () => {
@@ -140,7 +140,7 @@ describe("recovery by the answers of all other voters", () => {
   });
 
   test("a damaged disk's lost entries count although the others have fewer", () => {
-    const node = restarted({ trustDisk: true, damaged: { index: 5, term: 2 } });
+    const node = restarted({ trustDisk: () => true, damaged: { index: 5, term: 2 } });
     for (const peer of ["b", "c"]) node.receive(peer, tells(2, [4, 2]));
     assert.equal(vote(node, 3, [4, 2]), false);
     assert.equal(vote(node, 4, [5, 2]), true);
@@ -196,7 +196,7 @@ describe("recovery under a live leader", () => {
   });
 
   test("a wiped node that comes back under its old id does not vote for whoever asks", () => {
-    const wiped = restarted({ trustDisk: true, restored: { entries: [] }, hardState: undefined });
+    const wiped = restarted({ trustDisk: () => true, restored: { entries: [] }, hardState: undefined });
     assert.equal(vote(wiped, 2, [9, 1]), false);
     wiped.receive("b", append(3, [0, 0], [entryAt(1, 2), entryAt(2, 3)], 2));
     wiped.sync();

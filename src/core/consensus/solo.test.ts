@@ -33,7 +33,7 @@ class ScriptedSolo {
       maxInflightBytes: 1000,
       windowBytes: 1000,
       hardState: undefined,
-      trustDisk: true,
+      trustDisk: () => true,
       tookPart: false,
       restored: { entries: [] },
       now: this.#now,

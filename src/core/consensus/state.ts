@@ -55,9 +55,9 @@ export interface RaftOptions {
   readonly hardState: HardState | undefined;
   /**
    * Whether the disk is taken at its word after a restart. If not, a node that took part must learn from the others what it may
-   * have promised since what the disk shows.
+   * have promised since what the disk shows. Asked once the log has been read, which may say it.
    */
-  readonly trustDisk: boolean;
+  readonly trustDisk: () => boolean;
   /**
    * Whether this node took part in its network before. If its log or its hard state is gone all the same, it neither votes
    * nor campaigns until that can do no harm: votes and acknowledgements it gave are forgotten.
@@ -216,7 +216,7 @@ export class RaftState {
     const { tookPart, trustDisk, damaged, hardState, now } = this.options;
     const lost = damaged !== undefined || (tookPart && (hardState === undefined || this.log.lastIndex === 0));
     if (damaged !== undefined) this.floor = damaged;
-    if (!lost && (!tookPart || trustDisk)) return;
+    if (!lost && (!tookPart || trustDisk())) return;
     this.recovery = {
       sinceMs: now,
       lost,

@@ -17,10 +17,14 @@ export interface LogEntry {
   readonly data: Bytes;
 }
 
-/** How many voters must agree: a majority for everything, or one number for elections and one for replication. */
+/**
+ * How many voters must agree: a majority for everything; one number for elections and one for replication; or a majority of
+ * groups, of each of which a majority must agree. The groups hold every voter once.
+ */
 export type QuorumPolicy =
   | { readonly type: "majority" }
-  | { readonly type: "flexible"; readonly election: number; readonly replication: number };
+  | { readonly type: "flexible"; readonly election: number; readonly replication: number }
+  | { readonly type: "grouped"; readonly groups: readonly (readonly NodeId[])[] };
 
 /** One set of voters with the quorums that count in it. */
 export interface VoterSet {

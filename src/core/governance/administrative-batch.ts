@@ -3,10 +3,10 @@
  */
 import type { Bytes } from "../codec/bytes.ts";
 import { toHex } from "../codec/bytes.ts";
-import type { Configuration, QuorumPolicy } from "../consensus/types.ts";
+import type { Configuration } from "../consensus/types.ts";
 import { batchKindOf, parseBatch, type ParsedBatch } from "../ledger/batch-format.ts";
 import { decodeAdministrative, executeAdministrative, type GovernanceState } from "./administrative.ts";
-import { listedNodes, type NodeConfiguration } from "./configuration.ts";
+import { listedNodes } from "./configuration.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import { refused } from "./refusal.ts";
 import { CocoError, invariant } from "../../errors.ts";
@@ -43,28 +43,19 @@ export function executeAdministrativeBatch(
   return state;
 }
 
-/** A configuration of the governance state, as consensus takes it. */
-export function consensusConfiguration(configuration: NodeConfiguration, quorum: QuorumPolicy): Configuration {
-  const { current, previous, learners } = configuration;
-  return {
-    current: { voters: current, quorum },
-    previous: previous && { voters: previous, quorum },
-    learners,
-  };
-}
-
 /**
  * The configuration that a batch brings; undefined when it brings none, which its first two bytes tell for all batches but
  * administrative ones. Genesis brings none: consensus starts with it. Nothing is verified here: a batch that is malformed
  * brings none, and its execution refuses it.
- * @param quorum the policy of the network's settings
  */
-export function configurationOfBatch(data: Bytes, quorum: QuorumPolicy): Configuration | undefined {
+export function configurationOfBatch(data: Bytes): Configuration | undefined {
   if (batchKindOf(data) !== "administrative") return undefined;
   try {
     for (const { publicPart } of parseBatch(data).transactions) {
       const transaction = decodeAdministrative(publicPart);
-      if (transaction.type === "configure") return consensusConfiguration(transaction, quorum);
+      if (transaction.type !== "configure") continue;
+      const { current, previous, learners } = transaction;
+      return { current, previous, learners };
     }
     return undefined;
   } catch (error) {

@@ -6,14 +6,13 @@
  */
 import { decodeCbor, encodeCbor } from "../codec/cbor.ts";
 import { bytesEqual, fromHex, toHex, type Bytes } from "../codec/bytes.ts";
-import type { NodeId } from "../consensus/types.ts";
+import type { Configuration, NodeId } from "../consensus/types.ts";
 import {
   checkNextConfiguration,
   configurationTree,
   genesisConfiguration,
   listedNodes,
   readConfiguration,
-  type NodeConfiguration,
 } from "./configuration.ts";
 import { constitutionDigest, decodeConstitution, encodeConstitution } from "./constitution-codec.ts";
 import {
@@ -74,7 +73,7 @@ export interface DecisionTransaction {
 }
 
 /** Takes the next step of a change of voters. */
-export interface ConfigureTransaction extends NodeConfiguration {
+export interface ConfigureTransaction extends Configuration {
   readonly type: "configure";
 }
 
@@ -114,7 +113,7 @@ export interface GovernanceState extends StandingConstitution, EpochsState {
   /** Certificate of the service, DER; undefined before the first epoch. */
   readonly serviceCertificate: Bytes | undefined;
   /** Who takes part in consensus. */
-  readonly configuration: NodeConfiguration;
+  readonly configuration: Configuration;
   /** An epoch is to be opened, because members voted for it or somebody lost access. */
   readonly epochDue: boolean;
   /** Newest evidence of a snapshot. */
@@ -292,7 +291,7 @@ function executeDecision(state: GovernanceState, decision: Decision, crypto: Gov
   };
 }
 
-function executeConfigure(state: GovernanceState, { current, previous, learners }: NodeConfiguration): GovernanceState {
+function executeConfigure(state: GovernanceState, { current, previous, learners }: Configuration): GovernanceState {
   const configuration = { current, previous, learners };
   checkNextConfiguration(state.configuration, configuration, state.constitution);
   return { ...state, configuration };

@@ -126,7 +126,7 @@ function checkConsensus({ nodes, settings }: Constitution, context: FieldContext
   if (settings.consensus === "solo" && count !== 1) {
     throw fieldInvalid(context, "settings.consensus", `solo runs on one node, and the VN list has ${count}`);
   }
-  if (settings.quorum.type === "majority") return;
+  if (settings.quorum.type !== "flexible") return;
   const { election, replication } = settings.quorum;
   const majority = Math.floor(count / 2) + 1;
   if (election < majority || election > count) {

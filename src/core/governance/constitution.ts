@@ -5,7 +5,6 @@
  * that span fields. The digest of version 1, the genesis constitution, is the network id.
  */
 import type { Bytes } from "../codec/bytes.ts";
-import { MAJORITY } from "../consensus/quorum.ts";
 import type { NodeId, QuorumPolicy } from "../consensus/types.ts";
 import type { JsonValue } from "./json-value.ts";
 import { DEFAULT_POLICY, type VotingPolicies } from "./policy.ts";
@@ -121,12 +120,20 @@ export interface EpochSettings {
   readonly keyCacheMs: number;
 }
 
+/**
+ * How many nodes must agree: a policy of consensus, or `perActor`, where a majority of the actors that own nodes must agree,
+ * each by a majority of its own.
+ */
+export type QuorumSetting =
+  | Extract<QuorumPolicy, { readonly type: "majority" | "flexible" }>
+  | { readonly type: "perActor" };
+
 /** Settings every validating node follows. */
 export interface NetworkSettings {
   /** The protocol that orders batches: `solo` runs on exactly one node and replicates to nobody. */
   readonly consensus: "raft" | "solo";
-  /** How many voters must agree; has to fit every set of voters the network ever has. */
-  readonly quorum: QuorumPolicy;
+  /** How many voters must agree; has to fit the VN list. */
+  readonly quorum: QuorumSetting;
   /**
    * Whether a node that restarts trusts its own disk. False where a host may put back an older disk: then a node that took
    * part does not vote after a restart before it has caught up.
@@ -181,7 +188,7 @@ export interface Constitution {
 /** Settings of a network that names none. */
 export const DEFAULT_SETTINGS: NetworkSettings = {
   consensus: "raft",
-  quorum: MAJORITY,
+  quorum: { type: "majority" },
   trustDisk: true,
   epoch: { lengthMs: 86_400_000, transactions: 0, keyCacheMs: 60_000 },
   snapshot: { everyTransactions: 100_000 },

@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { GOVERNANCE_CRYPTO, entryOf, GovernedNetwork, idOf, refusal } from "../../../test/support/governed-network.ts";
+import {
+  GOVERNANCE_CRYPTO,
+  entryOf,
+  GovernedNetwork,
+  idOf,
+  refusal,
+  votersOf,
+} from "../../../test/support/governed-network.ts";
 import { executeAdministrative, type GovernanceState } from "./administrative.ts";
 import {
   epochIsDue,
@@ -88,8 +95,8 @@ describe("the next epoch", () => {
     network.changeNodes([0, 1]);
     // Who was voted out loses its vote first.
     for (const configuration of [
-      { current: [idOf(0), idOf(1)], previous: [idOf(0), idOf(1), idOf(2)], learners: [] },
-      { current: [idOf(0), idOf(1)], previous: undefined, learners: [] },
+      { current: votersOf([idOf(0), idOf(1)]), previous: votersOf([idOf(0), idOf(1), idOf(2)]), learners: [] },
+      { current: votersOf([idOf(0), idOf(1)]), previous: undefined, learners: [] },
     ])
       network.execute({ type: "configure", ...configuration });
     assert.equal(due(network.state, 10 * DAY, 1_000), true);

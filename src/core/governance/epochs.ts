@@ -3,8 +3,8 @@
  * wrapped to each listed validating node; who joins later is granted the keys before. The rules here need no key.
  */
 import type { Bytes } from "../codec/bytes.ts";
-import type { NodeId } from "../consensus/types.ts";
-import { allVotersListed, listedNodes, type NodeConfiguration } from "./configuration.ts";
+import type { Configuration, NodeId } from "../consensus/types.ts";
+import { allVotersListed, listedNodes, votersOf } from "./configuration.ts";
 import type { Constitution } from "./constitution.ts";
 import { refused } from "./refusal.ts";
 
@@ -65,7 +65,7 @@ export interface BatchPlace {
 /** The part of the governance state that epochs depend on. */
 export interface EpochsState {
   readonly constitution: Constitution;
-  readonly configuration: NodeConfiguration;
+  readonly configuration: Configuration;
   readonly epochs: readonly EpochRecord[];
   readonly epochDue: boolean;
 }
@@ -194,7 +194,7 @@ export function grantKeys(state: EpochsState, nodeId: NodeId, keys: readonly Gra
 
 /** The epochs without the wraps of nodes that are neither listed nor voters. */
 export function withoutStrangers({ epochs, constitution, configuration }: EpochsState): readonly EpochRecord[] {
-  const known = new Set([...listedNodes(constitution), ...configuration.current, ...(configuration.previous ?? [])]);
+  const known = new Set([...listedNodes(constitution), ...votersOf(configuration)]);
   return epochs.map((record) =>
     record.wraps.every(({ nodeId }) => known.has(nodeId))
       ? record

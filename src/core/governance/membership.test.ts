@@ -1,27 +1,35 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { entryOf, GovernedNetwork, idOf, refusal } from "../../../test/support/governed-network.ts";
+import {
+  constitutionOf,
+  entryOf,
+  GovernedNetwork,
+  idOf,
+  refusal,
+  votersOf,
+} from "../../../test/support/governed-network.ts";
 import type { GovernanceState } from "./administrative.ts";
 import { MAX_DEPARTING_NODES, signingKeys } from "./administrative.ts";
-import { checkNextConfiguration, isSettled, type NodeConfiguration } from "./configuration.ts";
-import { MAX_NODES } from "./constitution.ts";
+import type { Configuration } from "../consensus/types.ts";
+import { checkNextConfiguration, isSettled } from "./configuration.ts";
+import { MAX_NODES, type QuorumSetting } from "./constitution.ts";
 import { MAX_VOTERS } from "../consensus/quorum.ts";
 import { nextStep } from "./next-step.ts";
 
 const ids = (nodes: readonly number[]) => nodes.map(idOf);
-const simple = (current: readonly number[], learners: readonly number[] = []): NodeConfiguration => ({
-  current: ids(current),
+const simple = (current: readonly number[], learners: readonly number[] = []): Configuration => ({
+  current: votersOf(ids(current)),
   previous: undefined,
   learners: ids(learners),
 });
-const joint = (previous: readonly number[], current: readonly number[]): NodeConfiguration => ({
-  current: ids(current),
-  previous: ids(previous),
+const joint = (previous: readonly number[], current: readonly number[]): Configuration => ({
+  current: votersOf(ids(current)),
+  previous: votersOf(ids(previous)),
   learners: [],
 });
 
-function configure(network: GovernedNetwork, configuration: NodeConfiguration): GovernanceState {
+function configure(network: GovernedNetwork, configuration: Configuration): GovernanceState {
   return network.execute({ type: "configure", ...configuration });
 }
 
@@ -41,6 +49,13 @@ function settle(network: GovernedNetwork): string[] {
       network.execute({ type: "grant", nodeId: step.nodeId, keys });
     }
   }
+}
+
+/** What a vote for other settings makes of the state. */
+function setQuorum(network: GovernedNetwork, quorum: QuorumSetting): void {
+  const { constitution } = network.state;
+  const settings = { ...constitution.settings, quorum };
+  network.state = { ...network.state, constitution: { ...constitution, settings } };
 }
 
 describe("a change of the VN list", () => {
@@ -128,14 +143,18 @@ describe("a change of the VN list", () => {
     const allowed = [simple([0, 1, 2], [3]), joint([0, 1, 2], [0, 1, 3])].map((next) => JSON.stringify(next));
     fc.assert(
       fc.property(configuration, ({ current, previous, learners }) => {
-        const next = { current: ids(current), previous: previous && ids(previous), learners: ids(learners) };
+        const next = {
+          current: votersOf(ids(current)),
+          previous: previous && votersOf(ids(previous)),
+          learners: ids(learners),
+        };
         const check = () => checkNextConfiguration(state.configuration, next, state.constitution);
         if (allowed.includes(JSON.stringify(next))) assert.doesNotThrow(check);
         else assert.throws(check, refusal("NotTheNextConfiguration"));
       }),
       { numRuns: 2000, examples: [[{ current: [0, 1, 2], previous: undefined, learners: [3] }]] },
     );
-    const wrong: readonly NodeConfiguration[] = [
+    const wrong: readonly Configuration[] = [
       simple([0, 1, 2]),
       simple([0, 1, 3]),
       simple([0, 1, 2], [3, 3]),
@@ -251,8 +270,53 @@ describe("quorums and protocols of a changed VN list", () => {
     const { constitution, configuration } = network.state;
     const quorum = { type: "flexible", election: 4, replication: 1 } as const;
     const changed = { ...constitution, settings: { ...constitution.settings, quorum } };
-    const next = joint([0, 1, 2], [0, 1, 2, 3]);
-    assert.throws(() => checkNextConfiguration(configuration, next, changed), refusal("QuorumDoesNotFit"));
+    const next = { ...joint([0, 1, 2], [0, 1, 2, 3]), current: { voters: ids([0, 1, 2, 3]), quorum } };
+    assert.doesNotThrow(() => checkNextConfiguration(configuration, next, changed));
+    const other = { type: "flexible", election: 3, replication: 1 } as const;
+    const unfit = { ...next, current: { voters: ids([0, 1, 2, 3]), quorum: other } };
+    const misled = { ...constitution, settings: { ...constitution.settings, quorum: other } };
+    assert.throws(() => checkNextConfiguration(configuration, unfit, misled), refusal("QuorumDoesNotFit"));
+  });
+
+  test("another quorum comes by a joint configuration of the old one and the new one", () => {
+    const network = new GovernedNetwork([0, 1, 2]);
+    const before = network.state.configuration.current;
+    const quorum = { type: "flexible", election: 3, replication: 1 } as const;
+    setQuorum(network, quorum);
+    assert.equal(isSettled(network.state.configuration, network.state.constitution), false);
+    const after = { voters: ids([0, 1, 2]), quorum };
+    assert.throws(
+      () => configure(network, { current: after, previous: undefined, learners: [] }),
+      refusal("NotTheNextConfiguration"),
+    );
+    const view = { now: 1_000, nextSeqno: network.place.firstSeqno, learnersCaughtUp: true };
+    const step = { type: "configure", configuration: { current: after, previous: before, learners: [] } };
+    assert.deepEqual(nextStep(network.state, view), step);
+    assert.deepEqual(settle(network), ["configure", "configure"]);
+    assert.deepEqual(network.state.configuration, { current: after, previous: undefined, learners: [] });
+    assert.ok(isSettled(network.state.configuration, network.state.constitution));
+  });
+
+  test("per actor, the nodes of each owner are a group; a node that comes changes the groups", () => {
+    const network = new GovernedNetwork([0, 1, 2, 3], { quorum: { type: "perActor" } });
+    const groups = [[0, 3], [1], [2]].map(ids);
+    assert.deepEqual(network.state.configuration.current.quorum, { type: "grouped", groups });
+    network.changeNodes([0, 1, 2, 3, 4]);
+    settle(network);
+    const { current, previous } = network.state.configuration;
+    const grown = [[0, 3], [1, 4], [2]].map(ids);
+    assert.deepEqual(
+      [current, previous],
+      [{ voters: ids([0, 1, 2, 3, 4]), quorum: { type: "grouped", groups: grown } }, undefined],
+    );
+    setQuorum(network, { type: "majority" });
+    assert.deepEqual(settle(network), ["configure", "configure"]);
+    assert.deepEqual(network.state.configuration, simple([0, 1, 2, 3, 4]));
+  });
+
+  test("one node that runs alone takes no step, whatever quorum is named", () => {
+    const constitution = constitutionOf([0], { consensus: "solo", quorum: { type: "perActor" } });
+    assert.ok(isSettled(simple([0]), constitution));
   });
 
   test("solo stays on its one node", () => {

@@ -2,14 +2,15 @@
  * What governance wants done next. Votes say where the network is to be; how it gets there, in which steps and in which
  * order, follows from the committed state alone, so that any leader goes on where the one before stopped.
  */
-import type { NodeId } from "../consensus/types.ts";
+import { sameNodes, sameVoterSet } from "../consensus/configuration.ts";
+import type { Configuration, NodeId } from "../consensus/types.ts";
 import type { GovernanceState } from "./administrative.ts";
-import { jointConfiguration, listedNodes, newcomers, sameNodes, type NodeConfiguration } from "./configuration.ts";
+import { jointConfiguration, listedNodes, newcomers, voterSetOf } from "./configuration.ts";
 import { epochIsDue, epochProgress, missingEpochs } from "./epochs.ts";
 
 /** One administrative transaction that a leader should propose. */
 export type GovernanceStep =
-  | { readonly type: "configure"; readonly configuration: NodeConfiguration }
+  | { readonly type: "configure"; readonly configuration: Configuration }
   | { readonly type: "epoch" }
   /** Keys of these epochs for this node. */
   | { readonly type: "grant"; readonly nodeId: NodeId; readonly epochs: readonly number[] };
@@ -52,7 +53,7 @@ function nextConfiguration(state: GovernanceState, learnersCaughtUp: boolean): G
   const joining = newcomers(configuration, constitution);
   if (!sameNodes(learners, joining))
     return { type: "configure", configuration: { current, previous: undefined, learners: joining } };
-  if (sameNodes(current, listedNodes(constitution))) return undefined;
+  if (sameVoterSet(current, voterSetOf(constitution))) return undefined;
   if (joining.length > 0 && !learnersCaughtUp) return undefined;
   return { type: "configure", configuration: jointConfiguration(configuration, constitution) };
 }

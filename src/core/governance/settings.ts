@@ -1,8 +1,13 @@
 /**
  * Reading and writing the settings of a network, one part of its constitution; and completing what a founder left out.
  */
-import type { QuorumPolicy } from "../consensus/types.ts";
-import { DEFAULT_SETTINGS, MAX_NODES, type EpochSettings, type NetworkSettings } from "./constitution.ts";
+import {
+  DEFAULT_SETTINGS,
+  MAX_NODES,
+  type EpochSettings,
+  type NetworkSettings,
+  type QuorumSetting,
+} from "./constitution.ts";
 import { fieldInvalid, readDocument, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
 
 /** Longest duration a setting may name, in milliseconds: ten years. */
@@ -16,7 +21,7 @@ const QUORUM_BOUNDS = { min: 1, max: 64 };
 
 /** Settings that differ from the defaults, also inside their records. */
 export type SettingsChange = {
-  readonly [Name in keyof NetworkSettings]?: NetworkSettings[Name] extends QuorumPolicy | string | number | boolean
+  readonly [Name in keyof NetworkSettings]?: NetworkSettings[Name] extends QuorumSetting | string | number | boolean
     ? NetworkSettings[Name]
     : Partial<NetworkSettings[Name]>;
 };
@@ -32,9 +37,9 @@ export function settingsWith(change: SettingsChange): NetworkSettings {
   };
 }
 
-function readQuorum(fields: FieldReader): QuorumPolicy {
-  const type = fields.choice("type", ["majority", "flexible"]);
-  if (type === "majority") return { type };
+function readQuorum(fields: FieldReader): QuorumSetting {
+  const type = fields.choice("type", ["majority", "flexible", "perActor"]);
+  if (type !== "flexible") return { type };
   return {
     type,
     election: fields.integer("election", QUORUM_BOUNDS),
@@ -88,8 +93,8 @@ export function readPartialSettings(given: unknown, context: FieldContext): Netw
   return readDocument(complete, context, readSettings);
 }
 
-function quorumTree(quorum: QuorumPolicy): FieldTree {
-  if (quorum.type === "majority") return { type: quorum.type };
+function quorumTree(quorum: QuorumSetting): FieldTree {
+  if (quorum.type !== "flexible") return { type: quorum.type };
   return { type: quorum.type, election: quorum.election, replication: quorum.replication };
 }
 

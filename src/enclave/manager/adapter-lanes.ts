@@ -36,7 +36,8 @@ export interface LeaderView {
 export interface AdapterLanesParts {
   readonly clock: Clock;
   readonly randomBytes: (length: number) => Bytes;
-  readonly settings: {
+  /** As the network has them now: a vote may change them. */
+  readonly settings: () => {
     readonly maxBatch: BatchLimits;
     readonly maxDelayMs: number;
     readonly answerAfter: "commit" | "execution";
@@ -75,8 +76,8 @@ export class AdapterLanes {
     const lane = new AdapterLane({
       adapterId: id,
       executor,
-      limits: settings.maxBatch,
-      maxDelayMs: settings.maxDelayMs,
+      limits: () => settings().maxBatch,
+      maxDelayMs: () => settings().maxDelayMs,
       after: (delayMs, callback) => clock.after(delayMs, callback),
       batchTime,
       randomBytes,
@@ -123,7 +124,7 @@ export class AdapterLanes {
   #deliver(adapterId: number, origin: NodeId | undefined, outcomes: readonly LaneOutcome[]): void {
     const { send, settings } = this.#parts;
     if (origin !== undefined) send(origin, { type: "outcomes", adapter: adapterId, outcomes });
-    else this.takeOutcomes(adapterId, outcomes, settings.answerAfter === "execution");
+    else this.takeOutcomes(adapterId, outcomes, settings().answerAfter === "execution");
   }
 
   /**

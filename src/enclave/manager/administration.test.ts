@@ -8,6 +8,7 @@ import {
   entryOf,
   GovernedNetwork,
   idOf,
+  votersOf,
 } from "../../../test/support/governed-network.ts";
 import { type Bytes, EMPTY, fromHex } from "../../core/codec/bytes.ts";
 import { type AdministrativeTransaction, encodeAdministrative } from "../../core/governance/administrative.ts";
@@ -135,8 +136,13 @@ class Bench {
 const ids = (nodes: readonly number[]) => nodes.map(idOf);
 
 describe("administration of a changing network", () => {
-  const joint = { type: "configure", current: ids([1, 2]), previous: ids([0, 1, 2]), learners: [] } as const;
-  const left = { type: "configure", current: ids([1, 2]), previous: undefined, learners: [] } as const;
+  const joint = {
+    type: "configure",
+    current: votersOf(ids([1, 2])),
+    previous: votersOf(ids([0, 1, 2])),
+    learners: [],
+  } as const;
+  const left = { type: "configure", current: votersOf(ids([1, 2])), previous: undefined, learners: [] } as const;
 
   test("starts again from a snapshot, of this network only", () => {
     const bench = new Bench();

@@ -4,7 +4,8 @@
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { type GovernanceState, signingKeys } from "../../core/governance/administrative.ts";
-import { consensusConfiguration, executeAdministrativeBatch } from "../../core/governance/administrative-batch.ts";
+import { executeAdministrativeBatch } from "../../core/governance/administrative-batch.ts";
+import { votersOf } from "../../core/governance/configuration.ts";
 import type { Constitution, NodeEntry } from "../../core/governance/constitution.ts";
 import { type Decision, judgeDecision } from "../../core/governance/decision.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
@@ -17,11 +18,6 @@ interface StateAt {
   readonly state: GovernanceState;
   /** Index of the batch that brought the configuration; 0 for that of genesis. */
   readonly configurationIndex: number;
-}
-
-/** The configuration of a governance state, as consensus takes it. */
-export function configurationOfState({ configuration, constitution }: GovernanceState): Configuration {
-  return consensusConfiguration(configuration, constitution.settings.quorum);
 }
 
 /** Governance as this node's log tells it; see the module's header. */
@@ -56,7 +52,7 @@ export class Administration {
   get committedConfiguration(): { readonly configuration: Configuration; readonly configurationIndex: number } {
     const at = this.#states.findLast(({ index }) => index <= this.#committedIndex);
     invariant(at !== undefined, "genesis is committed");
-    return { configuration: configurationOfState(at.state), configurationIndex: at.configurationIndex };
+    return { configuration: at.state.configuration, configurationIndex: at.configurationIndex };
   }
 
   /** The constitution as the log tells it: the one to authenticate nodes by. */
@@ -74,8 +70,7 @@ export class Administration {
     const listed = this.constitution.nodes.find((node) => node.nodeId === nodeId);
     if (listed !== undefined || this.appended === undefined) return listed;
     const { configuration, departing } = this.appended;
-    const votes = configuration.current.includes(nodeId) || configuration.previous?.includes(nodeId) === true;
-    return votes ? departing.find((node) => node.nodeId === nodeId) : undefined;
+    return votersOf(configuration).includes(nodeId) ? departing.find((node) => node.nodeId === nodeId) : undefined;
   }
 
   /** Executes the transactions of a batch that enters the log; throws, with nothing changed, when one does not hold. */

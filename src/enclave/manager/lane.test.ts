@@ -29,10 +29,10 @@ function fixture(limits = { transactions: 10, bytes: 1000 }, maxDelayMs = 0) {
   const lane = new AdapterLane({
     adapterId: 1,
     executor: { send: (message) => world.sent.push(message) },
-    limits,
+    limits: () => limits,
     batchTime: () => 1,
     randomBytes: (length) => new Uint8Array(length),
-    maxDelayMs,
+    maxDelayMs: () => maxDelayMs,
     after: (_delayMs, callback) => world.timers.push(callback),
     mayExecute: () => world.leading,
     propose: (transactions) => {

@@ -39,9 +39,9 @@ export interface LaneOutcome {
 export interface LaneParts {
   readonly adapterId: number;
   readonly executor: Executor;
-  readonly limits: BatchLimits;
+  readonly limits: () => BatchLimits;
   /** How long a batch that is not full waits for more. */
-  readonly maxDelayMs: number;
+  readonly maxDelayMs: () => number;
   /** Calls back after a time. */
   readonly after: (delayMs: number, callback: () => void) => void;
   /** Wall clock for a batch, never going back. */
@@ -148,11 +148,12 @@ export class AdapterLane {
   /** Starts a batch if one may start. */
   pump(): void {
     if (this.#executing !== undefined || this.isEmpty || (this.#queue.length === 0 && !this.#more)) return;
-    const { limits, maxDelayMs, mayExecute, batchTime, randomBytes } = this.#parts;
+    const { mayExecute, batchTime, randomBytes } = this.#parts;
+    const limits = this.#parts.limits();
     const transactions = Math.min(limits.transactions, this.#transactionsMax);
     const full = this.#queue.length >= transactions;
     if ((this.#undurableIndex > 0 && !full) || this.#own.size >= UNCOMMITTED_BATCHES_MAX || !mayExecute()) return;
-    if (maxDelayMs > 0 && !full && !this.#delayed) {
+    if (this.#parts.maxDelayMs() > 0 && !full && !this.#delayed) {
       this.#delay();
       return;
     }
@@ -173,7 +174,7 @@ export class AdapterLane {
   #delay(): void {
     if (this.#delaying) return;
     this.#delaying = true;
-    this.#parts.after(this.#parts.maxDelayMs, () => {
+    this.#parts.after(this.#parts.maxDelayMs(), () => {
       this.#delaying = false;
       this.#delayed = true;
       this.pump();

@@ -123,7 +123,7 @@ export class Manager implements PeerEvents {
     return new AdapterLanes(adapters, {
       clock,
       randomBytes,
-      settings: administration.constitution.settings,
+      settings: () => (administration.committed ?? administration).constitution.settings,
       batchTime: () => sealing.batchTime(),
       view: () => this.#leadership(),
       mayExecute: () => this.#leaderReady && !this.#duties.pending,

@@ -11,7 +11,7 @@ import type { Consensus, LogEntry, NodeId } from "../../core/consensus/types.ts"
 import { decodeAdministrative, executeAdministrative } from "../../core/governance/administrative.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
 import type { Decision } from "../../core/governance/decision.ts";
-import { configurationOfBatch, consensusConfiguration } from "../../core/governance/administrative-batch.ts";
+import { configurationOfBatch } from "../../core/governance/administrative-batch.ts";
 import { genesisConfiguration } from "../../core/governance/configuration.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import { verifyBatch } from "../../core/ledger/batch.ts";
@@ -165,7 +165,6 @@ export class NodeCore {
 
   #createConsensus(beginning: Beginning | undefined): Consensus {
     const { nodeId, genesis, content, clock, randomBytes, tookPart, sizes } = this.#parts;
-    const { quorum, trustDisk } = genesis.settings;
     const appendBytes = sizes?.appendBytes ?? APPEND_BYTES_MAX;
     const snapshot = beginning?.snapshot;
     if (snapshot !== undefined) {
@@ -179,8 +178,8 @@ export class NodeCore {
       this.#parts.disk.persist({ id: 0, snapshot: snapshot.mark, entries: [] }, () => undefined);
     const options: RaftOptions = {
       id: nodeId,
-      initial: consensusConfiguration(genesisConfiguration(genesis), quorum),
-      configurationOf: (data) => configurationOfBatch(data, quorum),
+      initial: genesisConfiguration(genesis),
+      configurationOf: configurationOfBatch,
       random: () => uniform(randomBytes(4)),
       mayLead: () => this.administration.publicKeyOf(nodeId) !== undefined && !this.manager.waitsForKeys,
       electionTimeoutMinMs: ELECTION_TIMEOUT_MIN_MS,
@@ -192,7 +191,8 @@ export class NodeCore {
       windowBytes: sizes?.windowBytes ?? LOG_WINDOW_BYTES,
       hardState: content.hardState,
       tookPart,
-      trustDisk,
+      // A vote may have changed it: what the newest constitution of the disk says counts.
+      trustDisk: () => this.administration.constitution.settings.trustDisk,
       damaged: damage && { index: damage.lastIndex, term: damage.lastTerm },
       restored: { snapshot: snapshot?.mark, entries: this.#verified(entries) },
       now: clock.now(),

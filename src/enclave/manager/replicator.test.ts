@@ -50,7 +50,13 @@ class Follower {
       ...{ id: "a", initial: { current: voters, previous: undefined, learners: [] } },
       ...{ configurationOf: () => undefined, random: () => 0.5, electionTimeoutMinMs: 1e8, electionTimeoutMaxMs: 1e9 },
       ...{ heartbeatIntervalMs: 100, maxAppendBytes: 1e6, maxInflightAppends: 8, maxInflightBytes: 8e6, windowBytes },
-      ...{ hardState: undefined, trustDisk: true, tookPart: false, restored: { entries: [...this.stored] }, now: 0 },
+      ...{
+        hardState: undefined,
+        trustDisk: () => true,
+        tookPart: false,
+        restored: { entries: [...this.stored] },
+        now: 0,
+      },
     });
     const consensus: Consensus = {
       step: (event) => this.instead?.(event) ?? raft.step(event),

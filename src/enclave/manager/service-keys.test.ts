@@ -20,6 +20,7 @@ import {
 import { parseBatch } from "../../core/ledger/batch-format.ts";
 import { LedgerTail } from "../../core/ledger/tail.ts";
 import { foundNetwork, makeNode, type TestFounder, type TestNode } from "../../../test/support/founders.ts";
+import { votersOf } from "../../../test/support/governed-network.ts";
 import { signNodeEntry } from "../../host/genesis.ts";
 import { systemClock } from "../../host/system.ts";
 import type { Crypto } from "../ports.ts";
@@ -89,8 +90,18 @@ describe("the next epoch", () => {
   test("does not open to a node that was removed", () => {
     const voted = decide(started, { action: "change_nodes", nodes: constitution.nodes.slice(0, 2) });
     const ids = constitution.nodes.map(({ nodeId }) => nodeId);
-    const joint = execute(voted, { type: "configure", current: ids.slice(0, 2), previous: ids, learners: [] });
-    const left = execute(joint, { type: "configure", current: ids.slice(0, 2), previous: undefined, learners: [] });
+    const joint = execute(voted, {
+      type: "configure",
+      current: votersOf(ids.slice(0, 2)),
+      previous: votersOf(ids),
+      learners: [],
+    });
+    const left = execute(joint, {
+      type: "configure",
+      current: votersOf(ids.slice(0, 2)),
+      previous: undefined,
+      learners: [],
+    });
     const service = new ServiceIdentity(left, keysOf(left, node0), ports);
     const state = execute(left, createEpoch(left, service, ports));
     assert.ok(keysOf(state, node0)(2));
@@ -233,8 +244,13 @@ describe("sealing over epochs", () => {
     const tail = new LedgerTail(ports.crypto.sha256);
     const sealing = boot(node0, [], { committed: started }, tail);
     const ids = constitution.nodes.map(({ nodeId }) => nodeId);
-    const configure = { type: "configure", current: ids, previous: ids.slice(0, 2), learners: [] } as const;
     const quorum = { type: "flexible", election: 3, replication: 1 } as const;
+    const groups = [ids.slice(0, 2), ids.slice(2)];
+    const configuration = {
+      current: { voters: ids, quorum: { type: "grouped", groups } },
+      previous: { voters: ids, quorum },
+      learners: [],
+    } as const;
     const administrative = (transactions: readonly Bytes[]) =>
       sealing.build({
         kind: "administrative",
@@ -243,16 +259,12 @@ describe("sealing over epochs", () => {
         governanceVersion: 1,
         transactions: transactions.map(administrativeTransaction),
       });
-    assert.equal(configurationOfBatch(administrative(FIRST), quorum), undefined);
-    const batch = administrative([encodeAdministrative(configure)]);
-    assert.deepEqual(configurationOfBatch(batch, quorum), {
-      current: { voters: ids, quorum },
-      previous: { voters: ids.slice(0, 2), quorum },
-      learners: [],
-    });
-    assert.equal(configurationOfBatch(seal(sealing, 1), quorum), undefined);
-    assert.equal(configurationOfBatch(administrative([utf8Encode("junk")]), quorum), undefined);
+    assert.equal(configurationOfBatch(administrative(FIRST)), undefined);
+    const batch = administrative([encodeAdministrative({ type: "configure", ...configuration })]);
+    assert.deepEqual(configurationOfBatch(batch), configuration);
+    assert.equal(configurationOfBatch(seal(sealing, 1)), undefined);
+    assert.equal(configurationOfBatch(administrative([utf8Encode("junk")])), undefined);
     for (let length = 0; length < batch.length; length += 5)
-      assert.equal(configurationOfBatch(batch.subarray(0, length), quorum), undefined);
+      assert.equal(configurationOfBatch(batch.subarray(0, length)), undefined);
   });
 });

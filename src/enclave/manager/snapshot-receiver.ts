@@ -14,7 +14,6 @@ import { isKeeperSeal, KeeperSealSplitter, makeKeeperSeal } from "../../core/led
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Disk, Executor, SnapshotFile, Tracer } from "../ports.ts";
-import { configurationOfState } from "./administration.ts";
 
 /** An adapter's side of snapshots. */
 export interface SnapshotAdapter {
@@ -104,7 +103,7 @@ export class OpenedSnapshot {
       const { manifest, tail } = event;
       const { last } = manifest.tail;
       const state = decodeGovernanceState(manifest.governance, this.#crypto.sha256);
-      const configuration = configurationOfState(state);
+      const { configuration } = state;
       const mark = {
         index: last.index,
         term: last.view,

@@ -133,7 +133,7 @@ export class ScriptedNode {
       maxInflightBytes: 1_000_000,
       windowBytes: 1_000_000,
       hardState: undefined,
-      trustDisk: true,
+      trustDisk: () => true,
       tookPart: false,
       restored: { entries: [] },
       now: this.nowMs,

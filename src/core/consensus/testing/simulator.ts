@@ -201,7 +201,7 @@ export class Simulator {
       random: this.random.next,
       windowBytes: this.#options.windowBytes,
       hardState,
-      trustDisk: this.#options.trustDisk ?? true,
+      trustDisk: () => this.#options.trustDisk ?? true,
       tookPart: node.tookPart,
       restored: { snapshot: snapshot?.mark, entries: log.slice(node.deliveredIndex + 1) },
       now: this.nowMs,
