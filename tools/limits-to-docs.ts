@@ -25,6 +25,7 @@ Every queue, cache, body, depth and time is bounded. Input beyond a bound is ref
 
 /** Titles of the parts, by the folder they live in; the first that fits counts. */
 const PARTS: readonly (readonly [string, string])[] = [
+  ["core/certificates/", "Certificates"],
   ["core/codec/", "Codecs"],
   ["core/consensus/", "Consensus"],
   ["core/governance/", "Governance"],

@@ -15,7 +15,7 @@ export function checkReferences(constitution: Constitution, context: FieldContex
   checkOwnership(constitution, context);
   checkManifests(constitution, context);
   checkConsensus(constitution, context);
-  const { policies, actors, script, adapters } = constitution;
+  const { policies, actors, script, adapters, lastAdapterId } = constitution;
   const [problem] = checkPolicies(policies, actors, script);
   if (problem !== undefined) throw fieldInvalid(context, problem.field, problem.problem);
   unique(
@@ -36,6 +36,8 @@ export function checkReferences(constitution: Constitution, context: FieldContex
     "mount",
     adapters.map((adapter) => adapter.mount),
   );
+  if (lastAdapterId !== undefined && adapters.some(({ id }) => id > lastAdapterId))
+    throw fieldInvalid(context, "lastAdapterId", "is less than an id that an adapter has");
 }
 
 function unique(context: FieldContext, list: string, field: string, values: readonly string[]): void {

@@ -16,6 +16,7 @@ import {
   MAX_ACTOR_CERTIFICATES,
   MAX_ACTOR_REVOCATIONS,
   MAX_ACTORS,
+  MAX_ADAPTER_ID,
   MAX_ADAPTERS,
   MAX_CERTIFICATE_BYTES,
   MAX_CONSTITUTION_BYTES,
@@ -38,24 +39,27 @@ import {
   type TeeEntry,
 } from "./constitution.ts";
 import {
-  isWellFormed,
   PemField,
   readDocument,
   treeToCbor,
   treeToJson,
   type FieldContext,
   type FieldReader,
+  type FieldRecord,
   type FieldTree,
 } from "./fields.ts";
-import { readJsonValue } from "./json-value.ts";
+import { isWellFormed, readJsonValue, type JsonValue } from "./json-value.ts";
 import { readVotingPolicies, votingPoliciesTree } from "./policy-codec.ts";
 import { readSettings, settingsTree } from "./settings.ts";
 
-const IDENTIFIER_BOUNDS = { max: 64, pattern: IDENTIFIER };
+/** Bounds of an actor id. */
+export const IDENTIFIER_BOUNDS = { max: 64, pattern: IDENTIFIER };
 const NAME_BOUNDS = { max: 128 };
 const NOTE_BOUNDS = { max: 256 };
 const MOUNT_BOUNDS = { max: 64, pattern: /^\/[a-z0-9][a-z0-9-]*$/ };
-const DATE_BOUNDS = { min: 0, max: MAX_DATE_MS };
+const ADAPTER_ID_BOUNDS = { min: 1, max: MAX_ADAPTER_ID };
+/** Bounds of a date of a manifest. */
+export const DATE_BOUNDS = { min: 0, max: MAX_DATE_MS };
 const VERSION_BOUNDS = { min: 1, max: Number.MAX_SAFE_INTEGER };
 const MAX_PUBLIC_KEY_BYTES = 256;
 const MAX_SIGNATURE_BYTES = 4096;
@@ -172,17 +176,28 @@ export function readScript(fields: FieldReader, name: string): string {
   return script;
 }
 
-/** Reads the fields of an adapter. */
-export function readAdapter(fields: FieldReader): AdapterEntry {
+/** Reads the options of an adapter. */
+export function readOptions(fields: FieldReader): JsonValue {
   const options = readJsonValue(fields.value("options"));
   if (options === undefined)
     throw fields.invalid("options", "expected JSON with whole numbers, within the limits of depth and size");
+  return options;
+}
+
+/** Reads name, version and mount of an adapter. */
+export function readMount(fields: FieldReader): Pick<AdapterEntry, "name" | "version" | "mount"> {
   return {
-    id: fields.integer("id", { min: 1, max: 65535 }),
     name: fields.text("name", IDENTIFIER_BOUNDS),
     version: fields.text("version", NAME_BOUNDS),
     mount: fields.text("mount", MOUNT_BOUNDS),
-    options,
+  };
+}
+
+function readAdapter(fields: FieldReader): AdapterEntry {
+  return {
+    id: fields.integer("id", ADAPTER_ID_BOUNDS),
+    ...readMount(fields),
+    options: readOptions(fields),
   };
 }
 
@@ -201,6 +216,7 @@ function readConstitution(fields: FieldReader): Constitution {
     ...(fields.has("script") && { script: readScript(fields, "script") }),
     settings: fields.record("settings", readSettings),
     adapters: fields.list("adapters", MAX_ADAPTERS, readAdapter),
+    ...(fields.has("lastAdapterId") && { lastAdapterId: fields.integer("lastAdapterId", ADAPTER_ID_BOUNDS) }),
   };
   checkReferences(constitution, fields.context);
   return constitution;
@@ -213,7 +229,7 @@ export function nodeTupleTree(node: NodeTuple): { readonly [name: string]: Field
 }
 
 /** The tree form of an entry of the TEE manifest. */
-export function teeEntryTree(entry: TeeEntry): { readonly [name: string]: FieldTree | undefined } {
+export function teeEntryTree(entry: TeeEntry): FieldRecord {
   const { tee, machineKey, note, inForceFrom, inForceUntil } = entry;
   return { tee, machineKey, note, inForceFrom, inForceUntil };
 }
@@ -242,7 +258,7 @@ export function actorTree({ id, name, role, certificates, revocations, restricti
 }
 
 /** The tree form of an entry of the code manifest. */
-export function codeEntryTree(code: CodeEntry): { readonly [name: string]: FieldTree | undefined } {
+export function codeEntryTree(code: CodeEntry): FieldRecord {
   const { name, version, inForceFrom, inForceUntil, approvedAt, approval } = code;
   return {
     measurement: fromHex(code.measurement),
@@ -255,13 +271,17 @@ export function codeEntryTree(code: CodeEntry): { readonly [name: string]: Field
   };
 }
 
-/** The tree form of an adapter. */
-export function adapterTree({ id, name, version, mount, options }: AdapterEntry): FieldTree {
-  return { id, name, version, mount, options };
+/** The tree form of an adapter without its id. */
+export function adapterOptionsTree({ name, version, mount, options }: Omit<AdapterEntry, "id">): FieldRecord {
+  return { name, version, mount, options };
+}
+
+function adapterTree(adapter: AdapterEntry): FieldTree {
+  return { id: adapter.id, ...adapterOptionsTree(adapter) };
 }
 
 /** The tree form of a constitution, in the order people read it. */
-export function constitutionTree(constitution: Constitution): { readonly [name: string]: FieldTree | undefined } {
+export function constitutionTree(constitution: Constitution): FieldRecord {
   const { version, network, policies, script, settings } = constitution;
   return {
     version,
@@ -274,6 +294,7 @@ export function constitutionTree(constitution: Constitution): { readonly [name: 
     script,
     settings: settingsTree(settings),
     adapters: constitution.adapters.map(adapterTree),
+    lastAdapterId: constitution.lastAdapterId,
   };
 }
 
@@ -297,6 +318,11 @@ function decodeAs(bytes: Bytes, context: FieldContext): unknown {
   } catch (error) {
     throw new CocoError(context.code, "not deterministic CBOR", { field: "" }, { cause: error });
   }
+}
+
+/** The JSON form as a value, for scripts. */
+export function constitutionJson(constitution: Constitution): JsonValue {
+  return treeToJson(constitutionTree(constitution));
 }
 
 /** The JSON form for people, indented, ending in a line feed. */

@@ -7,7 +7,7 @@
 import type { Bytes } from "../codec/bytes.ts";
 import type { NodeId, QuorumPolicy } from "../consensus/types.ts";
 import type { JsonValue } from "./json-value.ts";
-import { DEFAULT_POLICY, type VotingPolicies } from "./policy.ts";
+import { DEFAULT_EXPIRY_MS, type VotingPolicies } from "./policy.ts";
 
 /** Largest constitution in its binary form, in bytes. */
 export const MAX_CONSTITUTION_BYTES = 4 * 1024 * 1024;
@@ -21,6 +21,8 @@ export const MAX_NODES = 64;
 export const MAX_MANIFEST_ENTRIES = 1000;
 /** Most adapters of one network. */
 export const MAX_ADAPTERS = 16;
+/** Largest id of an adapter: ids of all networks' adapters have two bytes in the ledger. */
+export const MAX_ADAPTER_ID = 65_535;
 /** Largest certificate of an actor, DER, in bytes. */
 export const MAX_CERTIFICATE_BYTES = 16 * 1024;
 /** Most certificates of one actor at a time. */
@@ -183,6 +185,8 @@ export interface Constitution {
   readonly script?: string;
   readonly settings: NetworkSettings;
   readonly adapters: readonly AdapterEntry[];
+  /** Highest id an adapter ever had, once one was removed: ids stand in the ledger, and are never given again. */
+  readonly lastAdapterId?: number;
 }
 
 /** Settings of a network that names none. */
@@ -199,7 +203,10 @@ export const DEFAULT_SETTINGS: NetworkSettings = {
 };
 
 /** Policies of a network that names none: a majority of all members, within a week. */
-export const DEFAULT_POLICIES: VotingPolicies = { default: DEFAULT_POLICY, actions: {} };
+export const DEFAULT_POLICIES: VotingPolicies = {
+  default: { rule: { type: "majority" }, expiresAfterMs: DEFAULT_EXPIRY_MS, deliberationMs: 0, delayMs: 0 },
+  actions: {},
+};
 
 /** Pattern of actor ids, network names and adapter names: they stand in paths, certificates and logs. */
 export const IDENTIFIER = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;

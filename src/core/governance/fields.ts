@@ -8,6 +8,7 @@
 import { CocoError, type ErrorCode } from "../../errors.ts";
 import { fromHex, toHex, type Bytes } from "../codec/bytes.ts";
 import type { CborValue } from "../codec/cbor.ts";
+import { isWellFormed, type JsonValue } from "./json-value.ts";
 import { derOfPem, isOneDerSequence, pemOfDer } from "./pem.ts";
 
 /** How a document is read: its form, the code of its errors, and data that goes with each error (a file name, say). */
@@ -52,11 +53,6 @@ export type BytesBounds = { readonly length: number } | { readonly max: number }
 
 /** What a PEM block holds, by its label: a certificate, or a list of revoked ones. */
 export type PemLabel = "CERTIFICATE" | "X509 CRL";
-
-/** Whether a text has no lone surrogate: only then it has a UTF-8 encoding. */
-export function isWellFormed(text: string): boolean {
-  return !/\p{Surrogate}/u.test(text);
-}
 
 function fieldsOf(value: unknown, path: string, context: FieldContext): Map<string, unknown> {
   const fields = new Map<string, unknown>();
@@ -114,6 +110,13 @@ export class FieldReader {
     return value;
   }
 
+  /** Null where the field is, otherwise what `read` makes of it. */
+  nullable<T>(name: string, read: () => T): T | null {
+    if (this.#fields.get(name) !== null) return read();
+    this.#fields.delete(name);
+    return null;
+  }
+
   /** A text without control characters, not empty. */
   text(name: string, bounds: TextBounds): string {
     const value = this.value(name);
@@ -138,7 +141,8 @@ export class FieldReader {
   /** A whole number within bounds. */
   integer(name: string, bounds: IntegerBounds): number {
     const value = this.value(name);
-    if (typeof value !== "number" || !Number.isSafeInteger(value)) throw this.invalid(name, "expected a whole number", "WrongType");
+    if (typeof value !== "number" || !Number.isSafeInteger(value))
+      throw this.invalid(name, "expected a whole number", "WrongType");
     if (value < bounds.min || value > bounds.max) throw this.invalid(name, `expected ${bounds.min} to ${bounds.max}`);
     return value;
   }
@@ -241,15 +245,12 @@ export function readDocument<T>(value: unknown, context: FieldContext, read: (fi
 }
 
 /** A document to be written: records are objects, in the order people read them. */
-export type FieldTree =
-  | string
-  | number
-  | boolean
-  | null
-  | Bytes
-  | PemField
-  | readonly FieldTree[]
-  | { readonly [name: string]: FieldTree | undefined };
+export type FieldTree = string | number | boolean | null | Bytes | PemField | readonly FieldTree[] | FieldRecord;
+
+/** A record in a {@link FieldTree}; fields that are undefined are not there. */
+export interface FieldRecord {
+  readonly [name: string]: FieldTree | undefined;
+}
 
 /** A certificate or a list of revoked ones in a {@link FieldTree}: DER in CBOR, PEM in JSON. */
 export class PemField {
@@ -273,7 +274,7 @@ export function treeToCbor(tree: FieldTree): CborValue {
 }
 
 /** The JSON form of a document, as plain values for `JSON.stringify`. */
-export function treeToJson(tree: FieldTree): unknown {
+export function treeToJson(tree: FieldTree): JsonValue {
   if (tree instanceof PemField) return pemOfDer(tree.der, tree.label);
   if (tree instanceof Uint8Array) return toHex(tree);
   if (tree === null || typeof tree !== "object") return tree;

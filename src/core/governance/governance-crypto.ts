@@ -4,12 +4,29 @@
 import type { Bytes, HashFunction } from "../codec/bytes.ts";
 import type { SignFunction, VerifyFunction } from "./cose.ts";
 
+/** What governance needs to know of a certificate. */
+export interface CertificateDescription {
+  /** The subject in words, on one line. */
+  readonly subject: string;
+  readonly notBeforeMs: number;
+  /** The last millisecond at which it is valid. */
+  readonly notAfterMs: number;
+  readonly isCa: boolean;
+  /** Whether it may do what it is listed for: issue certificates if it is a CA certificate, otherwise sign. */
+  readonly canSign: boolean;
+  readonly keyType: "P-256" | "P-384" | "other";
+}
+
 /** Hashing and verification for governance. */
 export interface GovernanceCrypto {
   readonly sha256: HashFunction;
   readonly verify: VerifyFunction;
   /** Public key (SubjectPublicKeyInfo, DER) of a certificate (DER); undefined when it is none or its key is not P-256. */
   readonly certificateKey: (certificate: Bytes) => Bytes | undefined;
+  /** What a certificate (DER) says of itself; undefined when it is none. */
+  readonly describeCertificate: (certificate: Bytes) => CertificateDescription | undefined;
+  /** Whether a list of revoked certificates (DER) is one, and the key of this CA certificate (DER) signed it. */
+  readonly isRevocationListOf: (list: Bytes, certificate: Bytes) => boolean;
 }
 
 /** Someone who signs: the actor id and the function that reaches the key. */

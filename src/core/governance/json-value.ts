@@ -2,7 +2,6 @@
  * JSON values inside the constitution (options of adapters): no fractions, bounded depth and size, so that they have one
  * deterministic CBOR encoding and mean the same on every validating node.
  */
-import { isWellFormed } from "./fields.ts";
 
 /** Deepest nesting of a {@link JsonValue}; leaves room for the constitution around it within the depth CBOR allows. */
 export const MAX_JSON_DEPTH = 10;
@@ -17,6 +16,11 @@ export type JsonValue =
   | string
   | readonly JsonValue[]
   | { readonly [name: string]: JsonValue };
+
+/** Whether a text has no lone surrogate: only then it has a UTF-8 encoding. */
+export function isWellFormed(text: string): boolean {
+  return !/\p{Surrogate}/u.test(text);
+}
 
 interface Budget {
   left: number;

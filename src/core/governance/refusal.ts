@@ -62,7 +62,8 @@ export const REFUSALS = define({
   CertificateUnknown: "Name one of the actor's certificates by its SHA-256.",
   CertificatesFull: "Remove a certificate of the actor in the same proposal.",
   LastCertificate: "Add another certificate in the same proposal, or remove the actor.",
-  RevocationsNotSigned: "Send lists that one of the actor's CA certificates has signed; replace those of a certificate that goes.",
+  RevocationsNotSigned:
+    "Send lists that one of the actor's CA certificates has signed; replace those of a certificate that goes.",
   // nodes
   NodeUnknown: "Name a node of the VN list by its id.",
   NodeExists: "Use replace_node for a node that is listed.",
@@ -75,7 +76,8 @@ export const REFUSALS = define({
   NoNodeLeft: "Add a node in the same proposal.",
   OwnerUnknown: "Add the owner as an actor first, in the same proposal or before it.",
   SoloHasOneNode: "Found a network with raft for several nodes; solo has nobody to hand the ledger over to.",
-  QuorumLost: "Let nodes move to other code and machines first, or remove them by remove_node in proposals before this one.",
+  QuorumLost:
+    "Let nodes move to other code and machines first, or remove them by remove_node in proposals before this one.",
   // code and machines
   AlreadyApproved: "Retire the entry in the same proposal if it is to be approved anew.",
   ManifestFull: "Retire an entry that is not needed any more.",

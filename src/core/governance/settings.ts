@@ -8,7 +8,14 @@ import {
   type NetworkSettings,
   type QuorumSetting,
 } from "./constitution.ts";
-import { fieldInvalid, readDocument, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
+import {
+  fieldInvalid,
+  FieldReader,
+  readDocument,
+  type FieldContext,
+  type FieldRecord,
+  type FieldTree,
+} from "./fields.ts";
 
 /** Longest duration a setting may name, in milliseconds: ten years. */
 export const MAX_SETTING_DURATION_MS = 10 * 365 * 24 * 3600 * 1000;
@@ -26,14 +33,14 @@ export type SettingsChange = {
     : Partial<NetworkSettings[Name]>;
 };
 
-/** The settings of a network that names these; everything else is as in {@link DEFAULT_SETTINGS}. */
-export function settingsWith(change: SettingsChange): NetworkSettings {
+/** Settings with a change, by default of those in {@link DEFAULT_SETTINGS}; what the change does not name stays. */
+export function settingsWith(change: SettingsChange, base: NetworkSettings = DEFAULT_SETTINGS): NetworkSettings {
   return {
-    ...DEFAULT_SETTINGS,
+    ...base,
     ...change,
-    epoch: { ...DEFAULT_SETTINGS.epoch, ...change.epoch },
-    snapshot: { ...DEFAULT_SETTINGS.snapshot, ...change.snapshot },
-    maxBatch: { ...DEFAULT_SETTINGS.maxBatch, ...change.maxBatch },
+    epoch: { ...base.epoch, ...change.epoch },
+    snapshot: { ...base.snapshot, ...change.snapshot },
+    maxBatch: { ...base.maxBatch, ...change.maxBatch },
   };
 }
 
@@ -79,18 +86,43 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+function completed(given: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const complete: Record<string, unknown> = { ...DEFAULT_SETTINGS, ...given };
+  for (const name of ["epoch", "snapshot", "maxBatch"] as const) {
+    const part = given[name];
+    if (isRecord(part)) complete[name] = { ...DEFAULT_SETTINGS[name], ...part };
+  }
+  return complete;
+}
+
 /**
  * Reads settings from JSON that names some of them only; everything else is as in {@link DEFAULT_SETTINGS}. Throws the
  * error of the context, with the field.
  */
 export function readPartialSettings(given: unknown, context: FieldContext): NetworkSettings {
   if (!isRecord(given)) throw fieldInvalid(context, "", "expected a record of named fields");
-  const complete: Record<string, unknown> = { ...DEFAULT_SETTINGS, ...given };
-  for (const name of ["epoch", "snapshot", "maxBatch"] as const) {
-    const part = given[name];
-    if (isRecord(part)) complete[name] = { ...DEFAULT_SETTINGS[name], ...part };
-  }
-  return readDocument(complete, context, readSettings);
+  return readDocument(completed(given), context, readSettings);
+}
+
+/** The fields of a record that are also in what was given. */
+function named<Whole extends object>(whole: Whole, given: unknown): Partial<Whole> {
+  const names = isRecord(given) ? Object.keys(given) : [];
+  const fields = Object.entries(whole).filter(([name]) => names.includes(name));
+  return Object.fromEntries(fields) as Partial<Whole>;
+}
+
+/** Reads a change of settings from the JSON form: those it names, also inside their records. */
+export function readSettingsChange(fields: FieldReader): SettingsChange {
+  const given = Object.fromEntries(fields.names().map((name) => [name, fields.value(name)]));
+  const reader = new FieldReader(completed(given), fields.path, fields.context);
+  const { epoch, snapshot, maxBatch, ...rest } = readSettings(reader);
+  reader.end();
+  return {
+    ...named(rest, given),
+    ...(given["epoch"] !== undefined && { epoch: named(epoch, given["epoch"]) }),
+    ...(given["snapshot"] !== undefined && { snapshot: named(snapshot, given["snapshot"]) }),
+    ...(given["maxBatch"] !== undefined && { maxBatch: named(maxBatch, given["maxBatch"]) }),
+  };
 }
 
 function quorumTree(quorum: QuorumSetting): FieldTree {
@@ -98,16 +130,16 @@ function quorumTree(quorum: QuorumSetting): FieldTree {
   return { type: quorum.type, election: quorum.election, replication: quorum.replication };
 }
 
-/** The tree form of settings. */
-export function settingsTree(settings: NetworkSettings): FieldTree {
+/** The tree form of settings, or of a change of them. */
+export function settingsTree(settings: SettingsChange): FieldRecord {
   const { consensus, quorum, trustDisk, epoch, snapshot, maxBatch, maxDelayMs, answerAfter, nodesPerActor } = settings;
   return {
     consensus,
-    quorum: quorumTree(quorum),
+    quorum: quorum && quorumTree(quorum),
     trustDisk,
-    epoch: { lengthMs: epoch.lengthMs, transactions: epoch.transactions, keyCacheMs: epoch.keyCacheMs },
-    snapshot: { everyTransactions: snapshot.everyTransactions },
-    maxBatch: { transactions: maxBatch.transactions, bytes: maxBatch.bytes },
+    epoch: epoch && { lengthMs: epoch.lengthMs, transactions: epoch.transactions, keyCacheMs: epoch.keyCacheMs },
+    snapshot: snapshot && { everyTransactions: snapshot.everyTransactions },
+    maxBatch: maxBatch && { transactions: maxBatch.transactions, bytes: maxBatch.bytes },
     maxDelayMs,
     answerAfter,
     nodesPerActor,
