@@ -1,8 +1,11 @@
 /**
  * The cryptography that governance is handed: it stays pure and runs alike on validating nodes, clients and in simulations.
  */
+import type { IdentifiedActor, ListedActor, UnknownActor } from "../certificates/actor-index.ts";
 import type { Bytes, HashFunction } from "../codec/bytes.ts";
 import type { SignFunction, VerifyFunction } from "./cose.ts";
+import type { RunScript } from "./script.ts";
+import type { SignatureAlgorithm } from "./signed-request.ts";
 
 /** What governance needs to know of a certificate. */
 export interface CertificateDescription {
@@ -27,6 +30,21 @@ export interface GovernanceCrypto {
   readonly describeCertificate: (certificate: Bytes) => CertificateDescription | undefined;
   /** Whether a list of revoked certificates (DER) is one, and the key of this CA certificate (DER) signed it. */
   readonly isRevocationListOf: (list: Bytes, certificate: Bytes) => boolean;
+  /** The actor that a chain of certificates (DER, the caller's first) speaks for at a time. */
+  readonly identify: (
+    actors: readonly ListedActor[],
+    chain: readonly Bytes[],
+    nowMs: number,
+  ) => IdentifiedActor | UnknownActor;
+  /** Verifies a signature (r \u2016 s) by the key of a certificate (DER). */
+  readonly verifyByCertificate: (
+    algorithm: SignatureAlgorithm,
+    certificate: Bytes,
+    data: Bytes,
+    signature: Bytes,
+  ) => boolean;
+  /** Runs a script of the constitution or of a ballot; the same result on every node. */
+  readonly runScript: RunScript;
 }
 
 /** Someone who signs: the actor id and the function that reaches the key. */

@@ -7,7 +7,7 @@
  * newer than the member's last, withdrawals because the proposal is not open any more.
  */
 import { bytesEqual, toHex, utf8Decode } from "../codec/bytes.ts";
-import type { ActionEffect } from "./actions.ts";
+import { judgedActions } from "./actions.ts";
 import { readActionList } from "./action-codec.ts";
 import { readCriteria } from "./automatic-votes.ts";
 import type { BatchPlace } from "./epochs.ts";
@@ -35,7 +35,7 @@ import { MAX_SCRIPT_BYTES, readScriptValidation, SCRIPT_RETURNS } from "./script
 import { settleProposal, withProposal, type SettledState } from "./settle.ts";
 import { verifySigner, type VerifiedRequest } from "./signer.ts";
 import { effectOf, memberIds, proposalJson, prospectOf, type VotingState } from "./vote-count.ts";
-import { constitutionJson } from "./constitution-codec.ts";
+import { constitutionView } from "./constitution-codec.ts";
 
 /** The part of the governance state that requests change. */
 export interface ProposalsState extends VotingState {
@@ -96,7 +96,6 @@ function propose<State extends ProposalsState>(
   validateByScript(state, content, place.timeMs, crypto);
   // What can't be carried out now is refused now, where its proposer can still correct it.
   effectOf(state, content, place.timeMs, crypto);
-  const names = actions.map(({ name }) => name);
   const proposal: ProposalRecord = {
     ...content,
     ...message,
@@ -106,7 +105,7 @@ function propose<State extends ProposalsState>(
     state: "Open",
     openedAtMs: place.timeMs,
     openedAtSeqno: place.firstSeqno,
-    expiresAtMs: place.timeMs + proposalTimes(state.constitution.policies, names).expiresAfterMs,
+    expiresAtMs: place.timeMs + proposalTimes(state.constitution.policies, judgedActions(actions)).expiresAfterMs,
     scheduled: undefined,
     ballots: [],
     withdrawal: undefined,
@@ -131,7 +130,7 @@ function validateByScript(
     source: constitution.script,
     function: "validate",
     arguments: [JSON.stringify(proposalJson(actions))],
-    view: { constitution: constitutionJson(constitution), now: nowMs, networkId },
+    view: { constitution: constitutionView(constitution), now: nowMs, networkId },
   });
   if (!result.ok) {
     if (result.reason === "NotAFunction") return;

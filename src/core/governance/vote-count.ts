@@ -4,14 +4,14 @@
  */
 import { bytesEqual, type Bytes } from "../codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
-import { readActions } from "./action-codec.ts";
-import { applyActions, type Action, type ActionContext, type ActionEffect, type AttestedNode } from "./actions.ts";
+import type { ActionContext, AttestedNode } from "./action-kind.ts";
+import { applyActions, judgedActions, type Action, type ActionEffect } from "./actions.ts";
 import { matchesCriteria } from "./automatic-votes.ts";
-import { constitutionJson } from "./constitution-codec.ts";
+import { constitutionView } from "./constitution-codec.ts";
 import type { Constitution } from "./constitution.ts";
 import type { NodeId } from "../consensus/types.ts";
 import { effectDigest } from "./effects.ts";
-import { actionsTree } from "./action-codec.ts";
+import { actionsTree, readActions } from "./action-codec.ts";
 import { treeToJson } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import { readJsonValue, type JsonValue } from "./json-value.ts";
@@ -55,7 +55,7 @@ export function memberIds({ actors }: Pick<Constitution, "actors">): readonly st
 }
 
 function viewOf(state: VotingState, nowMs: number): JsonValue {
-  return { constitution: constitutionJson(state.constitution), now: nowMs, networkId: state.networkId };
+  return { constitution: constitutionView(state.constitution), now: nowMs, networkId: state.networkId };
 }
 
 /** A proposal as scripts see it: the payload its member signed. */
@@ -86,7 +86,7 @@ function allActions(
   }
   const added = readAddedActions(result.value);
   if (added === undefined) throw refused("ScriptFailed", `apply returns ${SCRIPT_RETURNS.apply}`);
-  return [...proposal.actions, ...readActions(added)];
+  return added.length === 0 ? proposal.actions : [...proposal.actions, ...readActions({ actions: added.map(({ name, args }) => ({ name, args })) })];
 }
 
 /** What a proposal would do to the constitution in force; never throws for what can't be done. */
@@ -164,7 +164,7 @@ export function countVotes(
   const counted = new Map(votes.map(({ member, vote }) => [member, vote]));
   const verdict = scriptVerdict(state, proposal, votes, nowMs, crypto);
   const judgement = judgeProposal(state.constitution.policies, {
-    actionNames: proposal.actions.map(({ name }) => name),
+    actionNames: judgedActions(proposal.actions),
     votes: counted,
     members,
     openedAtMs: proposal.openedAtMs,
@@ -223,9 +223,7 @@ function scriptVerdict(
   crypto: GovernanceCrypto,
 ): Verdict | undefined {
   const { script, policies } = constitution;
-  const isScripted = proposal.actions.some(
-    ({ name }) => usesScript(policyOf(policies, name).rule),
-  );
+  const isScripted = judgedActions(proposal.actions).some((name) => usesScript(policyOf(policies, name).rule));
   if (script === undefined || !isScripted) return undefined;
   const cast = votes.filter(({ vote }) => vote !== "abstain");
   const result = crypto.runScript({
