@@ -18,7 +18,11 @@ export function actorById(constitution: Constitution, id: string): Actor | undef
 export function verifyConstitution(constitution: Constitution, crypto: GovernanceCrypto): void {
   for (const [at, actor] of constitution.members.entries()) {
     if (crypto.certificateKey(actor.certificate) === undefined) {
-      throw fieldInvalid(CONTEXT, `members[${at}].certificate`, "expected an X.509 certificate with a P-256 key");
+      throw fieldInvalid(
+        CONTEXT,
+        `members[${at}].certificate`,
+        "expected an X.509 certificate with a key on P-256 or P-384",
+      );
     }
   }
   verifyNodes(constitution, crypto, CONTEXT);
