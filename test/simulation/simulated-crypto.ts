@@ -3,7 +3,7 @@
  * wrong key opens nothing) and watches what the real one could not forgive: the same key and nonce sealing twice.
  */
 import type { Bytes } from "../../src/core/codec/bytes.ts";
-import { ByteWriter, bytesEqual, concatBytes, utf8Encode } from "../../src/core/codec/bytes.ts";
+import { ByteWriter, bytesEqual, concatBytes, EMPTY, toHex, utf8Encode } from "../../src/core/codec/bytes.ts";
 import type { GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
 import type { Crypto } from "../../src/enclave/ports.ts";
 import { CocoError, invariant } from "../../src/errors.ts";
@@ -39,12 +39,28 @@ export function simulatedCertificate(publicKey: Bytes): Bytes {
   return concatBytes(Uint8Array.of(DER_SEQUENCE, KEY_LENGTH), publicKey);
 }
 
+function keyOf(certificate: Bytes): Bytes | undefined {
+  return certificate.length === KEY_LENGTH + 2 ? certificate.subarray(2) : undefined;
+}
+
 /** Governance over simulated keys, with one hash or another. */
 export function simulatedGovernanceCrypto(hash: (data: Bytes) => Bytes): GovernanceCrypto {
   return {
     sha256: hash,
     verify,
-    certificateKey: (certificate) => (certificate.length === KEY_LENGTH + 2 ? certificate.subarray(2) : undefined),
+    certificateKey: keyOf,
+    verifyWith: (_algorithm, certificate, data, signature) => verify(keyOf(certificate) ?? EMPTY, data, signature),
+    // No CA stands between a simulated actor and its certificate, and none ever expires.
+    identify: (actors, [certificate = EMPTY]) => {
+      const owner = actors.find(({ certificates }) => certificates.some((listed) => bytesEqual(listed, certificate)));
+      if (owner === undefined) return { problem: "UnknownIssuer", subject: "" };
+      return {
+        actor: owner.id,
+        role: owner.role,
+        certificate: toHex(hash(certificate)),
+        untilMs: Number.MAX_SAFE_INTEGER,
+      };
+    },
   };
 }
 

@@ -9,6 +9,7 @@
 import { EMPTY, toHex, fromHex, utf8Decode, utf8Encode, type Bytes } from "../codec/bytes.ts";
 import { decodeCbor, encodeCbor, type CborKey, type CborValue } from "../codec/cbor.ts";
 import { CocoError } from "../../errors.ts";
+import { COSE_ALGORITHMS, type CoseAlgorithm } from "./cose.ts";
 
 /** What a member may ask for. */
 export const REQUEST_TYPES = ["proposal", "ballot", "withdrawal", "automatic_vote"] as const;
@@ -22,12 +23,6 @@ export const MAX_REQUEST_CHAIN = 4;
 /** Latest time a request can name, in seconds since 1970 (the year 2286), as CCF has it. */
 export const MAX_CREATED_AT = 9_999_999_999;
 
-/** COSE algorithms of members' signatures (RFC 9053, 2.1), by curve. */
-export const SIGNATURE_ALGORITHMS = { ES256: -7, ES384: -35 } as const;
-/** Name of a COSE algorithm that members may sign with. */
-export type SignatureAlgorithm = keyof typeof SIGNATURE_ALGORITHMS;
-
-const SIGNATURE_BYTES: Readonly<Record<SignatureAlgorithm, number>> = { ES256: 64, ES384: 96 };
 const SIGN1_TAG = 18;
 const ALGORITHM = 1;
 const KEY_ID = 4;
@@ -42,7 +37,7 @@ const DIGEST_HEX = /^[0-9a-f]{64}$/;
 /** What is signed. */
 export interface RequestContent {
   readonly type: RequestType;
-  readonly algorithm: SignatureAlgorithm;
+  readonly algorithm: CoseAlgorithm;
   /** Hex SHA-256 of the signing certificate (DER). */
   readonly keyId: string;
   /** When it was signed, in seconds since 1970. */
@@ -72,7 +67,7 @@ function malformed(problem: string, cause?: unknown): CocoError {
 function protectedHeaders(content: RequestContent): Bytes {
   const { type, algorithm, keyId, createdAt, proposalId, networkId } = content;
   const headers = new Map<CborKey, CborValue>([
-    [ALGORITHM, SIGNATURE_ALGORITHMS[algorithm]],
+    [ALGORITHM, COSE_ALGORITHMS[algorithm].number],
     [KEY_ID, utf8Encode(keyId)],
     [MESSAGE_TYPE, type],
     [CREATED_AT, createdAt],
@@ -118,7 +113,7 @@ function parse(message: Bytes): SignedRequest {
   if (!(encodedHeaders instanceof Uint8Array) || !(payload instanceof Uint8Array) || !(signature instanceof Uint8Array))
     throw malformed("expected protected headers, the payload inside, and a signature");
   const content = readHeaders(encodedHeaders, payload);
-  if (signature.length !== SIGNATURE_BYTES[content.algorithm]) throw malformed("the signature has another length");
+  if (signature.length !== COSE_ALGORITHMS[content.algorithm].bytes) throw malformed("the signature has another length");
   return { ...content, signature, chain: readChain(unprotected), signedBytes: sigStructure(encodedHeaders, payload) };
 }
 
@@ -146,9 +141,9 @@ function readHeaders(encoded: Bytes, payload: Bytes): RequestContent {
   };
 }
 
-function readAlgorithm(value: CborValue | undefined): SignatureAlgorithm {
-  if (value === SIGNATURE_ALGORITHMS.ES256) return "ES256";
-  if (value === SIGNATURE_ALGORITHMS.ES384) return "ES384";
+function readAlgorithm(value: CborValue | undefined): CoseAlgorithm {
+  if (value === COSE_ALGORITHMS.ES256.number) return "ES256";
+  if (value === COSE_ALGORITHMS.ES384.number) return "ES384";
   throw malformed("expected algorithm ES256 or ES384");
 }
 

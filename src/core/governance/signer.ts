@@ -37,7 +37,7 @@ export function verifySigner(
   if ("problem" in identity) throw refused("CertificateNotValid", `the signing certificate: ${identity.problem}`);
   const actor = constitution.actors.find(({ id }) => id === identity.actor);
   if (actor?.role !== "member") throw refused("NotAMember", "the signer is not a member of this network");
-  if (!crypto.verifyByCertificate(request.algorithm, signing, request.signedBytes, request.signature))
+  if (!crypto.verifyWith(request.algorithm, signing, request.signedBytes, request.signature))
     throw refused("SignatureInvalid", `the signature does not verify by the certificate of ${actor.id}`);
   return { request, message, actor: actor.id, certificate };
 }
