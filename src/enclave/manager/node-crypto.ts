@@ -19,6 +19,8 @@ import {
   verify,
   type KeyObject,
 } from "node:crypto";
+import type { VerifySignature } from "../../core/certificates/algorithm.ts";
+import { describeCertificate, isRevocationListOf } from "../../core/certificates/description.ts";
 import { bytesEqual, concatBytes, type Bytes } from "../../core/codec/bytes.ts";
 import type { SignFunction, VerifyFunction } from "../../core/governance/cose.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
@@ -162,8 +164,25 @@ export function createNodeCrypto(privateKey: KeyObject): Crypto {
 
 /** The cryptography of governance; it is what verification of evidence needs, too. */
 export function createGovernanceCrypto(): GovernanceCrypto {
-  return { sha256, verify: createVerifier(), certificateKey };
+  return {
+    sha256,
+    verify: createVerifier(),
+    certificateKey,
+    describeCertificate,
+    isRevocationListOf: (list, certificate) => isRevocationListOf(list, certificate, verifyIssued),
+  };
 }
+
+/** Verifies what an authority with an elliptic curve has signed. */
+const verifyIssued: VerifySignature = (algorithm, publicKey, data, signature) => {
+  if (algorithm.type !== "ecdsa") return false;
+  try {
+    const key = createPublicKey({ key: Buffer.from(publicKey), format: "der", type: "spki" });
+    return key.asymmetricKeyType === "ec" && verify(algorithm.hash, data, { key, dsaEncoding: "der" }, signature);
+  } catch {
+    return false;
+  }
+};
 
 function certificateKey(certificate: Bytes): Bytes | undefined {
   const key = readCertificate(certificate)?.publicKey;
