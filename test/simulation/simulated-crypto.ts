@@ -4,7 +4,7 @@
  */
 import type { Bytes } from "../../src/core/codec/bytes.ts";
 import { ByteWriter, bytesEqual, concatBytes, EMPTY, toHex, utf8Encode } from "../../src/core/codec/bytes.ts";
-import type { GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
+import type { CertificateDescription, GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
 import type { Crypto } from "../../src/enclave/ports.ts";
 import { CocoError, invariant } from "../../src/errors.ts";
 import { absorb, begin, cheapHash, squeeze, squeezeNumber } from "./cheap-hash.ts";
@@ -43,6 +43,16 @@ function keyOf(certificate: Bytes): Bytes | undefined {
   return certificate.length === KEY_LENGTH + 2 ? certificate.subarray(2) : undefined;
 }
 
+/** Every simulated certificate is one of a CA, and holds for ever. */
+const DESCRIPTION: CertificateDescription = {
+  subject: "CN=simulated",
+  notBeforeMs: 0,
+  notAfterMs: Number.MAX_SAFE_INTEGER,
+  isCa: true,
+  canSign: true,
+  keyType: "P-256",
+};
+
 /** Governance over simulated keys, with one hash or another. */
 export function simulatedGovernanceCrypto(hash: (data: Bytes) => Bytes): GovernanceCrypto {
   return {
@@ -60,6 +70,12 @@ export function simulatedGovernanceCrypto(hash: (data: Bytes) => Bytes): Governa
         certificate: toHex(hash(certificate)),
         untilMs: Number.MAX_SAFE_INTEGER,
       };
+    },
+    describeCertificate: (certificate) => (keyOf(certificate) === undefined ? undefined : DESCRIPTION),
+    // A list of a simulated CA is signed by saying so: one DER SEQUENCE with its key.
+    isRevocationListOf: (list, certificate) => bytesEqual(list, certificate),
+    runScript: () => {
+      throw new CocoError("Internal", "a simulated network has no scripts");
     },
   };
 }

@@ -3,7 +3,7 @@
  * `ProposalInvalid` with the path of the field, a reason of its own, and number and name of the action.
  */
 import { ACTION_NAMES, isActionName } from "./action-names.ts";
-import { ACTIONS, type Action, type ActionOf } from "./actions.ts";
+import { ACTIONS, type Action, type ActionArgs, type ActionOf } from "./actions.ts";
 import type { ActionName } from "./action-names.ts";
 import { FieldReader, type FieldContext, type FieldRecord } from "./fields.ts";
 import type { JsonValue } from "./json-value.ts";
@@ -31,7 +31,7 @@ function readAction(item: unknown, at: number): Action {
   const name = readName(item, at);
   const fields = new FieldReader(item, `actions[${at}]`, contextOf(at, name));
   fields.value("name");
-  const args = fields.record("args", ACTIONS[name].read);
+  const args = fields.record<ActionArgs[ActionName]>("args", ACTIONS[name].read);
   fields.end();
   // The kind of this name has read them: what the table says of each name can't be said of a name that is only known here.
   return { name, args } as Action;

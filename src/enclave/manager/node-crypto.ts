@@ -21,12 +21,14 @@ import {
   verify,
   type KeyObject,
 } from "node:crypto";
+import { describeCertificate, isRevocationListOf } from "../../core/certificates/description.ts";
 import { bytesEqual, concatBytes, type Bytes } from "../../core/codec/bytes.ts";
 import { ActorIndex, type ListedActor } from "../../core/certificates/actor-index.ts";
 import type { SignatureAlgorithm, VerifySignature } from "../../core/certificates/algorithm.ts";
 import { tryParseCertificate } from "../../core/certificates/certificate.ts";
 import type { CoseAlgorithm, SignFunction, VerifyFunction } from "../../core/governance/cose.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
+import type { RunScript } from "../../core/governance/script.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Crypto, Entropy } from "../ports.ts";
 
@@ -226,9 +228,18 @@ export function createNodeCrypto(privateKey: KeyObject): Crypto {
   };
 }
 
-/** The cryptography of governance; it is what verification of evidence needs, too. */
-export function createGovernanceCrypto(): GovernanceCrypto {
+/** For programs that come to no script; a network's scripts without a runner are a fault of the program. */
+const noScripts: RunScript = () => {
+  throw new CocoError("Internal", "there is no runner for scripts here");
+};
+
+/**
+ * The cryptography of governance; it is what verification of evidence needs, too.
+ * @param runScript needed wherever governance transactions are executed
+ */
+export function createGovernanceCrypto(runScript = noScripts): GovernanceCrypto {
   const verifyByKey = createVerifier(MAX_CACHED_PUBLIC_KEYS, ["ES256", "ES384"]);
+  const verifyIssued = createCertificateVerifier();
   return {
     sha256,
     verify: verifyByKey,
@@ -238,13 +249,16 @@ export function createGovernanceCrypto(): GovernanceCrypto {
       if (key === undefined || signature.length !== ECDSA[algorithm].bytes) return false;
       return verifyByKey(key, data, signature);
     },
-    identify: identifier(),
+    describeCertificate,
+    isRevocationListOf: (list, certificate) => isRevocationListOf(list, certificate, verifyIssued),
+    identify: identifier(verifyIssued),
+    runScript,
   };
 }
 
 /** Keeps the index of the list of actors asked for last: it changes by vote only, and is asked for many times. */
-function identifier(): GovernanceCrypto["identify"] {
-  const crypto = { sha256, verify: createCertificateVerifier() };
+function identifier(verifyIssued: VerifySignature): GovernanceCrypto["identify"] {
+  const crypto = { sha256, verify: verifyIssued };
   let indexed: { readonly actors: readonly ListedActor[]; readonly index: ActorIndex } | undefined;
   return (actors, chain, nowMs) => {
     if (indexed?.actors !== actors) indexed = { actors, index: new ActorIndex(actors, crypto) };
