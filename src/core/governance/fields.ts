@@ -236,6 +236,15 @@ export class FieldReader {
   }
 }
 
+/** The value of a JSON text, to be read field by field; throws the error of the context when it is none. */
+export function parseJson(text: string, context: FieldContext): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw fieldInvalid(context, "", "is not JSON");
+  }
+}
+
 /** Reads a whole document that is one record. */
 export function readDocument<T>(value: unknown, context: FieldContext, read: (fields: FieldReader) => T): T {
   const reader = new FieldReader(value, "", context);

@@ -22,15 +22,6 @@ export function isWellFormed(text: string): boolean {
   return !/\p{Surrogate}/u.test(text);
 }
 
-/** The value of a JSON text, to be read field by field; throws the error of the context when it is none. */
-export function parseJson(text: string, context: FieldContext): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw fieldInvalid(context, "", "is not JSON");
-  }
-}
-
 interface Budget {
   left: number;
 }

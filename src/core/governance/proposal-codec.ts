@@ -6,8 +6,7 @@ import { fromHex, toHex, utf8Decode, type Bytes, type HashFunction } from "../co
 import { readActionList } from "./action-codec.ts";
 import { readCriteria } from "./automatic-votes.ts";
 import { MAX_ACTORS, MAX_CERTIFICATE_BYTES } from "./constitution.ts";
-import { readDocument, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
-import { parseJson } from "./json-value.ts";
+import { parseJson, readDocument, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
 import {
   MAX_BALLOTS,
   MAX_HISTORY_BYTES,

@@ -11,9 +11,8 @@ import { judgedActions } from "./actions.ts";
 import { readActionList } from "./action-codec.ts";
 import { readCriteria } from "./automatic-votes.ts";
 import type { BatchPlace } from "./epochs.ts";
-import { readDocument, type FieldContext, type FieldReader } from "./fields.ts";
+import { parseJson, readDocument, type FieldContext, type FieldReader } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
-import { parseJson } from "./json-value.ts";
 import { proposalTimes } from "./policy.ts";
 import {
   isPending,

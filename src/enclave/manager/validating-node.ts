@@ -80,7 +80,7 @@ export class ValidatingNode {
   readonly #networkId: string;
   #service: ServiceIdentity | undefined;
   #actors: ActorIndex;
-  #listed: Constitution["members"];
+  #listed: Constitution["actors"];
   #frontend: ClientFrontend | undefined;
   readonly #callers = new WeakMap<readonly Bytes[], CallerVerdict>();
 
@@ -91,7 +91,7 @@ export class ValidatingNode {
     this.#crypto = createNodeCrypto(keys.signingKey);
     this.#networkId = toHex(constitutionDigest(genesis, this.#crypto.sha256));
     this.#actors = createActorIndex(genesis);
-    this.#listed = genesis.members;
+    this.#listed = genesis.actors;
     let peers: Channels | undefined;
     this.#core = new NodeCore({
       nodeId: keys.nodeId,
@@ -226,8 +226,8 @@ export class ValidatingNode {
     const { clock, entropy, onFatal } = this.#parts;
     const state = this.#core.administration.committed;
     if (state === undefined) return;
-    if (state.constitution.members !== this.#listed) {
-      this.#listed = state.constitution.members;
+    if (state.constitution.actors !== this.#listed) {
+      this.#listed = state.constitution.actors;
       this.#actors = createActorIndex(state.constitution);
     }
     this.#channels.follow(this.#peers());
