@@ -5,7 +5,7 @@
  * the same state or all refuse. The public part of such a transaction in the ledger is exactly its encoding.
  */
 import { decodeCbor, encodeCbor } from "../codec/cbor.ts";
-import { bytesEqual, fromHex, toHex, type Bytes } from "../codec/bytes.ts";
+import { fromHex, toHex, type Bytes } from "../codec/bytes.ts";
 import type { Configuration, NodeId } from "../consensus/types.ts";
 import {
   checkNextConfiguration,
@@ -15,13 +15,7 @@ import {
   readConfiguration,
 } from "./configuration.ts";
 import { constitutionDigest, decodeConstitution, encodeConstitution } from "./constitution-codec.ts";
-import {
-  MAX_CERTIFICATE_BYTES,
-  MAX_CONSTITUTION_BYTES,
-  MAX_NODES,
-  type Constitution,
-  type NodeEntry,
-} from "./constitution.ts";
+import { MAX_CONSTITUTION_BYTES, MAX_NODES, type Constitution, type NodeEntry } from "./constitution.ts";
 import { verifyConstitution } from "./constitution-verify.ts";
 import { decisionTree, judgeDecision, readDecision, type Decision, type StandingConstitution } from "./decision.ts";
 import {
@@ -40,6 +34,13 @@ import {
 import { readDocument, treeToCbor, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import { refused } from "./refusal.ts";
+import {
+  MAX_SERVICE_CERTIFICATE_BYTES,
+  nextServices,
+  readCrossCertificate,
+  type OfferedService,
+  type ServiceState,
+} from "./service-chain.ts";
 import { CocoError } from "../../errors.ts";
 
 /** Largest encoded administrative transaction, in bytes. */
@@ -53,8 +54,8 @@ export interface GenesisTransaction {
   readonly constitution: Constitution;
 }
 
-/** Opens an epoch. */
-export interface EpochTransaction {
+/** Opens an epoch; with a new service identity when somebody lost access since the one before. */
+export interface EpochTransaction extends OfferedService {
   readonly type: "epoch";
   /** 1 for the first epoch, one more with each. */
   readonly epoch: number;
@@ -62,8 +63,6 @@ export interface EpochTransaction {
   readonly wraps: readonly WrappedKey[];
   /** The service's private key, sealed under the epoch key. */
   readonly sealedServiceKey: Bytes;
-  /** The service certificate in force in this epoch, DER. */
-  readonly serviceCertificate: Bytes;
 }
 
 /** Carries out what members have voted. */
@@ -107,11 +106,9 @@ export type AdministrativeTransaction =
   | GrantTransaction;
 
 /** What administrative transactions have made of the network. */
-export interface GovernanceState extends StandingConstitution, EpochsState {
+export interface GovernanceState extends StandingConstitution, EpochsState, ServiceState {
   /** Epochs so far; the last one is in force. */
   readonly epochs: readonly EpochRecord[];
-  /** Certificate of the service, DER; undefined before the first epoch. */
-  readonly serviceCertificate: Bytes | undefined;
   /** Who takes part in consensus. */
   readonly configuration: Configuration;
   /** An epoch is to be opened, because members voted for it or somebody lost access. */
@@ -131,9 +128,9 @@ function transactionTree(transaction: AdministrativeTransaction): FieldTree {
     case "genesis":
       return { type, constitution: encodeConstitution(transaction.constitution) };
     case "epoch": {
-      const { epoch, serviceCertificate, sealedServiceKey } = transaction;
+      const { epoch, serviceCertificate, endorsement, backEndorsement, sealedServiceKey } = transaction;
       const wraps = transaction.wraps.map(({ nodeId, wrapped }) => ({ nodeId: fromHex(nodeId), wrapped }));
-      return { type, epoch, wraps, serviceCertificate, sealedServiceKey };
+      return { type, epoch, wraps, serviceCertificate, endorsement, backEndorsement, sealedServiceKey };
     }
     case "decision":
       return { type, bundle: decisionTree(transaction.bundle) };
@@ -158,6 +155,8 @@ export function encodeAdministrative(transaction: AdministrativeTransaction): By
 }
 
 function readEpoch(fields: FieldReader): EpochTransaction {
+  const endorsement = readCrossCertificate(fields, "endorsement");
+  const backEndorsement = readCrossCertificate(fields, "backEndorsement");
   return {
     type: "epoch",
     epoch: fields.integer("epoch", POSITIVE),
@@ -165,7 +164,9 @@ function readEpoch(fields: FieldReader): EpochTransaction {
       nodeId: wrap.hex("nodeId", 32),
       wrapped: wrap.bytes("wrapped", { max: MAX_WRAPPED_KEY_BYTES }),
     })),
-    serviceCertificate: fields.certificate("serviceCertificate", MAX_CERTIFICATE_BYTES),
+    serviceCertificate: fields.certificate("serviceCertificate", MAX_SERVICE_CERTIFICATE_BYTES),
+    ...(endorsement && { endorsement }),
+    ...(backEndorsement && { backEndorsement }),
     sealedServiceKey: fields.bytes("sealedServiceKey", { max: MAX_SEALED_SERVICE_KEY_BYTES }),
   };
 }
@@ -249,7 +250,8 @@ function executeGenesis(
     constitution,
     constitutionDigest: digest,
     epochs: [],
-    serviceCertificate: undefined,
+    services: [],
+    serviceRotationDue: false,
     configuration: genesisConfiguration(constitution),
     epochDue: false,
     snapshot: undefined,
@@ -264,20 +266,15 @@ function executeEpoch(
   crypto: GovernanceCrypto,
 ): GovernanceState {
   checkEpoch(state, transaction, place);
-  const { epoch, wraps, serviceCertificate, sealedServiceKey } = transaction;
-  if (crypto.certificateKey(serviceCertificate) === undefined)
-    throw refused("ServiceCertificate", "expected a certificate with a P-256 key");
-  // A new service identity needs the endorsement of the one before; without one only the same certificate may follow.
-  if (state.serviceCertificate !== undefined && !bytesEqual(state.serviceCertificate, serviceCertificate)) {
-    throw refused("ServiceCertificate", "the service certificate is not the one in force");
-  }
+  const { epoch, wraps, sealedServiceKey } = transaction;
+  const services = nextServices(state, transaction, place.firstSeqno, crypto);
   const opened = { openedAtMs: place.timeMs, openedAtSeqno: place.firstSeqno };
   const epochs = [...withoutStrangers(state), { epoch, wraps, sealedServiceKey, ...opened }];
-  return { ...state, epochs, serviceCertificate, epochDue: false, departing: [] };
+  return { ...state, epochs, services, serviceRotationDue: false, epochDue: false, departing: [] };
 }
 
 function executeDecision(state: GovernanceState, decision: Decision, crypto: GovernanceCrypto): GovernanceState {
-  const { constitution, opensEpoch } = judgeDecision(state, decision, crypto);
+  const { constitution, opensEpoch, rotatesService } = judgeDecision(state, decision, crypto);
   const listed = new Set(listedNodes(constitution));
   const departing = [...state.departing, ...state.constitution.nodes].filter(({ nodeId }) => !listed.has(nodeId));
   if (departing.length > MAX_DEPARTING_NODES)
@@ -286,7 +283,8 @@ function executeDecision(state: GovernanceState, decision: Decision, crypto: Gov
     ...state,
     constitution,
     constitutionDigest: constitutionDigest(constitution, crypto.sha256),
-    epochDue: state.epochDue || opensEpoch,
+    epochDue: state.epochDue || opensEpoch || rotatesService,
+    serviceRotationDue: state.serviceRotationDue || rotatesService,
     departing,
   };
 }

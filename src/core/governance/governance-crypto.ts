@@ -10,6 +10,11 @@ export interface GovernanceCrypto {
   readonly verify: VerifyFunction;
   /** Public key (SubjectPublicKeyInfo, DER) of a certificate (DER); undefined when it is none or its key is not P-256. */
   readonly certificateKey: (certificate: Bytes) => Bytes | undefined;
+  /**
+   * Whether `endorsement` is a CA certificate of the name and key of `subject`, signed by the key of the CA certificate
+   * `issuer`; all DER. Dates are not looked at: every node must come to the same result at any time.
+   */
+  readonly verifyEndorsement: (endorsement: Bytes, subject: Bytes, issuer: Bytes) => boolean;
 }
 
 /** Someone who signs: the actor id and the function that reaches the key. */

@@ -35,6 +35,7 @@ export type Refusal =
   | "EpochByRemovedNode"
   | "VotersNotListed"
   | "ServiceCertificate"
+  | "ServiceEndorsement"
   | "GrantNotNeeded"
   | "NodeNotListed"
   // snapshots

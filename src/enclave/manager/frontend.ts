@@ -6,7 +6,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { Duplex } from "node:stream";
-import type { TLSSocket } from "node:tls";
+import type { SecureContextOptions, TLSSocket } from "node:tls";
 import type { Caller } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
@@ -49,7 +49,7 @@ export interface FrontendResponse {
 
 /** What the frontend is made of. */
 export interface FrontendParts {
-  /** Service-endorsed certificate chain (PEM) and the node's key (PEM). */
+  /** Service-endorsed certificate chain (PEM) and the node's key (PEM); see {@link ClientFrontend.showCertificate}. */
   readonly certificate: string;
   readonly privateKey: string;
   /** The actor behind a client's certificate (DER), whose key TLS has proven; undefined when there is none. */
@@ -85,12 +85,10 @@ export class ClientFrontend {
     this.#bytesUnderWayMax = parts.bytesUnderWayMax ?? BYTES_UNDER_WAY_MAX;
     this.#server = createServer(
       {
-        cert: parts.certificate,
-        key: parts.privateKey,
+        ...this.#secureContext(parts.certificate),
         requestCert: true,
         // Whether a certificate speaks for an actor is judged by the constitution, not by a list of roots.
         rejectUnauthorized: false,
-        minVersion: "TLSv1.3",
         maxHeaderSize: MAX_HEADER_BYTES,
         keepAliveTimeout: IDLE_TIMEOUT_MS,
         headersTimeout: HEADERS_TIMEOUT_MS,
@@ -106,6 +104,15 @@ export class ClientFrontend {
     // A connection on which nothing moves is closed, also when it is the client that does not take its answer.
     this.#server.timeout = IDLE_TIMEOUT_MS;
     this.#server.on("clientError", (_error, socket) => socket.destroy());
+  }
+
+  #secureContext(certificate: string): SecureContextOptions {
+    return { cert: certificate, key: this.#parts.privateKey, minVersion: "TLSv1.3" };
+  }
+
+  /** Shows another certificate chain (PEM) for the same key to connections from now on; those that are open stay. */
+  showCertificate(certificate: string): void {
+    this.#server.setSecureContext(this.#secureContext(certificate));
   }
 
   /** Listens at `host:port`. */

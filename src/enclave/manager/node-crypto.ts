@@ -162,12 +162,26 @@ export function createNodeCrypto(privateKey: KeyObject): Crypto {
 
 /** The cryptography of governance; it is what verification of evidence needs, too. */
 export function createGovernanceCrypto(): GovernanceCrypto {
-  return { sha256, verify: createVerifier(), certificateKey };
+  return { sha256, verify: createVerifier(), certificateKey, verifyEndorsement };
 }
 
 function certificateKey(certificate: Bytes): Bytes | undefined {
   const key = readCertificate(certificate)?.publicKey;
   return key !== undefined && isP256(key) ? plain(key.export({ format: "der", type: "spki" })) : undefined;
+}
+
+function verifyEndorsement(endorsement: Bytes, subject: Bytes, issuer: Bytes): boolean {
+  const certificates = [endorsement, subject, issuer].map(readCertificate);
+  const [cross, named, signer] = certificates;
+  if (!cross?.ca || !named?.ca || !signer?.ca) return false;
+  // checkIssued compares names, key identifiers and key usage; only verify looks at the signature.
+  return (
+    cross.subject === named.subject &&
+    cross.publicKey.equals(named.publicKey) &&
+    isP256(signer.publicKey) &&
+    cross.checkIssued(signer) &&
+    cross.verify(signer.publicKey)
+  );
 }
 
 /** The raw 32 bytes of an X25519 public key (also of a private key's public half). */
