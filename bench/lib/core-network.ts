@@ -7,7 +7,12 @@ import { join } from "node:path";
 import { VersionedStore } from "../../src/core/kv/store.ts";
 import { createGovernanceCrypto, createNodeCrypto, nodeEntropy } from "../../src/enclave/manager/node-crypto.ts";
 import { NodeCore } from "../../src/enclave/manager/node-core.ts";
-import { createGrant, firstTransactions, openEpochKey } from "../../src/enclave/manager/service-keys.ts";
+import {
+  carriesServiceKey,
+  createGrant,
+  firstTransactions,
+  openEpochKey,
+} from "../../src/enclave/manager/service-keys.ts";
 import type { Disk, Executor, ExecutorEvents, PeerTransport, Tracer } from "../../src/enclave/ports.ts";
 import { AdapterHost } from "../../src/enclave/worker/adapter-host.ts";
 import type { ToWorker } from "../../src/enclave/worker/protocol.ts";
@@ -166,6 +171,7 @@ export function createCoreNode({ founded, node, files, peers, disk, prefill }: C
     },
     firstTransactions: () => firstTransactions(constitution, networkId, ports),
     approval: undefined,
+    carriesService: (epoch, key) => carriesServiceKey(epoch, networkId, key, crypto),
     openEpoch: (record) => openEpochKey(record, networkId, node),
     epochMaker: {
       epoch: () => {

@@ -9,6 +9,7 @@ import type { LogEntry } from "../core/consensus/types.ts";
 import { LedgerTail } from "../core/ledger/tail.ts";
 import { pemOfDer } from "../core/governance/pem.ts";
 import { decodeAdministrative, executeAdministrative } from "../core/governance/administrative.ts";
+import { serviceCertificateOf } from "../core/governance/service-chain.ts";
 import { createGovernanceCrypto, createNodeCrypto, nodeEntropy } from "../enclave/manager/node-crypto.ts";
 import { administrativeTransaction, Sealing } from "../enclave/manager/sealing.ts";
 import { firstTransactions } from "../enclave/manager/service-keys.ts";
@@ -75,8 +76,9 @@ function servicePem(): string {
       { index: 1, firstSeqno: 1, timeMs: 0 },
       createGovernanceCrypto(),
     );
-  assert.ok(state?.serviceCertificate !== undefined);
-  return pemOfDer(state.serviceCertificate, "CERTIFICATE");
+  const certificate = state && serviceCertificateOf(state);
+  assert.ok(certificate);
+  return pemOfDer(certificate, "CERTIFICATE");
 }
 
 describe("coco ledger", async () => {

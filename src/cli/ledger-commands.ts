@@ -15,7 +15,8 @@ Example:
   coco ledger verify node0 --service-cert service_cert.pem
 
 DIR is a node's folder or its ledger folder; the node may be running. Every batch is checked from the genesis on: form, chain,
-Merkle root, signature, and the votes behind every change of the constitution. What is sealed stays sealed.
+Merkle root, signature, the votes behind every change of the constitution, and the endorsements behind every change of the service
+identity: the certificate given may be of any of them. What is sealed stays sealed.
 Exit code 0: all of it holds. 1: it does not; the first bad entry is named. 2: wrong usage.`;
 
 const SHOW_HELP = `
@@ -94,7 +95,7 @@ async function verify(context: CommandContext, dir: string, options: VerifyOptio
     options.serviceCert === undefined ? undefined : await readText(options.serviceCert, MAX_CERTIFICATE_FILE_BYTES);
   const ledger = await openLedgerFolder(dir);
   const report = verifyFolder(ledger);
-  const isService = certificate === undefined ? undefined : await isServiceOf(ledger, certificate);
+  const isService = certificate === undefined ? undefined : isServiceOf(report, certificate);
   const isValid =
     report.bad === undefined && isService !== false && report.snapshots.every(({ problem }) => problem === undefined);
   if (asJson) printJson(context.output, { valid: isValid, ...report, service: isService ?? null });
@@ -117,6 +118,7 @@ function printReport({ output }: CommandContext, report: LedgerReport): void {
     bytes: report.bytes,
     views: report.views.join(", "),
     epochs: report.epochs,
+    "service identities": report.services.map(({ keyId, fromSeqno }) => `${keyId} from ${fromSeqno}`).join(", "),
     signers: report.signers.join(", "),
     "last root": report.lastRoot ?? "none",
     "last time": report.lastTimeMs === undefined ? "none" : new Date(report.lastTimeMs).toISOString(),

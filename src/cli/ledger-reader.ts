@@ -4,9 +4,10 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { bytesEqual, toHex } from "../core/codec/bytes.ts";
-import { decodeAdministrative, type GovernanceState, signingKeys } from "../core/governance/administrative.ts";
+import { toHex } from "../core/codec/bytes.ts";
+import { type GovernanceState, signingKeys } from "../core/governance/administrative.ts";
 import { executeAdministrativeBatch } from "../core/governance/administrative-batch.ts";
+import type { ServiceRecord } from "../core/governance/service-chain.ts";
 import { derOfPem } from "../core/governance/pem.ts";
 import type { ParsedBatch } from "../core/ledger/batch-format.ts";
 import { LedgerTail } from "../core/ledger/tail.ts";
@@ -14,7 +15,7 @@ import { type LedgerGovernance, verifyLedger } from "../core/ledger/verify-ledge
 import { readCertificate } from "../enclave/manager/certificate-reader.ts";
 import { createGovernanceCrypto, createVerifier, sha256 } from "../enclave/manager/node-crypto.ts";
 import type { StoredSnapshot } from "../enclave/ports.ts";
-import { CocoError } from "../errors.ts";
+import { CocoError, invariant } from "../errors.ts";
 import { FILE_SYSTEM } from "../host/file-operations.ts";
 import { entriesOf } from "../host/ledger-chunks.ts";
 import { type ReadLedger, readLedger } from "../host/ledger-files.ts";
@@ -37,6 +38,13 @@ export interface SnapshotReport {
   readonly problem: string | undefined;
 }
 
+/** An identity of the service, as the ledger shows it. */
+export interface ServiceReport {
+  /** Hex SHA-256 of its public key: the key id of COSE receipts. */
+  readonly keyId: string;
+  readonly fromSeqno: number;
+}
+
 /** What is known of a ledger folder after its verification. */
 export interface LedgerReport {
   readonly bad: BadPlace | undefined;
@@ -52,6 +60,8 @@ export interface LedgerReport {
   readonly lastRoot: string | undefined;
   readonly lastTimeMs: number | undefined;
   readonly epochs: number;
+  /** The service identities, oldest first. */
+  readonly services: readonly ServiceReport[];
   /** Bytes at the end that a crash, or a node that is writing, left unfinished. */
   readonly unfinishedBytes: number;
   readonly snapshots: readonly SnapshotReport[];
@@ -83,14 +93,18 @@ export function verifyFolder(ledger: ReadLedger, visit: BatchVisitor = () => und
   const { scan, layout } = ledger;
   const signers = new Set<string>();
   const views = new Set<number>();
+  const services: ServiceReport[] = [];
   let last: ParsedBatch | undefined;
   const tail = new LedgerTail(sha256);
   const result = verifyLedger(entriesOf(scan.chunks, layout.firstIndex, FILE_SYSTEM), {
     crypto: { sha256, verify: createVerifier() },
     governance: GOVERNANCE,
     start: { tail, state: undefined },
-    onBatch: (batch) => {
+    onBatch: (batch, _record, state) => {
       last = batch;
+      const service = state.services.at(-1);
+      if (service !== undefined && service.fromSeqno !== services.at(-1)?.fromSeqno)
+        services.push(serviceReport(service));
       signers.add(toHex(batch.header.signer));
       views.add(batch.header.view);
       visit(batch, tail);
@@ -108,9 +122,16 @@ export function verifyFolder(ledger: ReadLedger, visit: BatchVisitor = () => und
     lastRoot: last && toHex(last.root),
     lastTimeMs: last?.header.timeMs,
     epochs: result.state?.epochs.length ?? 0,
+    services,
     unfinishedBytes: scan.torn?.removedBytes ?? 0,
     snapshots: ledger.snapshots.map((snapshot) => snapshotReport(snapshot, result.state?.networkId)),
   };
+}
+
+function serviceReport({ certificate, fromSeqno }: ServiceRecord): ServiceReport {
+  const key = createGovernanceCrypto().certificateKey(certificate);
+  invariant(key, "a verified service certificate has a key");
+  return { keyId: toHex(sha256(key)), fromSeqno };
 }
 
 /** The bad entry and where it stands: one that does not verify, else the place where the files are damaged. */
@@ -152,22 +173,15 @@ function snapshotReport(snapshot: StoredSnapshot, networkId: string | undefined)
   }
 }
 
-/** Whether the service of a ledger has this certificate's key. Throws `ConfigurationInvalid` when it is no certificate. */
-export async function isServiceOf(ledger: ReadLedger, certificatePem: string): Promise<boolean> {
+/**
+ * Whether a ledger is of the service with this certificate (PEM): the certificate's key is one of the identities of the
+ * ledger, each of which the ledger proves to follow from the one before. Throws `ConfigurationInvalid` when it is no certificate.
+ */
+export function isServiceOf({ services }: Pick<LedgerReport, "services">, certificatePem: string): boolean {
   const der = derOfPem(certificatePem, "CERTIFICATE");
   const certificate = der && readCertificate(der);
   if (certificate === undefined)
     throw new CocoError("ConfigurationInvalid", "the service certificate is not one certificate in PEM");
-  const wanted = new Uint8Array(certificate.publicKey.export({ type: "spki", format: "der" }));
-  let found = false;
-  verifyFolder(ledger, ({ header, transactions }) => {
-    if (header.kind !== "administrative") return;
-    for (const { publicPart } of transactions) {
-      const transaction = decodeAdministrative(publicPart);
-      if (transaction.type !== "epoch") continue;
-      const key = createGovernanceCrypto().certificateKey(transaction.serviceCertificate);
-      found = key !== undefined && bytesEqual(key, wanted);
-    }
-  });
-  return found;
+  const keyId = toHex(sha256(certificate.publicKey.export({ type: "spki", format: "der" })));
+  return services.some((service) => service.keyId === keyId);
 }

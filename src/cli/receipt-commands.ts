@@ -16,10 +16,15 @@ Example:
   curl ... "https://127.0.0.1:8645/node/receipt?transaction_id=2.17&format=cose" > receipt.cose
   coco receipt verify receipt.cose --service-cert service_cert.pem
 
+A receipt of before a rotation of the service identity, by the certificate of after it:
+  curl ... "https://127.0.0.1:8645/node/service_endorsements" > endorsements.pem
+  coco receipt verify old.json --service-cert service_cert.pem --endorsements endorsements.pem
+
 Exit code 0: the transaction is in the ledger of the service. 1: the receipt does not prove it.`;
 
 interface VerifyOptions {
   readonly serviceCert: string;
+  readonly endorsements?: string;
 }
 
 /** Adds `coco receipt`. */
@@ -31,21 +36,23 @@ export function addReceiptCommands(program: Command, context: CommandContext): v
     .description("check a receipt offline")
     .argument("<file>", "the receipt: JSON or COSE, told apart by its first byte")
     .requiredOption("--service-cert <file>", "certificate of the service (PEM), from a source you trust")
+    .option("--endorsements <file>", "certificates (PEM) that tie the service certificate to older and newer ones")
     .option("--json", "print JSON")
     .addHelpText("after", HELP)
     .action((file: string, options: VerifyOptions, command: Command) =>
-      verify(context, file, options.serviceCert, command.optsWithGlobals()["json"] === true),
+      verify(context, file, options, command.optsWithGlobals()["json"] === true),
     );
 }
 
-async function verify(context: CommandContext, file: string, certificateFile: string, asJson: boolean): Promise<void> {
+async function verify(context: CommandContext, file: string, options: VerifyOptions, asJson: boolean): Promise<void> {
   const { verifyReceiptFile } = await import("./verify-receipt.ts");
-  const [receipt, certificate] = await Promise.all([
+  const [receipt, certificate, endorsements] = await Promise.all([
     readBytes(file, MAX_RECEIPT_BYTES),
-    readText(certificateFile, MAX_RECEIPT_BYTES),
+    readText(options.serviceCert, MAX_RECEIPT_BYTES),
+    options.endorsements === undefined ? "" : readText(options.endorsements, MAX_RECEIPT_BYTES),
   ]);
   try {
-    const proven = verifyReceiptFile(receipt, certificate);
+    const proven = verifyReceiptFile(receipt, certificate, endorsements);
     if (asJson) printJson(context.output, { valid: true, ...proven });
     else printFields(context.output, { receipt: "valid", ...withoutNull(proven) });
   } catch (error) {

@@ -1,12 +1,17 @@
 import assert from "node:assert/strict";
 import { createPrivateKey, createPublicKey } from "node:crypto";
 import { describe, test } from "node:test";
+import { utf8Encode } from "../core/codec/bytes.ts";
 import { parseBatch } from "../core/ledger/batch-format.ts";
 import { makeCoseReceipt } from "../core/ledger/cose-receipt.ts";
+import { pemOfDer } from "../core/governance/pem.ts";
+import { makeReceipt } from "../core/ledger/receipt.ts";
 import { privateTransaction, TestLedger } from "../core/ledger/fixture.test.ts";
 import {
   createOrganisationCertificate,
   createServiceCertificate,
+  endorseNodeCertificate,
+  endorseServiceCertificate,
   generateKeyPairPem,
 } from "../enclave/manager/certificates.ts";
 import { createSignFunction, nodeEntropy } from "../enclave/manager/node-crypto.ts";
@@ -57,6 +62,41 @@ describe("a COSE receipt", () => {
     const proven = verifyReceiptFile(receipt, certificate);
     assert.equal(proven.transaction_id, "1.2");
     assert.equal("issuer" in proven && proven.issuer, "network");
+  });
+
+  test("of an older or newer service key is verified by endorsements beside it, in both formats", () => {
+    const issuance = { notBeforeMs: Date.now(), days: 1, entropy: nodeEntropy };
+    const made = { privateKey: pem, certificate };
+    const [before, after] = [0, 1].map(() => {
+      const { privateKey } = generateKeyPairPem();
+      return { privateKey, certificate: createServiceCertificate(privateKey, issuance) };
+    }) as [typeof made, typeof made];
+    const cross = (subject: typeof made, issuer: typeof made) =>
+      endorseServiceCertificate(subject.certificate, issuer, issuance);
+    const bundle = [cross(made, before), cross(after, made), cross(made, after), cross(before, made)].join("");
+    const publicKey = pemOfDer(ledger.node.publicKey, "PUBLIC KEY");
+    const nodeCertificate = endorseNodeCertificate({ nodeId: "node", publicKey, hosts: [] }, made, issuance);
+    const place = { batch, position: 1, tail: ledger.tail, keys: ledger.keys, crypto: ledger.node.crypto };
+    const json = utf8Encode(JSON.stringify(makeReceipt({ ...place, certificate: nodeCertificate })));
+    for (const bytes of [receipt, json]) {
+      for (const trusted of [before, made, after])
+        assert.equal(verifyReceiptFile(bytes, trusted.certificate, bundle).transaction_id, "1.2");
+      assert.throws(() => verifyReceiptFile(bytes, before.certificate), { code: "ReceiptInvalid" });
+      assert.throws(() => verifyReceiptFile(bytes, before.certificate, cross(before, made)), {
+        code: "ReceiptInvalid",
+      });
+      for (const junk of [
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        `${bundle}-----BEGIN X-----`,
+      ])
+        assert.throws(() => verifyReceiptFile(bytes, made.certificate, junk), { code: "ConfigurationInvalid" });
+    }
+    const embedded = makeReceipt({
+      ...place,
+      certificate: nodeCertificate,
+      serviceEndorsements: [cross(made, before)],
+    });
+    assert.equal(verifyReceiptText(JSON.stringify(embedded), before.certificate).transaction_id, "1.2");
   });
 
   test("names what fails, for a changed byte and for another service", () => {

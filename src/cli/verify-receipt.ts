@@ -1,6 +1,7 @@
 /**
  * Verifying a receipt, JSON or COSE, with node:crypto. The service certificate is the only trust anchor; a node's certificate must be
- * signed by it, or by an older one that a chain of the receipt's endorsements leads to it.
+ * signed by it, or by an older or newer one that a chain of endorsements leads to it: those of the receipt, and those given
+ * beside it.
  *
  * Dates of certificates are not looked at: a receipt is to hold for as long as the service's key is trusted, long after
  * the certificate of the node that signed it has run out.
@@ -9,7 +10,7 @@ import type { X509Certificate } from "node:crypto";
 import { type Bytes, toHex } from "../core/codec/bytes.ts";
 import { derOfPem } from "../core/governance/pem.ts";
 import { COSE_RECEIPT_FIRST_BYTE, verifyCoseReceipt } from "../core/ledger/cose-receipt.ts";
-import { verifyReceipt } from "../core/ledger/receipt.ts";
+import { MAX_ENDORSEMENTS, verifyReceipt } from "../core/ledger/receipt.ts";
 import { readCertificate } from "../enclave/manager/certificate-reader.ts";
 import { createVerifier, sha256 } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
@@ -63,15 +64,39 @@ function publicKeyOf(certificate: X509Certificate): Bytes {
   return certificate.publicKey.export({ type: "spki", format: "der" });
 }
 
+/** The certificates of a text that holds any number of them in PEM. Throws `ConfigurationInvalid` when one is none. */
+function certificatesOf(bundle: string): readonly X509Certificate[] {
+  const blocks = bundle.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
+  const certificates = blocks.map(certificateOf).filter((certificate) => certificate !== undefined);
+  const isWhole = certificates.length === (bundle.match(/-----BEGIN/g) ?? []).length;
+  if (!isWhole || blocks.length > MAX_ENDORSEMENTS)
+    throw new CocoError(
+      "ConfigurationInvalid",
+      `the endorsements are not up to ${MAX_ENDORSEMENTS} certificates in PEM`,
+    );
+  return certificates;
+}
+
+/** Keys of the service that a certificate vouches for: its own, and those that endorsements lead to. */
+function serviceKeysOf(trusted: X509Certificate, endorsements: readonly X509Certificate[]): readonly Bytes[] {
+  const vouched = endorsements.filter((endorsement) => endorsement.ca && leadsTo(trusted, endorsement, endorsements));
+  return [trusted, ...vouched].map(publicKeyOf);
+}
+
 /**
- * Verifies the bytes of a receipt, JSON or COSE, by the service certificate (PEM). Throws `ReceiptInvalid` naming what is
- * wrong, and `ConfigurationInvalid` when the service certificate is none.
+ * Verifies the bytes of a receipt, JSON or COSE, by the service certificate (PEM) and, beside those in the receipt, by
+ * `endorsements` (any number of certificates in PEM). Throws `ReceiptInvalid` naming what is wrong, and
+ * `ConfigurationInvalid` when what is given beside the receipt are no certificates.
  */
-export function verifyReceiptFile(receipt: Bytes, serviceCertificate: string): ProvenReceipt | ProvenCoseReceipt {
+export function verifyReceiptFile(
+  receipt: Bytes,
+  serviceCertificate: string,
+  endorsements = "",
+): ProvenReceipt | ProvenCoseReceipt {
   if (receipt[0] !== COSE_RECEIPT_FIRST_BYTE)
-    return verifyReceiptText(Buffer.from(receipt).toString("utf8"), serviceCertificate);
-  const serviceKey = publicKeyOf(trustedCertificate(serviceCertificate));
-  const proven = verifyCoseReceipt(receipt, { sha256, verify: createVerifier(), serviceKey });
+    return verifyReceiptText(Buffer.from(receipt).toString("utf8"), serviceCertificate, endorsements);
+  const serviceKeys = serviceKeysOf(trustedCertificate(serviceCertificate), certificatesOf(endorsements));
+  const proven = verifyCoseReceipt(receipt, { sha256, verify: createVerifier(), serviceKeys });
   return {
     transaction_id: proven.transactionId,
     signature_transaction_id: proven.signatureTransactionId,
@@ -82,23 +107,21 @@ export function verifyReceiptFile(receipt: Bytes, serviceCertificate: string): P
   };
 }
 
-/**
- * Verifies the text of a JSON receipt by the service certificate (PEM). Throws `ReceiptInvalid` naming what is wrong, and
- * `ConfigurationInvalid` when the service certificate is none.
- */
-export function verifyReceiptText(receipt: string, serviceCertificate: string): ProvenReceipt {
+/** Verifies the text of a JSON receipt; see {@link verifyReceiptFile}. */
+export function verifyReceiptText(receipt: string, serviceCertificate: string, endorsements = ""): ProvenReceipt {
   const trusted = trustedCertificate(serviceCertificate);
+  const given = certificatesOf(endorsements);
   let parsed: unknown;
   try {
     parsed = JSON.parse(receipt);
   } catch (error) {
     throw new CocoError("ReceiptInvalid", "receipt: it is not JSON", {}, { cause: error });
   }
-  const checkNodeCertificate = (pem: string, endorsements: readonly string[]): Bytes | undefined => {
+  const checkNodeCertificate = (pem: string, embedded: readonly string[]): Bytes | undefined => {
     const certificate = certificateOf(pem);
-    const issuers = endorsements.map(certificateOf);
+    const issuers = embedded.map(certificateOf);
     if (certificate === undefined || !issuers.every((issuer) => issuer !== undefined)) return undefined;
-    if (!leadsTo(trusted, certificate, issuers)) return undefined;
+    if (!leadsTo(trusted, certificate, [...issuers, ...given])) return undefined;
     return publicKeyOf(certificate);
   };
   const proven = verifyReceipt(parsed, { sha256, verify: createVerifier(), checkNodeCertificate });

@@ -122,11 +122,22 @@ function assemble(context: NodeContext, parts: Parts, { disk, content }: LedgerF
       parts.executors.push(executor);
       return executor;
     },
-    onServing: (certificate) => {
-      const file = join(folder.dir, SERVICE_CERTIFICATE_FILE);
-      writeFileAtomic(file, certificate, PUBLIC_FILE_MODE).then(options.onServing, failed);
-    },
+    onServing: serviceCertificateWriter(join(folder.dir, SERVICE_CERTIFICATE_FILE), options.onServing, failed),
   });
+}
+
+/** Writes each new service certificate in its turn; tells of the first. */
+function serviceCertificateWriter(
+  file: string,
+  onFirst: () => void,
+  onFailed: (error: unknown) => void,
+): (certificate: string) => void {
+  let written: Promise<void> | undefined;
+  return (certificate) => {
+    const write = () => writeFileAtomic(file, certificate, PUBLIC_FILE_MODE);
+    written = written === undefined ? write().then(onFirst) : written.then(write);
+    written.catch(onFailed);
+  };
 }
 
 function fatal({ options }: NodeContext, parts: Parts, error: CocoError): void {

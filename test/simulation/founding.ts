@@ -5,7 +5,11 @@
 import type { Bytes } from "../../src/core/codec/bytes.ts";
 import { toHex, utf8Encode } from "../../src/core/codec/bytes.ts";
 import type { NodeId } from "../../src/core/consensus/types.ts";
-import { encodeAdministrative, type EpochTransaction } from "../../src/core/governance/administrative.ts";
+import {
+  encodeAdministrative,
+  type EpochTransaction,
+  type GovernanceState,
+} from "../../src/core/governance/administrative.ts";
 import {
   basisOf,
   type Decision,
@@ -16,6 +20,7 @@ import {
   type StandingConstitution,
 } from "../../src/core/governance/decision.ts";
 import { type EpochRecord, missingEpochs } from "../../src/core/governance/epochs.ts";
+import type { OfferedService } from "../../src/core/governance/service-chain.ts";
 import { type SettingsChange, settingsWith } from "../../src/core/governance/settings.ts";
 import type { EpochMaker } from "../../src/enclave/manager/leader-duties.ts";
 import {
@@ -36,6 +41,7 @@ import type { Crypto } from "../../src/enclave/ports.ts";
 import { cheapHash } from "./cheap-hash.ts";
 import {
   simulatedCertificate,
+  simulatedService,
   simulatedCrypto,
   simulatedGovernanceCrypto,
   simulatedSigner,
@@ -66,7 +72,9 @@ export interface Founded {
   /** The members ask for a new epoch. */
   askForEpoch(standing: StandingConstitution): Decision;
   /** Makes epochs and grants on a node. */
-  epochMaker(random: (length: number) => Bytes): EpochMaker;
+  epochMaker(
+    random: (length: number) => Bytes,
+  ): Omit<EpochMaker, "epoch"> & { epoch(state: GovernanceState): EpochTransaction };
   /** The key of an epoch as a node opens it; undefined when it is not wrapped to it, or does not open. */
   openEpoch(record: Pick<EpochRecord, "epoch" | "wraps">, nodeId: NodeId): Bytes | undefined;
 }
@@ -149,12 +157,12 @@ export function foundNetwork(options: FoundingOptions): Founded {
   const constitutionDigestNow = constitutionDigest(constitution, cryptography.hash);
   const networkId = toHex(constitutionDigestNow);
   const genesis = { networkId, constitution, constitutionDigest: constitutionDigestNow };
-  const serviceCertificate = simulatedCertificate(keyOf("service"));
   const encryptionKeyOf = (id: NodeId) =>
     machines.find(({ nodeId }) => nodeId === id)?.encryptionKey ?? keyOf("nobody");
   const newEpoch = (
     epoch: number,
     nodes: readonly NodeEntry[],
+    service: OfferedService,
     random: (length: number) => Bytes,
   ): EpochTransaction => {
     const epochKey = random(32);
@@ -162,7 +170,7 @@ export function foundNetwork(options: FoundingOptions): Founded {
       nodeId,
       wrapped: simulatedWrap(encryptionKey, epoch, epochKey),
     }));
-    return { type: "epoch", epoch, wraps, serviceCertificate, sealedServiceKey: random(48) };
+    return { type: "epoch", epoch, wraps, ...service, sealedServiceKey: random(48) };
   };
   return {
     constitution,
@@ -185,10 +193,12 @@ export function foundNetwork(options: FoundingOptions): Founded {
     networkId,
     firstTransactions: (random) => [
       encodeAdministrative({ type: "genesis", constitution }),
-      encodeAdministrative(newEpoch(1, constitution.nodes, random)),
+      encodeAdministrative(
+        newEpoch(1, constitution.nodes, simulatedService({ services: [], serviceRotationDue: false }), random),
+      ),
     ],
     epochMaker: (random) => ({
-      epoch: (state) => newEpoch(state.epochs.length + 1, state.constitution.nodes, random),
+      epoch: (state) => newEpoch(state.epochs.length + 1, state.constitution.nodes, simulatedService(state), random),
       grant: (state, nodeId, keyOfEpoch) => {
         const keys = missingEpochs(state, nodeId).flatMap((epoch) => {
           const key = keyOfEpoch(epoch);

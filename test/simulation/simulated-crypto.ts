@@ -5,6 +5,11 @@
 import type { Bytes } from "../../src/core/codec/bytes.ts";
 import { ByteWriter, bytesEqual, concatBytes, EMPTY, toHex, utf8Encode } from "../../src/core/codec/bytes.ts";
 import type { CertificateDescription, GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
+import {
+  type OfferedService,
+  type ServiceState,
+  serviceCertificateOf,
+} from "../../src/core/governance/service-chain.ts";
 import type { Crypto } from "../../src/enclave/ports.ts";
 import { CocoError, invariant } from "../../src/errors.ts";
 import { absorb, begin, cheapHash, squeeze, squeezeNumber } from "./cheap-hash.ts";
@@ -52,6 +57,31 @@ const DESCRIPTION: CertificateDescription = {
   canSign: true,
   keyType: "P-256",
 };
+/** A cross certificate: a key, and the signature of the key that certifies it. */
+function simulatedEndorsement(publicKey: Bytes, issuerKey: Bytes): Bytes {
+  return concatBytes(Uint8Array.of(DER_SEQUENCE, KEY_LENGTH + SIGNATURE_LENGTH), publicKey, mac(issuerKey, publicKey));
+}
+
+function verifyEndorsement(endorsement: Bytes, subject: Bytes, issuer: Bytes): boolean {
+  if (bytesEqual(subject, issuer)) return bytesEqual(endorsement, subject);
+  return bytesEqual(endorsement, simulatedEndorsement(subject.subarray(2), issuer.subarray(2)));
+}
+
+/** The service identity that the next epoch carries: a new one when a rotation is due. */
+export function simulatedService({ services, serviceRotationDue }: ServiceState): OfferedService {
+  const keyOf = (at: number): Bytes => cheapHash(utf8Encode(`service ${at}`));
+  const before = serviceCertificateOf({ services });
+  if (before !== undefined && !serviceRotationDue) return { serviceCertificate: before };
+  // Named by the place in the ledger of the one before: older ones may have left the state.
+  const key = keyOf(services.at(-1)?.fromSeqno ?? 0);
+  const serviceCertificate = simulatedCertificate(key);
+  if (before === undefined) return { serviceCertificate };
+  return {
+    serviceCertificate,
+    endorsement: simulatedEndorsement(key, before.subarray(2)),
+    backEndorsement: simulatedEndorsement(before.subarray(2), key),
+  };
+}
 
 /** Governance over simulated keys, with one hash or another. */
 export function simulatedGovernanceCrypto(hash: (data: Bytes) => Bytes): GovernanceCrypto {
@@ -74,6 +104,7 @@ export function simulatedGovernanceCrypto(hash: (data: Bytes) => Bytes): Governa
     describeCertificate: (certificate) => (keyOf(certificate) === undefined ? undefined : DESCRIPTION),
     // A list of a simulated CA is signed by saying so: one DER SEQUENCE with its key.
     isRevocationListOf: (list, certificate) => bytesEqual(list, certificate),
+    verifyEndorsement,
     runScript: () => {
       throw new CocoError("Internal", "a simulated network has no scripts");
     },

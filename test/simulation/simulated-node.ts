@@ -365,6 +365,7 @@ export class SimulatedNode {
       firstTransactions: () => founded.firstTransactions(entropy),
       // As after an upgrade: a node that started again brings code that the members have approved.
       approval: this.boots > 1 && upgrades ? founded.approval : undefined,
+      carriesService: () => true,
       openEpoch: (record) => founded.openEpoch(record, this.id),
       epochMaker: founded.epochMaker(entropy),
       onGovernance: () => {

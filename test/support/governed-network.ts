@@ -35,7 +35,12 @@ import type { GovernanceCrypto } from "../../src/core/governance/governance-cryp
 import { signNodeTuple } from "../../src/core/governance/node-entry.ts";
 import { settingsWith, type SettingsChange } from "../../src/core/governance/settings.ts";
 import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
-import { simulatedCertificate, simulatedGovernanceCrypto, simulatedSigner } from "../simulation/simulated-crypto.ts";
+import {
+  simulatedCertificate,
+  simulatedGovernanceCrypto,
+  simulatedService,
+  simulatedSigner,
+} from "../simulation/simulated-crypto.ts";
 
 /** Governance over simulated keys, with the hash of real nodes. */
 export const GOVERNANCE_CRYPTO: GovernanceCrypto = simulatedGovernanceCrypto(sha256);
@@ -147,13 +152,13 @@ export class GovernedNetwork {
 
   /** The next epoch, with made-up keys. */
   epoch(): EpochTransaction {
-    const { constitution, epochs, serviceCertificate } = this.state;
+    const { constitution, epochs } = this.state;
     const epoch = epochs.length + 1;
     return {
       type: "epoch",
       epoch,
       wraps: constitution.nodes.map(({ nodeId }) => ({ nodeId, wrapped: keyOf(`${epoch} for ${nodeId}`) })),
-      serviceCertificate: serviceCertificate ?? simulatedCertificate(keyOf("service")),
+      ...simulatedService(this.state),
       sealedServiceKey: keyOf(`service key ${epoch}`),
     };
   }

@@ -48,6 +48,18 @@ describe("a node that may have lost what it promised", () => {
     assert.equal(recovering({ trustDisk: () => true, tookPart: false, damaged: { index: 5, term: 2 } }), true);
   });
 
+  test("asks whether its disk is trusted once it has read the log, which may say so", () => {
+    for (const said of [true, false]) {
+      let trusted = !said;
+      function* entries() {
+        yield* logOf(1, 2, 2);
+        trusted = said;
+      }
+      const node = restarted({ trustDisk: () => trusted, restored: { entries: entries() } });
+      assert.equal(node.status.recovering, !said);
+    }
+  });
+
   test("asks every other voter, again until it has answered", () => {
     const node = restarted();
     assert.deepEqual(

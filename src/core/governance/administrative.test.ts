@@ -13,6 +13,7 @@ import {
   type EpochTransaction,
   type GovernanceState,
 } from "./administrative.ts";
+import { serviceCertificateOf } from "./service-chain.ts";
 import {
   decodeDecision,
   encodeDecision,
@@ -231,7 +232,7 @@ describe("administrative transactions", () => {
   test("epochs count up and wrap their key to each listed node", () => {
     const next = executeAdministrative(state, epoch, PLACE, crypto);
     assert.equal(next.epochs.length, 1);
-    assert.deepEqual(next.serviceCertificate, serviceCertificate);
+    assert.deepEqual(serviceCertificateOf(next), serviceCertificate);
     assert.equal(executeAdministrative(next, { ...epoch, epoch: 2 }, LATER, crypto).epochs.length, 2);
     assert.throws(() => executeAdministrative(next, epoch, PLACE, crypto), refusedFor("EpochNumber"));
     assert.throws(

@@ -5,7 +5,7 @@
  * the same state or all refuse. The public part of such a transaction in the ledger is exactly its encoding.
  */
 import { decodeCbor, encodeCbor } from "../codec/cbor.ts";
-import { bytesEqual, fromHex, toHex, type Bytes } from "../codec/bytes.ts";
+import { fromHex, toHex, type Bytes } from "../codec/bytes.ts";
 import type { Configuration, NodeId } from "../consensus/types.ts";
 import {
   checkNextConfiguration,
@@ -15,15 +15,8 @@ import {
   readConfiguration,
 } from "./configuration.ts";
 import { constitutionDigest, decodeConstitution, encodeConstitution } from "./constitution-codec.ts";
-import {
-  MAX_CERTIFICATE_BYTES,
-  MAX_CONSTITUTION_BYTES,
-  MAX_NODES,
-  type Constitution,
-  type NodeEntry,
-} from "./constitution.ts";
+import { MAX_CONSTITUTION_BYTES, MAX_NODES, type Constitution, type NodeEntry } from "./constitution.ts";
 import { verifyConstitution } from "./constitution-verify.ts";
-import { decisionTree, judgeDecision, readDecision, type Decision, type StandingConstitution } from "./decision.ts";
 import {
   checkEpoch,
   grantKeys,
@@ -39,7 +32,18 @@ import {
 } from "./epochs.ts";
 import { readDocument, treeToCbor, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
+import type { SignedMessage } from "./proposal.ts";
+import { readMessage } from "./proposal-codec.ts";
+import { executeRequest, type ProposalsState } from "./proposal-requests.ts";
 import { refused } from "./refusal.ts";
+import { settleProposal, type SettledState } from "./settle.ts";
+import {
+  MAX_SERVICE_CERTIFICATE_BYTES,
+  nextServices,
+  readCrossCertificate,
+  type OfferedService,
+  type ServiceState,
+} from "./service-chain.ts";
 import { CocoError } from "../../errors.ts";
 
 /** Largest encoded administrative transaction, in bytes. */
@@ -53,8 +57,8 @@ export interface GenesisTransaction {
   readonly constitution: Constitution;
 }
 
-/** Opens an epoch. */
-export interface EpochTransaction {
+/** Opens an epoch; with a new service identity when somebody lost access since the one before. */
+export interface EpochTransaction extends OfferedService {
   readonly type: "epoch";
   /** 1 for the first epoch, one more with each. */
   readonly epoch: number;
@@ -62,14 +66,17 @@ export interface EpochTransaction {
   readonly wraps: readonly WrappedKey[];
   /** The service's private key, sealed under the epoch key. */
   readonly sealedServiceKey: Bytes;
-  /** The service certificate in force in this epoch, DER. */
-  readonly serviceCertificate: Bytes;
 }
 
-/** Carries out what members have voted. */
-export interface DecisionTransaction {
-  readonly type: "decision";
-  readonly bundle: Decision;
+/** A member's signed request: a proposal, a ballot, a withdrawal, automatic votes. */
+export interface RequestTransaction extends SignedMessage {
+  readonly type: "request";
+}
+
+/** Settles a proposal whose time has come, or that another change has moved. */
+export interface ResolveTransaction {
+  readonly type: "resolve";
+  readonly proposalId: string;
 }
 
 /** Takes the next step of a change of voters. */
@@ -101,17 +108,24 @@ export interface GrantTransaction {
 export type AdministrativeTransaction =
   | GenesisTransaction
   | EpochTransaction
-  | DecisionTransaction
+  | RequestTransaction
+  | ResolveTransaction
   | ConfigureTransaction
   | SnapshotTransaction
   | GrantTransaction;
 
+/** The constitution in force. */
+export interface StandingConstitution {
+  /** Lower-case hex SHA-256 of the genesis constitution. */
+  readonly networkId: string;
+  readonly constitution: Constitution;
+  readonly constitutionDigest: Bytes;
+}
+
 /** What administrative transactions have made of the network. */
-export interface GovernanceState extends StandingConstitution, EpochsState {
+export interface GovernanceState extends StandingConstitution, EpochsState, ServiceState, ProposalsState {
   /** Epochs so far; the last one is in force. */
   readonly epochs: readonly EpochRecord[];
-  /** Certificate of the service, DER; undefined before the first epoch. */
-  readonly serviceCertificate: Bytes | undefined;
   /** Who takes part in consensus. */
   readonly configuration: Configuration;
   /** An epoch is to be opened, because members voted for it or somebody lost access. */
@@ -131,12 +145,14 @@ function transactionTree(transaction: AdministrativeTransaction): FieldTree {
     case "genesis":
       return { type, constitution: encodeConstitution(transaction.constitution) };
     case "epoch": {
-      const { epoch, serviceCertificate, sealedServiceKey } = transaction;
+      const { epoch, serviceCertificate, endorsement, backEndorsement, sealedServiceKey } = transaction;
       const wraps = transaction.wraps.map(({ nodeId, wrapped }) => ({ nodeId: fromHex(nodeId), wrapped }));
-      return { type, epoch, wraps, serviceCertificate, sealedServiceKey };
+      return { type, epoch, wraps, serviceCertificate, endorsement, backEndorsement, sealedServiceKey };
     }
-    case "decision":
-      return { type, bundle: decisionTree(transaction.bundle) };
+    case "request":
+      return { type, message: transaction.message, chain: transaction.chain };
+    case "resolve":
+      return { type, proposalId: fromHex(transaction.proposalId) };
     case "configure":
       return { type, ...configurationTree(transaction) };
     case "snapshot": {
@@ -158,6 +174,8 @@ export function encodeAdministrative(transaction: AdministrativeTransaction): By
 }
 
 function readEpoch(fields: FieldReader): EpochTransaction {
+  const endorsement = readCrossCertificate(fields, "endorsement");
+  const backEndorsement = readCrossCertificate(fields, "backEndorsement");
   return {
     type: "epoch",
     epoch: fields.integer("epoch", POSITIVE),
@@ -165,20 +183,24 @@ function readEpoch(fields: FieldReader): EpochTransaction {
       nodeId: wrap.hex("nodeId", 32),
       wrapped: wrap.bytes("wrapped", { max: MAX_WRAPPED_KEY_BYTES }),
     })),
-    serviceCertificate: fields.certificate("serviceCertificate", MAX_CERTIFICATE_BYTES),
+    serviceCertificate: fields.certificate("serviceCertificate", MAX_SERVICE_CERTIFICATE_BYTES),
+    ...(endorsement && { endorsement }),
+    ...(backEndorsement && { backEndorsement }),
     sealedServiceKey: fields.bytes("sealedServiceKey", { max: MAX_SEALED_SERVICE_KEY_BYTES }),
   };
 }
 
 function readTransaction(fields: FieldReader): AdministrativeTransaction {
-  const type = fields.choice("type", ["genesis", "epoch", "decision", "configure", "snapshot", "grant"]);
+  const type = fields.choice("type", ["genesis", "epoch", "request", "resolve", "configure", "snapshot", "grant"]);
   switch (type) {
     case "genesis":
       return { type, constitution: decodeConstitution(fields.bytes("constitution", { max: MAX_CONSTITUTION_BYTES })) };
     case "epoch":
       return readEpoch(fields);
-    case "decision":
-      return { type, bundle: fields.record("bundle", readDecision) };
+    case "request":
+      return { type, ...readMessage(fields) };
+    case "resolve":
+      return { type, proposalId: fields.hex("proposalId", 32) };
     case "configure":
       return { type, ...readConfiguration(fields) };
     case "snapshot":
@@ -223,8 +245,10 @@ export function executeAdministrative(
   switch (transaction.type) {
     case "epoch":
       return executeEpoch(state, transaction, place, crypto);
-    case "decision":
-      return executeDecision(state, transaction.bundle, crypto);
+    case "request":
+      return enacted(executeRequest(state, transaction, place, crypto), crypto);
+    case "resolve":
+      return enacted(executeResolve(state, transaction.proposalId, place, crypto), crypto);
     case "configure":
       return executeConfigure(state, transaction);
     case "snapshot":
@@ -249,11 +273,16 @@ function executeGenesis(
     constitution,
     constitutionDigest: digest,
     epochs: [],
-    serviceCertificate: undefined,
+    services: [],
+    serviceRotationDue: false,
     configuration: genesisConfiguration(constitution),
     epochDue: false,
     snapshot: undefined,
     departing: [],
+    proposals: [],
+    recentRequests: [],
+    automaticVotes: [],
+    attested: new Map(),
   };
 }
 
@@ -264,20 +293,28 @@ function executeEpoch(
   crypto: GovernanceCrypto,
 ): GovernanceState {
   checkEpoch(state, transaction, place);
-  const { epoch, wraps, serviceCertificate, sealedServiceKey } = transaction;
-  if (crypto.certificateKey(serviceCertificate) === undefined)
-    throw refused("ServiceCertificate", "expected a certificate with a P-256 key");
-  // A new service identity needs the endorsement of the one before; without one only the same certificate may follow.
-  if (state.serviceCertificate !== undefined && !bytesEqual(state.serviceCertificate, serviceCertificate)) {
-    throw refused("ServiceCertificate", "the service certificate is not the one in force");
-  }
+  const { epoch, wraps, sealedServiceKey } = transaction;
+  const services = nextServices(state, transaction, place.firstSeqno, crypto);
   const opened = { openedAtMs: place.timeMs, openedAtSeqno: place.firstSeqno };
   const epochs = [...withoutStrangers(state), { epoch, wraps, sealedServiceKey, ...opened }];
-  return { ...state, epochs, serviceCertificate, epochDue: false, departing: [] };
+  return { ...state, epochs, services, serviceRotationDue: false, epochDue: false, departing: [] };
 }
 
-function executeDecision(state: GovernanceState, decision: Decision, crypto: GovernanceCrypto): GovernanceState {
-  const { constitution, opensEpoch } = judgeDecision(state, decision, crypto);
+function executeResolve(
+  state: GovernanceState,
+  proposalId: string,
+  place: BatchPlace,
+  crypto: GovernanceCrypto,
+): SettledState<GovernanceState> {
+  const settled = settleProposal(state, proposalId, place.timeMs, crypto);
+  if (settled.state === state) throw refused("NothingToResolve", `proposal ${proposalId} stands as it stood`);
+  return settled;
+}
+
+/** The state with what a proposal has brought about, if it took effect. */
+function enacted({ state, effect }: SettledState<GovernanceState>, crypto: GovernanceCrypto): GovernanceState {
+  if (effect === undefined) return state;
+  const { constitution, opensEpoch, rotatesService } = effect;
   const listed = new Set(listedNodes(constitution));
   const departing = [...state.departing, ...state.constitution.nodes].filter(({ nodeId }) => !listed.has(nodeId));
   if (departing.length > MAX_DEPARTING_NODES)
@@ -286,9 +323,20 @@ function executeDecision(state: GovernanceState, decision: Decision, crypto: Gov
     ...state,
     constitution,
     constitutionDigest: constitutionDigest(constitution, crypto.sha256),
-    epochDue: state.epochDue || opensEpoch,
+    epochDue: state.epochDue || opensEpoch || rotatesService,
+    serviceRotationDue: state.serviceRotationDue || rotatesService,
     departing,
+    attested: attestedOf(state.attested, listed),
   };
+}
+
+/** What is known of nodes that are listed; the same map when that is all there is. */
+function attestedOf(
+  attested: GovernanceState["attested"],
+  listed: ReadonlySet<NodeId>,
+): GovernanceState["attested"] {
+  const kept = [...attested].filter(([nodeId]) => listed.has(nodeId));
+  return kept.length === attested.size ? attested : new Map(kept);
 }
 
 function executeConfigure(state: GovernanceState, { current, previous, learners }: Configuration): GovernanceState {

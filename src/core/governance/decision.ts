@@ -102,6 +102,8 @@ export interface Judgement {
   readonly constitution: Constitution;
   /** Whether an epoch is to be opened: voted for, or because somebody lost access. */
   readonly opensEpoch: boolean;
+  /** Whether that epoch brings a new service key: asked for, or because somebody lost access. */
+  readonly rotatesService: boolean;
 }
 
 const CONTEXT: FieldContext = { form: "cbor", code: "ProposalInvalid", data: { reason: "Malformed" } };
@@ -213,7 +215,8 @@ export function judgeDecision(standing: StandingConstitution, decision: Decision
   const next = { ...constitutionAfter(proposal, constitution, crypto), version: constitution.version + 1 };
   if (encodeConstitution(next).length > MAX_CONSTITUTION_BYTES)
     throw refused("ConstitutionTooLarge", `a constitution has at most ${MAX_CONSTITUTION_BYTES} bytes`);
-  return { constitution: next, opensEpoch: proposal.action === "open_epoch" || takesAccess(constitution, next) };
+  const rotatesService = takesAccess(constitution, next);
+  return { constitution: next, opensEpoch: proposal.action === "open_epoch" || rotatesService, rotatesService };
 }
 
 function checkBasis(proposal: ProposalBasis, standing: StandingConstitution): void {

@@ -42,6 +42,11 @@ export interface GovernanceCrypto {
   ) => IdentifiedActor | UnknownActor;
   /** Runs a script of the constitution or of a ballot; the same result on every node. */
   readonly runScript: RunScript;
+  /**
+   * Whether `endorsement` is a CA certificate of the name and key of `subject`, signed by the key of the CA certificate
+   * `issuer`; all DER. Dates are not looked at: every node must come to the same result at any time.
+   */
+  readonly verifyEndorsement: (endorsement: Bytes, subject: Bytes, issuer: Bytes) => boolean;
 }
 
 /** Someone who signs: the actor id and the function that reaches the key. */

@@ -34,7 +34,8 @@ function messageTree({ message, chain }: SignedMessage): { readonly message: Byt
   return { message, chain };
 }
 
-function readMessage(fields: FieldReader): SignedMessage {
+/** Reads a signed message with its certificates. */
+export function readMessage(fields: FieldReader): SignedMessage {
   return {
     message: fields.bytes("message", { max: MAX_REQUEST_BYTES }),
     chain: fields.values("chain", MAX_REQUEST_CHAIN).map((certificate) => {

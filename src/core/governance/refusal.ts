@@ -20,6 +20,7 @@ export const REFUSALS = define({
   OtherProposal: "Sign the ballot for the proposal it goes with.",
   DuplicateBallot: "Send one ballot per member.",
   NotEnoughVotes: "Collect more votes.",
+  NothingToResolve: "Wait until the proposal's time has come.",
   InvalidCreatedAt: "Check the clock of whoever signs, and sign again.",
   ProposalReplay: "Leave it: the proposal is known. Sign a new one to propose the same again.",
   ProposalCreatedTooLongAgo: "Sign the proposal again, with the present time.",
@@ -117,6 +118,7 @@ export const REFUSALS = define({
   EpochByRemovedNode: "Let a listed node open the epoch.",
   VotersNotListed: "Wait until nodes that were voted out have lost their votes.",
   ServiceCertificate: "Send the certificate of the service that is in force.",
+  ServiceEndorsement: "Send certificates by which the old and the new service identity certify each other.",
   GrantNotNeeded: "Grant keys that the node lacks.",
   NodeNotListed: "Have members vote on the node first.",
   // snapshots

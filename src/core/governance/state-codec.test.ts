@@ -141,7 +141,7 @@ describe("the governance state as bytes", () => {
   test("is refused when it names an unknown version or a node twice in one epoch", () => {
     const document = decodeCbor(encodeGovernanceState(full.state));
     assert.ok(document instanceof Map);
-    const changed = new Map<CborKey, CborValue>(document).set("version", 2);
+    const changed = new Map<CborKey, CborValue>(document).set("version", 1);
     assert.throws(() => decode(encodeCbor(changed)), { code: "MalformedInput", data: { field: "version" } });
     const [epoch] = full.state.epochs;
     const [wrap] = epoch?.wraps ?? [];

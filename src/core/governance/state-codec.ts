@@ -13,7 +13,7 @@ import {
   nodeEntryTree,
   readNodeEntry,
 } from "./constitution-codec.ts";
-import { MAX_CERTIFICATE_BYTES, MAX_CONSTITUTION_BYTES, MAX_NODES } from "./constitution.ts";
+import { MAX_CONSTITUTION_BYTES, MAX_NODES } from "./constitution.ts";
 import {
   MAX_EPOCHS_BYTES,
   MAX_SEALED_SERVICE_KEY_BYTES,
@@ -21,11 +21,14 @@ import {
   type EpochRecord,
   type WrappedKey,
 } from "./epochs.ts";
+import type { AttestedNode } from "./action-kind.ts";
+import { proposalFieldsTree, readProposalFields } from "./proposal-codec.ts";
 import { readDocument, treeToCbor, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
+import { readServices, servicesTree } from "./service-chain.ts";
 import { CocoError } from "../../errors.ts";
 
 /** Version of the form below, the only one this program reads. */
-export const GOVERNANCE_STATE_VERSION = 1;
+export const GOVERNANCE_STATE_VERSION = 2;
 /** Largest governance state in its binary form: constitution, epochs, removed nodes. */
 export const MAX_GOVERNANCE_STATE_BYTES = MAX_CBOR_BYTES;
 
@@ -57,11 +60,18 @@ export function encodeGovernanceState(state: GovernanceState): Bytes {
     networkId: fromHex(state.networkId),
     constitution: encodeConstitution(state.constitution),
     epochs: state.epochs.map(epochTree),
-    serviceCertificate: state.serviceCertificate,
+    services: servicesTree(state.services),
+    serviceRotationDue: state.serviceRotationDue,
     configuration: configurationTree(state.configuration),
     epochDue: state.epochDue,
     snapshot: snapshot && { index: snapshot.index, seqno: snapshot.seqno, digest: snapshot.digest },
     departing: state.departing.map(nodeEntryTree),
+    ...proposalFieldsTree(state),
+    attested: [...state.attested].map(([nodeId, { measurement, machineKey }]) => ({
+      nodeId: fromHex(nodeId),
+      measurement: fromHex(measurement),
+      machineKey,
+    })),
   };
   return encodeCbor(treeToCbor(tree));
 }
@@ -100,25 +110,34 @@ function readSnapshot(fields: FieldReader): GovernanceState["snapshot"] {
   }));
 }
 
+function readAttested(fields: FieldReader): [NodeId, AttestedNode] {
+  const node = {
+    measurement: fields.hex("measurement", MEASUREMENT_BYTES),
+    machineKey: fields.bytes("machineKey", { max: MAX_PUBLIC_KEY_BYTES }),
+  };
+  return [fields.hex("nodeId", 32), node];
+}
+
 function readState(fields: FieldReader, sha256: HashFunction): GovernanceState {
   fields.integer("version", { min: GOVERNANCE_STATE_VERSION, max: GOVERNANCE_STATE_VERSION });
   const constitution = decodeConstitution(fields.bytes("constitution", { max: MAX_CONSTITUTION_BYTES }));
   const epochs = readEpochs(fields);
-  const serviceCertificate = fields.has("serviceCertificate")
-    ? fields.certificate("serviceCertificate", MAX_CERTIFICATE_BYTES)
-    : undefined;
-  if ((serviceCertificate === undefined) !== (epochs.length === 0))
-    throw fields.invalid("serviceCertificate", "comes with the first epoch");
+  const services = readServices(fields);
+  if ((services.length === 0) !== (epochs.length === 0))
+    throw fields.invalid("services", "the first one comes with the first epoch");
   return {
     networkId: fields.hex("networkId", 32),
     constitution,
     constitutionDigest: constitutionDigest(constitution, sha256),
     epochs,
-    serviceCertificate,
+    services,
+    serviceRotationDue: fields.flag("serviceRotationDue"),
     configuration: fields.record("configuration", readConfiguration),
     epochDue: fields.flag("epochDue"),
     snapshot: readSnapshot(fields),
     departing: fields.list("departing", MAX_DEPARTING_NODES, readNodeEntry),
+    ...readProposalFields(fields, sha256),
+    attested: new Map(fields.list("attested", MAX_NODES, readAttested)),
   };
 }
 

@@ -14,7 +14,7 @@ import { signatureToDer } from "./ecdsa-der.ts";
 import { ADMINISTRATIVE, makeNode, privateTransaction, publicTransaction, sha256, TestLedger } from "./fixture.test.ts";
 
 const service = makeNode();
-const ports: CoseReceiptPorts = { sha256, verify: service.crypto.verify, serviceKey: service.publicKey };
+const ports: CoseReceiptPorts = { sha256, verify: service.crypto.verify, serviceKeys: [service.publicKey] };
 const CLAIMS = sha256(Uint8Array.of(1));
 const ISSUER = "ab".repeat(32);
 
@@ -207,7 +207,7 @@ describe("COSE receipt", () => {
   test("of another service, and one signed by a node instead, are refused", () => {
     const other = makeNode();
     assert.throws(
-      () => verifyCoseReceipt(receiptOf(2, 0), { ...ports, serviceKey: other.publicKey }),
+      () => verifyCoseReceipt(receiptOf(2, 0), { ...ports, serviceKeys: [other.publicKey] }),
       (error) => error instanceof CocoError && /key id is not that of the service/.test(error.message),
     );
     refuses(receiptOf(2, 0, ledger.node.crypto.sign), /signature over the Merkle root/);

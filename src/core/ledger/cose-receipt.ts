@@ -63,8 +63,8 @@ export interface CoseReceiptPorts {
   readonly sha256: HashFunction;
   /** ECDSA P-256 with SHA-256; `signature` is r ‖ s, `publicKey` a SubjectPublicKeyInfo in DER. */
   verify(publicKey: Bytes, data: Bytes, signature: Bytes): boolean;
-  /** SubjectPublicKeyInfo (DER) of the service that is trusted. */
-  readonly serviceKey: Bytes;
+  /** Keys (SubjectPublicKeyInfo, DER) of the service that is trusted: its present one and those that are vouched for. */
+  readonly serviceKeys: readonly Bytes[];
 }
 
 /** What a valid COSE receipt proves. */
@@ -296,11 +296,12 @@ function checkShape(path: readonly PathStep[], transactionId: string, signatureT
  */
 export function verifyCoseReceipt(bytes: Bytes, ports: CoseReceiptPorts): VerifiedCoseReceipt {
   if (bytes.length > MAX_COSE_RECEIPT_BYTES) throw invalid(`it has more than ${MAX_COSE_RECEIPT_BYTES} bytes`);
-  const { sha256, serviceKey } = ports;
+  const { sha256 } = ports;
   const message = readMessage(bytes);
   const { keyId, issuer, issuedAt, signatureTransactionId } = readProtected(message.protectedHeaders);
   const { writeSetDigest, evidence, claimsDigest, path } = readProof(message.proof);
-  if (toHex(keyId) !== toHex(sha256(serviceKey))) throw invalid("key id is not that of the service");
+  const serviceKey = ports.serviceKeys.find((key) => toHex(sha256(key)) === toHex(keyId));
+  if (serviceKey === undefined) throw invalid("key id is not that of the service");
   const transactionId = readCommitEvidence(evidence);
   checkShape(path, transactionId, signatureTransactionId);
   const leaf = leafOf(writeSetDigest, sha256(utf8Encode(evidence)), claimsDigest, sha256);

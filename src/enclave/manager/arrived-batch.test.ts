@@ -65,6 +65,7 @@ describe("keys of a peer", () => {
     return { ...batch, header: { ...batch.header, kind: "administrative" }, transactions };
   };
   const snapshots = { contradicts: () => false };
+  const never = (): never => assert.fail("a grant carries no service key");
 
   test("granted to this node must open, those for others are theirs to judge", () => {
     const [own, other] = ["11".repeat(32), "22".repeat(32)];
@@ -73,20 +74,20 @@ describe("keys of a peer", () => {
       () =>
         checkArrived(
           batch,
-          opensOwnWrap(own, () => undefined),
+          opensOwnWrap(own, () => undefined, never),
           snapshots,
         ),
       { code: "LedgerCorrupt" },
     );
     checkArrived(
       batch,
-      opensOwnWrap(other, () => undefined),
+      opensOwnWrap(other, () => undefined, never),
       snapshots,
     );
     const key = new Uint8Array(32).fill(7);
     checkArrived(
       batch,
-      opensOwnWrap(own, () => key),
+      opensOwnWrap(own, () => key, never),
       snapshots,
     );
     assert.deepEqual(key, new Uint8Array(32), "the key that was tried is overwritten");

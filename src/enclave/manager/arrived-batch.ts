@@ -6,7 +6,7 @@
  *
  * What this node reads from its own disk is not asked again: it may be committed, and then the network has decided.
  */
-import { decodeAdministrative } from "../../core/governance/administrative.ts";
+import { decodeAdministrative, type EpochTransaction } from "../../core/governance/administrative.ts";
 import type { EpochRecord, GrantedKey } from "../../core/governance/epochs.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
@@ -22,8 +22,8 @@ export interface SnapshotEvidence {
   readonly digest: Bytes;
 }
 
-/** Whether this node's own wraps of an epoch open; true when it has none. */
-export type OpensOwn = (epoch: WrappedEpoch) => boolean;
+/** Whether this node's own wraps of an epoch open, and the service key that comes with a whole epoch; true when it has none. */
+export type OpensOwn = (epoch: WrappedEpoch | EpochTransaction) => boolean;
 
 /** What this node knows of its own snapshots. */
 export interface OwnSnapshots {
@@ -31,13 +31,22 @@ export interface OwnSnapshots {
   contradicts(evidence: SnapshotEvidence): boolean;
 }
 
-/** Whether what is wrapped to a node opens to it; the key is overwritten. */
-export function opensOwnWrap(nodeId: NodeId, open: (epoch: WrappedEpoch) => Bytes | undefined): OpensOwn {
+/**
+ * Whether what is wrapped to a node opens to it, and to the service key where a whole epoch is asked about: a rotation to a
+ * key that only its maker has would leave the others without an identity. The epoch's key is overwritten.
+ */
+export function opensOwnWrap(
+  nodeId: NodeId,
+  open: (epoch: WrappedEpoch) => Bytes | undefined,
+  carriesService: (epoch: EpochTransaction, epochKey: Bytes) => boolean,
+): OpensOwn {
   return (epoch) => {
     if (!epoch.wraps.some((wrap) => wrap.nodeId === nodeId)) return true;
     const key = open(epoch);
-    key?.fill(0);
-    return key !== undefined;
+    if (key === undefined) return false;
+    const opens = !("sealedServiceKey" in epoch) || carriesService(epoch, key);
+    key.fill(0);
+    return opens;
   };
 }
 
@@ -49,9 +58,9 @@ function grantedEpochs(nodeId: NodeId, keys: readonly GrantedKey[]): readonly Wr
 export function checkArrived({ header, transactions }: ParsedBatch, opensOwn: OpensOwn, snapshots: OwnSnapshots): void {
   if (header.kind !== "administrative") return;
   const { index } = header;
-  const requireOpen = (epoch: WrappedEpoch): void => {
+  const requireOpen = (epoch: WrappedEpoch | EpochTransaction): void => {
     if (opensOwn(epoch)) return;
-    const message = `batch ${index}: the key of epoch ${epoch.epoch} does not open with this node's key`;
+    const message = `batch ${index}: the keys of epoch ${epoch.epoch} do not open with this node's key`;
     throw new CocoError("LedgerCorrupt", message, { index });
   };
   for (const { publicPart } of transactions) {

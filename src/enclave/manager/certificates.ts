@@ -93,7 +93,7 @@ interface Plan {
   readonly subject: SubjectName;
   /** SubjectPublicKeyInfo, PEM or DER. */
   readonly publicKey: KeyObject;
-  readonly ca: { readonly pathLength: number } | undefined;
+  readonly ca: { readonly pathLength: number | undefined } | undefined;
   readonly extendedUsages: readonly string[];
   readonly alternativeNames: readonly string[];
 }
@@ -165,13 +165,22 @@ export function endorseNodeCertificate(
 /** Self-signed CA certificate of the service: what clients trust. */
 export function createServiceCertificate(privateKey: string, issuance: Issuance): string {
   const key = readPrivateKey(privateKey);
-  const subject = { commonName: SERVICE_COMMON_NAME };
-  return issue(
-    { ...noExtras, subject, publicKey: createPublicKey(key), ca: { pathLength: 0 } },
-    key,
-    undefined,
-    issuance,
-  );
+  return issue(servicePlan(createPublicKey(key)), key, undefined, issuance);
+}
+
+/** Cross certificate: the key of one service certificate (PEM), certified by the key of another one, its issuer. */
+export function endorseServiceCertificate(certificate: string, issuer: Issuer, issuance: Issuance): string {
+  const subject = readCertificate(certificateDer(certificate));
+  invariant(subject, "a certificate was read");
+  return issueUnder(issuer, servicePlan(requireP256(subject.publicKey)), issuance);
+}
+
+/**
+ * All service certificates have one name, so that a cross certificate stands in a chain in place of the certificate it is for.
+ * They bound no length of path: not every verifier leaves cross certificates out of it, and no service key certifies other CAs.
+ */
+function servicePlan(publicKey: KeyObject): Plan {
+  return { ...noExtras, subject: { commonName: SERVICE_COMMON_NAME }, publicKey, ca: { pathLength: undefined } };
 }
 
 /** DER of a certificate in PEM; throws `MalformedInput` when it is none. */
@@ -281,7 +290,10 @@ function extensionsOf(plan: Plan, keyId: Bytes, issuerKeyId: Bytes): Extension[]
   const constraints =
     ca === undefined
       ? new BasicConstraints({ cA: false })
-      : new BasicConstraints({ cA: true, pathLenConstraint: ca.pathLength });
+      : new BasicConstraints({
+          cA: true,
+          ...(ca.pathLength === undefined ? {} : { pathLenConstraint: ca.pathLength }),
+        });
   const usage = ca === undefined ? KEY_USAGE_LEAF : KEY_USAGE_CA;
   const usageBits = new BitString({ valueHex: Uint8Array.of(usage.bits).buffer, unusedBits: usage.unused });
   const authority = new AuthorityKeyIdentifier({

@@ -7,7 +7,7 @@ import { constants } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { Duplex } from "node:stream";
-import type { TLSSocket } from "node:tls";
+import type { SecureContextOptions, TLSSocket } from "node:tls";
 import type { Caller } from "../../adapters/adapter.ts";
 import { MAX_PRESENTED_CERTIFICATES } from "../../core/certificates/actor-index.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
@@ -51,7 +51,7 @@ export interface FrontendResponse {
 
 /** What the frontend is made of. */
 export interface FrontendParts {
-  /** Service-endorsed certificate chain (PEM) and the node's key (PEM). */
+  /** Service-endorsed certificate chain (PEM) and the node's key (PEM); see {@link ClientFrontend.showCertificate}. */
   readonly certificate: string;
   readonly privateKey: string;
   /**
@@ -104,14 +104,10 @@ export class ClientFrontend {
     this.#bytesUnderWayMax = parts.bytesUnderWayMax ?? BYTES_UNDER_WAY_MAX;
     this.#server = createServer(
       {
-        cert: parts.certificate,
-        key: parts.privateKey,
+        ...this.#secureContext(parts.certificate),
         requestCert: true,
         // Whether a certificate speaks for an actor is judged by the constitution, not by a list of roots.
         rejectUnauthorized: false,
-        minVersion: "TLSv1.3",
-        // A resumed session would bring the client's own certificate without those that lead to the constitution's.
-        secureOptions: constants.SSL_OP_NO_TICKET,
         maxHeaderSize: MAX_HEADER_BYTES,
         keepAliveTimeout: IDLE_TIMEOUT_MS,
         headersTimeout: HEADERS_TIMEOUT_MS,
@@ -127,6 +123,21 @@ export class ClientFrontend {
     // A connection on which nothing moves is closed, also when it is the client that does not take its answer.
     this.#server.timeout = IDLE_TIMEOUT_MS;
     this.#server.on("clientError", (_error, socket) => socket.destroy());
+  }
+
+  #secureContext(certificate: string): SecureContextOptions {
+    return {
+      cert: certificate,
+      key: this.#parts.privateKey,
+      minVersion: "TLSv1.3",
+      // A resumed session would bring the client's own certificate without those that lead to the constitution's.
+      secureOptions: constants.SSL_OP_NO_TICKET,
+    };
+  }
+
+  /** Shows another certificate chain (PEM) for the same key to connections from now on; those that are open stay. */
+  showCertificate(certificate: string): void {
+    this.#server.setSecureContext(this.#secureContext(certificate));
   }
 
   /** Listens at `host:port`. */

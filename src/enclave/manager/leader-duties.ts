@@ -21,7 +21,8 @@ export const WAITING_DECISIONS_MAX = 64;
 
 /** Makes the transactions that need keys. */
 export interface EpochMaker {
-  epoch(state: GovernanceState): AdministrativeTransaction;
+  /** Undefined when this node does not hold the service identity in force, which the epoch carries on. */
+  epoch(state: GovernanceState): AdministrativeTransaction | undefined;
   /** Undefined when this node has none of the keys the other lacks. */
   grant(
     state: GovernanceState,
@@ -84,7 +85,8 @@ export class LeaderDuties {
     if (state === undefined) return undefined;
     const step = nextStep(state, view());
     if (step?.type === "configure") return { type: "configure", ...step.configuration };
-    if (step?.type === "epoch") return maker.epoch(state);
+    const epoch = step?.type === "epoch" ? maker.epoch(state) : undefined;
+    if (epoch !== undefined) return epoch;
     const grant = step?.type === "grant" ? maker.grant(state, step.nodeId, this.#parts.keyOf) : undefined;
     if (grant !== undefined) return grant;
     return this.#nextDecision() ?? this.#evidence();

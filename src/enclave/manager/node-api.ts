@@ -17,7 +17,7 @@ import { errorResponse, type FrontendRequest, type FrontendResponse } from "./fr
 import type { History } from "./history.ts";
 import type { Manager } from "./manager.ts";
 import type { Sealing } from "./sealing.ts";
-import { type ServiceIdentity, signerId } from "./service-keys.ts";
+import { backEndorsementsOf, endorsementsOf, type ServiceIdentity, signerId } from "./service-keys.ts";
 
 /** What the endpoints read. */
 export interface NodeApiParts {
@@ -55,6 +55,7 @@ const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
   "/node/commit": get(commit),
   "/node/tx": get(transactionStatus),
   "/node/receipt": get(receipt),
+  "/node/service_endorsements": get(serviceEndorsements),
   "/node/transactions": get(transactions),
   "/node/decisions": { method: "POST", handle: decide },
 };
@@ -117,6 +118,7 @@ function network(
       primary_id: manager.status.leader ?? null,
       current_view: manager.status.term,
       service_certificate: service()?.certificate ?? null,
+      service_from_seqno: state.services.at(-1)?.fromSeqno ?? null,
       nodes: state.constitution.nodes.map(({ nodeId, owner, address, clientAddress }) => ({
         node_id: nodeId,
         owner,
@@ -126,6 +128,13 @@ function network(
       })),
     }),
   );
+}
+
+/** The cross certificates of the service identities: first those that lead back in time, newest first, then those forward. */
+function serviceEndorsements({ administration }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
+  const services = administration.committed?.services ?? [];
+  const certificates = [...endorsementsOf(services), ...backEndorsementsOf(services)];
+  respond({ status: 200, contentType: "application/x-pem-file", body: utf8Encode(certificates.join("")) });
 }
 
 function constitution({ administration }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
@@ -233,7 +242,12 @@ function jsonReceiptOf({ administration }: NodeApiParts, input: BatchPosition, i
   const publicKey = administration.publicKeyOf(signer);
   if (publicKey === undefined)
     throw new CocoError("NotFound", `node ${signer}, which signed it, has left the network: ask with format=cose`);
-  return makeReceipt({ ...input, certificate: identity.receiptCertificate(signer, publicKey) });
+  const { endorsements } = identity;
+  return makeReceipt({
+    ...input,
+    certificate: identity.receiptCertificate(signer, publicKey),
+    ...(endorsements.length > 0 && { serviceEndorsements: endorsements }),
+  });
 }
 
 function coseReceiptOf(parts: NodeApiParts, input: BatchPosition, identity: ServiceIdentity): FrontendResponse {

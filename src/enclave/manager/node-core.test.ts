@@ -76,6 +76,7 @@ function start(
     startExecutor: () => ({ send: unused }),
     firstTransactions: unused,
     approval: undefined,
+    carriesService: () => true,
     openEpoch: (record) => founded.openEpoch(record, nodeId),
     epochMaker: founded.epochMaker((length) => new Uint8Array(length)),
     onGovernance: unused,
@@ -101,7 +102,6 @@ function wrappedTo1(wrap: (wrapped: Bytes) => Bytes) {
   assert.ok(state);
   const { founded } = network;
   const epoch = founded.epochMaker((length) => new Uint8Array(length).fill(8)).epoch(state);
-  assert.ok(epoch.type === "epoch");
   const wraps = epoch.wraps.map((one, place) => (place === 1 ? { ...one, wrapped: wrap(one.wrapped) } : one));
   const bundle = founded.askForEpoch(state);
   leader.administrate([{ type: "decision", bundle } as const, { ...epoch, wraps }].map(encodeAdministrative));

@@ -23,6 +23,7 @@ import { Administration } from "./administration.ts";
 import { opensOwnWrap, type WrappedEpoch } from "./arrived-batch.ts";
 import { CheckedData } from "./checked-data.ts";
 import { EpochKeys } from "./epoch-keys.ts";
+import type { EpochTransaction } from "../../core/governance/administrative.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import { Manager } from "./manager.ts";
 import type { AdapterPart, FirstTransactions } from "./manager-parts.ts";
@@ -68,6 +69,8 @@ export interface NodeCoreParts {
   readonly approval: Decision | undefined;
   /** Opens the key of an epoch; undefined when it is not wrapped to this node, or when the wrap does not open. */
   readonly openEpoch: (record: WrappedEpoch) => Bytes | undefined;
+  /** Whether an epoch that a peer made carries its service key, for its epoch key. */
+  readonly carriesService: (epoch: EpochTransaction, epochKey: Bytes) => boolean;
   readonly epochMaker: EpochMaker;
   /** Governance in effect changed; the keys of its epochs are installed. */
   readonly onGovernance: () => void;
@@ -133,7 +136,7 @@ export class NodeCore {
       snapshots: { ...this.#opening(), nodeId: parts.nodeId, salt, disk: parts.disk },
       beginning,
       approval: parts.approval,
-      opensOwn: opensOwnWrap(parts.nodeId, parts.openEpoch),
+      opensOwn: opensOwnWrap(parts.nodeId, parts.openEpoch, parts.carriesService),
       keyOf: (epoch) => this.epochKeys.keyOf(epoch),
       onGovernance: () => {
         this.epochKeys.refresh();

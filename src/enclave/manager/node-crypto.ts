@@ -26,6 +26,7 @@ import { bytesEqual, concatBytes, type Bytes } from "../../core/codec/bytes.ts";
 import { ActorIndex, type ListedActor } from "../../core/certificates/actor-index.ts";
 import type { SignatureAlgorithm, VerifySignature } from "../../core/certificates/algorithm.ts";
 import { tryParseCertificate } from "../../core/certificates/certificate.ts";
+import { namesIssuer, signatureProblem } from "../../core/certificates/path.ts";
 import type { CoseAlgorithm, SignFunction, VerifyFunction } from "../../core/governance/cose.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import type { RunScript } from "../../core/governance/script.ts";
@@ -252,6 +253,8 @@ export function createGovernanceCrypto(runScript = noScripts): GovernanceCrypto 
     describeCertificate,
     isRevocationListOf: (list, certificate) => isRevocationListOf(list, certificate, verifyIssued),
     identify: identifier(verifyIssued),
+    verifyEndorsement: (endorsement, subject, issuer) =>
+      verifyEndorsement(endorsement, subject, issuer, verifyIssued),
     runScript,
   };
 }
@@ -271,6 +274,17 @@ function certificateKey(certificate: Bytes): Bytes | undefined {
   const isForSigning = keyType?.type === "ec" && keyType.curve !== "P-521";
   // The curve's own rules are the library's to check.
   return isForSigning && publicKey && importPublicKey(publicKey) ? publicKey : undefined;
+}
+
+function verifyEndorsement(endorsement: Bytes, subject: Bytes, issuer: Bytes, verifyIssued: VerifySignature): boolean {
+  const [cross, named, signer] = [endorsement, subject, issuer].map(tryParseCertificate);
+  if (!cross?.isCa || !named?.isCa || !signer?.isCa || certificateKey(issuer) === undefined) return false;
+  return (
+    cross.subject.key === named.subject.key &&
+    bytesEqual(cross.publicKey, named.publicKey) &&
+    namesIssuer(cross, signer) &&
+    signatureProblem(cross, signer, verifyIssued) === undefined
+  );
 }
 
 /** The raw 32 bytes of an X25519 public key (also of a private key's public half). */

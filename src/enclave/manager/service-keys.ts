@@ -5,7 +5,7 @@
  */
 import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from "node:crypto";
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { ByteWriter, concatBytes, fromHex, toHex, utf8Encode } from "../../core/codec/bytes.ts";
+import { ByteWriter, bytesEqual, concatBytes, fromHex, toHex, utf8Encode } from "../../core/codec/bytes.ts";
 import {
   encodeAdministrative,
   type EpochTransaction,
@@ -14,6 +14,7 @@ import {
 } from "../../core/governance/administrative.ts";
 import { type EpochRecord, missingEpochs } from "../../core/governance/epochs.ts";
 import type { Constitution, NodeEntry } from "../../core/governance/constitution.ts";
+import { type OfferedService, type ServiceRecord, serviceCertificateOf } from "../../core/governance/service-chain.ts";
 import { pemOfDer } from "../../core/governance/pem.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { CocoError } from "../../errors.ts";
@@ -22,7 +23,9 @@ import {
   certificateDer,
   createServiceCertificate,
   endorseNodeCertificate,
+  endorseServiceCertificate,
   generateKeyPairPem,
+  type Issuance,
   type Issuer,
 } from "./certificates.ts";
 import { createSignFunction, unwrapKey, wrapKey, WRAPPED_KEY_BYTES } from "./node-crypto.ts";
@@ -33,6 +36,9 @@ export const SERVICE_CERTIFICATE_DAYS = 365;
 export const NODE_CERTIFICATE_DAYS = 90;
 /** Most endorsed certificates kept for receipts. */
 export const ENDORSED_CERTIFICATES_MAX = 128;
+
+/** Most rotations back that a client's trust in an older service certificate leads to this node in TLS; receipts hold them all. */
+export const TLS_ENDORSEMENTS_MAX = 8;
 
 /** Newest epochs that are searched for the service key. */
 export const SERVICE_KEY_EPOCHS_MAX = 8;
@@ -64,23 +70,39 @@ function serviceSealingKey(crypto: Crypto, epochKey: Bytes, networkId: string): 
  * @param networkId hex, 32 bytes
  */
 export function firstTransactions(genesis: Constitution, networkId: string, ports: ServiceKeyPorts): Bytes[] {
-  const { privateKey } = generateKeyPairPem();
-  const issuance = {
-    notBeforeMs: ports.clock.wallTime() - DAY_MS,
-    days: SERVICE_CERTIFICATE_DAYS,
-    entropy: ports.entropy,
-  };
-  const serviceCertificate = certificateDer(createServiceCertificate(privateKey, issuance));
   const place = { networkId, epoch: 1, nodes: genesis.nodes };
   return [
     encodeAdministrative({ type: "genesis", constitution: genesis }),
-    encodeAdministrative(newEpoch(place, { privateKey, serviceCertificate }, ports)),
+    encodeAdministrative(newEpoch(place, newService(ports), ports)),
   ];
+}
+
+function serviceIssuance({ clock, entropy }: ServiceKeyPorts): Issuance {
+  return { notBeforeMs: clock.wallTime() - DAY_MS, days: SERVICE_CERTIFICATE_DAYS, entropy };
+}
+
+function newService(ports: ServiceKeyPorts): ServiceSecret & OfferedService {
+  const { privateKey } = generateKeyPairPem();
+  const certificate = createServiceCertificate(privateKey, serviceIssuance(ports));
+  return { privateKey, serviceCertificate: certificateDer(certificate) };
+}
+
+/** A new service identity in place of this one, with the cross certificates that tie the two together. */
+function rotatedService(old: ServiceSecret, ports: ServiceKeyPorts): ServiceSecret & OfferedService {
+  const service = newService(ports);
+  const [before, after] = [old, service].map(({ privateKey, serviceCertificate }) => ({
+    privateKey,
+    certificate: pemOfDer(serviceCertificate, "CERTIFICATE"),
+  })) as [Issuer, Issuer];
+  const cross = (subject: Issuer, issuer: Issuer): Bytes =>
+    certificateDer(endorseServiceCertificate(subject.certificate, issuer, serviceIssuance(ports)));
+  return { ...service, endorsement: cross(after, before), backEndorsement: cross(before, after) };
 }
 
 /**
  * The next epoch of a network that has one: a new random key, wrapped to each node of the constitution, with the service
- * identity sealed under it. The state is the newest of the log; nothing of the key is kept here.
+ * identity sealed under it, a new one when a rotation is due. The state is the newest of the log; nothing of the keys is kept
+ * here: this node, too, takes them from the ledger. `service` is the identity in force.
  */
 export function createEpoch(
   state: GovernanceState,
@@ -88,16 +110,17 @@ export function createEpoch(
   ports: ServiceKeyPorts,
 ): EpochTransaction {
   const { networkId, epochs, constitution } = state;
-  return newEpoch({ networkId, epoch: epochs.length + 1, nodes: constitution.nodes }, service.secret, ports);
+  const carried = state.serviceRotationDue ? rotatedService(service.secret, ports) : service.secret;
+  return newEpoch({ networkId, epoch: epochs.length + 1, nodes: constitution.nodes }, carried, ports);
 }
 
 function newEpoch(
   place: { readonly networkId: string; readonly epoch: number; readonly nodes: readonly NodeEntry[] },
-  service: ServiceSecret,
+  { privateKey, ...service }: ServiceSecret & OfferedService,
   { crypto, entropy }: ServiceKeyPorts,
 ): EpochTransaction {
   const { networkId, epoch, nodes } = place;
-  const { privateKey, serviceCertificate } = service;
+  const { serviceCertificate } = service;
   const epochKey = entropy.bytes(32);
   const secret = new Uint8Array(createPrivateKey(privateKey).export({ type: "pkcs8", format: "der" }));
   const sealingKey = serviceSealingKey(crypto, epochKey, networkId);
@@ -107,7 +130,7 @@ function newEpoch(
     wrapped: wrapFor(node, epochKey, { networkId, epoch }, entropy),
   }));
   for (const bytes of [epochKey, sealingKey, secret]) bytes.fill(0);
-  return { type: "epoch", epoch, wraps, serviceCertificate, sealedServiceKey };
+  return { type: "epoch", epoch, wraps, ...service, sealedServiceKey };
 }
 
 /** A node whose listed key is of no use gets a wrap that opens to nobody: it must not keep all others from a new epoch. */
@@ -160,6 +183,20 @@ export function openEpochKey(
   return unwrapKey(node.decryptionKey, wrap.wrapped, wrapContext(networkId, record.epoch, node.nodeId));
 }
 
+/** What leads from the newest identity to those before it, newest first; PEM. */
+export function endorsementsOf(services: readonly ServiceRecord[]): readonly string[] {
+  return services
+    .toReversed()
+    .flatMap(({ endorsement }) => (endorsement === undefined ? [] : [pemOfDer(endorsement, "CERTIFICATE")]));
+}
+
+/** What leads from the oldest identity to those after it, oldest first; PEM. */
+export function backEndorsementsOf(services: readonly ServiceRecord[]): readonly string[] {
+  return services.flatMap(({ backEndorsement }) =>
+    backEndorsement === undefined ? [] : [pemOfDer(backEndorsement, "CERTIFICATE")],
+  );
+}
+
 /** The private half of the service identity. */
 interface ServiceSecret {
   /** PEM. */
@@ -168,16 +205,28 @@ interface ServiceSecret {
   readonly serviceCertificate: Bytes;
 }
 
-/** The service key that an epoch carries, PKCS #8; undefined when it does not open. */
+/** The service key that an epoch carries for a certificate, PEM; undefined when it does not open, or is of another certificate. */
 function openServiceKey(
-  { networkId, serviceCertificate }: GovernanceState,
-  record: EpochRecord,
+  { serviceCertificate, sealedServiceKey }: Pick<EpochTransaction, "serviceCertificate" | "sealedServiceKey">,
+  networkId: string,
   epochKey: Bytes,
   crypto: Crypto,
-): Bytes | undefined {
-  if (serviceCertificate === undefined) return undefined;
+): string | undefined {
   const sealingKey = serviceSealingKey(crypto, epochKey, networkId);
-  return crypto.open(sealingKey, ZERO_NONCE, record.sealedServiceKey, serviceCertificate);
+  const secret = crypto.open(sealingKey, ZERO_NONCE, sealedServiceKey, serviceCertificate);
+  const privateKey = secret && privateKeyOf(secret, pemOfDer(serviceCertificate, "CERTIFICATE"));
+  for (const bytes of [sealingKey, secret]) bytes?.fill(0);
+  return privateKey;
+}
+
+/** Whether an epoch that a peer made carries the private key of its service certificate, for whoever can open the epoch's key. */
+export function carriesServiceKey(
+  epoch: EpochTransaction,
+  networkId: string,
+  epochKey: Bytes,
+  crypto: Crypto,
+): boolean {
+  return openServiceKey(epoch, networkId, epochKey, crypto) !== undefined;
 }
 
 /** Whether a private key (PKCS #8) is the one of a certificate (PEM): an epoch may hold what its maker liked. */
@@ -192,10 +241,15 @@ function privateKeyOf(secret: Bytes, certificate: string): string | undefined {
   }
 }
 
-/** The service identity as this node holds it. */
+/**
+ * One service identity as this node holds it: its key is opened from the ledger, and another object takes its place when the
+ * identity is rotated.
+ */
 export class ServiceIdentity {
   /** Service certificate, PEM. */
   readonly certificate: string;
+  /** What leads from this identity to each one before it, newest first; PEM. */
+  readonly endorsements: readonly string[];
   /** SubjectPublicKeyInfo of the service, DER. */
   readonly publicKey: Bytes;
   /** Signs with the service's key (ECDSA P-256, SHA-256): 64 bytes r ‖ s. */
@@ -211,9 +265,10 @@ export class ServiceIdentity {
    * newest one may have sealed anything. Throws `LedgerCorrupt` when none does.
    */
   constructor(state: GovernanceState, keyOf: (epoch: number) => Bytes | undefined, ports: ServiceKeyPorts) {
-    const { serviceCertificate } = state;
+    const serviceCertificate = serviceCertificateOf(state);
     if (serviceCertificate === undefined) throw new CocoError("LedgerCorrupt", "there is no service certificate");
     this.certificate = pemOfDer(serviceCertificate, "CERTIFICATE");
+    this.endorsements = endorsementsOf(state.services);
     const privateKey = this.#find(state, keyOf, ports.crypto);
     if (privateKey === undefined) throw new CocoError("LedgerCorrupt", "the service key does not open");
     this.secret = { privateKey, serviceCertificate };
@@ -238,20 +293,28 @@ export class ServiceIdentity {
     keyOf: (epoch: number) => Bytes | undefined,
     crypto: Crypto,
   ): string | undefined {
+    const serviceCertificate = serviceCertificateOf(state);
     const epochKey = keyOf(record.epoch);
-    const secret = epochKey && openServiceKey(state, record, epochKey, crypto);
-    const privateKey = secret && privateKeyOf(secret, this.certificate);
-    secret?.fill(0);
-    return privateKey;
+    if (epochKey === undefined || serviceCertificate === undefined) return undefined;
+    const { sealedServiceKey } = record;
+    return openServiceKey({ serviceCertificate, sealedServiceKey }, state.networkId, epochKey, crypto);
+  }
+
+  /** Whether this is the identity in force; else it was rotated since. */
+  isOf(state: GovernanceState): boolean {
+    const certificate = serviceCertificateOf(state);
+    return certificate !== undefined && bytesEqual(certificate, this.secret.serviceCertificate);
   }
 
   /**
-   * Follows the newest epoch: false when it does not carry this service's key, which this node goes on holding. The next
-   * epoch carries it again.
+   * The certificates a node shows its clients: its own, endorsed for these host names and addresses, and what leads from this
+   * identity to those that a client may still trust instead. PEM.
    */
-  follows(state: GovernanceState, keyOf: (epoch: number) => Bytes | undefined): boolean {
-    const record = state.epochs.at(-1);
-    return record !== undefined && this.#inEpoch(state, record, keyOf, this.#ports.crypto) !== undefined;
+  clientChain(nodeId: NodeId, publicKey: Bytes, hosts: readonly string[]): string {
+    const newest = this.endorsements.slice(0, TLS_ENDORSEMENTS_MAX);
+    // The self-signed certificate would end a client's search for a path before it reaches the one it trusts.
+    const rest = newest.length === 0 ? [this.certificate] : newest;
+    return [this.endorse(nodeId, publicKey, hosts), ...rest].join("");
   }
 
   /** Endorses a listed node's public key (SubjectPublicKeyInfo, DER) for these host names and addresses; PEM. */

@@ -10,11 +10,12 @@ import type { ActorIndex } from "../../core/certificates/actor-index.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { fromHex, toHex } from "../../core/codec/bytes.ts";
 import { parseAddress } from "../../core/governance/address.ts";
+import type { GovernanceState } from "../../core/governance/administrative.ts";
 import { type Decision, judgeDecision } from "../../core/governance/decision.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
-import { CocoError } from "../../errors.ts";
+import { CocoError, invariant } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Entropy, Executor, ExecutorEvents, Sockets, Tracer } from "../ports.ts";
 import { certificateRefusal, createActorIndex } from "./certificate-reader.ts";
 import { createNodeCertificate } from "./certificates.ts";
@@ -27,7 +28,14 @@ import { handleNodeRequest, isNodePath, type NodeApiParts } from "./node-api.ts"
 import { createGovernanceCrypto, createNodeCrypto } from "./node-crypto.ts";
 import { NodeCore } from "./node-core.ts";
 import { type NodeKeys, signingKeyPem } from "./node-keys.ts";
-import { createEpoch, createGrant, firstTransactions, openEpochKey, ServiceIdentity } from "./service-keys.ts";
+import {
+  carriesServiceKey,
+  createEpoch,
+  createGrant,
+  firstTransactions,
+  openEpochKey,
+  ServiceIdentity,
+} from "./service-keys.ts";
 
 /** Header of requests and answers: `local` (what this node has applied) or `linearizable` (everything committed before). */
 export const CONSISTENCY_HEADER = "x-coco-consistency";
@@ -58,7 +66,7 @@ export interface ValidatingNodeParts {
   readonly sockets: Sockets;
   readonly tracer: Tracer;
   readonly startExecutor: (adapter: AdapterEntry, onMessage: ExecutorEvents) => Executor;
-  /** The service certificate (PEM) is known and clients are served. */
+  /** Clients are served under this service certificate (PEM); called again for each new one. */
   readonly onServing: (serviceCertificate: string) => void;
   readonly onFatal: (error: CocoError) => void;
 }
@@ -82,6 +90,8 @@ export class ValidatingNode {
   #actors: ActorIndex;
   #listed: Constitution["actors"];
   #frontend: ClientFrontend | undefined;
+  /** The frontend listens. */
+  #listens = false;
   readonly #callers = new WeakMap<readonly Bytes[], CallerVerdict>();
 
   /** Reads and verifies the node's whole ledger; throws when it does not hold or belongs to another network. */
@@ -112,6 +122,7 @@ export class ValidatingNode {
       approval: parts.approval,
       epochMaker: this.#epochMaker(),
       openEpoch: (record) => openEpochKey(record, this.#networkId, keys),
+      carriesService: (epoch, key) => carriesServiceKey(epoch, this.#networkId, key, this.#crypto),
       onGovernance: () => this.#onGovernance(),
       onFatal: parts.onFatal,
     });
@@ -130,10 +141,7 @@ export class ValidatingNode {
     const { entropy, clock } = this.#parts;
     const ports = { crypto: this.#crypto, entropy, clock };
     return {
-      epoch: (state) => {
-        if (this.#service === undefined) throw new CocoError("NotReady", "the service identity is not known yet");
-        return createEpoch(state, this.#service, ports);
-      },
+      epoch: (state) => (this.#service?.isOf(state) ? createEpoch(state, this.#service, ports) : undefined),
       grant: (state, nodeId, keyOf) => createGrant(state, nodeId, keyOf, ports),
     };
   }
@@ -223,7 +231,6 @@ export class ValidatingNode {
   }
 
   #onGovernance(): void {
-    const { clock, entropy, onFatal } = this.#parts;
     const state = this.#core.administration.committed;
     if (state === undefined) return;
     if (state.constitution.actors !== this.#listed) {
@@ -231,25 +238,49 @@ export class ValidatingNode {
       this.#actors = createActorIndex(state.constitution);
     }
     this.#channels.follow(this.#peers());
-    const { epochKeys } = this.#core;
-    if (this.#service === undefined && epochKeys.keyOf(epochKeys.newest) !== undefined) {
-      const ports = { crypto: this.#crypto, entropy, clock };
-      this.#service = new ServiceIdentity(state, (epoch) => epochKeys.keyOf(epoch), ports);
-    }
-    if (this.#service !== undefined && this.#frontend === undefined) {
-      this.#serve(this.#service).catch((error: unknown) => {
-        onFatal(
-          error instanceof CocoError
-            ? error
-            : new CocoError("Internal", "the client frontend failed", {}, { cause: error }),
-        );
-      });
-    }
+    if (this.#followService(state)) this.#showService();
   }
 
-  async #serve(service: ServiceIdentity): Promise<void> {
+  /** Takes the service identity in force from the newest epoch; false when it is held already, or cannot be opened yet. */
+  #followService(state: GovernanceState): boolean {
+    const { clock, entropy, tracer } = this.#parts;
+    const { epochKeys } = this.#core;
+    if (this.#service?.isOf(state) || epochKeys.keyOf(epochKeys.newest) === undefined) return false;
+    const ports = { crypto: this.#crypto, entropy, clock };
+    try {
+      this.#service = new ServiceIdentity(state, (epoch) => epochKeys.keyOf(epoch), ports);
+    } catch (error) {
+      if (this.#service === undefined) throw error;
+      // The others hold it: this node goes on with the one before, which the new one vouches for, and opens no epoch.
+      tracer.event("warn", "service_key", { message: "the new service identity does not open on this node" });
+      return false;
+    }
+    return true;
+  }
+
+  /** Serves clients under the identity this node holds: from now on, or new connections instead of the one before. */
+  #showService(): void {
+    const { onFatal, onServing, keys } = this.#parts;
+    const service = this.#service;
+    invariant(service, "the service identity is held");
+    const chain = service.clientChain(keys.nodeId, keys.publicKey, this.#clientHosts());
+    if (this.#frontend !== undefined) {
+      this.#frontend.showCertificate(chain);
+      // A frontend that does not listen yet tells its certificate when it does.
+      if (this.#listens) onServing(service.certificate);
+      return;
+    }
+    this.#serve(chain).catch((error: unknown) => {
+      onFatal(
+        error instanceof CocoError
+          ? error
+          : new CocoError("Internal", "the client frontend failed", {}, { cause: error }),
+      );
+    });
+  }
+
+  async #serve(certificate: string): Promise<void> {
     const { keys, clientListen, sockets, onServing } = this.#parts;
-    const hosts = this.#clientHosts();
     const api: NodeApiParts = {
       manager: this.#core.manager,
       administration: this.#core.administration,
@@ -260,7 +291,7 @@ export class ValidatingNode {
       service: () => this.#service,
     };
     const frontend = new ClientFrontend({
-      certificate: service.endorse(keys.nodeId, keys.publicKey, hosts) + service.certificate,
+      certificate,
       privateKey: signingKeyPem(keys),
       authenticate: (chain) => this.#callerOf(chain),
       handle: (request, respond) =>
@@ -268,7 +299,8 @@ export class ValidatingNode {
     });
     this.#frontend = frontend;
     await frontend.start(clientListen, sockets);
-    onServing(service.certificate);
+    this.#listens = true;
+    if (this.#service !== undefined) onServing(this.#service.certificate);
   }
 
   /** Judged anew when the actors changed, and when the certificate or a revocation list ends while its connection lives. */

@@ -1,0 +1,86 @@
+/** A network with real keys as governance sees it, for tests of the keys its nodes share: no consensus and no ledger. */
+import type { Bytes } from "../../core/codec/bytes.ts";
+import {
+  decodeAdministrative,
+  encodeAdministrative,
+  executeAdministrative,
+  type AdministrativeTransaction,
+  type GovernanceState,
+} from "../../core/governance/administrative.ts";
+import {
+  basisOf,
+  proposalDigest,
+  signBallot,
+  signProposal,
+  type Proposal,
+  type ProposalBasis,
+} from "../../core/governance/decision.ts";
+import { foundNetwork, type TestFounder, type TestNode } from "../../../test/support/founders.ts";
+import { votersOf } from "../../../test/support/governed-network.ts";
+import { systemClock } from "../../host/system.ts";
+import { createGovernanceCrypto, createNodeCrypto, nodeEntropy } from "./node-crypto.ts";
+import { createEpoch, firstTransactions, openEpochKey, ServiceIdentity } from "./service-keys.ts";
+
+/** The network. */
+export const network = foundNetwork(3, 3);
+const { constitution, networkId } = network;
+const governanceCrypto = createGovernanceCrypto();
+const [node0] = network.nodes as readonly [TestNode];
+/** Ports of its first node. */
+export const ports = { crypto: createNodeCrypto(node0.privateKey), entropy: nodeEntropy, clock: systemClock };
+
+/** The transactions it begins with. */
+export const FIRST = firstTransactions(constitution, networkId, ports);
+let place = { index: 1, firstSeqno: 1, timeMs: 0 };
+
+/** The state after a transaction in a batch of its own. */
+export function execute(state: GovernanceState | undefined, transaction: AdministrativeTransaction): GovernanceState {
+  place = { ...place, index: place.index + 1, firstSeqno: place.firstSeqno + 2 };
+  return executeAdministrative(state, decodeAdministrative(encodeAdministrative(transaction)), place, governanceCrypto);
+}
+
+/** Its state after them. */
+export const started = FIRST.map(decodeAdministrative).reduce<GovernanceState | undefined>(
+  execute,
+  undefined,
+) as GovernanceState;
+
+/** Keys as a node opens them from a state; nothing is cached. */
+export function keysOf(
+  state: GovernanceState,
+  { request, decryptionKey }: TestNode,
+): (epoch: number) => Bytes | undefined {
+  const node = { nodeId: request.nodeId, decryptionKey };
+  return (epoch) => {
+    const record = state.epochs[epoch - 1];
+    return record && openEpochKey(record, networkId, node);
+  };
+}
+
+type Content = Proposal extends infer One ? (One extends Proposal ? Omit<One, keyof ProposalBasis> : never) : never;
+
+/** The state after a decision of two members. */
+export function decide(state: GovernanceState, content: Content): GovernanceState {
+  const [first, second] = network.founders as readonly [TestFounder, TestFounder];
+  const proposal = signProposal({ ...content, ...basisOf(state) }, first.signer);
+  const ballot = { proposal: proposalDigest(proposal, governanceCrypto), vote: "for" } as const;
+  const ballots = [first, second].map(({ signer }) => signBallot(ballot, signer));
+  return execute(state, { type: "decision", bundle: { proposal, ballots } });
+}
+
+/** The state after a vote for an epoch and the epoch that `maker` opens. */
+export function nextEpoch(state: GovernanceState, maker: TestNode): GovernanceState {
+  const voted = decide(state, { action: "open_epoch" });
+  const service = new ServiceIdentity(voted, keysOf(voted, maker), ports);
+  return execute(voted, createEpoch(voted, service, ports));
+}
+
+/** The state after the last node of the list was voted out and has lost its vote: an epoch is due. */
+export function withoutLastNode(state: GovernanceState): GovernanceState {
+  const { nodes } = state.constitution;
+  const voted = decide(state, { action: "change_nodes", nodes: nodes.slice(0, -1) });
+  const before = votersOf(nodes.map(({ nodeId }) => nodeId));
+  const after = votersOf(before.voters.slice(0, -1));
+  const joint = execute(voted, { type: "configure", current: after, previous: before, learners: [] });
+  return execute(joint, { type: "configure", current: after, previous: undefined, learners: [] });
+}
