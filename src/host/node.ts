@@ -9,7 +9,8 @@ import type { LogEntry } from "../core/consensus/types.ts";
 import { decodeAdministrative } from "../core/governance/administrative.ts";
 import { constitutionDigest } from "../core/governance/constitution-codec.ts";
 import type { Constitution } from "../core/governance/constitution.ts";
-import { decodeDecision, type Decision } from "../core/governance/decision.ts";
+import type { SignedMessage } from "../core/governance/proposal.ts";
+import { decodeMessages } from "../core/governance/proposal-codec.ts";
 import { batchKindOf, parseBatch } from "../core/ledger/batch-format.ts";
 import { nodeEntropy, sha256 } from "../enclave/manager/node-crypto.ts";
 import { type NodeKeys, openNodeKeys } from "../enclave/manager/node-keys.ts";
@@ -59,7 +60,7 @@ interface NodeContext {
   readonly keys: NodeKeys;
   readonly genesis: Constitution;
   readonly measurement: Bytes;
-  readonly approval: Decision | undefined;
+  readonly approval: readonly SignedMessage[] | undefined;
   readonly tookPart: boolean;
 }
 
@@ -226,10 +227,10 @@ function networkOfSnapshot(snapshot: StoredSnapshot): string | undefined {
   }
 }
 
-async function readApproval(file: string): Promise<Decision | undefined> {
+async function readApproval(file: string): Promise<readonly SignedMessage[] | undefined> {
   if (!existsSync(file)) return undefined;
   try {
-    return decodeDecision(await readConfigurationFile(file, MAX_APPROVAL_BYTES));
+    return decodeMessages(await readConfigurationFile(file, MAX_APPROVAL_BYTES));
   } catch (error) {
     throw new CocoError("ConfigurationInvalid", `${file}: not an approval of code`, { file }, { cause: error });
   }

@@ -8,17 +8,13 @@ import type { NodeId } from "../../src/core/consensus/types.ts";
 import {
   encodeAdministrative,
   type EpochTransaction,
+  executeAdministrative,
   type GovernanceState,
+  placeAt,
 } from "../../src/core/governance/administrative.ts";
-import {
-  basisOf,
-  type Decision,
-  type Proposal,
-  proposalDigest,
-  signBallot,
-  signProposal,
-  type StandingConstitution,
-} from "../../src/core/governance/decision.ts";
+import { agreedRequests } from "../../src/core/governance/agreed-requests.ts";
+import type { SignedMessage } from "../../src/core/governance/proposal.ts";
+import type { RequestSigner } from "../../src/core/governance/request-signing.ts";
 import { type EpochRecord, missingEpochs } from "../../src/core/governance/epochs.ts";
 import type { OfferedService } from "../../src/core/governance/service-chain.ts";
 import { type SettingsChange, settingsWith } from "../../src/core/governance/settings.ts";
@@ -38,6 +34,7 @@ import {
 import { signNodeTuple } from "../../src/core/governance/node-entry.ts";
 import type { GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
 import type { Crypto } from "../../src/enclave/ports.ts";
+import { nodeListActions } from "../support/node-list-actions.ts";
 import { cheapHash } from "./cheap-hash.ts";
 import {
   simulatedCertificate,
@@ -64,13 +61,13 @@ export interface Founded {
   /** Transactions of the first batch; `random` makes the epoch key. */
   firstTransactions(random: (length: number) => Bytes): Bytes[];
   /** The members' approval of another code. */
-  readonly approval: Decision;
+  readonly approval: readonly SignedMessage[];
   /** All machines that are or may become nodes of the network, signed by their owner; the first ones are listed at genesis. */
   readonly machines: readonly NodeEntry[];
   /** The members change the VN list to these machines. */
-  changeNodes(standing: StandingConstitution, nodes: readonly NodeEntry[]): Decision;
+  changeNodes(state: GovernanceState, nodes: readonly NodeEntry[], nowMs: number): readonly SignedMessage[];
   /** The members ask for a new epoch. */
-  askForEpoch(standing: StandingConstitution): Decision;
+  askForEpoch(state: GovernanceState, nowMs: number): readonly SignedMessage[];
   /** Makes epochs and grants on a node. */
   epochMaker(
     random: (length: number) => Bytes,
@@ -127,13 +124,11 @@ function genesisOf(nodes: readonly NodeEntry[], settings: SettingsChange): Const
 
 const owner = () => ({ actor: OWNER, sign: simulatedSigner(keyOf(OWNER)) });
 
-function decisionOn(proposal: Proposal, crypto: GovernanceCrypto): Decision {
-  const signed = signProposal(proposal, owner());
-  return {
-    proposal: signed,
-    ballots: [signBallot({ proposal: proposalDigest(signed, crypto), vote: "for" }, owner())],
-  };
-}
+const requestSigner = (): RequestSigner => ({
+  chain: [simulatedCertificate(keyOf(OWNER))],
+  algorithm: "ES256",
+  sign: simulatedSigner(keyOf(OWNER)),
+});
 
 /** How a network is founded. */
 export interface FoundingOptions {
@@ -154,9 +149,7 @@ export function foundNetwork(options: FoundingOptions): Founded {
   );
   const constitution = decodeConstitution(encodeConstitution(genesisOf(machines.slice(0, nodeCount), settings)));
   verifyConstitution(constitution, governanceCrypto);
-  const constitutionDigestNow = constitutionDigest(constitution, cryptography.hash);
-  const networkId = toHex(constitutionDigestNow);
-  const genesis = { networkId, constitution, constitutionDigest: constitutionDigestNow };
+  const networkId = toHex(constitutionDigest(constitution, cryptography.hash));
   const encryptionKeyOf = (id: NodeId) =>
     machines.find(({ nodeId }) => nodeId === id)?.encryptionKey ?? keyOf("nobody");
   const newEpoch = (
@@ -177,19 +170,22 @@ export function foundNetwork(options: FoundingOptions): Founded {
     governanceCrypto,
     machines,
     cryptoOf: (place) => cryptography.crypto(place),
-    approval: decisionOn(
-      {
-        action: "approve_code",
-        ...basisOf(genesis),
-        measurement: toHex(keyOf("other code")),
-        name: "coco-framework",
-        version: "1",
-      },
+    approval: agreedRequests(
+      executeAdministrative(undefined, { type: "genesis", constitution }, placeAt(0), governanceCrypto),
+      [
+        {
+          name: "approve_code",
+          args: { measurement: toHex(keyOf("other code")), name: "coco-framework", version: "1" },
+        },
+      ],
+      [requestSigner()],
       governanceCrypto,
+      0,
     ),
-    changeNodes: (standing, nodes) =>
-      decisionOn({ action: "change_nodes", ...basisOf(standing), nodes }, governanceCrypto),
-    askForEpoch: (standing) => decisionOn({ action: "open_epoch", ...basisOf(standing) }, governanceCrypto),
+    changeNodes: (state, nodes, nowMs) =>
+      agreedRequests(state, nodeListActions(state.constitution, nodes), [requestSigner()], governanceCrypto, nowMs),
+    askForEpoch: (state, nowMs) =>
+      agreedRequests(state, [{ name: "open_epoch", args: {} }], [requestSigner()], governanceCrypto, nowMs),
     networkId,
     firstTransactions: (random) => [
       encodeAdministrative({ type: "genesis", constitution }),

@@ -1,6 +1,6 @@
 /**
  * What members and operators do to a network at work: nodes come and go, one by one or all at once, and epochs are opened.
- * The leader takes a decision or refuses it; nobody may notice but those concerned.
+ * The leader takes a proposal or refuses it; nobody may notice but those concerned.
  */
 import type { FaultContext, FaultKind } from "./fault-context.ts";
 import type { SimulatedNode } from "./simulated-node.ts";
@@ -25,7 +25,7 @@ function changeMembers(context: FaultContext): void {
   const next = nextMembers(context);
   if (next.length < NODES_MIN) return;
   const entries = world.founded.machines.filter(({ nodeId }) => next.some(({ id }) => id === nodeId));
-  const accepted = context.leader().decide((standing) => world.founded.changeNodes(standing, entries));
+  const accepted = context.leader().govern((state, nowMs) => world.founded.changeNodes(state, entries, nowMs));
   if (!accepted) return;
   context.note("membership.change", "network", next.length);
   world.trace.say(() => `the members vote for ${next.map(({ name }) => name).join(" ")}`);
@@ -35,7 +35,7 @@ function changeMembers(context: FaultContext): void {
 
 function openEpoch(context: FaultContext): void {
   const { founded } = context.world;
-  if (context.leader().decide((standing) => founded.askForEpoch(standing))) context.note("membership.epoch", "network");
+  if (context.leader().govern((state, nowMs) => founded.askForEpoch(state, nowMs))) context.note("membership.epoch", "network");
 }
 
 /** What members and operators do. */

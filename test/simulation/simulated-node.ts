@@ -7,7 +7,7 @@ import type { Bytes } from "../../src/core/codec/bytes.ts";
 import { utf8Encode } from "../../src/core/codec/bytes.ts";
 import type { ConsensusStatus, LogEntry, NodeId } from "../../src/core/consensus/types.ts";
 import type { GovernanceState } from "../../src/core/governance/administrative.ts";
-import type { Decision } from "../../src/core/governance/decision.ts";
+import type { SignedMessage } from "../../src/core/governance/proposal.ts";
 import type { NodeEntry } from "../../src/core/governance/constitution.ts";
 import type { VersionedStore } from "../../src/core/kv/store.ts";
 import type { TransactionStatus } from "../../src/core/ledger/tail.ts";
@@ -153,18 +153,31 @@ export class SimulatedNode {
     return core?.tail.status(view, seqno, core.manager.committedSeqno);
   }
 
-  /** The members' decision reaches this node; false when it is not the leader or refuses. */
-  decide(make: (standing: GovernanceState) => Decision): boolean {
+  /** The members' requests reach this node, one when the one before is committed; false when it does not take the first. */
+  govern(make: (state: GovernanceState, nowMs: number) => readonly SignedMessage[]): boolean {
     const core = this.#running?.core;
     const state = core?.administration.committed;
     if (core === undefined || state === undefined || this.#life?.gate.isPaused !== false) return false;
     try {
-      core.manager.decide(make(state));
+      this.#request(make(state, core.sealing.batchTime()));
       return true;
     } catch (error) {
       if (error instanceof CocoError && error.code !== "Internal") return false;
       throw error;
     }
+  }
+
+  #request([message, ...later]: readonly SignedMessage[]): void {
+    if (message === undefined) return;
+    this.#running?.core.manager.govern(message, (outcome) => {
+      if (outcome.type !== "committed") return;
+      try {
+        this.#request(later);
+      } catch (error) {
+        // Something else came in between: the proposal waits for its votes.
+        if (!(error instanceof CocoError) || error.code === "Internal") throw error;
+      }
+    });
   }
 
   /** Starts the node on what its disk holds. */

@@ -19,6 +19,8 @@ import {
   sha256,
 } from "../../src/enclave/manager/node-crypto.ts";
 import { assembleGenesis, signerOf, signNodeEntry, type Founder, type SignedNode } from "../../src/host/genesis.ts";
+import { readRequestSigner } from "../../src/host/request-signer.ts";
+import type { RequestSigner } from "../../src/core/governance/request-signing.ts";
 import type { NodeRequest } from "../../src/host/node-folder.ts";
 
 /** Wall time at which test certificates start. */
@@ -29,6 +31,8 @@ export interface TestFounder {
   readonly founder: Founder;
   readonly issuer: Issuer;
   readonly signer: Signer;
+  /** Signs governance requests. */
+  readonly requestSigner: RequestSigner;
 }
 
 /** A machine of the virtual TEE. */
@@ -67,6 +71,7 @@ export function makeFounder(id: string, role: Actor["role"] = "member"): TestFou
     founder: { id, name: `Organisation ${id}`, role, certificate },
     issuer: { certificate, privateKey },
     signer: signerOf(id, privateKey),
+    requestSigner: readRequestSigner(certificate, privateKey),
   };
 }
 

@@ -19,17 +19,11 @@ import {
   type NodeEntry,
   type NodeTuple,
 } from "../../src/core/governance/constitution.ts";
-import {
-  basisOf,
-  proposalDigest,
-  signBallot,
-  signProposal,
-  type ApproveCodeProposal,
-  type ChangeNodesProposal,
-  type Decision,
-  type OpenEpochProposal,
-  type ProposalBasis,
-} from "../../src/core/governance/decision.ts";
+import type { Action } from "../../src/core/governance/actions.ts";
+import { nodeListActions } from "./node-list-actions.ts";
+import { agreedRequests } from "../../src/core/governance/agreed-requests.ts";
+import type { SignedMessage } from "../../src/core/governance/proposal.ts";
+import type { RequestSigner } from "../../src/core/governance/request-signing.ts";
 import type { BatchPlace } from "../../src/core/governance/epochs.ts";
 import type { GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
 import { signNodeTuple } from "../../src/core/governance/node-entry.ts";
@@ -50,12 +44,6 @@ const NETWORK = "governed";
 
 const keyOf = (name: string): Bytes => sha256(utf8Encode(name));
 
-/** A proposal without the constitution it is for. */
-export type ProposalContent =
-  | Omit<ApproveCodeProposal, keyof ProposalBasis>
-  | Omit<OpenEpochProposal, keyof ProposalBasis>
-  | Omit<ChangeNodesProposal, keyof ProposalBasis>;
-
 function memberOf(id: string): Actor {
   return { id, name: id, role: "member", certificates: [simulatedCertificate(keyOf(id))], revocations: [] };
 }
@@ -63,6 +51,15 @@ function memberOf(id: string): Actor {
 /** A member's signer. */
 export function signerOfMember(id: string) {
   return { actor: id, sign: simulatedSigner(keyOf(id)) };
+}
+
+/** What signs a member's governance requests. */
+export function requestSignerOf(id: string): RequestSigner {
+  return {
+    chain: [simulatedCertificate(keyOf(id))],
+    algorithm: "ES256",
+    sign: simulatedSigner(keyOf(id)),
+  };
 }
 
 /** The tuple of the node with this number. */
@@ -132,22 +129,23 @@ export class GovernedNetwork {
     return this.state;
   }
 
-  /** A decision of two of three members for the constitution in force. */
-  decision(content: ProposalContent): Decision {
-    const [acme, globex] = [signerOfMember("acme"), signerOfMember("globex")];
-    const proposal = signProposal({ ...content, ...basisOf(this.state) }, acme);
-    const ballot = { proposal: proposalDigest(proposal, { sha256 }), vote: "for" } as const;
-    return { proposal, ballots: [signBallot(ballot, acme), signBallot(ballot, globex)] };
+  /** A proposal of one of three members and the votes of two, for the state as it is. */
+  requests(...actions: readonly Action[]): readonly [SignedMessage, ...SignedMessage[]] {
+    const signers = [requestSignerOf("acme"), requestSignerOf("globex")] as const;
+    // Each proposal of a test is signed a second after the one before.
+    this.place = { ...this.place, timeMs: this.place.timeMs + 1_000 };
+    return agreedRequests(this.state, actions, signers, GOVERNANCE_CRYPTO, this.place.timeMs);
   }
 
-  /** Executes such a decision. */
-  decide(content: ProposalContent): GovernanceState {
-    return this.execute({ type: "decision", bundle: this.decision(content) });
+  /** Executes such requests. */
+  decide(...actions: readonly Action[]): GovernanceState {
+    for (const message of this.requests(...actions)) this.execute({ type: "request", ...message });
+    return this.state;
   }
 
   /** Votes in a VN list of the nodes with these numbers. */
   changeNodes(nodes: readonly number[]): GovernanceState {
-    return this.decide({ action: "change_nodes", nodes: nodes.map((at) => entryOf(at)) });
+    return this.decide(...nodeListActions(this.state.constitution, nodes.map((at) => entryOf(at))));
   }
 
   /** The next epoch, with made-up keys. */

@@ -363,3 +363,26 @@ function executeSnapshot(
 export function signingKeys(state: Pick<GovernanceState, "constitution" | "departing">): Map<NodeId, Bytes> {
   return new Map([...state.departing, ...state.constitution.nodes].map((node) => [node.nodeId, node.publicKey]));
 }
+
+/** The place of a transaction that is only tried out: its time counts. */
+export function placeAt(timeMs: number): BatchPlace {
+  return { index: 1, firstSeqno: 1, timeMs };
+}
+
+/** The state with these requests executed in order; those that do not hold change nothing. */
+export function withRequests(
+  state: GovernanceState,
+  messages: readonly SignedMessage[],
+  nowMs: number,
+  crypto: GovernanceCrypto,
+): GovernanceState {
+  let after = state;
+  for (const message of messages) {
+    try {
+      after = executeAdministrative(after, { type: "request", ...message }, placeAt(nowMs), crypto);
+    } catch (error) {
+      if (!(error instanceof CocoError) || error.code === "Internal") throw error;
+    }
+  }
+  return after;
+}

@@ -52,6 +52,11 @@ export function derOfPem(pem: string, label: string): Bytes | undefined {
   return der === undefined || der.length === 0 ? undefined : der;
 }
 
+/** The blocks with this label in a PEM text that holds several, such as a certificate and those above it. */
+export function pemBlocks(pem: string, label: string): readonly string[] {
+  return pem.match(new RegExp(`-----BEGIN ${label}-----[^-]*-----END ${label}-----`, "g")) ?? [];
+}
+
 /** Whether a byte string looks like one DER SEQUENCE and nothing behind it: definite, shortest length. */
 export function isOneDerSequence(der: Bytes): boolean {
   if (der[0] !== 0x30) return false;

@@ -3,10 +3,11 @@
  * message again, so that the state cannot tell anything else than what was signed.
  */
 import { fromHex, toHex, utf8Decode, type Bytes, type HashFunction } from "../codec/bytes.ts";
+import { decodeCbor, encodeCbor } from "../codec/cbor.ts";
 import { readActionList } from "./action-codec.ts";
 import { readCriteria } from "./automatic-votes.ts";
 import { MAX_ACTORS, MAX_CERTIFICATE_BYTES } from "./constitution.ts";
-import { parseJson, readDocument, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
+import { parseJson, readDocument, treeToCbor, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
 import {
   MAX_BALLOTS,
   MAX_HISTORY_BYTES,
@@ -178,4 +179,18 @@ function readAutomaticVotes(fields: FieldReader, sha256: HashFunction): Automati
     createdAt: request.createdAt,
     criteria: readPayload(request, fields.context, readCriteria),
   };
+}
+
+/** Most signed messages in one file of them. */
+export const MAX_MESSAGES = 2 * MAX_ACTORS;
+
+/** The binary form of a list of signed messages, for files. */
+export function encodeMessages(messages: readonly SignedMessage[]): Bytes {
+  return encodeCbor(treeToCbor({ messages: messages.map(messageTree) }));
+}
+
+/** Reads {@link encodeMessages}; nothing of it is verified. Throws `MalformedInput`. */
+export function decodeMessages(bytes: Bytes): readonly SignedMessage[] {
+  const context: FieldContext = { form: "cbor", code: "MalformedInput" };
+  return readDocument(decodeCbor(bytes), context, (fields) => fields.list("messages", MAX_MESSAGES, readMessage));
 }

@@ -13,7 +13,7 @@ import {
   nodeEntryTree,
   readNodeEntry,
 } from "./constitution-codec.ts";
-import { MAX_CONSTITUTION_BYTES, MAX_NODES } from "./constitution.ts";
+import { MAX_CONSTITUTION_BYTES, MAX_NODES, MEASUREMENT_BYTES } from "./constitution.ts";
 import {
   MAX_EPOCHS_BYTES,
   MAX_SEALED_SERVICE_KEY_BYTES,
@@ -21,6 +21,7 @@ import {
   type EpochRecord,
   type WrappedKey,
 } from "./epochs.ts";
+import type { NodeId } from "../consensus/types.ts";
 import type { AttestedNode } from "./action-kind.ts";
 import { proposalFieldsTree, readProposalFields } from "./proposal-codec.ts";
 import { readDocument, treeToCbor, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
@@ -33,6 +34,7 @@ export const GOVERNANCE_STATE_VERSION = 2;
 export const MAX_GOVERNANCE_STATE_BYTES = MAX_CBOR_BYTES;
 
 const NODE_ID_BYTES = 32;
+const MAX_MACHINE_KEY_BYTES = 256;
 /** No epoch takes fewer bytes, so that this many can be there. */
 const MAX_EPOCHS = Math.floor(MAX_EPOCHS_BYTES / 128);
 /** Listed nodes, voters of two configurations, and what was listed and removed between two epochs. */
@@ -113,7 +115,7 @@ function readSnapshot(fields: FieldReader): GovernanceState["snapshot"] {
 function readAttested(fields: FieldReader): [NodeId, AttestedNode] {
   const node = {
     measurement: fields.hex("measurement", MEASUREMENT_BYTES),
-    machineKey: fields.bytes("machineKey", { max: MAX_PUBLIC_KEY_BYTES }),
+    machineKey: fields.bytes("machineKey", { max: MAX_MACHINE_KEY_BYTES }),
   };
   return [fields.hex("nodeId", 32), node];
 }

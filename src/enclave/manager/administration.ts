@@ -3,11 +3,18 @@
  * and takes effect when the batch is committed. A truncated log takes the states of its batches with it.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { type GovernanceState, signingKeys } from "../../core/governance/administrative.ts";
+import {
+  executeAdministrative,
+  type GovernanceState,
+  placeAt,
+  signingKeys,
+  withRequests,
+} from "../../core/governance/administrative.ts";
 import { executeAdministrativeBatch } from "../../core/governance/administrative-batch.ts";
 import { votersOf } from "../../core/governance/configuration.ts";
 import type { Constitution, NodeEntry } from "../../core/governance/constitution.ts";
-import { type Decision, judgeDecision } from "../../core/governance/decision.ts";
+import type { SignedMessage } from "../../core/governance/proposal.ts";
+import { dueProposal } from "../../core/governance/settle.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import type { Configuration, NodeId } from "../../core/consensus/types.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
@@ -109,19 +116,24 @@ export class Administration {
     throw new CocoError("FolderOfAnotherNetwork", message);
   }
 
-  /** Throws `NotReady` before genesis, or `ProposalInvalid` saying why a decision does not hold for the newest state of the log. */
-  check(decision: Decision): void {
+  /** Throws `NotReady` before genesis, or `ProposalInvalid` saying why a request does not hold for the newest state of the log. */
+  check(message: SignedMessage, nowMs: number): void {
     if (this.appended === undefined) throw new CocoError("NotReady", "the genesis of the network is not committed yet");
-    judgeDecision(this.appended, decision, this.#crypto);
+    const transaction = { type: "request", ...message } as const;
+    executeAdministrative(this.appended, transaction, placeAt(nowMs), this.#crypto);
   }
 
-  /** Whether a decision holds for the newest state of the log (and is not in it already). */
-  accepts(decision: Decision): boolean {
-    try {
-      return this.appended !== undefined && judgeDecision(this.appended, decision, this.#crypto) !== undefined;
-    } catch {
-      return false;
-    }
+  /** A proposal that stands otherwise at this time than the newest state of the log says. */
+  dueProposal(nowMs: number): string | undefined {
+    return this.appended && dueProposal(this.appended, nowMs, this.#crypto);
+  }
+
+  /** The constitution as it would be with these requests; those that do not hold change nothing. */
+  constitutionWith(messages: readonly SignedMessage[], nowMs: number): Constitution {
+    const state =
+      this.appended ??
+      executeAdministrative(undefined, { type: "genesis", constitution: this.#genesis }, placeAt(nowMs), this.#crypto);
+    return withRequests(state, messages, nowMs, this.#crypto).constitution;
   }
 
   /** The batch at this index is committed; its state, if it is administrative, is in effect. */

@@ -1,5 +1,5 @@
 /**
- * What a leader does for the network itself: it brings members' decisions into the ledger and takes the steps that follow
+ * What a leader does for the network itself: it brings members' requests into the ledger, settles proposals whose time has come, and takes the steps that follow
  * from them (configurations, epochs, grants), and it records the evidence of snapshots. One administrative batch at a time;
  * application batches wait for it, so that nobody acts on rights that a vote has taken away (R9).
  */
@@ -10,14 +10,25 @@ import {
   encodeAdministrative,
   type GovernanceState,
 } from "../../core/governance/administrative.ts";
-import type { Decision } from "../../core/governance/decision.ts";
 import { type LeaderView, nextStep } from "../../core/governance/next-step.ts";
+import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { CocoError } from "../../errors.ts";
 import type { Administration } from "./administration.ts";
 import type { OwnSnapshot } from "./snapshots.ts";
 
-/** Most decisions of members that wait on one node; the next one is refused. */
-export const WAITING_DECISIONS_MAX = 64;
+/** Most requests of members that wait on one node; the next one is refused. */
+export const WAITING_REQUESTS_MAX = 64;
+
+/** What became of a member's request: it is committed, it does not hold any more, or this node leads no more. */
+export type RequestOutcome =
+  | { readonly type: "committed" }
+  | { readonly type: "refused"; readonly error: CocoError }
+  | { readonly type: "unknown" };
+
+interface WaitingRequest {
+  readonly message: SignedMessage;
+  readonly done: (outcome: RequestOutcome) => void;
+}
 
 /** Makes the transactions that need keys. */
 export interface EpochMaker {
@@ -45,7 +56,11 @@ export interface LeaderDutiesParts {
 /** See the module's header. */
 export class LeaderDuties {
   readonly #parts: LeaderDutiesParts;
-  #decisions: Decision[] = [];
+  #waiting: WaitingRequest[] = [];
+  #underWay: WaitingRequest | undefined;
+  #carried: readonly SignedMessage[] = [];
+  /** The committed state for which no carried message holds. */
+  #carriedUntil: GovernanceState | undefined;
   #pending = false;
 
   constructor(parts: LeaderDutiesParts) {
@@ -57,17 +72,21 @@ export class LeaderDuties {
     return this.#pending;
   }
 
-  /** Takes a decision that may become acceptable later: the approval of code this node carries. */
-  carry(decision: Decision): void {
-    this.#decisions.push(decision);
+  /** Takes requests that may come to hold later: the approval of code this node carries. */
+  carry(messages: readonly SignedMessage[]): void {
+    this.#carried = messages;
   }
 
-  /** Takes a decision of members; throws `ProposalInvalid` when it does not hold now, `TooManyRequests` when too many wait. */
-  submit(decision: Decision): void {
-    this.#parts.administration.check(decision);
-    if (this.#decisions.length >= WAITING_DECISIONS_MAX)
-      throw new CocoError("TooManyRequests", "too many decisions wait for the ledger");
-    this.#decisions.push(decision);
+  /**
+   * Takes a member's request; `done` tells what became of it. Throws `ProposalInvalid` when it does not hold now,
+   * `TooManyRequests` when too many wait.
+   */
+  submit(message: SignedMessage, done: WaitingRequest["done"]): void {
+    const { administration, view } = this.#parts;
+    administration.check(message, view().now);
+    if (this.#waiting.length >= WAITING_REQUESTS_MAX)
+      throw new CocoError("TooManyRequests", "too many requests wait for the ledger");
+    this.#waiting.push({ message, done });
   }
 
   /** Proposes what is due next, unless something is on its way. Called by a leader that has applied its whole log. */
@@ -89,14 +108,42 @@ export class LeaderDuties {
     if (epoch !== undefined) return epoch;
     const grant = step?.type === "grant" ? maker.grant(state, step.nodeId, this.#parts.keyOf) : undefined;
     if (grant !== undefined) return grant;
-    return this.#nextDecision() ?? this.#evidence();
+    const proposalId = administration.dueProposal(view().now);
+    if (proposalId !== undefined) return { type: "resolve", proposalId };
+    const message = this.#nextRequest() ?? this.#nextCarried(state);
+    return message === undefined ? this.#evidence() : { type: "request", ...message };
   }
 
-  /** Decisions hold for exactly the constitution they were made for: what does not hold any more is dropped. */
-  #nextDecision(): AdministrativeTransaction | undefined {
-    this.#decisions = this.#decisions.filter((decision) => this.#parts.administration.accepts(decision));
-    const bundle = this.#decisions.shift();
-    return bundle && { type: "decision", bundle };
+  /** What does not hold any more is refused: something else came before it. */
+  #nextRequest(): SignedMessage | undefined {
+    for (;;) {
+      const next = this.#waiting.shift();
+      if (next === undefined) return undefined;
+      const error = this.#refusalOf(next.message);
+      if (error === undefined) {
+        this.#underWay = next;
+        return next.message;
+      }
+      next.done({ type: "refused", error });
+    }
+  }
+
+  #nextCarried(state: GovernanceState): SignedMessage | undefined {
+    if (this.#carriedUntil === state) return undefined;
+    const next = this.#carried.find((message) => this.#refusalOf(message) === undefined);
+    if (next === undefined) this.#carriedUntil = state;
+    return next;
+  }
+
+  #refusalOf(message: SignedMessage): CocoError | undefined {
+    const { administration, view } = this.#parts;
+    try {
+      administration.check(message, view().now);
+      return undefined;
+    } catch (error) {
+      if (error instanceof CocoError && error.code !== "Internal") return error;
+      throw error;
+    }
   }
 
   #evidence(): AdministrativeTransaction | undefined {
@@ -109,10 +156,17 @@ export class LeaderDuties {
   /** The administrative batch under way is committed. */
   committed(): void {
     this.#pending = false;
+    const { done } = this.#underWay ?? {};
+    this.#underWay = undefined;
+    done?.({ type: "committed" });
   }
 
   /** This node leads no more: what was on its way is the next leader's to judge. */
   stopLeading(): void {
     this.#pending = false;
+    const lost = [...(this.#underWay === undefined ? [] : [this.#underWay]), ...this.#waiting];
+    this.#underWay = undefined;
+    this.#waiting = [];
+    for (const { done } of lost) done({ type: "unknown" });
   }
 }

@@ -2,7 +2,7 @@
 import type { Caller } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
-import type { Decision } from "../../core/governance/decision.ts";
+import type { SignedMessage } from "../../core/governance/proposal.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import type { CocoError } from "../../errors.ts";
 import type { Clock, Executor, PeerTransport, Tracer } from "../ports.ts";
@@ -66,7 +66,7 @@ export interface ManagerParts {
   readonly beginning: Beginning | undefined;
   readonly snapshots: Pick<SnapshotsParts, "nodeId" | "networkId" | "salt" | "crypto" | "epochKeyOf" | "disk">;
   /** Approval of this node's code by the members, to be recorded by the first leader that carries it. */
-  readonly approval: Decision | undefined;
+  readonly approval: readonly SignedMessage[] | undefined;
   /** Governance in effect changed: install epoch keys, present the service certificate. */
   readonly onGovernance: () => void;
   readonly onFatal: (error: CocoError) => void;

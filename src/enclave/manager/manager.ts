@@ -8,7 +8,7 @@
 import type { ClientResponse } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
-import type { Decision } from "../../core/governance/decision.ts";
+import type { SignedMessage } from "../../core/governance/proposal.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { PeerEvents } from "../ports.ts";
@@ -17,7 +17,7 @@ import { decodeFrame, encodeFrame, type Frame } from "./frames.ts";
 import { AdapterLanes } from "./adapter-lanes.ts";
 import { checkArrived } from "./arrived-batch.ts";
 import { BatchProposer } from "./batch-proposer.ts";
-import { LeaderDuties } from "./leader-duties.ts";
+import { LeaderDuties, type RequestOutcome } from "./leader-duties.ts";
 import type { ArrivedRequest, ManagerParts } from "./manager-parts.ts";
 import { FIRST_ID_BYTES, firstIdOf } from "./open-requests.ts";
 import type { Replicator } from "./replicator.ts";
@@ -364,11 +364,14 @@ export class Manager implements PeerEvents {
     this.#requests.reads.applied(mark.index);
   }
 
-  /** A decision of members; only the leader takes it. Throws `NoLeader` naming the leader, or why it does not hold. */
-  decide(decision: Decision): void {
+  /**
+   * A member's signed request; only the leader takes it, and `done` tells what became of it. Throws `NoLeader` naming the
+   * leader, or why the request does not hold.
+   */
+  govern(message: SignedMessage, done: (outcome: RequestOutcome) => void): void {
     if (!this.#leaderReady)
       throw new CocoError("NoLeader", `ask the leader, ${this.#status.leader ?? "once there is one"}`);
-    this.#duties.submit(decision);
+    this.#duties.submit(message, done);
     this.#duties.next();
   }
 

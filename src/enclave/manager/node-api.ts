@@ -5,7 +5,6 @@
  */
 import { toHex, utf8Encode } from "../../core/codec/bytes.ts";
 import { constitutionToJson } from "../../core/governance/constitution-codec.ts";
-import { decodeDecision } from "../../core/governance/decision.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import type { LedgerCrypto } from "../../core/ledger/keys.ts";
 import { makeCoseReceipt } from "../../core/ledger/cose-receipt.ts";
@@ -57,7 +56,6 @@ const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
   "/node/receipt": get(receipt),
   "/node/service_endorsements": get(serviceEndorsements),
   "/node/transactions": get(transactions),
-  "/node/decisions": { method: "POST", handle: decide },
 };
 
 /** Whether a path belongs to these endpoints. */
@@ -227,12 +225,6 @@ function transactionsOf({ header, transactions: parts }: ParsedBatch) {
   const seqno = header.firstSeqno + header.count;
   const nothing = { public_part: "", private_commitment: null, claims_digest: null };
   return [...own, { transaction_id: `${header.view}.${seqno}`, seqno, ...common, kind: "signature", ...nothing }];
-}
-
-/** A proposal with its ballots, as `coco` assembles them; judged at once, in force when it is committed. */
-function decide({ manager }: NodeApiParts, request: FrontendRequest, respond: Respond): void {
-  manager.decide(decodeDecision(request.body));
-  respond(json({ accepted: true }, 202));
 }
 
 type BatchPosition = Omit<ReceiptInput, "certificate">;

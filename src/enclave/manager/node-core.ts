@@ -10,7 +10,7 @@ import type { RaftOptions } from "../../core/consensus/state.ts";
 import type { Consensus, LogEntry, NodeId } from "../../core/consensus/types.ts";
 import { decodeAdministrative, executeAdministrative } from "../../core/governance/administrative.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
-import type { Decision } from "../../core/governance/decision.ts";
+import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { configurationOfBatch } from "../../core/governance/administrative-batch.ts";
 import { genesisConfiguration } from "../../core/governance/configuration.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
@@ -66,7 +66,7 @@ export interface NodeCoreParts {
   readonly startExecutor: (adapter: AdapterEntry, onMessage: ExecutorEvents) => Executor;
   readonly firstTransactions: FirstTransactions;
   /** Approval of this node's code that is not in the ledger yet. */
-  readonly approval: Decision | undefined;
+  readonly approval: readonly SignedMessage[] | undefined;
   /** Opens the key of an epoch; undefined when it is not wrapped to this node, or when the wrap does not open. */
   readonly openEpoch: (record: WrappedEpoch) => Bytes | undefined;
   /** Whether an epoch that a peer made carries its service key, for its epoch key. */

@@ -7,15 +7,9 @@ import {
   type AdministrativeTransaction,
   type GovernanceState,
 } from "../../core/governance/administrative.ts";
-import {
-  basisOf,
-  proposalDigest,
-  signBallot,
-  signProposal,
-  type Proposal,
-  type ProposalBasis,
-} from "../../core/governance/decision.ts";
-import { foundNetwork, type TestFounder, type TestNode } from "../../../test/support/founders.ts";
+import type { Action } from "../../core/governance/actions.ts";
+import { agreedRequests } from "../../core/governance/agreed-requests.ts";
+import { foundNetwork, TEST_TIME_MS, type TestFounder, type TestNode } from "../../../test/support/founders.ts";
 import { votersOf } from "../../../test/support/governed-network.ts";
 import { systemClock } from "../../host/system.ts";
 import { createGovernanceCrypto, createNodeCrypto, nodeEntropy } from "./node-crypto.ts";
@@ -57,20 +51,23 @@ export function keysOf(
   };
 }
 
-type Content = Proposal extends infer One ? (One extends Proposal ? Omit<One, keyof ProposalBasis> : never) : never;
-
-/** The state after a decision of two members. */
-export function decide(state: GovernanceState, content: Content): GovernanceState {
+/** The state after a proposal with the votes of two members. */
+export function decide(state: GovernanceState, ...actions: readonly Action[]): GovernanceState {
   const [first, second] = network.founders as readonly [TestFounder, TestFounder];
-  const proposal = signProposal({ ...content, ...basisOf(state) }, first.signer);
-  const ballot = { proposal: proposalDigest(proposal, governanceCrypto), vote: "for" } as const;
-  const ballots = [first, second].map(({ signer }) => signBallot(ballot, signer));
-  return execute(state, { type: "decision", bundle: { proposal, ballots } });
+  place = { ...place, timeMs: Math.max(place.timeMs, TEST_TIME_MS) + 1_000 };
+  const requests = agreedRequests(
+    state,
+    actions,
+    [first.requestSigner, second.requestSigner],
+    governanceCrypto,
+    place.timeMs,
+  );
+  return requests.reduce((after, message) => execute(after, { type: "request", ...message }), state);
 }
 
 /** The state after a vote for an epoch and the epoch that `maker` opens. */
 export function nextEpoch(state: GovernanceState, maker: TestNode): GovernanceState {
-  const voted = decide(state, { action: "open_epoch" });
+  const voted = decide(state, { name: "open_epoch", args: {} });
   const service = new ServiceIdentity(voted, keysOf(voted, maker), ports);
   return execute(voted, createEpoch(voted, service, ports));
 }
@@ -78,7 +75,7 @@ export function nextEpoch(state: GovernanceState, maker: TestNode): GovernanceSt
 /** The state after the last node of the list was voted out and has lost its vote: an epoch is due. */
 export function withoutLastNode(state: GovernanceState): GovernanceState {
   const { nodes } = state.constitution;
-  const voted = decide(state, { action: "change_nodes", nodes: nodes.slice(0, -1) });
+  const voted = decide(state, { name: "remove_node", args: { nodeId: nodes.at(-1)?.nodeId ?? "" } });
   const before = votersOf(nodes.map(({ nodeId }) => nodeId));
   const after = votersOf(before.voters.slice(0, -1));
   const joint = execute(voted, { type: "configure", current: after, previous: before, learners: [] });

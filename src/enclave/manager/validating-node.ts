@@ -11,7 +11,7 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { fromHex, toHex } from "../../core/codec/bytes.ts";
 import { parseAddress } from "../../core/governance/address.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
-import { type Decision, judgeDecision } from "../../core/governance/decision.ts";
+import type { SignedMessage } from "../../core/governance/proposal.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
@@ -51,7 +51,7 @@ export interface ValidatingNodeParts {
   readonly keys: NodeKeys;
   readonly genesis: Constitution;
   /** Approval of this node's code that is not in the ledger yet. */
-  readonly approval: Decision | undefined;
+  readonly approval: readonly SignedMessage[] | undefined;
   /** Evidence of this node's code for 64 bytes of report data. */
   readonly attest: (reportData: Bytes) => Bytes;
   /** `host:port` to listen at for peers and for clients. */
@@ -181,21 +181,13 @@ export class ValidatingNode {
     };
   }
 
-  /** The constitution of the log, with the approval this node carries when members have voted it for exactly that one. */
+  /** The constitution of the log, with the approval of code that this node carries as far as it holds. */
   #appraisalConstitution(): Constitution {
-    const { approval, genesis } = this.#parts;
-    const state = this.#core.administration.appended;
-    const standing = state ?? {
-      networkId: this.#networkId,
-      constitution: genesis,
-      constitutionDigest: fromHex(this.#networkId),
-    };
-    if (approval === undefined) return standing.constitution;
-    try {
-      return judgeDecision(standing, approval, createGovernanceCrypto()).constitution;
-    } catch {
-      return standing.constitution;
-    }
+    const { approval, clock } = this.#parts;
+    const { administration } = this.#core;
+    return approval === undefined
+      ? administration.constitution
+      : administration.constitutionWith(approval, clock.wallTime());
   }
 
   /** Starts consensus, listens for peers and connects to them. */

@@ -1,31 +1,24 @@
 /**
  * Voting in new code (R8) where all members' keys are at hand: a sandbox whose code was edited since it last ran.
  *
- * Every node gets an approval for exactly the constitution its own ledger ends in, because a node that was away for a
- * while must believe its peers' new code before it can catch up. A leader puts its approval into the ledger when it fits.
+ * Every node gets an approval for the constitution its own ledger ends in, because a node that was away for a while must
+ * believe its peers' new code before it can catch up. A leader puts its approval into the ledger, as far as it holds.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  basisOf,
-  encodeDecision,
-  judgeDecision,
-  proposalDigest,
-  signBallot,
-  signProposal,
-  type Decision,
-  type StandingConstitution,
-} from "../../core/governance/decision.ts";
-import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
+import { executeAdministrative, placeAt, withRequests, type GovernanceState } from "../../core/governance/administrative.ts";
+import { agreedRequests } from "../../core/governance/agreed-requests.ts";
 import type { CodeEntry, Constitution } from "../../core/governance/constitution.ts";
-import type { Signer } from "../../core/governance/governance-crypto.ts";
-import { toHex } from "../../core/codec/bytes.ts";
-import { createGovernanceCrypto, sha256 } from "../../enclave/manager/node-crypto.ts";
-import { invariant } from "../../errors.ts";
+import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
+import type { SignedMessage } from "../../core/governance/proposal.ts";
+import { encodeMessages } from "../../core/governance/proposal-codec.ts";
+import type { RequestSigner } from "../../core/governance/request-signing.ts";
+import { createGovernanceCrypto } from "../../enclave/manager/node-crypto.ts";
+import { CocoError, invariant } from "../../errors.ts";
 import { PUBLIC_FILE_MODE, writeFileAtomic } from "../files.ts";
-import { signerOf } from "../genesis.ts";
 import { readLedgerGovernance } from "../ledger-governance.ts";
 import { APPROVAL_FILE } from "../node-folder.ts";
+import { readRequestSigner } from "../request-signer.ts";
 import { SANDBOX_MEMBERS, type SandboxLayout } from "./layout.ts";
 
 /** What was voted in. */
@@ -36,21 +29,23 @@ export interface CodeChange {
   readonly constitutionVersion: number;
 }
 
-/** A proposal of the first member with the votes of the first members that make a majority. */
-export function approveCode(standing: StandingConstitution, code: CodeEntry, members: readonly Signer[]): Decision {
-  const proposer = members[0];
-  invariant(proposer, "a sandbox has members");
-  const { measurement, name, version } = code;
-  const proposal = signProposal({ action: "approve_code", ...basisOf(standing), measurement, name, version }, proposer);
-  const digest = proposalDigest(proposal, { sha256 });
-  const voters = members.slice(0, Math.floor(members.length / 2) + 1);
-  return { proposal, ballots: voters.map((member) => signBallot({ proposal: digest, vote: "for" }, member)) };
+/** The members' approval of code for the state as it is. */
+export function approveCode(
+  state: GovernanceState,
+  { measurement, name, version }: CodeEntry,
+  members: readonly RequestSigner[],
+  crypto: GovernanceCrypto,
+  nowMs: number,
+): readonly SignedMessage[] {
+  const [first, ...others] = members;
+  invariant(first, "a sandbox has members");
+  const actions = [{ name: "approve_code", args: { measurement, name, version } }] as const;
+  return agreedRequests(state, actions, [first, ...others], crypto, nowMs);
 }
 
-/** The constitution of a network that has not run yet, as proposals refer to it. */
-export function standingGenesis(genesis: Constitution): StandingConstitution {
-  const digest = constitutionDigest(genesis, sha256);
-  return { networkId: toHex(digest), constitution: genesis, constitutionDigest: digest };
+/** The state of a network that has not run yet. */
+export function genesisState(constitution: Constitution, crypto: GovernanceCrypto): GovernanceState {
+  return executeAdministrative(undefined, { type: "genesis", constitution }, placeAt(0), crypto);
 }
 
 /**
@@ -64,24 +59,30 @@ export async function approveNewCode(
   code: CodeEntry,
 ): Promise<CodeChange | undefined> {
   const crypto = createGovernanceCrypto();
-  const lists = ({ constitution }: StandingConstitution) =>
+  const lists = ({ constitution }: GovernanceState) =>
     constitution.codeManifest.some(({ measurement }) => measurement === code.measurement);
-  let newest: StandingConstitution = standingGenesis(genesis);
-  let members: readonly Signer[] | undefined;
+  let newest = genesisState(genesis, crypto);
+  let members: readonly RequestSigner[] | undefined;
   for (let at = 0; at < nodeCount; at++) {
-    const standing = (await readLedgerGovernance(layout.ledger(at))) ?? standingGenesis(genesis);
-    if (standing.constitution.version > newest.constitution.version) newest = standing;
-    if (lists(standing)) continue;
+    const state = (await readLedgerGovernance(layout.ledger(at))) ?? genesisState(genesis, crypto);
+    if (state.constitution.version > newest.constitution.version) newest = state;
+    if (lists(state)) continue;
     members ??= await readMembers(layout);
-    const approval = approveCode(standing, code, members);
-    judgeDecision(standing, approval, crypto);
-    await writeFileAtomic(join(layout.node(at), APPROVAL_FILE), encodeDecision(approval), PUBLIC_FILE_MODE);
+    const nowMs = Date.now();
+    const approval = approveCode(state, code, members, crypto, nowMs);
+    if (!lists(withRequests(state, approval, nowMs, crypto)))
+      throw new CocoError("CodeNotApproved", "the sandbox's members cannot approve its new code by themselves");
+    await writeFileAtomic(join(layout.node(at), APPROVAL_FILE), encodeMessages(approval), PUBLIC_FILE_MODE);
   }
   if (lists(newest)) return undefined;
   return { measurement: code.measurement, constitutionVersion: newest.constitution.version + 1 };
 }
 
-function readMembers(layout: SandboxLayout): Promise<readonly Signer[]> {
+function readMembers(layout: SandboxLayout): Promise<readonly RequestSigner[]> {
   const members = Array.from({ length: SANDBOX_MEMBERS }, (_, at) => layout.member(at));
-  return Promise.all(members.map(async ({ id, key }) => signerOf(id, await readFile(key, "utf8"))));
+  return Promise.all(
+    members.map(async ({ certificate, key }) =>
+      readRequestSigner(await readFile(certificate, "utf8"), await readFile(key, "utf8")),
+    ),
+  );
 }
