@@ -21,6 +21,19 @@ export const ERRORS = define({
   NotFound: { status: 404, remedy: "Check the path; `GET /node/api` lists what this node serves." },
   MethodNotAllowed: { status: 405, remedy: "Use the HTTP method the endpoint documents." },
   AuthenticationRequired: { status: 401, remedy: "Present a client certificate of a listed member or participant." },
+  CertificateUnknown: {
+    status: 401,
+    remedy: "Present a certificate the constitution lists, or one its CA issued, with the certificates between them.",
+  },
+  CertificateExpired: {
+    status: 401,
+    remedy: "Issue a new certificate under the organisation's CA, or propose a new one for the constitution.",
+  },
+  CertificateRevoked: { status: 401, remedy: "Use another certificate; the organisation has revoked this one." },
+  CertificateInvalid: {
+    status: 401,
+    remedy: "Issue a certificate that may be used for this (docs/members/README.md#identity), or renew what is named.",
+  },
   TooManyRequests: { status: 503, remedy: "Retry after a short wait; the queue of the node is full." },
   NoLeader: { status: 503, remedy: "Retry; the network is electing a leader or has lost its quorum." },
   RequestTimeout: { status: 504, remedy: "Ask for the outcome by transaction id or hash before sending again." },

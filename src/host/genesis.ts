@@ -28,7 +28,7 @@ import type { Signer } from "../core/governance/governance-crypto.ts";
 import { signNodeTuple } from "../core/governance/node-entry.ts";
 import { derOfPem } from "../core/governance/pem.ts";
 import { settingsWith, type SettingsChange } from "../core/governance/settings.ts";
-import { createGovernanceCrypto, createSignFunction } from "../enclave/manager/node-crypto.ts";
+import { createActorSigner, createGovernanceCrypto } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
 import { readConfigurationFile } from "./files.ts";
 import { readJsonFile, type NodeRequest } from "./node-folder.ts";
@@ -55,7 +55,7 @@ export interface GenesisParts {
   readonly settings?: SettingsChange;
 }
 
-/** A signer over a P-256 private key in PEM. Throws `ConfigurationInvalid` without a word of the key. */
+/** A signer over a private key in PEM, on P-256 or P-384. Throws `ConfigurationInvalid` without a word of the key. */
 export function signerOf(actor: string, privateKeyPem: string): Signer {
   let key: KeyObject;
   try {
@@ -63,7 +63,7 @@ export function signerOf(actor: string, privateKeyPem: string): Signer {
   } catch {
     throw new CocoError("ConfigurationInvalid", `private key of ${actor}: expected PEM`);
   }
-  return { actor, sign: createSignFunction(key) };
+  return { actor, ...createActorSigner(key) };
 }
 
 /** Signs a node's request as its owner, for the network of this name. */

@@ -5,11 +5,11 @@ import { createServer, type AddressInfo } from "node:net";
 import { after, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { connect } from "node:tls";
-import type { Caller } from "../../src/adapters/adapter.ts";
 import { createNodeCertificate, generateKeyPairPem } from "../../src/enclave/manager/certificates.ts";
 import { ClientFrontend, type FrontendParts, HEADERS_TIMEOUT_MS } from "../../src/enclave/manager/frontend.ts";
 import { nodeEntropy } from "../../src/enclave/manager/node-crypto.ts";
 import type { Sockets } from "../../src/enclave/ports.ts";
+import { CocoError } from "../../src/errors.ts";
 
 /** Time after a limit in which the connection must be gone. */
 const GRACE_MS = 8_000;
@@ -27,7 +27,7 @@ after(() => {
 });
 
 async function frontend(
-  authenticate: () => Caller | undefined,
+  authenticate: FrontendParts["authenticate"],
   options: Partial<Pick<FrontendParts, "bytesUnderWayMax" | "handle">> = {},
 ): Promise<Fixture> {
   const { privateKey } = generateKeyPairPem();
@@ -81,7 +81,9 @@ describe("the client port", () => {
 
   test("does not serve an actor any more whose certificate expired while it was connected", async () => {
     let valid = true;
-    const { port, certificate, privateKey } = await frontend(() => (valid ? caller : undefined));
+    const { port, certificate, privateKey } = await frontend(() =>
+      valid ? caller : new CocoError("CertificateExpired", "expired"),
+    );
     const agent = new Agent({
       keepAlive: true,
       maxSockets: 1,

@@ -3,7 +3,7 @@
  * wrong key opens nothing) and watches what the real one could not forgive: the same key and nonce sealing twice.
  */
 import type { Bytes } from "../../src/core/codec/bytes.ts";
-import { ByteWriter, bytesEqual, concatBytes, utf8Encode } from "../../src/core/codec/bytes.ts";
+import { ByteWriter, bytesEqual, concatBytes, EMPTY, toHex, utf8Encode } from "../../src/core/codec/bytes.ts";
 import type { CertificateDescription, GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
 import type { Crypto } from "../../src/enclave/ports.ts";
 import { CocoError, invariant } from "../../src/errors.ts";
@@ -62,6 +62,18 @@ export function simulatedGovernanceCrypto(hash: (data: Bytes) => Bytes): Governa
     describeCertificate: (certificate) => (keyOf(certificate) === undefined ? undefined : DESCRIPTION),
     // A list of a simulated CA is signed by saying so: one DER SEQUENCE with its key.
     isRevocationListOf: (list, certificate) => bytesEqual(list, certificate),
+    verifyWith: (_algorithm, certificate, data, signature) => verify(keyOf(certificate) ?? EMPTY, data, signature),
+    // No CA stands between a simulated actor and its certificate, and none ever expires.
+    identify: (actors, [certificate = EMPTY]) => {
+      const owner = actors.find(({ certificates }) => certificates.some((listed) => bytesEqual(listed, certificate)));
+      if (owner === undefined) return { problem: "UnknownIssuer", subject: "" };
+      return {
+        actor: owner.id,
+        role: owner.role,
+        certificate: toHex(hash(certificate)),
+        untilMs: Number.MAX_SAFE_INTEGER,
+      };
+    },
   };
 }
 

@@ -6,9 +6,8 @@
  * so that every node comes to the same verdict; that no two of them list the same certificate is the constitution's rule.
  */
 import { bytesKey, toHex, type Bytes, type HashFunction } from "../codec/bytes.ts";
-import { CocoError } from "../../errors.ts";
 import type { VerifySignature } from "./algorithm.ts";
-import { type Certificate, parseCertificate } from "./certificate.ts";
+import { type Certificate, parseCertificate, readOrNothing, tryParseCertificate } from "./certificate.ts";
 import { parseRevocationList, type RevocationList } from "./crl.ts";
 import { namesIssuer, type PathProblem, type RefusedPath, tellingRefusal, validatePath } from "./path.ts";
 
@@ -56,16 +55,6 @@ interface Anchor {
   readonly certificate: Certificate;
 }
 
-/** What a parser reads; undefined when the bytes are malformed. */
-function readOrNothing<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof CocoError && error.code !== "Internal") return undefined;
-    throw error;
-  }
-}
-
 /** Keeps what was verified for as long as the data is kept: a revocation list's signature is looked at once. */
 function remembering(verify: VerifySignature): VerifySignature {
   const verdicts = new WeakMap<Bytes, Map<string, boolean>>();
@@ -100,7 +89,7 @@ export class ActorIndex {
   }
 
   #add(actor: ListedActor): void {
-    const anchors = actor.certificates.flatMap((der) => readOrNothing(() => parseCertificate(der)) ?? []);
+    const anchors = actor.certificates.flatMap((der) => tryParseCertificate(der) ?? []);
     const entry: Entry = { actor, anchors, revocations: undefined };
     for (const certificate of anchors) {
       const fingerprint = toHex(this.#sha256(certificate.der));

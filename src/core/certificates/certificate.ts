@@ -104,6 +104,21 @@ export function parseCertificate(der: Bytes): Certificate {
   );
 }
 
+/** {@link parseCertificate} for bytes that may be none: undefined then. */
+export function tryParseCertificate(der: Bytes): Certificate | undefined {
+  return readOrNothing(() => parseCertificate(der));
+}
+
+/** What a parser reads; undefined when the input is malformed. */
+export function readOrNothing<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof CocoError && error.code !== "Internal") return undefined;
+    throw error;
+  }
+}
+
 /** An AlgorithmIdentifier of a signature with its bytes: it stands twice, and both must be the same. */
 export function readAlgorithm(reader: DerReader): { readonly value: SignatureAlgorithm; readonly encoding: Bytes } {
   return reader.withEncoding(() => readSignatureAlgorithm(reader));

@@ -20,7 +20,7 @@ export function verifyConstitution(constitution: Constitution, crypto: Governanc
     for (const [index, certificate] of certificates.entries()) {
       if (crypto.certificateKey(certificate) !== undefined) continue;
       const path = `actors[${at}].certificates[${index}]`;
-      throw fieldInvalid(CONTEXT, path, "expected an X.509 certificate with a P-256 key");
+      throw fieldInvalid(CONTEXT, path, "expected an X.509 certificate with a key on P-256 or P-384");
     }
   }
   verifyNodes(constitution, crypto, CONTEXT);

@@ -128,7 +128,8 @@ export function signProposal(proposal: Proposal, member: Signer): Bytes {
   const { action, networkId, constitutionVersion, constitutionDigest } = proposal;
   const basis = { action, networkId: fromHex(networkId), constitutionVersion, constitutionDigest };
   const payload = encodeCbor(treeToCbor({ ...basis, ...contentTree(proposal) }));
-  return encodeSign1({ contentType: PROPOSAL_CONTENT_TYPE, keyId: member.actor, payload }, member.sign);
+  const { actor: keyId, algorithm = "ES256" } = member;
+  return encodeSign1({ algorithm, contentType: PROPOSAL_CONTENT_TYPE, keyId, payload }, member.sign);
 }
 
 /** Names a signed proposal in its ballots: SHA-256 of what its signature covers (one signer can sign the same bytes twice). */
@@ -144,7 +145,8 @@ export function readProposal(signedProposal: Bytes): Proposal {
 /** Signs a ballot as one member. */
 export function signBallot(ballot: Ballot, member: Signer): Bytes {
   const payload = encodeCbor(treeToCbor({ proposal: ballot.proposal, vote: ballot.vote }));
-  return encodeSign1({ contentType: BALLOT_CONTENT_TYPE, keyId: member.actor, payload }, member.sign);
+  const { actor: keyId, algorithm = "ES256" } = member;
+  return encodeSign1({ algorithm, contentType: BALLOT_CONTENT_TYPE, keyId, payload }, member.sign);
 }
 
 /** The tree form of a decision. */

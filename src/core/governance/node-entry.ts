@@ -23,7 +23,8 @@ export function encodeNodeTuple(networkName: string, node: NodeTuple): Bytes {
 /** The VN list entry of a node, signed by its owner. */
 export function signNodeTuple(networkName: string, node: NodeTuple, owner: Signer): NodeEntry {
   const payload = encodeNodeTuple(networkName, node);
-  const signature = encodeSign1({ contentType: NODE_ENTRY_CONTENT_TYPE, keyId: owner.actor, payload }, owner.sign);
+  const { algorithm = "ES256", sign } = owner;
+  const signature = encodeSign1({ algorithm, contentType: NODE_ENTRY_CONTENT_TYPE, keyId: owner.actor, payload }, sign);
   const { nodeId, address, clientAddress, publicKey, encryptionKey } = node;
   return { nodeId, address, clientAddress, publicKey, encryptionKey, owner: owner.actor, signature };
 }

@@ -1,15 +1,17 @@
 /**
- * Reading X.509 certificates, and finding the actor a certificate speaks for (R3).
+ * Reading X.509 certificates of the service and of nodes with the runtime's own parser, and the index of actors by their
+ * certificates (R3), which reads them with src/core/certificates.
  *
  * `new X509Certificate(bytes)` tries PEM before DER, so that a DER certificate with PEM inside would be read as the one
  * inside; DER is therefore wrapped into PEM first and compared with what was parsed.
  */
 import { X509Certificate } from "node:crypto";
-import { bytesEqual, toHex, type Bytes } from "../../core/codec/bytes.ts";
-import { MAX_CERTIFICATE_BYTES, type Actor, type Constitution } from "../../core/governance/constitution.ts";
+import { ActorIndex, type UnknownActor } from "../../core/certificates/actor-index.ts";
+import { bytesEqual, type Bytes } from "../../core/codec/bytes.ts";
+import { MAX_CERTIFICATE_BYTES, type Constitution } from "../../core/governance/constitution.ts";
 import { isOneDerSequence, pemOfDer } from "../../core/governance/pem.ts";
-
-const CLIENT_AUTHENTICATION = "1.3.6.1.5.5.7.3.2";
+import { CocoError, type ErrorCode } from "../../errors.ts";
+import { createCertificateVerifier, sha256 } from "./node-crypto.ts";
 
 /** The certificate in DER bytes; undefined when they are none. */
 export function readCertificate(der: Bytes): X509Certificate | undefined {
@@ -22,59 +24,29 @@ export function readCertificate(der: Bytes): X509Certificate | undefined {
   }
 }
 
-/** Lower-case hex SHA-256 of a certificate's DER. */
-export function certificateFingerprint(certificate: X509Certificate): string {
-  return certificate.fingerprint256.replaceAll(":", "").toLowerCase();
+/** The index for one constitution: make it anew when its actors change. */
+export function createActorIndex(constitution: Constitution): ActorIndex {
+  return new ActorIndex(constitution.actors, { sha256, verify: createCertificateVerifier() });
 }
 
-function isValidAt(certificate: X509Certificate, wallTimeMs: number): boolean {
-  return Date.parse(certificate.validFrom) <= wallTimeMs && wallTimeMs <= Date.parse(certificate.validTo);
+/** What a client is told whose certificate speaks for nobody. */
+export function certificateRefusal({ problem, subject }: UnknownActor): CocoError {
+  const [code, words] = REFUSALS[problem];
+  return new CocoError(code, subject === "" ? words : `${words}: ${subject}`, { problem });
 }
 
-/** The actor a certificate speaks for. */
-export interface IdentifiedActor {
-  readonly actor: string;
-  readonly role: Actor["role"];
-  /** Lower-case hex SHA-256 of the presented certificate (DER). */
-  readonly certificate: string;
-}
-
-/** Finds the actor of a certificate (DER) at a wall time in milliseconds since 1970; undefined when it speaks for none. */
-export type ActorLookup = (certificate: Bytes, wallTimeMs: number) => IdentifiedActor | undefined;
-
-interface Listed {
-  readonly actor: Actor;
-  readonly certificate: X509Certificate;
-}
-
-/**
- * The lookup for one constitution: make it anew when the constitution changes. A certificate speaks for an actor when it is
- * the listed one, or a staff certificate signed by a listed CA certificate; both must be valid at the time. A staff
- * certificate with extended key usages must allow client authentication.
- */
-export function createActorLookup(constitution: Constitution): ActorLookup {
-  const listed: Listed[] = [];
-  for (const actor of constitution.actors) {
-    for (const der of actor.certificates) {
-      const certificate = readCertificate(der);
-      if (certificate !== undefined) listed.push({ actor, certificate });
-    }
-  }
-  const byCertificate = new Map(listed.map((entry) => [toHex(entry.certificate.raw), entry]));
-  return (der, wallTimeMs) => {
-    const certificate = readCertificate(der);
-    if (certificate === undefined || !isValidAt(certificate, wallTimeMs)) return undefined;
-    const found =
-      byCertificate.get(toHex(der)) ?? listed.find((entry) => isStaffOf(certificate, entry.certificate, wallTimeMs));
-    if (found === undefined) return undefined;
-    return { actor: found.actor.id, role: found.actor.role, certificate: certificateFingerprint(certificate) };
-  };
-}
-
-function isStaffOf(certificate: X509Certificate, issuer: X509Certificate, wallTimeMs: number): boolean {
-  // checkIssued compares names, key identifiers and key usage; only verify looks at the signature.
-  if (!issuer.ca || !isValidAt(issuer, wallTimeMs) || !certificate.checkIssued(issuer)) return false;
-  const usages: readonly string[] | undefined = certificate.keyUsage;
-  if (usages !== undefined && !usages.includes(CLIENT_AUTHENTICATION)) return false;
-  return certificate.verify(issuer.publicKey);
-}
+const REFUSALS: Readonly<Record<UnknownActor["problem"], readonly [ErrorCode, string]>> = {
+  UnknownIssuer: ["CertificateUnknown", "no certificate of the constitution, nor issued by a CA certificate of it"],
+  BadSignature: ["CertificateUnknown", "not signed by the CA it names"],
+  Expired: ["CertificateExpired", "expired"],
+  Revoked: ["CertificateRevoked", "revoked by its organisation"],
+  RevocationExpired: ["CertificateInvalid", "no current revocation list of its issuer"],
+  NotYetValid: ["CertificateInvalid", "not valid yet"],
+  NotACa: ["CertificateInvalid", "issued by a certificate that is no CA"],
+  PathTooLong: ["CertificateInvalid", "too many certificates between it and the constitution's"],
+  KeyUsage: ["CertificateInvalid", "its usage does not allow this"],
+  NameConstraint: ["CertificateInvalid", "a name that a CA above it may not issue for"],
+  UnsupportedCriticalExtension: ["CertificateInvalid", "a critical extension that is not supported"],
+  WeakKey: ["CertificateInvalid", "a key or signature algorithm that is too weak or not supported"],
+  Malformed: ["CertificateInvalid", "no X.509 certificate in strict DER, or too many of them"],
+};

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { foundNetwork, makeFounder, TEST_TIME_MS, type TestFounder } from "../../../test/support/founders.ts";
 import type { Constitution } from "../../core/governance/constitution.ts";
-import { toHex, utf8Encode } from "../../core/codec/bytes.ts";
-import { certificateFingerprint, createActorLookup, readCertificate } from "./certificate-reader.ts";
+import { toHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
+import { certificateRefusal, createActorIndex } from "./certificate-reader.ts";
 import {
   certificateDer,
   createNodeCertificate,
@@ -131,7 +131,14 @@ describe("certificates", () => {
 describe("the actor of a certificate", () => {
   const network = foundNetwork(2, 1);
   const [first, second] = network.founders as readonly [TestFounder, TestFounder];
-  const find = createActorLookup(network.constitution);
+  const index = createActorIndex(network.constitution);
+  /** The actor's id and role, or the code a client is refused with. */
+  const find = (der: Bytes, at: number, among = index) => {
+    const found = among.identify([der], at);
+    if ("problem" in found) return certificateRefusal(found).code;
+    assert.equal(found.certificate, toHex(sha256(der)));
+    return `${found.role} ${found.actor}`;
+  };
   const staffOf = (issuer: TestFounder, days = 30) =>
     certificateDer(
       createStaffCertificate({ commonName: "staff" }, staffKeys.publicKey, issuer.issuer, { ...issuance, days }),
@@ -139,27 +146,27 @@ describe("the actor of a certificate", () => {
 
   test("is who is listed with it", () => {
     const der = certificateDer(first.issuer.certificate);
-    assert.deepEqual(find(der, during), { actor: "member1", role: "member", certificate: toHex(sha256(der)) });
+    assert.equal(find(der, during), "member member1");
     const participant = network.founders[2];
     assert.ok(participant);
-    assert.equal(find(certificateDer(participant.issuer.certificate), during)?.role, "participant");
+    assert.equal(find(certificateDer(participant.issuer.certificate), during), "participant participant1");
   });
 
   test("is the organisation that issued it", () => {
     const der = staffOf(second);
-    assert.deepEqual(find(der, during), { actor: "member2", role: "member", certificate: toHex(sha256(der)) });
+    assert.equal(find(der, during), "member member2");
   });
 
   test("is nobody when it, or its issuer, is not valid at the time", () => {
-    assert.equal(find(staffOf(first), TEST_TIME_MS - 1000), undefined);
-    assert.equal(find(staffOf(first, 2), TEST_TIME_MS + 3 * DAY_MS), undefined);
-    assert.equal(find(staffOf(first, 800), TEST_TIME_MS + 700 * DAY_MS), undefined);
-    assert.equal(find(certificateDer(first.issuer.certificate), TEST_TIME_MS + 700 * DAY_MS), undefined);
+    assert.equal(find(staffOf(first), TEST_TIME_MS - 1000), "CertificateInvalid");
+    assert.equal(find(staffOf(first, 2), TEST_TIME_MS + 3 * DAY_MS), "CertificateExpired");
+    assert.equal(find(staffOf(first, 800), TEST_TIME_MS + 700 * DAY_MS), "CertificateExpired");
+    assert.equal(find(certificateDer(first.issuer.certificate), TEST_TIME_MS + 700 * DAY_MS), "CertificateExpired");
   });
 
   test("is nobody when a stranger of the same name issued it", () => {
-    assert.equal(find(staffOf(makeFounder("member1")), during), undefined);
-    assert.equal(find(certificateDer(makeFounder("member1").issuer.certificate), during), undefined);
+    assert.equal(find(staffOf(makeFounder("member1")), during), "CertificateUnknown");
+    assert.equal(find(certificateDer(makeFounder("member1").issuer.certificate), during), "CertificateUnknown");
   });
 
   test("is nobody when the listed certificate is no CA, or the certificate is for servers", () => {
@@ -167,21 +174,21 @@ describe("the actor of a certificate", () => {
     const [actor] = network.constitution.actors;
     assert.ok(actor);
     const constitution: Constitution = { ...network.constitution, actors: [{ ...actor, certificates: [listed] }] };
-    const lookup = createActorLookup(constitution);
-    assert.equal(lookup(listed, during)?.actor, "member1");
-    assert.equal(lookup(certificateDer(createNodeCertificate("x", staffKeys.privateKey, issuance)), during), undefined);
+    const lookup = createActorIndex(constitution);
+    assert.equal(find(listed, during, lookup), "member member1");
+    const stranger = certificateDer(createNodeCertificate("x", staffKeys.privateKey, issuance));
+    assert.equal(find(stranger, during, lookup), "CertificateUnknown");
     const forServers = endorseNodeCertificate({ nodeId, publicKey: nodeKeys.publicKey, hosts }, first.issuer, issuance);
-    assert.equal(find(certificateDer(forServers), during), undefined);
+    assert.equal(find(certificateDer(forServers), during), "CertificateInvalid");
   });
 
   test("is nobody for bytes that are no certificate, or hide one", () => {
     const der = certificateDer(first.issuer.certificate);
-    assert.equal(find(utf8Encode(first.issuer.certificate), during), undefined);
-    assert.equal(find(der.subarray(1), during), undefined);
-    assert.equal(find(new Uint8Array(0), during), undefined);
+    assert.equal(find(utf8Encode(first.issuer.certificate), during), "CertificateInvalid");
+    assert.equal(find(der.subarray(1), during), "CertificateInvalid");
+    assert.equal(find(new Uint8Array(0), during), "CertificateInvalid");
     const changed = Uint8Array.from(der);
     changed[changed.length - 1] = (changed[changed.length - 1] as number) ^ 1;
-    assert.equal(find(changed, during), undefined);
-    assert.equal(certificateFingerprint(readCertificate(der) as X509Certificate), toHex(sha256(der)));
+    assert.notEqual(find(changed, during), "member member1");
   });
 });

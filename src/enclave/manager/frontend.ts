@@ -3,11 +3,13 @@
  * A client certificate the network does not know is answered with 401; nothing of a request reaches an adapter before its
  * caller is known and its body is within the limit.
  */
+import { constants } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import type { Caller } from "../../adapters/adapter.ts";
+import { MAX_PRESENTED_CERTIFICATES } from "../../core/certificates/actor-index.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
 import type { Sockets } from "../ports.ts";
@@ -52,8 +54,11 @@ export interface FrontendParts {
   /** Service-endorsed certificate chain (PEM) and the node's key (PEM). */
   readonly certificate: string;
   readonly privateKey: string;
-  /** The actor behind a client's certificate (DER), whose key TLS has proven; undefined when there is none. */
-  readonly authenticate: (certificate: Bytes) => Caller | undefined;
+  /**
+   * The actor behind the certificates (DER) a client presents, its own first, whose key TLS has proven; or why there is none.
+   * The same array comes in again for each request of a connection.
+   */
+  readonly authenticate: (chain: readonly Bytes[]) => Caller | CocoError;
   /** {@link BYTES_UNDER_WAY_MAX} unless given. */
   readonly bytesUnderWayMax?: number;
   /** Answers a request; calls `respond` once, now or later. */
@@ -68,13 +73,27 @@ export function errorResponse(error: CocoError): FrontendResponse {
   return { status: error.status, contentType: "application/json", body };
 }
 
+/**
+ * The certificates a client presents, one more than counts at most. To be asked once: the runtime takes all but the first
+ * out of the connection as it hands them over.
+ */
+function presentedChain(socket: TLSSocket): readonly Bytes[] {
+  const chain: Bytes[] = [];
+  let certificate = socket.getPeerX509Certificate();
+  while (certificate !== undefined && chain.length <= MAX_PRESENTED_CERTIFICATES) {
+    chain.push(certificate.raw);
+    certificate = certificate.issuerCertificate;
+  }
+  return chain;
+}
+
 /** Serves clients; see the module's header. */
 export class ClientFrontend {
   readonly #parts: FrontendParts;
   readonly #server: Server;
   readonly #sockets = new Set<Duplex>();
-  /** Certificates (DER) by connection: they do not change, what they are worth may. */
-  readonly #certificates = new WeakMap<TLSSocket, Bytes>();
+  /** Presented certificates (DER) by connection: they do not change, what they are worth may. */
+  readonly #chains = new WeakMap<TLSSocket, readonly Bytes[]>();
   #listener: { close(): void } | undefined;
   /** See {@link BYTES_UNDER_WAY_MAX}. */
   #bytesUnderWay = 0;
@@ -91,6 +110,8 @@ export class ClientFrontend {
         // Whether a certificate speaks for an actor is judged by the constitution, not by a list of roots.
         rejectUnauthorized: false,
         minVersion: "TLSv1.3",
+        // A resumed session would bring the client's own certificate without those that lead to the constitution's.
+        secureOptions: constants.SSL_OP_NO_TICKET,
         maxHeaderSize: MAX_HEADER_BYTES,
         keepAliveTimeout: IDLE_TIMEOUT_MS,
         headersTimeout: HEADERS_TIMEOUT_MS,
@@ -137,10 +158,8 @@ export class ClientFrontend {
   #request(request: IncomingMessage, response: ServerResponse): void {
     const respond = (answer: FrontendResponse) => this.#respond(request, response, answer);
     const caller = this.#callerOf(request.socket as TLSSocket);
-    if (caller === undefined) {
-      respond(
-        errorResponse(new CocoError("AuthenticationRequired", "no certificate of a listed member or participant")),
-      );
+    if (caller instanceof CocoError) {
+      respond(errorResponse(caller));
       return;
     }
     const hold = this.#holder(response);
@@ -163,11 +182,14 @@ export class ClientFrontend {
     });
   }
 
-  #callerOf(socket: TLSSocket): Caller | undefined {
-    const certificate = this.#certificates.get(socket) ?? socket.getPeerX509Certificate()?.raw;
-    if (certificate === undefined) return undefined;
-    this.#certificates.set(socket, certificate);
-    return this.#parts.authenticate(certificate);
+  #callerOf(socket: TLSSocket): Caller | CocoError {
+    let chain = this.#chains.get(socket);
+    if (chain === undefined) {
+      chain = presentedChain(socket);
+      this.#chains.set(socket, chain);
+    }
+    if (chain.length === 0) return new CocoError("AuthenticationRequired", "no client certificate");
+    return this.#parts.authenticate(chain);
   }
 
   /** Counts bytes that are kept for a request, until its answer is sent or its connection is gone. */

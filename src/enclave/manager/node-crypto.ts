@@ -2,10 +2,12 @@
  * The real cryptography of the enclave over node:crypto: the `Crypto` and `Entropy` ports, the cryptography governance and
  * attestation are handed, and key wrapping to a node's X25519 key.
  *
- * Signatures are ECDSA P-256 with SHA-256 in IEEE P1363 form (64 bytes r ‖ s). Whatever fails to verify or to open gives
- * false or undefined, never an exception that tells why.
+ * Signatures are ECDSA P-256 with SHA-256 in IEEE P1363 form (64 bytes r ‖ s); actors may use P-384 with SHA-384 (96 bytes),
+ * and their certificates may be signed with more. Whatever fails to verify or to open gives false or undefined, never an
+ * exception that tells why.
  */
 import {
+  constants,
   createCipheriv,
   createDecipheriv,
   createHash,
@@ -19,14 +21,15 @@ import {
   verify,
   type KeyObject,
 } from "node:crypto";
-import type { VerifySignature } from "../../core/certificates/algorithm.ts";
 import { describeCertificate, isRevocationListOf } from "../../core/certificates/description.ts";
 import { bytesEqual, concatBytes, type Bytes } from "../../core/codec/bytes.ts";
-import type { SignFunction, VerifyFunction } from "../../core/governance/cose.ts";
+import { ActorIndex, type ListedActor } from "../../core/certificates/actor-index.ts";
+import type { SignatureAlgorithm, VerifySignature } from "../../core/certificates/algorithm.ts";
+import { tryParseCertificate } from "../../core/certificates/certificate.ts";
+import type { CoseAlgorithm, SignFunction, VerifyFunction } from "../../core/governance/cose.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Crypto, Entropy } from "../ports.ts";
-import { readCertificate } from "./certificate-reader.ts";
 
 /** Public keys kept ready for verification; the least recently used one makes room. */
 export const MAX_CACHED_PUBLIC_KEYS = 1024;
@@ -37,7 +40,11 @@ const DIGEST_BYTES = 32;
 const KEY_BYTES = 32;
 const TAG_BYTES = 16;
 const NONCE_BYTES = 12;
-const SIGNATURE_BYTES = 64;
+/** Curve, hash and length r ‖ s of the signatures of nodes and actors (RFC 9053, 2.1). */
+const ECDSA = {
+  ES256: { curve: "prime256v1", hash: "sha256", bytes: 64 },
+  ES384: { curve: "secp384r1", hash: "sha384", bytes: 96 },
+} as const;
 const WRAP_INFO = "coco key wrap v1";
 /** SubjectPublicKeyInfo and PKCS #8 of an X25519 key up to the 32 key bytes (RFC 8410). */
 const X25519_SPKI_PREFIX = Uint8Array.from([0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6e, 0x03, 0x21, 0x00]);
@@ -110,43 +117,101 @@ function keystream(key: Bytes, counter: Bytes, length: number): Bytes {
   return plain(createCipheriv("aes-256-ctr", key, counter).update(zeros.subarray(0, length)));
 }
 
-function isP256(key: KeyObject): boolean {
-  return key.asymmetricKeyType === "ec" && key.asymmetricKeyDetails?.namedCurve === "prime256v1";
+/** What a key signs with; undefined for keys that are of neither curve. */
+function algorithmOf(key: KeyObject): CoseAlgorithm | undefined {
+  if (key.asymmetricKeyType !== "ec") return undefined;
+  const curve = key.asymmetricKeyDetails?.namedCurve;
+  return curve === ECDSA.ES256.curve ? "ES256" : curve === ECDSA.ES384.curve ? "ES384" : undefined;
 }
 
-/** The P-256 key of a SubjectPublicKeyInfo; undefined when the bytes are none in their one DER form. */
+/** The public key of a SubjectPublicKeyInfo; undefined when the bytes are none in their one DER form. */
 function importPublicKey(spki: Bytes): KeyObject | undefined {
   try {
     const key = createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" });
-    return isP256(key) && bytesEqual(key.export({ format: "der", type: "spki" }), spki) ? key : undefined;
+    return bytesEqual(key.export({ format: "der", type: "spki" }), spki) ? key : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** A verifier that keeps the imported keys used last, because an import costs as much as a verification. */
-export function createVerifier(maxCachedKeys = MAX_CACHED_PUBLIC_KEYS): VerifyFunction {
+/** Keeps the imported keys used last, because an import costs as much as a verification. */
+function keyImporter(maxCachedKeys: number): (publicKey: Bytes) => KeyObject | undefined {
   const keys = new Map<string, KeyObject>();
-  return (publicKey, data, signature) => {
-    if (signature.length !== SIGNATURE_BYTES) return false;
+  return (publicKey) => {
     const name = Buffer.from(publicKey).toString("latin1");
     const key = keys.get(name) ?? importPublicKey(publicKey);
-    if (key === undefined) return false;
+    if (key === undefined) return undefined;
     keys.delete(name);
     keys.set(name, key);
     if (keys.size > maxCachedKeys) {
       const [oldest] = keys.keys();
       if (oldest !== undefined) keys.delete(oldest);
     }
-    return verify("sha256", data, { key, dsaEncoding: "ieee-p1363" }, signature);
+    return key;
+  };
+}
+
+/** A verifier for keys of these curves: which one it is decides over hash and length. */
+export function createVerifier(
+  maxCachedKeys = MAX_CACHED_PUBLIC_KEYS,
+  algorithms: readonly CoseAlgorithm[] = ["ES256"],
+): VerifyFunction {
+  const importKey = keyImporter(maxCachedKeys);
+  const lengths: readonly number[] = algorithms.map((algorithm) => ECDSA[algorithm].bytes);
+  return (publicKey, data, signature) => {
+    if (!lengths.includes(signature.length)) return false;
+    const key = importKey(publicKey);
+    const algorithm = key && algorithmOf(key);
+    if (key === undefined || algorithm === undefined || !algorithms.includes(algorithm)) return false;
+    const { hash: digest, bytes } = ECDSA[algorithm];
+    return signature.length === bytes && verify(digest, data, { key, dsaEncoding: "ieee-p1363" }, signature);
   };
 }
 
 /** A function that signs with a P-256 private key: 64 bytes r ‖ s. Throws `ConfigurationInvalid` for any other key. */
 export function createSignFunction(privateKey: KeyObject): SignFunction {
-  if (privateKey.type !== "private" || !isP256(privateKey))
-    throw new CocoError("ConfigurationInvalid", "expected a P-256 private key");
-  return (data) => plain(sign("sha256", data, { key: privateKey, dsaEncoding: "ieee-p1363" }));
+  const { algorithm, sign: signWithKey } = createActorSigner(privateKey);
+  if (algorithm !== "ES256") throw new CocoError("ConfigurationInvalid", "expected a P-256 private key");
+  return signWithKey;
+}
+
+/** What an actor's private key signs with; throws `ConfigurationInvalid` for keys on other curves than P-256 and P-384. */
+export function createActorSigner(privateKey: KeyObject): { algorithm: CoseAlgorithm; sign: SignFunction } {
+  const algorithm = privateKey.type === "private" ? algorithmOf(privateKey) : undefined;
+  if (algorithm === undefined) throw new CocoError("ConfigurationInvalid", "expected a private key on P-256 or P-384");
+  const { hash: digest } = ECDSA[algorithm];
+  return { algorithm, sign: (data) => plain(sign(digest, data, { key: privateKey, dsaEncoding: "ieee-p1363" })) };
+}
+
+/** Verifies signatures of certificates and revocation lists (`VerifySignature`); keeps the issuers' keys used last. */
+export function createCertificateVerifier(maxCachedKeys = MAX_CACHED_PUBLIC_KEYS): VerifySignature {
+  const importKey = keyImporter(maxCachedKeys);
+  return (algorithm, publicKey, data, signature) => {
+    const key = importKey(publicKey);
+    try {
+      return key !== undefined && verifyBy(algorithm, key, data, signature);
+    } catch {
+      // A key of another type than the algorithm's.
+      return false;
+    }
+  };
+}
+
+function verifyBy(algorithm: SignatureAlgorithm, key: KeyObject, data: Bytes, signature: Bytes): boolean {
+  switch (algorithm.type) {
+    case "ecdsa":
+      return key.asymmetricKeyType === "ec" && verify(algorithm.hash, data, { key, dsaEncoding: "der" }, signature);
+    case "rsa":
+      return verify(algorithm.hash, data, { key, padding: constants.RSA_PKCS1_PADDING }, signature);
+    case "rsa-pss": {
+      const { hash: digest, saltLength } = algorithm;
+      return verify(digest, data, { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength }, signature);
+    }
+    case "ed25519":
+      return key.asymmetricKeyType === "ed25519" && verify(null, data, key, signature);
+    case "unsupported":
+      return false;
+  }
 }
 
 /** The `Crypto` port; `privateKey` is the node's P-256 key. */
@@ -164,29 +229,38 @@ export function createNodeCrypto(privateKey: KeyObject): Crypto {
 
 /** The cryptography of governance; it is what verification of evidence needs, too. */
 export function createGovernanceCrypto(): GovernanceCrypto {
+  const verifyIssued = createCertificateVerifier();
+  const verifyByKey = createVerifier(MAX_CACHED_PUBLIC_KEYS, ["ES256", "ES384"]);
   return {
     sha256,
-    verify: createVerifier(),
+    verify: verifyByKey,
     certificateKey,
+    verifyWith: (algorithm, certificate, data, signature) => {
+      const key = certificateKey(certificate);
+      if (key === undefined || signature.length !== ECDSA[algorithm].bytes) return false;
+      return verifyByKey(key, data, signature);
+    },
+    identify: identifier(verifyIssued),
     describeCertificate,
     isRevocationListOf: (list, certificate) => isRevocationListOf(list, certificate, verifyIssued),
   };
 }
 
-/** Verifies what an authority with an elliptic curve has signed. */
-const verifyIssued: VerifySignature = (algorithm, publicKey, data, signature) => {
-  if (algorithm.type !== "ecdsa") return false;
-  try {
-    const key = createPublicKey({ key: Buffer.from(publicKey), format: "der", type: "spki" });
-    return key.asymmetricKeyType === "ec" && verify(algorithm.hash, data, { key, dsaEncoding: "der" }, signature);
-  } catch {
-    return false;
-  }
-};
+/** Keeps the index of the list of actors asked for last: it changes by vote only, and is asked for many times. */
+function identifier(verifyIssued: VerifySignature): GovernanceCrypto["identify"] {
+  const crypto = { sha256, verify: verifyIssued };
+  let indexed: { readonly actors: readonly ListedActor[]; readonly index: ActorIndex } | undefined;
+  return (actors, chain, nowMs) => {
+    if (indexed?.actors !== actors) indexed = { actors, index: new ActorIndex(actors, crypto) };
+    return indexed.index.identify(chain, nowMs);
+  };
+}
 
 function certificateKey(certificate: Bytes): Bytes | undefined {
-  const key = readCertificate(certificate)?.publicKey;
-  return key !== undefined && isP256(key) ? plain(key.export({ format: "der", type: "spki" })) : undefined;
+  const { publicKey, keyType } = tryParseCertificate(certificate) ?? {};
+  const isForSigning = keyType?.type === "ec" && keyType.curve !== "P-521";
+  // The curve's own rules are the library's to check.
+  return isForSigning && publicKey && importPublicKey(publicKey) ? publicKey : undefined;
 }
 
 /** The raw 32 bytes of an X25519 public key (also of a private key's public half). */

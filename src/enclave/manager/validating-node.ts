@@ -6,6 +6,7 @@ import { appraise, requireAccepted } from "../../attestation/appraise.ts";
 import { channelReportData } from "../../attestation/report-data.ts";
 import { verifyEvidence } from "../../attestation/verify-evidence.ts";
 import type { Caller } from "../../adapters/adapter.ts";
+import type { ActorIndex } from "../../core/certificates/actor-index.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { fromHex, toHex } from "../../core/codec/bytes.ts";
 import { parseAddress } from "../../core/governance/address.ts";
@@ -15,7 +16,7 @@ import type { NodeId } from "../../core/consensus/types.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Entropy, Executor, ExecutorEvents, Sockets, Tracer } from "../ports.ts";
-import { type ActorLookup, createActorLookup } from "./certificate-reader.ts";
+import { certificateRefusal, createActorIndex } from "./certificate-reader.ts";
 import { createNodeCertificate } from "./certificates.ts";
 import { Channels, type ChannelIdentity } from "./channels.ts";
 import { ClientFrontend, errorResponse, type FrontendRequest, type FrontendResponse } from "./frontend.ts";
@@ -30,7 +31,7 @@ import { createEpoch, createGrant, firstTransactions, openEpochKey, ServiceIdent
 
 /** Header of requests and answers: `local` (what this node has applied) or `linearizable` (everything committed before). */
 export const CONSISTENCY_HEADER = "x-coco-consistency";
-/** How long a verdict on a client's certificate is kept. */
+/** How long a client is refused without looking at its certificate again. One that was accepted is, until the certificate ends. */
 export const CALLER_CACHE_MS = 1_000;
 /** Validity of the self-signed certificate a node shows its peers; made anew at each start. */
 export const CHANNEL_CERTIFICATE_DAYS = 365;
@@ -62,6 +63,14 @@ export interface ValidatingNodeParts {
   readonly onFatal: (error: CocoError) => void;
 }
 
+/** What was found out about a client's certificates. */
+interface CallerVerdict {
+  readonly actors: ActorIndex;
+  readonly at: number;
+  readonly untilMs: number;
+  readonly caller: Caller | CocoError;
+}
+
 /** See the module's header. */
 export class ValidatingNode {
   readonly #parts: ValidatingNodeParts;
@@ -70,9 +79,10 @@ export class ValidatingNode {
   readonly #channels: Channels;
   readonly #networkId: string;
   #service: ServiceIdentity | undefined;
-  #actors: ActorLookup;
+  #actors: ActorIndex;
+  #listed: Constitution["actors"];
   #frontend: ClientFrontend | undefined;
-  readonly #callers = new WeakMap<Bytes, { actors: ActorLookup; at: number; caller: Caller | undefined }>();
+  readonly #callers = new WeakMap<readonly Bytes[], CallerVerdict>();
 
   /** Reads and verifies the node's whole ledger; throws when it does not hold or belongs to another network. */
   constructor(parts: ValidatingNodeParts) {
@@ -80,7 +90,8 @@ export class ValidatingNode {
     const { keys, genesis, entropy, clock } = parts;
     this.#crypto = createNodeCrypto(keys.signingKey);
     this.#networkId = toHex(constitutionDigest(genesis, this.#crypto.sha256));
-    this.#actors = createActorLookup(genesis);
+    this.#actors = createActorIndex(genesis);
+    this.#listed = genesis.actors;
     let peers: Channels | undefined;
     this.#core = new NodeCore({
       nodeId: keys.nodeId,
@@ -215,7 +226,10 @@ export class ValidatingNode {
     const { clock, entropy, onFatal } = this.#parts;
     const state = this.#core.administration.committed;
     if (state === undefined) return;
-    this.#actors = createActorLookup(state.constitution);
+    if (state.constitution.actors !== this.#listed) {
+      this.#listed = state.constitution.actors;
+      this.#actors = createActorIndex(state.constitution);
+    }
     this.#channels.follow(this.#peers());
     const { epochKeys } = this.#core;
     if (this.#service === undefined && epochKeys.keyOf(epochKeys.newest) !== undefined) {
@@ -248,7 +262,7 @@ export class ValidatingNode {
     const frontend = new ClientFrontend({
       certificate: service.endorse(keys.nodeId, keys.publicKey, hosts) + service.certificate,
       privateKey: signingKeyPem(keys),
-      authenticate: (certificate) => this.#callerOf(certificate),
+      authenticate: (chain) => this.#callerOf(chain),
       handle: (request, respond) =>
         isNodePath(request.path) ? handleNodeRequest(api, request, respond) : this.#handle(request, respond),
     });
@@ -257,13 +271,16 @@ export class ValidatingNode {
     onServing(service.certificate);
   }
 
-  /** Judged anew when the constitution changed or a second passed; a certificate may expire while its connection lives. */
-  #callerOf(certificate: Bytes): Caller | undefined {
+  /** Judged anew when the actors changed, and when the certificate or a revocation list ends while its connection lives. */
+  #callerOf(chain: readonly Bytes[]): Caller | CocoError {
     const now = this.#parts.clock.wallTime();
-    const known = this.#callers.get(certificate);
-    if (known !== undefined && known.actors === this.#actors && now - known.at < CALLER_CACHE_MS) return known.caller;
-    const caller = this.#actors(certificate, now);
-    this.#callers.set(certificate, { actors: this.#actors, at: now, caller });
+    const known = this.#callers.get(chain);
+    if (known?.actors === this.#actors && known.at <= now && now <= known.untilMs) return known.caller;
+    const found = this.#actors.identify(chain, now);
+    const caller =
+      "problem" in found ? certificateRefusal(found) : { actor: found.actor, certificate: found.certificate };
+    const untilMs = "problem" in found ? now + CALLER_CACHE_MS : found.untilMs;
+    this.#callers.set(chain, { actors: this.#actors, at: now, untilMs, caller });
     return caller;
   }
 
