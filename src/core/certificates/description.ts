@@ -1,21 +1,10 @@
 /** What governance asks of certificates and revocation lists before they are listed for an actor. */
 import type { Bytes } from "../codec/bytes.ts";
 import type { CertificateDescription } from "../governance/governance-crypto.ts";
-import { CocoError } from "../../errors.ts";
 import type { VerifySignature } from "./algorithm.ts";
-import { parseCertificate, type Certificate } from "./certificate.ts";
+import { readOrNothing, tryParseCertificate, type Certificate } from "./certificate.ts";
 import { parseRevocationList } from "./crl.ts";
 import { signatureProblem } from "./path.ts";
-
-/** What a parser reads; undefined when the bytes are malformed. */
-function readOrNothing<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof CocoError && error.code !== "Internal") return undefined;
-    throw error;
-  }
-}
 
 function keyTypeOf({ keyType }: Certificate): CertificateDescription["keyType"] {
   return keyType.type === "ec" && keyType.curve !== "P-521" ? keyType.curve : "other";
@@ -23,7 +12,7 @@ function keyTypeOf({ keyType }: Certificate): CertificateDescription["keyType"] 
 
 /** What a certificate says of itself; undefined when the bytes are none. */
 export function describeCertificate(der: Bytes): CertificateDescription | undefined {
-  const certificate = readOrNothing(() => parseCertificate(der));
+  const certificate = tryParseCertificate(der);
   if (certificate === undefined) return undefined;
   const { subject, notBeforeMs, notAfterMs, isCa, keyUsage, unknownCritical } = certificate;
   const isAllowed = keyUsage === undefined || (isCa ? keyUsage.certificateSign : keyUsage.digitalSignature);
@@ -33,7 +22,7 @@ export function describeCertificate(der: Bytes): CertificateDescription | undefi
 
 /** Whether a revocation list is one, and this CA certificate's key signed it in its own name. */
 export function isRevocationListOf(list: Bytes, authority: Bytes, verify: VerifySignature): boolean {
-  const issuer = readOrNothing(() => parseCertificate(authority));
+  const issuer = tryParseCertificate(authority);
   const revocations = readOrNothing(() => parseRevocationList(list));
   if (issuer === undefined || revocations === undefined || !issuer.isCa) return false;
   const mayList = issuer.keyUsage === undefined || issuer.keyUsage.revocationListSign;

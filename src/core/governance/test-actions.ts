@@ -1,0 +1,139 @@
+/** Constitutions and actions for tests of governance: a network of three members, a participant and four nodes. */
+import assert from "node:assert/strict";
+import { CocoError } from "../../errors.ts";
+import { sha256 } from "../../enclave/manager/node-crypto.ts";
+import { constitutionOf, GOVERNANCE_CRYPTO, signerOfMember, tupleOf } from "../../../test/support/governed-network.ts";
+import { simulatedCertificate } from "../../../test/simulation/simulated-crypto.ts";
+import { utf8Encode, type Bytes } from "../codec/bytes.ts";
+import { readActions } from "./action-codec.ts";
+import type { ActionContext } from "./action-kind.ts";
+import { applyActions, type ActionEffect } from "./actions.ts";
+import { nodeEntryTree, teeEntryTree } from "./constitution-codec.ts";
+import type { Constitution, NodeEntry, NodeTuple, TeeEntry } from "./constitution.ts";
+import { treeToJson } from "./fields.ts";
+import type { CertificateDescription } from "./governance-crypto.ts";
+import type { JsonValue } from "./json-value.ts";
+import { signNodeTuple } from "./node-entry.ts";
+import { pemOfDer } from "./pem.ts";
+import { remedyOf } from "./refusal.ts";
+import type { SettingsChange } from "./settings.ts";
+
+/** The ledger's time in these tests. */
+export const NOW_MS = Date.UTC(2030, 0, 15);
+/** A day in milliseconds. */
+export const DAY_MS = 86_400_000;
+/** Code of the genesis constitution. */
+export const GENESIS_CODE = constitutionOf([0]).codeManifest[0]?.measurement ?? "";
+/** Other code. */
+export const NEW_CODE = "22".repeat(32);
+
+/** The certificate of an actor, or of its second key. */
+export function derOf(name: string): Bytes {
+  return simulatedCertificate(sha256(utf8Encode(name)));
+}
+
+/** The same in PEM. */
+export function pemOf(name: string): string {
+  return pemOfDer(derOf(name), "CERTIFICATE");
+}
+
+/** A list of revoked certificates, signed by that certificate. */
+export function revocationsOf(name: string): string {
+  return pemOfDer(derOf(name), "X509 CRL");
+}
+
+/** Lower-case hex SHA-256 of a certificate. */
+export function fingerprintOf(name: string): string {
+  return Buffer.from(sha256(derOf(name))).toString("hex");
+}
+
+/** A machine. */
+export function machineOf(name: string): TeeEntry {
+  return { tee: "virtual", machineKey: sha256(utf8Encode(name)), note: `machine ${name}` };
+}
+
+/** Members acme, globex and initech own nodes 0, 1 and 2; the participant umbrella owns node 3. */
+export function consortium(settings: SettingsChange = {}): Constitution {
+  const founded = constitutionOf([0, 1, 2], settings);
+  const participant = {
+    id: "umbrella",
+    name: "Umbrella",
+    role: "participant",
+    certificates: [derOf("umbrella")],
+    revocations: [],
+  } as const;
+  return {
+    ...founded,
+    network: { ...founded.network, open: false },
+    actors: [...founded.actors, participant],
+    nodes: [...founded.nodes, nodeOf(3, "umbrella")],
+    adapters: [{ id: 1, name: "kv", version: "0", mount: "/kv", options: { deep: [1, { a: null }] } }],
+  };
+}
+
+/** An entry of the VN list, signed by its owner's key. */
+export function nodeOf(at: number, owner: string, change: Partial<NodeTuple> = {}): NodeEntry {
+  return signNodeTuple("governed", { ...tupleOf(at), ...change }, signerOfMember(owner));
+}
+
+/** The JSON form of a node's entry. */
+export function nodeJson(at: number, owner: string, change: Partial<NodeTuple> = {}): JsonValue {
+  return treeToJson(nodeEntryTree(nodeOf(at, owner, change)));
+}
+
+/** The JSON form of a machine. */
+export function machineJson(name: string): JsonValue {
+  return treeToJson(teeEntryTree(machineOf(name)));
+}
+
+/** One action as it stands in a proposal. */
+export type ActionJson = readonly [name: string, args: JsonValue];
+
+/** The payload of a proposal. */
+export function payloadOf(...actions: readonly ActionJson[]): JsonValue {
+  return { actions: actions.map(([name, args]) => ({ name, args })) };
+}
+
+/** What actions are judged by, unless a test says otherwise: no node is attested. */
+export function contextOf(change: Partial<ActionContext> = {}): ActionContext {
+  return { nowMs: NOW_MS, networkName: "governed", crypto: GOVERNANCE_CRYPTO, attested: new Map(), ...change };
+}
+
+/** A context in which certificates say something else of themselves. */
+export function certifiedAs(change: Partial<CertificateDescription> | undefined): ActionContext {
+  const describeCertificate = (der: Bytes): CertificateDescription | undefined => {
+    const description = GOVERNANCE_CRYPTO.describeCertificate(der);
+    return change === undefined || description === undefined ? undefined : { ...description, ...change };
+  };
+  return contextOf({ crypto: { ...GOVERNANCE_CRYPTO, describeCertificate } });
+}
+
+/** A context in which nodes run this code on this machine. */
+export function running(nodes: readonly number[], measurement: string, machine = "machine"): ActionContext {
+  const { machineKey } = machineOf(machine);
+  return contextOf({ attested: new Map(nodes.map((at) => [tupleOf(at).nodeId, { measurement, machineKey }])) });
+}
+
+/** Reads actions from JSON and applies them. */
+export function applyJson(
+  constitution: Constitution,
+  actions: readonly ActionJson[],
+  context: ActionContext = contextOf(),
+): ActionEffect {
+  return applyActions(constitution, readActions(payloadOf(...actions)), context);
+}
+
+/** Asserts that it is refused for this reason, by the action of this number, with something to do about it. */
+export function assertRefused(run: () => unknown, reason: string, action = 0): CocoError {
+  try {
+    run();
+  } catch (error) {
+    assert.ok(error instanceof CocoError, String(error));
+    assert.equal(error.code, "ProposalInvalid", error.message);
+    assert.equal(error.data["reason"], reason, error.message);
+    assert.equal(error.data["action"], action, error.message);
+    assert.ok(remedyOf(error).length > 10 && remedyOf(error) !== error.remedy, "a refusal has a remedy of its own");
+    return error;
+  }
+  assert.fail(`not refused: ${reason}`);
+}
