@@ -11,8 +11,8 @@ import type { Verdict, Vote } from "./policy.ts";
 
 /** Largest source of one script, in UTF-8 bytes: whatever a constitution or a ballot can hold. */
 export const MAX_SCRIPT_BYTES = 768 * 1024;
-/** Largest arguments, and largest view, of one call, as JSON in UTF-8 bytes. */
-export const MAX_SCRIPT_INPUT_BYTES = 4 * 1024 * 1024;
+/** Largest arguments, and largest view, of one call, as JSON in UTF-16 units; beyond it the call fails with `InputTooLarge`. */
+export const MAX_SCRIPT_INPUT_LENGTH = 512 * 1024;
 /** Largest result of one call, as JSON in UTF-8 bytes; beyond it the call fails with `OutputTooLarge`. */
 export const MAX_SCRIPT_OUTPUT_BYTES = 64 * 1024;
 /** Longest message of a failed call, in characters; the rest is cut off. */
