@@ -21,9 +21,10 @@ import {
 } from "node:crypto";
 import { bytesEqual, concatBytes, type Bytes } from "../../core/codec/bytes.ts";
 import type { SignFunction, VerifyFunction } from "../../core/governance/cose.ts";
-import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
+import type { EndorsementUse, GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Crypto, Entropy } from "../ports.ts";
+import { endorsementUse } from "./certificates.ts";
 import { readCertificate } from "./certificate-reader.ts";
 
 /** Public keys kept ready for verification; the least recently used one makes room. */
@@ -170,12 +171,13 @@ function certificateKey(certificate: Bytes): Bytes | undefined {
   return key !== undefined && isP256(key) ? plain(key.export({ format: "der", type: "spki" })) : undefined;
 }
 
-function verifyEndorsement(endorsement: Bytes, subject: Bytes, issuer: Bytes): boolean {
+function verifyEndorsement(endorsement: Bytes, subject: Bytes, issuer: Bytes, use: EndorsementUse): boolean {
   const certificates = [endorsement, subject, issuer].map(readCertificate);
   const [cross, named, signer] = certificates;
   if (!cross?.ca || !named?.ca || !signer?.ca) return false;
   // checkIssued compares names, key identifiers and key usage; only verify looks at the signature.
   return (
+    endorsementUse(cross) === use &&
     cross.subject === named.subject &&
     cross.publicKey.equals(named.publicKey) &&
     isP256(signer.publicKey) &&
