@@ -8,7 +8,7 @@ import { after, describe, test } from "node:test";
 import { foundNetwork, makeFounder, TEST_TIME_MS, type TestFounder } from "../../../test/support/founders.ts";
 import type { Constitution } from "../../core/governance/constitution.ts";
 import { toHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
-import { certificateRefusal, createActorIndex } from "./certificate-reader.ts";
+import { certificateRefusal, createActorIndex } from "./actor-lookup.ts";
 import {
   certificateDer,
   createNodeCertificate,

@@ -28,10 +28,11 @@ import type { SignatureAlgorithm, VerifySignature } from "../../core/certificate
 import { tryParseCertificate } from "../../core/certificates/certificate.ts";
 import { namesIssuer, signatureProblem } from "../../core/certificates/path.ts";
 import type { CoseAlgorithm, SignFunction, VerifyFunction } from "../../core/governance/cose.ts";
-import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
+import type { EndorsementUse, GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import type { RunScript } from "../../core/governance/script.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Crypto, Entropy } from "../ports.ts";
+import { endorsementUseOf } from "./certificates.ts";
 
 /** Public keys kept ready for verification; the least recently used one makes room. */
 export const MAX_CACHED_PUBLIC_KEYS = 1024;
@@ -253,8 +254,8 @@ export function createGovernanceCrypto(runScript = noScripts): GovernanceCrypto 
     describeCertificate,
     isRevocationListOf: (list, certificate) => isRevocationListOf(list, certificate, verifyIssued),
     identify: identifier(verifyIssued),
-    verifyEndorsement: (endorsement, subject, issuer) =>
-      verifyEndorsement(endorsement, subject, issuer, verifyIssued),
+    verifyEndorsement: (endorsement, subject, issuer, use) =>
+      verifyEndorsement([endorsement, subject, issuer], use, verifyIssued),
     runScript,
   };
 }
@@ -276,10 +277,16 @@ function certificateKey(certificate: Bytes): Bytes | undefined {
   return isForSigning && publicKey && importPublicKey(publicKey) ? publicKey : undefined;
 }
 
-function verifyEndorsement(endorsement: Bytes, subject: Bytes, issuer: Bytes, verifyIssued: VerifySignature): boolean {
+/** See `GovernanceCrypto`. */
+function verifyEndorsement(
+  [endorsement, subject, issuer]: readonly [Bytes, Bytes, Bytes],
+  use: EndorsementUse,
+  verifyIssued: VerifySignature,
+): boolean {
   const [cross, named, signer] = [endorsement, subject, issuer].map(tryParseCertificate);
   if (!cross?.isCa || !named?.isCa || !signer?.isCa || certificateKey(issuer) === undefined) return false;
   return (
+    endorsementUseOf(cross.keyPurposes) === use &&
     cross.subject.key === named.subject.key &&
     bytesEqual(cross.publicKey, named.publicKey) &&
     namesIssuer(cross, signer) &&
