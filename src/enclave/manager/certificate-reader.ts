@@ -1,5 +1,6 @@
 /**
- * Reading X.509 certificates of the service and of nodes with the runtime's own parser.
+ * Reading X.509 certificates of the service and of nodes with the runtime's own parser; those of actors and their staff are
+ * read with src/core/certificates.
  *
  * `new X509Certificate(bytes)` tries PEM before DER, so that a DER certificate with PEM inside would be read as the one
  * inside; DER is therefore wrapped into PEM first and compared with what was parsed.
