@@ -33,6 +33,12 @@ export class SnapshotNetwork {
     this.founded = foundNetwork({ nodeCount: NODES, settings: { snapshot: { everyTransactions } } });
   }
 
+  /** The same network whose ledger goes only as far as an index: another one may go on from there. */
+  upTo(index: number): SnapshotNetwork {
+    const branch = Object.create(this) as SnapshotNetwork;
+    return Object.assign(branch, { entries: this.entries.slice(0, index) });
+  }
+
   /** The entries from an index on. */
   entriesFrom(index: number): readonly LogEntry[] {
     return this.entries.slice(index - 1);
@@ -242,8 +248,8 @@ export class SnapshotNode {
     for (let left = answers; left > 0 && this.#tasks.length > 0; left--) this.#tasks.shift()?.();
   }
 
-  /** Builds the next batch of the ledger; it enters this node's log. */
-  #build(transactions: readonly BatchTransaction[], changes: Partial<BatchInput>): ParsedBatch {
+  /** Builds the next batch of the ledger, whether or not anybody would take it; this node's governance does not hear of it. */
+  forge(transactions: readonly BatchTransaction[], changes: Partial<BatchInput> = {}): ParsedBatch {
     const input: BatchInput = {
       kind: "application",
       view: 2,
@@ -259,7 +265,11 @@ export class SnapshotNode {
     };
     const { bytes, record } = buildBatch(input, this.tail, this.#keys, this.#crypto);
     this.network.entries.push({ index: record.index, term: record.view, data: bytes });
-    const batch = parseBatch(bytes);
+    return parseBatch(bytes);
+  }
+
+  #build(transactions: readonly BatchTransaction[], changes: Partial<BatchInput>): ParsedBatch {
+    const batch = this.forge(transactions, changes);
     this.administration.append(batch);
     return batch;
   }

@@ -20,7 +20,7 @@ import { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Executor, ExecutorEvents, PeerTransport, Tracer } from "../ports.ts";
 import { Administration } from "./administration.ts";
-import { opensOwnWrap, type WrappedEpoch } from "./arrived-batch.ts";
+import type { WrappedEpoch } from "./arrived-batch.ts";
 import { CheckedData } from "./checked-data.ts";
 import { EpochKeys } from "./epoch-keys.ts";
 import type { EpochMaker } from "./leader-duties.ts";
@@ -30,6 +30,7 @@ import { Replicator } from "./replicator.ts";
 import { Sealing } from "./sealing.ts";
 import type { SnapshotOpening } from "./snapshot-receiver.ts";
 import { type Beginning, chooseSnapshot } from "./stored-snapshot.ts";
+import { VerifiedLog } from "./verified-log.ts";
 
 /** Shortest and longest time without a leader before an election, in milliseconds. */
 export const ELECTION_TIMEOUT_MIN_MS = 600;
@@ -85,6 +86,7 @@ export class NodeCore {
   readonly sealing: Sealing;
   readonly manager: Manager;
   readonly #parts: NodeCoreParts;
+  readonly #log: VerifiedLog;
   readonly #checked: CheckedData;
   readonly epochKeys: EpochKeys;
 
@@ -94,6 +96,7 @@ export class NodeCore {
     const { genesis, networkId, crypto, clock, randomBytes } = parts;
     this.administration = new Administration(genesis, networkId, parts.governanceCrypto);
     this.tail = new LedgerTail(crypto.sha256);
+    this.#log = new VerifiedLog(this.tail, this.administration, crypto);
     this.#checked = new CheckedData(this.tail, crypto.sha256);
     const salt = randomBytes(16);
     this.epochKeys = new EpochKeys({
@@ -121,19 +124,23 @@ export class NodeCore {
         new Replicator({
           ...callbacks,
           consensus,
-          tail: this.tail,
+          log: this.#log,
           checked: this.#checked,
           disk: parts.disk,
           clock,
-          crypto,
-          publicKeyOf: (nodeId) => this.administration.publicKeyOf(nodeId),
         }),
       firstTransactions: parts.firstTransactions,
       epochMaker: parts.epochMaker,
       snapshots: { ...this.#opening(), nodeId: parts.nodeId, salt, disk: parts.disk },
       beginning,
       approval: parts.approval,
-      opensOwn: opensOwnWrap(parts.nodeId, parts.openEpoch),
+      arrived: {
+        nodeId: parts.nodeId,
+        crypto,
+        openEpoch: parts.openEpoch,
+        canOpen: (epoch) => this.epochKeys.keyOf(epoch) !== undefined,
+        open: (batch) => this.sealing.open(batch),
+      },
       keyOf: (epoch) => this.epochKeys.keyOf(epoch),
       onGovernance: () => {
         this.epochKeys.refresh();
@@ -223,8 +230,7 @@ export class NodeCore {
   #verifyStored(entry: LogEntry): void {
     const batch = parseBatch(entry.data);
     if (entry.index === 1) this.#checkNetwork(batch);
-    verifyBatch(batch, this.tail, (nodeId) => this.administration.publicKeyOf(nodeId), this.#parts.crypto);
-    this.administration.append(batch);
+    this.#log.append(batch);
     // Consensus keeps the newest entries: they are handed out as these very objects.
     this.#checked.add(entry.data);
   }

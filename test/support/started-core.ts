@@ -1,0 +1,85 @@
+/**
+ * The real core of a node that starts from the ledger of a {@link SnapshotNetwork}, as its node 1. Time stands still and its
+ * disk takes what it is asked to write without an answer, so that a test sees what one frame of a peer makes it do.
+ */
+import assert from "node:assert/strict";
+import type { Bytes } from "../../src/core/codec/bytes.ts";
+import type { LogEntry } from "../../src/core/consensus/types.ts";
+import { encodeFrame } from "../../src/enclave/manager/frames.ts";
+import { NodeCore } from "../../src/enclave/manager/node-core.ts";
+import type { DiskContent, DiskRequest, StoredSnapshot } from "../../src/enclave/ports.ts";
+import type { ToWorker } from "../../src/enclave/worker/protocol.ts";
+import type { SnapshotNetwork } from "./snapshot-node.ts";
+
+/** What is wrong with a disk, and what was asked of it. */
+export interface Disturbance {
+  readonly change?: (entry: LogEntry) => LogEntry;
+  readonly damage?: DiskContent["damage"];
+  readonly persisted?: DiskRequest[];
+  /** Frames to peers are lost instead of a failure of the test. */
+  readonly hasPeers?: boolean;
+  /** Codes of errors that ended the node, instead of a failure of the test. */
+  readonly fatal?: string[];
+  /** Takes what is sent to the adapter's worker, instead of a failure of the test. */
+  readonly worker?: (message: ToWorker) => void;
+}
+
+/** A core that starts from what is on its disk, and hears of nobody. */
+export function startCore(
+  { founded, entries }: SnapshotNetwork,
+  snapshots: readonly StoredSnapshot[] = [],
+  { change = (entry) => entry, damage, persisted = [], hasPeers = false, fatal, worker }: Disturbance = {},
+): NodeCore {
+  const { nodeId } = founded.constitution.nodes[1] ?? { nodeId: "" };
+  const content: DiskContent = {
+    hardState: { term: 2, votedFor: undefined },
+    snapshots,
+    firstIndex: 1,
+    entriesFrom: (index) => entries.slice(index - 1, damage && damage.index - 1).map(change),
+    damage,
+  };
+  const unused = (): never => assert.fail("nothing is done before the node runs");
+  return new NodeCore({
+    nodeId,
+    publicKey: founded.constitution.nodes.find((node) => node.nodeId === nodeId)?.publicKey ?? new Uint8Array(0),
+    genesis: founded.constitution,
+    networkId: founded.networkId,
+    crypto: founded.cryptoOf(1),
+    governanceCrypto: founded.governanceCrypto,
+    clock: { now: () => 0, wallTime: () => 0, after: () => () => undefined },
+    randomBytes: (length) => new Uint8Array(length),
+    disk: {
+      persist: (request) => persisted.push(request),
+      read: unused,
+      createSnapshot: unused,
+      readSnapshot: unused,
+      removeSnapshot: unused,
+    },
+    content,
+    tookPart: true,
+    peers: { send: hasPeers ? () => false : unused },
+    tracer: { event: () => undefined },
+    startExecutor: () => ({ send: worker ?? unused }),
+    firstTransactions: unused,
+    approval: undefined,
+    openEpoch: (record) => founded.openEpoch(record, nodeId),
+    epochMaker: founded.epochMaker((length) => new Uint8Array(length)),
+    onGovernance: () => undefined,
+    onFatal: (error) => (fatal === undefined ? unused() : void fatal.push(error.code)),
+  });
+}
+
+/** A peer's message with the entries of a ledger from an index on. */
+export function appendFrame(
+  entries: readonly LogEntry[],
+  fromIndex: number,
+  { term = 2, commitIndex = 0 }: { readonly term?: number; readonly commitIndex?: number } = {},
+): Bytes {
+  const previous = entries[fromIndex - 2];
+  const position = { previousIndex: fromIndex - 1, previousTerm: previous?.term ?? 0 };
+  const sent = entries.slice(fromIndex - 1);
+  return encodeFrame({
+    type: "consensus",
+    message: { type: "append", term, ...position, commitIndex, round: 0, entries: sent },
+  });
+}
