@@ -11,6 +11,31 @@ import type { DiskContent, DiskRequest, StoredSnapshot } from "../../src/enclave
 import type { ToWorker } from "../../src/enclave/worker/protocol.ts";
 import type { SnapshotNetwork } from "./snapshot-node.ts";
 
+/** A clock that a test sets; its timers run when they are run. */
+export class ManualClock {
+  nowMs = 0;
+  readonly #timers: (() => void)[] = [];
+
+  now(): number {
+    return this.nowMs;
+  }
+
+  wallTime(): number {
+    return this.nowMs;
+  }
+
+  after(_delayMs: number, callback: () => void): () => void {
+    this.#timers.push(callback);
+    return () => undefined;
+  }
+
+  /** Sets the time and runs every timer that was set before, once. */
+  advanceTo(nowMs: number): void {
+    this.nowMs = nowMs;
+    for (const callback of this.#timers.splice(0)) callback();
+  }
+}
+
 /** What is wrong with a disk, and what was asked of it. */
 export interface Disturbance {
   readonly change?: (entry: LogEntry) => LogEntry;
@@ -22,13 +47,29 @@ export interface Disturbance {
   readonly fatal?: string[];
   /** Takes what is sent to the adapter's worker, instead of a failure of the test. */
   readonly worker?: (message: ToWorker) => void;
+  /** Frames to peers, which are lost. */
+  readonly sent?: Bytes[];
+  /** Timers run when the test runs them. */
+  readonly clock?: ManualClock;
+  /** Whether keys that are wrapped to this node open. */
+  readonly opens?: boolean;
 }
 
 /** A core that starts from what is on its disk, and hears of nobody. */
 export function startCore(
   { founded, entries }: SnapshotNetwork,
   snapshots: readonly StoredSnapshot[] = [],
-  { change = (entry) => entry, damage, persisted = [], hasPeers = false, fatal, worker }: Disturbance = {},
+  {
+    change = (entry) => entry,
+    damage,
+    persisted = [],
+    hasPeers = false,
+    fatal,
+    worker,
+    sent,
+    opens = true,
+    ...parts
+  }: Disturbance = {},
 ): NodeCore {
   const { nodeId } = founded.constitution.nodes[1] ?? { nodeId: "" };
   const content: DiskContent = {
@@ -46,23 +87,23 @@ export function startCore(
     networkId: founded.networkId,
     crypto: founded.cryptoOf(1),
     governanceCrypto: founded.governanceCrypto,
-    clock: { now: () => 0, wallTime: () => 0, after: () => () => undefined },
+    clock: parts.clock ?? new ManualClock(),
     randomBytes: (length) => new Uint8Array(length),
     disk: {
       persist: (request) => persisted.push(request),
-      read: unused,
+      read: () => undefined,
       createSnapshot: unused,
       readSnapshot: unused,
       removeSnapshot: unused,
     },
     content,
     tookPart: true,
-    peers: { send: hasPeers ? () => false : unused },
+    peers: { send: hasPeers ? (_peer, frame) => (sent?.push(frame) ?? 0) < 0 : unused },
     tracer: { event: () => undefined },
     startExecutor: () => ({ send: worker ?? unused }),
     firstTransactions: unused,
     approval: undefined,
-    openEpoch: (record) => founded.openEpoch(record, nodeId),
+    openEpoch: (record) => (opens ? founded.openEpoch(record, nodeId) : undefined),
     epochMaker: founded.epochMaker((length) => new Uint8Array(length)),
     onGovernance: () => undefined,
     onFatal: (error) => (fatal === undefined ? unused() : void fatal.push(error.code)),

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { appendFrame, startCore } from "../../../test/support/started-core.ts";
+import { appendFrame, ManualClock, startCore } from "../../../test/support/started-core.ts";
 import { SnapshotNetwork, SnapshotNode } from "../../../test/support/snapshot-node.ts";
-import { type Bytes, utf8Encode } from "../../core/codec/bytes.ts";
+import { type Bytes, EMPTY, utf8Encode } from "../../core/codec/bytes.ts";
 import type { LogEntry } from "../../core/consensus/types.ts";
 import { encodeAdministrative } from "../../core/governance/administrative.ts";
 import type { DiskRequest } from "../ports.ts";
+import { decodeFrame } from "./frames.ts";
 
 /** The ledger of a network that has opened its second epoch. */
 function ledgerOfTwoEpochs() {
@@ -134,5 +135,61 @@ describe("the core of a node that starts", () => {
     }
     const junk = (entry: LogEntry): LogEntry => (entry.index === 2 ? { ...entry, data: utf8Encode("junk") } : entry);
     assert.throws(() => startCore(network, [], { change: junk }), { code: "LedgerCorrupt", data: { index: 2 } });
+  });
+});
+
+describe("a node that the others would not follow", () => {
+  /** Messages of a node in its first tick: with a fresh start and nobody heard, an election is due at once. */
+  const campaigns = (network: SnapshotNetwork): boolean => {
+    const sent: Bytes[] = [];
+    const core = startCore(network, [], { hasPeers: true, sent });
+    core.manager.start();
+    return sent.some(isVoteRequest);
+  };
+  const isVoteRequest = (bytes: Bytes): boolean => {
+    const frame = decodeFrame(bytes);
+    return frame.type === "consensus" && frame.message.type === "vote";
+  };
+
+  test("does not campaign when its signature does not count any more", () => {
+    const network = new SnapshotNetwork();
+    const node = new SnapshotNode(network);
+    node.found();
+    assert.equal(campaigns(network), true, "a listed node does");
+    const state = () => {
+      const { committed } = node.administration;
+      assert.ok(committed);
+      return committed;
+    };
+    const { founded } = network;
+    const remaining = founded.constitution.nodes.filter((_, place) => place !== 1);
+    const bundle = founded.changeNodes(state(), remaining);
+    node.administrate([encodeAdministrative({ type: "decision", bundle })]);
+    assert.equal(campaigns(network), true, "one that was voted out does while its vote is needed");
+    const current = remaining.map(({ nodeId }) => nodeId);
+    const previous = state().configuration.current;
+    for (const before of [previous, undefined])
+      node.administrate([encodeAdministrative({ type: "configure", current, previous: before, learners: [] })]);
+    node.administrate([
+      encodeAdministrative(founded.epochMaker((length) => new Uint8Array(length).fill(8)).epoch(state())),
+    ]);
+    // It does not know yet that this is committed: consensus alone would let it try.
+    assert.equal(campaigns(network), false);
+  });
+
+  test("does not campaign while it waits for the key of what is committed", () => {
+    for (const opens of [true, false]) {
+      const network = new SnapshotNetwork();
+      const leader = new SnapshotNode(network);
+      leader.found();
+      leader.forge([{ id: EMPTY, publicPart: EMPTY, privatePart: EMPTY, claimsDigest: undefined }]);
+      const [sent, clock]: [Bytes[], ManualClock] = [[], new ManualClock()];
+      const core = startCore(network, [], { hasPeers: true, sent, clock, opens, worker: () => undefined });
+      core.manager.frame(leader.nodeId, appendFrame(network.entries, 3, { commitIndex: 2 }));
+      assert.deepEqual([core.manager.status.commitIndex, core.manager.waitsForKeys], [2, !opens]);
+      core.manager.start();
+      clock.advanceTo(60_000);
+      assert.equal(sent.some(isVoteRequest), opens);
+    }
   });
 });
