@@ -31,7 +31,7 @@ import {
   type NodeTuple,
 } from "../../src/core/governance/constitution.ts";
 import { signNodeTuple } from "../../src/core/governance/node-entry.ts";
-import type { GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
+import type { GovernanceCrypto, Signer } from "../../src/core/governance/governance-crypto.ts";
 import type { Crypto } from "../../src/enclave/ports.ts";
 import { cheapHash } from "./cheap-hash.ts";
 import {
@@ -117,6 +117,9 @@ function genesisOf(nodes: readonly NodeEntry[], settings: SettingsChange): Const
 }
 
 const owner = () => ({ actor: OWNER, sign: simulatedSigner(keyOf(OWNER)) });
+
+/** Signs as the network's only member. */
+export const OWNER_SIGNER: Signer = owner();
 
 function decisionOn(proposal: Proposal, crypto: GovernanceCrypto): Decision {
   const signed = signProposal(proposal, owner());

@@ -6,6 +6,7 @@
 import { type Bytes, concatBytes, EMPTY, fromHex, utf8Encode } from "../../src/core/codec/bytes.ts";
 import type { LogEntry, SnapshotMark } from "../../src/core/consensus/types.ts";
 import { type AdministrativeTransaction, encodeAdministrative } from "../../src/core/governance/administrative.ts";
+import type { SettingsChange } from "../../src/core/governance/settings.ts";
 import { type BatchTransaction, buildBatch, type BatchInput } from "../../src/core/ledger/batch.ts";
 import { type ParsedBatch, parseBatch } from "../../src/core/ledger/batch-format.ts";
 import { LedgerKeys } from "../../src/core/ledger/keys.ts";
@@ -29,8 +30,8 @@ export class SnapshotNetwork {
   /** Batches of its ledger, in order. */
   readonly entries: LogEntry[] = [];
 
-  constructor(everyTransactions = 10) {
-    this.founded = foundNetwork({ nodeCount: NODES, settings: { snapshot: { everyTransactions } } });
+  constructor(everyTransactions = 10, settings: SettingsChange = {}) {
+    this.founded = foundNetwork({ nodeCount: NODES, settings: { ...settings, snapshot: { everyTransactions } } });
   }
 
   /** The same network whose ledger goes only as far as an index: another one may go on from there. */

@@ -11,6 +11,9 @@ import type { DiskContent, DiskRequest, StoredSnapshot } from "../../src/enclave
 import type { ToWorker } from "../../src/enclave/worker/protocol.ts";
 import type { SnapshotNetwork } from "./snapshot-node.ts";
 
+/** Cores started so far: no two have the same random bytes. */
+let boots = 0;
+
 /** A clock that a test sets; its timers run when they are run. */
 export class ManualClock {
   nowMs = 0;
@@ -88,7 +91,7 @@ export function startCore(
     crypto: founded.cryptoOf(1),
     governanceCrypto: founded.governanceCrypto,
     clock: parts.clock ?? new ManualClock(),
-    randomBytes: (length) => new Uint8Array(length),
+    randomBytes: (length) => new Uint8Array(length).fill(++boots),
     disk: {
       persist: (request) => persisted.push(request),
       read: () => undefined,

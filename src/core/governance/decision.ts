@@ -294,10 +294,11 @@ function countVotes(decision: Decision, standing: StandingConstitution, crypto: 
   return votesFor;
 }
 
-function verifyByMember(
+/** Throws `ProposalInvalid` unless a message is of this content type and signed by a member of the constitution. */
+export function verifyByMember(
   message: Sign1,
   contentType: string,
-  standing: StandingConstitution,
+  standing: Pick<StandingConstitution, "constitution">,
   crypto: GovernanceCrypto,
 ): void {
   if (message.contentType !== contentType) throw refused("Malformed", `expected content type ${contentType}`);

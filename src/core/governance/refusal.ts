@@ -23,6 +23,7 @@ export type Refusal =
   | "NodeKeysChanged"
   | "ChangeInProgress"
   | "ConstitutionTooLarge"
+  | "OtherBoot"
   // membership
   | "NotTheNextConfiguration"
   | "TwoConfigurations"

@@ -49,7 +49,7 @@ export interface FrontendResponse {
 
 /** What the frontend is made of. */
 export interface FrontendParts {
-  /** Service-endorsed certificate chain (PEM) and the node's key (PEM). */
+  /** Certificate chain (PEM) until {@link ClientFrontend.present} gives another, and the node's key (PEM). */
   readonly certificate: string;
   readonly privateKey: string;
   /** The actor behind a client's certificate (DER), whose key TLS has proven; undefined when there is none. */
@@ -121,6 +121,11 @@ export class ClientFrontend {
       socket.once("close", () => this.#sockets.delete(socket));
       this.#server.emit("connection", socket);
     });
+  }
+
+  /** Shows this certificate chain (PEM) to who connects from now on. */
+  present(certificate: string): void {
+    this.#server.setSecureContext({ cert: certificate, key: this.#parts.privateKey, minVersion: "TLSv1.3" });
   }
 
   /** Bytes of requests and unsent answers now. */

@@ -16,6 +16,7 @@ import type { Administration } from "./administration.ts";
 import { errorResponse, type FrontendRequest, type FrontendResponse } from "./frontend.ts";
 import type { History } from "./history.ts";
 import type { Manager } from "./manager.ts";
+import type { RecoveryDesk } from "./recovery-desk.ts";
 import type { Sealing } from "./sealing.ts";
 import { type ServiceIdentity, signerId } from "./service-keys.ts";
 
@@ -27,6 +28,7 @@ export interface NodeApiParts {
   readonly sealing: Sealing;
   readonly crypto: LedgerCrypto;
   readonly history: History;
+  readonly recovery: RecoveryDesk;
   readonly service: () => ServiceIdentity | undefined;
 }
 
@@ -57,6 +59,8 @@ const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
   "/node/receipt": get(receipt),
   "/node/transactions": get(transactions),
   "/node/decisions": { method: "POST", handle: decide },
+  "/node/recovery": get(recovery),
+  "/node/resume": { method: "POST", handle: resume },
 };
 
 /** Whether a path belongs to these endpoints. */
@@ -224,6 +228,26 @@ function transactionsOf({ header, transactions: parts }: ParsedBatch) {
 function decide({ manager }: NodeApiParts, request: FrontendRequest, respond: Respond): void {
   manager.decide(decodeDecision(request.body));
   respond(json({ accepted: true }, 202));
+}
+
+/** What members sign to let this node take part again; null when it does not wait for that. */
+function recovery(parts: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
+  const { networkId, waiting } = parts.recovery.view;
+  respond(
+    json({
+      network_id: networkId,
+      recovering: waiting !== undefined,
+      node_id: waiting?.nodeId ?? null,
+      nonce: waiting === undefined ? null : toHex(waiting.nonce),
+      last_transaction_id: waiting === undefined ? null : `${waiting.view}.${waiting.seqno}`,
+    }),
+  );
+}
+
+/** The members' signed statements: judged and in force at once. */
+function resume(parts: NodeApiParts, request: FrontendRequest, respond: Respond): void {
+  parts.recovery.take(request.body);
+  respond(json({ resumed: true }));
 }
 
 type BatchPosition = Omit<ReceiptInput, "certificate">;

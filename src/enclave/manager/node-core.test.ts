@@ -139,11 +139,11 @@ describe("the core of a node that starts", () => {
 });
 
 describe("a node that the others would not follow", () => {
-  /** Messages of a node in its first tick: with a fresh start and nobody heard, an election is due at once. */
+  /** Whether a node that starts and hears of nobody wants to be elected. */
   const campaigns = (network: SnapshotNetwork): boolean => {
-    const sent: Bytes[] = [];
-    const core = startCore(network, [], { hasPeers: true, sent });
-    core.manager.start();
+    const [sent, clock]: [Bytes[], ManualClock] = [[], new ManualClock()];
+    startCore(network, [], { hasPeers: true, sent, clock }).manager.start();
+    clock.advanceTo(60_000);
     return sent.some(isVoteRequest);
   };
   const isVoteRequest = (bytes: Bytes): boolean => {

@@ -26,6 +26,7 @@ import { EpochKeys } from "./epoch-keys.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import { Manager } from "./manager.ts";
 import type { AdapterPart, FirstTransactions } from "./manager-parts.ts";
+import { RecoveryDesk } from "./recovery-desk.ts";
 import { Replicator } from "./replicator.ts";
 import { Sealing } from "./sealing.ts";
 import type { SnapshotOpening } from "./snapshot-receiver.ts";
@@ -89,6 +90,7 @@ export class NodeCore {
   readonly #log: VerifiedLog;
   readonly #checked: CheckedData;
   readonly epochKeys: EpochKeys;
+  readonly recovery: RecoveryDesk;
 
   /** Reads and verifies the whole ledger on disk; throws when it does not hold or belongs to another network. */
   constructor(parts: NodeCoreParts) {
@@ -109,6 +111,7 @@ export class NodeCore {
     const beginning = chooseSnapshot(parts.content, this.#opening(), parts, parts.tracer);
     const raft = this.#createConsensus(beginning);
     const consensus = parts.watch?.(raft) ?? raft;
+    let replicator: Replicator | undefined;
     this.manager = new Manager({
       nodeId: parts.nodeId,
       clock,
@@ -120,15 +123,11 @@ export class NodeCore {
       peers: parts.peers,
       adapters: genesis.adapters.map((adapter) => this.#startAdapter(adapter)),
       tracer: parts.tracer,
-      createReplicator: (callbacks) =>
-        new Replicator({
-          ...callbacks,
-          consensus,
-          log: this.#log,
-          checked: this.#checked,
-          disk: parts.disk,
-          clock,
-        }),
+      createReplicator: (callbacks) => {
+        const driver = { consensus, log: this.#log, checked: this.#checked, disk: parts.disk, clock };
+        replicator = new Replicator({ ...callbacks, ...driver });
+        return replicator;
+      },
       firstTransactions: parts.firstTransactions,
       epochMaker: parts.epochMaker,
       snapshots: { ...this.#opening(), nodeId: parts.nodeId, salt, disk: parts.disk },
@@ -147,6 +146,13 @@ export class NodeCore {
         parts.onGovernance();
       },
       onFatal: parts.onFatal,
+    });
+    this.recovery = new RecoveryDesk({
+      ...{ nodeId: parts.nodeId, networkId, randomBytes, tail: this.tail, tracer: parts.tracer },
+      crypto: parts.governanceCrypto,
+      constitution: () => this.administration.constitution,
+      recovering: () => consensus.status().recovering,
+      resume: () => replicator?.resume(),
     });
   }
 

@@ -127,6 +127,11 @@ export class Replicator {
     this.#step({ type: "transfer", now: this.#parts.clock.now() });
   }
 
+  /** The members let this node take part again. */
+  resume(): void {
+    this.#step({ type: "resume", now: this.#parts.clock.now() });
+  }
+
   /** The disk has no room, or has it again. */
   diskFull(full: boolean): void {
     this.#step({ type: "diskFull", full, now: this.#parts.clock.now() });

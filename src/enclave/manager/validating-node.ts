@@ -72,6 +72,8 @@ export class ValidatingNode {
   #service: ServiceIdentity | undefined;
   #actors: ActorLookup;
   #frontend: ClientFrontend | undefined;
+  /** Set once the service's certificate is, or is about to be, shown to clients. */
+  #serving = false;
   readonly #callers = new WeakMap<Bytes, { actors: ActorLookup; at: number; caller: Caller | undefined }>();
 
   /** Reads and verifies the node's whole ledger; throws when it does not hold or belongs to another network. */
@@ -128,9 +130,7 @@ export class ValidatingNode {
   }
 
   #channelIdentity(): ChannelIdentity {
-    const { keys, attest, clock, entropy } = this.#parts;
-    const privateKey = signingKeyPem(keys);
-    const issuance = { notBeforeMs: clock.wallTime() - DAY_MS, days: CHANNEL_CERTIFICATE_DAYS, entropy };
+    const { keys, attest } = this.#parts;
     const digest = fromHex(this.#networkId);
     const { sha256 } = this.#crypto;
     // A node that was voted out has channels until its vote is taken away: that step may need its acknowledgement.
@@ -139,8 +139,8 @@ export class ValidatingNode {
     return {
       nodeId: keys.nodeId,
       networkId: digest,
-      certificate: createNodeCertificate(keys.nodeId, privateKey, issuance),
-      privateKey,
+      certificate: this.#ownCertificate(),
+      privateKey: signingKeyPem(keys),
       nodeIdOf: (publicKey) => toHex(sha256(publicKey)),
       addressOf: (peer) => nodeOf(peer)?.address,
       attest: (challenge, exporter) =>
@@ -179,9 +179,16 @@ export class ValidatingNode {
     }
   }
 
-  /** Starts consensus, listens for peers and connects to them. */
+  /**
+   * Starts consensus, listens for peers and connects to them. A node that may have forgotten what it promised listens for the
+   * members at once, under its own certificate: it may have to wait for them before it knows its service's.
+   */
   async start(): Promise<void> {
     await new Promise<void>((started) => this.#core.manager.start(started));
+    if (this.#core.manager.status.recovering && this.#frontend === undefined) {
+      this.#actors = createActorLookup(this.#core.administration.constitution);
+      await this.#listen(this.#ownCertificate());
+    }
     await this.#channels.start(this.#parts.listen, this.#peers());
   }
 
@@ -222,7 +229,8 @@ export class ValidatingNode {
       const ports = { crypto: this.#crypto, entropy, clock };
       this.#service = new ServiceIdentity(state, (epoch) => epochKeys.keyOf(epoch), ports);
     }
-    if (this.#service !== undefined && this.#frontend === undefined) {
+    if (this.#service !== undefined && !this.#serving) {
+      this.#serving = true;
       this.#serve(this.#service).catch((error: unknown) => {
         onFatal(
           error instanceof CocoError
@@ -234,27 +242,37 @@ export class ValidatingNode {
   }
 
   async #serve(service: ServiceIdentity): Promise<void> {
-    const { keys, clientListen, sockets, onServing } = this.#parts;
-    const hosts = this.#clientHosts();
+    const { keys, onServing } = this.#parts;
+    const chain = service.endorse(keys.nodeId, keys.publicKey, this.#clientHosts()) + service.certificate;
+    if (this.#frontend === undefined) await this.#listen(chain);
+    else this.#frontend.present(chain);
+    onServing(service.certificate);
+  }
+
+  async #listen(certificate: string): Promise<void> {
+    const { keys, clientListen, sockets } = this.#parts;
+    const { manager, administration, tail, sealing, recovery } = this.#core;
     const api: NodeApiParts = {
-      manager: this.#core.manager,
-      administration: this.#core.administration,
-      tail: this.#core.tail,
-      sealing: this.#core.sealing,
+      ...{ manager, administration, tail, sealing, recovery },
       crypto: this.#crypto,
-      history: new History({ tail: this.#core.tail, disk: this.#parts.disk, sha256: this.#crypto.sha256 }),
+      history: new History({ tail, disk: this.#parts.disk, sha256: this.#crypto.sha256 }),
       service: () => this.#service,
     };
-    const frontend = new ClientFrontend({
-      certificate: service.endorse(keys.nodeId, keys.publicKey, hosts) + service.certificate,
+    this.#frontend = new ClientFrontend({
+      certificate,
       privateKey: signingKeyPem(keys),
-      authenticate: (certificate) => this.#callerOf(certificate),
+      authenticate: (shown) => this.#callerOf(shown),
       handle: (request, respond) =>
         isNodePath(request.path) ? handleNodeRequest(api, request, respond) : this.#handle(request, respond),
     });
-    this.#frontend = frontend;
-    await frontend.start(clientListen, sockets);
-    onServing(service.certificate);
+    await this.#frontend.start(clientListen, sockets);
+  }
+
+  /** This node's certificate of itself: who knows its id can tell that it is this node. */
+  #ownCertificate(): string {
+    const { keys, clock, entropy } = this.#parts;
+    const issuance = { notBeforeMs: clock.wallTime() - DAY_MS, days: CHANNEL_CERTIFICATE_DAYS, entropy };
+    return createNodeCertificate(keys.nodeId, signingKeyPem(keys), issuance);
   }
 
   /** Judged anew when the constitution changed or a second passed; a certificate may expire while its connection lives. */
@@ -268,7 +286,8 @@ export class ValidatingNode {
   }
 
   #handle(request: FrontendRequest, respond: (response: FrontendResponse) => void): void {
-    if (request.method !== "POST" && this.#core.manager.serves(request.path))
+    if (this.#service === undefined) respond(errorResponse(new CocoError("NotReady", "this node does not serve yet")));
+    else if (request.method !== "POST" && this.#core.manager.serves(request.path))
       respond(errorResponse(new CocoError("MethodNotAllowed", "adapters are reached with POST")));
     else this.#serveRequest(request, respond);
   }

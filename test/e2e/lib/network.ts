@@ -43,7 +43,8 @@ export class NetworkNode {
   readonly dir: string;
   readonly clientPort: number;
   readonly proxy: LinkProxy;
-  readonly #credentials: Omit<Credentials, "ca">;
+  /** Files of the member's client identity. */
+  readonly credentials: Omit<Credentials, "ca">;
   #process: ManagedProcess | undefined;
   #isRunning = false;
   #rpc: RpcClient | undefined;
@@ -59,13 +60,13 @@ export class NetworkNode {
     this.dir = parts.dir;
     this.clientPort = parts.clientPort;
     this.proxy = parts.proxy;
-    this.#credentials = parts.credentials;
+    this.credentials = parts.credentials;
   }
 
   /** A member's client of this node; throws before the node has served for the first time. */
   get rpc(): RpcClient {
     this.#rpc ??= new RpcClient(`https://127.0.0.1:${this.clientPort}${ETHEREUM_PATH}`, {
-      ...this.#credentials,
+      ...this.credentials,
       ca: readFileSync(join(this.dir, SERVICE_CERTIFICATE_FILE)),
     });
     return this.#rpc;
