@@ -22,7 +22,14 @@ after(() => rm(root, { recursive: true, force: true }));
 
 async function coco(...args: readonly string[]) {
   let [data, talk] = ["", ""];
-  const code = await run(args, { data: (text) => void (data += text), talk: (text) => void (talk += text) });
+  const code = await run(args, {
+    data: (text) => {
+      data += text;
+    },
+    talk: (text) => {
+      talk += text;
+    },
+  });
   return { code, data, talk };
 }
 

@@ -238,8 +238,8 @@ class PieceQueue {
 
 /**
  * Reads a snapshot file from bytes in any cutting. Every part it reports was authenticated by the key of the manifest's
- * epoch, and by its seal everything before it; that the state is the network's is shown by comparing the digest at the end with the evidence in the ledger, and
- * until then nothing of it may be relied on. After an error the reader is of no use.
+ * epoch, and by its seal everything before it; that the state is the network's is shown by comparing the digest at the end
+ * with the evidence in the ledger, and until then nothing of it may be relied on. After an error the reader is of no use.
  */
 export class SnapshotReader {
   readonly #ports: SnapshotReaderPorts;
