@@ -133,8 +133,7 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     "refused-batch-stays-in-the-tail",
     "enclave/manager/verified-log",
     { find: "      this.tail.truncate(batch.header.index);\n", replace: "" },
-    tests("src/enclave/manager/replicator"),
-    tests("test/security/compromised-node"),
+    tests("src/enclave/manager/verified-log"),
   ),
   bug(
     "arrived-batch-not-opened-before-it-is-taken",
