@@ -67,6 +67,8 @@ export function executeRequest<State extends ProposalsState>(
       return { state: withdraw(state, verified, place), effect: undefined };
     case "automatic_vote":
       return { state: registerCriteria(state, verified), effect: undefined };
+    case "resume":
+      throw refused("Malformed", "a resume goes to the node it is for, not into the ledger");
   }
 }
 

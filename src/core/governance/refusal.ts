@@ -105,6 +105,7 @@ export const REFUSALS = define({
   // decisions on the VN list
   NodesInvalid: "Correct the VN list.",
   NodesUnchanged: "Propose a VN list that differs from the one in force.",
+  OtherBoot: "Look at the node again (GET /node/recovery), and sign for what it shows now.",
   ChangeInProgress: "Wait until the change under way has ended.",
   // membership
   NotTheNextConfiguration: "Take the next step towards the VN list.",

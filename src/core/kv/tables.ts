@@ -43,6 +43,14 @@ export class TableSet {
     return position;
   }
 
+  /** Position of the table that a write in a transaction's public or private part names; `MalformedInput` when it belongs elsewhere. */
+  partPosition(id: number, isPublicPart: boolean): number {
+    const position = this.inputPosition(id);
+    if (this.isPublic(position) !== isPublicPart)
+      throw new CocoError("MalformedInput", `a write to table ${id} stands in the wrong part of its transaction`);
+    return position;
+  }
+
   /** Id of the table at a position. */
   id(position: number): number {
     return this.ids[position] as number;

@@ -25,7 +25,7 @@ import { describeCertificate, isRevocationListOf } from "../../core/certificates
 import { bytesEqual, concatBytes, type Bytes } from "../../core/codec/bytes.ts";
 import { ActorIndex, type ListedActor } from "../../core/certificates/actor-index.ts";
 import type { SignatureAlgorithm, VerifySignature } from "../../core/certificates/algorithm.ts";
-import { tryParseCertificate } from "../../core/certificates/certificate.ts";
+import { type Certificate, tryParseCertificate } from "../../core/certificates/certificate.ts";
 import { namesIssuer, signatureProblem } from "../../core/certificates/path.ts";
 import type { CoseAlgorithm, SignFunction, VerifyFunction } from "../../core/governance/cose.ts";
 import type { EndorsementUse, GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
@@ -287,6 +287,10 @@ function certificateKey(certificate: Bytes): Bytes | undefined {
   return isForSigning && publicKey && importPublicKey(publicKey) ? publicKey : undefined;
 }
 
+function isP256({ keyType }: Certificate): boolean {
+  return keyType.type === "ec" && keyType.curve === "P-256";
+}
+
 /** See `GovernanceCrypto`. */
 function verifyEndorsement(
   [endorsement, subject, issuer]: readonly [Bytes, Bytes, Bytes],
@@ -294,7 +298,7 @@ function verifyEndorsement(
   verifyIssued: VerifySignature,
 ): boolean {
   const [cross, named, signer] = [endorsement, subject, issuer].map(tryParseCertificate);
-  if (!cross?.isCa || !named?.isCa || !signer?.isCa || certificateKey(issuer) === undefined) return false;
+  if (!cross?.isCa || !named?.isCa || !signer?.isCa || !isP256(cross) || !isP256(signer)) return false;
   return (
     endorsementUseOf(cross.keyPurposes) === use &&
     cross.subject.key === named.subject.key &&

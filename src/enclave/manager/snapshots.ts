@@ -178,10 +178,9 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     const manifest: SnapshotManifest = {
       networkId,
       tail: tailSnapshot,
-      configuration: EMPTY,
       configurationIndex,
       governance: encodeGovernanceState(state),
-      adapters: left.map(({ adapterId, version }) => ({ id: adapterId, version, tables: [] })),
+      adapters: left.map(({ adapterId, version }) => ({ id: adapterId, version })),
       epoch,
     };
     const sealing = { signer: fromHex(nodeId), salt, counter: this.#nonceCounter };

@@ -2,6 +2,8 @@
  * A network of validating nodes for fault tests: founded with the library's own functions, one process per node, each
  * node's address for peers behind a {@link LinkProxy}. Nodes are killed, paused and started again one by one.
  */
+import type { RequestSigner } from "../../../src/core/governance/request-signing.ts";
+import { readRequestSigner } from "../../../src/host/request-signer.ts";
 import { readFileSync } from "node:fs";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
@@ -170,11 +172,18 @@ export class Network {
   readonly nodes: readonly NetworkNode[];
   /** Signs as the network's only member. */
   readonly member: Signer;
+  /** Signs its governance requests. */
+  readonly requestSigner: RequestSigner;
 
-  private constructor(dir: string, nodes: readonly NetworkNode[], memberKey: string) {
+  private constructor(
+    dir: string,
+    nodes: readonly NetworkNode[],
+    { certificate, privateKey }: { readonly certificate: string; readonly privateKey: string },
+  ) {
     this.dir = dir;
     this.nodes = nodes;
-    this.member = signerOf(MEMBER, memberKey);
+    this.member = signerOf(MEMBER, privateKey);
+    this.requestSigner = readRequestSigner(certificate, privateKey);
   }
 
   /** Founds a network, without starting it. */
@@ -202,7 +211,7 @@ export class Network {
     }
     const genesis = await genesisOf(signed, certificate, settings);
     for (const node of nodes) await writeFile(join(node.dir, "genesis.json"), genesis);
-    return new Network(dir, nodes, privateKey);
+    return new Network(dir, nodes, { certificate, privateKey });
   }
 
   /** Founds a network and starts all its nodes. */
