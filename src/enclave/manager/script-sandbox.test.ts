@@ -1,43 +1,16 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { before, describe, test } from "node:test";
-import { promisify } from "node:util";
-import { readScriptVote, type ScriptCall, type ScriptResult } from "../../core/governance/script.ts";
+import { describe, test } from "node:test";
 import type { JsonValue } from "../../core/governance/json-value.ts";
 import {
   MAX_SCRIPT_BYTES,
   MAX_SCRIPT_INPUT_LENGTH,
   MAX_SCRIPT_MESSAGE_LENGTH,
   MAX_SCRIPT_OUTPUT_BYTES,
+  readScriptVote,
 } from "../../core/governance/script.ts";
 import { CocoError } from "../../errors.ts";
-import { loadScriptRunner } from "../../host/script-engine-file.ts";
-import { createScriptRunner, MAX_SCRIPT_FUEL, type ScriptRunner } from "./script-sandbox.ts";
-
-let runner: ScriptRunner;
-before(async () => {
-  runner = await loadScriptRunner();
-});
-
-const VIEW = { constitution: { version: 3, actors: [{ id: "a" }] }, now: 17, networkId: "ab" };
-
-function run(source: string, call: Partial<ScriptCall> = {}): ScriptResult {
-  return runner.runScript({ source, function: "vote", arguments: [], view: VIEW, ...call });
-}
-
-/** The result of the function's body. */
-const body = (text: string, call: Partial<ScriptCall> = {}): ScriptResult =>
-  run(`export function vote(...given) { ${text} }`, call);
-
-function returned(result: ScriptResult): JsonValue {
-  assert.ok(result.ok, JSON.stringify(result));
-  return result.value;
-}
-
-function reasonOf(result: ScriptResult): string {
-  assert.ok(!result.ok, JSON.stringify(result).slice(0, 200));
-  return result.reason;
-}
+import { createScriptRunner, MAX_SCRIPT_FUEL } from "./script-sandbox.ts";
+import { body, DEEP, MEMORY_BOMB, reasonOf, returned, run, VIEW } from "./test-script-calls.ts";
 
 /** Scripts that work for ever in one way or another, and what must not happen to them. */
 const ENDLESS: Readonly<Record<string, string>> = {
@@ -55,33 +28,6 @@ const ENDLESS: Readonly<Record<string, string>> = {
   "a getter of what it threw": "throw { get name() { for (;;); } }",
   "toJSON of its result": "return { toJSON() { for (;;); } }",
 };
-
-const DEEP: Readonly<Record<string, string>> = {
-  functions: "const f = () => f(); return f()",
-  "functions that catch": "const f = () => { try { return f() } catch { return f() } }; return f()",
-  source: "return eval('['.repeat(1e5))",
-  parentheses: "return eval('('.repeat(1e4) + ')'.repeat(1e4))",
-  JSON: "return JSON.parse('['.repeat(1e5))",
-  "a regular expression": "return new RegExp('(?:'.repeat(1e4)).test('')",
-  getters: "const o = { get x() { return this.x } }; return o.x",
-  comparison: "const f = () => [2, 1].sort(f); return f()",
-  replacement: "const f = () => 'a'.replace(/a/, f); return f()",
-  revival: "const f = () => JSON.parse('[1]', f); return f()",
-  constructors: "class A { constructor() { new A() } } return new A()",
-  "source in source": "globalThis.g = () => new Function('return g()')(); return g()",
-  "lists in lists": "let a = []; for (let i = 0; i < 5000; i++) a = [a]; return String(a)",
-  toString: "const o = { toString() { return '' + o } }; return '' + o",
-};
-
-const MEMORY_BOMB = "const s = 'x'.repeat(30000), all = []; for (;;) all.push(s.slice(1))";
-
-/** Names of all globals. */
-const EXPECTED_GLOBALS = (
-  "AggregateError Array BigInt Boolean Error EvalError Function Infinity InternalError Iterator JSON Map Math NaN Number Object " +
-  "Promise Proxy RangeError ReferenceError Reflect RegExp Set String Symbol SyntaxError TypeError URIError WeakMap WeakSet coco " +
-  "console decodeURI decodeURIComponent encodeURI encodeURIComponent escape eval globalThis isFinite isNaN parseFloat parseInt " +
-  "undefined unescape"
-).split(" ");
 
 describe("the script sandbox", () => {
   test("runs a ballot of CCF's shape on its arguments and the view", () => {
@@ -250,157 +196,5 @@ describe("the script sandbox", () => {
   test("only the engine it is made for is taken", async () => {
     const refused = (error: unknown) => error instanceof CocoError && error.code === "ConfigurationInvalid";
     await assert.rejects(createScriptRunner(new Uint8Array(8)), refused);
-  });
-});
-
-describe("between calls of the script sandbox", () => {
-  test("nothing stays: neither globals nor changed built-in objects, however the call ended", () => {
-    const clean = body(
-      "return [typeof leaked, [].leaked, {}.leaked, JSON.stringify([1]), Object.keys([1])].map(String)",
-    );
-    const pollution = `globalThis.leaked = 1; Object.prototype.leaked = 1; Array.prototype.map = () => 7;
-      JSON.stringify = () => "9"; JSON.parse = () => 9; Object.keys = () => [9]; Reflect.apply = () => 9;
-      Function.prototype.call = () => 9; String.prototype.slice = () => 9; Object.prototype.toJSON = () => 9;`;
-    for (const end of ["return 1", "throw 1", "for (;;);", "const f = () => f(); f()", MEMORY_BOMB]) {
-      body(pollution + end);
-      assert.deepEqual(
-        body("return [typeof leaked, [].leaked, {}.leaked, JSON.stringify([1]), Object.keys([1])].map(String)"),
-        clean,
-        end,
-      );
-    }
-    // Nor does it reach what hands the result over.
-    assert.deepEqual(returned(body(`${pollution} delete Object.prototype.toJSON; return { x: [1] }`)), { x: [1] });
-  });
-
-  test("the same call takes the same fuel and has the same result, on another runner too", async () => {
-    const other = await loadScriptRunner();
-    const work = `const m = new Map(); for (let i = 0; i < 500; i++) m.set("k" + (i * 7919) % 997, [i, { i }]);
-      return [...m].sort().map(([key, [value]]) => key + value).join().replace(/[02468]+/g, "e").length + Math.round(Math.sin(1e22) * 1e9)`;
-    const first = body(work);
-    assert.ok(first.ok);
-    for (const text of [work, "for (;;);", "throw 1", work]) body(text);
-    const source = `export function vote(...given) { ${work} }`;
-    assert.deepEqual(body(work), first);
-    assert.deepEqual(other.runScript({ source, function: "vote", arguments: [], view: VIEW }), first);
-  });
-
-  test("every compiler of the platform comes to the same results", async () => {
-    const calls = [
-      ...Object.values(DEEP),
-      "for (;;);",
-      MEMORY_BOMB,
-      "return Array.from({ length: 99 }, (_, i) => Math.sin(i) * 1e9 | 0)",
-    ];
-    const file = new URL("../../host/script-engine-file.js", import.meta.url).href;
-    const program = `const { loadScriptRunner } = await import(${JSON.stringify(file)});
-      const { runScript } = await loadScriptRunner();
-      const results = ${JSON.stringify(calls)}.map((text) =>
-        runScript({ source: "export function vote(...given) { " + text + " }", function: "vote", arguments: [], view: ${JSON.stringify(VIEW)} }));
-      process.stdout.write(JSON.stringify(results));`;
-    const expected = calls.map((text) => body(text));
-    for (const flags of [
-      ["--liftoff", "--no-wasm-tier-up"],
-      ["--no-liftoff", "--stack-size=700"],
-    ]) {
-      const child = await promisify(execFile)(process.execPath, [...flags, "--input-type=module", "-e", program]);
-      assert.deepEqual(JSON.parse(child.stdout), expected, flags.join(" "));
-    }
-  });
-
-  test("1,000 hostile calls leave memory as it was and the runner usable", () => {
-    const cheap = [
-      "throw 1",
-      "return ''.x.y",
-      "const f = () => f(); f()",
-      "return eval('['.repeat(1e5))",
-      "globalThis.x = 1; throw x",
-    ];
-    const heavy = ["for (;;);", MEMORY_BOMB, "return 'x'.repeat(70000)"];
-    const expected = body("return true");
-    for (const text of [...cheap, ...heavy]) body(text);
-    const used = process.memoryUsage().arrayBuffers;
-    for (let at = 0; at < 1000; at += 1) {
-      const scripts = at % 10 === 0 ? heavy : cheap;
-      assert.equal(body(scripts[Math.floor(at / 10) % scripts.length] ?? "").ok, false);
-    }
-    const grown = process.memoryUsage().arrayBuffers - used;
-    assert.ok(grown < 64 * 1024 * 1024, `${grown} bytes of buffers more`);
-    assert.deepEqual(body("return true"), expected);
-  });
-});
-
-describe("inside the script sandbox", () => {
-  test("there are the language's own globals, without a clock, randomness, or anything of a host", () => {
-    const names = returned(body("return Reflect.ownKeys(globalThis).filter((key) => typeof key === 'string').sort()"));
-    assert.deepEqual(names, EXPECTED_GLOBALS);
-    const absent = [
-      "Math.random",
-      "globalThis.Date",
-      "globalThis.process",
-      "globalThis.performance",
-      "globalThis.WeakRef",
-      "globalThis.WebAssembly",
-    ];
-    for (const name of [
-      ...absent,
-      "globalThis.require",
-      "globalThis.setTimeout",
-      "globalThis.Float64Array",
-      "globalThis.Atomics",
-      "globalThis.gc",
-    ])
-      assert.equal(returned(body(`return typeof ${name}`)), "undefined", name);
-  });
-
-  test("every object that can be reached leads nowhere else", () => {
-    // What is defined here is known; everything else must be native to the engine.
-    const walk = `
-      const own = [function* () {}, async () => 1, async function* () {}, vote, ...Object.values(console)];
-      const queue = [globalThis, ...own, import.meta, (function () { return arguments })(), new Error("x"),
-        [][Symbol.iterator](), new Map().keys(), new Set().keys(), "a"[Symbol.iterator](), "a".matchAll(/a/g), own[0](), own[2]()];
-      const seen = new Set(queue), known = new Set(own), strange = [];
-      const { getPrototypeOf, getOwnPropertyDescriptor } = Object, { ownKeys } = Reflect, { toString } = Function.prototype;
-      const see = (value) => {
-        if ((typeof value !== "object" && typeof value !== "function") || value === null || seen.has(value)) return;
-        seen.add(value);
-        queue.push(value);
-      };
-      let functions = 0;
-      for (const value of queue) {
-        if (typeof value === "function" && ++functions && !known.has(value)) {
-          const text = toString.call(value);
-          if (!text.endsWith("[native code]\\n}")) strange.push(text.slice(0, 100));
-        }
-        see(getPrototypeOf(value));
-        for (const key of ownKeys(value)) {
-          const each = getOwnPropertyDescriptor(value, key);
-          see(each.value), see(each.get), see(each.set);
-        }
-      }
-      return { functions, strange };`;
-    const found = returned(body(walk));
-    const { strange, functions } = found as { strange: string[]; functions: number };
-    assert.deepEqual(strange, []);
-    assert.ok(functions > 300, `${functions} functions were reached`);
-  });
-
-  test("code made from text stays inside, and constructors lead to the same globals", () => {
-    const ways = [
-      "Function('return globalThis')()",
-      "(0, eval)('globalThis')",
-      "(() => 1).constructor('return globalThis')()",
-      "vote.constructor.constructor('return this')()",
-      "(function* () {}).constructor('return globalThis')().next().value",
-      "console.log.constructor('return globalThis')()",
-      "coco.constructor.constructor('return globalThis')()",
-      "Reflect.construct(Function, ['return globalThis'])()",
-      "new Proxy(Function, {})('return globalThis')()",
-      "[].map.constructor('return globalThis')()",
-    ];
-    for (const way of ways) assert.equal(returned(body(`return ${way} === globalThis`)), true, way);
-    assert.deepEqual(returned(body("return Object.keys(import.meta)")), []);
-    const stack = returned(body("try { null.x } catch (error) { return error.stack }"));
-    assert.ok(typeof stack === "string" && !/file:|node:|\/|wasm/.test(stack), String(stack));
   });
 });
