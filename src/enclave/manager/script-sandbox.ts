@@ -26,7 +26,7 @@ import { ScriptEngine } from "./script-engine.ts";
 
 /**
  * Work one call may take: turns of loops and calls of functions inside the engine, a byte code each about one. It is counted,
- * not timed, and takes about 20 ms.
+ * not timed, and takes about 10 ms of a processor.
  */
 export const MAX_SCRIPT_FUEL = 2_000_000;
 
