@@ -28,7 +28,7 @@ import {
   RelativeDistinguishedNames,
   Time,
 } from "pkijs";
-import { concatBytes, type Bytes } from "../../core/codec/bytes.ts";
+import { compareBytes, concatBytes, type Bytes } from "../../core/codec/bytes.ts";
 import { parseIpAddress } from "../../core/governance/address.ts";
 import { derOfPem, pemOfDer } from "../../core/governance/pem.ts";
 import { CocoError, invariant } from "../../errors.ts";
@@ -266,6 +266,9 @@ function timeOf(timeMs: number): Time {
 function distinguishedName(name: SubjectName): RelativeDistinguishedNames {
   const parts = [attribute(OID_COMMON_NAME, name.commonName)];
   if (name.organisation !== undefined) parts.unshift(attribute(OID_ORGANISATION, name.organisation));
+  // They become one set, and DER has the items of a set in the order of their encodings (X.690, 11.6).
+  const encoding = (part: AttributeTypeAndValue) => new Uint8Array(part.toSchema().toBER());
+  parts.sort((left, right) => compareBytes(encoding(left), encoding(right)));
   return new RelativeDistinguishedNames({ typesAndValues: parts });
 }
 

@@ -197,10 +197,20 @@ export function createCertificateVerifier(maxCachedKeys = MAX_CACHED_PUBLIC_KEYS
   };
 }
 
+const KEY_TYPES: Readonly<Record<SignatureAlgorithm["type"], KeyObject["asymmetricKeyType"]>> = {
+  ecdsa: "ec",
+  rsa: "rsa",
+  "rsa-pss": "rsa",
+  ed25519: "ed25519",
+  unsupported: undefined,
+};
+
 function verifyBy(algorithm: SignatureAlgorithm, key: KeyObject, data: Bytes, signature: Bytes): boolean {
+  // The library would verify by whatever key it is given, and leave the padding aside.
+  if (key.asymmetricKeyType !== KEY_TYPES[algorithm.type]) return false;
   switch (algorithm.type) {
     case "ecdsa":
-      return key.asymmetricKeyType === "ec" && verify(algorithm.hash, data, { key, dsaEncoding: "der" }, signature);
+      return verify(algorithm.hash, data, { key, dsaEncoding: "der" }, signature);
     case "rsa":
       return verify(algorithm.hash, data, { key, padding: constants.RSA_PKCS1_PADDING }, signature);
     case "rsa-pss": {
@@ -208,7 +218,7 @@ function verifyBy(algorithm: SignatureAlgorithm, key: KeyObject, data: Bytes, si
       return verify(digest, data, { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength }, signature);
     }
     case "ed25519":
-      return key.asymmetricKeyType === "ed25519" && verify(null, data, key, signature);
+      return verify(null, data, key, signature);
     case "unsupported":
       return false;
   }
