@@ -54,7 +54,7 @@ describe("what governance is told of a certificate", () => {
     assert.equal(crypto.isRevocationListOf(list, derOf(fixture("root.pem"))), false);
     assert.equal(crypto.isRevocationListOf(list, derOf(fixture("ann.pem"))), false);
     for (let at = 0; at < list.length; at += 17) {
-      const changed = Uint8Array.from(list);
+      const changed: Uint8Array = Uint8Array.from(list);
       changed[at] = (changed[at] as number) ^ 1;
       assert.equal(crypto.isRevocationListOf(changed, derOf(fixture("issuing.pem"))), false);
     }

@@ -90,7 +90,17 @@ describe("judging a rule", () => {
 
   test("a weight is only what the rule gives, also for ids that are names of an object's own", () => {
     const rule = { type: "weighted", weights: { a: 1 }, threshold: 2 } as const;
-    assert.equal(judge(rule, votes({ a: "yes", constructor: "yes" }), ["a", "constructor"]), "rejected");
+    assert.equal(
+      judge(
+        rule,
+        new Map([
+          ["a", "yes"],
+          ["constructor", "yes"],
+        ]),
+        ["a", "constructor"],
+      ),
+      "rejected",
+    );
   });
 
   test("a script's word stands for its rule, below a veto too", () => {

@@ -1,0 +1,11 @@
+/** The file of the script engine: the host reads it, the enclave checks its digest before it runs it. */
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { createScriptRunner, type ScriptRunner } from "../enclave/manager/script-sandbox.ts";
+
+const ENGINE_FILE = fileURLToPath(import.meta.resolve("@jitl/quickjs-wasmfile-release-sync/wasm"));
+
+/** A runner for scripts of governance; the same for nodes, the command line and simulations. */
+export async function loadScriptRunner(): Promise<ScriptRunner> {
+  return createScriptRunner(await readFile(ENGINE_FILE));
+}
