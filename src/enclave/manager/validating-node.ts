@@ -9,6 +9,7 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { fromHex, toHex } from "../../core/codec/bytes.ts";
 import { parseAddress } from "../../core/governance/address.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
+import type { RunScript } from "../../core/governance/script.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
@@ -53,6 +54,8 @@ export interface ValidatingNodeParts {
   /** `host:port` to listen at for peers and for clients. */
   readonly listen: string;
   readonly clientListen: string;
+  /** Runs scripts of governance. */
+  readonly runScript: RunScript;
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly disk: Disk;
@@ -94,7 +97,7 @@ export class ValidatingNode {
       genesis,
       networkId: this.#networkId,
       crypto: this.#crypto,
-      governanceCrypto: createGovernanceCrypto(),
+      governanceCrypto: createGovernanceCrypto(parts.runScript),
       clock,
       randomBytes: (length) => entropy.bytes(length),
       disk: parts.disk,
