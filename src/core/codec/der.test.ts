@@ -167,11 +167,12 @@ describe("DER", () => {
         fc.constantFrom<number>(0x30, 0xa0, 0x04, 0x06, 0x17),
         (bytes, tag) => {
           for (const input of [bytes, concatBytes(Uint8Array.of(tag, bytes.length), bytes)]) {
-            for (const how of [
+            const ways: readonly ((reader: DerReader) => unknown)[] = [
               any,
-              (reader: DerReader) => reader.objectIdentifier(),
-              (reader: DerReader) => reader.time(),
-            ]) {
+              (reader) => reader.objectIdentifier(),
+              (reader) => reader.time(),
+            ];
+            for (const how of ways) {
               try {
                 readDer(input, how);
               } catch (error) {

@@ -11,13 +11,14 @@ import type { Hex } from "viem";
 import { keccak256, toHex as utf8ToHex } from "viem/utils";
 import { toHex } from "../../../src/core/codec/bytes.ts";
 import { constitutionToJson } from "../../../src/core/governance/constitution-codec.ts";
-import type { Signer } from "../../../src/core/governance/governance-crypto.ts";
+import type { RequestSigner } from "../../../src/core/governance/request-signing.ts";
 import type { SettingsChange } from "../../../src/core/governance/settings.ts";
 import { createOrganisationCertificate, generateKeyPairPem } from "../../../src/enclave/manager/certificates.ts";
 import { nodeEntropy } from "../../../src/enclave/manager/node-crypto.ts";
-import { assembleGenesis, signerOf, signNodeEntry, type SignedNode } from "../../../src/host/genesis.ts";
+import { assembleGenesis, signNodeEntry, type SignedNode } from "../../../src/host/genesis.ts";
 import { measureCode, PACKAGE_FOLDER } from "../../../src/host/measure-code.ts";
 import { initNode, SERVICE_CERTIFICATE_FILE } from "../../../src/host/node-folder.ts";
+import { readRequestSigner } from "../../../src/host/request-signer.ts";
 import { type Credentials, RpcClient } from "./json-rpc.ts";
 import { LinkProxy } from "./link-proxy.ts";
 import { CLI, endOf, type Exit, type ManagedProcess, present, startProcess, until } from "./processes.ts";
@@ -168,13 +169,15 @@ export class NetworkNode {
 export class Network {
   readonly dir: string;
   readonly nodes: readonly NetworkNode[];
-  /** Signs as the network's only member. */
-  readonly member: Signer;
+  /** Signs requests of the network's only member. */
+  readonly member: RequestSigner;
+  /** Its id. */
+  readonly memberId = MEMBER;
 
-  private constructor(dir: string, nodes: readonly NetworkNode[], memberKey: string) {
+  private constructor(dir: string, nodes: readonly NetworkNode[], member: RequestSigner) {
     this.dir = dir;
     this.nodes = nodes;
-    this.member = signerOf(MEMBER, memberKey);
+    this.member = member;
   }
 
   /** Founds a network, without starting it. */
@@ -202,7 +205,7 @@ export class Network {
     }
     const genesis = await genesisOf(signed, certificate, settings);
     for (const node of nodes) await writeFile(join(node.dir, "genesis.json"), genesis);
-    return new Network(dir, nodes, privateKey);
+    return new Network(dir, nodes, readRequestSigner(certificate, privateKey));
   }
 
   /** Founds a network and starts all its nodes. */
