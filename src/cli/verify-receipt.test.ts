@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { utf8Encode } from "../core/codec/bytes.ts";
 import { parseBatch } from "../core/ledger/batch-format.ts";
 import { makeCoseReceipt } from "../core/ledger/cose-receipt.ts";
+import type { EndorsementUse } from "../core/governance/governance-crypto.ts";
 import { pemOfDer } from "../core/governance/pem.ts";
 import { makeReceipt } from "../core/ledger/receipt.ts";
 import { privateTransaction, TestLedger } from "../core/ledger/fixture.test.ts";
@@ -71,9 +72,10 @@ describe("a COSE receipt", () => {
       const { privateKey } = generateKeyPairPem();
       return { privateKey, certificate: createServiceCertificate(privateKey, issuance) };
     }) as [typeof made, typeof made];
-    const cross = (subject: typeof made, issuer: typeof made) =>
-      endorseServiceCertificate(subject.certificate, issuer, issuance);
-    const bundle = [cross(made, before), cross(after, made), cross(made, after), cross(before, made)].join("");
+    const cross = (subject: typeof made, issuer: typeof made, use: EndorsementUse = "service") =>
+      endorseServiceCertificate(subject.certificate, issuer, issuance, use);
+    const back = [cross(made, after, "documents"), cross(before, made, "documents")];
+    const bundle = [cross(made, before), cross(after, made), ...back].join("");
     const publicKey = pemOfDer(ledger.node.publicKey, "PUBLIC KEY");
     const nodeCertificate = endorseNodeCertificate({ nodeId: "node", publicKey, hosts: [] }, made, issuance);
     const place = { batch, position: 1, tail: ledger.tail, keys: ledger.keys, crypto: ledger.node.crypto };
@@ -97,6 +99,12 @@ describe("a COSE receipt", () => {
       serviceEndorsements: [cross(made, before)],
     });
     assert.equal(verifyReceiptText(JSON.stringify(embedded), before.certificate).transaction_id, "1.2");
+    const forged = JSON.stringify({ ...embedded, service_endorsements: back });
+    assert.throws(
+      () => verifyReceiptText(forged, after.certificate),
+      { code: "ReceiptInvalid" },
+      "an old key's holder",
+    );
   });
 
   test("names what fails, for a changed byte and for another service", () => {

@@ -1,7 +1,7 @@
 /**
  * Verifying a receipt, JSON or COSE, with node:crypto. The service certificate is the only trust anchor; a node's certificate must be
- * signed by it, or by an older or newer one that a chain of endorsements leads to it: those of the receipt, and those given
- * beside it.
+ * signed by it, or by one that a chain of endorsements leads to it: a newer one by those of the receipt, an older or newer
+ * one by those given beside it.
  *
  * Dates of certificates are not looked at: a receipt is to hold for as long as the service's key is trusted, long after
  * the certificate of the node that signed it has run out.
@@ -11,6 +11,7 @@ import { type Bytes, toHex } from "../core/codec/bytes.ts";
 import { derOfPem } from "../core/governance/pem.ts";
 import { COSE_RECEIPT_FIRST_BYTE, verifyCoseReceipt } from "../core/ledger/cose-receipt.ts";
 import { MAX_ENDORSEMENTS, verifyReceipt } from "../core/ledger/receipt.ts";
+import { endorsementUseOf } from "../enclave/manager/certificates.ts";
 import { readCertificate } from "../enclave/manager/certificate-reader.ts";
 import { createVerifier, sha256 } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
@@ -121,7 +122,9 @@ export function verifyReceiptText(receipt: string, serviceCertificate: string, e
     const certificate = certificateOf(pem);
     const issuers = embedded.map(certificateOf);
     if (certificate === undefined || !issuers.every((issuer) => issuer !== undefined)) return undefined;
-    if (!leadsTo(trusted, certificate, [...issuers, ...given])) return undefined;
+    // Who holds an old key can put the public back endorsement of it into a receipt: that is followed only as given beside it.
+    const forward = issuers.filter((issuer) => endorsementUseOf(issuer.keyUsage) === "service");
+    if (!leadsTo(trusted, certificate, [...forward, ...given])) return undefined;
     return publicKeyOf(certificate);
   };
   const proven = verifyReceipt(parsed, { sha256, verify: createVerifier(), checkNodeCertificate });

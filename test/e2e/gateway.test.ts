@@ -131,6 +131,7 @@ describe("a validating node", () => {
     assert.equal(made.code, 0, made.stderr);
     const [unknown, answer] = await curl("--cert", cert, "--key", key, "-d", CHAIN_ID, url());
     assert.equal(unknown, "401");
+    assert.equal(JSON.parse(answer).error.code, "CertificateUnknown");
     assert.doesNotMatch(answer, /\bat .*\.js/);
   });
 

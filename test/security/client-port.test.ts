@@ -5,11 +5,13 @@ import { createServer, type AddressInfo } from "node:net";
 import { after, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { connect } from "node:tls";
+import { toHex } from "../../src/core/codec/bytes.ts";
 import { createNodeCertificate, generateKeyPairPem } from "../../src/enclave/manager/certificates.ts";
 import { ClientFrontend, type FrontendParts, HEADERS_TIMEOUT_MS } from "../../src/enclave/manager/frontend.ts";
 import { nodeEntropy } from "../../src/enclave/manager/node-crypto.ts";
 import type { Sockets } from "../../src/enclave/ports.ts";
 import { CocoError } from "../../src/errors.ts";
+import { certificatesPem, issue } from "../support/issue-certificates.ts";
 
 /** Time after a limit in which the connection must be gone. */
 const GRACE_MS = 8_000;
@@ -105,6 +107,67 @@ describe("the client port", () => {
     valid = false;
     await delay(50);
     assert.equal(await status(), 401);
+  });
+
+  test("hands over every certificate a client presents, on each of its connections", async () => {
+    const chains: (readonly Uint8Array[])[] = [];
+    const { port } = await frontend((chain) => {
+      chains.push(chain);
+      return caller;
+    });
+    const root = issue({ ca: true });
+    const middle = issue({ ca: true, issuer: root });
+    const leaf = issue({ issuer: middle });
+    const cert = certificatesPem([leaf.der, middle.der, root.der]);
+    const key = leaf.key.privateKey.export({ type: "pkcs8", format: "pem" });
+    let session: Buffer | undefined;
+    for (let connection = 0; connection < 2; connection++) {
+      const options = { host: "127.0.0.1", port, rejectUnauthorized: false, cert, key, ...(session && { session }) };
+      const socket = connect(options, () => socket.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n".repeat(2)));
+      socket.on("session", (made) => {
+        session = made;
+      });
+      let answer = "";
+      for await (const data of socket) {
+        answer += String(data);
+        if (answer.split("200 OK").length === 3) break;
+      }
+    }
+    assert.equal(chains.length, 4);
+    for (const chain of chains)
+      assert.deepEqual(
+        chain.map(toHex),
+        [leaf, middle, root].map(({ der }) => toHex(der)),
+      );
+    assert.equal(chains[0], chains[1], "the same array for each request of a connection");
+  });
+
+  test("tells a client without a certificate from one nobody knows", async () => {
+    const unknown = new CocoError("CertificateUnknown", "nobody");
+    const { port } = await frontend(() => unknown);
+    const stranger = issue();
+    const keys = {
+      cert: certificatesPem([stranger.der]),
+      key: stranger.key.privateKey.export({ type: "pkcs8", format: "pem" }),
+    };
+    const codeOf = (options: object): Promise<string> =>
+      new Promise((resolve, reject) => {
+        const request = httpsRequest(
+          { host: "127.0.0.1", port, agent: false, rejectUnauthorized: false, ...options },
+          (response) => {
+            assert.equal(response.statusCode, 401);
+            let body = "";
+            response.on("data", (data) => {
+              body += String(data);
+            });
+            response.on("end", () => resolve(JSON.parse(body).error.code));
+          },
+        );
+        request.on("error", reject);
+        request.end();
+      });
+    assert.equal(await codeOf({}), "AuthenticationRequired");
+    assert.equal(await codeOf(keys), "CertificateUnknown");
   });
 
   test("keeps a bounded number of bytes for clients that do not take their answers, and lets go of them", async () => {

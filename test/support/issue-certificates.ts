@@ -57,7 +57,8 @@ export function distinguishedName(name: TestName, encode: (text: string) => Byte
   const parts = name === "" ? [] : name.split(", ");
   return sequence(
     ...parts.map((part) => {
-      const [label = "", value = ""] = part.split("=");
+      const [label = "", ...rest] = part.split("=");
+      const value = rest.join("=");
       const isAddress = label === "emailAddress";
       return set(sequence(objectIdentifier(ATTRIBUTES[label] ?? label), isAddress ? ia5(value) : encode(value)));
     }),
@@ -84,7 +85,7 @@ export interface TestExtension {
   readonly value: Bytes;
 }
 
-export function encodeExtension({ identifier, critical, value }: TestExtension): Bytes {
+function encodeExtension({ identifier, critical, value }: TestExtension): Bytes {
   return sequence(objectIdentifier(identifier), ...(critical ? [boolean(true)] : []), octets(value));
 }
 
@@ -101,6 +102,8 @@ export interface CertificateOptions {
   readonly fromMs?: number;
   readonly untilMs?: number;
   readonly ca?: boolean | { readonly pathLength: number };
+  /** In place of what `ca` says. */
+  readonly basicConstraints?: Bytes;
   /** Bits of the key usage; 0: no extension. */
   readonly usage?: number;
   readonly purposes?: readonly string[];
@@ -189,7 +192,7 @@ function extensionsOf(options: CertificateOptions, key: TestKey, signer: TestKey
   const { usage = ca === false ? USAGE.digitalSignature : both } = options;
   const constraints = ca === false ? [] : [boolean(true), ...(ca === true ? [] : [integer(ca.pathLength)])];
   return [
-    { identifier: "2.5.29.19", critical: true, value: sequence(...constraints) },
+    { identifier: "2.5.29.19", critical: true, value: options.basicConstraints ?? sequence(...constraints) },
     ...(usage === 0 ? [] : [{ identifier: "2.5.29.15", critical: true, value: namedBits(usage) }]),
     ...(purposes ? [{ identifier: "2.5.29.37", value: sequence(...purposes.map(objectIdentifier)) }] : []),
     ...(names ? [{ identifier: "2.5.29.17", value: sequence(...names.map(generalName)) }] : []),

@@ -164,7 +164,7 @@ function readExtension(reader: DerReader): Extension {
   }));
 }
 
-function valueOf<T>(
+function valueIn<T>(
   extensions: readonly Extension[],
   identifier: string,
   read: (reader: DerReader) => T,
@@ -174,19 +174,19 @@ function valueOf<T>(
 }
 
 function interpret(extensions: readonly Extension[]) {
-  const keyUsage = valueOf(extensions, EXTENSION.keyUsage, readKeyUsage);
-  const keyPurposes = valueOf(extensions, EXTENSION.keyPurposes, readKeyPurposes);
-  const subjectKeyId = valueOf(extensions, EXTENSION.subjectKeyId, (reader) => reader.octets());
+  const keyUsage = valueIn(extensions, EXTENSION.keyUsage, readKeyUsage);
+  const keyPurposes = valueIn(extensions, EXTENSION.keyPurposes, readKeyPurposes);
+  const subjectKeyId = valueIn(extensions, EXTENSION.subjectKeyId, (reader) => reader.octets());
   const authorityKeyId = authorityKeyIdOf(extensions);
-  const nameConstraints = valueOf(extensions, EXTENSION.nameConstraints, readNameConstraints);
+  const nameConstraints = valueIn(extensions, EXTENSION.nameConstraints, readNameConstraints);
   return {
-    ...(valueOf(extensions, EXTENSION.basicConstraints, readBasicConstraints) ?? { isCa: false }),
+    ...(valueIn(extensions, EXTENSION.basicConstraints, readBasicConstraints) ?? { isCa: false }),
     ...(keyUsage && { keyUsage }),
     ...(keyPurposes && { keyPurposes }),
     ...(subjectKeyId && { subjectKeyId }),
     ...(authorityKeyId && { authorityKeyId }),
     ...(nameConstraints && { nameConstraints }),
-    alternativeNames: valueOf(extensions, EXTENSION.alternativeNames, readAlternativeNames) ?? [],
+    alternativeNames: valueIn(extensions, EXTENSION.alternativeNames, readAlternativeNames) ?? [],
     unknownCritical: extensions
       .filter(({ critical, identifier }) => critical && !INTERPRETED.includes(identifier))
       .map(({ identifier }) => identifier),
@@ -222,7 +222,7 @@ function readAlternativeNames(reader: DerReader): readonly GeneralName[] {
 
 /** The key id an extension names as the issuer's. Issuer and serial number may stand there, too, and add nothing. */
 function authorityKeyIdOf(extensions: readonly Extension[]): Bytes | undefined {
-  return valueOf(extensions, EXTENSION.authorityKeyId, (reader) =>
+  return valueIn(extensions, EXTENSION.authorityKeyId, (reader) =>
     reader.sequence((inner) => {
       const keyId = contextTag(0, "primitive");
       const id = inner.nextIs(keyId) ? inner.octets(keyId) : undefined;

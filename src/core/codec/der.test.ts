@@ -161,18 +161,18 @@ describe("DER", () => {
   });
 
   test("that is arbitrary is read or refused, and never anything else", () => {
+    const hows: readonly ((reader: DerReader) => unknown)[] = [
+      any,
+      (reader) => reader.objectIdentifier(),
+      (reader) => reader.time(),
+    ];
     fc.assert(
       fc.property(
         fc.uint8Array({ maxLength: 64 }),
         fc.constantFrom<number>(0x30, 0xa0, 0x04, 0x06, 0x17),
         (bytes, tag) => {
           for (const input of [bytes, concatBytes(Uint8Array.of(tag, bytes.length), bytes)]) {
-            const ways: readonly ((reader: DerReader) => unknown)[] = [
-              any,
-              (reader) => reader.objectIdentifier(),
-              (reader) => reader.time(),
-            ];
-            for (const how of ways) {
+            for (const how of hows) {
               try {
                 readDer(input, how);
               } catch (error) {

@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
 import { describe, test } from "node:test";
 import { CocoError } from "../../errors.ts";
-import { createSignFunction, createVerifier } from "../../enclave/manager/node-crypto.ts";
+import {
+  createActorSigner,
+  createGovernanceCrypto,
+  createSignFunction,
+  createVerifier,
+} from "../../enclave/manager/node-crypto.ts";
 import { decodeCbor, encodeCbor, type CborValue } from "../codec/cbor.ts";
 import { concatBytes, fromHex, toHex, utf8Encode, type Bytes } from "../codec/bytes.ts";
 import { encodeSign1, MAX_SIGN1_BYTES, parseSign1 } from "./cose.ts";
@@ -34,6 +39,17 @@ describe("COSE Sign1", () => {
     assert.ok(verify(spki, parsed.signedBytes, parsed.signature));
     const other = generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey.export({ type: "spki", format: "der" });
     assert.ok(!verify(other, parsed.signedBytes, parsed.signature));
+  });
+
+  test("takes P-384 keys under their own algorithm", () => {
+    const pair = generateKeyPairSync("ec", { namedCurve: "P-384" });
+    const { algorithm, sign: signWith384 } = createActorSigner(pair.privateKey);
+    const parsed = parseSign1(encodeSign1({ ...content, algorithm }, signWith384));
+    assert.deepEqual([parsed.algorithm, parsed.signature.length], ["ES384", 96]);
+    const key = new Uint8Array(pair.publicKey.export({ type: "spki", format: "der" }));
+    assert.ok(createGovernanceCrypto().verify(key, parsed.signedBytes, parsed.signature));
+    assert.throws(() => parseSign1(encodeSign1(content, signWith384)), malformed);
+    assert.throws(() => parseSign1(encodeSign1({ ...content, algorithm: "ES384" }, sign)), malformed);
   });
 
   test("signs the Sig_structure of RFC 9052 section 4.4", () => {

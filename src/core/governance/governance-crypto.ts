@@ -19,6 +19,9 @@ export interface CertificateDescription {
   readonly keyType: "P-256" | "P-384" | "other";
 }
 
+/** What an endorsement is good for: whatever the service does, or the checking of what it signed, but no TLS. */
+export type EndorsementUse = "service" | "documents";
+
 /** Hashing and verification for governance. */
 export interface GovernanceCrypto {
   readonly sha256: HashFunction;
@@ -44,9 +47,9 @@ export interface GovernanceCrypto {
   readonly runScript: RunScript;
   /**
    * Whether `endorsement` is a CA certificate of the name and key of `subject`, signed by the key of the CA certificate
-   * `issuer`; all DER. Dates are not looked at: every node must come to the same result at any time.
+   * `issuer`, for this use; all DER. Dates are not looked at: every node must come to the same result at any time.
    */
-  readonly verifyEndorsement: (endorsement: Bytes, subject: Bytes, issuer: Bytes) => boolean;
+  readonly verifyEndorsement: (endorsement: Bytes, subject: Bytes, issuer: Bytes, use: EndorsementUse) => boolean;
 }
 
 /** Someone who signs: the actor id and the function that reaches the key. */

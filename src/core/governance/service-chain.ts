@@ -2,7 +2,8 @@
  * The service identity over time. An epoch that is opened after somebody lost access carries a new service key, so that who
  * held the old one speaks for the service no more. Two cross certificates tie the new identity to the one before: the
  * `endorsement` is the new key certified by the old one, for whoever trusts the old one; the `backEndorsement` is the old
- * key certified by the new one, for whoever trusts the new one and looks at something older.
+ * key certified by the new one, for whoever trusts the new one and looks at something older. It is for documents only: who
+ * was removed may still hold the old key, and must not pass for a node of the service in TLS by it.
  *
  * The governance state keeps the newest {@link MAX_SERVICES}; the oldest leaves first. The oldest that is kept keeps its
  * cross certificates, so that the one that left is still tied to it.
@@ -73,7 +74,7 @@ export function nextServices(
   // A certificate that its own key signed: CA, name and key are what clients are to trust.
   if (
     crypto.certificateKey(certificate) === undefined ||
-    !crypto.verifyEndorsement(certificate, certificate, certificate)
+    !crypto.verifyEndorsement(certificate, certificate, certificate, "service")
   )
     throw refused("ServiceCertificate", "expected a self-signed CA certificate with a P-256 key");
   if (before === undefined) {
@@ -91,10 +92,13 @@ function checkRotation(before: Bytes, offered: OfferedService, crypto: Governanc
     throw refused("ServiceCertificate", "somebody lost access: the service key must be a new one");
   if (endorsement === undefined || backEndorsement === undefined)
     throw refused("ServiceEndorsement", "a new service certificate comes with both cross certificates");
-  if (!crypto.verifyEndorsement(endorsement, serviceCertificate, before))
+  if (!crypto.verifyEndorsement(endorsement, serviceCertificate, before, "service"))
     throw refused("ServiceEndorsement", "the endorsement is not the new key certified by the old one");
-  if (!crypto.verifyEndorsement(backEndorsement, before, serviceCertificate))
-    throw refused("ServiceEndorsement", "the back endorsement is not the old key certified by the new one");
+  if (!crypto.verifyEndorsement(backEndorsement, before, serviceCertificate, "documents"))
+    throw refused(
+      "ServiceEndorsement",
+      "the back endorsement is not the old key certified by the new one, for documents",
+    );
 }
 
 /** Reads a service certificate or cross certificate that need not be there. */

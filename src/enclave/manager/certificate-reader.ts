@@ -1,17 +1,14 @@
 /**
- * Reading X.509 certificates of the service and of nodes with the runtime's own parser, and the index of actors by their
- * certificates (R3), which reads them with src/core/certificates.
+ * Reading X.509 certificates of the service and of nodes with the runtime's own parser; those of actors and their staff are
+ * read with src/core/certificates.
  *
  * `new X509Certificate(bytes)` tries PEM before DER, so that a DER certificate with PEM inside would be read as the one
  * inside; DER is therefore wrapped into PEM first and compared with what was parsed.
  */
 import { X509Certificate } from "node:crypto";
-import { ActorIndex, type UnknownActor } from "../../core/certificates/actor-index.ts";
 import { bytesEqual, type Bytes } from "../../core/codec/bytes.ts";
-import { MAX_CERTIFICATE_BYTES, type Constitution } from "../../core/governance/constitution.ts";
+import { MAX_CERTIFICATE_BYTES } from "../../core/governance/constitution.ts";
 import { isOneDerSequence, pemOfDer } from "../../core/governance/pem.ts";
-import { CocoError, type ErrorCode } from "../../errors.ts";
-import { createCertificateVerifier, sha256 } from "./node-crypto.ts";
 
 /** The certificate in DER bytes; undefined when they are none. */
 export function readCertificate(der: Bytes): X509Certificate | undefined {
@@ -23,30 +20,3 @@ export function readCertificate(der: Bytes): X509Certificate | undefined {
     return undefined;
   }
 }
-
-/** The index for one constitution: make it anew when its actors change. */
-export function createActorIndex(constitution: Constitution): ActorIndex {
-  return new ActorIndex(constitution.actors, { sha256, verify: createCertificateVerifier() });
-}
-
-/** What a client is told whose certificate speaks for nobody. */
-export function certificateRefusal({ problem, subject }: UnknownActor): CocoError {
-  const [code, words] = REFUSALS[problem];
-  return new CocoError(code, subject === "" ? words : `${words}: ${subject}`, { problem });
-}
-
-const REFUSALS: Readonly<Record<UnknownActor["problem"], readonly [ErrorCode, string]>> = {
-  UnknownIssuer: ["CertificateUnknown", "no certificate of the constitution, nor issued by a CA certificate of it"],
-  BadSignature: ["CertificateUnknown", "not signed by the CA it names"],
-  Expired: ["CertificateExpired", "expired"],
-  Revoked: ["CertificateRevoked", "revoked by its organisation"],
-  RevocationExpired: ["CertificateInvalid", "no current revocation list of its issuer"],
-  NotYetValid: ["CertificateInvalid", "not valid yet"],
-  NotACa: ["CertificateInvalid", "issued by a certificate that is no CA"],
-  PathTooLong: ["CertificateInvalid", "too many certificates between it and the constitution's"],
-  KeyUsage: ["CertificateInvalid", "its usage does not allow this"],
-  NameConstraint: ["CertificateInvalid", "a name that a CA above it may not issue for"],
-  UnsupportedCriticalExtension: ["CertificateInvalid", "a critical extension that is not supported"],
-  WeakKey: ["CertificateInvalid", "a key or signature algorithm that is too weak or not supported"],
-  Malformed: ["CertificateInvalid", "no X.509 certificate in strict DER, or too many of them"],
-};

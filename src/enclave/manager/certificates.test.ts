@@ -8,7 +8,8 @@ import { after, describe, test } from "node:test";
 import { foundNetwork, makeFounder, TEST_TIME_MS, type TestFounder } from "../../../test/support/founders.ts";
 import type { Constitution } from "../../core/governance/constitution.ts";
 import { toHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
-import { certificateRefusal, createActorIndex } from "./certificate-reader.ts";
+import { CALLER_CACHE_MS, Callers } from "./callers.ts";
+import { CocoError } from "../../errors.ts";
 import {
   certificateDer,
   createNodeCertificate,
@@ -18,7 +19,7 @@ import {
   generateKeyPairPem,
   SERVICE_COMMON_NAME,
 } from "./certificates.ts";
-import { nodeEntropy, sha256 } from "./node-crypto.ts";
+import { createCertificateVerifier, nodeEntropy, sha256 } from "./node-crypto.ts";
 
 const issuance = { notBeforeMs: TEST_TIME_MS, days: 30, entropy: nodeEntropy };
 const DAY_MS = 24 * 3600 * 1000;
@@ -131,13 +132,13 @@ describe("certificates", () => {
 describe("the actor of a certificate", () => {
   const network = foundNetwork(2, 1);
   const [first, second] = network.founders as readonly [TestFounder, TestFounder];
-  const index = createActorIndex(network.constitution);
-  /** The actor's id and role, or the code a client is refused with. */
-  const find = (der: Bytes, at: number, among = index) => {
+  const callers = new Callers(network.constitution);
+  /** The actor's id, or the code a client is refused with. */
+  const find = (der: Bytes, at: number, among = callers) => {
     const found = among.identify([der], at);
-    if ("problem" in found) return certificateRefusal(found).code;
+    if (found instanceof CocoError) return found.code;
     assert.equal(found.certificate, toHex(sha256(der)));
-    return `${found.role} ${found.actor}`;
+    return found.actor;
   };
   const staffOf = (issuer: TestFounder, days = 30) =>
     certificateDer(
@@ -146,15 +147,15 @@ describe("the actor of a certificate", () => {
 
   test("is who is listed with it", () => {
     const der = certificateDer(first.issuer.certificate);
-    assert.equal(find(der, during), "member member1");
+    assert.equal(find(der, during), "member1");
     const participant = network.founders[2];
     assert.ok(participant);
-    assert.equal(find(certificateDer(participant.issuer.certificate), during), "participant participant1");
+    assert.equal(find(certificateDer(participant.issuer.certificate), during), "participant1");
   });
 
   test("is the organisation that issued it", () => {
     const der = staffOf(second);
-    assert.equal(find(der, during), "member member2");
+    assert.equal(find(der, during), "member2");
   });
 
   test("is nobody when it, or its issuer, is not valid at the time", () => {
@@ -174,8 +175,8 @@ describe("the actor of a certificate", () => {
     const [actor] = network.constitution.actors;
     assert.ok(actor);
     const constitution: Constitution = { ...network.constitution, actors: [{ ...actor, certificates: [listed] }] };
-    const lookup = createActorIndex(constitution);
-    assert.equal(find(listed, during, lookup), "member member1");
+    const lookup = new Callers(constitution);
+    assert.equal(find(listed, during, lookup), "member1");
     const stranger = certificateDer(createNodeCertificate("x", staffKeys.privateKey, issuance));
     assert.equal(find(stranger, during, lookup), "CertificateUnknown");
     const forServers = endorseNodeCertificate({ nodeId, publicKey: nodeKeys.publicKey, hosts }, first.issuer, issuance);
@@ -189,6 +190,36 @@ describe("the actor of a certificate", () => {
     assert.equal(find(new Uint8Array(0), during), "CertificateInvalid");
     const changed = Uint8Array.from(der);
     changed[changed.length - 1] = (changed[changed.length - 1] as number) ^ 1;
-    assert.notEqual(find(changed, during), "member member1");
+    assert.notEqual(find(changed, during), "member1");
+  });
+
+  test("stays known without another look until its certificate ends, the actors change, or the clock goes back", () => {
+    let signatures = 0;
+    const verify = createCertificateVerifier();
+    const counted = new Callers(network.constitution, (...request) => {
+      signatures++;
+      return verify(...request);
+    });
+    const actorAt = (chain: readonly Bytes[], at: number) => {
+      const found = counted.identify(chain, at);
+      return found instanceof CocoError ? found.code : found.actor;
+    };
+    const chain = [staffOf(first, 2)];
+    const end = TEST_TIME_MS + 2 * DAY_MS;
+    assert.deepEqual(
+      [actorAt(chain, during), actorAt(chain, during + 1), actorAt(chain, end)],
+      ["member1", "member1", "member1"],
+    );
+    assert.equal(signatures, 1);
+    assert.equal(actorAt(chain, end + 1), "CertificateExpired");
+    assert.equal(signatures, 2);
+    assert.equal(actorAt(chain, end + 1 + CALLER_CACHE_MS), "CertificateExpired");
+    assert.equal(signatures, 2);
+    assert.equal(actorAt(chain, during), "member1");
+    counted.follow({ ...network.constitution });
+    assert.equal(actorAt(chain, during + 2), "member1");
+    assert.equal(signatures, 3, "the actors are the same");
+    counted.follow({ ...network.constitution, members: network.constitution.members.slice(1) });
+    assert.equal(actorAt(chain, during + 3), "CertificateUnknown");
   });
 });

@@ -31,6 +31,7 @@ import {
 import { concatBytes, type Bytes } from "../../core/codec/bytes.ts";
 import { parseIpAddress } from "../../core/governance/address.ts";
 import { derOfPem, pemOfDer } from "../../core/governance/pem.ts";
+import type { EndorsementUse } from "../../core/governance/governance-crypto.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Entropy } from "../ports.ts";
 import { readCertificate } from "./certificate-reader.ts";
@@ -52,6 +53,7 @@ const OID_AUTHORITY_KEY_IDENTIFIER = "2.5.29.35";
 const OID_EXTENDED_KEY_USAGE = "2.5.29.37";
 const OID_SERVER_AUTHENTICATION = "1.3.6.1.5.5.7.3.1";
 const OID_CLIENT_AUTHENTICATION = "1.3.6.1.5.5.7.3.2";
+const OID_DOCUMENT_SIGNING = "1.3.6.1.5.5.7.3.36";
 const GENERAL_NAME_DNS = 2;
 const GENERAL_NAME_IP = 7;
 const UTC_TIME = 0;
@@ -168,11 +170,27 @@ export function createServiceCertificate(privateKey: string, issuance: Issuance)
   return issue(servicePlan(createPublicKey(key)), key, undefined, issuance);
 }
 
-/** Cross certificate: the key of one service certificate (PEM), certified by the key of another one, its issuer. */
-export function endorseServiceCertificate(certificate: string, issuer: Issuer, issuance: Issuance): string {
+/**
+ * Cross certificate: the key of one service certificate (PEM), certified by the key of another one, its issuer. For documents,
+ * it says so by an extended key usage (RFC 9336), by which TLS refuses it.
+ */
+export function endorseServiceCertificate(
+  certificate: string,
+  issuer: Issuer,
+  issuance: Issuance,
+  use: EndorsementUse,
+): string {
   const subject = readCertificate(certificateDer(certificate));
   invariant(subject, "a certificate was read");
-  return issueUnder(issuer, servicePlan(requireP256(subject.publicKey)), issuance);
+  const plan = servicePlan(requireP256(subject.publicKey));
+  const extendedUsages = use === "documents" ? [OID_DOCUMENT_SIGNING] : [];
+  return issueUnder(issuer, { ...plan, extendedUsages }, issuance);
+}
+
+/** What a service certificate or a cross certificate is for; undefined when its extended key usage says neither. */
+export function endorsementUseOf(usages: readonly string[] | undefined): EndorsementUse | undefined {
+  if (usages === undefined) return "service";
+  return usages.length === 1 && usages[0] === OID_DOCUMENT_SIGNING ? "documents" : undefined;
 }
 
 /**

@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { createHash, generateKeyPairSync } from "node:crypto";
 import { describe, test } from "node:test";
 import { EMPTY, fromHex, toHex, utf8Encode } from "../../core/codec/bytes.ts";
+import { issue, makeKey, NOW_MS } from "../../../test/support/issue-certificates.ts";
+import type { SignatureAlgorithm } from "../../core/certificates/algorithm.ts";
+import { parseCertificate } from "../../core/certificates/certificate.ts";
 import {
+  createActorSigner,
+  createCertificateVerifier,
   createGovernanceCrypto,
   createNodeCrypto,
   createVerifier,
@@ -97,6 +102,72 @@ describe("the Crypto port over node:crypto", () => {
     assert.throws(() => createNodeCrypto(publicKey), { code: "ConfigurationInvalid" });
     assert.throws(() => createNodeCrypto(generateKeyPairSync("ed25519").privateKey), { code: "ConfigurationInvalid" });
     assert.equal(createGovernanceCrypto().certificateKey(spki), undefined);
+  });
+
+  test("lets actors sign with P-256 and P-384, each with its own hash; nodes with P-256 alone", () => {
+    const governance = createGovernanceCrypto();
+    for (const [type, algorithm, length] of [
+      ["P-256", "ES256", 64],
+      ["P-384", "ES384", 96],
+    ] as const) {
+      const { der, key } = issue({ key: makeKey(type) });
+      const signer = createActorSigner(key.privateKey);
+      const signature = signer.sign(data);
+      assert.deepEqual([signer.algorithm, signature.length], [algorithm, length]);
+      assert.deepEqual(governance.certificateKey(der), key.spki);
+      assert.ok(governance.verify(key.spki, data, signature));
+      assert.ok(governance.verifyWith(algorithm, der, data, signature));
+      assert.ok(!governance.verifyWith(algorithm === "ES256" ? "ES384" : "ES256", der, data, signature));
+      assert.ok(!governance.verifyWith(algorithm, der, utf8Encode("date"), signature));
+      assert.equal(crypto.verify(key.spki, data, signature), type === "P-256");
+    }
+    const p384 = makeKey("P-384");
+    assert.throws(() => createNodeCrypto(p384.privateKey), { code: "ConfigurationInvalid" });
+    for (const type of ["P-521", "rsa", "ed25519"] as const) {
+      const key = makeKey(type);
+      assert.equal(governance.certificateKey(issue({ key }).der), undefined);
+      assert.throws(() => createActorSigner(key.privateKey), { code: "ConfigurationInvalid" });
+    }
+  });
+
+  test("identifies actors by the list handed in, also when it changes", () => {
+    const governance = createGovernanceCrypto();
+    const [one, two] = [issue({ ca: true }), issue({ ca: true })];
+    const actors = [one, two].map(({ der }, at) => ({
+      id: `actor${at}`,
+      role: "member" as const,
+      certificates: [der],
+      revocations: [],
+    }));
+    const find = (listed: typeof actors) => {
+      const found = governance.identify(listed, [issue({ issuer: two }).der], NOW_MS);
+      return "problem" in found ? found.problem : found.actor;
+    };
+    assert.deepEqual(
+      [find(actors), find(actors), find(actors.slice(0, 1)), find(actors)],
+      ["actor1", "actor1", "UnknownIssuer", "actor1"],
+    );
+  });
+
+  test("verifies no signature of a certificate by a key of another type", () => {
+    const verifyCertificate = createCertificateVerifier();
+    const keys = (["P-256", "rsa", "ed25519"] as const).map((type) => makeKey(type));
+    const algorithms: readonly SignatureAlgorithm[] = [
+      { type: "ecdsa", hash: "sha256" },
+      { type: "rsa", hash: "sha256" },
+      { type: "rsa-pss", hash: "sha256", saltLength: 32 },
+      { type: "ed25519" },
+      { type: "unsupported", identifier: "1.2.3" },
+    ];
+    const issued = keys.map((key) => parseCertificate(issue({ key }).der));
+    const fitting = issued.flatMap(({ publicKey, signedBytes, signature }) =>
+      algorithms.map((algorithm) => verifyCertificate(algorithm, publicKey, signedBytes, signature)),
+    );
+    assert.deepEqual(
+      fitting.flatMap((fits, at) => (fits ? [at] : [])),
+      [0, 6, 13],
+    );
+    assert.equal(verifyCertificate({ type: "ed25519" }, new Uint8Array(3), data, data), false);
   });
 
   test("hashes alike with and without the one-shot call", () => {

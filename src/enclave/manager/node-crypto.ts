@@ -28,10 +28,11 @@ import type { SignatureAlgorithm, VerifySignature } from "../../core/certificate
 import { tryParseCertificate } from "../../core/certificates/certificate.ts";
 import { namesIssuer, signatureProblem } from "../../core/certificates/path.ts";
 import type { CoseAlgorithm, SignFunction, VerifyFunction } from "../../core/governance/cose.ts";
-import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
+import type { EndorsementUse, GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import type { RunScript } from "../../core/governance/script.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Crypto, Entropy } from "../ports.ts";
+import { endorsementUseOf } from "./certificates.ts";
 
 /** Public keys kept ready for verification; the least recently used one makes room. */
 export const MAX_CACHED_PUBLIC_KEYS = 1024;
@@ -199,10 +200,20 @@ export function createCertificateVerifier(maxCachedKeys = MAX_CACHED_PUBLIC_KEYS
   };
 }
 
+const KEY_TYPES: Readonly<Record<SignatureAlgorithm["type"], KeyObject["asymmetricKeyType"]>> = {
+  ecdsa: "ec",
+  rsa: "rsa",
+  "rsa-pss": "rsa",
+  ed25519: "ed25519",
+  unsupported: undefined,
+};
+
 function verifyBy(algorithm: SignatureAlgorithm, key: KeyObject, data: Bytes, signature: Bytes): boolean {
+  // The library would verify by whatever key it is given, and leave the padding aside.
+  if (key.asymmetricKeyType !== KEY_TYPES[algorithm.type]) return false;
   switch (algorithm.type) {
     case "ecdsa":
-      return key.asymmetricKeyType === "ec" && verify(algorithm.hash, data, { key, dsaEncoding: "der" }, signature);
+      return verify(algorithm.hash, data, { key, dsaEncoding: "der" }, signature);
     case "rsa":
       return verify(algorithm.hash, data, { key, padding: constants.RSA_PKCS1_PADDING }, signature);
     case "rsa-pss": {
@@ -210,7 +221,7 @@ function verifyBy(algorithm: SignatureAlgorithm, key: KeyObject, data: Bytes, si
       return verify(digest, data, { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength }, signature);
     }
     case "ed25519":
-      return key.asymmetricKeyType === "ed25519" && verify(null, data, key, signature);
+      return verify(null, data, key, signature);
     case "unsupported":
       return false;
   }
@@ -253,8 +264,8 @@ export function createGovernanceCrypto(runScript = noScripts): GovernanceCrypto 
     describeCertificate,
     isRevocationListOf: (list, certificate) => isRevocationListOf(list, certificate, verifyIssued),
     identify: identifier(verifyIssued),
-    verifyEndorsement: (endorsement, subject, issuer) =>
-      verifyEndorsement(endorsement, subject, issuer, verifyIssued),
+    verifyEndorsement: (endorsement, subject, issuer, use) =>
+      verifyEndorsement([endorsement, subject, issuer], use, verifyIssued),
     runScript,
   };
 }
@@ -276,10 +287,16 @@ function certificateKey(certificate: Bytes): Bytes | undefined {
   return isForSigning && publicKey && importPublicKey(publicKey) ? publicKey : undefined;
 }
 
-function verifyEndorsement(endorsement: Bytes, subject: Bytes, issuer: Bytes, verifyIssued: VerifySignature): boolean {
+/** See `GovernanceCrypto`. */
+function verifyEndorsement(
+  [endorsement, subject, issuer]: readonly [Bytes, Bytes, Bytes],
+  use: EndorsementUse,
+  verifyIssued: VerifySignature,
+): boolean {
   const [cross, named, signer] = [endorsement, subject, issuer].map(tryParseCertificate);
   if (!cross?.isCa || !named?.isCa || !signer?.isCa || certificateKey(issuer) === undefined) return false;
   return (
+    endorsementUseOf(cross.keyPurposes) === use &&
     cross.subject.key === named.subject.key &&
     bytesEqual(cross.publicKey, named.publicKey) &&
     namesIssuer(cross, signer) &&

@@ -15,6 +15,7 @@ import {
 import { type EpochRecord, missingEpochs } from "../../core/governance/epochs.ts";
 import type { Constitution, NodeEntry } from "../../core/governance/constitution.ts";
 import { type OfferedService, type ServiceRecord, serviceCertificateOf } from "../../core/governance/service-chain.ts";
+import type { EndorsementUse } from "../../core/governance/governance-crypto.ts";
 import { pemOfDer } from "../../core/governance/pem.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { CocoError } from "../../errors.ts";
@@ -94,9 +95,10 @@ function rotatedService(old: ServiceSecret, ports: ServiceKeyPorts): ServiceSecr
     privateKey,
     certificate: pemOfDer(serviceCertificate, "CERTIFICATE"),
   })) as [Issuer, Issuer];
-  const cross = (subject: Issuer, issuer: Issuer): Bytes =>
-    certificateDer(endorseServiceCertificate(subject.certificate, issuer, serviceIssuance(ports)));
-  return { ...service, endorsement: cross(after, before), backEndorsement: cross(before, after) };
+  const cross = (subject: Issuer, issuer: Issuer, use: EndorsementUse): Bytes =>
+    certificateDer(endorseServiceCertificate(subject.certificate, issuer, serviceIssuance(ports), use));
+  const endorsement = cross(after, before, "service");
+  return { ...service, endorsement, backEndorsement: cross(before, after, "documents") };
 }
 
 /**

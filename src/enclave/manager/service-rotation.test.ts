@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { createPrivateKey } from "node:crypto";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -66,19 +66,13 @@ function fileOf(name: string, text: string): string {
   return file;
 }
 
-/** Whether `openssl verify` trusts a certificate by one anchor and what stands between. */
-function opensslVerifies(anchor: string, between: readonly string[], leaf: string): boolean {
+/** Whether `openssl verify` trusts a certificate by one anchor and what stands between; for TLS, if asked. */
+function opensslVerifies(anchor: string, between: readonly string[], leaf: string, forTls = false): boolean {
   const anchors = fileOf("anchor.pem", anchor);
   const untrusted = between.length === 0 ? [] : ["-untrusted", fileOf("between.pem", between.join(""))];
-  try {
-    const purpose = ["-purpose", "sslserver", "-x509_strict"];
-    execFileSync("openssl", ["verify", ...purpose, "-CAfile", anchors, ...untrusted, fileOf("leaf.pem", leaf)], {
-      stdio: "pipe",
-    });
-    return true;
-  } catch {
-    return false;
-  }
+  const purpose = forTls ? ["-purpose", "sslserver"] : [];
+  const files = ["-CAfile", anchors, ...untrusted, fileOf("leaf.pem", leaf)];
+  return spawnSync("openssl", ["verify", "-x509_strict", ...purpose, ...files]).status === 0;
 }
 
 describe("the service identity", () => {
@@ -139,7 +133,10 @@ describe("the service identity", () => {
     const stranger = { privateKey, certificate: createServiceCertificate(privateKey, issuance) };
     const bytes = (pem: string) => Buffer.from(pem.split("\n").slice(1, -2).join(""), "base64");
     const certificate = pemOfDer(epoch.serviceCertificate, "CERTIFICATE");
-    const forged = new Uint8Array(bytes(endorseServiceCertificate(certificate, stranger, issuance)));
+    const forged = new Uint8Array(bytes(endorseServiceCertificate(certificate, stranger, issuance, "service")));
+    const before = pemOfDer(serviceCertificateOf(due) as Bytes, "CERTIFICATE");
+    const after = { certificate, privateKey: serviceOf(first.after).secret.privateKey };
+    const forTls = new Uint8Array(bytes(endorseServiceCertificate(before, after, issuance, "service")));
     const wrong: readonly Partial<EpochTransaction>[] = [
       {},
       { endorsement },
@@ -148,6 +145,7 @@ describe("the service identity", () => {
       { endorsement: forged, backEndorsement },
       { endorsement, backEndorsement: forged },
       { endorsement: epoch.serviceCertificate, backEndorsement },
+      { endorsement, backEndorsement: forTls },
       { endorsement: endorsement.with(-1, (endorsement.at(-1) ?? 0) ^ 1), backEndorsement },
     ];
     for (const change of wrong)
@@ -176,6 +174,11 @@ describe("the service identity", () => {
       for (const [trusted, anchor] of anchors.entries()) {
         const between = trusted < by ? endorsementsOf(services) : backEndorsementsOf(services);
         assert.ok(opensslVerifies(anchor, between, leaf), `endorsed by ${by}, trusted ${trusted}`);
+        assert.equal(
+          opensslVerifies(anchor, between, leaf, true),
+          trusted <= by,
+          "no TLS by an old key to who trusts a newer",
+        );
         assert.equal(opensslVerifies(anchor, [], leaf), by === trusted, `endorsed by ${by}, trusted ${trusted}, alone`);
       }
     }

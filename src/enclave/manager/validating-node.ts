@@ -5,8 +5,6 @@
 import { appraise, requireAccepted } from "../../attestation/appraise.ts";
 import { channelReportData } from "../../attestation/report-data.ts";
 import { verifyEvidence } from "../../attestation/verify-evidence.ts";
-import type { Caller } from "../../adapters/adapter.ts";
-import type { ActorIndex } from "../../core/certificates/actor-index.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { fromHex, toHex } from "../../core/codec/bytes.ts";
 import { parseAddress } from "../../core/governance/address.ts";
@@ -17,7 +15,7 @@ import type { NodeId } from "../../core/consensus/types.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Entropy, Executor, ExecutorEvents, Sockets, Tracer } from "../ports.ts";
-import { certificateRefusal, createActorIndex } from "./certificate-reader.ts";
+import { Callers } from "./callers.ts";
 import { createNodeCertificate } from "./certificates.ts";
 import { Channels, type ChannelIdentity } from "./channels.ts";
 import { ClientFrontend, errorResponse, type FrontendRequest, type FrontendResponse } from "./frontend.ts";
@@ -39,8 +37,6 @@ import {
 
 /** Header of requests and answers: `local` (what this node has applied) or `linearizable` (everything committed before). */
 export const CONSISTENCY_HEADER = "x-coco-consistency";
-/** How long a client is refused without looking at its certificate again. One that was accepted is, until the certificate ends. */
-export const CALLER_CACHE_MS = 1_000;
 /** Validity of the self-signed certificate a node shows its peers; made anew at each start. */
 export const CHANNEL_CERTIFICATE_DAYS = 365;
 
@@ -71,14 +67,6 @@ export interface ValidatingNodeParts {
   readonly onFatal: (error: CocoError) => void;
 }
 
-/** What was found out about a client's certificates. */
-interface CallerVerdict {
-  readonly actors: ActorIndex;
-  readonly at: number;
-  readonly untilMs: number;
-  readonly caller: Caller | CocoError;
-}
-
 /** See the module's header. */
 export class ValidatingNode {
   readonly #parts: ValidatingNodeParts;
@@ -87,12 +75,10 @@ export class ValidatingNode {
   readonly #channels: Channels;
   readonly #networkId: string;
   #service: ServiceIdentity | undefined;
-  #actors: ActorIndex;
-  #listed: Constitution["actors"];
   #frontend: ClientFrontend | undefined;
   /** The frontend listens. */
   #listens = false;
-  readonly #callers = new WeakMap<readonly Bytes[], CallerVerdict>();
+  readonly #callers: Callers;
 
   /** Reads and verifies the node's whole ledger; throws when it does not hold or belongs to another network. */
   constructor(parts: ValidatingNodeParts) {
@@ -100,8 +86,7 @@ export class ValidatingNode {
     const { keys, genesis, entropy, clock } = parts;
     this.#crypto = createNodeCrypto(keys.signingKey);
     this.#networkId = toHex(constitutionDigest(genesis, this.#crypto.sha256));
-    this.#actors = createActorIndex(genesis);
-    this.#listed = genesis.actors;
+    this.#callers = new Callers(genesis);
     let peers: Channels | undefined;
     this.#core = new NodeCore({
       nodeId: keys.nodeId,
@@ -225,10 +210,7 @@ export class ValidatingNode {
   #onGovernance(): void {
     const state = this.#core.administration.committed;
     if (state === undefined) return;
-    if (state.constitution.actors !== this.#listed) {
-      this.#listed = state.constitution.actors;
-      this.#actors = createActorIndex(state.constitution);
-    }
+    this.#callers.follow(state.constitution);
     this.#channels.follow(this.#peers());
     if (this.#followService(state)) this.#showService();
   }
@@ -272,7 +254,7 @@ export class ValidatingNode {
   }
 
   async #serve(certificate: string): Promise<void> {
-    const { keys, clientListen, sockets, onServing } = this.#parts;
+    const { keys, clientListen, clock, sockets, onServing } = this.#parts;
     const api: NodeApiParts = {
       manager: this.#core.manager,
       administration: this.#core.administration,
@@ -285,7 +267,7 @@ export class ValidatingNode {
     const frontend = new ClientFrontend({
       certificate,
       privateKey: signingKeyPem(keys),
-      authenticate: (chain) => this.#callerOf(chain),
+      authenticate: (chain) => this.#callers.identify(chain, clock.wallTime()),
       handle: (request, respond) =>
         isNodePath(request.path) ? handleNodeRequest(api, request, respond) : this.#handle(request, respond),
     });
@@ -293,19 +275,6 @@ export class ValidatingNode {
     await frontend.start(clientListen, sockets);
     this.#listens = true;
     if (this.#service !== undefined) onServing(this.#service.certificate);
-  }
-
-  /** Judged anew when the actors changed, and when the certificate or a revocation list ends while its connection lives. */
-  #callerOf(chain: readonly Bytes[]): Caller | CocoError {
-    const now = this.#parts.clock.wallTime();
-    const known = this.#callers.get(chain);
-    if (known?.actors === this.#actors && known.at <= now && now <= known.untilMs) return known.caller;
-    const found = this.#actors.identify(chain, now);
-    const caller =
-      "problem" in found ? certificateRefusal(found) : { actor: found.actor, certificate: found.certificate };
-    const untilMs = "problem" in found ? now + CALLER_CACHE_MS : found.untilMs;
-    this.#callers.set(chain, { actors: this.#actors, at: now, untilMs, caller });
-    return caller;
   }
 
   #handle(request: FrontendRequest, respond: (response: FrontendResponse) => void): void {
