@@ -2,16 +2,31 @@
  * A packed page: records in key order inside one byte array. The unit of copy-on-write, which copies no records.
  *
  * The array is a log that all versions of a page share: whatever one of them writes is appended, and what stands there is
- * never written again, so other versions and views on keys and values last. A version is a table of slots in the log, two
- * bytes each, with the offsets of its records in key order; its owner alone changes the table, in place. A page whose log
- * is full moves what it has to a new one with room for as much again, so a write copies little, however large the page is.
+ * never written again, so other versions and views on keys and values last. A version is a table of slots in the log, one
+ * for each of its records in key order; its owner alone changes the table, in place. A page whose log is full moves what
+ * it has to a new one with room for more, so a write copies little, however large the page is.
  *
- * Log: end u16 | records and tables of slots. Record: key length u16 | value field u16 | version u48 | key | value. The
- * value field is the length of the value in the page, or says that the key is deleted, or that the value is large and kept
- * beside the page. The version is that of the batch that wrote the record: the one its writer's owner token carries.
+ * Memory that is not in a processor's cache is what a large tree costs most, so a search reads the table and one record,
+ * seldom more: beside the offset of its record a slot has a hint, the two bytes of the key behind those that all keys of
+ * the page begin with.
+ *
+ * Log: end u16 | records and tables of slots. Slot: offset u16 | hint u16. For records see `record.ts`. The version of a
+ * record is that of the batch that wrote it: the one its writer's owner token carries.
  */
 import { invariant } from "../../errors.ts";
 import { EMPTY, type Bytes } from "../codec/bytes.ts";
+import {
+  bytesInPage,
+  compareRecord,
+  FIELD_DELETED,
+  FIELD_LARGE,
+  HEADER_BYTES,
+  hintOf,
+  INLINE_VALUE_BYTES,
+  LARGE_INDEX_BYTES,
+  sharedPrefix,
+  VERSION_OFFSET,
+} from "./record.ts";
 
 /** The right to change pages in place: whoever holds the token a page was made with. Compared by identity. */
 export class OwnerToken {
@@ -24,43 +39,20 @@ export class OwnerToken {
 }
 
 /** Size in bytes above which a page is split; one may be larger for a while, by a record or two. */
-export const PAGE_BYTES = 4096;
-
-/** Longest value in bytes that lies in the page itself. */
-export const INLINE_VALUE_BYTES = 1024;
+export const PAGE_BYTES = 8192;
 
 const END_BYTES = 2;
-const SLOT_BYTES = 2;
-const VERSION_BYTES = 6;
-const VERSION_OFFSET = 4;
-const HEADER_BYTES = VERSION_OFFSET + VERSION_BYTES;
-const LARGE_INDEX_BYTES = 2;
-const FIELD_DELETED = 0xffff;
-const FIELD_LARGE = 0xfffe;
+const SLOT_BYTES = 4;
+const HINT_OFFSET = 2;
 const LARGEST_LOG_BYTES = 0xffff;
 /** Room in a new log, in parts of what the page has: more of it means fewer copies and more memory. */
 const LOG_ROOM = 1 / 2;
 const SMALLEST_LOG_ROOM_BYTES = 128;
 const NO_LARGE_VALUES: Bytes[] = [];
 
-function compareRecord(bytes: Uint8Array, offset: number, key: Bytes): number {
-  const length = ((bytes[offset] as number) << 8) | (bytes[offset + 1] as number);
-  const shared = length < key.length ? length : key.length;
-  const start = offset + HEADER_BYTES;
-  for (let at = 0; at < shared; at++) {
-    const difference = (bytes[start + at] as number) - (key[at] as number);
-    if (difference !== 0) return difference;
-  }
-  return length - key.length;
-}
-
-function valueBytes(value: Bytes | undefined): number {
-  return value === undefined ? 0 : value.length > INLINE_VALUE_BYTES ? LARGE_INDEX_BYTES : value.length;
-}
-
 /** Bytes a page needs for one more record, with its slot. */
 export function recordBytes(key: Bytes, value: Bytes | undefined): number {
-  return HEADER_BYTES + key.length + valueBytes(value) + SLOT_BYTES;
+  return HEADER_BYTES + key.length + bytesInPage(value) + SLOT_BYTES;
 }
 
 function newLog(bytes: number): Uint8Array {
@@ -78,6 +70,8 @@ export class Page {
   #log: Uint8Array;
   /** Where the table of slots begins. */
   #table = 0;
+  /** Bytes that all keys begin with: never more than they share, and seldom less. */
+  #prefix = 0;
   /** Slots the table has room for; none while it belongs to another version of the page. */
   #room = 0;
   /** Bytes of the records that have a slot. */
@@ -103,18 +97,48 @@ export class Page {
   /** Index of a key; when it is not there, the bitwise complement of the index it belongs at. */
   search(key: Bytes): number {
     const log = this.#log;
-    const table = this.#table;
-    let low = 0;
-    let high = this.count;
+    const prefix = this.#prefix;
+    if (this.count === 0) return ~0;
+    const hint = hintOf(key, 0, key.length, prefix);
+    const from = this.#firstHint(hint, 0);
+    if (prefix > 0) {
+      const offset = this.#offsetAt(from < this.count ? from : from - 1);
+      const shared = sharedPrefix(log, offset, key, prefix);
+      if (shared < prefix) {
+        const above = shared < key.length && (key[shared] as number) > (log[offset + HEADER_BYTES + shared] as number);
+        return above ? ~this.count : ~0;
+      }
+    }
+    let low = from;
+    // Seldom more than one key has the hint.
+    let high = this.#hasHint(from, hint) ? from + 1 : from;
+    if (this.#hasHint(high, hint)) high = this.#firstHint(hint + 1, high);
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const slot = table + middle * SLOT_BYTES;
-      const order = compareRecord(log, ((log[slot] as number) << 8) | (log[slot + 1] as number), key);
+      const order = compareRecord(log, this.#offsetAt(middle), key, prefix);
       if (order === 0) return middle;
       if (order < 0) low = middle + 1;
       else high = middle;
     }
     return ~low;
+  }
+
+  /** Index of the first record from `low` on whose hint is not less. */
+  #firstHint(hint: number, low: number): number {
+    const log = this.#log;
+    const hints = this.#table + HINT_OFFSET;
+    let [from, to] = [low, this.count];
+    while (from < to) {
+      const middle = (from + to) >>> 1;
+      const at = hints + middle * SLOT_BYTES;
+      if ((((log[at] as number) << 8) | (log[at + 1] as number)) < hint) from = middle + 1;
+      else to = middle;
+    }
+    return from;
+  }
+
+  #hasHint(index: number, hint: number): boolean {
+    return index < this.count && this.#u16(this.#slotOf(index) + HINT_OFFSET) === hint;
   }
 
   /** Key of a record, as a view. */
@@ -162,7 +186,7 @@ export class Page {
 
   /** Gives the record at `index`, which has this key, another value. */
   replaceAt(index: number, key: Bytes, value: Bytes | undefined): void {
-    this.#reserve(HEADER_BYTES + key.length + valueBytes(value), this.count);
+    this.#reserve(HEADER_BYTES + key.length + bytesInPage(value), this.count);
     this.#bury(this.#offsetAt(index));
     this.#setOffset(index, this.#append(this.owner.version, key, value));
   }
@@ -182,6 +206,7 @@ export class Page {
     const version = new Page(owner, this.#log);
     version.count = this.count;
     version.#table = this.#table;
+    version.#prefix = this.#prefix;
     version.#recordsBytes = this.#recordsBytes;
     if (this.#large.length > 0) version.#large = this.#large.slice();
     return version;
@@ -194,6 +219,7 @@ export class Page {
     const part = Page.empty(owner, bytes);
     part.#openTable(to - from);
     part.#take(this, from, to);
+    part.#setHints();
     return part;
   }
 
@@ -203,6 +229,7 @@ export class Page {
     whole.#openTable(this.count + right.count);
     whole.#take(this, 0, this.count);
     whole.#take(right, 0, right.count);
+    whole.#setHints();
     return whole;
   }
 
@@ -251,12 +278,41 @@ export class Page {
   }
 
   #insert(index: number, version: number, key: Bytes, value: Bytes | undefined): void {
-    this.#reserve(HEADER_BYTES + key.length + valueBytes(value), this.count + 1);
+    this.#reserve(HEADER_BYTES + key.length + bytesInPage(value), this.count + 1);
+    this.#fitPrefix(key);
     const offset = this.#append(version, key, value);
     const slot = this.#slotOf(index);
     if (index < this.count) this.#log.copyWithin(slot + SLOT_BYTES, slot, this.#slotOf(this.count));
     this.count++;
     this.#setOffset(index, offset);
+    this.#setU16(slot + HINT_OFFSET, hintOf(key, 0, key.length, this.#prefix));
+  }
+
+  /** Makes the prefix one that this key has too. */
+  #fitPrefix(key: Bytes): void {
+    if (this.count === 0) {
+      this.#prefix = key.length;
+      return;
+    }
+    const shared = sharedPrefix(this.#log, this.#offsetAt(0), key, this.#prefix);
+    if (shared < this.#prefix) this.#setPrefix(shared);
+  }
+
+  /** Finds the prefix and the hints of the records that are here. */
+  #setHints(): void {
+    if (this.count === 0) return;
+    const last = this.keyAt(this.count - 1);
+    const first = this.#offsetAt(0);
+    this.#setPrefix(sharedPrefix(this.#log, first, last, this.#u16(first)));
+  }
+
+  #setPrefix(prefix: number): void {
+    this.#prefix = prefix;
+    for (let index = 0; index < this.count; index++) {
+      const offset = this.#offsetAt(index);
+      const hint = hintOf(this.#log, offset + HEADER_BYTES, this.#u16(offset), prefix);
+      this.#setU16(this.#slotOf(index) + HINT_OFFSET, hint);
+    }
   }
 
   /** Counts a record out; a large value is let go at once. */
@@ -279,7 +335,7 @@ export class Page {
     this.#log.set(key, offset + HEADER_BYTES);
     if (large) this.#setU16(start, this.#addLarge(value));
     else if (value !== undefined) this.#log.set(value, start);
-    this.#end = start + valueBytes(value);
+    this.#end = start + bytesInPage(value);
     this.#recordsBytes += this.#end - offset;
     return offset;
   }
@@ -316,8 +372,10 @@ export class Page {
     const moved = new Page(this.owner, newLog(needed + room));
     moved.#openTable(slots);
     moved.#take(this, 0, this.count);
+    moved.#setHints();
     this.#log = moved.#log;
     this.#table = moved.#table;
+    this.#prefix = moved.#prefix;
     this.#room = moved.#room;
     this.#large = moved.#large;
   }

@@ -10,7 +10,7 @@ import { type Bytes, EMPTY } from "../codec/bytes.ts";
 import { OwnerToken, Page, PAGE_BYTES } from "./page.ts";
 
 /** Most children of an inner node. */
-export const MAX_CHILDREN = 128;
+export const MAX_CHILDREN = 64;
 /** Most bytes of separators in an inner node: long common prefixes make separators long. */
 export const MAX_SEPARATOR_BYTES = 2 * PAGE_BYTES;
 const SMALL_FRACTION = 4;
