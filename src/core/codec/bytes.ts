@@ -9,7 +9,17 @@ import { CocoError } from "../../errors.ts";
 export type Bytes = Uint8Array;
 
 /** SHA-256 (or, where named so, Keccak-256) of one byte string: 32 bytes. */
-export type HashFunction = (data: Bytes) => Bytes;
+export interface HashFunction {
+  (data: Bytes): Bytes;
+  /** Writes the digest to a place instead: without an array for each digest, of which a ledger has several per transaction. */
+  readonly into?: (data: Bytes, target: Uint8Array, at: number) => void;
+}
+
+/** Writes the digest of `data` into `target` from `at` on. */
+export function hashInto(hash: HashFunction, data: Bytes, target: Uint8Array, at: number): void {
+  if (hash.into === undefined) target.set(hash(data), at);
+  else hash.into(data, target, at);
+}
 
 /** The empty byte string. */
 export const EMPTY: Bytes = new Uint8Array(0);
@@ -62,6 +72,19 @@ export function fromHex(text: string): Bytes {
 export function bytesEqual(left: Bytes, right: Bytes): boolean {
   if (left.length !== right.length) return false;
   for (let at = 0; at < left.length; at++) if (left[at] !== right[at]) return false;
+  return true;
+}
+
+/** Copies a few bytes: for these a loop costs less than the view that `set` needs. */
+export function copyShort(target: Uint8Array, at: number, source: Bytes, from: number, length: number): void {
+  for (let offset = 0; offset < length; offset++) target[at + offset] = source[from + offset] as number;
+}
+
+/** Whether `expected` stands in `bytes` from `at` on. */
+export function standsAt(bytes: Bytes, at: number, expected: Bytes): boolean {
+  if (at + expected.length > bytes.length) return false;
+  for (let offset = 0; offset < expected.length; offset++)
+    if (bytes[at + offset] !== expected[offset]) return false;
   return true;
 }
 
@@ -211,6 +234,11 @@ export class ByteReader {
     const at = this.#take(length);
     if (length === 0) return EMPTY;
     return this.#bytes.subarray(at, at + length);
+  }
+
+  /** Passes over the next `length` bytes and returns the position of the first of them. */
+  skip(length: number): number {
+    return this.#take(length);
   }
 
   /** A byte string with a 32-bit length before it, of at most `limit` bytes. */

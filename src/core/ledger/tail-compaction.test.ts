@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { CocoError } from "../../errors.ts";
-import { type Bytes, ByteWriter, toHex } from "../codec/bytes.ts";
+import { type Bytes, ByteWriter, concatBytes, toHex } from "../codec/bytes.ts";
 import type { BatchHeader } from "./batch-format.ts";
 import { indexOfSeqno } from "./batch-table.ts";
 import { sha256 } from "./fixture.test.ts";
@@ -35,7 +35,7 @@ function extend(tails: readonly LedgerTail[], count: number, view: number): void
     };
     tail.extend(
       header,
-      Array.from({ length: count + 1 }, (_, at) => leafAt(firstSeqno + at)),
+      concatBytes(...Array.from({ length: count + 1 }, (_, at) => leafAt(firstSeqno + at))),
     );
   }
 }
@@ -213,7 +213,7 @@ describe("a ledger that goes on where another is committed", () => {
       const leafOf = (seqno: number) => (seqno === different ? sha256(leafAt(seqno)) : leafAt(seqno));
       tail.extend(
         header,
-        Array.from({ length: count + 1 }, (_, at) => leafOf(firstSeqno + at)),
+        concatBytes(...Array.from({ length: count + 1 }, (_, at) => leafOf(firstSeqno + at))),
       );
     }
     return tail;
