@@ -106,14 +106,17 @@ export interface RecordBytes {
   readonly offset: number;
 }
 
-/** Reads records whose place is known; throws `LedgerCorrupt` when the bytes are not those records any more. */
+/**
+ * Reads records whose place is known, as views on the bytes; throws `LedgerCorrupt` when the bytes are not those records any
+ * more.
+ */
 export function* readRecords({ bytes, file, fromIndex, offset }: RecordBytes): Generator<LogEntry> {
   for (let [at, index] = [0, fromIndex]; at < bytes.length; index++) {
     const header = readRecordHeader(bytes, at);
     const data = header && recordData(bytes, at, header);
     if (header === undefined || data === undefined || header.index !== index)
       throw corrupt(file, offset + at, "record has changed since the ledger was opened");
-    yield { index, term: header.term, data: new Uint8Array(data) };
+    yield { index, term: header.term, data };
     at += RECORD_HEADER_LENGTH + header.length;
   }
 }

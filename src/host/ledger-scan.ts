@@ -8,7 +8,7 @@
  * for Consensus-Based Storage", FAST 2018: taking damage for a remainder loses what was acknowledged).
  */
 import type { Bytes } from "../core/codec/bytes.ts";
-import { CocoError } from "../errors.ts";
+import { CocoError, invariant } from "../errors.ts";
 import type { FileOperations } from "./file-operations.ts";
 import { type Chunk, corrupt, listChunks, MAX_CHUNK_BYTES } from "./ledger-chunks.ts";
 import { type LostEntries, tooNew } from "./ledger-layout.ts";
@@ -81,6 +81,16 @@ async function readChunkFile(file: string, files: FileOperations): Promise<ReadF
   } finally {
     await files.close(descriptor);
   }
+}
+
+/** Begins to read a chunk while the one before it is looked at; an error comes when the chunk is asked for. */
+function readAhead(chunk: Chunk | undefined, files: FileOperations): () => Promise<ReadFile> {
+  const reading = chunk === undefined ? undefined : readChunkFile(chunk.file, files);
+  reading?.catch(() => undefined);
+  return async () => {
+    invariant(reading, "no chunk to be read");
+    return reading;
+  };
 }
 
 function isReadError(error: unknown): boolean {
@@ -170,9 +180,12 @@ class Scan {
   }
 
   async run(chunks: readonly Chunk[]): Promise<ScannedLedger> {
+    const { files } = this.#options;
+    let ahead = readAhead(chunks[0], files);
     for (const [position, chunk] of chunks.entries()) {
       if (this.#damage === undefined) this.#checkOrder(chunk);
-      const read = await readChunkFile(chunk.file, this.#options.files);
+      const read = await ahead();
+      ahead = readAhead(chunks[position + 1], files);
       if (this.#damage === undefined) this.#scan(chunk, read, position === chunks.length - 1);
       else {
         this.#anyHeader ||= readChunkHeader(read.bytes) !== undefined;

@@ -296,12 +296,14 @@ export function verifyBatch(
 
 /**
  * Opens the sealed section of a batch, and checks each transaction against its private commitment and its commit evidence.
- * The batch must have been verified. Public parts are views on the batch.
+ * The batch must have been verified. What comes out does not share memory with it.
  * Throws `NotReady` without the epoch's key, `LedgerCorrupt` naming the index when anything does not fit.
  */
 export function unsealBatch(batch: ParsedBatch, keys: LedgerKeys, crypto: LedgerCrypto): UnsealedBatch {
-  const { header, publicSection } = batch;
+  const { header } = batch;
   const { sha256 } = crypto;
+  // A batch is a view on a chunk of the ledger as a whole, which its parts must not hold in memory.
+  const publicSection = batch.publicSection.slice();
   const refuse = (what: string, cause?: unknown): CocoError =>
     new CocoError("LedgerCorrupt", `batch ${header.index}: ${what}`, { index: header.index }, { cause });
   const secrets = secretsOf(batch, keys, crypto);

@@ -46,15 +46,15 @@ function grantedEpochs(nodeId: NodeId, keys: readonly GrantedKey[]): readonly Wr
 }
 
 /** Throws `LedgerCorrupt` when a batch of a peer contradicts what this node knows; see the module's header. */
-export function checkArrived({ header, transactions }: ParsedBatch, opensOwn: OpensOwn, snapshots: OwnSnapshots): void {
-  if (header.kind !== "administrative") return;
-  const { index } = header;
+export function checkArrived(batch: ParsedBatch, opensOwn: OpensOwn, snapshots: OwnSnapshots): void {
+  if (batch.header.kind !== "administrative") return;
+  const { index } = batch.header;
   const requireOpen = (epoch: WrappedEpoch): void => {
     if (opensOwn(epoch)) return;
     const message = `batch ${index}: the key of epoch ${epoch.epoch} does not open with this node's key`;
     throw new CocoError("LedgerCorrupt", message, { index });
   };
-  for (const { publicPart } of transactions) {
+  for (const { publicPart } of batch.transactions) {
     const transaction = decodeAdministrative(publicPart);
     if (transaction.type === "epoch") requireOpen(transaction);
     else if (transaction.type === "grant") grantedEpochs(transaction.nodeId, transaction.keys).forEach(requireOpen);
