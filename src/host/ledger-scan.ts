@@ -25,6 +25,8 @@ import {
 const SECTOR_BYTES = 512;
 /** Piece by which a file is read that cannot be read whole, in bytes. */
 const PIECE_BYTES = 4096;
+/** The end of the ledger that stays in memory while it is opened, in bytes: what consensus keeps of it anyway. */
+const KEPT_BYTES_MAX = 64 * 1024 * 1024;
 
 /** A place where the ledger does not fit, and why. */
 export interface LedgerPlace {
@@ -169,6 +171,7 @@ class Scan {
   readonly #options: ScanOptions;
   readonly #chunks: Chunk[] = [];
   #nextIndex: number;
+  #keptBytes = 0;
   #lastTerm = 0;
   #anyHeader = false;
   #torn: TornTail | undefined;
@@ -218,7 +221,10 @@ class Scan {
 
   #scan(chunk: Chunk, { bytes, holes }: ReadFile, isLast: boolean): void {
     const problem = this.#readRecords(chunk, bytes);
-    if (chunk.count > 0) this.#chunks.push(chunk);
+    if (chunk.count > 0) {
+      this.#chunks.push(chunk);
+      this.#keep(chunk, bytes);
+    }
     this.#nextIndex = chunk.nextIndex;
     if (problem === undefined) return;
     const behind = survey(bytes, problem.offset, this.#nextIndex, this.#term);
@@ -230,6 +236,17 @@ class Scan {
     else {
       const index = this.#nextIndex;
       this.#extend({ file, ...problem, index, lastIndex: index - 1, lastTerm: this.#lastTerm }, behind, isLast);
+    }
+  }
+
+  /** Keeps the newest chunks. */
+  #keep(chunk: Chunk, bytes: Bytes): void {
+    chunk.kept = bytes;
+    this.#keptBytes += bytes.length;
+    for (const oldest of this.#chunks) {
+      if (this.#keptBytes <= KEPT_BYTES_MAX) return;
+      this.#keptBytes -= oldest.kept?.length ?? 0;
+      oldest.kept = undefined;
     }
   }
 

@@ -269,9 +269,9 @@ export class PublicSection {
     this.claimsAt = (flags & TRANSACTION_FLAGS.claims) === 0 ? -1 : reader.skip(DIGEST);
   }
 
-  /** The public part of the present transaction, a view. */
-  part(): Bytes {
-    return this.partLength === 0 ? EMPTY : this.bytes.subarray(this.partAt, this.partAt + this.partLength);
+  /** The public part of the present transaction, a view on the section or a copy of it. */
+  part(bytes = this.bytes): Bytes {
+    return this.partLength === 0 ? EMPTY : bytes.subarray(this.partAt, this.partAt + this.partLength);
   }
 
   /** Throws unless the last transaction ends with the section. */

@@ -300,16 +300,16 @@ export function verifyBatch(
  * Throws `NotReady` without the epoch's key, `LedgerCorrupt` naming the index when anything does not fit.
  */
 export function unsealBatch(batch: ParsedBatch, keys: LedgerKeys, crypto: LedgerCrypto): UnsealedBatch {
-  const { header } = batch;
+  const { header, publicSection } = batch;
   const { sha256 } = crypto;
-  // A batch is a view on a chunk of the ledger as a whole, which its parts must not hold in memory.
-  const publicSection = batch.publicSection.slice();
   const refuse = (what: string, cause?: unknown): CocoError =>
     new CocoError("LedgerCorrupt", `batch ${header.index}: ${what}`, { index: header.index }, { cause });
   const secrets = secretsOf(batch, keys, crypto);
   const plaintext = openSection(batch, keys, crypto, refuse);
   const [open, sealed] = [new format.PublicSection(publicSection, header.epoch), new format.PrivateSection(plaintext)];
   const parts: Bytes[] = [];
+  // A batch may be a view on a whole chunk of the ledger, which its parts must not hold in memory.
+  let copy: Bytes | undefined;
   const ids = new Int32Array(header.count);
   const digest = new Uint8Array(SECRET_LENGTH);
   for (let position = 0; position < header.count; position++) {
@@ -324,7 +324,8 @@ export function unsealBatch(batch: ParsedBatch, keys: LedgerKeys, crypto: Ledger
     writeEvidenceDigest(evidenceParts(header, secrets, position), sha256, digest);
     if (!standsAt(publicSection, open.evidenceAt, digest)) throw refuse("commit evidence does not fit");
     ids[position] = sealed.idAt;
-    parts.push(open.part(), part);
+    if (open.partLength > 0) copy ??= publicSection.slice();
+    parts.push(copy === undefined ? EMPTY : open.part(copy), part);
   }
   return new UnsealedBatch(parts, plaintext, ids, secrets);
 }
