@@ -13,6 +13,8 @@ export interface HashFunction {
   (data: Bytes): Bytes;
   /** Writes the digest to a place instead: without an array for each digest, of which a ledger has several per transaction. */
   readonly into?: (data: Bytes, target: Uint8Array, at: number) => void;
+  /** The same for all of `messages`, of `length` bytes each and side by side; their digests stand side by side as well. */
+  readonly many?: (messages: Bytes, length: number, target: Uint8Array, at: number) => void;
 }
 
 /** Writes the digest of `data` into `target` from `at` on. */
@@ -20,6 +22,18 @@ export function hashInto(hash: HashFunction, data: Bytes, target: Uint8Array, at
   if (hash.into === undefined) target.set(hash(data), at);
   else hash.into(data, target, at);
 }
+
+/** Writes the digests of messages of `length` bytes, which stand side by side, into `target` from `at` on. */
+export function hashMany(hash: HashFunction, messages: Bytes, length: number, target: Uint8Array, at: number): void {
+  if (hash.many !== undefined) {
+    hash.many(messages, length, target, at);
+    return;
+  }
+  for (let [from, place] = [0, at]; from < messages.length; from += length, place += DIGEST_BYTES)
+    hashInto(hash, messages.subarray(from, from + length), target, place);
+}
+
+const DIGEST_BYTES = 32;
 
 /** The empty byte string. */
 export const EMPTY: Bytes = new Uint8Array(0);
@@ -80,11 +94,10 @@ export function copyShort(target: Uint8Array, at: number, source: Bytes, from: n
   for (let offset = 0; offset < length; offset++) target[at + offset] = source[from + offset] as number;
 }
 
-/** Whether `expected` stands in `bytes` from `at` on. */
-export function standsAt(bytes: Bytes, at: number, expected: Bytes): boolean {
-  if (at + expected.length > bytes.length) return false;
-  for (let offset = 0; offset < expected.length; offset++)
-    if (bytes[at + offset] !== expected[offset]) return false;
+/** Whether `length` bytes are the same in two byte strings, each from a place of its own on. Not constant-time. */
+export function sameBytes(left: Bytes, at: number, right: Bytes, from: number, length: number): boolean {
+  if (at + length > left.length || from + length > right.length) return false;
+  for (let offset = 0; offset < length; offset++) if (left[at + offset] !== right[from + offset]) return false;
   return true;
 }
 

@@ -6,7 +6,7 @@
  * anything fails the tail is as before. A batch that consensus does not take is undone with `tail.truncate(index)`. The
  * nonce counter of an undone batch is never used again.
  */
-import { type Bytes, bytesEqual, ByteWriter, concatBytes, EMPTY, standsAt, toHex } from "../codec/bytes.ts";
+import { type Bytes, bytesEqual, ByteWriter, concatBytes, EMPTY, sameBytes, toHex } from "../codec/bytes.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import * as format from "./batch-format.ts";
 import type { BatchHeader, BatchKind, ParsedBatch } from "./batch-format.ts";
@@ -15,11 +15,12 @@ import type { LedgerCrypto, LedgerKeys, VerifyCrypto } from "./keys.ts";
 import {
   asciiBytes,
   batchLeaves,
+  blindingAt,
   commitEvidenceText,
-  type EvidenceParts,
+  evidenceDigests,
   hasPrivate,
-  writeEvidenceDigest,
-  writePrivateCommitment,
+  privateCommitments,
+  SECRETS_LENGTH,
 } from "./leaf.ts";
 import type { LedgerTail } from "./tail.ts";
 
@@ -138,21 +139,13 @@ function sealingNonce(nonceCounter: number): Bytes {
   return new ByteWriter(12).u32(0).u64(nonceCounter).finish();
 }
 
-function nonceAt(position: number): number {
-  return 2 * SECRET_LENGTH * position;
-}
-
-function blindingAt(position: number): number {
-  return nonceAt(position) + SECRET_LENGTH;
-}
-
 /** Nonces that everyone can compute, for what is public. */
 function publicSecrets({ header, headerBytes }: HeaderWithBytes, crypto: LedgerCrypto): Bytes {
-  const bytes = new Uint8Array(nonceAt(header.count));
+  const bytes = new Uint8Array(SECRETS_LENGTH * header.count);
   const headerDigest = crypto.sha256(headerBytes);
   for (let position = 0; position < header.count; position++) {
     const seqno = new ByteWriter(8).u64(header.firstSeqno + position).finish();
-    bytes.set(crypto.sha256(concatBytes(PUBLIC_EVIDENCE, headerDigest, seqno)), nonceAt(position));
+    bytes.set(crypto.sha256(concatBytes(PUBLIC_EVIDENCE, headerDigest, seqno)), SECRETS_LENGTH * position);
   }
   return bytes;
 }
@@ -165,11 +158,7 @@ function secretsOf(batch: HeaderWithBytes, keys: LedgerKeys, crypto: LedgerCrypt
   // The counter stands in the upper half of the block, so that the streams of two batches cannot meet.
   const counterBlock = new ByteWriter(16).u64(header.nonceCounter).u64(0).finish();
   const { evidence } = requireKeys(header, keys);
-  return { bytes: crypto.keystream(evidence, counterBlock, nonceAt(header.count)), blinds: true };
-}
-
-function evidenceParts({ view, firstSeqno }: BatchHeader, { bytes }: BatchSecrets, position: number): EvidenceParts {
-  return { view, seqno: firstSeqno + position, secrets: bytes, nonceAt: nonceAt(position) };
+  return { bytes: crypto.keystream(evidence, counterBlock, SECRETS_LENGTH * header.count), blinds: true };
 }
 
 function makeHeader(input: BatchInput, tail: LedgerTail): BatchHeader {
@@ -207,6 +196,10 @@ function sealSection(batch: HeaderWithBytes, plaintext: Bytes, keys: LedgerKeys,
   return crypto.seal(sealing, sealingNonce(batch.header.nonceCounter), plaintext, batch.headerBytes);
 }
 
+function digestAt(digests: Bytes, position: number): Bytes {
+  return digests.subarray(position * SECRET_LENGTH, (position + 1) * SECRET_LENGTH);
+}
+
 /** The public section of a batch; `plaintext` is what will be sealed. */
 function makePublicSection(
   header: BatchHeader,
@@ -215,19 +208,16 @@ function makePublicSection(
   secrets: BatchSecrets,
   { sha256 }: LedgerCrypto,
 ): Bytes {
+  const sealedCount = header.sealedLength === 0 ? 0 : header.count;
+  const commitments = privateCommitments(secrets.bytes, plaintext, sealedCount, sha256);
+  const evidence = evidenceDigests(header, secrets.bytes, sha256);
   const writer = new ByteWriter(header.publicLength);
-  const section = new format.PrivateSection(plaintext);
-  const [privateCommitment, commitEvidenceDigest] = [new Uint8Array(SECRET_LENGTH), new Uint8Array(SECRET_LENGTH)];
-  for (const [position, { publicPart, claimsDigest }] of transactions.entries()) {
-    if (header.sealedLength > 0) section.next();
-    const blinds = section.hasContent;
-    if (blinds) {
-      const part = section.part();
-      writePrivateCommitment(secrets.bytes, blindingAt(position), section, part, sha256, privateCommitment);
-    }
-    writeEvidenceDigest(evidenceParts(header, secrets, position), sha256, commitEvidenceDigest);
-    const commitment = blinds ? privateCommitment : undefined;
-    format.writePublicTransaction(writer, { publicPart, privateCommitment: commitment, commitEvidenceDigest, claimsDigest });
+  let committed = 0;
+  for (const [position, transaction] of transactions.entries()) {
+    const { publicPart, claimsDigest } = transaction;
+    const privateCommitment = hasPrivate(transaction) ? digestAt(commitments, committed++) : undefined;
+    const commitEvidenceDigest = digestAt(evidence, position);
+    format.writePublicTransaction(writer, { publicPart, privateCommitment, commitEvidenceDigest, claimsDigest });
   }
   return writer.finish();
 }
@@ -306,26 +296,26 @@ export function unsealBatch(batch: ParsedBatch, keys: LedgerKeys, crypto: Ledger
     new CocoError("LedgerCorrupt", `batch ${header.index}: ${what}`, { index: header.index }, { cause });
   const secrets = secretsOf(batch, keys, crypto);
   const plaintext = openSection(batch, keys, crypto, refuse);
+  const sealedCount = header.sealedLength === 0 ? 0 : header.count;
+  const commitments = privateCommitments(secrets.bytes, plaintext, sealedCount, sha256);
+  const evidence = evidenceDigests(header, secrets.bytes, sha256);
   const [open, sealed] = [new format.PublicSection(publicSection, header.epoch), new format.PrivateSection(plaintext)];
   const parts: Bytes[] = [];
   // A batch may be a view on a whole chunk of the ledger, which its parts must not hold in memory.
   let copy: Bytes | undefined;
   const ids = new Int32Array(header.count);
-  const digest = new Uint8Array(SECRET_LENGTH);
+  let committed = 0;
+  const fits = (at: number, digests: Bytes, position: number): boolean =>
+    at >= 0 && sameBytes(publicSection, at, digests, position * SECRET_LENGTH, SECRET_LENGTH);
   for (let position = 0; position < header.count; position++) {
     open.next();
-    if (header.sealedLength > 0) sealed.next();
-    const part = sealed.part();
-    if (sealed.hasContent !== open.commitmentAt >= 0) throw refuse("private part does not fit its commitment");
-    if (sealed.hasContent) {
-      writePrivateCommitment(secrets.bytes, blindingAt(position), sealed, part, sha256, digest);
-      if (!standsAt(publicSection, open.commitmentAt, digest)) throw refuse("private part does not fit its commitment");
-    }
-    writeEvidenceDigest(evidenceParts(header, secrets, position), sha256, digest);
-    if (!standsAt(publicSection, open.evidenceAt, digest)) throw refuse("commit evidence does not fit");
+    if (sealedCount > 0) sealed.next();
+    if (sealed.hasContent ? !fits(open.commitmentAt, commitments, committed++) : open.commitmentAt >= 0)
+      throw refuse("private part does not fit its commitment");
+    if (!fits(open.evidenceAt, evidence, position)) throw refuse("commit evidence does not fit");
     ids[position] = sealed.idAt;
     if (open.partLength > 0) copy ??= publicSection.slice();
-    parts.push(copy === undefined ? EMPTY : open.part(copy), part);
+    parts.push(copy === undefined ? EMPTY : open.part(copy), sealed.part());
   }
   return new UnsealedBatch(parts, plaintext, ids, secrets);
 }
@@ -358,5 +348,5 @@ function openSection(
  */
 export function commitEvidenceOf(batch: ParsedBatch, position: number, keys: LedgerKeys, crypto: LedgerCrypto): string {
   invariant(position >= 0 && position < batch.header.count, "position within the batch");
-  return commitEvidenceText(evidenceParts(batch.header, secretsOf(batch, keys, crypto), position));
+  return commitEvidenceText(batch.header, secretsOf(batch, keys, crypto).bytes, position);
 }

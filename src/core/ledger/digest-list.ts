@@ -2,20 +2,15 @@
  * A growable list of 32-byte digests in one byte array: no object per digest, which matters for ledgers of millions of
  * transactions. The array doubles as it grows. The front of the list can be dropped; positions stay what they were.
  */
-import { type Bytes, type HashFunction, hashInto } from "../codec/bytes.ts";
+import { type Bytes, type HashFunction, hashMany } from "../codec/bytes.ts";
 import { invariant } from "../../errors.ts";
 
 const WIDTH = 32;
 const FIRST_CAPACITY = 8;
 
-/** 32-bit words of two digests. */
-const PAIR_WORDS = (2 * WIDTH) / 4;
-
 /** Digests by position. */
 export class DigestList {
   #bytes: Uint8Array = new Uint8Array(FIRST_CAPACITY * WIDTH);
-  /** The same memory by words, to copy pairs. */
-  #words = new Int32Array(this.#bytes.buffer);
   /** Digests that are not kept any more. */
   #start: number;
   #length: number;
@@ -50,10 +45,10 @@ export class DigestList {
     this.#bytes.set(digests, at);
   }
 
-  /** Adds the digest of `data`, which must not be a view on this list. */
-  appendHash(hash: HashFunction, data: Bytes): void {
-    const at = this.#room(1);
-    hashInto(hash, data, this.#bytes, at);
+  /** Adds the digests of messages of `length` bytes that stand side by side, not in this list. */
+  appendHashes(hash: HashFunction, messages: Bytes, length: number): void {
+    const at = this.#room(messages.length / length);
+    hashMany(hash, messages, length, this.#bytes, at);
   }
 
   /** Makes room for more digests, which count from now on; the place of the first. */
@@ -65,23 +60,10 @@ export class DigestList {
       while (capacity < needed) capacity *= 2;
       const larger = new Uint8Array(capacity);
       larger.set(this.#bytes);
-      this.#keep(larger);
+      this.#bytes = larger;
     }
     this.#length += count;
     return at;
-  }
-
-  #keep(bytes: Uint8Array): void {
-    this.#bytes = bytes;
-    this.#words = new Int32Array(bytes.buffer);
-  }
-
-  /** Copies the digests at `position` and behind it into 16 words. */
-  copyPair(position: number, target: Int32Array): void {
-    invariant(position >= this.#start && position + 2 <= this.#length, "no pair of digests at this position");
-    const from = ((position - this.#start) * WIDTH) / 4;
-    const words = this.#words;
-    for (let at = 0; at < PAIR_WORDS; at++) target[at] = words[from + at] as number;
   }
 
   /** The digest at a position, as a view that is valid until the list changes. */
@@ -108,7 +90,7 @@ export class DigestList {
     const kept = this.views(position, this.#length);
     const bytes = new Uint8Array(Math.max(FIRST_CAPACITY * WIDTH, kept.length));
     bytes.set(kept);
-    this.#keep(bytes);
+    this.#bytes = bytes;
     this.#start = position;
   }
 }

@@ -7,19 +7,22 @@
  *   commit evidence = ASCII `ce:<view>.<seqno>:<hex of a 32-byte nonce>`
  *
  * The nonce leaves the enclave only once the transaction is committed, and the blinding only to open that transaction.
- * Each digest is one hash call over one buffer: hashing is most of what a leaf costs.
+ * Hashing is most of what a leaf costs: messages of one length are hashed by one call (digest-run.ts).
  */
-import { type Bytes, copyShort, type HashFunction, hashInto, utf8Decode } from "../codec/bytes.ts";
+import { type Bytes, copyShort, type HashFunction, utf8Decode } from "../codec/bytes.ts";
 import {
   type ParsedBatch,
-  type PrivateSection,
+  PrivateSection,
   type PrivateTransaction,
   PublicSection,
   type PublicTransaction,
   signatureLeaf,
 } from "./batch-format.ts";
+import { DigestRun } from "./digest-run.ts";
 
 const DIGEST = 32;
+/** Secrets of one transaction: 32 bytes nonce, then 32 bytes blinding. */
+export const SECRETS_LENGTH = 2 * DIGEST;
 const ZERO_DIGEST = new Uint8Array(DIGEST);
 const HEX_DIGITS = asciiBytes("0123456789abcdef");
 const ZERO = 0x30;
@@ -28,25 +31,11 @@ const COLON = 0x3a;
 /** Longest transaction id: two safe integers and a point. */
 const MAX_ID_LENGTH = 33;
 const EVIDENCE_PREFIX = asciiBytes("ce:");
-/** Longer inputs of a commitment get an array of their own, which costs little beside hashing them. */
-const COMMITMENT_SCRATCH_BYTES = 4096;
 
-// Inputs of hash calls, filled anew before each: a call reads its input and keeps nothing of it. The views on them are kept,
-// since one call after the other needs the same length.
+// Inputs of hash calls, filled anew before each: a call reads its input and keeps nothing of it.
 const leafInput = new Uint8Array(3 * DIGEST);
-const commitmentOnly = new Uint8Array(DIGEST);
-const commitmentInput = new Uint8Array(COMMITMENT_SCRATCH_BYTES);
 const evidenceInput = new Uint8Array(EVIDENCE_PREFIX.length + MAX_ID_LENGTH + 1 + 2 * DIGEST);
 evidenceInput.set(EVIDENCE_PREFIX, 0);
-let commitmentView = commitmentInput;
-let evidenceView = evidenceInput;
-
-/** The scratch room of a commitment of this length. */
-function commitmentRoom(length: number): Uint8Array {
-  if (length > commitmentInput.length) return new Uint8Array(length);
-  if (commitmentView.length !== length) commitmentView = commitmentInput.subarray(0, length);
-  return commitmentView;
-}
 
 /** Digest of a transaction's writes. */
 export function writeSetDigestOf(publicPart: Bytes, privateCommitment: Bytes | undefined, sha256: HashFunction): Bytes {
@@ -80,30 +69,41 @@ export function transactionLeaf(transaction: PublicTransaction, sha256: HashFunc
 /** What the leaves of a batch are made of. */
 type LeafBytes = Pick<ParsedBatch, "header" | "headerBytes" | "publicSection" | "sealedSection">;
 
-/** Writes the leaf of the transaction at which a public section stands. */
-function writeLeaf(section: PublicSection, sha256: HashFunction, leaves: Uint8Array, at: number): void {
-  const { bytes, partAt, partLength, commitmentAt, evidenceAt, claimsAt } = section;
-  const input = partLength === 0 ? commitmentOnly : new Uint8Array(DIGEST + partLength);
-  if (commitmentAt < 0) input.fill(0, 0, DIGEST);
-  else copyShort(input, 0, bytes, commitmentAt, DIGEST);
-  if (partLength > 0) input.set(bytes.subarray(partAt, partAt + partLength), DIGEST);
-  hashInto(sha256, input, leafInput, 0);
-  copyShort(leafInput, DIGEST, bytes, evidenceAt, DIGEST);
-  if (claimsAt < 0) leafInput.fill(0, 2 * DIGEST);
-  else copyShort(leafInput, 2 * DIGEST, bytes, claimsAt, DIGEST);
-  hashInto(sha256, leafInput, leaves, at);
+/** Copies a digest, or zeros where there is none (a negative place). */
+function copyDigest(target: Uint8Array, at: number, source: Bytes, from: number): void {
+  if (from < 0) target.fill(0, at, at + DIGEST);
+  else copyShort(target, at, source, from, DIGEST);
+}
+
+/** Digests of the writes of all transactions of a batch. */
+function writeSetDigests({ header, publicSection }: LeafBytes, sha256: HashFunction): Bytes {
+  const run = new DigestRun(sha256, header.count);
+  const section = new PublicSection(publicSection, header.epoch);
+  for (let position = 0; position < header.count; position++) {
+    section.next();
+    const at = run.next(DIGEST + section.partLength);
+    copyDigest(run.bytes, at, publicSection, section.commitmentAt);
+    if (section.partLength > 0) run.bytes.set(section.part(), at + DIGEST);
+  }
+  return run.finish();
 }
 
 /** All leaves of a batch, 32 bytes each, that of its signature transaction last; the sections must be well formed. */
 export function batchLeaves(batch: LeafBytes, sha256: HashFunction): Bytes {
   const { header, headerBytes, publicSection, sealedSection } = batch;
-  const leaves = new Uint8Array((header.count + 1) * DIGEST);
+  const digests = writeSetDigests(batch, sha256);
+  // The last place is for the signature leaf.
+  const run = new DigestRun(sha256, header.count + 1);
   const section = new PublicSection(publicSection, header.epoch);
   for (let position = 0; position < header.count; position++) {
     section.next();
-    writeLeaf(section, sha256, leaves, position * DIGEST);
+    const at = run.next(3 * DIGEST);
+    copyShort(run.bytes, at, digests, position * DIGEST, DIGEST);
+    copyShort(run.bytes, at + DIGEST, publicSection, section.evidenceAt, DIGEST);
+    copyDigest(run.bytes, at + 2 * DIGEST, publicSection, section.claimsAt);
   }
   section.end();
+  const leaves = run.finish();
   leaves.set(signatureLeaf(headerBytes, publicSection, sealedSection, sha256), header.count * DIGEST);
   return leaves;
 }
@@ -118,27 +118,34 @@ export function hasPrivate(transaction: PrivateTransaction): boolean {
   return transaction.id.length > 0 || transaction.privatePart.length > 0;
 }
 
+/** Where the nonce of a transaction's commit evidence stands in the secrets of its batch. */
+function nonceAt(position: number): number {
+  return SECRETS_LENGTH * position;
+}
+
+/** Where the blinding of a transaction stands in the secrets of its batch. */
+export function blindingAt(position: number): number {
+  return nonceAt(position) + DIGEST;
+}
+
 /**
- * Writes the commitment to what a private section holds of one transaction into `target`.
- * @param secrets the 32-byte blinding stands there, from `blindingAt` on
- * @param section stands at the transaction
- * @param part the transaction's private part, which the section has as well
+ * Commitments to what the plaintext of a sealed section holds, one for each transaction that holds anything there.
+ * @param secrets nonces and blindings of the batch
  */
-export function writePrivateCommitment(
-  secrets: Bytes,
-  blindingAt: number,
-  section: PrivateSection,
-  part: Bytes,
-  sha256: HashFunction,
-  target: Uint8Array,
-): void {
-  const idEnd = DIGEST + 1 + section.idLength;
-  const input = commitmentRoom(idEnd + part.length);
-  copyShort(input, 0, secrets, blindingAt, DIGEST);
-  // The length stands right before the request id.
-  copyShort(input, DIGEST, section.bytes, section.idAt - 1, 1 + section.idLength);
-  input.set(part, idEnd);
-  hashInto(sha256, input, target, 0);
+export function privateCommitments(secrets: Bytes, plaintext: Bytes, count: number, sha256: HashFunction): Bytes {
+  const run = new DigestRun(sha256, count);
+  const section = new PrivateSection(plaintext);
+  for (let position = 0; position < count; position++) {
+    section.next();
+    if (!section.hasContent) continue;
+    const idEnd = DIGEST + 1 + section.idLength;
+    const at = run.next(idEnd + section.partLength);
+    copyShort(run.bytes, at, secrets, blindingAt(position), DIGEST);
+    // The length stands right before the request id.
+    copyShort(run.bytes, at + DIGEST, plaintext, section.idAt - 1, 1 + section.idLength);
+    if (section.partLength > 0) run.bytes.set(section.part(), at + idEnd);
+  }
+  return run.finish();
 }
 
 /** Writes a number in decimal digits and returns the place behind them. */
@@ -153,41 +160,41 @@ function writeDecimal(start: number, value: number): number {
   return end;
 }
 
-/** A transaction id, and the bytes in which its 32-byte nonce stands, from `nonceAt` on. */
-export interface EvidenceParts {
-  readonly view: number;
-  readonly seqno: number;
-  readonly secrets: Bytes;
-  readonly nonceAt: number;
-}
+/** Places of transactions: the view of their batch, and the first of them. */
+type EvidencePlace = Pick<ParsedBatch["header"], "view" | "firstSeqno">;
 
-/** Writes commit evidence as a view that is valid until the next call. */
-function writeEvidence(view: number, seqno: number, secrets: Bytes, nonceAt: number): Bytes {
+/** Writes the commit evidence of the transaction at a position into its scratch room and returns its length. */
+function writeEvidence({ view, firstSeqno }: EvidencePlace, secrets: Bytes, position: number): number {
   let at = writeDecimal(EVIDENCE_PREFIX.length, view);
   evidenceInput[at++] = POINT;
-  at = writeDecimal(at, seqno);
+  at = writeDecimal(at, firstSeqno + position);
   evidenceInput[at++] = COLON;
-  for (let position = nonceAt; position < nonceAt + DIGEST; position++) {
-    const byte = secrets[position] as number;
+  const start = nonceAt(position);
+  for (let offset = 0; offset < DIGEST; offset++) {
+    const byte = secrets[start + offset] as number;
     evidenceInput[at++] = HEX_DIGITS[byte >> 4] as number;
     evidenceInput[at++] = HEX_DIGITS[byte & 15] as number;
   }
-  if (evidenceView.length !== at) evidenceView = evidenceInput.subarray(0, at);
-  return evidenceView;
+  return at;
 }
 
-/** Writes the digest of a transaction's commit evidence into `target`. */
-export function writeEvidenceDigest(
-  { view, seqno, secrets, nonceAt }: EvidenceParts,
-  sha256: HashFunction,
-  target: Uint8Array,
-): void {
-  hashInto(sha256, writeEvidence(view, seqno, secrets, nonceAt), target, 0);
+/**
+ * Digests of the commit evidence of all transactions of a batch.
+ * @param secrets nonces and blindings of the batch
+ */
+export function evidenceDigests(header: ParsedBatch["header"], secrets: Bytes, sha256: HashFunction): Bytes {
+  const run = new DigestRun(sha256, header.count);
+  for (let position = 0; position < header.count; position++) {
+    const length = writeEvidence(header, secrets, position);
+    const at = run.next(length);
+    copyShort(run.bytes, at, evidenceInput, 0, length);
+  }
+  return run.finish();
 }
 
-/** The commit evidence of a transaction. */
-export function commitEvidenceText({ view, seqno, secrets, nonceAt }: EvidenceParts): string {
-  return utf8Decode(writeEvidence(view, seqno, secrets, nonceAt));
+/** The commit evidence of the transaction at a position of a batch. */
+export function commitEvidenceText(place: EvidencePlace, secrets: Bytes, position: number): string {
+  return utf8Decode(evidenceInput.subarray(0, writeEvidence(place, secrets, position)));
 }
 
 /** Bytes of a text that is known to be ASCII. */

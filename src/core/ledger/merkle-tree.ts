@@ -41,7 +41,6 @@ export class MerkleTree {
   /** Level h holds the roots of the complete subtrees of 2^h leaves, from left to right. */
   readonly #levels: DigestList[] = [new DigestList()];
   readonly #pair = new Uint8Array(2 * DIGEST_LENGTH);
-  readonly #pairWords = new Int32Array(this.#pair.buffer);
 
   constructor(sha256: HashFunction) {
     this.#sha256 = sha256;
@@ -103,10 +102,8 @@ export class MerkleTree {
       if (pairs === 0) return;
       const above = this.#level(height + 1);
       if (above.length === pairs) return;
-      while (above.length < pairs) {
-        level.copyPair(2 * above.length, this.#pairWords);
-        above.appendHash(this.#sha256, this.#pair);
-      }
+      // Pairs lie side by side: hashed where they are.
+      above.appendHashes(this.#sha256, level.views(2 * above.length, 2 * pairs), 2 * DIGEST_LENGTH);
     }
   }
 
