@@ -11,29 +11,24 @@ export type Bytes = Uint8Array;
 /** SHA-256 (or, where named so, Keccak-256) of one byte string: 32 bytes. */
 export interface HashFunction {
   (data: Bytes): Bytes;
-  /** Writes the digest to a place instead: without an array for each digest, of which a ledger has several per transaction. */
-  readonly into?: (data: Bytes, target: Uint8Array, at: number) => void;
-  /** The same for all of `messages`, of `length` bytes each and side by side; their digests stand side by side as well. */
-  readonly many?: (messages: Bytes, length: number, target: Uint8Array, at: number) => void;
-}
-
-/** Writes the digest of `data` into `target` from `at` on. */
-export function hashInto(hash: HashFunction, data: Bytes, target: Uint8Array, at: number): void {
-  if (hash.into === undefined) target.set(hash(data), at);
-  else hash.into(data, target, at);
-}
-
-/** Writes the digests of messages of `length` bytes, which stand side by side, into `target` from `at` on. */
-export function hashMany(hash: HashFunction, messages: Bytes, length: number, target: Uint8Array, at: number): void {
-  if (hash.many !== undefined) {
-    hash.many(messages, length, target, at);
-    return;
-  }
-  for (let [from, place] = [0, at]; from < messages.length; from += length, place += DIGEST_BYTES)
-    hashInto(hash, messages.subarray(from, from + length), target, place);
+  /**
+   * Writes the digests of all of `messages`, of `length` bytes each and side by side, into `target`, side by side as well: one
+   * call for many, and no array for each digest.
+   */
+  readonly many?: (messages: Bytes, length: number, target: Uint8Array) => void;
 }
 
 const DIGEST_BYTES = 32;
+
+/** Writes the digests of messages of `length` bytes, which stand side by side, into `target`. */
+export function hashMany(hash: HashFunction, messages: Bytes, length: number, target: Uint8Array): void {
+  if (hash.many !== undefined) {
+    hash.many(messages, length, target);
+    return;
+  }
+  for (let [from, place] = [0, 0]; from < messages.length; from += length, place += DIGEST_BYTES)
+    target.set(hash(messages.subarray(from, from + length)), place);
+}
 
 /** The empty byte string. */
 export const EMPTY: Bytes = new Uint8Array(0);
@@ -89,15 +84,15 @@ export function bytesEqual(left: Bytes, right: Bytes): boolean {
   return true;
 }
 
-/** Copies a few bytes: for these a loop costs less than the view that `set` needs. */
-export function copyShort(target: Uint8Array, at: number, source: Bytes, from: number, length: number): void {
-  for (let offset = 0; offset < length; offset++) target[at + offset] = source[from + offset] as number;
+/** Copies a digest of 32 bytes from one place to another: a loop costs less than the view that `set` needs. */
+export function copyDigest(target: Uint8Array, at: number, source: Bytes, from: number): void {
+  for (let offset = 0; offset < DIGEST_BYTES; offset++) target[at + offset] = source[from + offset] as number;
 }
 
-/** Whether `length` bytes are the same in two byte strings, each from a place of its own on. Not constant-time. */
-export function sameBytes(left: Bytes, at: number, right: Bytes, from: number, length: number): boolean {
-  if (at + length > left.length || from + length > right.length) return false;
-  for (let offset = 0; offset < length; offset++) if (left[at + offset] !== right[from + offset]) return false;
+/** Whether the same digest of 32 bytes stands in both, each from a place of its own on. Not constant-time. */
+export function sameDigest(left: Bytes, at: number, right: Bytes, from: number): boolean {
+  if (at + DIGEST_BYTES > left.length || from + DIGEST_BYTES > right.length) return false;
+  for (let offset = 0; offset < DIGEST_BYTES; offset++) if (left[at + offset] !== right[from + offset]) return false;
   return true;
 }
 

@@ -10,7 +10,7 @@
  * is 0 or there are no transactions. A length is LEB128 (seven bits per byte, the lowest first, the top bit set in all but
  * the last byte) in its shortest form. Parsing is strict: every byte string has at most one meaning.
  */
-import { type Bytes, ByteReader, ByteWriter, EMPTY, type HashFunction } from "../codec/bytes.ts";
+import { type Bytes, ByteReader, ByteWriter, EMPTY } from "../codec/bytes.ts";
 import { CocoError, invariant } from "../../errors.ts";
 
 /** Version of the batch layout written by this program, and the only one it reads. */
@@ -392,18 +392,4 @@ export class PrivateSection {
   end(): void {
     this.#reader.end();
   }
-}
-
-/** Leaf digest of a batch's signature transaction; through it the root authenticates every byte of the batch before the root. */
-export function signatureLeaf(
-  headerBytes: Bytes,
-  publicSection: Bytes,
-  sealedSection: Bytes,
-  sha256: HashFunction,
-): Bytes {
-  const input = new Uint8Array(HEADER_LENGTH + 2 * DIGEST);
-  input.set(headerBytes, 0);
-  input.set(sha256(publicSection), HEADER_LENGTH);
-  input.set(sha256(sealedSection), HEADER_LENGTH + DIGEST);
-  return sha256(input);
 }

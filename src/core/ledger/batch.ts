@@ -6,7 +6,7 @@
  * anything fails the tail is as before. A batch that consensus does not take is undone with `tail.truncate(index)`. The
  * nonce counter of an undone batch is never used again.
  */
-import { type Bytes, bytesEqual, ByteWriter, concatBytes, EMPTY, sameBytes, toHex } from "../codec/bytes.ts";
+import { type Bytes, bytesEqual, ByteWriter, concatBytes, EMPTY, sameDigest, toHex } from "../codec/bytes.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import * as format from "./batch-format.ts";
 import type { BatchHeader, BatchKind, ParsedBatch } from "./batch-format.ts";
@@ -203,8 +203,7 @@ function digestAt(digests: Bytes, position: number): Bytes {
 /** The public section of a batch; `plaintext` is what will be sealed. */
 function makePublicSection(
   header: BatchHeader,
-  transactions: readonly BatchTransaction[],
-  plaintext: Bytes,
+  { transactions, plaintext }: { readonly transactions: readonly BatchTransaction[]; readonly plaintext: Bytes },
   secrets: BatchSecrets,
   { sha256 }: LedgerCrypto,
 ): Bytes {
@@ -232,7 +231,7 @@ export function buildBatch(input: BatchInput, tail: LedgerTail, keys: LedgerKeys
   const headerBytes = format.encodeHeader(header);
   const secrets = secretsOf({ header, headerBytes }, keys, crypto);
   const plaintext = header.sealedLength === 0 ? EMPTY : format.encodePrivateSection(input.transactions);
-  const publicSection = makePublicSection(header, input.transactions, plaintext, secrets, crypto);
+  const publicSection = makePublicSection(header, { transactions: input.transactions, plaintext }, secrets, crypto);
   const sealedSection = sealSection({ header, headerBytes }, plaintext, keys, crypto);
   invariant(
     publicSection.length === header.publicLength && sealedSection.length === header.sealedLength,
@@ -306,7 +305,7 @@ export function unsealBatch(batch: ParsedBatch, keys: LedgerKeys, crypto: Ledger
   const ids = new Int32Array(header.count);
   let committed = 0;
   const fits = (at: number, digests: Bytes, position: number): boolean =>
-    at >= 0 && sameBytes(publicSection, at, digests, position * SECRET_LENGTH, SECRET_LENGTH);
+    at >= 0 && sameDigest(publicSection, at, digests, position * SECRET_LENGTH);
   for (let position = 0; position < header.count; position++) {
     open.next();
     if (sealedCount > 0) sealed.next();

@@ -48,7 +48,7 @@ export class DigestList {
   /** Adds the digests of messages of `length` bytes that stand side by side, not in this list. */
   appendHashes(hash: HashFunction, messages: Bytes, length: number): void {
     const at = this.#room(messages.length / length);
-    hashMany(hash, messages, length, this.#bytes, at);
+    hashMany(hash, messages, length, this.#bytes.subarray(at));
   }
 
   /** Makes room for more digests, which count from now on; the place of the first. */

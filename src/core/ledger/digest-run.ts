@@ -2,18 +2,21 @@
  * Digests of many short messages: messages of one length are collected side by side and hashed by one call, which costs far
  * less than a call for each where the hash function has lanes.
  */
-import { type Bytes, type HashFunction, hashMany } from "../codec/bytes.ts";
+import { type Bytes, EMPTY, type HashFunction, hashMany } from "../codec/bytes.ts";
 import { invariant } from "../../errors.ts";
 
 const DIGEST = 32;
 /** Room for messages that wait to be hashed; a longer one has it for itself. */
 const ROOM_BYTES = 16 * 1024;
 
+/** The room of the run before, if it has ended: runs follow each other, and fresh memory costs more than what it is for. */
+let spare: Uint8Array = EMPTY;
+
 /** Messages in a row, and then their digests in the same order. */
 export class DigestRun {
   readonly #hash: HashFunction;
   readonly #digests: Uint8Array;
-  #room = new Uint8Array(0);
+  #room: Uint8Array;
   /** Length of the messages that wait, and the end of the last of them. */
   #length = 0;
   #end = 0;
@@ -22,6 +25,8 @@ export class DigestRun {
   /** @param capacity messages at most */
   constructor(hash: HashFunction, capacity: number) {
     this.#hash = hash;
+    this.#room = spare;
+    spare = EMPTY;
     this.#digests = new Uint8Array(capacity * DIGEST);
   }
 
@@ -48,15 +53,21 @@ export class DigestRun {
 
   #flush(): void {
     if (this.#end === 0) return;
-    invariant((this.#hashed + this.#end / this.#length) * DIGEST <= this.#digests.length, "more messages than announced");
-    hashMany(this.#hash, this.#room.subarray(0, this.#end), this.#length, this.#digests, this.#hashed * DIGEST);
+    invariant(
+      (this.#hashed + this.#end / this.#length) * DIGEST <= this.#digests.length,
+      "more messages than announced",
+    );
+    const target = this.#digests.subarray(this.#hashed * DIGEST);
+    hashMany(this.#hash, this.#room.subarray(0, this.#end), this.#length, target);
     this.#hashed += this.#end / this.#length;
     this.#end = 0;
   }
 
-  /** The digests of all messages, side by side. */
+  /** The digests of all messages, side by side; nothing is added after it. */
   finish(): Bytes {
     this.#flush();
+    if (this.#room.length <= ROOM_BYTES) spare = this.#room;
+    this.#room = EMPTY;
     return this.#digests;
   }
 }

@@ -9,14 +9,14 @@
  * The nonce leaves the enclave only once the transaction is committed, and the blinding only to open that transaction.
  * Hashing is most of what a leaf costs: messages of one length are hashed by one call (digest-run.ts).
  */
-import { type Bytes, copyShort, type HashFunction, utf8Decode } from "../codec/bytes.ts";
+import { type Bytes, copyDigest, type HashFunction, utf8Decode } from "../codec/bytes.ts";
 import {
+  HEADER_LENGTH,
   type ParsedBatch,
   PrivateSection,
   type PrivateTransaction,
   PublicSection,
   type PublicTransaction,
-  signatureLeaf,
 } from "./batch-format.ts";
 import { DigestRun } from "./digest-run.ts";
 
@@ -66,13 +66,27 @@ export function transactionLeaf(transaction: PublicTransaction, sha256: HashFunc
   return leafOf(writeSetDigest, transaction.commitEvidenceDigest, transaction.claimsDigest, sha256);
 }
 
+/** Leaf digest of a batch's signature transaction; through it the root authenticates every byte of the batch before the root. */
+export function signatureLeaf(
+  headerBytes: Bytes,
+  publicSection: Bytes,
+  sealedSection: Bytes,
+  sha256: HashFunction,
+): Bytes {
+  const input = new Uint8Array(HEADER_LENGTH + 2 * DIGEST);
+  input.set(headerBytes, 0);
+  input.set(sha256(publicSection), HEADER_LENGTH);
+  input.set(sha256(sealedSection), HEADER_LENGTH + DIGEST);
+  return sha256(input);
+}
+
 /** What the leaves of a batch are made of. */
 type LeafBytes = Pick<ParsedBatch, "header" | "headerBytes" | "publicSection" | "sealedSection">;
 
 /** Copies a digest, or zeros where there is none (a negative place). */
-function copyDigest(target: Uint8Array, at: number, source: Bytes, from: number): void {
+function copyOptional(target: Uint8Array, at: number, source: Bytes, from: number): void {
   if (from < 0) target.fill(0, at, at + DIGEST);
-  else copyShort(target, at, source, from, DIGEST);
+  else copyDigest(target, at, source, from);
 }
 
 /** Digests of the writes of all transactions of a batch. */
@@ -82,7 +96,7 @@ function writeSetDigests({ header, publicSection }: LeafBytes, sha256: HashFunct
   for (let position = 0; position < header.count; position++) {
     section.next();
     const at = run.next(DIGEST + section.partLength);
-    copyDigest(run.bytes, at, publicSection, section.commitmentAt);
+    copyOptional(run.bytes, at, publicSection, section.commitmentAt);
     if (section.partLength > 0) run.bytes.set(section.part(), at + DIGEST);
   }
   return run.finish();
@@ -98,9 +112,9 @@ export function batchLeaves(batch: LeafBytes, sha256: HashFunction): Bytes {
   for (let position = 0; position < header.count; position++) {
     section.next();
     const at = run.next(3 * DIGEST);
-    copyShort(run.bytes, at, digests, position * DIGEST, DIGEST);
-    copyShort(run.bytes, at + DIGEST, publicSection, section.evidenceAt, DIGEST);
-    copyDigest(run.bytes, at + 2 * DIGEST, publicSection, section.claimsAt);
+    copyDigest(run.bytes, at, digests, position * DIGEST);
+    copyDigest(run.bytes, at + DIGEST, publicSection, section.evidenceAt);
+    copyOptional(run.bytes, at + 2 * DIGEST, publicSection, section.claimsAt);
   }
   section.end();
   const leaves = run.finish();
@@ -140,9 +154,10 @@ export function privateCommitments(secrets: Bytes, plaintext: Bytes, count: numb
     if (!section.hasContent) continue;
     const idEnd = DIGEST + 1 + section.idLength;
     const at = run.next(idEnd + section.partLength);
-    copyShort(run.bytes, at, secrets, blindingAt(position), DIGEST);
+    copyDigest(run.bytes, at, secrets, blindingAt(position));
     // The length stands right before the request id.
-    copyShort(run.bytes, at + DIGEST, plaintext, section.idAt - 1, 1 + section.idLength);
+    for (let offset = 0; offset <= section.idLength; offset++)
+      run.bytes[at + DIGEST + offset] = plaintext[section.idAt - 1 + offset] as number;
     if (section.partLength > 0) run.bytes.set(section.part(), at + idEnd);
   }
   return run.finish();
@@ -187,7 +202,7 @@ export function evidenceDigests(header: ParsedBatch["header"], secrets: Bytes, s
   for (let position = 0; position < header.count; position++) {
     const length = writeEvidence(header, secrets, position);
     const at = run.next(length);
-    copyShort(run.bytes, at, evidenceInput, 0, length);
+    for (let offset = 0; offset < length; offset++) run.bytes[at + offset] = evidenceInput[offset] as number;
   }
   return run.finish();
 }

@@ -33,10 +33,7 @@ function extend(tails: readonly LedgerTail[], count: number, view: number): void
       publicLength: 0,
       sealedLength: 0,
     };
-    tail.extend(
-      header,
-      concatBytes(...Array.from({ length: count + 1 }, (_, at) => leafAt(firstSeqno + at))),
-    );
+    tail.extend(header, concatBytes(...Array.from({ length: count + 1 }, (_, at) => leafAt(firstSeqno + at))));
   }
 }
 
@@ -211,10 +208,7 @@ describe("a ledger that goes on where another is committed", () => {
         sealedLength: 0,
       };
       const leafOf = (seqno: number) => (seqno === different ? sha256(leafAt(seqno)) : leafAt(seqno));
-      tail.extend(
-        header,
-        concatBytes(...Array.from({ length: count + 1 }, (_, at) => leafOf(firstSeqno + at))),
-      );
+      tail.extend(header, concatBytes(...Array.from({ length: count + 1 }, (_, at) => leafOf(firstSeqno + at))));
     }
     return tail;
   }

@@ -144,11 +144,7 @@ export class AdapterLanes {
    * @param ownKeys the keys of its transactions when this node executed it
    * @param open opens its content otherwise
    */
-  committed(
-    batch: ParsedBatch,
-    ownKeys: readonly string[] | undefined,
-    open: () => UnsealedBatch,
-  ): void {
+  committed(batch: ParsedBatch, ownKeys: readonly string[] | undefined, open: () => UnsealedBatch): void {
     const { index, view, firstSeqno, count, adapterId } = batch.header;
     const found = this.#lanes.get(adapterId);
     if (found === undefined)

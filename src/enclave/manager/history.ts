@@ -5,8 +5,8 @@
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { LogEntry } from "../../core/consensus/types.ts";
-import { type ParsedBatch, parseBatch, signatureLeaf } from "../../core/ledger/batch-format.ts";
-import { batchLeaves, leafAt } from "../../core/ledger/leaf.ts";
+import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
+import { batchLeaves, leafAt, signatureLeaf } from "../../core/ledger/leaf.ts";
 import type { LedgerTail, LeavesOf, SeqnoRange } from "../../core/ledger/tail.ts";
 import { bytesEqual, type HashFunction } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";

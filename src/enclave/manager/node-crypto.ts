@@ -25,7 +25,7 @@ import type { GovernanceCrypto } from "../../core/governance/governance-crypto.t
 import { CocoError, invariant } from "../../errors.ts";
 import type { Crypto, Entropy } from "../ports.ts";
 import { readCertificate } from "./certificate-reader.ts";
-import { createLaneHash, LANE_MESSAGE_BYTES_MAX, LANES } from "./sha256-lanes.ts";
+import { createLaneHash, LANE_MESSAGE_BYTES, LANES } from "./sha256-lanes.ts";
 
 /** Public keys kept ready for verification; the least recently used one makes room. */
 export const MAX_CACHED_PUBLIC_KEYS = 1024;
@@ -68,12 +68,12 @@ function sha256Into(data: Bytes, target: Uint8Array, at: number): void {
 /** Undefined where the processor has no vectors. */
 const laneHash = createLaneHash();
 
-function sha256Many(messages: Bytes, length: number, target: Uint8Array, at: number): void {
+function sha256Many(messages: Bytes, length: number, target: Uint8Array): void {
   const group = LANES * length;
   const inLanes =
-    laneHash === undefined || length > LANE_MESSAGE_BYTES_MAX ? 0 : messages.length - (messages.length % group);
-  if (inLanes > 0) laneHash?.(messages.subarray(0, inLanes), length, target, at);
-  let place = at + (inLanes / length) * DIGEST_BYTES;
+    laneHash === undefined || length > LANE_MESSAGE_BYTES ? 0 : messages.length - (messages.length % group);
+  if (inLanes > 0) laneHash?.(messages.subarray(0, inLanes), length, target);
+  let place = (inLanes / length) * DIGEST_BYTES;
   for (let from = inLanes; from < messages.length; from += length) {
     sha256Into(messages.subarray(from, from + length), target, place);
     place += DIGEST_BYTES;
@@ -87,7 +87,7 @@ export const sha256: HashFunction = Object.assign(
     sha256Into(data, digest, 0);
     return digest;
   },
-  { into: sha256Into, many: sha256Many },
+  { many: sha256Many },
 );
 
 /** HKDF-SHA-256 (RFC 5869). */

@@ -17,7 +17,7 @@ const WORDS_AT = 256;
 const DIGESTS_AT = 512;
 const MESSAGES_AT = 1024;
 /** Longest message: from here on the runtime's own code for one message is faster. */
-export const LANE_MESSAGE_BYTES_MAX = 256;
+export const LANE_MESSAGE_BYTES = 256;
 
 /** The first primes. */
 function primes(count: number): readonly number[] {
@@ -68,7 +68,11 @@ const WORDS = 24;
 const VECTORS = 1 + 8 + 8 + 16;
 
 const load = (address: Code, offset: number): Code => [...address, ...vector(0, ...at(offset, 4))];
-const store = (address: Code, value: Code, offset: number): Code => [...address, ...value, ...vector(11, ...at(offset, 4))];
+const store = (address: Code, value: Code, offset: number): Code => [
+  ...address,
+  ...value,
+  ...vector(11, ...at(offset, 4)),
+];
 const both = (operation: number, left: Code, right: Code): Code => [...left, ...right, ...vector(operation)];
 const sum = (first: Code, ...others: readonly Code[]): Code =>
   others.reduce((left, right) => both(ADD, left, right), first);
@@ -82,7 +86,11 @@ const bigSigma = (local: number, [a, b, c]: readonly [number, number, number]): 
   both(XOR, both(XOR, rotated(local, a), rotated(local, b)), rotated(local, c));
 
 const smallSigma = (local: number, [a, b, shift]: readonly [number, number, number]): Code =>
-  both(XOR, both(XOR, rotated(local, a), rotated(local, b)), [...get(local), ...constant(shift), ...vector(SHIFT_RIGHT)]);
+  both(XOR, both(XOR, rotated(local, a), rotated(local, b)), [
+    ...get(local),
+    ...constant(shift),
+    ...vector(SHIFT_RIGHT),
+  ]);
 
 /** A vector with the bytes of each of its 32-bit lanes turned around. */
 function swapped(local: number): Code {
@@ -93,7 +101,14 @@ function swapped(local: number): Code {
 function round(step: number, address: Code): Code {
   const role = (which: number): number => WORKING + ((which - step) & 7);
   const [a, b, c, d, e, f, g, h] = [0, 1, 2, 3, 4, 5, 6, 7].map(role) as [
-    number, number, number, number, number, number, number, number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
   ];
   const choice = both(XOR, get(g), both(AND, get(e), both(XOR, get(f), get(g))));
   const majority = both(XOR, both(AND, get(a), both(XOR, get(b), get(c))), both(AND, get(b), get(c)));
@@ -156,7 +171,11 @@ function gatherWord(): Code {
 
 /** The whole function: four messages of `LENGTH` bytes side by side at `SOURCE`, their digests to `TARGET`. */
 function body(): Code {
-  const initial = steps(8, (which) => [...constant(INITIAL_STATE[which] ?? 0), ...vector(SPLAT), ...set(STATE + which)]);
+  const initial = steps(8, (which) => [
+    ...constant(INITIAL_STATE[which] ?? 0),
+    ...vector(SPLAT),
+    ...set(STATE + which),
+  ]);
   const gather = [
     ...[...constant(0), ...set(WORD), LOOP, NO_RESULT],
     ...gatherWord(),
@@ -212,14 +231,16 @@ function moduleBytes(): Uint8Array {
   ]);
 }
 
-/** Hashes messages of `length` bytes that stand side by side; their digests stand side by side from `at` on. */
-export type LaneHash = (messages: Bytes, length: number, target: Uint8Array, at: number) => void;
+/** Hashes messages of `length` bytes that stand side by side; their digests stand side by side in `target`. */
+export type LaneHash = (messages: Bytes, length: number, target: Uint8Array) => void;
 
 /** The parts of the runtime's WebAssembly that are used; its own types come only with those of a browser. */
 interface LaneRuntime {
   validate(bytes: Uint8Array): boolean;
   readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (module: object) => {
+  readonly Instance: new (
+    module: object,
+  ) => {
     readonly exports: {
       hash(source: number, length: number, target: number): void;
       readonly memory: { readonly buffer: ArrayBuffer };
@@ -236,9 +257,9 @@ export function createLaneHash(): LaneHash | undefined {
   const room = new Uint8Array(memory.buffer);
   new Uint32Array(memory.buffer, CONSTANTS_AT, ROUND_CONSTANTS.length).set(ROUND_CONSTANTS);
   const digests = room.subarray(DIGESTS_AT, DIGESTS_AT + LANES * DIGEST_BYTES);
-  return (messages, length, target, at) => {
+  return (messages, length, target) => {
     const group = LANES * length;
-    let place = at;
+    let place = 0;
     // A piece of whole groups at a time goes through the memory.
     const piece = Math.floor((PAGE_BYTES - MESSAGES_AT - BLOCK_BYTES) / group) * group;
     for (let from = 0; from < messages.length; from += piece) {
