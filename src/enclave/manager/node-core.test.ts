@@ -162,11 +162,11 @@ describe("a node that the others would not follow", () => {
     };
     const { founded } = network;
     const remaining = founded.constitution.nodes.filter((_, place) => place !== 1);
-    const bundle = founded.changeNodes(state(), remaining);
-    node.administrate([encodeAdministrative({ type: "decision", bundle })]);
+    const requests = founded.changeNodes(state(), remaining, 0);
+    node.administrate(requests.map((message) => encodeAdministrative({ type: "request", ...message })));
     assert.equal(campaigns(network), true, "one that was voted out does while its vote is needed");
-    const current = remaining.map(({ nodeId }) => nodeId);
     const previous = state().configuration.current;
+    const current = { ...previous, voters: remaining.map(({ nodeId }) => nodeId) };
     for (const before of [previous, undefined])
       node.administrate([encodeAdministrative({ type: "configure", current, previous: before, learners: [] })]);
     node.administrate([
