@@ -30,8 +30,8 @@ JSON-RPC endpoints follow their own protocol's error numbers instead.
 const REFUSALS_INTRODUCTION = `
 ## Reasons of \`ProposalInvalid\`
 
-An error \`ProposalInvalid\` says in \`reason\` why; where an action of a proposal is the cause, \`action\` has its number, \`name\` its name,
-and \`field\` the path of a field that is wrong.
+An error \`ProposalInvalid\` says in \`reason\` why; where an action of a proposal is the cause, \`action\` has its number, \`name\` its
+name, and \`field\` the path of a field that is wrong.
 `;
 
 /** Group title per code: the line comment above it, or the one of the codes before it. */

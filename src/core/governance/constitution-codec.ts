@@ -327,7 +327,7 @@ export function constitutionJson(constitution: Constitution): JsonValue {
 
 /** The JSON form for people, indented, ending in a line feed. */
 export function constitutionToJson(constitution: Constitution): string {
-  return `${JSON.stringify(treeToJson(constitutionTree(constitution)), undefined, 2)}\n`;
+  return `${JSON.stringify(constitutionJson(constitution), undefined, 2)}\n`;
 }
 
 /** Reads the JSON form; throws `ConstitutionInvalid` with the field it is about. */
