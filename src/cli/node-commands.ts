@@ -17,7 +17,8 @@ const SIGN_HELP = `
 Example:
   coco node sign --entry node0/vn-entry.json --member acme --key acme_privk.pem --network trade --out node0-signed.json
 
-Then whoever assembles the genesis constitution gets the file: coco network genesis --node node0-signed.json ...`;
+Then whoever assembles the genesis constitution gets the file: coco constitution init --node node0-signed.json ...
+In a network that runs, it goes into a proposal: coco member propose --action add_node --arg entry=@node0-signed.json`;
 
 const START_HELP = `
 Example:
