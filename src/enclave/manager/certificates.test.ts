@@ -219,7 +219,7 @@ describe("the actor of a certificate", () => {
     counted.follow({ ...network.constitution });
     assert.equal(actorAt(chain, during + 2), "member1");
     assert.equal(signatures, 3, "the actors are the same");
-    counted.follow({ ...network.constitution, members: network.constitution.members.slice(1) });
+    counted.follow({ ...network.constitution, actors: network.constitution.actors.slice(1) });
     assert.equal(actorAt(chain, during + 3), "CertificateUnknown");
   });
 });
