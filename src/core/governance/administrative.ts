@@ -15,8 +15,9 @@ import {
   readConfiguration,
 } from "./configuration.ts";
 import { constitutionDigest, decodeConstitution, encodeConstitution } from "./constitution-codec.ts";
-import { MAX_CONSTITUTION_BYTES, MAX_NODES, type Constitution, type NodeEntry } from "./constitution.ts";
+import { MAX_CONSTITUTION_BYTES, MAX_NODES, type Constitution } from "./constitution.ts";
 import { verifyConstitution } from "./constitution-verify.ts";
+import { departingNodes } from "./departing-nodes.ts";
 import {
   checkEpoch,
   grantKeys,
@@ -48,8 +49,6 @@ import { CocoError } from "../../errors.ts";
 
 /** Largest encoded administrative transaction, in bytes. */
 export const MAX_ADMINISTRATIVE_BYTES = MAX_CONSTITUTION_BYTES + 1024;
-/** Most nodes that were removed and whose signatures still count, because no epoch was opened since. */
-export const MAX_DEPARTING_NODES = 2 * MAX_NODES;
 
 /** Starts the network. */
 export interface GenesisTransaction {
@@ -132,8 +131,6 @@ export interface GovernanceState extends StandingConstitution, EpochsState, Serv
   readonly epochDue: boolean;
   /** Newest evidence of a snapshot. */
   readonly snapshot: Pick<SnapshotTransaction, "index" | "seqno" | "digest"> | undefined;
-  /** Nodes that were voted out since the newest epoch was opened: they may still vote, and their signatures still count. */
-  readonly departing: readonly NodeEntry[];
 }
 
 const CONTEXT: FieldContext = { form: "cbor", code: "MalformedInput" };
@@ -245,8 +242,10 @@ export function executeAdministrative(
   switch (transaction.type) {
     case "epoch":
       return executeEpoch(state, transaction, place, crypto);
-    case "request":
-      return enacted(executeRequest(state, transaction, place, crypto), crypto);
+    case "request": {
+      const { message, chain } = transaction;
+      return enacted(executeRequest(state, { message, chain }, place, crypto), crypto);
+    }
     case "resolve":
       return enacted(executeResolve(state, transaction.proposalId, place, crypto), crypto);
     case "configure":
@@ -315,26 +314,19 @@ function executeResolve(
 function enacted({ state, effect }: SettledState<GovernanceState>, crypto: GovernanceCrypto): GovernanceState {
   if (effect === undefined) return state;
   const { constitution, opensEpoch, rotatesService } = effect;
-  const listed = new Set(listedNodes(constitution));
-  const departing = [...state.departing, ...state.constitution.nodes].filter(({ nodeId }) => !listed.has(nodeId));
-  if (departing.length > MAX_DEPARTING_NODES)
-    throw refused("ChangeInProgress", "too many nodes were removed since the newest epoch was opened");
   return {
     ...state,
     constitution,
     constitutionDigest: constitutionDigest(constitution, crypto.sha256),
     epochDue: state.epochDue || opensEpoch || rotatesService,
     serviceRotationDue: state.serviceRotationDue || rotatesService,
-    departing,
-    attested: attestedOf(state.attested, listed),
+    departing: departingNodes(state, constitution),
+    attested: attestedOf(state.attested, new Set(listedNodes(constitution))),
   };
 }
 
 /** What is known of nodes that are listed; the same map when that is all there is. */
-function attestedOf(
-  attested: GovernanceState["attested"],
-  listed: ReadonlySet<NodeId>,
-): GovernanceState["attested"] {
+function attestedOf(attested: GovernanceState["attested"], listed: ReadonlySet<NodeId>): GovernanceState["attested"] {
   const kept = [...attested].filter(([nodeId]) => listed.has(nodeId));
   return kept.length === attested.size ? attested : new Map(kept);
 }

@@ -4,7 +4,8 @@
  */
 import { decodeCbor, encodeCbor, MAX_CBOR_BYTES } from "../codec/cbor.ts";
 import { fromHex, toHex, type Bytes, type HashFunction } from "../codec/bytes.ts";
-import { MAX_DEPARTING_NODES, type GovernanceState } from "./administrative.ts";
+import type { GovernanceState } from "./administrative.ts";
+import { MAX_DEPARTING_NODES } from "./departing-nodes.ts";
 import { configurationTree, readConfiguration } from "./configuration.ts";
 import {
   constitutionDigest,

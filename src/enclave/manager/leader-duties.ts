@@ -1,7 +1,8 @@
 /**
- * What a leader does for the network itself: it brings members' requests into the ledger, settles proposals whose time has come, and takes the steps that follow
- * from them (configurations, epochs, grants), and it records the evidence of snapshots. One administrative batch at a time;
- * application batches wait for it, so that nobody acts on rights that a vote has taken away (R9).
+ * What a leader does for the network itself: it brings members' requests into the ledger, settles proposals whose time has
+ * come, takes the steps that follow from them (configurations, epochs, grants), and records the evidence of snapshots. One
+ * administrative batch at a time; application batches wait for it, so that nobody acts on rights that a vote has taken away
+ * (R9). A batch has the very time for which its transaction was found to hold: a millisecond later it may not.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
@@ -49,8 +50,8 @@ export interface LeaderDutiesParts {
   readonly keyOf: (epoch: number) => Bytes | undefined;
   readonly view: () => LeaderView;
   readonly snapshot: () => OwnSnapshot | undefined;
-  /** Proposes an administrative batch of one transaction. */
-  readonly propose: (encoded: Bytes) => void;
+  /** Proposes an administrative batch of one transaction and this time. */
+  readonly propose: (encoded: Bytes, timeMs: number) => void;
 }
 
 /** See the module's header. */
@@ -92,34 +93,35 @@ export class LeaderDuties {
   /** Proposes what is due next, unless something is on its way. Called by a leader that has applied its whole log. */
   next(): void {
     if (this.#pending) return;
-    const due = this.#due();
+    const view = this.#parts.view();
+    const due = this.#due(view);
     if (due === undefined) return;
     this.#pending = true;
-    this.#parts.propose(encodeAdministrative(due));
+    this.#parts.propose(encodeAdministrative(due), view.now);
   }
 
-  #due(): AdministrativeTransaction | undefined {
-    const { administration, maker, view } = this.#parts;
+  #due(view: LeaderView): AdministrativeTransaction | undefined {
+    const { administration, maker } = this.#parts;
     const state = administration.committed;
     if (state === undefined) return undefined;
-    const step = nextStep(state, view());
+    const step = nextStep(state, view);
     if (step?.type === "configure") return { type: "configure", ...step.configuration };
     const epoch = step?.type === "epoch" ? maker.epoch(state) : undefined;
     if (epoch !== undefined) return epoch;
     const grant = step?.type === "grant" ? maker.grant(state, step.nodeId, this.#parts.keyOf) : undefined;
     if (grant !== undefined) return grant;
-    const proposalId = administration.dueProposal(view().now);
+    const proposalId = administration.dueProposal(view.now);
     if (proposalId !== undefined) return { type: "resolve", proposalId };
-    const message = this.#nextRequest() ?? this.#nextCarried(state);
+    const message = this.#nextRequest(view.now) ?? this.#nextCarried(state, view.now);
     return message === undefined ? this.#evidence() : { type: "request", ...message };
   }
 
   /** What does not hold any more is refused: something else came before it. */
-  #nextRequest(): SignedMessage | undefined {
+  #nextRequest(nowMs: number): SignedMessage | undefined {
     for (;;) {
       const next = this.#waiting.shift();
       if (next === undefined) return undefined;
-      const error = this.#refusalOf(next.message);
+      const error = this.#refusalOf(next.message, nowMs);
       if (error === undefined) {
         this.#underWay = next;
         return next.message;
@@ -128,17 +130,16 @@ export class LeaderDuties {
     }
   }
 
-  #nextCarried(state: GovernanceState): SignedMessage | undefined {
+  #nextCarried(state: GovernanceState, nowMs: number): SignedMessage | undefined {
     if (this.#carriedUntil === state) return undefined;
-    const next = this.#carried.find((message) => this.#refusalOf(message) === undefined);
+    const next = this.#carried.find((message) => this.#refusalOf(message, nowMs) === undefined);
     if (next === undefined) this.#carriedUntil = state;
     return next;
   }
 
-  #refusalOf(message: SignedMessage): CocoError | undefined {
-    const { administration, view } = this.#parts;
+  #refusalOf(message: SignedMessage, nowMs: number): CocoError | undefined {
     try {
-      administration.check(message, view().now);
+      this.#parts.administration.check(message, nowMs);
       return undefined;
     } catch (error) {
       if (error instanceof CocoError && error.code !== "Internal") return error;

@@ -113,7 +113,7 @@ export class Manager implements PeerEvents {
         learnersCaughtUp: this.#replicator.status().learnersCaughtUp,
       }),
       snapshot: () => this.#snapshots.unconfirmed,
-      propose: (encoded) => this.#proposer.framework([encoded]),
+      propose: (encoded, timeMs) => this.#proposer.framework([encoded], timeMs),
     });
     if (approval !== undefined) duties.carry(approval);
     return duties;
