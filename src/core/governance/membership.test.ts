@@ -10,7 +10,8 @@ import {
   votersOf,
 } from "../../../test/support/governed-network.ts";
 import type { GovernanceState } from "./administrative.ts";
-import { MAX_DEPARTING_NODES, signingKeys } from "./administrative.ts";
+import { signingKeys } from "./administrative.ts";
+import { MAX_DEPARTING_NODES } from "./enactment.ts";
 import type { Configuration } from "../consensus/types.ts";
 import { checkNextConfiguration, isSettled } from "./configuration.ts";
 import { MAX_NODES, type QuorumSetting } from "./constitution.ts";
