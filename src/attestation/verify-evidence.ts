@@ -9,15 +9,22 @@ import { decodeEvidenceCbor, readVirtualEvidence } from "./virtual.ts";
 
 const CONTEXT: FieldContext = { form: "cbor", code: "EvidenceRejected", data: { reason: "Malformed" } };
 
-/** The claims of evidence that is genuine and bound to `expectedReportData` (64 bytes); throws `EvidenceRejected`. */
-export function verifyEvidence(evidence: Bytes, expectedReportData: Bytes, crypto: EvidenceCrypto): Claims {
+/**
+ * The claims of evidence that is genuine and bound to `expectedReportData` (64 bytes); throws `EvidenceRejected`. Without
+ * expected data the caller compares those of the claims itself.
+ */
+export function verifyEvidence(
+  evidence: Bytes,
+  expectedReportData: Bytes | undefined,
+  crypto: EvidenceCrypto,
+): Claims {
   if (evidence.length > MAX_EVIDENCE_BYTES) throw evidenceRejected("Malformed", "evidence is too large");
   const claims = readDocument(decodeEvidenceCbor(evidence), CONTEXT, (fields) => {
     const tee = fields.value("tee");
     if (tee !== "virtual") throw evidenceRejected("UnknownTee", "evidence of a TEE this version does not know");
     return readVirtualEvidence(fields, crypto);
   });
-  if (!bytesEqual(claims.reportData, expectedReportData)) {
+  if (expectedReportData !== undefined && !bytesEqual(claims.reportData, expectedReportData)) {
     throw evidenceRejected("ReportDataMismatch", "evidence was made for another channel");
   }
   return claims;

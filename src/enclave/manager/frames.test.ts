@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { ByteWriter, utf8Encode } from "../../core/codec/bytes.ts";
+import { MAX_ATTESTED_EVIDENCE_BYTES } from "../../core/governance/attest.ts";
 import { CocoError } from "../../errors.ts";
 import { decodeFrame, encodeFrame, type Frame, MAX_FRAME_ITEMS } from "./frames.ts";
 
@@ -23,6 +24,7 @@ const FRAMES: readonly Frame[] = [
   },
   { type: "query", id: 5, path: "/kv", body: bytes("get a"), caller: { actor: "member1", certificate: "00" } },
   { type: "queryResponse", id: 5, response: { status: 200, contentType: "text/plain", body: bytes("x") } },
+  { type: "attest", challenge: new Uint8Array(32).fill(7), evidence: bytes("evidence") },
 ];
 
 describe("a frame", () => {
@@ -48,6 +50,9 @@ describe("a frame", () => {
       .u32(MAX_FRAME_ITEMS + 1)
       .finish();
     assert.throws(() => decodeFrame(tooMany), { code: "LimitExceeded" });
+    const evidence = new Uint8Array(MAX_ATTESTED_EVIDENCE_BYTES + 1);
+    const tooLarge = encodeFrame({ type: "attest", challenge: new Uint8Array(32), evidence });
+    assert.throws(() => decodeFrame(tooLarge), { code: "LimitExceeded" });
   });
 
   test("of any bytes decodes or is refused with a code", () => {

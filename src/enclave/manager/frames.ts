@@ -7,6 +7,7 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { ByteReader, ByteWriter, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
 import { decodeMessage, encodeMessage } from "../../core/consensus/messages.ts";
 import type { ConsensusMessage } from "../../core/consensus/types.ts";
+import { MAX_ATTESTED_EVIDENCE_BYTES } from "../../core/governance/attest.ts";
 import { MAX_REQUEST_ID_LENGTH } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { ItemOutcome, TransactionItem } from "../worker/protocol.ts";
@@ -46,7 +47,9 @@ export type Frame =
   /** Asks the leader up to which index a linearizable read must have applied. */
   | { readonly type: "readIndex"; readonly id: number }
   /** `index` undefined: the asked node does not lead. */
-  | { readonly type: "readIndexResponse"; readonly id: number; readonly index: number | undefined };
+  | { readonly type: "readIndexResponse"; readonly id: number; readonly index: number | undefined }
+  /** Evidence of the sender for the ledger; only the leader takes it. */
+  | { readonly type: "attest"; readonly challenge: Bytes; readonly evidence: Bytes };
 
 const KIND = {
   consensus: 1,
@@ -56,7 +59,9 @@ const KIND = {
   queryResponse: 5,
   readIndex: 6,
   readIndexResponse: 7,
+  attest: 8,
 } as const;
+const CHALLENGE_BYTES = 32;
 const OUTCOME = { included: 1, rejected: 2, waiting: 3, duplicate: 4, deferred: 5, unavailable: 6 } as const;
 
 /** Bytes of a frame. */
@@ -87,6 +92,8 @@ export function encodeFrame(frame: Frame): Bytes {
         .u64(frame.id)
         .u64(frame.index ?? 0)
         .finish();
+    case "attest":
+      return writer.bytes(frame.challenge).bytes32(frame.evidence).finish();
   }
 }
 
@@ -142,9 +149,18 @@ function readBody(kind: number, reader: ByteReader): Frame {
       const index = reader.u64();
       return { type: "readIndexResponse", id, index: index === 0 ? undefined : index };
     }
+    case KIND.attest:
+      return { type: "attest", challenge: reader.bytes(CHALLENGE_BYTES), evidence: readEvidence(reader) };
     default:
       throw new CocoError("MalformedInput", `unknown kind of frame: ${kind}`);
   }
+}
+
+function readEvidence(reader: ByteReader): Bytes {
+  const evidence = reader.bytes32();
+  if (evidence.length > MAX_ATTESTED_EVIDENCE_BYTES)
+    throw new CocoError("LimitExceeded", `evidence of ${evidence.length} bytes`);
+  return evidence;
 }
 
 function readItems<T>(reader: ByteReader, read: () => T): T[] {

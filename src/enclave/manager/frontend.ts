@@ -16,6 +16,8 @@ import type { Sockets } from "../ports.ts";
 
 /** Largest body of a request (go-ethereum's limit). */
 export const MAX_BODY_BYTES = 5 * 1024 * 1024;
+/** Largest body of a request to a path that is open to everybody. */
+export const MAX_PUBLIC_BODY_BYTES = 128 * 1024;
 /** Most bytes of a body above the limit that are read and dropped before the connection is cut. */
 export const MAX_DROPPED_BYTES = 64 * 1024 * 1024;
 /** Most bytes of a request's headers together. */
@@ -41,6 +43,9 @@ export interface FrontendRequest {
   readonly caller: Caller;
 }
 
+/** A request to a path that is open to everybody: nobody is known to have sent it. */
+export type PublicRequest = Pick<FrontendRequest, "method" | "path" | "body">;
+
 /** The answer to a {@link FrontendRequest}. */
 export interface FrontendResponse {
   readonly status: number;
@@ -59,6 +64,11 @@ export interface FrontendParts {
    * The same array comes in again for each request of a connection.
    */
   readonly authenticate: (chain: readonly Bytes[]) => Caller | CocoError;
+  /** Paths that need no client certificate, and who answers there; bodies have at most {@link MAX_PUBLIC_BODY_BYTES}. */
+  readonly open?: {
+    readonly isOpen: (path: string) => boolean;
+    readonly handle: (request: PublicRequest) => FrontendResponse;
+  };
   /** {@link BYTES_UNDER_WAY_MAX} unless given. */
   readonly bytesUnderWayMax?: number;
   /** Answers a request; calls `respond` once, now or later. */
@@ -85,6 +95,12 @@ function presentedChain(socket: TLSSocket): readonly Bytes[] {
     certificate = certificate.issuerCertificate;
   }
   return chain;
+}
+
+function targetOf({ url = "/" }: IncomingMessage): Pick<FrontendRequest, "path" | "query"> {
+  const mark = url.indexOf("?");
+  if (mark < 0) return { path: url, query: new URLSearchParams() };
+  return { path: url.slice(0, mark), query: new URLSearchParams(url.slice(mark + 1)) };
 }
 
 /** Serves clients; see the module's header. */
@@ -173,7 +189,10 @@ export class ClientFrontend {
 
   #request(request: IncomingMessage, response: ServerResponse): void {
     const respond = (answer: FrontendResponse) => this.#respond(request, response, answer);
-    const caller = this.#callerOf(request.socket as TLSSocket);
+    const { open } = this.#parts;
+    const { path, query } = targetOf(request);
+    const isOpen = open?.isOpen(path) === true;
+    const caller = isOpen ? undefined : this.#callerOf(request.socket as TLSSocket);
     if (caller instanceof CocoError) {
       respond(errorResponse(caller));
       return;
@@ -184,17 +203,12 @@ export class ClientFrontend {
       respond(errorResponse(new CocoError("TooManyRequests", "too many bytes of requests and answers under way")));
       return;
     }
-    this.#readBody(request, hold, (body) => {
-      if (body === undefined) {
-        respond(errorResponse(new CocoError("LimitExceeded", `request body above ${MAX_BODY_BYTES} bytes`)));
-        return;
-      }
-      const url = request.url ?? "/";
-      const mark = url.indexOf("?");
-      const path = mark < 0 ? url : url.slice(0, mark);
-      const query = new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1));
+    const most = isOpen ? MAX_PUBLIC_BODY_BYTES : MAX_BODY_BYTES;
+    this.#readBody(request, { hold, most }, (body) => {
       const { method = "GET", headers } = request;
-      this.#parts.handle({ method, path, query, headers, body, caller }, respond);
+      if (body === undefined) respond(errorResponse(new CocoError("LimitExceeded", `request body above ${most} bytes`)));
+      else if (caller !== undefined) this.#parts.handle({ method, path, query, headers, body, caller }, respond);
+      else if (open !== undefined) respond(open.handle({ method, path, body }));
     });
   }
 
@@ -228,19 +242,23 @@ export class ClientFrontend {
    * Reads the body; undefined when it is above the limit. What is too much is dropped as it comes, since a client that is
    * still sending when the connection closes never sees the answer; a body that does not end is broken off.
    */
-  #readBody(request: IncomingMessage, hold: (bytes: number) => void, done: (body: Bytes | undefined) => void): void {
+  #readBody(
+    request: IncomingMessage,
+    { hold, most }: { readonly hold: (bytes: number) => void; readonly most: number },
+    done: (body: Bytes | undefined) => void,
+  ): void {
     const chunks: Buffer[] = [];
     let length = 0;
     request.on("data", (chunk: Buffer) => {
       length += chunk.length;
-      if (length <= MAX_BODY_BYTES) {
+      if (length <= most) {
         chunks.push(chunk);
         hold(chunk.length);
       } else chunks.length = 0;
       if (length > MAX_DROPPED_BYTES) request.destroy();
     });
     request.on("end", () => {
-      if (length > MAX_BODY_BYTES) done(undefined);
+      if (length > most) done(undefined);
       else done(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
     });
   }

@@ -17,9 +17,11 @@ import { decodeFrame, encodeFrame, type Frame } from "./frames.ts";
 import { AdapterLanes } from "./adapter-lanes.ts";
 import { ArrivedBatches } from "./arrived-batch.ts";
 import { BatchProposer } from "./batch-proposer.ts";
-import { LeaderDuties, type RequestOutcome } from "./leader-duties.ts";
+import { createLeaderDuties } from "./create-duties.ts";
+import type { LeaderDuties, RequestOutcome } from "./leader-duties.ts";
 import type { ArrivedRequest, ManagerParts } from "./manager-parts.ts";
 import { FIRST_ID_BYTES, firstIdOf } from "./open-requests.ts";
+import type { OwnEvidence } from "./self-attestation.ts";
 import type { Replicator } from "./replicator.ts";
 import { type Leadership, RequestRouter } from "./request-router.ts";
 import type { ReceivedSnapshot } from "./snapshot-receiver.ts";
@@ -86,7 +88,11 @@ export class Manager implements PeerEvents {
       onFatal: (error) => this.#fatal(error),
     });
     this.#proposer = new BatchProposer(this.#replicator, parts.sealing, parts.administration);
-    this.#duties = this.#createDuties();
+    this.#duties = createLeaderDuties(parts, {
+      learnersCaughtUp: () => this.#replicator.status().learnersCaughtUp,
+      snapshot: () => this.#snapshots.unconfirmed,
+      propose: (encoded) => this.#proposer.framework([encoded]),
+    });
     this.#status = this.#replicator.status();
     this.#committedSeqno = parts.beginning?.snapshot.seqno ?? 0;
     this.#committedIndex = parts.beginning?.snapshot.mark.index ?? 0;
@@ -99,24 +105,6 @@ export class Manager implements PeerEvents {
       apply: (batch) => this.#applicationCommitted(batch),
       onEnd: () => this.#requests.reads.applied(this.#committedIndex),
     });
-  }
-
-  #createDuties(): LeaderDuties {
-    const { administration, sealing, tail, epochMaker, approval } = this.#parts;
-    const duties = new LeaderDuties({
-      administration,
-      maker: epochMaker,
-      keyOf: this.#parts.keyOf,
-      view: () => ({
-        now: sealing.batchTime(),
-        nextSeqno: tail.lastSeqno + 1,
-        learnersCaughtUp: this.#replicator.status().learnersCaughtUp,
-      }),
-      snapshot: () => this.#snapshots.unconfirmed,
-      propose: (encoded) => this.#proposer.framework([encoded]),
-    });
-    if (approval !== undefined) duties.carry(approval);
-    return duties;
   }
 
   #createLanes(): AdapterLanes {
@@ -222,9 +210,19 @@ export class Manager implements PeerEvents {
       case "outcomes":
         if (peer === this.#status.leader) this.#lanes.takeOutcomes(frame.adapter, frame.outcomes, false);
         return;
+      case "attest":
+        if (this.#leaderReady) this.#duties.attest({ ...frame, nodeId: peer });
+        return;
       default:
         this.#requests.frame(peer, frame);
     }
+  }
+
+  /** Brings this node's evidence to the leader, this node or another; it is lost when there is none. */
+  attest(evidence: OwnEvidence): void {
+    const { leader } = this.#status;
+    if (leader === this.#parts.nodeId) this.#take(leader, { type: "attest", ...evidence });
+    else if (leader !== undefined) this.#send(leader, { type: "attest", ...evidence });
   }
 
   #send(peer: NodeId, frame: Frame): boolean {

@@ -2,11 +2,8 @@
  * A validating node put together inside the enclave: keys, governance, consensus, channels and the client frontend around
  * one manager. The host gives ports and files; what it carries is ciphertext.
  */
-import { appraise, requireAccepted } from "../../attestation/appraise.ts";
-import { channelReportData } from "../../attestation/report-data.ts";
-import { verifyEvidence } from "../../attestation/verify-evidence.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { fromHex, toHex } from "../../core/codec/bytes.ts";
+import { toHex } from "../../core/codec/bytes.ts";
 import { parseAddress } from "../../core/governance/address.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
@@ -17,10 +14,14 @@ import { CocoError, invariant } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Entropy, Executor, ExecutorEvents, Sockets, Tracer } from "../ports.ts";
 import { Callers } from "./callers.ts";
 import { createNodeCertificate } from "./certificates.ts";
+import { createChannelIdentity } from "./channel-identity.ts";
 import { Channels, type ChannelIdentity } from "./channels.ts";
+import { Departure } from "./departure.ts";
 import { ClientFrontend, errorResponse, type FrontendRequest, type FrontendResponse } from "./frontend.ts";
 import { handOver } from "./hand-over.ts";
 import { History } from "./history.ts";
+import { handleJoinRequest, isJoinPath } from "./join-api.ts";
+import { JoinDesk } from "./join-desk.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import { handleNodeRequest, isNodePath, type NodeApiParts } from "./node-api.ts";
 import { createGovernanceCrypto, createNodeCrypto } from "./node-crypto.ts";
@@ -46,6 +47,8 @@ const DAY_MS = 86_400_000;
 export interface ValidatingNodeParts {
   readonly keys: NodeKeys;
   readonly genesis: Constitution;
+  /** The constitution the owner approved when the node joined; for a node that genesis does not list. */
+  readonly joined: Constitution | undefined;
   /** Approval of this node's code that is not in the ledger yet. */
   readonly approval: readonly SignedMessage[] | undefined;
   /** Evidence of this node's code for 64 bytes of report data. */
@@ -79,6 +82,7 @@ export class ValidatingNode {
   /** The frontend listens. */
   #listens = false;
   readonly #callers: Callers;
+  readonly #departure: Departure;
 
   /** Reads and verifies the node's whole ledger; throws when it does not hold or belongs to another network. */
   constructor(parts: ValidatingNodeParts) {
@@ -92,6 +96,7 @@ export class ValidatingNode {
       nodeId: keys.nodeId,
       publicKey: keys.publicKey,
       genesis,
+      joined: parts.joined,
       networkId: this.#networkId,
       crypto: this.#crypto,
       governanceCrypto: createGovernanceCrypto(),
@@ -106,6 +111,7 @@ export class ValidatingNode {
       firstTransactions: () => firstTransactions(genesis, this.#networkId, { crypto: this.#crypto, entropy, clock }),
       approval: parts.approval,
       epochMaker: this.#epochMaker(),
+      attest: parts.attest,
       openEpoch: (record) => openEpochKey(record, this.#networkId, keys),
       carriesService: (epoch, key) => carriesServiceKey(epoch, this.#networkId, key, this.#crypto),
       onGovernance: () => this.#onGovernance(),
@@ -120,6 +126,12 @@ export class ValidatingNode {
       events: this.#core.manager,
     });
     peers = this.#channels;
+    this.#departure = new Departure({
+      ...{ nodeId: keys.nodeId, clock, tracer: parts.tracer, onFatal: parts.onFatal },
+      knownVersion: parts.joined?.version ?? genesis.version,
+      hearsLeader: () => this.#core.manager.status.leader !== undefined,
+      stopServing: () => this.#frontend?.close(),
+    });
   }
 
   #epochMaker(): EpochMaker {
@@ -133,35 +145,13 @@ export class ValidatingNode {
 
   #channelIdentity(): ChannelIdentity {
     const { keys, attest } = this.#parts;
-    const digest = fromHex(this.#networkId);
-    const { sha256 } = this.#crypto;
-    // A node that was voted out has channels until its vote is taken away: that step may need its acknowledgement.
-    const nodeOf = (nodeId: string) => this.#core.administration.nodeOf(nodeId);
-    const binding = { networkId: this.#networkId, constitutionDigest: digest };
-    return {
-      nodeId: keys.nodeId,
-      networkId: digest,
+    return createChannelIdentity({
+      ...{ keys, attest, networkId: this.#networkId, crypto: this.#crypto },
       certificate: this.#ownCertificate(),
-      privateKey: signingKeyPem(keys),
-      nodeIdOf: (publicKey) => toHex(sha256(publicKey)),
-      addressOf: (peer) => nodeOf(peer)?.address,
-      attest: (challenge, exporter) =>
-        attest(
-          channelReportData(
-            { ...binding, sender: keys.nodeId, senderEncryptionKey: keys.encryptionKey, challenge, exporter },
-            sha256,
-          ),
-        ),
-      appraise: (peer, evidence, challenge, exporter) => {
-        const node = nodeOf(peer);
-        if (node === undefined) throw new CocoError("PeerNotListed", `node ${peer} is not in the VN list`);
-        const expected = channelReportData(
-          { ...binding, sender: peer, senderEncryptionKey: node.encryptionKey, challenge, exporter },
-          sha256,
-        );
-        requireAccepted(appraise(verifyEvidence(evidence, expected, this.#crypto), this.#appraisalConstitution()));
-      },
-    };
+      administration: this.#core.administration,
+      constitution: () => this.#appraisalConstitution(),
+      now: () => this.#core.sealing.batchTime(),
+    });
   }
 
   /** The constitution of the log, with the approval of code that this node carries as far as it holds. */
@@ -207,6 +197,7 @@ export class ValidatingNode {
   /** Stops taking part; what is durable stays. */
   close(): void {
     this.#core.manager.stop();
+    this.#departure.close();
     this.#frontend?.close();
     this.#channels.close();
     this.#core.close();
@@ -218,6 +209,7 @@ export class ValidatingNode {
     this.#callers.follow(state.constitution);
     this.#channels.follow(this.#peers());
     if (this.#followService(state)) this.#showService();
+    this.#departure.follow(state);
   }
 
   /** Takes the service identity in force from the newest epoch; false when it is held already, or cannot be opened yet. */
@@ -267,7 +259,9 @@ export class ValidatingNode {
       history: new History({ tail, disk: this.#parts.disk, sha256: this.#crypto.sha256 }),
       service: () => this.#service,
     };
+    const desk = this.#joinDesk();
     this.#frontend = new ClientFrontend({
+      open: { isOpen: isJoinPath, handle: (request) => handleJoinRequest(desk, request) },
       certificate,
       privateKey: signingKeyPem(keys),
       authenticate: (chain) => this.#callers.identify(chain, clock.wallTime()),
@@ -277,6 +271,16 @@ export class ValidatingNode {
     await this.#frontend.start(clientListen, sockets);
     this.#listens = true;
     if (this.#service !== undefined) onServing(this.#service.certificate);
+  }
+
+  #joinDesk(): JoinDesk {
+    const { keys, genesis, attest, clock, entropy, tracer } = this.#parts;
+    const { administration, sealing } = this.#core;
+    return new JoinDesk({
+      ...{ networkId: this.#networkId, genesis, node: keys, attest, clock, entropy, tracer, crypto: this.#crypto },
+      committed: () => administration.committed,
+      ledgerTime: () => sealing.batchTime(),
+    });
   }
 
   /** This node's certificate of itself: who knows its id can tell that it is this node. */
