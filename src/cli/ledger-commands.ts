@@ -95,11 +95,11 @@ function badEntry({ file, offset, index, seqno, reason }: BadPlace): CocoError {
 }
 
 async function verify(context: CommandContext, dir: string, options: VerifyOptions, asJson: boolean): Promise<void> {
-  const { isServiceOf, openLedgerFolder, verifyFolder } = await import("./ledger-reader.ts");
+  const { isServiceOf, loadLedgerGovernance, openLedgerFolder, verifyFolder } = await import("./ledger-reader.ts");
   const certificate =
     options.serviceCert === undefined ? undefined : await readText(options.serviceCert, MAX_CERTIFICATE_FILE_BYTES);
   const ledger = await openLedgerFolder(dir);
-  const { report } = verifyFolder(ledger);
+  const { report } = verifyFolder(ledger, await loadLedgerGovernance());
   const isService = certificate === undefined ? undefined : isServiceOf(report, certificate);
   const isCut = options.fromGenesis === true && ledger.layout.firstIndex > 1;
   const isValid =
@@ -160,8 +160,10 @@ async function printLines(
   linesOf: (...args: Parameters<BatchVisitor>) => readonly string[],
   print: (line: string) => void,
 ): Promise<void> {
-  const { openLedgerFolder, verifyFolder } = await import("./ledger-reader.ts");
-  const { report } = verifyFolder(await openLedgerFolder(dir), (batch, tail) => linesOf(batch, tail).forEach(print));
+  const { loadLedgerGovernance, openLedgerFolder, verifyFolder } = await import("./ledger-reader.ts");
+  const { report } = verifyFolder(await openLedgerFolder(dir), await loadLedgerGovernance(), (batch, tail) =>
+    linesOf(batch, tail).forEach(print),
+  );
   if (report.bad !== undefined) throw badEntry(report.bad);
 }
 

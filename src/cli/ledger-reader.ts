@@ -13,6 +13,7 @@ import type { ParsedBatch } from "../core/ledger/batch-format.ts";
 import { LedgerTail } from "../core/ledger/tail.ts";
 import { type LedgerGovernance, type LedgerVerification, verifyLedger } from "../core/ledger/verify-ledger.ts";
 import { readCertificate } from "../enclave/manager/certificate-reader.ts";
+import { loadGovernanceCrypto } from "../host/script-engine-file.ts";
 import { createGovernanceCrypto, createVerifier, sha256 } from "../enclave/manager/node-crypto.ts";
 import type { StoredSnapshot } from "../enclave/ports.ts";
 import { CocoError, invariant } from "../errors.ts";
@@ -79,12 +80,16 @@ export interface VerifiedFolder {
 /** Called for each batch that holds, in order, with the ledger up to it. */
 export type BatchVisitor = (batch: ParsedBatch, tail: LedgerTail) => void;
 
-const GOVERNANCE: LedgerGovernance<GovernanceState> = {
-  execute: (state, batch) => executeAdministrativeBatch(state, batch, createGovernanceCrypto()),
-  publicKeyOf: (state, nodeId) => signingKeys(state).get(nodeId),
-  versionOf: (state) => state?.constitution.version ?? 0,
-  epochsOf: (state) => state?.epochs.length ?? 0,
-};
+/** Governance as a verifier of a ledger executes it. */
+export async function loadLedgerGovernance(): Promise<LedgerGovernance<GovernanceState>> {
+  const crypto = await loadGovernanceCrypto();
+  return {
+    execute: (state, batch) => executeAdministrativeBatch(state, batch, crypto),
+    publicKeyOf: (state, nodeId) => signingKeys(state).get(nodeId),
+    versionOf: (state) => state?.constitution.version ?? 0,
+    epochsOf: (state) => state?.epochs.length ?? 0,
+  };
+}
 
 /** The ledger of a node's folder, or the folder itself. Throws `ConfigurationInvalid` when it holds no ledger. */
 export async function openLedgerFolder(dir: string): Promise<ReadLedger> {
@@ -98,7 +103,11 @@ export async function openLedgerFolder(dir: string): Promise<ReadLedger> {
 }
 
 /** Verifies a ledger from its genesis, or from the snapshot it begins after, up to the first entry that does not hold. */
-export function verifyFolder(ledger: ReadLedger, visit: BatchVisitor = () => undefined): VerifiedFolder {
+export function verifyFolder(
+  ledger: ReadLedger,
+  governance: LedgerGovernance<GovernanceState>,
+  visit: BatchVisitor = () => undefined,
+): VerifiedFolder {
   const { scan, layout } = ledger;
   const found = startOf(ledger);
   const { start } = found;
@@ -112,7 +121,7 @@ export function verifyFolder(ledger: ReadLedger, visit: BatchVisitor = () => und
   const fromIndex = found.problem === undefined ? Math.max(layout.firstIndex, tail.lastIndex + 1) : scan.nextIndex;
   const result = verifyLedger(entriesOf(scan.chunks, fromIndex, FILE_SYSTEM), {
     crypto: { sha256, verify: createVerifier() },
-    governance: GOVERNANCE,
+    governance,
     start: from,
     onBatch: (batch, _record, state) => {
       last = batch;

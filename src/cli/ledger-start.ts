@@ -7,7 +7,8 @@
 import { bytesEqual, concatBytes, toHex } from "../core/codec/bytes.ts";
 import { decodeAdministrative, type GovernanceState, signingKeys } from "../core/governance/administrative.ts";
 import { decodeGovernanceState } from "../core/governance/state-codec.ts";
-import { type ParsedBatch, parseBatch, signatureLeaf } from "../core/ledger/batch-format.ts";
+import { type ParsedBatch, parseBatch } from "../core/ledger/batch-format.ts";
+import { signatureLeaf } from "../core/ledger/leaf.ts";
 import { isKeeperSeal } from "../core/ledger/snapshot-keeper.ts";
 import { LedgerTail } from "../core/ledger/tail.ts";
 import type { LedgerEntry, LedgerStart } from "../core/ledger/verify-ledger.ts";

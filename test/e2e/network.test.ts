@@ -1,5 +1,5 @@
 /**
- * A founded network through its own endpoints: the ledger by sequence numbers, decisions of members, and the `coco ledger`
+ * A founded network through its own endpoints: the ledger by sequence numbers, requests of members, and the `coco ledger`
  * commands on folders of nodes that run, and on folders that do not hold.
  */
 import { after, before, describe, test } from "node:test";
@@ -11,7 +11,7 @@ import { FILE_SYSTEM } from "../../src/host/file-operations.ts";
 import { entriesOf } from "../../src/host/ledger-chunks.ts";
 import { LEDGER_FORMAT_VERSION } from "../../src/host/ledger-record.ts";
 import { openLedgerFiles, readLedger } from "../../src/host/ledger-files.ts";
-import { decisionFor, type NetworkView, postDecision } from "./lib/decisions.ts";
+import { agree, type NetworkView, postBallot, postProposal } from "./lib/governance.ts";
 import { chunkFiles, flipBit, folderHashes } from "./lib/ledger-damage.ts";
 import { administrativeOf, requireSameLedgers, requireValidLedger } from "./lib/ledgers.ts";
 import { Load, sendTransfers } from "./lib/load.ts";
@@ -89,12 +89,12 @@ describe("the ledger by sequence numbers", () => {
   });
 });
 
-describe("a decision of members", () => {
+describe("a request of members", () => {
   const epochsOf = async (): Promise<number> =>
     (await administrativeOf(leader.dir)).filter(({ type }) => type === "epoch").length;
 
-  async function refusal(node: NetworkNode, decision: Buffer) {
-    const { status, body } = await postDecision(node, decision);
+  async function refusal(node: NetworkNode, proposal: Buffer) {
+    const { status, body } = await postProposal(node, proposal);
     const { code, message, data } = JSON.parse(body).error;
     return { status, code, message, data };
   }
@@ -103,19 +103,21 @@ describe("a decision of members", () => {
     const before = await epochsOf();
     const [hash] = await sendTransfers(leader, { account: 5, from: 0, count: 1 });
     const id = await transactionIdOf(leader, present(hash));
-    const decision = await decisionFor(network, leader, { action: "open_epoch" });
+    const agreed = await agree(network, leader, { name: "open_epoch", args: {} });
 
-    const elsewhere = await refusal(follower, decision);
+    const elsewhere = await refusal(follower, agreed.proposal);
     assert.deepEqual([elsewhere.status, elsewhere.code], [503, "NoLeader"]);
     const { primary_id } = await leader.read<NetworkView>("/node/network");
     assert.ok(String(elsewhere.message).includes(present(primary_id)), elsewhere.message);
 
-    const { status, body } = await postDecision(leader, decision);
-    assert.deepEqual([status, JSON.parse(body)], [202, { accepted: true }]);
+    const { status, body } = await postProposal(leader, agreed.proposal);
+    assert.equal(status, 200, body);
+    const voted = await postBallot(leader, network, agreed);
+    assert.equal(voted.status, 200, voted.body);
     await until("the epoch is open", async () => ((await epochsOf()) === before + 1 ? true : undefined));
     assert.equal((await leader.read<NetworkView>("/node/network")).constitution_version, 2);
 
-    const again = await refusal(leader, decision);
+    const again = await refusal(leader, agreed.proposal);
     assert.deepEqual([again.status, again.code], [400, "ProposalInvalid"]);
     assert.equal(await epochsOf(), before + 1);
     await sendTransfers(follower, { account: 5, from: 1, count: 1 });
@@ -127,15 +129,13 @@ describe("a decision of members", () => {
 
   test("that is none changes nothing", async () => {
     const before = await epochsOf();
-    const good = await decisionFor(network, leader, { action: "open_epoch" });
+    const { proposal: good } = await agree(network, leader, { name: "open_epoch", args: {} });
     const forged = Buffer.from(good);
     forged.writeUInt8(forged.readUInt8(forged.length - 3) ^ 1, forged.length - 3);
     for (const junk of [Buffer.alloc(0), Buffer.from("{}"), Buffer.alloc(1000, 0xff), good.subarray(0, -1), forged]) {
       const { status, code } = await refusal(leader, junk);
       assert.deepEqual([status, code], [400, "ProposalInvalid"]);
     }
-    const { status } = await leader.rpc.http({ method: "GET", path: "/node/decisions" });
-    assert.equal(status, 405);
     assert.equal(await epochsOf(), before);
   });
 });

@@ -10,7 +10,7 @@ import { after, describe, test } from "node:test";
 import { connect, type TLSSocket } from "node:tls";
 import { createServiceCertificate, generateKeyPairPem } from "../../src/enclave/manager/certificates.ts";
 import { nodeEntropy } from "../../src/enclave/manager/node-crypto.ts";
-import { constitutionOf, decisionFor, type NetworkView, postDecision } from "./lib/decisions.ts";
+import { agree, type NetworkView, postAgreed } from "./lib/governance.ts";
 import { sendTransfers } from "./lib/load.ts";
 import { Network, type NetworkNode } from "./lib/network.ts";
 import { present, runCoco, until } from "./lib/processes.ts";
@@ -55,12 +55,9 @@ async function removeOne(nodes: readonly NetworkNode[]): Promise<string> {
   const removed = present(nodes.findLast((node) => node !== leader));
   const before = present((await leader.read<NetworkView>("/node/network")).service_certificate);
   const { node_id } = await removed.read<{ node_id: string }>("/node/state");
-  const listed = (await constitutionOf(leader)).nodes.filter(({ nodeId }) => nodeId !== node_id);
-  const { status, body } = await postDecision(
-    leader,
-    await decisionFor(network, leader, { action: "change_nodes", nodes: listed }),
-  );
-  assert.equal(status, 202, body);
+  const agreed = await agree(network, leader, { name: "remove_node", args: { nodeId: node_id } });
+  const { status, body } = await postAgreed(leader, network, agreed);
+  assert.equal(status, 200, body);
   const remaining = nodes.filter((node) => node !== removed);
   const certificates = await Promise.all(
     remaining.map((node) =>

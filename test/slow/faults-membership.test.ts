@@ -4,7 +4,7 @@
  */
 import { describe, test, type TestContext } from "node:test";
 import assert from "node:assert/strict";
-import { constitutionOf, decisionFor, type NetworkView, postDecision } from "../e2e/lib/decisions.ts";
+import { agree, constitutionOf, type NetworkView, postAgreed } from "../e2e/lib/governance.ts";
 import { administrativeOf, batchHashes, requireSameLedgers, requireValidLedger } from "../e2e/lib/ledgers.ts";
 import { compareNodes, Load } from "../e2e/lib/load.ts";
 import { Network, type NetworkNode } from "../e2e/lib/network.ts";
@@ -43,10 +43,10 @@ async function removeUnderLoad(
     const before = await newestEpoch(found.leader);
     assert.ok(before.wraps.includes(removedId));
     const nodes = (await constitutionOf(found.leader)).nodes.filter(({ nodeId }) => nodeId !== removedId);
-    const decision = await decisionFor(network, found.leader, { action: "change_nodes", nodes });
+    const agreed = await agree(network, found.leader, { name: "remove_node", args: { nodeId: removedId } });
     const fromMs = performance.now();
-    const { status, body } = await postDecision(found.leader, decision);
-    assert.equal(status, 202, body);
+    const { status, body } = await postAgreed(found.leader, network, agreed);
+    assert.equal(status, 200, body);
     for (const node of remaining) {
       const view = await until(`${node.name} lists three`, async () => {
         const read = await node.read<NetworkView>("/node/network");

@@ -84,7 +84,7 @@ describe("a network that does not trust its disks", () => {
     const [first] = waiting;
     const nodes = waiting.map(asNode);
     const networkId = present(first).network_id;
-    const origin = { signer: network.requestSigner, networkId, createdAt: Math.floor(Date.now() / 1000), sha256 };
+    const origin = { signer: network.member, networkId, createdAt: Math.floor(Date.now() / 1000), sha256 };
     const signed = (stated: readonly ResumingNode[]) =>
       encodeMessages([signRequest("resume", resumePayload(stated), origin)]);
     const resume = signed(nodes);

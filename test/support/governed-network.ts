@@ -1,5 +1,5 @@
 /**
- * A network as governance sees it, for tests of its rules: real decisions with cheap signatures, no consensus and no ledger.
+ * A network as governance sees it, for tests of its rules: real requests with cheap signatures, no consensus and no ledger.
  */
 import { toHex, utf8Encode, type Bytes } from "../../src/core/codec/bytes.ts";
 import { MAJORITY } from "../../src/core/consensus/quorum.ts";

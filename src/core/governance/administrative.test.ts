@@ -1,10 +1,17 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { foundNetwork, makeFounder, TEST_CODE, type TestFounder } from "../../../test/support/founders.ts";
+import {
+  foundNetwork,
+  makeFounder,
+  TEST_CODE,
+  TEST_TIME_MS,
+  type TestFounder,
+} from "../../../test/support/founders.ts";
 import { createGovernanceCrypto } from "../../enclave/manager/node-crypto.ts";
 import { CocoError } from "../../errors.ts";
 import { encodeCbor } from "../codec/cbor.ts";
-import { bytesEqual, utf8Encode, type Bytes } from "../codec/bytes.ts";
+import { bytesEqual, type Bytes } from "../codec/bytes.ts";
+import type { Action } from "./actions.ts";
 import {
   decodeAdministrative,
   encodeAdministrative,
@@ -13,23 +20,25 @@ import {
   type EpochTransaction,
   type GovernanceState,
 } from "./administrative.ts";
-import { serviceCertificateOf } from "./service-chain.ts";
-import {
-  decodeDecision,
-  encodeDecision,
-  judgeDecision,
-  proposalDigest,
-  signBallot,
-  signProposal,
-  type ApproveCodeProposal,
-  type Decision,
-} from "./decision.ts";
+import { agreedRequests } from "./agreed-requests.ts";
 import { derOfPem } from "./pem.ts";
+import type { Vote } from "./policy.ts";
+import type { SignedMessage } from "./proposal.ts";
+import {
+  ballotPayload,
+  proposalPayload,
+  signProposal,
+  signRequest,
+  type RequestOrigin,
+  type SignedProposal,
+} from "./request-signing.ts";
+import { serviceCertificateOf } from "./service-chain.ts";
+import { prospectOf } from "./vote-count.ts";
 
 const crypto = createGovernanceCrypto();
-const PLACE = { index: 10, firstSeqno: 20, timeMs: 0 };
+const PLACE = { index: 10, firstSeqno: 20, timeMs: TEST_TIME_MS + 60_000 };
 /** When the first epoch has ended by time. */
-const LATER = { ...PLACE, timeMs: 86_400_000 };
+const LATER = { ...PLACE, timeMs: PLACE.timeMs + 86_400_000 };
 const network = foundNetwork(3, 3);
 const other = foundNetwork(3, 1, "other");
 const [first, second, third, participant] = network.founders as readonly [
@@ -41,153 +50,133 @@ const [first, second, third, participant] = network.founders as readonly [
 const genesis: AdministrativeTransaction = { type: "genesis", constitution: network.constitution };
 const state = executeAdministrative(undefined, genesis, PLACE, crypto);
 
-const proposal: ApproveCodeProposal = {
-  action: "approve_code",
-  networkId: network.networkId,
-  constitutionVersion: 1,
-  constitutionDigest: network.digest,
-  measurement: "22".repeat(32),
-  name: "coco-framework",
-  version: "0.2.0",
-};
+const CODE = { measurement: "22".repeat(32), name: "coco-framework", version: "0.2.0" };
+const APPROVE: Action = { name: "approve_code", args: CODE };
 
-function ballots(signedProposal: Bytes, voters: readonly TestFounder[], vote: "for" | "against" = "for"): Bytes[] {
-  return voters.map(({ signer }) => signBallot({ proposal: proposalDigest(signedProposal, crypto), vote }, signer));
+function originOf({ requestSigner }: TestFounder, change: Partial<RequestOrigin> = {}): RequestOrigin {
+  const createdAt = Math.floor(PLACE.timeMs / 1000);
+  return { signer: requestSigner, networkId: network.networkId, createdAt, sha256: crypto.sha256, ...change };
 }
 
-function approval(
-  change: Partial<ApproveCodeProposal> = {},
-  voters: readonly TestFounder[] = [first, second],
-): Decision {
-  const signedProposal = signProposal({ ...proposal, ...change }, first.signer);
-  return { proposal: signedProposal, ballots: ballots(signedProposal, voters) };
+function propose(by: TestFounder, change: Partial<RequestOrigin> = {}, action: Action = APPROVE): SignedProposal {
+  return signProposal(proposalPayload([action]), originOf(by, change));
+}
+
+function ballot(by: TestFounder, id: string, vote: Vote = "yes", change: Partial<RequestOrigin> = {}): SignedMessage {
+  const prospect = prospectOf(state, { id, actions: [APPROVE] }, PLACE.timeMs, crypto);
+  assert.ok(prospect.type === "effect");
+  return signRequest("ballot", ballotPayload(vote, prospect.digest), originOf(by, change), id);
 }
 
 function refusedFor(reason: string) {
   return (error: unknown) => {
     assert.ok(error instanceof CocoError, String(error));
     assert.equal(error.code, "ProposalInvalid", error.message);
-    assert.equal(error.data["reason"], reason);
+    assert.equal(error.data["reason"], reason, error.message);
     return true;
   };
 }
 
-function execute(bundle: Decision, from: GovernanceState = state): GovernanceState {
-  return executeAdministrative(from, { type: "decision", bundle }, PLACE, crypto);
+function execute(messages: readonly SignedMessage[], from: GovernanceState = state): GovernanceState {
+  return messages.reduce(
+    (after, { message, chain }) => executeAdministrative(after, { type: "request", message, chain }, PLACE, crypto),
+    from,
+  );
 }
 
-describe("approving code", () => {
+describe("requests of members, with real keys", () => {
   test("a majority adds the measurement and makes the next constitution version", () => {
-    const next = execute(approval());
+    const proposal = propose(first);
+    const next = execute([proposal, ballot(first, proposal.id), ballot(second, proposal.id)]);
     assert.equal(next.constitution.version, 2);
-    const entry = { measurement: proposal.measurement, name: "coco-framework", version: "0.2.0", approvedAt: 2 };
+    const entry = { ...CODE, approvedAt: 2, approval: { yes: 2, members: 3 } };
     assert.deepEqual(next.constitution.codeManifest, [TEST_CODE, entry]);
     assert.equal(next.networkId, network.networkId);
     assert.ok(!bytesEqual(next.constitutionDigest, state.constitutionDigest));
     assert.equal(state.constitution.version, 1);
+    assert.equal(next.proposals[0]?.state, "Accepted");
   });
 
   test("the same approval is refused a second time", () => {
-    const bundle = approval();
-    assert.throws(() => execute(bundle, execute(bundle)), refusedFor("OtherConstitution"));
+    const proposal = propose(first);
+    const next = execute([proposal, ballot(first, proposal.id), ballot(second, proposal.id)]);
+    assert.throws(() => execute([proposal], next), refusedFor("ProposalReplay"));
+    assert.throws(() => execute([ballot(third, proposal.id)], next), refusedFor("ProposalNotOpen"));
+    assert.throws(() => execute([propose(second)], next), refusedFor("AlreadyApproved"));
   });
 
-  test("an approval made for a constitution that was overtaken is refused", () => {
-    const overtaken = approval({ measurement: "33".repeat(32) });
-    assert.throws(() => execute(overtaken, execute(approval())), refusedFor("OtherConstitution"));
-    assert.throws(() => execute(approval({ constitutionDigest: new Uint8Array(32) })), refusedFor("OtherConstitution"));
-    assert.throws(() => execute(approval({ constitutionVersion: 2 })), refusedFor("OtherConstitution"));
-  });
-
-  test("an approval for another network is refused", () => {
-    assert.throws(() => execute(approval({ networkId: other.networkId })), refusedFor("OtherNetwork"));
+  test("a request for another network is refused", () => {
+    assert.throws(() => execute([propose(first, { networkId: other.networkId })]), refusedFor("OtherNetwork"));
+    const proposal = propose(first);
+    const astray = ballot(first, proposal.id, "yes", { networkId: other.networkId });
+    assert.throws(() => execute([proposal, astray]), refusedFor("OtherNetwork"));
   });
 
   test("half of the members is no majority, and votes against do not count", () => {
-    assert.throws(() => execute(approval({}, [first])), refusedFor("NotEnoughVotes"));
-    assert.throws(() => execute(approval({}, [])), refusedFor("NotEnoughVotes"));
-    const signedProposal = signProposal(proposal, first.signer);
-    const bundle = {
-      proposal: signedProposal,
-      ballots: [...ballots(signedProposal, [first]), ...ballots(signedProposal, [second], "against")],
-    };
-    assert.throws(() => execute(bundle), refusedFor("NotEnoughVotes"));
+    const proposal = propose(first);
+    const open = execute([proposal, ballot(first, proposal.id), ballot(second, proposal.id, "no")]);
+    assert.deepEqual([open.constitution.version, open.proposals[0]?.state], [1, "Open"]);
     const four = foundNetwork(4, 1, "four");
-    const founders = four.founders.slice(0, 2);
-    const change = { networkId: four.networkId, constitutionDigest: four.digest };
-    const half = signProposal({ ...proposal, ...change }, (founders[0] as TestFounder).signer);
-    const standing = { networkId: four.networkId, constitution: four.constitution, constitutionDigest: four.digest };
-    assert.throws(
-      () => judgeDecision(standing, { proposal: half, ballots: ballots(half, founders) }, crypto),
-      refusedFor("NotEnoughVotes"),
-    );
+    const [one, two, three] = four.founders.map(({ requestSigner }) => requestSigner);
+    assert.ok(one && two && three);
+    const start = executeAdministrative(undefined, { type: "genesis", constitution: four.constitution }, PLACE, crypto);
+    const half = execute(agreedRequests(start, [APPROVE], [one, two], crypto, PLACE.timeMs), start);
+    assert.deepEqual([half.constitution.version, half.proposals[0]?.state], [1, "Open"]);
+    const most = execute(agreedRequests(start, [APPROVE], [one, two, three], crypto, PLACE.timeMs), start);
+    assert.equal(most.constitution.version, 2);
   });
 
-  test("one member's vote counts once, however often and however it is signed", () => {
-    assert.throws(() => execute(approval({}, [first, first])), refusedFor("DuplicateBallot"));
-    const bundle = approval({}, [first]);
-    const against = ballots(bundle.proposal, [first], "against");
-    assert.throws(
-      () => execute({ ...bundle, ballots: [...bundle.ballots, ...against] }),
-      refusedFor("DuplicateBallot"),
-    );
+  test("one member's vote counts once, however often it is signed", () => {
+    const proposal = propose(first);
+    const later = { createdAt: originOf(first).createdAt + 1 };
+    const twice = execute([proposal, ballot(first, proposal.id), ballot(first, proposal.id, "yes", later)]);
+    assert.equal(twice.constitution.version, 1);
+    assert.throws(() => execute([ballot(first, proposal.id)], twice), refusedFor("BallotNotNewer"));
   });
 
   test("participants and strangers neither propose nor vote", () => {
-    assert.throws(() => execute(approval({}, [first, participant])), refusedFor("NotAMember"));
-    assert.throws(() => execute(approval({}, [first, makeFounder("stranger")])), refusedFor("NotAMember"));
-    const byParticipant = signProposal(proposal, participant.signer);
-    assert.throws(
-      () => execute({ proposal: byParticipant, ballots: ballots(byParticipant, [first, second]) }),
-      refusedFor("NotAMember"),
-    );
+    const proposal = propose(first);
+    const stranger = makeFounder("stranger");
+    assert.throws(() => execute([propose(participant)]), refusedFor("NotAMember"));
+    assert.throws(() => execute([proposal, ballot(participant, proposal.id)]), refusedFor("NotAMember"));
+    assert.throws(() => execute([propose(stranger)]), refusedFor("CertificateNotValid"));
+    assert.throws(() => execute([proposal, ballot(stranger, proposal.id)]), refusedFor("CertificateNotValid"));
   });
 
-  test("a vote in a member's name by another key is refused", () => {
-    assert.throws(() => execute(approval({}, [first, makeFounder("member2")])), refusedFor("SignatureInvalid"));
+  test("a request in a member's name by another key is refused", () => {
+    const thief = { ...second, requestSigner: { ...second.requestSigner, chain: first.requestSigner.chain } };
+    assert.throws(() => execute([propose(thief)]), refusedFor("SignatureInvalid"));
+    const { chain } = first.requestSigner;
+    assert.throws(() => execute([{ ...propose(second), chain }]), refusedFor("SignatureInvalid"));
   });
 
   test("a ballot for another proposal is refused", () => {
-    const bundle = approval();
-    const otherProposal = signProposal({ ...proposal, version: "0.2.1" }, first.signer);
-    assert.throws(() => execute({ ...bundle, proposal: otherProposal }), refusedFor("OtherProposal"));
-    const byAnotherProposer = signProposal(proposal, third.signer);
-    assert.throws(() => execute({ ...bundle, proposal: byAnotherProposer }), refusedFor("OtherProposal"));
+    const unknown = propose(third);
+    assert.throws(() => execute([propose(first), ballot(first, unknown.id)]), refusedFor("ProposalNotFound"));
   });
 
   test("a signature for one use is worth nothing for another", () => {
-    const bundle = approval();
-    assert.throws(() => execute({ ...bundle, ballots: [bundle.proposal] }), refusedFor("Malformed"));
     const [node] = network.constitution.nodes;
     assert.ok(node);
-    assert.throws(() => execute({ ...bundle, proposal: node.signature }), refusedFor("Malformed"));
-  });
-
-  test("a measurement that is approved already is refused", () => {
-    assert.throws(() => execute(approval({ measurement: TEST_CODE.measurement })), refusedFor("AlreadyApproved"));
+    const { chain } = first.requestSigner;
+    assert.throws(() => execute([{ message: node.signature, chain }]), refusedFor("Malformed"));
+    const asBallot = signRequest("ballot", proposalPayload([APPROVE]), originOf(first), propose(first).id);
+    assert.throws(() => execute([propose(first), asBallot]), refusedFor("Malformed"));
   });
 
   test("every flipped byte of a proposal or ballot is refused", () => {
-    const bundle = approval();
-    for (const [position, item] of [bundle.proposal, ...bundle.ballots].entries()) {
-      for (let at = 0; at < item.length; at += 5) {
-        const changed = Uint8Array.from(item);
+    const proposal = propose(first);
+    const proposed = execute([proposal]);
+    for (const [message, from] of [
+      [proposal, state],
+      [ballot(first, proposal.id), proposed],
+    ] as const) {
+      for (let at = 0; at < message.message.length; at += 5) {
+        const changed = Uint8Array.from(message.message);
         changed[at] = (changed[at] as number) ^ 1;
-        const items = [bundle.proposal, ...bundle.ballots].with(position, changed);
-        const [changedProposal, ...changedBallots] = items;
-        assert.ok(changedProposal);
-        assert.throws(() => execute({ proposal: changedProposal, ballots: changedBallots }), {
-          code: "ProposalInvalid",
-        });
+        assert.throws(() => execute([{ ...message, message: changed }], from), { code: "ProposalInvalid" });
       }
     }
-  });
-
-  test("bundles travel in one encoding", () => {
-    const bundle = approval();
-    assert.deepEqual(decodeDecision(encodeDecision(bundle)), bundle);
-    assert.throws(() => decodeDecision(utf8Encode("no")), refusedFor("Malformed"));
-    assert.throws(() => decodeDecision(encodeCbor(new Map([["proposal", bundle.proposal]]))), refusedFor("Malformed"));
   });
 });
 
@@ -202,7 +191,10 @@ const epoch: EpochTransaction = {
 
 describe("administrative transactions", () => {
   test("each has one encoding and comes back as it was", () => {
-    for (const transaction of [genesis, epoch, { type: "decision", bundle: approval() } as const]) {
+    const { message, chain } = propose(first);
+    const request = { type: "request", message, chain } as const;
+    const resolve = { type: "resolve", proposalId: "ab".repeat(32) } as const;
+    for (const transaction of [genesis, epoch, request, resolve]) {
       const bytes = encodeAdministrative(transaction);
       assert.deepEqual(decodeAdministrative(bytes), transaction);
       for (let length = 0; length < bytes.length; length += 11) {

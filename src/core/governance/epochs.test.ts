@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {
   GOVERNANCE_CRYPTO,
-  entryOf,
   GovernedNetwork,
   idOf,
   refusal,
@@ -51,7 +50,7 @@ describe("the next epoch", () => {
   test("is due by a vote, once", () => {
     const network = new GovernedNetwork([0, 1, 2], { epoch: { lengthMs: 0, transactions: 0 } });
     assert.equal(due(network.state, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER), false);
-    network.decide({ action: "open_epoch" });
+    network.decide({ name: "open_epoch", args: {} });
     assert.equal(network.state.constitution.version, 2);
     assert.equal(due(network.state, 0, 0), true);
     network.execute(network.epoch());
@@ -69,7 +68,7 @@ describe("the next epoch", () => {
 
   test("is wrapped to exactly the nodes of the constitution in force, and counts on", () => {
     const network = new GovernedNetwork([0, 1, 2]);
-    network.decide({ action: "open_epoch" });
+    network.decide({ name: "open_epoch", args: {} });
     const epoch = network.epoch();
     const wraps = (change: typeof epoch.wraps) => () => network.execute({ ...epoch, wraps: change });
     assert.throws(wraps(epoch.wraps.slice(1)), refusal("EpochWraps"));
@@ -105,7 +104,7 @@ describe("the next epoch", () => {
 
   test("has room, or there is none: then nobody proposes one", () => {
     const network = new GovernedNetwork([0, 1, 2]);
-    network.decide({ action: "open_epoch" });
+    network.decide({ name: "open_epoch", args: {} });
     const record = { epoch: 1, wraps: [], sealedServiceKey: new Uint8Array(1024), openedAtMs: 0, openedAtSeqno: 1 };
     const epochs = Array.from({ length: Math.floor(MAX_EPOCHS_BYTES / 1152) }, (_, at) => ({
       ...record,
@@ -123,9 +122,9 @@ describe("the next epoch", () => {
 describe("grants", () => {
   function withNewcomer(): GovernedNetwork {
     const network = new GovernedNetwork([0, 1, 2]);
-    network.decide({ action: "open_epoch" });
+    network.decide({ name: "open_epoch", args: {} });
     network.execute(network.epoch());
-    network.decide({ action: "change_nodes", nodes: [0, 1, 2, 3].map((at) => entryOf(at)) });
+    network.changeNodes([0, 1, 2, 3]);
     return network;
   }
 

@@ -9,14 +9,16 @@ import {
   refusal,
   votersOf,
 } from "../../../test/support/governed-network.ts";
+import { nodeListActions } from "../../../test/support/node-list-actions.ts";
 import type { GovernanceState } from "./administrative.ts";
 import { signingKeys } from "./administrative.ts";
 import { MAX_DEPARTING_NODES } from "./enactment.ts";
 import type { Configuration } from "../consensus/types.ts";
 import { checkNextConfiguration, isSettled } from "./configuration.ts";
-import { MAX_NODES, type QuorumSetting } from "./constitution.ts";
+import { MAX_NODES, type NodeEntry, type QuorumSetting } from "./constitution.ts";
 import { MAX_VOTERS } from "../consensus/quorum.ts";
 import { nextStep } from "./next-step.ts";
+import type { SignedMessage } from "./proposal.ts";
 
 const ids = (nodes: readonly number[]) => nodes.map(idOf);
 const simple = (current: readonly number[], learners: readonly number[] = []): Configuration => ({
@@ -183,49 +185,53 @@ describe("a change of the VN list", () => {
 
 describe("a decision on the VN list", () => {
   const network = new GovernedNetwork([0, 1, 2]);
-  const change = (nodes: readonly ReturnType<typeof entryOf>[]) => () =>
-    network.decide({ action: "change_nodes", nodes });
+  const change = (nodes: readonly NodeEntry[]) => () =>
+    network.decide(...nodeListActions(network.state.constitution, nodes));
+  const add = (entry: NodeEntry) => () => network.decide({ name: "add_node", args: { entry } });
   const listed = [entryOf(0), entryOf(1), entryOf(2)];
 
   test("is refused when it leaves no voter, or changes nothing", () => {
-    assert.throws(change([]), { data: { reason: "NodesInvalid", field: "nodes" } });
-    assert.throws(change(listed), refusal("NodesUnchanged"));
+    assert.throws(change([]), refusal("NoNodeLeft"));
+    assert.throws(change(listed), refusal("NoActions"));
+    const [entry] = listed as [NodeEntry];
+    const replace = { name: "replace_node", args: { nodeId: entry.nodeId, entry } } as const;
+    assert.throws(() => network.decide(replace), refusal("NothingChanged"));
   });
 
-  test("is refused when it lists a node, key or address twice, naming the field", () => {
-    const twin = (of: Parameters<typeof entryOf>[1]) => change([...listed, entryOf(3, of)]);
-    const cases: readonly (readonly [() => void, string])[] = [
-      [change([...listed, entryOf(1)]), "nodes[3].nodeId"],
-      [twin({ encryptionKey: entryOf(1).encryptionKey }), "nodes[3].encryptionKey"],
-      [twin({ address: entryOf(2).address }), "nodes[3].address"],
-      [twin({ clientAddress: entryOf(2).address.toUpperCase() }), "nodes[3].clientAddress"],
-    ];
-    for (const [attempt, field] of cases) assert.throws(attempt, { data: { reason: "NodesInvalid", field } });
+  test("is refused when it lists a node, key or address twice", () => {
+    assert.throws(add(entryOf(1)), refusal("NodeExists"));
+    assert.throws(add(entryOf(3, { encryptionKey: entryOf(1).encryptionKey })), refusal("NodeKeyInUse"));
+    assert.throws(add(entryOf(3, { address: entryOf(2).address })), refusal("NodeAddressInUse"));
+    assert.throws(
+      add(entryOf(3, { clientAddress: entryOf(2).address.toUpperCase() })),
+      refusal("NodeAddressInUse"),
+    );
   });
 
   test("is refused when an entry is not signed by its owner, a listed actor", () => {
     const entry = entryOf(3);
-    const signature = { data: { reason: "NodesInvalid", field: "nodes[3].signature" } };
-    assert.throws(change([...listed, { ...entry, address: "evil.test:1" }]), signature);
-    assert.throws(change([...listed, { ...entry, owner: "globex" }]), signature);
-    assert.throws(change([...listed, { ...entry, signature: Uint8Array.of(1) }]), signature);
-    assert.throws(change([...listed, { ...entry, nodeId: idOf(4) }]), signature);
-    assert.throws(change([...listed, { ...entry, owner: "nobody" }]), {
-      data: { reason: "NodesInvalid", field: "nodes[3].owner" },
-    });
+    const forged = [
+      { ...entry, address: "evil.test:1" },
+      { ...entry, owner: "globex" },
+      { ...entry, signature: Uint8Array.of(1) },
+      { ...entry, nodeId: idOf(4) },
+    ];
+    for (const each of forged) assert.throws(add(each), refusal("NodeSignatureInvalid"));
+    assert.throws(add({ ...entry, owner: "nobody" }), refusal("OwnerUnknown"));
   });
 
   test("is refused when a listed node comes back with another key to encrypt to", () => {
-    const other = entryOf(1, { encryptionKey: entryOf(9).encryptionKey });
-    assert.throws(change([entryOf(0), other, entryOf(2)]), refusal("NodeKeysChanged"));
-    assert.doesNotThrow(change([entryOf(0), entryOf(1, { address: "moved.test:1" }), entryOf(2)]));
+    const replace = (entry: NodeEntry) => () =>
+      network.decide({ name: "replace_node", args: { nodeId: idOf(1), entry } });
+    assert.throws(replace(entryOf(1, { encryptionKey: entryOf(9).encryptionKey })), refusal("NodeKeysChanged"));
+    assert.doesNotThrow(replace(entryOf(1, { address: "moved.test:1" })));
   });
 
   test("holds as many nodes as consensus counts, and no more", () => {
     assert.ok(MAX_NODES <= MAX_VOTERS);
     const entries = Array.from({ length: MAX_NODES + 1 }, (_, at) => entryOf(at));
-    assert.throws(change(entries), { data: { reason: "Malformed", field: "nodes" } });
-    assert.doesNotThrow(change(entries.slice(1)));
+    assert.throws(change(entries), refusal("NodesFull"));
+    assert.doesNotThrow(change(entries.slice(0, -1)));
   });
 
   test("is refused while too many removed nodes may still sign", () => {
@@ -236,24 +242,23 @@ describe("a decision on the VN list", () => {
     assert.ok(full.state.departing.length <= MAX_DEPARTING_NODES);
   });
 
-  test("names one constitution: an old one is refused, also when it was never used", () => {
+  test("is taken once: nothing of it can be brought in again after another change", () => {
     const replayed = new GovernedNetwork([0, 1, 2]);
-    const bundle = replayed.decision({ action: "change_nodes", nodes: [entryOf(0), entryOf(1)] });
-    const unused = replayed.decision({ action: "open_epoch" });
-    replayed.execute({ type: "decision", bundle });
+    const [proposal, ...ballots] = replayed.requests({ name: "remove_node", args: { nodeId: idOf(2) } });
+    for (const message of [proposal, ...ballots]) replayed.execute({ type: "request", ...message });
     replayed.changeNodes([0, 1, 2]);
-    for (const old of [bundle, unused])
-      assert.throws(() => replayed.execute({ type: "decision", bundle: old }), refusal("OtherConstitution"));
+    const again = (message: SignedMessage) => () => replayed.execute({ type: "request", ...message });
+    assert.throws(again(proposal), refusal("ProposalReplay"));
+    for (const ballot of ballots) assert.throws(again(ballot), refusal("ProposalNotOpen"));
   });
 
   test("adds machines for new nodes to the TEE manifest, each once", () => {
     const machine = { tee: "virtual", machineKey: Uint8Array.of(1, 2, 3), note: "second machine" } as const;
     const grown = new GovernedNetwork([0, 1, 2]);
-    grown.decide({ action: "change_nodes", nodes: [...listed, entryOf(3)], tees: [machine] });
+    grown.decide({ name: "add_node", args: { entry: entryOf(3), tee: machine } });
     assert.deepEqual(grown.state.constitution.teeManifest.at(-1), machine);
-    assert.throws(() => grown.decide({ action: "change_nodes", nodes: listed, tees: [machine] }), {
-      data: { reason: "NodesInvalid", field: "teeManifest[2].machineKey" },
-    });
+    grown.decide({ name: "add_node", args: { entry: entryOf(4), tee: machine } });
+    assert.equal(grown.state.constitution.teeManifest.length, 2);
   });
 });
 
@@ -261,8 +266,7 @@ describe("quorums and protocols of a changed VN list", () => {
   test("a flexible quorum has to fit the new list", () => {
     const network = new GovernedNetwork([0, 1, 2, 3], { quorum: { type: "flexible", election: 4, replication: 2 } });
     network.changeNodes([0, 1, 2, 4, 5]);
-    const field = "settings.quorum.election";
-    assert.throws(() => network.changeNodes([0, 1, 2]), { data: { reason: "NodesInvalid", field } });
+    assert.throws(() => network.changeNodes([0, 1, 2]), refusal("QuorumNotPossible"));
   });
 
   test("a flexible quorum has to fit each set of a configuration", () => {
@@ -322,9 +326,7 @@ describe("quorums and protocols of a changed VN list", () => {
 
   test("solo stays on its one node", () => {
     const network = new GovernedNetwork([0], { consensus: "solo" });
-    assert.throws(() => network.changeNodes([0, 1]), {
-      data: { reason: "NodesInvalid", field: "settings.consensus" },
-    });
-    assert.throws(() => network.changeNodes([1]), refusal("NodesInvalid"));
+    assert.throws(() => network.changeNodes([0, 1]), refusal("SoloHasOneNode"));
+    assert.throws(() => network.changeNodes([1]), refusal("SoloHasOneNode"));
   });
 });

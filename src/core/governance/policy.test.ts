@@ -93,7 +93,7 @@ describe("judging a rule", () => {
     assert.equal(
       judge(
         rule,
-        new Map([
+        new Map<string, Vote>([
           ["a", "yes"],
           ["constructor", "yes"],
         ]),

@@ -34,7 +34,7 @@ import { MAX_SCRIPT_BYTES, readScriptValidation, SCRIPT_RETURNS } from "./script
 import { settleProposal, withProposal, type SettledState } from "./settle.ts";
 import { verifySigner, type VerifiedRequest } from "./signer.ts";
 import { effectOf, memberIds, proposalJson, prospectOf, type VotingState } from "./vote-count.ts";
-import { constitutionView } from "./constitution-codec.ts";
+import { scriptView } from "./script-view.ts";
 
 /** The part of the governance state that requests change. */
 export interface ProposalsState extends VotingState {
@@ -131,7 +131,7 @@ function validateByScript(
     source: constitution.script,
     function: "validate",
     arguments: [JSON.stringify(proposalJson(actions))],
-    view: { constitution: constitutionView(constitution), now: nowMs, networkId },
+    view: { constitution: scriptView(constitution), now: nowMs, networkId },
   });
   if (!result.ok) {
     if (result.reason === "NotAFunction") return;

@@ -38,7 +38,7 @@ export const REFUSALS = define({
   NotValidByScript: "Change the proposal so that the constitution's script takes it.",
   // reading actions
   NoActions: "Put at least one action into the proposal.",
-  UnknownAction: "Use a name of an action that this version knows; they are listed in the members' guide.",
+  UnknownAction: "Use a name of an action that this version knows (docs/reference/actions.md).",
   UnknownField: "Remove the field, or correct its name.",
   MissingField: "Add the field that is named.",
   WrongType: "Give the field a value of the type that is named.",

@@ -8,7 +8,7 @@ describe("the chain of service identities", () => {
   test("grows when a node or an actor loses access, and only then", () => {
     const network = new GovernedNetwork([0, 1, 2]);
     assert.deepEqual([network.state.services.length, network.state.serviceRotationDue], [1, false]);
-    network.decide({ action: "open_epoch" });
+    network.decide({ name: "open_epoch", args: {} });
     assert.deepEqual([network.state.epochDue, network.state.serviceRotationDue], [true, false]);
     network.execute(network.epoch());
     assert.equal(network.state.services.length, 1);
@@ -16,7 +16,7 @@ describe("the chain of service identities", () => {
     assert.equal(network.state.serviceRotationDue, false, "who comes takes nothing away");
     network.changeNodes([0, 1]);
     assert.equal(network.state.serviceRotationDue, true);
-    network.decide({ action: "open_epoch" });
+    network.decide({ name: "open_epoch", args: {} });
     assert.equal(network.state.serviceRotationDue, true, "another vote before the epoch does not undo it");
   });
 

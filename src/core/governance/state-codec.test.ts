@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { GOVERNANCE_CRYPTO, entryOf, GovernedNetwork, idOf } from "../../../test/support/governed-network.ts";
+import { nodeListActions } from "../../../test/support/node-list-actions.ts";
 import { sha256 } from "../../enclave/manager/node-crypto.ts";
 import { CocoError } from "../../errors.ts";
 import { decodeCbor, encodeCbor, type CborKey, type CborValue } from "../codec/cbor.ts";
@@ -13,6 +14,7 @@ import {
   type AdministrativeTransaction,
   type GovernanceState,
 } from "./administrative.ts";
+import type { Action } from "./actions.ts";
 import { decodeConstitution, encodeConstitution } from "./constitution-codec.ts";
 import { nextStep } from "./next-step.ts";
 import { decodeGovernanceState, encodeGovernanceState } from "./state-codec.ts";
@@ -34,44 +36,44 @@ const move: fc.Arbitrary<Move> = fc.oneof(
   fc.record({ type: fc.constant("step" as const), learnersCaughtUp: fc.boolean() }),
 );
 
-function transactionOf(network: GovernedNetwork, wanted: Move): AdministrativeTransaction | undefined {
+function transactionsOf(network: GovernedNetwork, wanted: Move): readonly AdministrativeTransaction[] {
   switch (wanted.type) {
     case "nodes": {
       const nodes = wanted.nodes.map((at) => entryOf(at));
-      return { type: "decision", bundle: network.decision({ action: "change_nodes", nodes }) };
+      return requestsOf(network, nodeListActions(network.state.constitution, nodes));
     }
     case "vote":
-      return { type: "decision", bundle: network.decision({ action: "open_epoch" }) };
+      return requestsOf(network, [{ name: "open_epoch", args: {} }]);
     case "snapshot": {
       const { index } = wanted;
-      return {
-        type: "snapshot",
-        index: index + 1,
-        seqno: 2 * index + 1,
-        digest: sha256(Uint8Array.of(index)),
-        bytes: 9,
-      };
+      const digest = sha256(Uint8Array.of(index));
+      return [{ type: "snapshot", index: index + 1, seqno: 2 * index + 1, digest, bytes: 9 }];
     }
     case "step":
       return stepOf(network, wanted.learnersCaughtUp);
   }
 }
 
-function stepOf(network: GovernedNetwork, learnersCaughtUp: boolean): AdministrativeTransaction | undefined {
+function requestsOf(network: GovernedNetwork, actions: readonly Action[]): readonly AdministrativeTransaction[] {
+  return network.requests(...actions).map((message) => ({ type: "request", ...message }));
+}
+
+function stepOf(network: GovernedNetwork, learnersCaughtUp: boolean): readonly AdministrativeTransaction[] {
   const { timeMs, firstSeqno } = network.place;
   const step = nextStep(network.state, { now: timeMs, nextSeqno: firstSeqno, learnersCaughtUp });
-  if (step?.type === "configure") return { type: "configure", ...step.configuration };
-  if (step?.type === "epoch") return network.epoch();
+  if (step?.type === "configure") return [{ type: "configure", ...step.configuration }];
+  if (step?.type === "epoch") return [network.epoch()];
   const keys = step?.epochs.map((epoch) => ({ epoch, wrapped: Uint8Array.of(epoch) }));
-  return step && keys && { type: "grant", nodeId: step.nodeId, keys };
+  return step && keys ? [{ type: "grant", nodeId: step.nodeId, keys }] : [];
 }
 
 function tryMove(network: GovernedNetwork, wanted: Move): void {
-  const transaction = transactionOf(network, wanted);
-  if (transaction === undefined) return;
-  const { state } = network;
+  let { state } = network;
   try {
-    network.execute(transaction);
+    for (const transaction of transactionsOf(network, wanted)) {
+      ({ state } = network);
+      network.execute(transaction);
+    }
   } catch (error) {
     assert.ok(error instanceof CocoError && error.code === "ProposalInvalid", String(error));
     assert.equal(network.state, state);
@@ -170,7 +172,7 @@ describe("numbers at the ends of their range", () => {
 
   test("change nothing in any numeric field of any transaction: it is refused, or the state stays readable", () => {
     const network = new GovernedNetwork([0, 1, 2]);
-    network.decide({ action: "open_epoch" });
+    network.decide({ name: "open_epoch", args: {} });
     network.changeNodes([0, 1, 2, 3]);
     const transactions: readonly AdministrativeTransaction[] = [
       network.epoch(),

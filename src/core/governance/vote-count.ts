@@ -7,7 +7,7 @@ import { CocoError } from "../../errors.ts";
 import type { ActionContext, AttestedNode } from "./action-kind.ts";
 import { applyActions, judgedActions, type Action, type ActionEffect } from "./actions.ts";
 import { matchesCriteria } from "./automatic-votes.ts";
-import { constitutionView } from "./constitution-codec.ts";
+import { scriptView } from "./script-view.ts";
 import type { Constitution } from "./constitution.ts";
 import type { NodeId } from "../consensus/types.ts";
 import { effectDigest } from "./effects.ts";
@@ -55,7 +55,7 @@ export function memberIds({ actors }: Pick<Constitution, "actors">): readonly st
 }
 
 function viewOf(state: VotingState, nowMs: number): JsonValue {
-  return { constitution: constitutionView(state.constitution), now: nowMs, networkId: state.networkId };
+  return { constitution: scriptView(state.constitution), now: nowMs, networkId: state.networkId };
 }
 
 /** A proposal as scripts see it: the payload its member signed. */

@@ -4,7 +4,7 @@
  */
 import { CocoError, invariant } from "../../errors.ts";
 import { type Bytes, compareBytes } from "../codec/bytes.ts";
-import { INLINE_VALUE_BYTES } from "./page.ts";
+import { INLINE_VALUE_BYTES } from "./record.ts";
 import { Cursor, find, findVersion, type TreeNode, TreeWriter } from "./tree.ts";
 import { MAX_TABLE_ID, PUBLIC_TABLE_PREFIX, type StateReader, type TableOptions } from "./types.ts";
 

@@ -10,6 +10,7 @@ import {
   idOf,
   votersOf,
 } from "../../../test/support/governed-network.ts";
+import { nodeListActions } from "../../../test/support/node-list-actions.ts";
 import { type Bytes, EMPTY, fromHex } from "../../core/codec/bytes.ts";
 import { type AdministrativeTransaction, encodeAdministrative } from "../../core/governance/administrative.ts";
 import type { BatchKind, ParsedBatch } from "../../core/ledger/batch-format.ts";
@@ -122,8 +123,9 @@ class Bench {
     const { appended } = this.administration;
     assert.ok(appended);
     this.network.state = appended;
-    const bundle = this.network.decision({ action: "change_nodes", nodes: nodes.map((at) => entryOf(at)) });
-    this.append([{ type: "decision", bundle }]);
+    const entries = nodes.map((at) => entryOf(at));
+    const requests = this.network.requests(...nodeListActions(appended.constitution, entries));
+    this.append(requests.map((message) => ({ type: "request", ...message })));
   }
 
   epoch(): AdministrativeTransaction {

@@ -125,10 +125,7 @@ describe("an application's batch of a peer", () => {
   test("is opened with the key of its epoch, also before that is committed here, and once only", () => {
     const { arrived, batch, check } = made({});
     check();
-    assert.deepEqual(
-      arrived.take(batch).map(({ privatePart }) => privatePart),
-      [write(1)],
-    );
+    assert.deepEqual(arrived.take(batch).privatePart(0), write(1));
     assert.throws(() => arrived.take(batch), /not committed/, "what was taken is not kept");
   });
 

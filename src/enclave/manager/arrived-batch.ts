@@ -14,7 +14,7 @@ import type { NodeId } from "../../core/consensus/types.ts";
 import { TableSet } from "../../core/kv/tables.ts";
 import type { TableOptions } from "../../core/kv/types.ts";
 import { decodeWriteSet } from "../../core/kv/write-set.ts";
-import { type UnsealedTransaction, unsealBatch } from "../../core/ledger/batch.ts";
+import { type UnsealedBatch, unsealBatch } from "../../core/ledger/batch.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { type LedgerCrypto, LedgerKeys } from "../../core/ledger/keys.ts";
 import { CocoError } from "../../errors.ts";
@@ -45,7 +45,7 @@ export interface ArrivedBatchesParts {
   /** Whether the key of a committed epoch is here. */
   readonly canOpen: (epoch: number) => boolean;
   /** Opens a batch of a committed epoch. */
-  readonly open: (batch: ParsedBatch) => readonly UnsealedTransaction[];
+  readonly open: (batch: ParsedBatch) => UnsealedBatch;
   readonly snapshots: OwnSnapshots;
   /** Ids of the adapters that are mounted. */
   readonly adapters: readonly number[];
@@ -55,7 +55,7 @@ export interface ArrivedBatchesParts {
 export class ArrivedBatches {
   readonly #parts: ArrivedBatchesParts;
   /** Content of batches that were opened and are not applied yet. */
-  readonly #opened = new WeakMap<ParsedBatch, readonly UnsealedTransaction[]>();
+  readonly #opened = new WeakMap<ParsedBatch, UnsealedBatch>();
   /** Tables of the adapters whose workers have told them. */
   readonly #tables = new Map<number, TableSet>();
 
@@ -85,7 +85,7 @@ export class ArrivedBatches {
   }
 
   /** The transactions of a committed batch of a peer, opened. */
-  take(batch: ParsedBatch): readonly UnsealedTransaction[] {
+  take(batch: ParsedBatch): UnsealedBatch {
     const opened = this.#opened.get(batch) ?? this.#parts.open(batch);
     this.#opened.delete(batch);
     return opened;
@@ -127,15 +127,13 @@ export class ArrivedBatches {
       });
     const opened = this.#openAhead(batch, state);
     const tables = this.#tables.get(adapterId);
-    for (const [at, { publicPart }] of batch.transactions.entries()) {
-      checkWrites(publicPart, true, tables);
-      checkWrites(opened?.[at]?.privatePart ?? EMPTY, false, tables);
-    }
+    const parts = opened?.parts ?? batch.transactions.flatMap(({ publicPart }) => [publicPart, EMPTY]);
+    for (let at = 0; at < parts.length; at++) checkWrites(parts[at] ?? EMPTY, at % 2 === 0, tables);
     if (opened !== undefined) this.#opened.set(batch, opened);
   }
 
   /** Opens a batch; undefined without the key. That of an epoch which is not committed yet is used for this only. */
-  #openAhead(batch: ParsedBatch, state: GovernanceState | undefined): readonly UnsealedTransaction[] | undefined {
+  #openAhead(batch: ParsedBatch, state: GovernanceState | undefined): UnsealedBatch | undefined {
     const { canOpen, open, openEpoch, crypto } = this.#parts;
     const { epoch } = batch.header;
     if (canOpen(epoch)) return open(batch);

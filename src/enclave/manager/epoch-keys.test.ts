@@ -69,7 +69,7 @@ class Bench {
 
   /** Appends the next epoch to the log, without committing it. */
   append(): void {
-    this.network.decide({ action: "open_epoch" });
+    this.network.decide({ name: "open_epoch", args: {} });
     this.network.execute(this.network.epoch());
   }
 

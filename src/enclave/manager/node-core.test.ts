@@ -20,8 +20,8 @@ function ledgerOfTwoEpochs() {
   assert.ok(state);
   const { founded } = network;
   const maker = founded.epochMaker((length) => new Uint8Array(length).fill(8));
-  const bundle = founded.askForEpoch(state);
-  node.administrate([{ type: "decision", bundle } as const, maker.epoch(state)].map(encodeAdministrative));
+  const vote = founded.askForEpoch(state, 0).map((message) => ({ type: "request", ...message }) as const);
+  node.administrate([...vote, maker.epoch(state)].map(encodeAdministrative));
   return { network, node };
 }
 
@@ -44,8 +44,8 @@ function wrappedTo1(wrap: (wrapped: Bytes) => Bytes) {
   const { founded } = network;
   const epoch = founded.epochMaker((length) => new Uint8Array(length).fill(8)).epoch(state);
   const wraps = epoch.wraps.map((one, place) => (place === 1 ? { ...one, wrapped: wrap(one.wrapped) } : one));
-  const bundle = founded.askForEpoch(state);
-  leader.administrate([{ type: "decision", bundle } as const, { ...epoch, wraps }].map(encodeAdministrative));
+  const vote = founded.askForEpoch(state, 0).map((message) => ({ type: "request", ...message }) as const);
+  leader.administrate([...vote, { ...epoch, wraps }].map(encodeAdministrative));
   const persisted: DiskRequest[] = [];
   const core = startCore(network.upTo(network.entries.length - 1), [], { persisted, hasPeers: true });
   return { network, core, persisted, leader: leader.nodeId };
@@ -162,11 +162,11 @@ describe("a node that the others would not follow", () => {
     };
     const { founded } = network;
     const remaining = founded.constitution.nodes.filter((_, place) => place !== 1);
-    const bundle = founded.changeNodes(state(), remaining);
-    node.administrate([encodeAdministrative({ type: "decision", bundle })]);
+    const requests = founded.changeNodes(state(), remaining, 0);
+    node.administrate(requests.map((message) => encodeAdministrative({ type: "request", ...message })));
     assert.equal(campaigns(network), true, "one that was voted out does while its vote is needed");
-    const current = remaining.map(({ nodeId }) => nodeId);
     const previous = state().configuration.current;
+    const current = { ...previous, voters: remaining.map(({ nodeId }) => nodeId) };
     for (const before of [previous, undefined])
       node.administrate([encodeAdministrative({ type: "configure", current, previous: before, learners: [] })]);
     node.administrate([

@@ -7,8 +7,7 @@
  * is gone with the call.
  */
 import { toHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
-import { isWellFormed } from "../../core/governance/json-value.ts";
-import { readJsonValue } from "../../core/governance/json-value.ts";
+import { isWellFormed, readJsonValue } from "../../core/governance/json-value.ts";
 import {
   MAX_SCRIPT_BYTES,
   MAX_SCRIPT_INPUT_LENGTH,

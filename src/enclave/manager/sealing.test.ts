@@ -93,17 +93,18 @@ class Bench {
     const { appended } = this.administration;
     assert.ok(appended);
     const maker = founded.epochMaker((length) => new Uint8Array(length).fill(appended.epochs.length + 1));
-    const vote = { type: "decision", bundle: founded.askForEpoch(appended) } as const;
-    const encoded = [vote, maker.epoch(appended)].map((each) => administrativeTransaction(encodeAdministrative(each)));
+    const requests = founded.askForEpoch(appended, appended.epochs.length * 1_000);
+    const vote = requests.map((message) => ({ type: "request", ...message }) as const);
+    const encoded = [...vote, maker.epoch(appended)].map((each) => administrativeTransaction(encodeAdministrative(each)));
     return this.build(encoded, "administrative");
   }
 
   /** The first private part of a batch. */
   open(batch: ParsedBatch): string {
     this.#opening = true;
-    const [opened] = this.sealing.open(batch);
+    const opened = this.sealing.open(batch);
     this.#opening = false;
-    return utf8Decode(opened?.privatePart ?? EMPTY);
+    return utf8Decode(opened.privatePart(0));
   }
 
   /** The newest `count` batches are undone. */

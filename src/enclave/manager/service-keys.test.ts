@@ -59,7 +59,7 @@ describe("the next epoch", () => {
     const newcomer = makeNode(9, network.machine);
     const owner = network.founders[0] as TestFounder;
     const { entry } = signNodeEntry(newcomer.request, owner.issuer.privateKey, owner.founder.id, "test");
-    const voted = decide(state, { action: "change_nodes", nodes: [...constitution.nodes, entry] });
+    const voted = decide(state, { name: "add_node", args: { entry } });
     assert.deepEqual([1, 2].map(keysOf(voted, newcomer)), [undefined, undefined]);
     assert.throws(() => new ServiceIdentity(voted, keysOf(voted, newcomer), ports), { code: "LedgerCorrupt" });
     const grant = createGrant(voted, entry.nodeId, keysOf(voted, node1), ports);
@@ -78,14 +78,14 @@ describe("the next epoch", () => {
     const owner = network.founders[0] as TestFounder;
     const weak = { ...makeNode(10, network.machine).request, encryptionKey: new Uint8Array(32) };
     const { entry } = signNodeEntry(weak, owner.issuer.privateKey, owner.founder.id, "test");
-    const voted = decide(started, { action: "change_nodes", nodes: [...constitution.nodes, entry] });
+    const voted = decide(started, { name: "add_node", args: { entry } });
     const state = nextEpoch(voted, node0);
     assert.equal(state.epochs[1]?.wraps.length, 4);
     assert.ok(keysOf(state, node2)(2));
   });
 
   test("that carries another service key is refused by whoever opens it, and the identity is found where it is", () => {
-    const voted = decide(started, { action: "open_epoch" });
+    const voted = decide(started, { name: "open_epoch", args: {} });
     const service = new ServiceIdentity(voted, keysOf(voted, node0), ports);
     const made = createEpoch(voted, service, ports);
     const junk = { ...made, sealedServiceKey: new Uint8Array(64) };
@@ -158,7 +158,7 @@ describe("sealing over epochs", () => {
     );
     const reader = boot(node2, [], state, tail);
     for (const batch of batches)
-      assert.deepEqual(reader.open(parseBatch(batch))[0]?.privatePart, request[0]?.privatePart);
+      assert.deepEqual(reader.open(parseBatch(batch)).privatePart(0), request[0]?.privatePart);
   });
 
   test("overwrites what was derived from a key together with it", () => {

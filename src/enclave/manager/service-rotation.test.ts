@@ -113,7 +113,7 @@ describe("the service identity", () => {
   });
 
   test("is not rotated without need, nor kept when it must be rotated", () => {
-    const voted = decide(started, { action: "open_epoch" });
+    const voted = decide(started, { name: "open_epoch", args: {} });
     const kept = createEpoch(voted, serviceOf(voted), ports);
     const { endorsement, backEndorsement, serviceCertificate } = first.epoch;
     assert.ok(endorsement && backEndorsement);

@@ -331,9 +331,9 @@ describe("a snapshot of a leader", () => {
     const first = leader.administration.committed;
     assert.ok(first);
     const { founded } = network;
-    const decision = { type: "decision", bundle: founded.askForEpoch(first) } as const;
+    const requests = founded.askForEpoch(first, 0).map((message) => ({ type: "request", ...message }) as const);
     const epoch = founded.epochMaker((length) => new Uint8Array(length).fill(8)).epoch(first);
-    leader.administrate([decision, epoch].map(encodeAdministrative));
+    leader.administrate([...requests, epoch].map(encodeAdministrative));
     const other = new SnapshotNode(network, 1);
     other.follow();
     const state = leader.administration.committed;
@@ -358,7 +358,7 @@ describe("a snapshot of a leader", () => {
   const renamed = ({ constitution }: GovernanceState, version: number): Constitution => ({
     ...constitution,
     version,
-    network: { name: "another" },
+    network: { name: "another", open: true },
   });
 
   test("is taken when its governance is, or continues, what is committed here", () => {

@@ -359,9 +359,9 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
 }
 
 /** Whether a batch hands a new node the keys of earlier epochs. */
-function holdsGrant({ header, transactions }: ParsedBatch): boolean {
+function holdsGrant(batch: ParsedBatch): boolean {
   return (
-    header.kind === "administrative" &&
-    transactions.some(({ publicPart }) => decodeAdministrative(publicPart).type === "grant")
+    batch.header.kind === "administrative" &&
+    batch.transactions.some(({ publicPart }) => decodeAdministrative(publicPart).type === "grant")
   );
 }

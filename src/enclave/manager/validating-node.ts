@@ -6,6 +6,7 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { toHex } from "../../core/codec/bytes.ts";
 import { parseAddress } from "../../core/governance/address.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
+import type { RunScript } from "../../core/governance/script.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
@@ -56,6 +57,8 @@ export interface ValidatingNodeParts {
   /** `host:port` to listen at for peers and for clients. */
   readonly listen: string;
   readonly clientListen: string;
+  /** Runs scripts of governance. */
+  readonly runScript: RunScript;
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly disk: Disk;
@@ -99,7 +102,7 @@ export class ValidatingNode {
       joined: parts.joined,
       networkId: this.#networkId,
       crypto: this.#crypto,
-      governanceCrypto: createGovernanceCrypto(),
+      governanceCrypto: createGovernanceCrypto(parts.runScript),
       clock,
       randomBytes: (length) => entropy.bytes(length),
       disk: parts.disk,

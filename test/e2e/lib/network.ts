@@ -2,8 +2,6 @@
  * A network of validating nodes for fault tests: founded with the library's own functions, one process per node, each
  * node's address for peers behind a {@link LinkProxy}. Nodes are killed, paused and started again one by one.
  */
-import type { RequestSigner } from "../../../src/core/governance/request-signing.ts";
-import { readRequestSigner } from "../../../src/host/request-signer.ts";
 import { readFileSync } from "node:fs";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
@@ -13,13 +11,14 @@ import type { Hex } from "viem";
 import { keccak256, toHex as utf8ToHex } from "viem/utils";
 import { toHex } from "../../../src/core/codec/bytes.ts";
 import { constitutionToJson } from "../../../src/core/governance/constitution-codec.ts";
-import type { Signer } from "../../../src/core/governance/governance-crypto.ts";
+import type { RequestSigner } from "../../../src/core/governance/request-signing.ts";
 import type { SettingsChange } from "../../../src/core/governance/settings.ts";
 import { createOrganisationCertificate, generateKeyPairPem } from "../../../src/enclave/manager/certificates.ts";
 import { nodeEntropy } from "../../../src/enclave/manager/node-crypto.ts";
-import { assembleGenesis, signerOf, signNodeEntry, type SignedNode } from "../../../src/host/genesis.ts";
+import { assembleGenesis, signNodeEntry, type SignedNode } from "../../../src/host/genesis.ts";
 import { measureCode, PACKAGE_FOLDER } from "../../../src/host/measure-code.ts";
 import { initNode, SERVICE_CERTIFICATE_FILE } from "../../../src/host/node-folder.ts";
+import { readRequestSigner } from "../../../src/host/request-signer.ts";
 import { type Credentials, RpcClient } from "./json-rpc.ts";
 import { LinkProxy } from "./link-proxy.ts";
 import { CLI, endOf, type Exit, type ManagedProcess, present, startProcess, until } from "./processes.ts";
@@ -170,20 +169,15 @@ export class NetworkNode {
 export class Network {
   readonly dir: string;
   readonly nodes: readonly NetworkNode[];
-  /** Signs as the network's only member. */
-  readonly member: Signer;
-  /** Signs its governance requests. */
-  readonly requestSigner: RequestSigner;
+  /** Signs requests of the network's only member. */
+  readonly member: RequestSigner;
+  /** Its id. */
+  readonly memberId = MEMBER;
 
-  private constructor(
-    dir: string,
-    nodes: readonly NetworkNode[],
-    { certificate, privateKey }: { readonly certificate: string; readonly privateKey: string },
-  ) {
+  private constructor(dir: string, nodes: readonly NetworkNode[], member: RequestSigner) {
     this.dir = dir;
     this.nodes = nodes;
-    this.member = signerOf(MEMBER, privateKey);
-    this.requestSigner = readRequestSigner(certificate, privateKey);
+    this.member = member;
   }
 
   /** Founds a network, without starting it. */
@@ -211,7 +205,7 @@ export class Network {
     }
     const genesis = await genesisOf(signed, certificate, settings);
     for (const node of nodes) await writeFile(join(node.dir, "genesis.json"), genesis);
-    return new Network(dir, nodes, { certificate, privateKey });
+    return new Network(dir, nodes, readRequestSigner(certificate, privateKey));
   }
 
   /** Founds a network and starts all its nodes. */

@@ -1,0 +1,72 @@
+/**
+ * Governance by a test network's only member, as `coco` would do it: a signed proposal for what the constitution in force is to
+ * become, and the member's ballot on what it does.
+ */
+import type { Action } from "../../../src/core/governance/actions.ts";
+import { agreedRequests } from "../../../src/core/governance/agreed-requests.ts";
+import { constitutionFromJson } from "../../../src/core/governance/constitution-codec.ts";
+import type { Constitution } from "../../../src/core/governance/constitution.ts";
+import { parseSignedRequest } from "../../../src/core/governance/signed-request.ts";
+import { createGovernanceCrypto } from "../../../src/enclave/manager/node-crypto.ts";
+import type { HttpAnswer } from "./json-rpc.ts";
+import type { Network, NetworkNode } from "./network.ts";
+import { present } from "./processes.ts";
+
+const API = "api-version=2024-07-01";
+
+/** What a node says of the network under `/node/network`. */
+export interface NetworkView {
+  readonly network_id: string;
+  readonly primary_id: string | null;
+  readonly constitution_version: number;
+  readonly service_certificate: string | null;
+  readonly nodes: readonly { readonly node_id: string; readonly primary: boolean }[];
+}
+
+/** A proposal and the member's ballot on it, as COSE messages. */
+export interface Agreed {
+  readonly proposal: Buffer;
+  readonly ballot: Buffer;
+  readonly proposalId: string;
+}
+
+/** The constitution in force as a node tells it. */
+export async function constitutionOf(node: NetworkNode): Promise<Constitution> {
+  const { body } = await node.rpc.http({ method: "GET", path: "/node/constitution" });
+  return constitutionFromJson(body);
+}
+
+/** The requests of the network's member that bring about actions, for the constitution that a node tells. */
+export async function agree(network: Network, node: NetworkNode, ...actions: readonly Action[]): Promise<Agreed> {
+  const constitution = await constitutionOf(node);
+  const { network_id: networkId } = await node.read<NetworkView>("/node/network");
+  const state = { networkId, constitution, proposals: [], automaticVotes: [], attested: new Map() };
+  const crypto = createGovernanceCrypto();
+  const [proposal, ballot] = agreedRequests(state, actions, [network.member], crypto, Date.now());
+  const { message } = present(ballot);
+  return {
+    proposal: Buffer.from(proposal.message),
+    ballot: Buffer.from(message),
+    proposalId: present(parseSignedRequest(message).proposalId),
+  };
+}
+
+function post(node: NetworkNode, path: string, message: Buffer): Promise<HttpAnswer> {
+  return node.rpc.http({ path: `${path}?${API}`, headers: { "content-type": "application/cose" }, body: message });
+}
+
+/** Hands a proposal, or what is none, to a node. */
+export function postProposal(node: NetworkNode, proposal: Buffer): Promise<HttpAnswer> {
+  return post(node, "/gov/members/proposals:create", proposal);
+}
+
+/** Hands the member's ballot on a proposal to a node. */
+export function postBallot(node: NetworkNode, network: Network, { proposalId, ballot }: Agreed): Promise<HttpAnswer> {
+  return post(node, `/gov/members/proposals/${proposalId}/ballots/${network.memberId}:submit`, ballot);
+}
+
+/** Both; the first answer that is an error, or the last one. */
+export async function postAgreed(node: NetworkNode, network: Network, agreed: Agreed): Promise<HttpAnswer> {
+  const proposed = await postProposal(node, agreed.proposal);
+  return proposed.status < 300 ? postBallot(node, network, agreed) : proposed;
+}
