@@ -10,6 +10,8 @@ import type { Clock, Tracer } from "../ports.ts";
 
 /** A node that was voted out and has heard of no leader for this long ends: the others have cut it off. */
 export const DEPARTED_SILENCE_MS = 10_000;
+/** Time in which clients of a node that was voted out get their last answers. */
+export const LAST_ANSWERS_MS = 100;
 
 /** What it is made of. */
 export interface DepartureParts {
@@ -36,7 +38,7 @@ export class Departure {
 
   /** Looks at the governance state in effect. */
   follow({ constitution, configuration }: GovernanceState): void {
-    const { nodeId, knownVersion, tracer, stopServing } = this.#parts;
+    const { nodeId, knownVersion, clock, tracer, stopServing } = this.#parts;
     if (constitution.version < knownVersion) return;
     if (listedNodes(constitution).includes(nodeId)) {
       this.#isLeaving = false;
@@ -46,7 +48,8 @@ export class Departure {
       this.#isLeaving = true;
       const message = "the VN list does not hold this node any more: it serves no client, and ends without its vote";
       tracer.event("warn", "node_removed", { message, constitution: constitution.version });
-      stopServing();
+      // The answer to the very vote may be on its way.
+      clock.after(LAST_ANSWERS_MS, stopServing);
       this.#watchSilence();
     }
     if (!votersOf(configuration).includes(nodeId)) this.#end();

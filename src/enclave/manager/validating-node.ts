@@ -49,7 +49,7 @@ export interface ValidatingNodeParts {
   readonly keys: NodeKeys;
   readonly genesis: Constitution;
   /** The constitution the owner approved when the node joined; for a node that genesis does not list. */
-  readonly joined: Constitution | undefined;
+  readonly joined?: Constitution | undefined;
   /** Approval of this node's code that is not in the ledger yet. */
   readonly approval: readonly SignedMessage[] | undefined;
   /** Evidence of this node's code for 64 bytes of report data. */
