@@ -61,7 +61,8 @@ export function dueExpulsion(state: ExpulsionState, nowMs: number): DueExpulsion
 
 /** Expelled nodes may be cut off before they have handed over: the other voters must be enough without them. */
 function canSpare({ configuration, constitution }: ExpulsionState, expelled: readonly NodeId[]): boolean {
-  const stays = (nodeId: NodeId): boolean => !expelled.includes(nodeId);
+  const staying = new Set(listedNodes(withoutNodes(constitution, expelled)));
+  const stays = (nodeId: NodeId): boolean => staying.has(nodeId);
   const { current, previous } = configuration;
   if (previous !== undefined || quorumOf(voterSetOf(withoutNodes(constitution, expelled))) === undefined) return false;
   const quorum = quorumOf(current);
