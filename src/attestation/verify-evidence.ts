@@ -4,6 +4,8 @@
  */
 import { bytesEqual, type Bytes } from "../core/codec/bytes.ts";
 import { readDocument, type FieldContext } from "../core/governance/fields.ts";
+import type { EvidenceClaims, EvidenceProblem } from "../core/governance/governance-crypto.ts";
+import { CocoError } from "../errors.ts";
 import { evidenceRejected, MAX_EVIDENCE_BYTES, type Claims, type EvidenceCrypto } from "./evidence.ts";
 import { decodeEvidenceCbor, readVirtualEvidence } from "./virtual.ts";
 
@@ -28,4 +30,20 @@ export function verifyEvidence(
     throw evidenceRejected("ReportDataMismatch", "evidence was made for another channel");
   }
   return claims;
+}
+
+/** As {@link verifyEvidence}, for governance: what is wrong with evidence is an answer, not an exception. */
+export function claimsOfEvidence(
+  evidence: Bytes,
+  expectedReportData: Bytes,
+  crypto: EvidenceCrypto,
+): EvidenceClaims | EvidenceProblem {
+  try {
+    const { measurement, machineKey } = verifyEvidence(evidence, expectedReportData, crypto);
+    return { measurement, machineKey };
+  } catch (error) {
+    if (error instanceof CocoError && error.code === "EvidenceRejected")
+      return { problem: String(error.data["reason"]) };
+    throw error;
+  }
 }

@@ -7,11 +7,25 @@
 import { decodeCbor, encodeCbor } from "../codec/cbor.ts";
 import { fromHex, toHex, type Bytes } from "../codec/bytes.ts";
 import type { Configuration, NodeId } from "../consensus/types.ts";
-import { attestTree, executeAttest, readAttest, type AttestationState, type AttestTransaction } from "./attest.ts";
-import { checkNextConfiguration, configurationTree, genesisConfiguration, readConfiguration } from "./configuration.ts";
+import {
+  attestedOf,
+  attestTree,
+  executeAttest,
+  readAttest,
+  type AttestationState,
+  type AttestTransaction,
+} from "./attest.ts";
+import {
+  checkNextConfiguration,
+  configurationTree,
+  genesisConfiguration,
+  listedNodes,
+  readConfiguration,
+} from "./configuration.ts";
 import { constitutionDigest, decodeConstitution, encodeConstitution } from "./constitution-codec.ts";
-import { MAX_CONSTITUTION_BYTES, MAX_NODES, type Constitution, type NodeEntry } from "./constitution.ts";
+import { MAX_CONSTITUTION_BYTES, MAX_NODES, type Constitution } from "./constitution.ts";
 import { verifyConstitution } from "./constitution-verify.ts";
+import { departingNodes } from "./departing-nodes.ts";
 import {
   checkEpoch,
   grantKeys,
@@ -25,7 +39,6 @@ import {
   type GrantedKey,
   type WrappedKey,
 } from "./epochs.ts";
-import { enacted } from "./enactment.ts";
 import { expelTree, expulsionEffect, readExpel, type ExpelTransaction } from "./expulsion.ts";
 import { readDocument, treeToCbor, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
@@ -134,15 +147,9 @@ export interface GovernanceState
   readonly epochDue: boolean;
   /** Newest evidence of a snapshot. */
   readonly snapshot: Pick<SnapshotTransaction, "index" | "seqno" | "digest"> | undefined;
-  /** Nodes that were voted out since the newest epoch was opened: they may still vote, and their signatures still count. */
-  readonly departing: readonly NodeEntry[];
 }
 
 const CONTEXT: FieldContext = { form: "cbor", code: "MalformedInput" };
-const TYPES = [
-  ...(["genesis", "epoch", "request", "resolve", "configure", "snapshot", "grant"] as const),
-  ...(["attest", "expel"] as const),
-];
 const POSITIVE = { min: 1, max: Number.MAX_SAFE_INTEGER };
 
 function transactionTree(transaction: AdministrativeTransaction): FieldTree {
@@ -201,7 +208,8 @@ function readEpoch(fields: FieldReader): EpochTransaction {
 }
 
 function readTransaction(fields: FieldReader): AdministrativeTransaction {
-  const type = fields.choice("type", TYPES);
+  const later = ["configure", "snapshot", "grant", "attest", "expel"] as const;
+  const type = fields.choice("type", ["genesis", "epoch", "request", "resolve", ...later]);
   switch (type) {
     case "genesis":
       return { type, constitution: decodeConstitution(fields.bytes("constitution", { max: MAX_CONSTITUTION_BYTES })) };
@@ -259,8 +267,10 @@ export function executeAdministrative(
   switch (transaction.type) {
     case "epoch":
       return executeEpoch(state, transaction, place, crypto);
-    case "request":
-      return enacted(executeRequest(state, transaction, place, crypto), crypto);
+    case "request": {
+      const { message, chain } = transaction;
+      return enacted(executeRequest(state, { message, chain }, place, crypto), crypto);
+    }
     case "resolve":
       return enacted(executeResolve(state, transaction.proposalId, place, crypto), crypto);
     case "configure":
@@ -327,6 +337,21 @@ function executeResolve(
   const settled = settleProposal(state, proposalId, place.timeMs, crypto);
   if (settled.state === state) throw refused("NothingToResolve", `proposal ${proposalId} stands as it stood`);
   return settled;
+}
+
+/** The state with what a proposal has brought about, if it took effect. */
+function enacted({ state, effect }: SettledState<GovernanceState>, crypto: GovernanceCrypto): GovernanceState {
+  if (effect === undefined) return state;
+  const { constitution, opensEpoch, rotatesService } = effect;
+  return {
+    ...state,
+    constitution,
+    constitutionDigest: constitutionDigest(constitution, crypto.sha256),
+    epochDue: state.epochDue || opensEpoch || rotatesService,
+    serviceRotationDue: state.serviceRotationDue || rotatesService,
+    departing: departingNodes(state, constitution),
+    attested: attestedOf(state.attested, new Set(listedNodes(constitution))),
+  };
 }
 
 function executeConfigure(state: GovernanceState, { current, previous, learners }: Configuration): GovernanceState {

@@ -101,6 +101,15 @@ export function isRecorded(state: AttestationState, nodeId: NodeId, node: Attest
   return record?.measurement === node.measurement && bytesEqual(record.machineKey, node.machineKey);
 }
 
+/** What is known of nodes that are listed; the same map when that is all there is. */
+export function attestedOf(
+  attested: AttestationState["attested"],
+  listed: ReadonlySet<NodeId>,
+): AttestationState["attested"] {
+  const kept = [...attested].filter(([nodeId]) => listed.has(nodeId));
+  return kept.length === attested.size ? attested : new Map(kept);
+}
+
 /** The attested nodes with this one; throws `ProposalInvalid` when its evidence does not hold or does not appraise. */
 export function executeAttest(
   state: AttestationState,

@@ -5,6 +5,7 @@
 import { decodeCbor, encodeCbor, MAX_CBOR_BYTES } from "../codec/cbor.ts";
 import { fromHex, toHex, type Bytes, type HashFunction } from "../codec/bytes.ts";
 import type { GovernanceState } from "./administrative.ts";
+import { MAX_DEPARTING_NODES } from "./departing-nodes.ts";
 import { configurationTree, readConfiguration } from "./configuration.ts";
 import {
   constitutionDigest,
@@ -24,7 +25,6 @@ import {
 import type { NodeId } from "../consensus/types.ts";
 import type { AttestedRecord } from "./attest.ts";
 import { proposalFieldsTree, readProposalFields } from "./proposal-codec.ts";
-import { MAX_DEPARTING_NODES } from "./enactment.ts";
 import { readDocument, treeToCbor, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
 import { readServices, servicesTree } from "./service-chain.ts";
 import { CocoError } from "../../errors.ts";

@@ -8,9 +8,11 @@ import { ByteReader, ByteWriter, utf8Decode, utf8Encode } from "../../core/codec
 import { decodeMessage, encodeMessage } from "../../core/consensus/messages.ts";
 import type { ConsensusMessage } from "../../core/consensus/types.ts";
 import { MAX_ATTESTED_EVIDENCE_BYTES } from "../../core/governance/attest.ts";
+import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { MAX_REQUEST_ID_LENGTH } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { ItemOutcome, TransactionItem } from "../worker/protocol.ts";
+import { readSignedMessage, readRefusal, writeSignedMessage, writeRefusal } from "./governance-frames.ts";
 
 /** Most bytes in one frame; a channel that announces more is closed. */
 export const MAX_FRAME_BYTES = 32 * 1024 * 1024;
@@ -49,7 +51,11 @@ export type Frame =
   /** `index` undefined: the asked node does not lead. */
   | { readonly type: "readIndexResponse"; readonly id: number; readonly index: number | undefined }
   /** Evidence of the sender for the ledger; only the leader takes it. */
-  | { readonly type: "attest"; readonly challenge: Bytes; readonly evidence: Bytes };
+  | { readonly type: "attest"; readonly challenge: Bytes; readonly evidence: Bytes }
+  /** A member's signed request for the leader. */
+  | ({ readonly type: "govern" } & SignedMessage)
+  /** The leader refuses a member's request, named by its key; that it holds is seen in the ledger. */
+  | { readonly type: "governRefused"; readonly key: string; readonly error: CocoError };
 
 const KIND = {
   consensus: 1,
@@ -59,7 +65,9 @@ const KIND = {
   queryResponse: 5,
   readIndex: 6,
   readIndexResponse: 7,
-  attest: 8,
+  govern: 8,
+  governRefused: 9,
+  attest: 10,
 } as const;
 const CHALLENGE_BYTES = 32;
 const OUTCOME = { included: 1, rejected: 2, waiting: 3, duplicate: 4, deferred: 5, unavailable: 6 } as const;
@@ -94,6 +102,10 @@ export function encodeFrame(frame: Frame): Bytes {
         .finish();
     case "attest":
       return writer.bytes(frame.challenge).bytes32(frame.evidence).finish();
+    case "govern":
+      return writeSignedMessage(writer, frame).finish();
+    case "governRefused":
+      return writeRefusal(writer, frame).finish();
   }
 }
 
@@ -151,6 +163,10 @@ function readBody(kind: number, reader: ByteReader): Frame {
     }
     case KIND.attest:
       return { type: "attest", challenge: reader.bytes(CHALLENGE_BYTES), evidence: readEvidence(reader) };
+    case KIND.govern:
+      return { type: "govern", ...readSignedMessage(reader) };
+    case KIND.governRefused:
+      return { type: "governRefused", ...readRefusal(reader) };
     default:
       throw new CocoError("MalformedInput", `unknown kind of frame: ${kind}`);
   }

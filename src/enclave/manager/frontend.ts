@@ -1,7 +1,8 @@
 /**
  * Where clients reach a validating node: HTTP over mutually authenticated TLS 1.3 that ends here, inside the enclave (R17).
  * A client certificate the network does not know is answered with 401; nothing of a request reaches an adapter before its
- * caller is known and its body is within the limit.
+ * caller is known and its body is within the limit. Requests that are judged by a signature in their body alone need no client
+ * certificate; they are small, and few of them are under way at a time.
  */
 import { constants } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -11,13 +12,14 @@ import type { SecureContextOptions, TLSSocket } from "node:tls";
 import type { Caller } from "../../adapters/adapter.ts";
 import { MAX_PRESENTED_CERTIFICATES } from "../../core/certificates/actor-index.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
+import { remedyOf } from "../../core/governance/refusal.ts";
+import { MAX_REQUEST_BYTES } from "../../core/governance/signed-request.ts";
 import { CocoError } from "../../errors.ts";
 import type { Sockets } from "../ports.ts";
+import { RequestSlots } from "./request-slots.ts";
 
 /** Largest body of a request (go-ethereum's limit). */
 export const MAX_BODY_BYTES = 5 * 1024 * 1024;
-/** Largest body of a request to a path that is open to everybody. */
-export const MAX_PUBLIC_BODY_BYTES = 128 * 1024;
 /** Most bytes of a body above the limit that are read and dropped before the connection is cut. */
 export const MAX_DROPPED_BYTES = 64 * 1024 * 1024;
 /** Most bytes of a request's headers together. */
@@ -26,6 +28,12 @@ export const MAX_HEADER_BYTES = 16 * 1024;
 export const BYTES_UNDER_WAY_MAX = 256 * 1024 * 1024;
 /** Most open client connections; the next one is refused. */
 export const MAX_CLIENT_CONNECTIONS = 10_000;
+/** Most requests without an authenticated caller under way on all connections together. */
+export const UNAUTHENTICATED_REQUESTS_MAX = 32;
+/** Most of them on one connection. */
+export const UNAUTHENTICATED_REQUESTS_PER_CONNECTION_MAX = 1;
+/** Most bytes of an answer in parts that wait for their client; one that is slower is cut off. */
+export const STREAM_BYTES_WAITING_MAX = 256 * 1024;
 /** A request's headers must be complete within this time. */
 export const HEADERS_TIMEOUT_MS = 10_000;
 /** A request must be complete within this time. */
@@ -40,11 +48,11 @@ export interface FrontendRequest {
   readonly query: URLSearchParams;
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
   readonly body: Bytes;
-  readonly caller: Caller;
+  /** Undefined: nobody the network knows, at an endpoint that judges the signature in the body. */
+  readonly caller: Caller | undefined;
+  /** Certificates (DER) the client presents, its own first, whose key TLS has proven. */
+  readonly chain: readonly Bytes[];
 }
-
-/** A request to a path that is open to everybody: nobody is known to have sent it. */
-export type PublicRequest = Pick<FrontendRequest, "method" | "path" | "body">;
 
 /** The answer to a {@link FrontendRequest}. */
 export interface FrontendResponse {
@@ -52,6 +60,19 @@ export interface FrontendResponse {
   readonly contentType: string;
   readonly body: Bytes;
   readonly headers?: Readonly<Record<string, string>>;
+  /** The answer comes in parts, behind the body; called once, when it can begin. */
+  readonly stream?: (stream: ResponseStream) => void;
+}
+
+/** An answer in parts, as its endpoint sees it. */
+export interface ResponseStream {
+  /** The caller, judged anew: what it was may have changed since the request came. */
+  caller(): Caller | CocoError;
+  /** Sends a part; cuts the connection when {@link STREAM_BYTES_WAITING_MAX} is exceeded. */
+  write(text: string): void;
+  end(): void;
+  /** Calls back once when the answer is over, whoever ended it. */
+  onClose(callback: () => void): void;
 }
 
 /** What the frontend is made of. */
@@ -64,11 +85,8 @@ export interface FrontendParts {
    * The same array comes in again for each request of a connection.
    */
   readonly authenticate: (chain: readonly Bytes[]) => Caller | CocoError;
-  /** Paths that need no client certificate, and who answers there; bodies have at most {@link MAX_PUBLIC_BODY_BYTES}. */
-  readonly open?: {
-    readonly isOpen: (path: string) => boolean;
-    readonly handle: (request: PublicRequest) => FrontendResponse;
-  };
+  /** Whether requests of this method and path are judged by the signature in their body alone. */
+  readonly isSigned: (method: string, path: string) => boolean;
   /** {@link BYTES_UNDER_WAY_MAX} unless given. */
   readonly bytesUnderWayMax?: number;
   /** Answers a request; calls `respond` once, now or later. */
@@ -77,10 +95,12 @@ export interface FrontendParts {
 
 /** The JSON body of an error as every endpoint outside an adapter answers it. */
 export function errorResponse(error: CocoError): FrontendResponse {
-  const body = Buffer.from(
-    JSON.stringify({ error: { code: error.code, message: error.message, remedy: error.remedy } }),
-  );
-  return { status: error.status, contentType: "application/json", body };
+  const { code, message, data, status } = error;
+  const { allow } = data;
+  const more = code === "ProposalInvalid" ? data : {};
+  const body = Buffer.from(JSON.stringify({ error: { code, message, remedy: remedyOf(error), ...more } }));
+  const headers = typeof allow === "string" ? { headers: { allow } } : {};
+  return { status, contentType: "application/json", body, ...headers };
 }
 
 /**
@@ -97,12 +117,6 @@ function presentedChain(socket: TLSSocket): readonly Bytes[] {
   return chain;
 }
 
-function targetOf({ url = "/" }: IncomingMessage): Pick<FrontendRequest, "path" | "query"> {
-  const mark = url.indexOf("?");
-  if (mark < 0) return { path: url, query: new URLSearchParams() };
-  return { path: url.slice(0, mark), query: new URLSearchParams(url.slice(mark + 1)) };
-}
-
 /** Serves clients; see the module's header. */
 export class ClientFrontend {
   readonly #parts: FrontendParts;
@@ -110,6 +124,10 @@ export class ClientFrontend {
   readonly #sockets = new Set<Duplex>();
   /** Presented certificates (DER) by connection: they do not change, what they are worth may. */
   readonly #chains = new WeakMap<TLSSocket, readonly Bytes[]>();
+  readonly #unauthenticated = new RequestSlots<TLSSocket>(
+    UNAUTHENTICATED_REQUESTS_MAX,
+    UNAUTHENTICATED_REQUESTS_PER_CONNECTION_MAX,
+  );
   #listener: { close(): void } | undefined;
   /** See {@link BYTES_UNDER_WAY_MAX}. */
   #bytesUnderWay = 0;
@@ -189,35 +207,49 @@ export class ClientFrontend {
 
   #request(request: IncomingMessage, response: ServerResponse): void {
     const respond = (answer: FrontendResponse) => this.#respond(request, response, answer);
-    const { open } = this.#parts;
-    const { path, query } = targetOf(request);
-    const isOpen = open?.isOpen(path) === true;
-    const caller = isOpen ? undefined : this.#callerOf(request.socket as TLSSocket);
-    if (caller instanceof CocoError) {
-      respond(errorResponse(caller));
-      return;
-    }
-    const hold = this.#holder(response);
-    if (this.#bytesUnderWay > this.#bytesUnderWayMax) {
+    const refuse = (error: CocoError) => {
       request.resume();
-      respond(errorResponse(new CocoError("TooManyRequests", "too many bytes of requests and answers under way")));
+      respond(errorResponse(error));
+    };
+    const socket = request.socket as TLSSocket;
+    const target = targetOf(request);
+    const found = this.#callerOf(socket);
+    const isUnknown = found instanceof CocoError;
+    if (isUnknown && !this.#parts.isSigned(target.method, target.path)) {
+      respond(errorResponse(found));
       return;
     }
-    const most = isOpen ? MAX_PUBLIC_BODY_BYTES : MAX_BODY_BYTES;
-    this.#readBody(request, { hold, most }, (body) => {
-      const { method = "GET", headers } = request;
-      if (body === undefined) respond(errorResponse(new CocoError("LimitExceeded", `request body above ${most} bytes`)));
-      else if (caller !== undefined) this.#parts.handle({ method, path, query, headers, body, caller }, respond);
-      else if (open !== undefined) respond(open.handle({ method, path, body }));
+    if (isUnknown && !this.#unauthenticated.take(socket, response)) {
+      refuse(new CocoError("TooManyRequests", "too many requests without a client certificate under way"));
+      return;
+    }
+    if (this.#bytesUnderWay > this.#bytesUnderWayMax) {
+      refuse(new CocoError("TooManyRequests", "too many bytes of requests and answers under way"));
+      return;
+    }
+    const max = isUnknown ? UNAUTHENTICATED_BODY : AUTHENTICATED_BODY;
+    this.#readBody(request, max, this.#holder(response), (body) => {
+      if (body === undefined) {
+        respond(errorResponse(new CocoError("LimitExceeded", `request body above ${max.bytes} bytes`)));
+        return;
+      }
+      const caller = isUnknown ? undefined : found;
+      const { headers } = request;
+      this.#parts.handle({ ...target, headers, body, caller, chain: this.#chainOf(socket) }, respond);
     });
   }
 
-  #callerOf(socket: TLSSocket): Caller | CocoError {
+  #chainOf(socket: TLSSocket): readonly Bytes[] {
     let chain = this.#chains.get(socket);
     if (chain === undefined) {
       chain = presentedChain(socket);
       this.#chains.set(socket, chain);
     }
+    return chain;
+  }
+
+  #callerOf(socket: TLSSocket): Caller | CocoError {
+    const chain = this.#chainOf(socket);
     if (chain.length === 0) return new CocoError("AuthenticationRequired", "no client certificate");
     return this.#parts.authenticate(chain);
   }
@@ -244,21 +276,22 @@ export class ClientFrontend {
    */
   #readBody(
     request: IncomingMessage,
-    { hold, most }: { readonly hold: (bytes: number) => void; readonly most: number },
+    max: BodyBounds,
+    hold: (bytes: number) => void,
     done: (body: Bytes | undefined) => void,
   ): void {
     const chunks: Buffer[] = [];
     let length = 0;
     request.on("data", (chunk: Buffer) => {
       length += chunk.length;
-      if (length <= most) {
+      if (length <= max.bytes) {
         chunks.push(chunk);
         hold(chunk.length);
       } else chunks.length = 0;
-      if (length > MAX_DROPPED_BYTES) request.destroy();
+      if (length > max.dropped) request.destroy();
     });
     request.on("end", () => {
-      if (length > most) done(undefined);
+      if (length > max.bytes) done(undefined);
       else done(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
     });
   }
@@ -267,12 +300,46 @@ export class ClientFrontend {
     if (response.headersSent || response.destroyed) return;
     // A body that was not read to its end cannot be followed by another request on this connection.
     if (!request.complete) response.setHeader("connection", "close");
+    const { stream } = answer;
     response.writeHead(answer.status, {
       "content-type": answer.contentType,
-      "content-length": answer.body.length,
+      ...(stream === undefined && { "content-length": answer.body.length }),
       ...answer.headers,
     });
-    this.#holder(response)(answer.body.length);
-    response.end(answer.body);
+    if (stream === undefined) {
+      this.#holder(response)(answer.body.length);
+      response.end(answer.body);
+      return;
+    }
+    response.write(answer.body);
+    stream(this.#streamOf(request.socket as TLSSocket, response));
   }
+
+  #streamOf(socket: TLSSocket, response: ServerResponse): ResponseStream {
+    return {
+      caller: () => this.#callerOf(socket),
+      write: (text) => {
+        if (response.destroyed || response.writableEnded) return;
+        if (response.writableLength + text.length > STREAM_BYTES_WAITING_MAX) socket.destroy();
+        else response.write(text);
+      },
+      end: () => void response.end(),
+      onClose: (callback) => void response.once("close", callback),
+    };
+  }
+}
+
+interface BodyBounds {
+  readonly bytes: number;
+  /** Bytes above which the connection is cut. */
+  readonly dropped: number;
+}
+
+const AUTHENTICATED_BODY: BodyBounds = { bytes: MAX_BODY_BYTES, dropped: MAX_DROPPED_BYTES };
+const UNAUTHENTICATED_BODY: BodyBounds = { bytes: MAX_REQUEST_BYTES, dropped: 2 * MAX_REQUEST_BYTES };
+
+function targetOf({ method = "GET", url = "/" }: IncomingMessage): Pick<FrontendRequest, "method" | "path" | "query"> {
+  const mark = url.indexOf("?");
+  const path = mark < 0 ? url : url.slice(0, mark);
+  return { method, path, query: new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1)) };
 }

@@ -25,7 +25,8 @@ import {
   JOIN_REQUESTS_PER_SECOND,
   JoinDesk,
 } from "./join-desk.ts";
-import { handleJoinRequest, isJoinPath } from "./join-api.ts";
+import type { FrontendResponse } from "./frontend.ts";
+import { isJoinPath, JOIN_ENDPOINTS } from "./join-api.ts";
 import { createGovernanceCrypto, nodeEntropy, sha256 } from "./node-crypto.ts";
 
 const { constitution, networkId, machine } = network;
@@ -234,8 +235,12 @@ describe("a challenge for a node that joins", () => {
 describe("the endpoints for nodes that join", () => {
   test("answer by path and method, with the code of what is wrong", () => {
     const { desk } = deskOf();
-    const ask = (method: string, path: string, body: Bytes = new Uint8Array(0)) =>
-      handleJoinRequest(desk, { method, path, body });
+    const ask = (method: string, path: string, body: Bytes = new Uint8Array(0)): FrontendResponse => {
+      const rest = { query: new URLSearchParams(), headers: {}, caller: undefined, chain: [] };
+      let answer: FrontendResponse | undefined;
+      JOIN_ENDPOINTS.answer(desk, { method, path, body, ...rest }, () => constitution, (response) => (answer = response));
+      return answer ?? assert.fail("answered at once");
+    };
     const told = JSON.parse(Buffer.from(ask("GET", "/node/join/challenge").body).toString()) as { challenge: string };
     const request = encodeJoinRequest(requestOf(boundTo(Buffer.from(told.challenge, "hex"))));
     assert.equal(ask("POST", "/node/join", request).status, 200);
@@ -245,6 +250,7 @@ describe("the endpoints for nodes that join", () => {
     assert.equal(ask("GET", "/node/join/else").status, 404);
     assert.equal(ask("POST", "/node/join", new Uint8Array(100)).status, 400);
     assert.equal(ask("POST", "/node/join", new Uint8Array(128 * 1024)).status, 413);
+    assert.ok(JOIN_ENDPOINTS.isSigned("POST", "/node/join") && JOIN_ENDPOINTS.isSigned("GET", "/node/join/challenge"));
     assert.ok(isJoinPath("/node/join") && isJoinPath("/node/join/challenge"));
     assert.ok(!isJoinPath("/node/joined") && !isJoinPath("/node"));
   });

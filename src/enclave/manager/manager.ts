@@ -17,11 +17,10 @@ import { decodeFrame, encodeFrame, type Frame } from "./frames.ts";
 import { AdapterLanes } from "./adapter-lanes.ts";
 import { ArrivedBatches } from "./arrived-batch.ts";
 import { BatchProposer } from "./batch-proposer.ts";
-import { createLeaderDuties } from "./create-duties.ts";
-import type { LeaderDuties, RequestOutcome } from "./leader-duties.ts";
+import type { GovernanceAnswer } from "./governance-requests.ts";
+import { createLeaderDuties, type LeaderDuties } from "./leader-duties.ts";
 import type { ArrivedRequest, ManagerParts } from "./manager-parts.ts";
 import { FIRST_ID_BYTES, firstIdOf } from "./open-requests.ts";
-import type { OwnEvidence } from "./self-attestation.ts";
 import type { Replicator } from "./replicator.ts";
 import { type Leadership, RequestRouter } from "./request-router.ts";
 import type { ReceivedSnapshot } from "./snapshot-receiver.ts";
@@ -59,6 +58,14 @@ export class Manager implements PeerEvents {
       adapters: this.#lanes.byId,
       send: (peer, frame) => this.#send(peer, frame),
       confirmRead: (id) => this.#replicator.read(id),
+      governance: {
+        sha256: parts.snapshots.crypto.sha256,
+        administration: parts.administration,
+        lead: (message, done) => {
+          this.#duties.submit(message, done);
+          this.#duties.next();
+        },
+      },
     });
     this.#snapshots = new Snapshots({
       ...parts.snapshots,
@@ -91,7 +98,7 @@ export class Manager implements PeerEvents {
     this.#duties = createLeaderDuties(parts, {
       learnersCaughtUp: () => this.#replicator.status().learnersCaughtUp,
       snapshot: () => this.#snapshots.unconfirmed,
-      propose: (encoded) => this.#proposer.framework([encoded]),
+      propose: (encoded, timeMs) => this.#proposer.framework([encoded], timeMs),
     });
     this.#status = this.#replicator.status();
     this.#committedSeqno = parts.beginning?.snapshot.seqno ?? 0;
@@ -218,13 +225,6 @@ export class Manager implements PeerEvents {
     }
   }
 
-  /** Brings this node's evidence to the leader, this node or another; it is lost when there is none. */
-  attest(evidence: OwnEvidence): void {
-    const { leader } = this.#status;
-    if (leader === this.#parts.nodeId) this.#take(leader, { type: "attest", ...evidence });
-    else if (leader !== undefined) this.#send(leader, { type: "attest", ...evidence });
-  }
-
   #send(peer: NodeId, frame: Frame): boolean {
     return this.#parts.peers.send(peer, encodeFrame(frame));
   }
@@ -323,8 +323,11 @@ export class Manager implements PeerEvents {
     this.#committedIndex = header.index;
     const before = this.#parts.administration.committed;
     const governance = this.#parts.administration.commit(header.index);
-    if (governance !== before) this.#parts.onGovernance();
-    if (governance !== before) this.#unopened.keysChanged();
+    if (governance !== before) {
+      this.#parts.onGovernance({ before, header });
+      this.#unopened.keysChanged();
+    }
+    this.#requests.governance.committed(batch);
     const waits = this.#unopened.holds(batch);
     if (!waits && header.kind === "application") this.#applicationCommitted(batch);
     if (!waits) this.#requests.reads.applied(header.index);
@@ -358,21 +361,16 @@ export class Manager implements PeerEvents {
   #onInstalled({ seqno, mark }: ReceivedSnapshot): void {
     this.#committedSeqno = seqno;
     this.#committedIndex = mark.index;
-    this.#parts.onGovernance();
+    this.#parts.onGovernance(undefined);
+    this.#requests.governance.restored();
     this.#unopened.forget();
     this.#lanes.restored(mark.index);
     this.#requests.reads.applied(mark.index);
   }
 
-  /**
-   * A member's signed request; only the leader takes it, and `done` tells what became of it. Throws `NoLeader` naming the
-   * leader, or why the request does not hold.
-   */
-  govern(message: SignedMessage, done: (outcome: RequestOutcome) => void): void {
-    if (!this.#leaderReady)
-      throw new CocoError("NoLeader", `ask the leader, ${this.#status.leader ?? "once there is one"}`);
-    this.#duties.submit(message, done);
-    this.#duties.next();
+  /** Brings a member's signed request into the ledger, by the leader; `done` tells once it is applied here, or why it is not. */
+  govern(message: SignedMessage, done: (answer: GovernanceAnswer) => void): void {
+    this.#requests.governance.submit(message, done);
   }
 
   /** The disk has no room, or has it again: without it this node neither leads nor acknowledges. */

@@ -25,8 +25,9 @@ import { CheckedData } from "./checked-data.ts";
 import { EpochKeys } from "./epoch-keys.ts";
 import type { EpochTransaction } from "../../core/governance/administrative.ts";
 import type { EpochMaker } from "./leader-duties.ts";
+import { encodeFrame, type Frame } from "./frames.ts";
 import { Manager } from "./manager.ts";
-import type { AdapterPart, FirstTransactions } from "./manager-parts.ts";
+import type { AdapterPart, FirstTransactions, OnGovernance } from "./manager-parts.ts";
 import { SelfAttestation } from "./self-attestation.ts";
 import { RecoveryDesk } from "./recovery-desk.ts";
 import { Replicator } from "./replicator.ts";
@@ -80,7 +81,7 @@ export interface NodeCoreParts {
   /** Evidence of this node's code for 64 bytes of report data. */
   readonly attest: (reportData: Bytes) => Bytes;
   /** Governance in effect changed; the keys of its epochs are installed. */
-  readonly onGovernance: () => void;
+  readonly onGovernance: OnGovernance;
   readonly onFatal: (error: CocoError) => void;
   /** Lets a test see every step of consensus. */
   readonly watch?: (consensus: Consensus) => Consensus;
@@ -151,9 +152,9 @@ export class NodeCore {
         open: (batch) => this.sealing.open(batch),
       },
       keyOf: (epoch) => this.epochKeys.keyOf(epoch),
-      onGovernance: () => {
+      onGovernance: (change) => {
         this.epochKeys.refresh();
-        parts.onGovernance();
+        parts.onGovernance(change);
         this.#selfAttestation.governanceChanged();
       },
       onFatal: parts.onFatal,
@@ -162,7 +163,7 @@ export class NodeCore {
       ...{ nodeId: parts.nodeId, clock, crypto: parts.governanceCrypto, attest: parts.attest },
       committed: () => this.administration.committed,
       batchTime: () => this.sealing.batchTime(),
-      deliver: (evidence) => this.manager.attest(evidence),
+      deliver: (evidence) => this.#toLeader({ type: "attest", ...evidence }),
     });
     this.recovery = new RecoveryDesk({
       ...{ nodeId: parts.nodeId, networkId, randomBytes, tail: this.tail, tracer: parts.tracer },
@@ -172,6 +173,13 @@ export class NodeCore {
       recovering: () => consensus.status().recovering,
       resume: () => replicator?.resume(),
     });
+  }
+
+  /** Brings a frame to the leader, this node or another; it is lost when there is none. */
+  #toLeader(frame: Frame): void {
+    const { leader } = this.manager.status;
+    if (leader === this.#parts.nodeId) this.manager.frame(leader, encodeFrame(frame));
+    else if (leader !== undefined) this.#parts.peers.send(leader, encodeFrame(frame));
   }
 
   #startAdapter(adapter: AdapterEntry): AdapterPart {

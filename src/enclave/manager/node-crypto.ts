@@ -21,7 +21,7 @@ import {
   verify,
   type KeyObject,
 } from "node:crypto";
-import { verifyEvidence } from "../../attestation/verify-evidence.ts";
+import { claimsOfEvidence } from "../../attestation/verify-evidence.ts";
 import { describeCertificate, isRevocationListOf } from "../../core/certificates/description.ts";
 import { bytesEqual, concatBytes, type Bytes, type HashFunction } from "../../core/codec/bytes.ts";
 import { ActorIndex, type ListedActor } from "../../core/certificates/actor-index.ts";
@@ -294,25 +294,9 @@ export function createGovernanceCrypto(runScript = noScripts): GovernanceCrypto 
     identify: identifier(verifyIssued),
     verifyEndorsement: (endorsement, subject, issuer, use) =>
       verifyEndorsement([endorsement, subject, issuer], use, verifyIssued),
-    appraise: (evidence, reportData) => claimsOf(evidence, reportData, evidenceCrypto),
+    appraise: (evidence, reportData) => claimsOfEvidence(evidence, reportData, evidenceCrypto),
     runScript,
   };
-}
-
-/** See `GovernanceCrypto`: what is wrong with evidence is an answer, not an exception. */
-function claimsOf(
-  evidence: Bytes,
-  reportData: Bytes,
-  crypto: Parameters<typeof verifyEvidence>[2],
-): ReturnType<GovernanceCrypto["appraise"]> {
-  try {
-    const { measurement, machineKey } = verifyEvidence(evidence, reportData, crypto);
-    return { measurement, machineKey };
-  } catch (error) {
-    if (error instanceof CocoError && error.code === "EvidenceRejected")
-      return { problem: String(error.data["reason"]) };
-    throw error;
-  }
 }
 
 /** Keeps the index of the list of actors asked for last: it changes by vote only, and is asked for many times. */
