@@ -107,14 +107,18 @@ export const ERRORS = define({
     remedy: "Run approved code, or propose the measurement for the code manifest and let members vote.",
   },
   JoinTeeNotApproved: { status: 403, remedy: "Propose the machine for the TEE manifest and let members vote." },
-  JoinNotListed: { status: 403, remedy: "Wait for the members' vote on the node, then join; `coco node join` waits by itself." },
+  JoinNotListed: {
+    status: 403,
+    remedy: "Wait for the members' vote on the node, then join; `coco node join` waits by itself.",
+  },
   JoinEntryDiffers: {
     status: 403,
     remedy: "Have members vote on the node's present entry (replace_node), or use the folder the entry was made in.",
   },
   JoinAnswerUntrusted: {
     status: 502,
-    remedy: "Trust nothing of this answer: ask another node, and compare network id and service certificate with a member.",
+    remedy:
+      "Trust nothing of this answer: ask another node, and compare network id and service certificate with a member.",
   },
   JoinNotApproved: {
     status: 403,

@@ -132,9 +132,7 @@ export function joinConfigurationDigest(
 export function joinReportData(request: Omit<JoinRequest, "evidence" | "ownChallenge">, sha256: HashFunction): Bytes {
   const { networkId, node, challenge, measurement } = request;
   const reportData = new Uint8Array(REPORT_DATA_BYTES);
-  reportData.set(
-    sha256(encodeCbor([KEYS_DOMAIN, fromHex(networkId), node.publicKey, node.encryptionKey, challenge])),
-  );
+  reportData.set(sha256(encodeCbor([KEYS_DOMAIN, fromHex(networkId), node.publicKey, node.encryptionKey, challenge])));
   const code = [CODE_DOMAIN, fromHex(measurement), joinConfigurationDigest(node, sha256)];
   reportData.set(sha256(encodeCbor(code)), HALF);
   return reportData;

@@ -15,11 +15,7 @@ const CONTEXT: FieldContext = { form: "cbor", code: "EvidenceRejected", data: { 
  * The claims of evidence that is genuine and bound to `expectedReportData` (64 bytes); throws `EvidenceRejected`. Without
  * expected data the caller compares those of the claims itself.
  */
-export function verifyEvidence(
-  evidence: Bytes,
-  expectedReportData: Bytes | undefined,
-  crypto: EvidenceCrypto,
-): Claims {
+export function verifyEvidence(evidence: Bytes, expectedReportData: Bytes | undefined, crypto: EvidenceCrypto): Claims {
   if (evidence.length > MAX_EVIDENCE_BYTES) throw evidenceRejected("Malformed", "evidence is too large");
   const claims = readDocument(decodeEvidenceCbor(evidence), CONTEXT, (fields) => {
     const tee = fields.value("tee");

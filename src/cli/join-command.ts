@@ -50,11 +50,16 @@ export function addJoinCommand(node: Command, context: CommandContext): void {
   node
     .command("join")
     .description("join a network that exists")
-    .requiredOption("--dir <folder>", "folder made by coco node init; its owner has signed the entry, members vote on it")
+    .requiredOption(
+      "--dir <folder>",
+      "folder made by coco node init; its owner has signed the entry, members vote on it",
+    )
     .requiredOption("--url <url>", "where clients reach any node of the network")
     .option("--service-cert <file>", "certificate of the network's service (PEM), newest or older")
     .option("--network-id <hex>", "id of the network")
-    .addOption(new Option("--approve <digest>", "digest of the constitution the owner approves").conflicts("constitution"))
+    .addOption(
+      new Option("--approve <digest>", "digest of the constitution the owner approves").conflicts("constitution"),
+    )
     .option("--constitution <file>", "constitution the owner approves (JSON)")
     .option("--start", "run the node afterwards")
     .addOption(new Option("--log-level <level>", "least severity of log lines").choices(LOG_LEVELS).default("info"))

@@ -45,7 +45,13 @@ export class JoinConnection {
     return new Promise((resolve, reject) => {
       const { hostname: host, port } = this.#url;
       const headers = body === undefined ? {} : { "content-type": "application/cbor", "content-length": body.length };
-      const target = { host: host.replace(/^\[|\]$/g, ""), port: port === "" ? 443 : Number(port), path, method, headers };
+      const target = {
+        host: host.replace(/^\[|\]$/g, ""),
+        port: port === "" ? 443 : Number(port),
+        path,
+        method,
+        headers,
+      };
       const request = httpsRequest({ ...target, agent: this.#agent, timeout: JOIN_ANSWER_TIMEOUT_MS });
       const fail = (error: CocoError): void => {
         request.destroy();
@@ -67,8 +73,7 @@ export class JoinConnection {
           const answer = new Uint8Array(Buffer.concat(chunks));
           if (response.statusCode !== 200) reject(errorOf(response.statusCode ?? 0, answer));
           else if (publicKey === undefined) reject(new CocoError("ChannelFailed", "the connection was closed"));
-          else
-            resolve({ body: answer, publicKey: new Uint8Array(publicKey.export({ type: "spki", format: "der" })) });
+          else resolve({ body: answer, publicKey: new Uint8Array(publicKey.export({ type: "spki", format: "der" })) });
         });
       });
       request.end(body);
@@ -86,9 +91,13 @@ function failureOf(host: string, error: Error & { readonly code?: string }): Coc
 /** The error a node answered with; what it says is shown, not believed. */
 function errorOf(status: number, body: Bytes): CocoError {
   try {
-    const { error } = JSON.parse(Buffer.from(body).toString("utf8")) as { error?: { code?: unknown; message?: unknown } };
+    const { error } = JSON.parse(Buffer.from(body).toString("utf8")) as {
+      error?: { code?: unknown; message?: unknown };
+    };
     const code = String(error?.code);
-    const message = String(error?.message).replace(/[^\x20-\x7e]/g, "?").slice(0, MAX_SHOWN_MESSAGE_LENGTH);
+    const message = String(error?.message)
+      .replace(/[^\x20-\x7e]/g, "?")
+      .slice(0, MAX_SHOWN_MESSAGE_LENGTH);
     if (Object.hasOwn(ERRORS, code)) return new CocoError(code as ErrorCode, message, { status });
   } catch {
     // Told below.

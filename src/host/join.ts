@@ -164,7 +164,10 @@ function certificateOf(pem: string): X509Certificate {
 }
 
 /** Writes what the owner approved into the folder: from now on the node can be started. */
-export async function acceptOffer({ folder }: Newcomer, { genesis, constitution, networkId }: JoinOffer): Promise<void> {
+export async function acceptOffer(
+  { folder }: Newcomer,
+  { genesis, constitution, networkId }: JoinOffer,
+): Promise<void> {
   const { dir, paths } = folder;
   if (!(await createFileAtomic(paths.genesis, constitutionToJson(genesis), PUBLIC_FILE_MODE))) {
     const present = toHex(constitutionDigest(await readConstitutionFile(paths.genesis), sha256));

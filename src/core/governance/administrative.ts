@@ -15,13 +15,7 @@ import {
   type AttestationState,
   type AttestTransaction,
 } from "./attest.ts";
-import {
-  checkNextConfiguration,
-  configurationTree,
-  genesisConfiguration,
-  listedNodes,
-  readConfiguration,
-} from "./configuration.ts";
+import { checkNextConfiguration, configurationTree, genesisConfiguration, readConfiguration } from "./configuration.ts";
 import { constitutionDigest, decodeConstitution, encodeConstitution } from "./constitution-codec.ts";
 import { MAX_CONSTITUTION_BYTES, MAX_NODES, type Constitution } from "./constitution.ts";
 import { verifyConstitution } from "./constitution-verify.ts";
@@ -350,7 +344,7 @@ function enacted({ state, effect }: SettledState<GovernanceState>, crypto: Gover
     epochDue: state.epochDue || opensEpoch || rotatesService,
     serviceRotationDue: state.serviceRotationDue || rotatesService,
     departing: departingNodes(state, constitution),
-    attested: attestedOf(state.attested, new Set(listedNodes(constitution))),
+    attested: attestedOf(state.attested, constitution),
   };
 }
 

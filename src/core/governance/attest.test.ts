@@ -140,8 +140,7 @@ describe("an expulsion", () => {
     const network = new GovernedNetwork([0, 1, 2, 3]);
     const until = network.place.timeMs + 60_000;
     network.decide(approveNewCode({ inForceUntil: until }));
-    for (const at of [0, 1, 2, 3])
-      network.execute(attestOf(network.state, at, at < count ? { code: NEW_CODE } : {}));
+    for (const at of [0, 1, 2, 3]) network.execute(attestOf(network.state, at, at < count ? { code: NEW_CODE } : {}));
     assert.notEqual(stepOf(network)?.type, "expel", "in force still");
     assert.throws(() => network.execute({ type: "expel", nodeIds: [idOf(0)] }), refusal("ExpulsionNotDue"));
     network.place = { ...network.place, timeMs: until };
@@ -151,8 +150,7 @@ describe("an expulsion", () => {
   test("by a vote that retires code takes its nodes by the same decision", () => {
     const network = new GovernedNetwork([0, 1, 2, 3]);
     network.decide(approveNewCode());
-    for (const at of [0, 1, 2, 3])
-      network.execute(attestOf(network.state, at, at === 2 ? { code: NEW_CODE } : {}));
+    for (const at of [0, 1, 2, 3]) network.execute(attestOf(network.state, at, at === 2 ? { code: NEW_CODE } : {}));
     const state = network.decide({ name: "retire_code", args: { measurement: toHex(NEW_CODE) } });
     assert.deepEqual(
       state.constitution.nodes.map(({ nodeId }) => nodeId),

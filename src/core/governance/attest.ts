@@ -104,8 +104,9 @@ export function isRecorded(state: AttestationState, nodeId: NodeId, node: Attest
 /** What is known of nodes that are listed; the same map when that is all there is. */
 export function attestedOf(
   attested: AttestationState["attested"],
-  listed: ReadonlySet<NodeId>,
+  { nodes }: Pick<Constitution, "nodes">,
 ): AttestationState["attested"] {
+  const listed = new Set(nodes.map(({ nodeId }) => nodeId));
   const kept = [...attested].filter(([nodeId]) => listed.has(nodeId));
   return kept.length === attested.size ? attested : new Map(kept);
 }

@@ -115,7 +115,9 @@ describe("a node that joins", () => {
         code: "JoinAnswerUntrusted",
       });
     const retired = { constitution: { ...inForce, codeManifest: [] }, nowMs: 0 };
-    assert.throws(() => checkAnswerEvidence(answer.evidence, binding, retired, crypto), { code: "JoinAnswerUntrusted" });
+    assert.throws(() => checkAnswerEvidence(answer.evidence, binding, retired, crypto), {
+      code: "JoinAnswerUntrusted",
+    });
   });
 
   test("is refused with a code of its own for each field of request and evidence that is not right", () => {
@@ -238,7 +240,12 @@ describe("the endpoints for nodes that join", () => {
     const ask = (method: string, path: string, body: Bytes = new Uint8Array(0)): FrontendResponse => {
       const rest = { query: new URLSearchParams(), headers: {}, caller: undefined, chain: [] };
       let answer: FrontendResponse | undefined;
-      JOIN_ENDPOINTS.answer(desk, { method, path, body, ...rest }, () => constitution, (response) => (answer = response));
+      JOIN_ENDPOINTS.answer(
+        desk,
+        { method, path, body, ...rest },
+        () => constitution,
+        (response) => (answer = response),
+      );
       return answer ?? assert.fail("answered at once");
     };
     const told = JSON.parse(Buffer.from(ask("GET", "/node/join/challenge").body).toString()) as { challenge: string };

@@ -3,12 +3,7 @@
  * newcomers that are listed, run approved code and can show it. Whoever reaches the client port may ask, so everything is
  * bounded: challenges by number and age, work by a rate.
  */
-import {
-  answerReportData,
-  checkJoinRequest,
-  type JoinAnswer,
-  type JoinRequest,
-} from "../../attestation/join.ts";
+import { answerReportData, checkJoinRequest, type JoinAnswer, type JoinRequest } from "../../attestation/join.ts";
 import { CHALLENGE_BYTES } from "../../attestation/report-data.ts";
 import { type Bytes, toHex } from "../../core/codec/bytes.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";

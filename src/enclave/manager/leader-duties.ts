@@ -102,7 +102,8 @@ export class LeaderDuties {
 
   /** Takes a node's evidence; one that is not listed is refused like one whose evidence does not hold, with a line in the log. */
   attest(attestation: AttestTransaction): void {
-    if (this.#refusalOf(attestation, this.#parts.view().now) === undefined) this.#attestations.set(attestation.nodeId, attestation);
+    if (this.#refusalOf(attestation, this.#parts.view().now) === undefined)
+      this.#attestations.set(attestation.nodeId, attestation);
   }
 
   /** Proposes what is due next, unless something is on its way. Called by a leader that has applied its whole log. */
