@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { ByteWriter, utf8Encode } from "../../core/codec/bytes.ts";
+import { MAX_ATTESTED_EVIDENCE_BYTES } from "../../core/governance/attest.ts";
 import { MAX_CERTIFICATE_BYTES } from "../../core/governance/constitution.ts";
 import { MAX_REQUEST_BYTES, MAX_REQUEST_CHAIN } from "../../core/governance/signed-request.ts";
 import { CocoError } from "../../errors.ts";
@@ -25,6 +26,7 @@ const FRAMES: readonly Frame[] = [
   },
   { type: "query", id: 5, path: "/kv", body: bytes("get a"), caller: { actor: "member1", certificate: "00" } },
   { type: "queryResponse", id: 5, response: { status: 200, contentType: "text/plain", body: bytes("x") } },
+  { type: "attest", challenge: new Uint8Array(32).fill(7), evidence: bytes("evidence") },
   { type: "govern", message: bytes("signed"), chain: [bytes("leaf"), bytes("ca")] },
   {
     type: "governRefused",
@@ -56,6 +58,9 @@ describe("a frame", () => {
       .u32(MAX_FRAME_ITEMS + 1)
       .finish();
     assert.throws(() => decodeFrame(tooMany), { code: "LimitExceeded" });
+    const evidence = new Uint8Array(MAX_ATTESTED_EVIDENCE_BYTES + 1);
+    const tooLarge = encodeFrame({ type: "attest", challenge: new Uint8Array(32), evidence });
+    assert.throws(() => decodeFrame(tooLarge), { code: "LimitExceeded" });
   });
 
   test("with a member's request is bounded, and a refusal is one of the table", () => {
@@ -68,7 +73,12 @@ describe("a frame", () => {
     const certificate = new Uint8Array(MAX_CERTIFICATE_BYTES + 1);
     const large = encodeFrame({ type: "govern", message: bytes("m"), chain: [certificate] });
     assert.throws(() => decodeFrame(large), { code: "LimitExceeded" });
-    const unknown = new ByteWriter().u8(9).bytes(new Uint8Array(32)).bytes16(bytes("toString")).bytes16(bytes("m")).u8(0);
+    const unknown = new ByteWriter()
+      .u8(9)
+      .bytes(new Uint8Array(32))
+      .bytes16(bytes("toString"))
+      .bytes16(bytes("m"))
+      .u8(0);
     assert.throws(() => decodeFrame(unknown.finish()), { code: "MalformedInput" });
   });
 

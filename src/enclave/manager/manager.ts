@@ -217,6 +217,9 @@ export class Manager implements PeerEvents {
       case "outcomes":
         if (peer === this.#status.leader) this.#lanes.takeOutcomes(frame.adapter, frame.outcomes, false);
         return;
+      case "attest":
+        if (this.#leaderReady) this.#duties.attest({ ...frame, nodeId: peer });
+        return;
       default:
         this.#requests.frame(peer, frame);
     }
