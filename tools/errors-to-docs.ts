@@ -1,14 +1,16 @@
 /**
- * Writes docs/reference/errors.md from the table in src/errors.ts; with `--check` it only compares, and exits 1 when
- * the page is out of date. Codes, statuses and remedies come from the table itself; the groups are the line comments
- * between its entries, read from the source.
+ * Writes docs/reference/errors.md from the tables in src/errors.ts and src/core/governance/refusal.ts; with `--check` it
+ * only compares, and exits 1 when the page is out of date. Codes, statuses and remedies come from the tables themselves;
+ * the groups are the line comments between their entries, read from the source.
  */
 import * as fs from "node:fs";
 import { fileURLToPath } from "node:url";
 import { writeOrCompare } from "./generated-page.ts";
+import { REFUSALS, type Refusal } from "../src/core/governance/refusal.ts";
 import { ERRORS, type ErrorCode } from "../src/errors.ts";
 
 const SOURCE = fileURLToPath(new URL("../../src/errors.ts", import.meta.url));
+const REFUSALS_SOURCE = fileURLToPath(new URL("../../src/core/governance/refusal.ts", import.meta.url));
 
 const INTRODUCTION = `# Error codes
 
@@ -25,13 +27,20 @@ Programs should look at \`code\`: it never changes its meaning. \`message\` and 
 JSON-RPC endpoints follow their own protocol's error numbers instead.
 `;
 
+const REFUSALS_INTRODUCTION = `
+## Reasons of \`ProposalInvalid\`
+
+An error \`ProposalInvalid\` says in \`reason\` why; where an action of a proposal is the cause, \`action\` has its number, \`name\` its
+name, and \`field\` the path of a field that is wrong.
+`;
+
 /** Group title per code: the line comment above it, or the one of the codes before it. */
-function groups(source: string): Map<string, string> {
-  const table = source.slice(source.indexOf("export const ERRORS"));
+function groups(source: string, start: string): Map<string, string> {
+  const table = source.slice(source.indexOf(start));
   const found = new Map<string, string>();
   let group = "general";
   for (const match of table.matchAll(
-    /^ {2}(?:\/\/ (?<title>.+)|(?<code>[A-Z]\w*): \{)$|^ {2}(?<short>[A-Z]\w*): \{ /gm,
+    /^ {2}(?:\/\/ (?<title>.+)|(?<code>[A-Z]\w*):(?: \{)?)$|^ {2}(?<short>[A-Z]\w*): (?:\{ |")/gm,
   )) {
     const { title, code, short } = match.groups ?? {};
     if (title !== undefined) group = title;
@@ -42,7 +51,7 @@ function groups(source: string): Map<string, string> {
 
 /** The page for the present table. */
 function render(): string {
-  const groupOf = groups(fs.readFileSync(SOURCE, "utf8"));
+  const groupOf = groups(fs.readFileSync(SOURCE, "utf8"), "export const ERRORS");
   let page = INTRODUCTION;
   let current: string | undefined;
   for (const code of Object.keys(ERRORS) as ErrorCode[]) {
@@ -53,6 +62,21 @@ function render(): string {
     }
     const { status, remedy } = ERRORS[code];
     page += `| \`${code}\` | ${status} | ${remedy.replaceAll("|", "\\|")} |\n`;
+  }
+  return page + renderRefusals();
+}
+
+function renderRefusals(): string {
+  const groupOf = groups(fs.readFileSync(REFUSALS_SOURCE, "utf8"), "export const REFUSALS");
+  let page = REFUSALS_INTRODUCTION;
+  let current: string | undefined;
+  for (const reason of Object.keys(REFUSALS) as Refusal[]) {
+    const group = groupOf.get(reason) ?? "general";
+    if (group !== current) {
+      page += `\n### ${group.slice(0, 1).toUpperCase()}${group.slice(1)}\n\n| reason | what to do |\n| --- | --- |\n`;
+      current = group;
+    }
+    page += `| \`${reason}\` | ${REFUSALS[reason].replaceAll("|", "\\|")} |\n`;
   }
   return page;
 }

@@ -1,15 +1,25 @@
-/** What many keys cost: memory, and throughput beside that with few. In a process of its own, so that its memory is its own. */
-import { spawn } from "node:child_process";
+/** What many keys cost: memory, and throughput beside that with few. */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { VersionedStore } from "../../src/core/kv/store.ts";
 import { CocoError } from "../../src/errors.ts";
 import { measureStore, type StoreFigures } from "../core-kv.ts";
 import { CORE_TABLE, KEY_BYTES, VALUE_BYTES } from "./core-adapter.ts";
 import { writeKey } from "./core-load.ts";
-import { type Effort, measureThroughput, type Throughput } from "./core-throughput.ts";
+import {
+  type Effort,
+  measureInTurns,
+  type Runner,
+  type Sample,
+  startRunner,
+  type Throughput,
+} from "./core-throughput.ts";
 
 const FEW_KEYS = 1_000;
-const FILL_BATCH = 1_000;
+/** Many, because filling is not measured and goes faster so. */
+const FILL_BATCH = 50_000;
 const BATCH = 300;
 
 /** What is measured. */
@@ -44,37 +54,70 @@ export function fillStore(store: VersionedStore, keys: number): void {
   }
 }
 
-async function measureHere({ keys, effort, directory }: KeysMeasurement): Promise<KeysFigures> {
-  const store = measureStore({ keys });
-  const subjects = [FEW_KEYS, keys].map((count) => ({
-    nodes: 1,
-    batch: BATCH,
-    keys: count,
-    prefill: (target: VersionedStore) => fillStore(target, count),
-  }));
-  const [few, many] = await measureThroughput(subjects, directory, effort);
+/** What a process of this file is to do. */
+type Task =
+  | { readonly type: "store"; readonly keys: number }
+  | { readonly type: "node"; readonly keys: number; readonly transactions: number; readonly directory: string };
+
+/** Starts a process and gives what it answers, one answer after the other. */
+function startTask(task: Task): { readonly child: ChildProcess; readonly answer: () => Promise<unknown> } {
+  const child = fork(fileURLToPath(import.meta.url), [JSON.stringify(task)], { execArgv: ["--expose-gc"] });
+  const answer = (): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      const ended = (code: number | null): void =>
+        reject(new CocoError("Internal", `the measurement with many keys ended with ${code}`));
+      child.once("exit", ended).once("message", (message) => {
+        child.off("exit", ended);
+        resolve(message);
+      });
+    });
+  return { child, answer };
+}
+
+async function measureStoreApart(keys: number): Promise<StoreFigures> {
+  const { child, answer } = startTask({ type: "store", keys });
+  const figures = (await answer()) as StoreFigures;
+  child.disconnect();
+  return figures;
+}
+
+async function startNode(keys: number, { effort, directory }: KeysMeasurement): Promise<Runner> {
+  const { transactions } = effort;
+  const { child, answer } = startTask({ type: "node", keys, transactions, directory: join(directory, `keys${keys}`) });
+  await answer();
+  const round = async (): Promise<Sample> => {
+    child.send("round");
+    return (await answer()) as Sample;
+  };
+  const close = async (): Promise<void> => {
+    child.disconnect();
+    await once(child, "exit");
+  };
+  return { round, close };
+}
+
+/** Measures each in a process of its own, so that one collects no garbage of the other; the two nodes take turns. */
+export async function measureKeys(measurement: KeysMeasurement): Promise<KeysFigures> {
+  const { keys, effort } = measurement;
+  const store = await measureStoreApart(keys);
+  const runners = [await startNode(FEW_KEYS, measurement), await startNode(keys, measurement)];
+  const [few, many] = await measureInTurns(runners, effort);
   if (few === undefined || many === undefined) throw new CocoError("Internal", "two networks were measured");
   return { store, few, many };
 }
 
-/** Measures in a process of its own. */
-export function measureKeys(measurement: KeysMeasurement): Promise<KeysFigures> {
-  const file = fileURLToPath(import.meta.url);
-  const child = spawn(process.execPath, ["--expose-gc", file, JSON.stringify(measurement)], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  let output = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    output += text;
-  });
-  return new Promise((resolve, reject) => {
-    child.on("error", reject).on("close", (code) => {
-      if (code === 0) resolve(JSON.parse(output) as KeysFigures);
-      else reject(new CocoError("Internal", `the measurement with many keys ended with ${code}`));
-    });
-  });
+async function runTask(task: Task): Promise<void> {
+  if (task.type === "store") {
+    process.send?.(measureStore({ keys: task.keys }));
+    return;
+  }
+  const { keys, transactions, directory } = task;
+  const prefill = (store: VersionedStore): void => fillStore(store, keys);
+  const runner = await startRunner({ nodes: 1, batch: BATCH, keys, prefill }, directory, transactions);
+  process.on("message", () => void runner.round().then((sample) => process.send?.(sample)));
+  process.on("disconnect", () => void runner.close());
+  process.send?.("ready");
 }
 
 const [, script, argument] = process.argv;
-if (script === fileURLToPath(import.meta.url) && argument !== undefined)
-  console.log(JSON.stringify(await measureHere(JSON.parse(argument) as KeysMeasurement)));
+if (script === fileURLToPath(import.meta.url) && argument !== undefined) await runTask(JSON.parse(argument) as Task);

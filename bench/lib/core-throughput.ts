@@ -5,7 +5,7 @@ import type { VersionedStore } from "../../src/core/kv/store.ts";
 import { CocoError } from "../../src/errors.ts";
 import { foundCoreNetwork } from "./core-founding.ts";
 import { makeRequests, runLoad } from "./core-load.ts";
-import { type CoreNetwork, startCoreNetwork } from "./core-network.ts";
+import { startCoreNetwork } from "./core-network.ts";
 import { percentile } from "./statistics.ts";
 
 /** One network to measure. */
@@ -37,53 +37,72 @@ export interface Effort {
   readonly transactions: number;
 }
 
-interface Sample {
+/** What one round gave. */
+export interface Sample {
   readonly rate: number;
   readonly processorUs: number;
+  /** Milliseconds of each fdatasync. */
+  readonly syncs: readonly number[];
 }
 
-async function runRound({ batch, keys }: Subject, network: CoreNetwork, transactions: number): Promise<Sample> {
-  const time = await runLoad(network.leader, makeRequests(transactions, keys), batch);
-  if (time.failed > 0) throw new CocoError("Internal", `${time.failed} requests of the benchmark failed`);
-  return {
-    rate: (time.transactions / time.wallMs) * 1000,
-    processorUs: (time.processorMs / time.transactions) * 1000,
+/** A network that runs, here or in another process. */
+export interface Runner {
+  /** Sends the load of one round. */
+  round(): Promise<Sample>;
+  close(): Promise<void>;
+}
+
+/** Starts a network, with ledgers below `directory`, and warms it up with a round. */
+export async function startRunner(subject: Subject, directory: string, transactions: number): Promise<Runner> {
+  const { nodes, batch, keys, prefill } = subject;
+  mkdirSync(directory);
+  const founded = foundCoreNetwork(nodes, { maxBatch: { transactions: batch } });
+  const network = await startCoreNetwork(founded, directory, prefill === undefined ? {} : { prefill });
+  const round = async (): Promise<Sample> => {
+    const before = network.syncs.length;
+    const time = await runLoad(network.leader, makeRequests(transactions, keys), batch);
+    if (time.failed > 0) throw new CocoError("Internal", `${time.failed} requests of the benchmark failed`);
+    return {
+      rate: (time.transactions / time.wallMs) * 1000,
+      processorUs: (time.processorMs / time.transactions) * 1000,
+      syncs: network.syncs.slice(before),
+    };
   };
+  await round();
+  return { round, close: () => network.close() };
 }
 
 /** Measures networks in turns, one round of each after the other, so that what else the machine does meets all of them. */
+export async function measureInTurns(
+  runners: readonly Runner[],
+  { rounds, transactions }: Effort,
+): Promise<readonly Throughput[]> {
+  const samples: Sample[][] = runners.map(() => []);
+  for (let round = 0; round < rounds; round++)
+    for (const [at, runner] of runners.entries()) samples[at]?.push(await runner.round());
+  for (const runner of runners) await runner.close();
+  return samples.map((own) => {
+    const rates = own.map(({ rate }) => rate);
+    const processor = own.map(({ processorUs }) => processorUs);
+    const syncs = own.flatMap((sample) => sample.syncs);
+    return {
+      transactionsPerSecond: percentile(rates, 0.5),
+      processorUs: percentile(processor, 0.5),
+      syncMs: percentile(syncs, 0.5),
+      perSync: (rounds * transactions) / syncs.length,
+    };
+  });
+}
+
+/** Measures networks of this process in turns. */
 export async function measureThroughput(
   subjects: readonly Subject[],
   directory: string,
-  { rounds, transactions }: Effort,
+  effort: Effort,
 ): Promise<readonly Throughput[]> {
-  const runs: { subject: Subject; network: CoreNetwork; samples: Sample[]; warm: number }[] = [];
-  for (const [at, subject] of subjects.entries()) {
-    const { nodes, batch, prefill } = subject;
-    const founded = foundCoreNetwork(nodes, { maxBatch: { transactions: batch } });
-    const folder = join(directory, `network${at}`);
-    mkdirSync(folder);
-    const network = await startCoreNetwork(founded, folder, prefill === undefined ? {} : { prefill });
-    await runRound(subject, network, transactions);
-    runs.push({ subject, network, samples: [], warm: network.syncs.length });
-  }
-  for (let round = 0; round < rounds; round++)
-    for (const run of runs) run.samples.push(await runRound(run.subject, run.network, transactions));
-  const figures = runs.map(({ subject, network, samples, warm }) => {
-    const syncs = network.syncs.slice(warm);
-    return {
-      transactionsPerSecond: percentile(
-        samples.map(({ rate }) => rate),
-        0.5,
-      ),
-      processorUs: percentile(
-        samples.map(({ processorUs }) => processorUs),
-        0.5,
-      ),
-      syncMs: percentile(syncs, 0.5),
-      perSync: (rounds * transactions * subject.nodes) / syncs.length,
-    };
-  });
-  for (const { network } of runs) await network.close();
-  return figures;
+  const runners: Runner[] = [];
+  for (const [at, subject] of subjects.entries())
+    runners.push(await startRunner(subject, join(directory, `network${at}`), effort.transactions));
+  const figures = await measureInTurns(runners, effort);
+  return figures.map((one, at) => ({ ...one, perSync: one.perSync * (subjects[at]?.nodes ?? 1) }));
 }

@@ -5,6 +5,7 @@ import { createOutput, readText } from "./arguments.ts";
 import { type CommandContext, EXIT, printFields, printJson } from "./output.ts";
 import type { BadPlace, BatchVisitor, LedgerReport } from "./ledger-reader.ts";
 import type { SeqnoRange } from "./ledger-lines.ts";
+import type { StartReport } from "./ledger-start.ts";
 
 const MAX_CERTIFICATE_FILE_BYTES = 1024 * 1024;
 /** Most bytes that `coco ledger export --out` writes at once; a larger range is exported in pieces. */
@@ -16,7 +17,9 @@ Example:
 
 DIR is a node's folder or its ledger folder; the node may be running. Every batch is checked from the genesis on: form, chain,
 Merkle root, signature, the votes behind every change of the constitution, and the endorsements behind every change of the service
-identity: the certificate given may be of any of them. What is sealed stays sealed.
+identity: the certificate given may be of any of them. What is sealed stays sealed. Where a leader's snapshot has taken the place
+of the beginning, checks begin behind it: what came before is not in the folder, and the snapshot is taken at its word.
+--from-genesis refuses such a folder.
 Exit code 0: all of it holds. 1: it does not; the first bad entry is named. 2: wrong usage.`;
 
 const SHOW_HELP = `
@@ -34,6 +37,7 @@ One JSON value per transaction and line: public part, digests, and the path to t
 
 interface VerifyOptions {
   readonly serviceCert?: string;
+  readonly fromGenesis?: boolean;
 }
 
 interface ShowOptions {
@@ -59,9 +63,10 @@ export function addLedgerCommands(program: Command, context: CommandContext): vo
   const isJson = (command: Command): boolean => command.optsWithGlobals()["json"] === true;
   ledger
     .command("verify")
-    .description("check the whole ledger from its genesis on")
+    .description("check the whole ledger, from its genesis on if it is there")
     .argument("<dir>", "a node's folder, or a ledger folder")
     .option("--service-cert <file>", "the ledger must be of the service with this certificate (PEM)")
+    .option("--from-genesis", "refuse a ledger whose beginning is not in the folder")
     .option("--json", "print JSON")
     .addHelpText("after", VERIFY_HELP)
     .action((dir: string, options: VerifyOptions, command: Command) => verify(context, dir, options, isJson(command)));
@@ -90,19 +95,27 @@ function badEntry({ file, offset, index, seqno, reason }: BadPlace): CocoError {
 }
 
 async function verify(context: CommandContext, dir: string, options: VerifyOptions, asJson: boolean): Promise<void> {
-  const { isServiceOf, openLedgerFolder, verifyFolder } = await import("./ledger-reader.ts");
+  const { isServiceOf, loadLedgerGovernance, openLedgerFolder, verifyFolder } = await import("./ledger-reader.ts");
   const certificate =
     options.serviceCert === undefined ? undefined : await readText(options.serviceCert, MAX_CERTIFICATE_FILE_BYTES);
   const ledger = await openLedgerFolder(dir);
-  const report = verifyFolder(ledger);
+  const { report } = verifyFolder(ledger, await loadLedgerGovernance());
   const isService = certificate === undefined ? undefined : isServiceOf(report, certificate);
+  const isCut = options.fromGenesis === true && ledger.layout.firstIndex > 1;
   const isValid =
-    report.bad === undefined && isService !== false && report.snapshots.every(({ problem }) => problem === undefined);
+    report.bad === undefined &&
+    !isCut &&
+    isService !== false &&
+    report.snapshots.every(({ problem }) => problem === undefined);
   if (asJson) printJson(context.output, { valid: isValid, ...report, service: isService ?? null });
   else printReport(context, report);
   if (isValid) return;
   context.exitCode = EXIT.failed;
   if (report.bad !== undefined) throw badEntry(report.bad);
+  if (isCut) {
+    const what = `the ledger begins after the snapshot of batch ${ledger.layout.firstIndex - 1}`;
+    throw new CocoError("LedgerCorrupt", `${what}; take the folder of a node that has it from its genesis`);
+  }
   if (isService === false)
     throw new CocoError("LedgerCorrupt", "the ledger is of a service with another certificate than the one given");
   const bad = report.snapshots.find(({ problem }) => problem !== undefined);
@@ -110,11 +123,13 @@ async function verify(context: CommandContext, dir: string, options: VerifyOptio
 }
 
 function printReport({ output }: CommandContext, report: LedgerReport): void {
+  const { start } = report;
   printFields(output, {
     ledger: report.bad === undefined ? "valid" : "valid only up to here",
+    ...(start && startFields(start)),
     network: report.networkId ?? "not known",
-    batches: `1-${report.lastIndex}`,
-    "sequence numbers": `1-${report.lastSeqno}`,
+    batches: `${(start?.index ?? 0) + 1}-${report.lastIndex}`,
+    "sequence numbers": `${(start?.seqno ?? 0) + 1}-${report.lastSeqno}`,
     bytes: report.bytes,
     views: report.views.join(", "),
     epochs: report.epochs,
@@ -128,15 +143,28 @@ function printReport({ output }: CommandContext, report: LedgerReport): void {
   });
 }
 
+/** What a reader must know of a ledger that does not begin with its genesis. */
+function startFields({ index, firstIndex, evidenceIndex, keeper }: StartReport): Readonly<Record<string, string>> {
+  const linked = firstIndex <= index ? `; ${firstIndex}-${index} lead to it by their digests` : "";
+  return {
+    "not in this folder": `batches 1-${firstIndex - 1}`,
+    "taken at its word": `the open part of the snapshot of batch ${index}${linked}`,
+    "evidence of it":
+      evidenceIndex === undefined ? "none in what follows" : `batch ${evidenceIndex}; sealed with it by node ${keeper}`,
+  };
+}
+
 /** Verifies a folder and hands out lines for its batches; throws naming the first bad entry after those before it. */
 async function printLines(
   dir: string,
   linesOf: (...args: Parameters<BatchVisitor>) => readonly string[],
   print: (line: string) => void,
 ): Promise<void> {
-  const { openLedgerFolder, verifyFolder } = await import("./ledger-reader.ts");
-  const { bad } = verifyFolder(await openLedgerFolder(dir), (batch, tail) => linesOf(batch, tail).forEach(print));
-  if (bad !== undefined) throw badEntry(bad);
+  const { loadLedgerGovernance, openLedgerFolder, verifyFolder } = await import("./ledger-reader.ts");
+  const { report } = verifyFolder(await openLedgerFolder(dir), await loadLedgerGovernance(), (batch, tail) =>
+    linesOf(batch, tail).forEach(print),
+  );
+  if (report.bad !== undefined) throw badEntry(report.bad);
 }
 
 async function show(context: CommandContext, dir: string, options: ShowOptions, asJson: boolean): Promise<void> {

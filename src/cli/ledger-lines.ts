@@ -2,8 +2,7 @@
 import { type Bytes, toHex } from "../core/codec/bytes.ts";
 import { type AdministrativeTransaction, decodeAdministrative } from "../core/governance/administrative.ts";
 import type { ParsedBatch } from "../core/ledger/batch-format.ts";
-import { signatureLeaf } from "../core/ledger/batch-format.ts";
-import { transactionLeaf, writeSetDigestOf } from "../core/ledger/leaf.ts";
+import { signatureLeaf, transactionLeaf, writeSetDigestOf } from "../core/ledger/leaf.ts";
 import type { LedgerTail } from "../core/ledger/tail.ts";
 import { sha256 } from "../enclave/manager/node-crypto.ts";
 

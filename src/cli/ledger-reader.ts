@@ -11,8 +11,9 @@ import type { ServiceRecord } from "../core/governance/service-chain.ts";
 import { derOfPem } from "../core/governance/pem.ts";
 import type { ParsedBatch } from "../core/ledger/batch-format.ts";
 import { LedgerTail } from "../core/ledger/tail.ts";
-import { type LedgerGovernance, verifyLedger } from "../core/ledger/verify-ledger.ts";
+import { type LedgerGovernance, type LedgerVerification, verifyLedger } from "../core/ledger/verify-ledger.ts";
 import { readCertificate } from "../enclave/manager/certificate-reader.ts";
+import { loadGovernanceCrypto } from "../host/script-engine-file.ts";
 import { createGovernanceCrypto, createVerifier, sha256 } from "../enclave/manager/node-crypto.ts";
 import type { StoredSnapshot } from "../enclave/ports.ts";
 import { CocoError, invariant } from "../errors.ts";
@@ -20,6 +21,7 @@ import { FILE_SYSTEM } from "../host/file-operations.ts";
 import { entriesOf } from "../host/ledger-chunks.ts";
 import { type ReadLedger, readLedger } from "../host/ledger-files.ts";
 import { readSnapshotManifest } from "../host/snapshot-head.ts";
+import { SnapshotStart, type StartReport } from "./ledger-start.ts";
 
 /** The first entry of a ledger folder that does not hold. */
 export interface BadPlace {
@@ -48,6 +50,8 @@ export interface ServiceReport {
 /** What is known of a ledger folder after its verification. */
 export interface LedgerReport {
   readonly bad: BadPlace | undefined;
+  /** What verification began with instead of the genesis, which is not in the folder; undefined when it began with the genesis. */
+  readonly start: StartReport | undefined;
   readonly networkId: string | undefined;
   readonly lastIndex: number;
   readonly lastSeqno: number;
@@ -67,15 +71,25 @@ export interface LedgerReport {
   readonly snapshots: readonly SnapshotReport[];
 }
 
+/** A verified folder: the report, and governance after the last batch that holds. */
+export interface VerifiedFolder {
+  readonly report: LedgerReport;
+  readonly state: GovernanceState | undefined;
+}
+
 /** Called for each batch that holds, in order, with the ledger up to it. */
 export type BatchVisitor = (batch: ParsedBatch, tail: LedgerTail) => void;
 
-const GOVERNANCE: LedgerGovernance<GovernanceState> = {
-  execute: (state, batch) => executeAdministrativeBatch(state, batch, createGovernanceCrypto()),
-  publicKeyOf: (state, nodeId) => signingKeys(state).get(nodeId),
-  versionOf: (state) => state?.constitution.version ?? 0,
-  epochsOf: (state) => state?.epochs.length ?? 0,
-};
+/** Governance as a verifier of a ledger executes it. */
+export async function loadLedgerGovernance(): Promise<LedgerGovernance<GovernanceState>> {
+  const crypto = await loadGovernanceCrypto();
+  return {
+    execute: (state, batch) => executeAdministrativeBatch(state, batch, crypto),
+    publicKeyOf: (state, nodeId) => signingKeys(state).get(nodeId),
+    versionOf: (state) => state?.constitution.version ?? 0,
+    epochsOf: (state) => state?.epochs.length ?? 0,
+  };
+}
 
 /** The ledger of a node's folder, or the folder itself. Throws `ConfigurationInvalid` when it holds no ledger. */
 export async function openLedgerFolder(dir: string): Promise<ReadLedger> {
@@ -83,25 +97,35 @@ export async function openLedgerFolder(dir: string): Promise<ReadLedger> {
   if (!existsSync(folder)) throw new CocoError("ConfigurationInvalid", `${folder}: does not exist`, { file: folder });
   const ledger = await readLedger(folder);
   const { chunks, damage } = ledger.scan;
-  if (chunks.length === 0 && damage === undefined)
+  if (chunks.length === 0 && damage === undefined && ledger.layout.firstIndex === 1)
     throw new CocoError("ConfigurationInvalid", `${folder}: there is no ledger`, { file: folder });
   return ledger;
 }
 
-/** Verifies a ledger from its genesis on, up to the first entry that does not hold. */
-export function verifyFolder(ledger: ReadLedger, visit: BatchVisitor = () => undefined): LedgerReport {
+/** Verifies a ledger from its genesis, or from the snapshot it begins after, up to the first entry that does not hold. */
+export function verifyFolder(
+  ledger: ReadLedger,
+  governance: LedgerGovernance<GovernanceState>,
+  visit: BatchVisitor = () => undefined,
+): VerifiedFolder {
   const { scan, layout } = ledger;
+  const found = startOf(ledger);
+  const { start } = found;
+  const from = start?.from ?? { tail: new LedgerTail(sha256), state: undefined };
   const signers = new Set<string>();
   const views = new Set<number>();
-  const services: ServiceReport[] = [];
+  const services: ServiceReport[] = (from.state?.services ?? []).map(serviceReport);
   let last: ParsedBatch | undefined;
-  const tail = new LedgerTail(sha256);
-  const result = verifyLedger(entriesOf(scan.chunks, layout.firstIndex, FILE_SYSTEM), {
+  const { tail } = from;
+  // A folder whose start does not fit together has no entry that could be verified.
+  const fromIndex = found.problem === undefined ? Math.max(layout.firstIndex, tail.lastIndex + 1) : scan.nextIndex;
+  const result = verifyLedger(entriesOf(scan.chunks, fromIndex, FILE_SYSTEM), {
     crypto: { sha256, verify: createVerifier() },
-    governance: GOVERNANCE,
-    start: { tail, state: undefined },
+    governance,
+    start: from,
     onBatch: (batch, _record, state) => {
       last = batch;
+      start?.see(batch);
       const service = state.services.at(-1);
       if (service !== undefined && service.fromSeqno !== services.at(-1)?.fromSeqno)
         services.push(serviceReport(service));
@@ -110,9 +134,10 @@ export function verifyFolder(ledger: ReadLedger, visit: BatchVisitor = () => und
       visit(batch, tail);
     },
   });
-  return {
-    bad: badPlace(ledger, result.bad, tail),
-    networkId: result.state?.networkId,
+  const { state } = result;
+  const report: LedgerReport = {
+    ...judged(ledger, found, result),
+    networkId: state?.networkId,
     lastIndex: tail.lastIndex,
     lastSeqno: tail.lastSeqno,
     transactions: result.transactions,
@@ -121,11 +146,49 @@ export function verifyFolder(ledger: ReadLedger, visit: BatchVisitor = () => und
     signers: [...signers],
     lastRoot: last && toHex(last.root),
     lastTimeMs: last?.header.timeMs,
-    epochs: result.state?.epochs.length ?? 0,
+    epochs: state?.epochs.length ?? 0,
     services,
     unfinishedBytes: scan.torn?.removedBytes ?? 0,
-    snapshots: ledger.snapshots.map((snapshot) => snapshotReport(snapshot, result.state?.networkId)),
+    snapshots: ledger.snapshots.map((snapshot) => snapshotReport(snapshot, state?.networkId)),
   };
+  return { report, state };
+}
+
+/** The snapshot that a ledger begins after, or why there is none that it could begin after. */
+interface FoundStart {
+  readonly start?: SnapshotStart;
+  readonly problem?: string;
+}
+
+function startOf(ledger: ReadLedger): FoundStart {
+  if (ledger.layout.firstIndex === 1) return {};
+  try {
+    return { start: new SnapshotStart(ledger) };
+  } catch (error) {
+    if (!(error instanceof CocoError)) throw error;
+    return { problem: error.message };
+  }
+}
+
+/** What does not hold of a folder, and what its start rests on. */
+function judged(
+  ledger: ReadLedger,
+  { start, problem }: FoundStart,
+  { bad, tail, state }: LedgerVerification<GovernanceState>,
+): Pick<LedgerReport, "bad" | "start"> {
+  const { scan, layout } = ledger;
+  const atStart = (reason: string): BadPlace => {
+    const file = scan.chunks[0]?.file ?? scan.damage?.file ?? "the folder";
+    return { file, offset: 0, index: layout.firstIndex, seqno: tail.lastSeqno + 1, reason };
+  };
+  if (problem !== undefined) return { bad: atStart(problem), start: undefined };
+  const place = badPlace(ledger, bad, tail);
+  try {
+    return { bad: place, start: start?.report(state) };
+  } catch (error) {
+    if (!(error instanceof CocoError)) throw error;
+    return { bad: place ?? atStart(error.message), start: undefined };
+  }
 }
 
 function serviceReport({ certificate, fromSeqno }: ServiceRecord): ServiceReport {
@@ -136,16 +199,11 @@ function serviceReport({ certificate, fromSeqno }: ServiceRecord): ServiceReport
 
 /** The bad entry and where it stands: one that does not verify, else the place where the files are damaged. */
 function badPlace(
-  { scan, layout }: ReadLedger,
+  { scan }: ReadLedger,
   bad: { readonly index: number; readonly seqno: number; readonly reason: string } | undefined,
   tail: LedgerTail,
 ): BadPlace | undefined {
   const { chunks, damage } = scan;
-  if (layout.firstIndex > 1) {
-    const snapshot = `the ledger begins after the snapshot of index ${layout.firstIndex - 1}`;
-    const reason = `${snapshot}; verify the folder of a node that has it from its genesis`;
-    return { file: chunks[0]?.file ?? "", offset: 0, index: 1, seqno: 1, reason };
-  }
   const chunk = chunks.findLast(({ firstIndex }) => firstIndex <= (bad?.index ?? 0));
   if (bad !== undefined && chunk !== undefined && bad.index < scan.nextIndex)
     return { file: chunk.file, offset: chunk.offsetOf(bad.index), ...pick(bad) };

@@ -48,4 +48,4 @@ const preparer = new PreparePool(data.adapter, prepare, threads, (message) => em
 const store = new VersionedStore({ tables: adapter.tables, keptVersions: KEPT_VERSIONS });
 host = new AdapterHost({ adapter, store, preparer, emit, defer: (callback) => setImmediate(callback), log });
 for (const message of early.splice(0)) host.handle(message);
-emit({ type: "ready" });
+emit({ type: "ready", tables: adapter.tables.map(({ id, name }) => ({ id, name })) });

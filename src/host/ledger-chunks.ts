@@ -7,7 +7,13 @@ import type { Bytes } from "../core/codec/bytes.ts";
 import type { LogEntry } from "../core/consensus/types.ts";
 import { CocoError } from "../errors.ts";
 import type { FileOperations } from "./file-operations.ts";
-import { CHUNK_HEADER_LENGTH, readRecordHeader, RECORD_HEADER_LENGTH, recordData } from "./ledger-record.ts";
+import {
+  CHUNK_HEADER_LENGTH,
+  readRecordHeader,
+  RECORD_HEADER_LENGTH,
+  recordData,
+  uncheckedData,
+} from "./ledger-record.ts";
 
 /** Largest chunk file that is read, in bytes. */
 export const MAX_CHUNK_BYTES = 1024 * 1024 * 1024;
@@ -29,6 +35,10 @@ export class Chunk {
   /** Start of each record, then the end of the last. */
   #offsets = new Uint32Array(FIRST_CAPACITY);
   #count = 0;
+  /**
+   * The whole file, its checksums already verified: while the ledger is opened, so that what is used next is not read twice.
+   */
+  kept: Bytes | undefined;
 
   constructor(directory: string, firstIndex: number) {
     this.file = path.join(directory, chunkName(firstIndex));
@@ -104,28 +114,41 @@ export interface RecordBytes {
   readonly fromIndex: number;
   /** Place of the bytes in the file. */
   readonly offset: number;
+  /** Whether the checksums of these very bytes were verified before. */
+  readonly checked?: boolean;
 }
 
-/** Reads records whose place is known; throws `LedgerCorrupt` when the bytes are not those records any more. */
-export function* readRecords({ bytes, file, fromIndex, offset }: RecordBytes): Generator<LogEntry> {
+/**
+ * Reads records whose place is known, as views on the bytes; throws `LedgerCorrupt` when the bytes are not those records any
+ * more.
+ */
+export function* readRecords({ bytes, file, fromIndex, offset, checked = false }: RecordBytes): Generator<LogEntry> {
   for (let [at, index] = [0, fromIndex]; at < bytes.length; index++) {
     const header = readRecordHeader(bytes, at);
-    const data = header && recordData(bytes, at, header);
+    const data = header && (checked ? uncheckedData : recordData)(bytes, at, header);
     if (header === undefined || data === undefined || header.index !== index)
       throw corrupt(file, offset + at, "record has changed since the ledger was opened");
-    yield { index, term: header.term, data: new Uint8Array(data) };
+    yield { index, term: header.term, data };
     at += RECORD_HEADER_LENGTH + header.length;
   }
 }
 
-/** The entries of the chunks from an index on, read one chunk at a time; to be consumed before anything is written. */
+/**
+ * The entries of the chunks from an index on, read one chunk at a time; to be consumed before anything is written. A chunk that
+ * was kept is given free when its last entry was taken, or passed over.
+ */
 export function* entriesOf(chunks: readonly Chunk[], fromIndex: number, files: FileOperations): Generator<LogEntry> {
   for (const chunk of chunks) {
     const first = Math.max(fromIndex, chunk.firstIndex);
-    if (first >= chunk.nextIndex) continue;
+    if (first >= chunk.nextIndex) {
+      chunk.kept = undefined;
+      continue;
+    }
     const offset = chunk.offsetOf(first);
-    const bytes = readChunk(chunk, offset, files);
-    yield* readRecords({ bytes, file: chunk.file, fromIndex: first, offset });
+    const checked = chunk.kept !== undefined;
+    const bytes = chunk.kept?.subarray(offset, chunk.size) ?? readChunk(chunk, offset, files);
+    yield* readRecords({ bytes, file: chunk.file, fromIndex: first, offset, checked });
+    chunk.kept = undefined;
   }
 }
 

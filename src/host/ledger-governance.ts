@@ -8,10 +8,11 @@ import type { GovernanceState } from "../core/governance/administrative.ts";
 import { executeAdministrativeBatch } from "../core/governance/administrative-batch.ts";
 import { batchKindOf, parseBatch } from "../core/ledger/batch-format.ts";
 import { decodeGovernanceState } from "../core/governance/state-codec.ts";
-import { createGovernanceCrypto, sha256 } from "../enclave/manager/node-crypto.ts";
+import { sha256 } from "../enclave/manager/node-crypto.ts";
 import { FILE_SYSTEM } from "./file-operations.ts";
 import { corrupt, entriesOf } from "./ledger-chunks.ts";
 import { readLedger } from "./ledger-files.ts";
+import { loadGovernanceCrypto } from "./script-engine-file.ts";
 import { readSnapshotManifest } from "./snapshot-head.ts";
 
 /**
@@ -23,7 +24,7 @@ export async function readLedgerGovernance(ledgerFolder: string): Promise<Govern
   const { scan, layout, snapshots } = await readLedger(ledgerFolder);
   const { chunks, damage } = scan;
   if (damage !== undefined) throw corrupt(damage.file, damage.offset, damage.reason);
-  const crypto = createGovernanceCrypto();
+  const crypto = await loadGovernanceCrypto();
   let state: GovernanceState | undefined;
   let from = 1;
   const [newest] = snapshots;

@@ -91,8 +91,12 @@ export function readRecordHeader(bytes: Bytes, offset: number): RecordHeader | u
 
 /** The data of a record whose header stands at `offset`; undefined when it is incomplete or its checksum does not fit. */
 export function recordData(bytes: Bytes, offset: number, header: RecordHeader): Bytes | undefined {
+  const data = uncheckedData(bytes, offset, header);
+  return data !== undefined && crc32(data) === header.dataChecksum ? data : undefined;
+}
+
+/** As {@link recordData}, where the checksum of these very bytes was verified before. */
+export function uncheckedData(bytes: Bytes, offset: number, header: RecordHeader): Bytes | undefined {
   const start = offset + RECORD_HEADER_LENGTH;
-  if (start + header.length > bytes.length) return undefined;
-  const data = bytes.subarray(start, start + header.length);
-  return crc32(data) === header.dataChecksum ? data : undefined;
+  return start + header.length > bytes.length ? undefined : bytes.subarray(start, start + header.length);
 }

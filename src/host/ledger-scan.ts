@@ -8,7 +8,7 @@
  * for Consensus-Based Storage", FAST 2018: taking damage for a remainder loses what was acknowledged).
  */
 import type { Bytes } from "../core/codec/bytes.ts";
-import { CocoError } from "../errors.ts";
+import { CocoError, invariant } from "../errors.ts";
 import type { FileOperations } from "./file-operations.ts";
 import { type Chunk, corrupt, listChunks, MAX_CHUNK_BYTES } from "./ledger-chunks.ts";
 import { type LostEntries, tooNew } from "./ledger-layout.ts";
@@ -25,6 +25,8 @@ import {
 const SECTOR_BYTES = 512;
 /** Piece by which a file is read that cannot be read whole, in bytes. */
 const PIECE_BYTES = 4096;
+/** The end of the ledger that stays in memory while it is opened, in bytes: what consensus keeps of it anyway. */
+const KEPT_BYTES_MAX = 64 * 1024 * 1024;
 
 /** A place where the ledger does not fit, and why. */
 export interface LedgerPlace {
@@ -81,6 +83,16 @@ async function readChunkFile(file: string, files: FileOperations): Promise<ReadF
   } finally {
     await files.close(descriptor);
   }
+}
+
+/** Begins to read a chunk while the one before it is looked at; an error comes when the chunk is asked for. */
+function readAhead(chunk: Chunk | undefined, files: FileOperations): () => Promise<ReadFile> {
+  const reading = chunk === undefined ? undefined : readChunkFile(chunk.file, files);
+  reading?.catch(() => undefined);
+  return async () => {
+    invariant(reading, "no chunk to be read");
+    return reading;
+  };
 }
 
 function isReadError(error: unknown): boolean {
@@ -159,6 +171,7 @@ class Scan {
   readonly #options: ScanOptions;
   readonly #chunks: Chunk[] = [];
   #nextIndex: number;
+  #keptBytes = 0;
   #lastTerm = 0;
   #anyHeader = false;
   #torn: TornTail | undefined;
@@ -170,9 +183,12 @@ class Scan {
   }
 
   async run(chunks: readonly Chunk[]): Promise<ScannedLedger> {
+    const { files } = this.#options;
+    let ahead = readAhead(chunks[0], files);
     for (const [position, chunk] of chunks.entries()) {
       if (this.#damage === undefined) this.#checkOrder(chunk);
-      const read = await readChunkFile(chunk.file, this.#options.files);
+      const read = await ahead();
+      ahead = readAhead(chunks[position + 1], files);
       if (this.#damage === undefined) this.#scan(chunk, read, position === chunks.length - 1);
       else {
         this.#anyHeader ||= readChunkHeader(read.bytes) !== undefined;
@@ -205,7 +221,10 @@ class Scan {
 
   #scan(chunk: Chunk, { bytes, holes }: ReadFile, isLast: boolean): void {
     const problem = this.#readRecords(chunk, bytes);
-    if (chunk.count > 0) this.#chunks.push(chunk);
+    if (chunk.count > 0) {
+      this.#chunks.push(chunk);
+      this.#keep(chunk, bytes);
+    }
     this.#nextIndex = chunk.nextIndex;
     if (problem === undefined) return;
     const behind = survey(bytes, problem.offset, this.#nextIndex, this.#term);
@@ -217,6 +236,17 @@ class Scan {
     else {
       const index = this.#nextIndex;
       this.#extend({ file, ...problem, index, lastIndex: index - 1, lastTerm: this.#lastTerm }, behind, isLast);
+    }
+  }
+
+  /** Keeps the newest chunks. */
+  #keep(chunk: Chunk, bytes: Bytes): void {
+    chunk.kept = bytes;
+    this.#keptBytes += bytes.length;
+    for (const oldest of this.#chunks) {
+      if (this.#keptBytes <= KEPT_BYTES_MAX) return;
+      this.#keptBytes -= oldest.kept?.length ?? 0;
+      oldest.kept = undefined;
     }
   }
 

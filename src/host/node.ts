@@ -9,6 +9,7 @@ import type { LogEntry } from "../core/consensus/types.ts";
 import { decodeAdministrative } from "../core/governance/administrative.ts";
 import { constitutionDigest } from "../core/governance/constitution-codec.ts";
 import type { Constitution } from "../core/governance/constitution.ts";
+import type { RunScript } from "../core/governance/script.ts";
 import type { SignedMessage } from "../core/governance/proposal.ts";
 import { decodeMessages } from "../core/governance/proposal-codec.ts";
 import { batchKindOf, parseBatch } from "../core/ledger/batch-format.ts";
@@ -23,6 +24,7 @@ import { type LedgerFiles, openLedgerFiles } from "./ledger-files.ts";
 import { measureCode, PACKAGE_FOLDER } from "./measure-code.ts";
 import { APPROVAL_FILE, loadNode, type NodeFolder, SERVICE_CERTIFICATE_FILE } from "./node-folder.ts";
 import { readSnapshotManifest } from "./snapshot-head.ts";
+import { loadScriptRunner } from "./script-engine-file.ts";
 import { nodeSockets } from "./sockets.ts";
 import { createTracer, systemClock } from "./system.ts";
 import { startThreadExecutor, type ThreadExecutor } from "./thread-executor.ts";
@@ -62,6 +64,7 @@ interface NodeContext {
   readonly measurement: Bytes;
   readonly approval: readonly SignedMessage[] | undefined;
   readonly tookPart: boolean;
+  readonly runScript: RunScript;
 }
 
 /** What runs, as far as it does. */
@@ -83,10 +86,11 @@ async function readContext(options: StartNodeOptions): Promise<NodeContext> {
     });
   }
   const measurement = await measureCode(PACKAGE_FOLDER);
+  const { runScript } = await loadScriptRunner();
   const approval = await readApproval(join(folder.dir, APPROVAL_FILE));
   const tookPart = existsSync(join(folder.dir, SERVICE_CERTIFICATE_FILE));
   const tracer = createTracer(folder.name, options.logLevel);
-  return { options, folder, tracer, tee, keys, genesis, measurement, approval, tookPart };
+  return { options, folder, tracer, tee, keys, genesis, measurement, approval, tookPart, runScript };
 }
 
 function openLedger(context: NodeContext, parts: Parts, damagedFrom?: number): Promise<LedgerFiles> {
@@ -108,12 +112,12 @@ function openLedger(context: NodeContext, parts: Parts, damagedFrom?: number): P
 }
 
 function assemble(context: NodeContext, parts: Parts, { disk, content }: LedgerFiles): ValidatingNode {
-  const { options, folder, tracer, tee, measurement, keys, genesis, approval, tookPart } = context;
+  const { options, folder, tracer, tee, measurement, keys, genesis, approval, tookPart, runScript } = context;
   const onFatal = (error: CocoError): void => fatal(context, parts, error);
   const failed = (error: unknown): void =>
     onFatal(new CocoError("DiskFailed", "the service certificate cannot be written", {}, { cause: error }));
   return new ValidatingNode({
-    ...{ keys, genesis, approval, disk, content, tookPart, tracer, onFatal },
+    ...{ keys, genesis, approval, runScript, disk, content, tookPart, tracer, onFatal },
     ...{ listen: folder.listen, clientListen: folder.clientListen },
     ...{ clock: systemClock, entropy: nodeEntropy, sockets: nodeSockets },
     attest: (reportData) => tee.attest(measurement, reportData),

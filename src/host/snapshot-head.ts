@@ -1,23 +1,74 @@
-/** The open part of a snapshot file, which anyone reads without a key: what it says of itself, verified by nobody yet. */
-import type { Bytes } from "../core/codec/bytes.ts";
-import { parseSnapshotHead, type SnapshotManifest, snapshotHeadLength } from "../core/ledger/snapshot-format.ts";
+/** The open parts of a snapshot file, which anyone reads without a key: what it says of itself, verified by nobody yet. */
+import { type Bytes, concatBytes } from "../core/codec/bytes.ts";
+import {
+  blocksLengthOf,
+  decodeFrameHeader,
+  FRAME_HEADER_LENGTH,
+  parseSnapshotHead,
+  SNAPSHOT_PREFIX_LENGTH,
+  type SnapshotManifest,
+  snapshotHeadLength,
+  snapshotMalformed,
+} from "../core/ledger/snapshot-format.ts";
+import { KeeperSealSplitter } from "../core/ledger/snapshot-keeper.ts";
 import type { StoredSnapshot } from "../enclave/ports.ts";
-import { CocoError } from "../errors.ts";
+
+/** The front of a file, taken in order. */
+class Front {
+  readonly #pieces: Iterator<Bytes>;
+  #left: Bytes = new Uint8Array(0);
+
+  constructor(pieces: Iterable<Bytes>) {
+    this.#pieces = pieces[Symbol.iterator]();
+  }
+
+  take(length: number): Bytes {
+    const taken: Bytes[] = [];
+    let missing = length;
+    while (missing > 0) {
+      if (this.#left.length === 0) {
+        const next = this.#pieces.next();
+        if (next.done === true) throw snapshotMalformed("it ends within its open part");
+        this.#left = next.value;
+      }
+      const piece = this.#left.subarray(0, missing);
+      this.#left = this.#left.subarray(piece.length);
+      missing -= piece.length;
+      taken.push(piece);
+    }
+    return concatBytes(...taken);
+  }
+
+  manifest(): SnapshotManifest {
+    const prefix = this.take(SNAPSHOT_PREFIX_LENGTH);
+    const rest = this.take(snapshotHeadLength(prefix) - prefix.length);
+    return parseSnapshotHead(concatBytes(prefix, rest)).manifest;
+  }
+}
 
 /** The manifest of a snapshot file; throws `MalformedInput` when its form does not hold. */
 export function readSnapshotManifest(snapshot: StoredSnapshot): SnapshotManifest {
-  return parseSnapshotHead(headOf(snapshot)).manifest;
+  return new Front(snapshot.parts()).manifest();
 }
 
-function headOf(snapshot: StoredSnapshot): Bytes {
-  const parts: Bytes[] = [];
-  let length = 0;
-  for (const part of snapshot.parts()) {
-    parts.push(part);
-    length += part.length;
-    const front = new Uint8Array(Buffer.concat(parts));
-    const headLength = snapshotHeadLength(front);
-    if (length >= headLength) return front.subarray(0, headLength);
+/** The manifest with the roots of the blocks of the tree; throws `MalformedInput` when their form does not hold. */
+export function readSnapshotFront(snapshot: StoredSnapshot): SnapshotManifest {
+  const front = new Front(snapshot.parts());
+  const manifest = front.manifest();
+  const blocks: Bytes[] = [];
+  let left = blocksLengthOf(manifest.tail.last.signatureSeqno);
+  for (let number = 0; left > 0; number++) {
+    const { kind, length } = decodeFrameHeader(front.take(FRAME_HEADER_LENGTH), number);
+    if (kind !== "blocks" || length > left) throw snapshotMalformed(`frame ${number} stands where blocks are missing`);
+    blocks.push(front.take(length));
+    left -= length;
   }
-  throw new CocoError("MalformedInput", "snapshot: it ends within its head");
+  return { ...manifest, tail: { ...manifest.tail, blocks: concatBytes(...blocks) } };
+}
+
+/** The keeper's seal at the end of a snapshot file. */
+export function readKeeperSeal(snapshot: StoredSnapshot): Bytes {
+  const splitter = new KeeperSealSplitter();
+  for (const part of snapshot.parts()) splitter.push(part);
+  return splitter.seal;
 }

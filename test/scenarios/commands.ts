@@ -4,7 +4,7 @@
  */
 import { strict as assert } from "node:assert/strict";
 import { joint, simple } from "../exploration/core-options.ts";
-import type { ConsensusMessage, NodeId } from "../../src/core/consensus/types.ts";
+import type { ConsensusMessage, NodeId, QuorumPolicy } from "../../src/core/consensus/types.ts";
 import { invariant } from "../../src/errors.ts";
 import { expectations } from "./expectations.ts";
 import { type InFlight, type NodeOptions, World } from "./world.ts";
@@ -15,7 +15,7 @@ const RUN_STEP_MS = 10;
 /** What a script has made so far. */
 export interface Script {
   options: NodeOptions;
-  quorum: { readonly election: number; readonly replication: number } | undefined;
+  quorum: QuorumPolicy | undefined;
   world: World | undefined;
   readonly kept: Map<string, readonly InFlight[]>;
   nextRead: number;
@@ -78,13 +78,17 @@ const SETTINGS: Readonly<Record<string, Command>> = {
   nodes: (script, [count, , ...voters]) => {
     const ids = Array.from({ length: numberOf(count) }, (_, at) => String(at));
     const members = simple(voters.length > 0 ? voters : ids);
-    const quorum = script.quorum && { type: "flexible" as const, ...script.quorum };
+    const { quorum } = script;
     const initial = quorum ? { ...members, current: { ...members.current, quorum } } : members;
     script.world = new World(ids, initial, script.options);
   },
   /** `quorum 3 2`: election and replication quorum of the first voters. */
   quorum: (script, [election, replication]) => {
-    script.quorum = { election: numberOf(election), replication: numberOf(replication) };
+    script.quorum = { type: "flexible", election: numberOf(election), replication: numberOf(replication) };
+  },
+  /** `groups 0+1+2 3 4`: a majority of the groups must agree, each by a majority of its own. */
+  groups: (script, groups) => {
+    script.quorum = { type: "grouped", groups: groups.map((group) => group.split("+")) };
   },
   /** `distrust disks`: every restarted node must first find out what it promised. */
   distrust: (script) => {

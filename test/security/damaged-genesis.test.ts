@@ -39,6 +39,7 @@ describe("a ledger whose first record was changed", () => {
           keys: { ...node.request, signingKey: node.privateKey, decryptionKey: node.decryptionKey },
           genesis: network.constitution,
           approval: undefined,
+          runScript: () => assert.fail("there are no scripts"),
           attest: () => new Uint8Array(0),
           listen: "127.0.0.1:0",
           clientListen: "127.0.0.1:0",

@@ -142,12 +142,11 @@ describe("a snapshot", () => {
   const manifest: SnapshotManifest = {
     networkId: ledger.network.networkId,
     tail: ledger.tail.toSnapshot(4),
-    configuration: nodeEntropy.bytes(70),
     configurationIndex: 1,
     governance: nodeEntropy.bytes(400),
     adapters: [
-      { id: 1, version: 2, tables: [1, 2, 3] },
-      { id: 2, version: 9, tables: [] },
+      { id: 1, version: 2 },
+      { id: 2, version: 9 },
     ],
     epoch: 1,
   };

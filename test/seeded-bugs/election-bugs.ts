@@ -157,6 +157,11 @@ const VOTE_BUGS: readonly SeededBug[] = [
     explorer("election"),
   ),
   bug(
+    "one-node-speaks-for-its-owner",
+    [at("quorum", "count += group.elects(holds) ? 1 : 0;", "count += group.voters.some(holds) ? 1 : 0;")],
+    SCENARIOS,
+  ),
+  bug(
     "late-vote-counts",
     [
       at(

@@ -115,10 +115,32 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     "ledger-of-the-own-disk-not-verified",
     "enclave/manager/node-core",
     {
-      find: "verifyBatch(batch, this.tail, (nodeId) => this.administration.publicKeyOf(nodeId), this.#parts.crypto);",
-      replace: "this.tail.append(batch);",
+      find: "    this.#log.append(batch);",
+      replace: "    this.tail.append(batch);\n    this.administration.append(batch);",
     },
     tests("src/enclave/manager/node-core"),
+  ),
+  bug(
+    "conflicting-suffix-not-tried",
+    "enclave/manager/replicator",
+    {
+      find: "const continues = first > log.tail.lastIndex;",
+      replace: "const continues = first > log.tail.lastIndex;\n    if (!continues) return;",
+    },
+    tests("test/security/compromised-node"),
+  ),
+  bug(
+    "refused-batch-stays-in-the-tail",
+    "enclave/manager/verified-log",
+    { find: "      this.tail.truncate(batch.header.index);\n", replace: "" },
+    tests("src/enclave/manager/verified-log"),
+  ),
+  bug(
+    "arrived-batch-not-opened-before-it-is-taken",
+    "enclave/manager/arrived-batch",
+    { find: "      this.#checkApplication(batch, state);\n", replace: "" },
+    tests("src/enclave/manager/arrived-batch"),
+    tests("test/security/compromised-node"),
   ),
   bug(
     "epoch-key-taken-from-what-is-not-committed",
@@ -178,6 +200,27 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     {
       find: "receiving.file.finish(() => {\n      if (this.#receiving === receiving) stored(mark);\n    });",
       replace: "receiving.file.finish(() => undefined);\n    stored(mark);",
+    },
+    tests("src/enclave/manager/snapshots"),
+  ),
+  bug(
+    "received-snapshot-with-other-epochs",
+    "enclave/manager/snapshots",
+    { find: "if (!sameEpochs || later < version", replace: "if (later < version" },
+    tests("src/enclave/manager/snapshots"),
+  ),
+  bug(
+    "received-snapshot-with-another-constitution",
+    "enclave/manager/snapshots",
+    { find: "later < version || !sameConstitution ||", replace: "later < version ||" },
+    tests("src/enclave/manager/snapshots"),
+  ),
+  bug(
+    "received-snapshot-with-an-older-constitution",
+    "enclave/manager/snapshots",
+    {
+      find: "if (!sameEpochs || later < version || !sameConstitution",
+      replace: "if (!sameEpochs || (later === version && !sameConstitution)",
     },
     tests("src/enclave/manager/snapshots"),
   ),

@@ -8,7 +8,7 @@
  */
 import type { StateReader } from "../../src/adapters/adapter.ts";
 import type { Bytes } from "../../src/core/codec/bytes.ts";
-import { ByteWriter, bytesEqual, EMPTY, toHex, utf8Decode } from "../../src/core/codec/bytes.ts";
+import { ByteWriter, bytesEqual, toHex, utf8Decode } from "../../src/core/codec/bytes.ts";
 import type { LogEntry, NodeId } from "../../src/core/consensus/types.ts";
 import { VersionedStore } from "../../src/core/kv/store.ts";
 import type { WrittenKey } from "../../src/core/kv/types.ts";
@@ -175,9 +175,8 @@ export class Checker {
     if (header.kind !== "application") return;
     const opened = unsealBatch(batch, this.#keys, this.#crypto);
     const next = this.#store.headVersion + 1;
-    for (const { id } of opened) if (id.length > 0) this.#include(utf8Decode(id), next);
-    const parts = opened.flatMap(({ privatePart }, at) => [batch.transactions[at]?.publicPart ?? EMPTY, privatePart]);
-    const { version, written } = this.#store.apply(parts);
+    for (const id of opened.ids()) if (id.length > 0) this.#include(utf8Decode(id), next);
+    const { version, written } = this.#store.apply(opened.parts);
     this.#store.commit(version);
     const reader = this.#reader(version);
     this.#noteValues(reader, written);

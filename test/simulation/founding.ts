@@ -130,6 +130,9 @@ const requestSigner = (): RequestSigner => ({
   sign: simulatedSigner(keyOf(OWNER)),
 });
 
+/** Signs as the network's only member. */
+export const OWNER_SIGNER: RequestSigner = requestSigner();
+
 /** How a network is founded. */
 export interface FoundingOptions {
   /** Nodes listed at genesis. */

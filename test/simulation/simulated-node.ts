@@ -5,72 +5,36 @@
 import type { ClientResponse, StateReader } from "../../src/adapters/adapter.ts";
 import type { Bytes } from "../../src/core/codec/bytes.ts";
 import { utf8Encode } from "../../src/core/codec/bytes.ts";
-import type { ConsensusStatus, LogEntry, NodeId } from "../../src/core/consensus/types.ts";
+import type { ConsensusStatus, NodeId } from "../../src/core/consensus/types.ts";
 import type { GovernanceState } from "../../src/core/governance/administrative.ts";
 import type { SignedMessage } from "../../src/core/governance/proposal.ts";
 import type { NodeEntry } from "../../src/core/governance/constitution.ts";
 import type { VersionedStore } from "../../src/core/kv/store.ts";
 import type { TransactionStatus } from "../../src/core/ledger/tail.ts";
-import { NodeCore } from "../../src/enclave/manager/node-core.ts";
-import type { Crypto, Executor, PeerTransport } from "../../src/enclave/ports.ts";
-import type { FromWorker } from "../../src/enclave/worker/protocol.ts";
+import type { NodeCore } from "../../src/enclave/manager/node-core.ts";
+import type { Crypto, PeerTransport } from "../../src/enclave/ports.ts";
 import { CocoError, invariant } from "../../src/errors.ts";
-import type { Checker } from "./checker.ts";
 import type { FaultCounts } from "./fault-counts.ts";
-import { type Founded, KV_MOUNT } from "./founding.ts";
-import type { LogMatching } from "./log-matching.ts";
+import { KV_MOUNT } from "./founding.ts";
 import { type CrashPoint, NODE_ENDED, PortWatch } from "./port-watch.ts";
 import { ProcessGate } from "./process-gate.ts";
-import type { Scheduler } from "./scheduler.ts";
-import { type MachineClock, SimulatedClock } from "./simulated-clock.ts";
+import type { MachineClock } from "./simulated-clock.ts";
 import { type OpenedDisk, SimulatedDisk, type SimulatedDiskEvents } from "./simulated-disk.ts";
 import type { SimulatedNetwork } from "./simulated-network.ts";
-import { type SimulatedWorker, startWorker } from "./simulated-worker.ts";
-import type { Trace } from "./trace.ts";
-import { WatchedConsensus } from "./watched-consensus.ts";
+import { assembleProcess, type Life, type ProcessWorld, type Running } from "./simulated-process.ts";
 
 const CALLER = { actor: "owner", certificate: "00" };
 
 /** What all nodes of a simulation share. */
-export interface NodeWorld {
-  readonly scheduler: Scheduler;
+export interface NodeWorld extends ProcessWorld {
   readonly network: SimulatedNetwork;
-  readonly founded: Founded;
-  readonly checker: Checker;
-  readonly logs: LogMatching;
   readonly faults: FaultCounts;
-  readonly trace: Trace;
-  /** Log window and size of an append in bytes: small ones make followers read from disk. */
-  readonly windowBytes: number;
-  readonly appendBytes: number;
-  /** Whether nodes that start again bring new code with its approval. */
-  readonly upgrades: boolean;
-  /** Longest time the execution of one transaction takes; 0: none. */
-  readonly executionMaxMs: number;
-  /** Whether the disk of a node holds an entry, or did when it said so. */
-  readonly holds: (node: NodeId, entry: LogEntry) => boolean;
   /** Whether the committed constitution lists a node. */
   readonly isMember: (node: NodeId) => boolean;
   /** Whether a node votes in the committed configuration. */
   readonly isVoter: (node: NodeId) => boolean;
   /** Told when a node ended by itself: by its disk, or at a chosen call through a port. */
   readonly onEnded: (node: SimulatedNode) => void;
-}
-
-/** A process from its start to its end. */
-interface Life {
-  readonly gate: ProcessGate;
-  readonly watch: PortWatch;
-  alive: boolean;
-  serving: boolean;
-  openRequests: number;
-}
-
-/** What a process has once it is put together. */
-interface Running {
-  readonly core: NodeCore;
-  readonly consensus: WatchedConsensus;
-  readonly worker: SimulatedWorker;
 }
 
 /** See the module's header. */
@@ -343,62 +307,21 @@ export class SimulatedNode {
     });
   }
 
-  #assemble(life: Life, { disk, content }: OpenedDisk): Running {
-    const { scheduler, founded, trace, upgrades, logs } = this.#world;
-    const { constitution, networkId, governanceCrypto } = founded;
-    const random = scheduler.random.fork();
-    const { gate, watch } = life;
-    const enter = (input: () => void) => gate.enter(input);
-    const entropy = (length: number) => watch.pass("entropy.bytes", () => random.bytes(length));
-    let worker: SimulatedWorker | undefined;
-    let consensus: WatchedConsensus | undefined;
-    const core = new NodeCore({
-      nodeId: this.id,
+  #assemble(life: Life, opened: OpenedDisk): Running {
+    return assembleProcess(this.#world, life, opened, {
+      id: this.id,
+      name: this.name,
       publicKey: this.#publicKey,
-      genesis: constitution,
-      networkId,
       crypto: this.#crypto,
-      governanceCrypto,
-      clock: watch.clock(new SimulatedClock(scheduler, this.clock, enter)),
-      randomBytes: entropy,
-      disk: watch.disk(disk, enter),
-      content,
+      clock: this.clock,
+      isFirstBoot: this.boots === 1,
       tookPart: this.#served,
-      peers: { send: (peer, frame) => this.#transport?.send(peer, frame) ?? false },
-      tracer: {
-        event: (_level, event, fields) => {
-          trace.event(event, this.name, Number(fields?.["term"] ?? 0));
-          trace.say(() => `${this.name} ${event} ${JSON.stringify(fields ?? {})}`);
-        },
-      },
-      startExecutor: (_adapter, onMessage) => {
-        worker = this.#startWorker(life, random.fork(), onMessage);
-        return this.#watchedExecutor(watch, worker);
-      },
-      firstTransactions: () => founded.firstTransactions(entropy),
-      // As after an upgrade: a node that started again brings code that the members have approved.
-      approval: this.boots > 1 && upgrades ? founded.approval : undefined,
-      carriesService: () => true,
-      openEpoch: (record) => founded.openEpoch(record, this.id),
-      epochMaker: founded.epochMaker(entropy),
-      onGovernance: () => {
-        life.serving = true;
+      send: (peer, frame) => this.#transport?.send(peer, frame) ?? false,
+      onServing: () => {
         this.#served = true;
       },
       onFatal: (error) => this.#onFatal(life, error),
-      watch: (made) => {
-        // A node that lost what lies before its snapshot begins behind it.
-        const { firstIndex } = made.status();
-        const from = content.damage === undefined ? content.firstIndex : firstIndex;
-        logs.starts(this.id, from, content.entriesFrom(from));
-        const { checker, holds } = this.#world;
-        consensus = new WatchedConsensus(made, this.id, { checker, logs, holds, now: () => scheduler.now });
-        return consensus;
-      },
-      sizes: this.#world,
     });
-    invariant(worker !== undefined && consensus !== undefined, "a node has consensus and a worker");
-    return { core, consensus, worker };
   }
 
   /**
@@ -413,32 +336,5 @@ export class SimulatedNode {
       throw new CocoError("Internal", `${this.name} cannot go on: ${error.message}`, {}, { cause: error });
     faults.add(isNewcomer ? "membership.newcomerEnds" : "membership.removedNodeEnds");
     this.end({ silent: false, byItself: isNewcomer });
-  }
-
-  #watchedExecutor(watch: PortWatch, { executor }: SimulatedWorker): Executor {
-    return { send: (message) => watch.pass("executor.send", () => executor.send(message)) };
-  }
-
-  #startWorker(
-    life: Life,
-    random: ReturnType<Scheduler["random"]["fork"]>,
-    toManager: (message: FromWorker) => void,
-  ): SimulatedWorker {
-    const { scheduler, executionMaxMs, checker, trace } = this.#world;
-    return startWorker({
-      scheduler,
-      random,
-      executionMaxMs,
-      sha256: this.#crypto.sha256,
-      enter: (input) => life.gate.enter(input),
-      toManager: (message) => life.watch.pass("executor.message", () => toManager(message)),
-      committed: (state, place) => {
-        if (life.alive) checker.commitsVersion(this.id, state, place);
-      },
-      restored: (state) => {
-        if (life.alive) checker.restores(this.id, state);
-      },
-      log: (message) => trace.say(() => `${this.name} worker: ${message}`),
-    });
   }
 }

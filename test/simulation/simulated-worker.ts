@@ -80,6 +80,7 @@ export function startWorker(parts: WorkerParts): SimulatedWorker {
   });
   const store = new VersionedStore({ tables: adapter.tables, keptVersions: KEPT_VERSIONS });
   const back = new Hop<FromWorker>(parts, (message) => parts.toManager(message));
+  back.send({ type: "ready", tables: adapter.tables });
   const host = new AdapterHost({
     adapter: {
       ...adapter,

@@ -31,21 +31,31 @@ const DAY_MS = 86_400_000;
 
 /** A ledger under construction: any node of the network may build the next batch. */
 export class RealLedger {
-  readonly network: TestNetwork = foundNetwork(2, 2);
+  readonly network: TestNetwork;
   readonly tail = new LedgerTail(sha256);
   readonly keys: LedgerKeys;
   readonly entries: LedgerEntry[] = [];
-  readonly #cryptos = this.network.nodes.map(({ privateKey }) => createNodeCrypto(privateKey));
+  readonly #cryptos;
   readonly #salt = new Uint8Array(randomBytes(16));
   readonly #certificate: Bytes;
   #counter = 0;
 
-  constructor() {
+  constructor(network = foundNetwork(2, 2)) {
+    this.network = network;
+    this.#cryptos = network.nodes.map(({ privateKey }) => createNodeCrypto(privateKey));
     const crypto = createNodeCrypto(this.network.nodes[0]!.privateKey);
     this.keys = new LedgerKeys(crypto, (epoch) => sha256(Uint8Array.of(epoch)));
     const { privateKey } = generateKeyPairPem();
     const issuance = { notBeforeMs: TEST_TIME_MS, days: 365, entropy: nodeEntropy };
     this.#certificate = certificateDer(createServiceCertificate(privateKey, issuance));
+  }
+
+  /** Another ledger of the same network that agrees with this one up to an index. */
+  branch(index: number): RealLedger {
+    const tail = new LedgerTail(sha256);
+    const entries = this.entries.slice(0, index);
+    for (const { data } of entries) tail.append(parseBatch(data));
+    return Object.assign(new RealLedger(this.network), { tail, entries, keys: this.keys });
   }
 
   /** Adds a batch of node `signer`; an application batch of epoch 1 unless told otherwise. */

@@ -6,6 +6,7 @@
 import { type Bytes, concatBytes, EMPTY, fromHex, utf8Encode } from "../../src/core/codec/bytes.ts";
 import type { LogEntry, SnapshotMark } from "../../src/core/consensus/types.ts";
 import { type AdministrativeTransaction, encodeAdministrative } from "../../src/core/governance/administrative.ts";
+import type { SettingsChange } from "../../src/core/governance/settings.ts";
 import { type BatchTransaction, buildBatch, type BatchInput } from "../../src/core/ledger/batch.ts";
 import { type ParsedBatch, parseBatch } from "../../src/core/ledger/batch-format.ts";
 import { LedgerKeys } from "../../src/core/ledger/keys.ts";
@@ -29,8 +30,14 @@ export class SnapshotNetwork {
   /** Batches of its ledger, in order. */
   readonly entries: LogEntry[] = [];
 
-  constructor(everyTransactions = 10) {
-    this.founded = foundNetwork({ nodeCount: NODES, settings: { snapshot: { everyTransactions } } });
+  constructor(everyTransactions = 10, settings: SettingsChange = {}) {
+    this.founded = foundNetwork({ nodeCount: NODES, settings: { ...settings, snapshot: { everyTransactions } } });
+  }
+
+  /** The same network whose ledger goes only as far as an index: another one may go on from there. */
+  upTo(index: number): SnapshotNetwork {
+    const branch = Object.create(this) as SnapshotNetwork;
+    return Object.assign(branch, { entries: this.entries.slice(0, index) });
   }
 
   /** The entries from an index on. */
@@ -242,8 +249,8 @@ export class SnapshotNode {
     for (let left = answers; left > 0 && this.#tasks.length > 0; left--) this.#tasks.shift()?.();
   }
 
-  /** Builds the next batch of the ledger; it enters this node's log. */
-  #build(transactions: readonly BatchTransaction[], changes: Partial<BatchInput>): ParsedBatch {
+  /** Builds the next batch of the ledger, whether or not anybody would take it; this node's governance does not hear of it. */
+  forge(transactions: readonly BatchTransaction[], changes: Partial<BatchInput> = {}): ParsedBatch {
     const input: BatchInput = {
       kind: "application",
       view: 2,
@@ -259,7 +266,11 @@ export class SnapshotNode {
     };
     const { bytes, record } = buildBatch(input, this.tail, this.#keys, this.#crypto);
     this.network.entries.push({ index: record.index, term: record.view, data: bytes });
-    const batch = parseBatch(bytes);
+    return parseBatch(bytes);
+  }
+
+  #build(transactions: readonly BatchTransaction[], changes: Partial<BatchInput>): ParsedBatch {
+    const batch = this.forge(transactions, changes);
     this.administration.append(batch);
     return batch;
   }

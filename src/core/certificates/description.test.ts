@@ -1,12 +1,9 @@
 import assert from "node:assert/strict";
-import { generateKeyPairSync } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { makeFounder, TEST_TIME_MS } from "../../../test/support/founders.ts";
-import {
-  createNodeCertificate,
-  createStaffCertificate,
-  generateKeyPairPem,
-} from "../../enclave/manager/certificates.ts";
+import { createStaffCertificate, generateKeyPairPem } from "../../enclave/manager/certificates.ts";
 import { createGovernanceCrypto, nodeEntropy } from "../../enclave/manager/node-crypto.ts";
 import { derOfPem } from "../governance/pem.ts";
 import { describeCertificate } from "./description.ts";
@@ -18,6 +15,10 @@ function derOf(pem: string): Uint8Array {
   const der = derOfPem(pem, "CERTIFICATE");
   assert.ok(der);
   return der;
+}
+
+function fixture(name: string): string {
+  return readFileSync(join("test/fixtures/certificates", name), "utf8");
 }
 
 describe("what governance is told of a certificate", () => {
@@ -44,12 +45,26 @@ describe("what governance is told of a certificate", () => {
       assert.equal(crypto.isRevocationListOf(der, derOf(issuer.certificate)), false);
     }
     assert.equal(crypto.isRevocationListOf(derOf(issuer.certificate), derOf(issuer.certificate)), false);
-    const { privateKey } = generateKeyPairSync("ec", {
-      namedCurve: "P-256",
-      privateKeyEncoding: { type: "pkcs8", format: "pem" },
-      publicKeyEncoding: { type: "spki", format: "pem" },
-    });
-    const node = createNodeCertificate("node", privateKey, issuance);
-    assert.equal(describeCertificate(derOf(node))?.isCa, false);
+  });
+
+  test("a list of revoked certificates is that of the CA that signed it, and of no other", () => {
+    const list = derOfPem(fixture("issuing-crl.pem"), "X509 CRL");
+    assert.ok(list);
+    assert.equal(crypto.isRevocationListOf(list, derOf(fixture("issuing.pem"))), true);
+    assert.equal(crypto.isRevocationListOf(list, derOf(fixture("root.pem"))), false);
+    assert.equal(crypto.isRevocationListOf(list, derOf(fixture("ann.pem"))), false);
+    for (let at = 0; at < list.length; at += 17) {
+      const changed: Uint8Array = Uint8Array.from(list);
+      changed[at] = (changed[at] as number) ^ 1;
+      assert.equal(crypto.isRevocationListOf(changed, derOf(fixture("issuing.pem"))), false);
+    }
+  });
+
+  test("names of any length are in the order that DER asks for", () => {
+    for (const commonName of ["A", "Ann", "acme", "a much longer name than that of its organisation"]) {
+      const { publicKey } = generateKeyPairPem();
+      const staff = createStaffCertificate({ commonName, organisation: "Test" }, publicKey, issuer, issuance);
+      assert.match(describeCertificate(derOf(staff))?.subject ?? "", new RegExp(commonName));
+    }
   });
 });

@@ -9,7 +9,26 @@ import { CocoError } from "../../errors.ts";
 export type Bytes = Uint8Array;
 
 /** SHA-256 (or, where named so, Keccak-256) of one byte string: 32 bytes. */
-export type HashFunction = (data: Bytes) => Bytes;
+export interface HashFunction {
+  (data: Bytes): Bytes;
+  /**
+   * Writes the digests of all of `messages`, of `length` bytes each and side by side, into `target`, side by side as well: one
+   * call for many, and no array for each digest.
+   */
+  readonly many?: (messages: Bytes, length: number, target: Uint8Array) => void;
+}
+
+const DIGEST_BYTES = 32;
+
+/** Writes the digests of messages of `length` bytes, which stand side by side, into `target`. */
+export function hashMany(hash: HashFunction, messages: Bytes, length: number, target: Uint8Array): void {
+  if (hash.many !== undefined) {
+    hash.many(messages, length, target);
+    return;
+  }
+  for (let [from, place] = [0, 0]; from < messages.length; from += length, place += DIGEST_BYTES)
+    target.set(hash(messages.subarray(from, from + length)), place);
+}
 
 /** The empty byte string. */
 export const EMPTY: Bytes = new Uint8Array(0);
@@ -62,6 +81,18 @@ export function fromHex(text: string): Bytes {
 export function bytesEqual(left: Bytes, right: Bytes): boolean {
   if (left.length !== right.length) return false;
   for (let at = 0; at < left.length; at++) if (left[at] !== right[at]) return false;
+  return true;
+}
+
+/** Copies a digest of 32 bytes from one place to another: a loop costs less than the view that `set` needs. */
+export function copyDigest(target: Uint8Array, at: number, source: Bytes, from: number): void {
+  for (let offset = 0; offset < DIGEST_BYTES; offset++) target[at + offset] = source[from + offset] as number;
+}
+
+/** Whether the same digest of 32 bytes stands in both, each from a place of its own on. Not constant-time. */
+export function sameDigest(left: Bytes, at: number, right: Bytes, from: number): boolean {
+  if (at + DIGEST_BYTES > left.length || from + DIGEST_BYTES > right.length) return false;
+  for (let offset = 0; offset < DIGEST_BYTES; offset++) if (left[at + offset] !== right[from + offset]) return false;
   return true;
 }
 
@@ -211,6 +242,11 @@ export class ByteReader {
     const at = this.#take(length);
     if (length === 0) return EMPTY;
     return this.#bytes.subarray(at, at + length);
+  }
+
+  /** Passes over the next `length` bytes and returns the position of the first of them. */
+  skip(length: number): number {
+    return this.#take(length);
   }
 
   /** A byte string with a 32-bit length before it, of at most `limit` bytes. */

@@ -80,6 +80,20 @@ describe("elections", () => {
     assert.equal(node.status.lastIndex, 0, "the driver proposes the first entry of the term, not the core");
   });
 
+  test("a node whose entries the others would not take does not campaign, whatever asks it to", () => {
+    let mayLead = false;
+    const node = new ScriptedNode({ mayLead: () => mayLead });
+    assert.deepEqual(node.wait(500).send, []);
+    node.receive("b", append(2, [0, 0], []));
+    assert.deepEqual(node.receive("b", { type: "timeoutNow", term: 2 }).persist, undefined);
+    assert.equal(node.wait(500).send.length, 0);
+    assert.deepEqual([node.status.role, node.status.term], ["follower", 2]);
+    node.receive("b", voteFor(3));
+    assert.equal(answer(node.sync())?.granted, true, "it votes for others");
+    mayLead = true;
+    assert.deepEqual(sentTo(node.wait(500), "b", "vote"), [voteFor(4, [0, 0], true)]);
+  });
+
   test("refusals, and the same vote twice, do not elect", () => {
     const node = new ScriptedNode({ initial: votersOf("a", "b", "c", "d", "e") });
     node.wait(1);

@@ -15,7 +15,9 @@ export function onSnapshotPart(state: RaftState, from: NodeId, part: SnapshotPar
     answer(state, from, snapshot.index, 0);
     return;
   }
-  if (part.term === state.term && state.leader !== undefined && state.leader !== from) return;
+  // A leader sends a snapshot to whom its append was answered by, so it was heard in this term before: a snapshot alone,
+  // which may turn out not to hold, deposes nobody and makes nobody follow.
+  if (part.term > state.term || state.leader !== from) return;
   follow(state, from, part.term);
   if (isHere(state, snapshot)) {
     state.commitIndex = Math.max(state.commitIndex, snapshot.index);

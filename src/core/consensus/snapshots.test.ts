@@ -208,6 +208,18 @@ describe("a follower that is given a snapshot", () => {
     assert.equal(node.receive("c", part(mark(5, 2), 0, 10)).snapshotParts.length, 0);
   });
 
+  test("follows nobody for it: whose appends it did not hear is not its leader", () => {
+    const node = leader();
+    for (const term of [2, 3]) {
+      const ready = node.receive("b", { ...part(mark(9, 3), 0, 10, true), term });
+      assert.deepEqual([ready.send, ready.snapshotParts, ready.persist], [[], [], undefined]);
+    }
+    assert.deepEqual([node.status.role, node.status.term], ["leader", 2]);
+    const waiting = new ScriptedNode({ hardState: { term: 2, votedFor: undefined } });
+    assert.deepEqual(waiting.receive("b", part(mark(5, 2), 0, 10)).snapshotParts, []);
+    assert.equal(waiting.status.leader, undefined);
+  });
+
   test("takes appends that begin before the snapshot, and is not confused by them", () => {
     const node = follower();
     node.receive("b", part(mark(2, 2), 0, 10, true));

@@ -17,7 +17,7 @@ import {
   pemOf,
   revocationsOf,
   type ActionJson,
-} from "./test-actions.ts";
+} from "../../../test/support/governed-actions.ts";
 
 const policy = { rule: { type: "count", yes: 2 }, expiresAfterMs: DAY_MS, deliberationMs: 0, delayMs: 5 };
 const initech = { id: "hooli", name: "Hooli", certificates: [pemOf("hooli")], revocations: [revocationsOf("hooli")] };

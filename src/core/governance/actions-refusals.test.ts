@@ -24,7 +24,7 @@ import {
   revocationsOf,
   running,
   type ActionJson,
-} from "./test-actions.ts";
+} from "../../../test/support/governed-actions.ts";
 
 const idOf = (at: number): string => tupleOf(at).nodeId;
 const hooli = { id: "hooli", name: "Hooli", certificates: [pemOf("hooli")] };

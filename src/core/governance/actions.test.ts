@@ -23,7 +23,7 @@ import {
   revocationsOf,
   running,
   type ActionJson,
-} from "./test-actions.ts";
+} from "../../../test/support/governed-actions.ts";
 
 const before = consortium();
 const hooli = { id: "hooli", name: "Hooli", certificates: [pemOf("hooli")] };

@@ -325,20 +325,9 @@ export function constitutionJson(constitution: Constitution): JsonValue {
   return treeToJson(constitutionTree(constitution));
 }
 
-const views = new WeakMap<Constitution, JsonValue>();
-
-/** The JSON form as scripts see it; made once per constitution. */
-export function constitutionView(constitution: Constitution): JsonValue {
-  const known = views.get(constitution);
-  if (known !== undefined) return known;
-  const view = treeToJson(constitutionTree(constitution)) as JsonValue;
-  views.set(constitution, view);
-  return view;
-}
-
 /** The JSON form for people, indented, ending in a line feed. */
 export function constitutionToJson(constitution: Constitution): string {
-  return `${JSON.stringify(treeToJson(constitutionTree(constitution)), undefined, 2)}\n`;
+  return `${JSON.stringify(constitutionJson(constitution), undefined, 2)}\n`;
 }
 
 /** Reads the JSON form; throws `ConstitutionInvalid` with the field it is about. */

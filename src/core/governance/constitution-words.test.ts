@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { GOVERNANCE_CRYPTO } from "../../../test/support/governed-network.ts";
 import { explainConstitution } from "./constitution-words.ts";
 import type { Constitution } from "./constitution.ts";
-import { consortium, NOW_MS } from "./test-actions.ts";
+import { consortium, NOW_MS } from "../../../test/support/governed-actions.ts";
 
 function explain(constitution: Constitution): Map<string, string> {
   const parts = explainConstitution(constitution, GOVERNANCE_CRYPTO);

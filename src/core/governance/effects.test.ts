@@ -32,7 +32,7 @@ import {
   pemOf,
   running,
   type ActionJson,
-} from "./test-actions.ts";
+} from "../../../test/support/governed-actions.ts";
 
 const before = consortium();
 const idOf = (at: number): string => tupleOf(at).nodeId;

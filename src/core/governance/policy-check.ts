@@ -121,7 +121,8 @@ function checkPolicy(check: PolicyCheck, field: string, policy: VotingPolicy): v
   if (check.problems.length === found && judge(policy.rule, allYes, check.members, "accepted") !== "accepted")
     check.add(`${field}.rule`, "accepts nothing even if every member votes yes: choose another rule");
   if (policy.deliberationMs >= policy.expiresAfterMs) {
-    const problem = `is ${policy.deliberationMs}, and proposals lapse after ${policy.expiresAfterMs}, so that nothing could ever pass: name less`;
+    const lapse = `proposals lapse after ${policy.expiresAfterMs}, so that nothing could ever pass`;
+    const problem = `is ${policy.deliberationMs}, and ${lapse}: name less`;
     check.add(`${field}.deliberationMs`, problem);
   }
 }

@@ -37,7 +37,7 @@ import { MAX_SCRIPT_BYTES, readScriptValidation, SCRIPT_RETURNS } from "./script
 import { settleProposal, withProposal, type SettledState } from "./settle.ts";
 import { verifySigner, type VerifiedRequest } from "./signer.ts";
 import { effectOf, memberIds, proposalText, prospectOf, type VotingState } from "./vote-count.ts";
-import { constitutionView } from "./constitution-codec.ts";
+import { scriptView } from "./script-view.ts";
 
 /** The part of the governance state that requests change. */
 export interface ProposalsState extends VotingState {
@@ -70,6 +70,8 @@ export function executeRequest<State extends ProposalsState>(
       return { state: withdraw(state, verified, place), effect: undefined };
     case "automatic_vote":
       return { state: registerCriteria(state, verified, place), effect: undefined };
+    case "resume":
+      throw refused("Malformed", "a resume goes to the node it is for, not into the ledger");
   }
 }
 
@@ -132,7 +134,7 @@ function validateByScript(
     source: constitution.script,
     function: "validate",
     arguments: [proposalText(actions)],
-    view: { constitution: constitutionView(constitution), now: nowMs, networkId },
+    view: { constitution: scriptView(constitution), now: nowMs, networkId },
   });
   if (!result.ok) {
     if (result.reason === "NotAFunction") return;

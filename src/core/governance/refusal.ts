@@ -38,7 +38,7 @@ export const REFUSALS = define({
   NotValidByScript: "Change the proposal so that the constitution's script takes it.",
   // reading actions
   NoActions: "Put at least one action into the proposal.",
-  UnknownAction: "Use a name of an action that this version knows; they are listed in the members' guide.",
+  UnknownAction: "Use a name of an action that this version knows (docs/reference/actions.md).",
   UnknownField: "Remove the field, or correct its name.",
   MissingField: "Add the field that is named.",
   WrongType: "Give the field a value of the type that is named.",
@@ -105,6 +105,7 @@ export const REFUSALS = define({
   // decisions on the VN list
   NodesInvalid: "Correct the VN list.",
   NodesUnchanged: "Propose a VN list that differs from the one in force.",
+  OtherBoot: "Look at the node again (GET /node/recovery), and sign for what it shows now.",
   ChangeInProgress: "Wait until the change under way has ended.",
   // membership
   NotTheNextConfiguration: "Take the next step towards the VN list.",

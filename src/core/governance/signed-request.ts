@@ -12,7 +12,7 @@ import { CocoError } from "../../errors.ts";
 import { COSE_ALGORITHMS, type CoseAlgorithm } from "./cose.ts";
 
 /** What a member may ask for. */
-export const REQUEST_TYPES = ["proposal", "ballot", "withdrawal", "automatic_vote"] as const;
+export const REQUEST_TYPES = ["proposal", "ballot", "withdrawal", "automatic_vote", "resume"] as const;
 /** One of {@link REQUEST_TYPES}. */
 export type RequestType = (typeof REQUEST_TYPES)[number];
 

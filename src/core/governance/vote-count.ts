@@ -7,7 +7,7 @@ import { CocoError } from "../../errors.ts";
 import type { ActionContext, AttestedNode } from "./action-kind.ts";
 import { applyActions, judgedActions, type Action, type ActionEffect } from "./actions.ts";
 import { matchesCriteria } from "./automatic-votes.ts";
-import { constitutionView } from "./constitution-codec.ts";
+import { scriptView } from "./script-view.ts";
 import type { Constitution } from "./constitution.ts";
 import type { NodeId } from "../consensus/types.ts";
 import { departingNodes, type DepartingState } from "./departing-nodes.ts";
@@ -56,7 +56,7 @@ export function memberIds({ actors }: Pick<Constitution, "actors">): readonly st
 }
 
 function viewOf(state: VotingState, nowMs: number): JsonValue {
-  return { constitution: constitutionView(state.constitution), now: nowMs, networkId: state.networkId };
+  return { constitution: scriptView(state.constitution), now: nowMs, networkId: state.networkId };
 }
 
 /** A proposal as scripts get it, JSON text as in CCF: the actions its member signed. */

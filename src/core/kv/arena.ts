@@ -3,7 +3,7 @@
  * a small transaction does. Bytes are written once, so views on them last.
  */
 import type { Bytes } from "../codec/bytes.ts";
-import { INLINE_VALUE_BYTES } from "./page.ts";
+import { INLINE_VALUE_BYTES } from "./record.ts";
 
 const SMALLEST_CHUNK_BYTES = 1024;
 const LARGEST_CHUNK_BYTES = 64 * 1024;

@@ -1,16 +1,32 @@
 /**
- * A packed page: records in key order inside one byte array. The unit of copy-on-write.
+ * A packed page: records in key order inside one byte array. The unit of copy-on-write, which copies no records.
  *
- * Layout (the slotted page of database systems): records are appended from the front, two-byte slots with their offsets
- * grow from the back in key order. Record: key length u16 | value field u16 | version u48 | key | value. The value field is
- * the length of the value in the page, or says that the key is deleted, or that the value is large and kept beside the
- * page. The version is that of the batch that wrote the record: the one its writer's owner token carries.
- * Views on values last: once there was one, bytes of records are never written again. What is overwritten or removed only
- * loses its slot, and a page out of room moves to a new array. Until then a value makes room for another of its length.
- * Keys are never written over. A page is changed only by the holder of its owner token.
+ * The array is a log that all versions of a page share: whatever one of them writes is appended, and what stands there is
+ * never written again, so other versions and views on keys and values last. A version is a table of slots in the log, one
+ * for each of its records in key order; its owner alone changes the table, in place. A page whose log is full moves what
+ * it has to a new one with room for more, so a write copies little, however large the page is.
+ *
+ * Memory that is not in a processor's cache is what a large tree costs most, so a search reads the table and one record,
+ * seldom more: beside the offset of its record a slot has a hint, the two bytes of the key behind those that all keys of
+ * the page begin with.
+ *
+ * Log: end u16 | records and tables of slots. Slot: offset u16 | hint u16. For records see `record.ts`. The version of a
+ * record is that of the batch that wrote it: the one its writer's owner token carries.
  */
 import { invariant } from "../../errors.ts";
 import { EMPTY, type Bytes } from "../codec/bytes.ts";
+import {
+  bytesInPage,
+  compareRecord,
+  FIELD_DELETED,
+  FIELD_LARGE,
+  HEADER_BYTES,
+  hintOf,
+  INLINE_VALUE_BYTES,
+  LARGE_INDEX_BYTES,
+  sharedPrefix,
+  VERSION_OFFSET,
+} from "./record.ts";
 
 /** The right to change pages in place: whoever holds the token a page was made with. Compared by identity. */
 export class OwnerToken {
@@ -23,48 +39,27 @@ export class OwnerToken {
 }
 
 /** Size in bytes above which a page is split; one may be larger for a while, by a record or two. */
-export const PAGE_BYTES = 4096;
+export const PAGE_BYTES = 8192;
 
-/** Longest value in bytes that lies in the page itself. */
-export const INLINE_VALUE_BYTES = 1024;
-
-const SLOT_BYTES = 2;
-const VERSION_BYTES = 6;
-const VERSION_OFFSET = 4;
-const HEADER_BYTES = VERSION_OFFSET + VERSION_BYTES;
-const LARGE_INDEX_BYTES = 2;
-const FIELD_DELETED = 0xffff;
-const FIELD_LARGE = 0xfffe;
-const SMALLEST_CAPACITY_BYTES = 256;
-const LARGEST_CAPACITY_BYTES = 0xffff;
-/** A copy takes dead records along until they are this part of the page, because copying in one piece is faster. */
-const DEAD_FRACTION = 4;
-/** Room that compaction leaves for more overwriting in the same batch. */
-const OVERWRITE_SLACK_BYTES = 512;
-/** A copy takes this much unused room along, for the same reason. */
-const UNUSED_COPIED_BYTES = 256;
+const END_BYTES = 2;
+const SLOT_BYTES = 4;
+const HINT_OFFSET = 2;
+const LARGEST_LOG_BYTES = 0xffff;
+/** Room in a new log, in parts of what the page has: more of it means fewer copies and more memory. */
+const LOG_ROOM = 1 / 2;
+const SMALLEST_LOG_ROOM_BYTES = 128;
 const NO_LARGE_VALUES: Bytes[] = [];
-
-/** A list of large values that a page may change. */
-function ownList(large: Bytes[]): Bytes[] {
-  return large.length === 0 ? NO_LARGE_VALUES : large.slice();
-}
-
-function compareRecord(bytes: Uint8Array, offset: number, key: Bytes): number {
-  const length = ((bytes[offset] as number) << 8) | (bytes[offset + 1] as number);
-  const shared = length < key.length ? length : key.length;
-  const start = offset + HEADER_BYTES;
-  for (let at = 0; at < shared; at++) {
-    const difference = (bytes[start + at] as number) - (key[at] as number);
-    if (difference !== 0) return difference;
-  }
-  return length - key.length;
-}
 
 /** Bytes a page needs for one more record, with its slot. */
 export function recordBytes(key: Bytes, value: Bytes | undefined): number {
-  const valueBytes = value === undefined ? 0 : value.length > INLINE_VALUE_BYTES ? LARGE_INDEX_BYTES : value.length;
-  return HEADER_BYTES + key.length + valueBytes + SLOT_BYTES;
+  return HEADER_BYTES + key.length + bytesInPage(value) + SLOT_BYTES;
+}
+
+function newLog(bytes: number): Uint8Array {
+  invariant(bytes <= LARGEST_LOG_BYTES, "page has outgrown its offsets");
+  const log = new Uint8Array(bytes);
+  log[1] = END_BYTES;
+  return log;
 }
 
 /** Records with ascending keys; indexes are positions in that order. */
@@ -72,36 +67,55 @@ export class Page {
   readonly owner: OwnerToken;
   /** Number of records. */
   count = 0;
-  #bytes: Uint8Array;
-  /** End of the last record written. */
-  #heapEnd = 0;
-  /** Bytes of records that have no slot any more. */
-  #deadBytes = 0;
+  #log: Uint8Array;
+  /** Where the table of slots begins. */
+  #table = 0;
+  /** Bytes that all keys begin with: never more than they share, and seldom less. */
+  #prefix = 0;
+  /** Slots the table has room for; none while it belongs to another version of the page. */
+  #room = 0;
+  /** Bytes of the records that have a slot. */
+  #recordsBytes = 0;
   #large: Bytes[] = NO_LARGE_VALUES;
-  /** Whether somebody may have a view on a value in `#bytes`. */
-  #viewed = false;
 
-  /** @param bytes nobody else's, taken over; their number is the room of the page */
-  constructor(owner: OwnerToken, bytes: Uint8Array = new Uint8Array(SMALLEST_CAPACITY_BYTES)) {
+  /** @param log shared with the page this is another version of; a new one by default */
+  private constructor(owner: OwnerToken, log: Uint8Array) {
     this.owner = owner;
-    this.#bytes = bytes;
+    this.#log = log;
   }
 
-  /** Bytes of all records with their slots, without unused room. */
+  /** A page without records, with room for about so many bytes of them with their slots. */
+  static empty(owner: OwnerToken, bytes = 0): Page {
+    return new Page(owner, newLog(END_BYTES + bytes));
+  }
+
+  /** Bytes of all records with their slots. */
   get usedBytes(): number {
-    return this.#heapEnd - this.#deadBytes + this.count * SLOT_BYTES;
+    return this.#recordsBytes + this.count * SLOT_BYTES;
   }
 
   /** Index of a key; when it is not there, the bitwise complement of the index it belongs at. */
   search(key: Bytes): number {
-    const bytes = this.#bytes;
-    const lastSlot = bytes.length - SLOT_BYTES;
-    let low = 0;
-    let high = this.count;
+    const log = this.#log;
+    const prefix = this.#prefix;
+    if (this.count === 0) return ~0;
+    const hint = hintOf(key, 0, key.length, prefix);
+    const from = this.#firstHint(hint, 0);
+    if (prefix > 0) {
+      const offset = this.#offsetAt(from < this.count ? from : from - 1);
+      const shared = sharedPrefix(log, offset, key, prefix);
+      if (shared < prefix) {
+        const above = shared < key.length && (key[shared] as number) > (log[offset + HEADER_BYTES + shared] as number);
+        return above ? ~this.count : ~0;
+      }
+    }
+    let low = from;
+    // Seldom more than one key has the hint.
+    let high = this.#hasHint(from, hint) ? from + 1 : from;
+    if (this.#hasHint(high, hint)) high = this.#firstHint(hint + 1, high);
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const slot = lastSlot - middle * SLOT_BYTES;
-      const order = compareRecord(bytes, ((bytes[slot] as number) << 8) | (bytes[slot + 1] as number), key);
+      const order = compareRecord(log, this.#offsetAt(middle), key, prefix);
       if (order === 0) return middle;
       if (order < 0) low = middle + 1;
       else high = middle;
@@ -109,11 +123,29 @@ export class Page {
     return ~low;
   }
 
+  /** Index of the first record from `low` on whose hint is not less. */
+  #firstHint(hint: number, low: number): number {
+    const log = this.#log;
+    const hints = this.#table + HINT_OFFSET;
+    let [from, to] = [low, this.count];
+    while (from < to) {
+      const middle = (from + to) >>> 1;
+      const at = hints + middle * SLOT_BYTES;
+      if ((((log[at] as number) << 8) | (log[at + 1] as number)) < hint) from = middle + 1;
+      else to = middle;
+    }
+    return from;
+  }
+
+  #hasHint(index: number, hint: number): boolean {
+    return index < this.count && this.#u16(this.#slotOf(index) + HINT_OFFSET) === hint;
+  }
+
   /** Key of a record, as a view. */
   keyAt(index: number): Bytes {
     const offset = this.#offsetAt(index);
     const start = offset + HEADER_BYTES;
-    return this.#bytes.subarray(start, start + this.#u16(offset));
+    return this.#log.subarray(start, start + this.#u16(offset));
   }
 
   /** Value of a record, as a view; undefined when the record says that its key is deleted. */
@@ -123,8 +155,7 @@ export class Page {
     if (field === FIELD_DELETED) return undefined;
     const start = offset + HEADER_BYTES + this.#u16(offset);
     if (field === FIELD_LARGE) return this.#large[this.#u16(start)];
-    this.#viewed = true;
-    return this.#bytes.subarray(start, start + field);
+    return this.#log.subarray(start, start + field);
   }
 
   /** Whether a record says that its key is deleted. */
@@ -145,100 +176,60 @@ export class Page {
 
   /** Adds a record before `index`. A large value is kept by reference: nobody may change it afterwards. */
   insertAt(index: number, key: Bytes, value: Bytes | undefined): void {
-    const offset = this.#append(key, value);
-    this.#setVersion(offset, this.owner.version);
-    this.#openSlot(index);
-    this.#setOffset(index, offset);
+    this.#insert(index, this.owner.version, key, value);
   }
 
   /** Adds a record that another version wrote, behind all others. */
   appendOf(version: number, key: Bytes, value: Bytes): void {
-    const offset = this.#append(key, value);
-    this.#setVersion(offset, version);
-    this.#openSlot(this.count);
-    this.#setOffset(this.count - 1, offset);
+    this.#insert(this.count, version, key, value);
   }
 
   /** Gives the record at `index`, which has this key, another value. */
   replaceAt(index: number, key: Bytes, value: Bytes | undefined): void {
-    if (!this.#viewed && this.#fits(index, value)) {
-      this.#overwriteAt(index, key, value);
-      return;
-    }
-    const offset = this.#append(key, value);
-    this.#setVersion(offset, this.owner.version);
+    this.#reserve(HEADER_BYTES + key.length + bytesInPage(value), this.count);
     this.#bury(this.#offsetAt(index));
-    this.#setOffset(index, offset);
-  }
-
-  /** A copy of this page, owned by the token, in which the record at `index`, which has this key, has another value. */
-  replacedAt(owner: OwnerToken, index: number, key: Bytes, value: Bytes | undefined): Page {
-    const copy = this.#copy(owner, this.#fits(index, value) ? 0 : recordBytes(key, value));
-    copy.replaceAt(index, key, value);
-    return copy;
-  }
-
-  /** Whether a value has the length of the one at `index`, both in the page. */
-  #fits(index: number, value: Bytes | undefined): value is Bytes {
-    if (value === undefined || value.length > INLINE_VALUE_BYTES) return false;
-    return this.#u16(this.#offsetAt(index) + 2) === value.length;
-  }
-
-  /** Only where nobody has a view on a value. */
-  #overwriteAt(index: number, key: Bytes, value: Bytes): void {
-    const offset = this.#offsetAt(index);
-    this.#setVersion(offset, this.owner.version);
-    this.#bytes.set(value, offset + HEADER_BYTES + key.length);
+    this.#setOffset(index, this.#append(this.owner.version, key, value));
   }
 
   /** Removes a record. */
   removeAt(index: number): void {
+    this.#reserve(0, this.count);
     this.#bury(this.#offsetAt(index));
-    const slots = this.#bytes.length - this.count * SLOT_BYTES;
-    this.#bytes.copyWithin(slots + SLOT_BYTES, slots, this.#bytes.length - (index + 1) * SLOT_BYTES);
+    const slot = this.#slotOf(index);
+    this.#log.copyWithin(slot, slot + SLOT_BYTES, this.#slotOf(this.count));
     this.count--;
   }
 
-  /** This page when the token owns it, otherwise a copy that it owns, with room for another `extraBytes`. */
-  owned(owner: OwnerToken, extraBytes = 0): Page {
-    return this.owner === owner ? this : this.#copy(owner, extraBytes);
-  }
-
-  #copy(owner: OwnerToken, extraBytes: number): Page {
-    const dense = this.#deadBytes * DEAD_FRACTION <= this.#heapEnd;
-    const used = dense ? this.#heapEnd + this.count * SLOT_BYTES : this.usedBytes;
-    const unused = this.#bytes.length - used;
-    if (dense && unused >= extraBytes && unused <= extraBytes + UNUSED_COPIED_BYTES) return this.#twin(owner);
-    const copy = new Page(owner, new Uint8Array(used + extraBytes));
-    if (dense) copy.#takeWhole(this);
-    else copy.#takeRange(this, 0, this.count);
-    return copy;
-  }
-
-  /** A copy with the same room: an array made from another is not filled with zeros before. */
-  #twin(owner: OwnerToken): Page {
-    const twin = new Page(owner, new Uint8Array(this.#bytes));
-    twin.count = this.count;
-    twin.#heapEnd = this.#heapEnd;
-    twin.#deadBytes = this.#deadBytes;
-    twin.#large = ownList(this.#large);
-    return twin;
+  /** This page when the token owns it, otherwise another version of it, for the token to change. */
+  owned(owner: OwnerToken): Page {
+    if (this.owner === owner) return this;
+    const version = new Page(owner, this.#log);
+    version.count = this.count;
+    version.#table = this.#table;
+    version.#prefix = this.#prefix;
+    version.#recordsBytes = this.#recordsBytes;
+    if (this.#large.length > 0) version.#large = this.#large.slice();
+    return version;
   }
 
   /** A new page with the records from `from` to before `to`. */
   slice(owner: OwnerToken, from: number, to: number): Page {
     let bytes = 0;
     for (let index = from; index < to; index++) bytes += this.sizeAt(index);
-    const part = new Page(owner, new Uint8Array(bytes));
-    part.#takeRange(this, from, to);
+    const part = Page.empty(owner, bytes);
+    part.#openTable(to - from);
+    part.#take(this, from, to);
+    part.#setHints();
     return part;
   }
 
   /** A new page with the records of this one and of another whose keys are all greater. */
   concat(owner: OwnerToken, right: Page): Page {
-    const whole = new Page(owner, new Uint8Array(this.usedBytes + right.usedBytes));
-    whole.#takeRange(this, 0, this.count);
-    whole.#takeRange(right, 0, right.count);
+    const whole = Page.empty(owner, this.usedBytes + right.usedBytes);
+    whole.#openTable(this.count + right.count);
+    whole.#take(this, 0, this.count);
+    whole.#take(right, 0, right.count);
+    whole.#setHints();
     return whole;
   }
 
@@ -251,61 +242,101 @@ export class Page {
   }
 
   #u16(at: number): number {
-    return ((this.#bytes[at] as number) << 8) | (this.#bytes[at + 1] as number);
+    return ((this.#log[at] as number) << 8) | (this.#log[at + 1] as number);
   }
 
   #setU16(at: number, value: number): void {
-    this.#bytes[at] = value >>> 8;
-    this.#bytes[at + 1] = value;
+    this.#log[at] = value >>> 8;
+    this.#log[at + 1] = value;
   }
 
-  #setVersion(offset: number, version: number): void {
-    const at = offset + VERSION_OFFSET;
-    this.#setU16(at, Math.floor(version / 0x100000000));
-    this.#setU16(at + 2, version >>> 16);
-    this.#setU16(at + 4, version);
+  /** Where the log goes on, for all pages that share it. */
+  get #end(): number {
+    return this.#u16(0);
+  }
+
+  set #end(at: number) {
+    this.#setU16(0, at);
+  }
+
+  #slotOf(index: number): number {
+    return this.#table + index * SLOT_BYTES;
   }
 
   #offsetAt(index: number): number {
-    return this.#u16(this.#bytes.length - (index + 1) * SLOT_BYTES);
+    return this.#u16(this.#slotOf(index));
   }
 
   #setOffset(index: number, offset: number): void {
-    this.#setU16(this.#bytes.length - (index + 1) * SLOT_BYTES, offset);
-  }
-
-  #openSlot(index: number): void {
-    const slots = this.#bytes.length - this.count * SLOT_BYTES;
-    if (index < this.count) this.#bytes.copyWithin(slots - SLOT_BYTES, slots, this.#bytes.length - index * SLOT_BYTES);
-    this.count++;
+    this.#setU16(this.#slotOf(index), offset);
   }
 
   #recordBytes(offset: number): number {
     const field = this.#u16(offset + 2);
-    const valueBytes = field === FIELD_DELETED ? 0 : field === FIELD_LARGE ? LARGE_INDEX_BYTES : field;
-    return HEADER_BYTES + this.#u16(offset) + valueBytes;
+    const inPage = field === FIELD_DELETED ? 0 : field === FIELD_LARGE ? LARGE_INDEX_BYTES : field;
+    return HEADER_BYTES + this.#u16(offset) + inPage;
   }
 
-  /** Counts a record as dead; a large value is let go at once. */
+  #insert(index: number, version: number, key: Bytes, value: Bytes | undefined): void {
+    this.#reserve(HEADER_BYTES + key.length + bytesInPage(value), this.count + 1);
+    this.#fitPrefix(key);
+    const offset = this.#append(version, key, value);
+    const slot = this.#slotOf(index);
+    if (index < this.count) this.#log.copyWithin(slot + SLOT_BYTES, slot, this.#slotOf(this.count));
+    this.count++;
+    this.#setOffset(index, offset);
+    this.#setU16(slot + HINT_OFFSET, hintOf(key, 0, key.length, this.#prefix));
+  }
+
+  /** Makes the prefix one that this key has too. */
+  #fitPrefix(key: Bytes): void {
+    if (this.count === 0) {
+      this.#prefix = key.length;
+      return;
+    }
+    const shared = sharedPrefix(this.#log, this.#offsetAt(0), key, this.#prefix);
+    if (shared < this.#prefix) this.#setPrefix(shared);
+  }
+
+  /** Finds the prefix and the hints of the records that are here. */
+  #setHints(): void {
+    if (this.count === 0) return;
+    const last = this.keyAt(this.count - 1);
+    const first = this.#offsetAt(0);
+    this.#setPrefix(sharedPrefix(this.#log, first, last, this.#u16(first)));
+  }
+
+  #setPrefix(prefix: number): void {
+    this.#prefix = prefix;
+    for (let index = 0; index < this.count; index++) {
+      const offset = this.#offsetAt(index);
+      const hint = hintOf(this.#log, offset + HEADER_BYTES, this.#u16(offset), prefix);
+      this.#setU16(this.#slotOf(index) + HINT_OFFSET, hint);
+    }
+  }
+
+  /** Counts a record out; a large value is let go at once. */
   #bury(offset: number): void {
-    this.#deadBytes += this.#recordBytes(offset);
+    this.#recordsBytes -= this.#recordBytes(offset);
     if (this.#u16(offset + 2) !== FIELD_LARGE) return;
     this.#large[this.#u16(offset + HEADER_BYTES + this.#u16(offset))] = EMPTY;
   }
 
-  /** Writes a record after the last one, without a slot, and returns its offset. */
-  #append(key: Bytes, value: Bytes | undefined): number {
+  /** Writes a record into room that is reserved, without a slot, and returns its offset. */
+  #append(version: number, key: Bytes, value: Bytes | undefined): number {
     const large = value !== undefined && value.length > INLINE_VALUE_BYTES;
-    const valueBytes = value === undefined ? 0 : large ? LARGE_INDEX_BYTES : value.length;
-    this.#reserve(HEADER_BYTES + key.length + valueBytes + SLOT_BYTES);
-    const offset = this.#heapEnd;
+    const offset = this.#end;
     const start = offset + HEADER_BYTES + key.length;
     this.#setU16(offset, key.length);
     this.#setU16(offset + 2, value === undefined ? FIELD_DELETED : large ? FIELD_LARGE : value.length);
-    this.#bytes.set(key, offset + HEADER_BYTES);
+    this.#setU16(offset + VERSION_OFFSET, Math.floor(version / 0x100000000));
+    this.#setU16(offset + VERSION_OFFSET + 2, version >>> 16);
+    this.#setU16(offset + VERSION_OFFSET + 4, version);
+    this.#log.set(key, offset + HEADER_BYTES);
     if (large) this.#setU16(start, this.#addLarge(value));
-    else if (value !== undefined) this.#bytes.set(value, start);
-    this.#heapEnd = start + valueBytes;
+    else if (value !== undefined) this.#log.set(value, start);
+    this.#end = start + bytesInPage(value);
+    this.#recordsBytes += this.#end - offset;
     return offset;
   }
 
@@ -314,47 +345,54 @@ export class Page {
     return this.#large.push(value) - 1;
   }
 
-  /** Makes room for a record and its slot, in a new array if need be: views stay on the old one. */
-  #reserve(bytes: number): void {
-    if (this.#heapEnd + this.count * SLOT_BYTES + bytes <= this.#bytes.length) return;
-    const needed = this.usedBytes + bytes;
-    // A full page that is overwritten would otherwise be compacted with every write.
-    const slack = this.#deadBytes === 0 ? 0 : OVERWRITE_SLACK_BYTES;
-    const capacity = Math.max(needed + slack, Math.min(PAGE_BYTES, needed + (needed >> 1)));
-    invariant(capacity <= LARGEST_CAPACITY_BYTES, "page has outgrown its offsets");
-    const larger = new Page(this.owner, new Uint8Array(capacity));
-    if (this.#deadBytes === 0) larger.#takeWhole(this);
-    else larger.#takeRange(this, 0, this.count);
-    this.#bytes = larger.#bytes;
-    this.#viewed = false;
-    this.#heapEnd = larger.#heapEnd;
-    this.#deadBytes = larger.#deadBytes;
-    this.#large = larger.#large;
+  /** Makes room for a record of so many bytes, and for so many slots in a table of this page's own. Offsets may change. */
+  #reserve(bytes: number, slots: number): void {
+    // A table that grows a second time is one that many records are added to.
+    const room = slots <= this.#room ? 0 : this.#room === 0 ? slots : slots + (slots >>> 1) + 4;
+    if (this.#end + bytes + room * SLOT_BYTES > this.#log.length) this.#moveLog(bytes, Math.max(room, slots));
+    else if (room > 0) this.#moveTable(room);
   }
 
-  /** Copies another page into this empty one, dead records included. */
-  #takeWhole(source: Page): void {
-    const slotBytes = source.count * SLOT_BYTES;
-    this.#bytes.set(source.#bytes.subarray(0, source.#heapEnd));
-    this.#bytes.set(source.#bytes.subarray(source.#bytes.length - slotBytes), this.#bytes.length - slotBytes);
-    this.count = source.count;
-    this.#heapEnd = source.#heapEnd;
-    this.#deadBytes = source.#deadBytes;
-    this.#large = ownList(source.#large);
+  #moveTable(room: number): void {
+    const from = this.#table;
+    this.#openTable(room);
+    this.#log.copyWithin(this.#table, from, from + this.count * SLOT_BYTES);
+  }
+
+  /** Begins a table, which is nobody else's. */
+  #openTable(room: number): void {
+    this.#table = this.#end;
+    this.#room = room;
+    this.#end = this.#table + room * SLOT_BYTES;
+  }
+
+  #moveLog(bytes: number, slots: number): void {
+    const needed = END_BYTES + this.#recordsBytes + bytes + slots * SLOT_BYTES;
+    const room = Math.max(SMALLEST_LOG_ROOM_BYTES, Math.floor(needed * LOG_ROOM));
+    const moved = new Page(this.owner, newLog(needed + room));
+    moved.#openTable(slots);
+    moved.#take(this, 0, this.count);
+    moved.#setHints();
+    this.#log = moved.#log;
+    this.#table = moved.#table;
+    this.#prefix = moved.#prefix;
+    this.#room = moved.#room;
+    this.#large = moved.#large;
   }
 
   /** Copies records of another page behind those of this one, which has the room. */
-  #takeRange(source: Page, from: number, to: number): void {
+  #take(source: Page, from: number, to: number): void {
     for (let index = from; index < to; index++) {
       const offset = source.#offsetAt(index);
       const bytes = source.#recordBytes(offset);
-      const target = this.#heapEnd;
-      this.#bytes.set(source.#bytes.subarray(offset, offset + bytes), target);
+      const target = this.#end;
+      this.#log.set(source.#log.subarray(offset, offset + bytes), target);
       if (source.#u16(offset + 2) === FIELD_LARGE) {
         const start = target + HEADER_BYTES + source.#u16(offset);
         this.#setU16(start, this.#addLarge(source.#large[this.#u16(start)] as Bytes));
       }
-      this.#heapEnd = target + bytes;
+      this.#end = target + bytes;
+      this.#recordsBytes += bytes;
       this.count++;
       this.#setOffset(this.count - 1, target);
     }

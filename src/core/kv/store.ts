@@ -124,12 +124,7 @@ export class VersionedStore {
     const written: WrittenKey[] = [];
     for (const [at, part] of parts.entries()) {
       for (const { table, key, value } of decodeWriteSet(part)) {
-        const position = this.#tables.inputPosition(table);
-        if (this.#tables.isPublic(position) !== (at % 2 === 0))
-          throw new CocoError(
-            "MalformedInput",
-            `a write to table ${table} stands in the wrong part of its transaction`,
-          );
+        const position = this.#tables.partPosition(table, at % 2 === 0);
         const tree = state.table(position);
         if (value === undefined) tree.remove(key);
         else tree.put(key, ownValue(value));

@@ -4,7 +4,7 @@
  */
 import { CocoError, invariant } from "../../errors.ts";
 import { type Bytes, compareBytes } from "../codec/bytes.ts";
-import { INLINE_VALUE_BYTES } from "./page.ts";
+import { INLINE_VALUE_BYTES } from "./record.ts";
 import { Cursor, find, findVersion, type TreeNode, TreeWriter } from "./tree.ts";
 import { MAX_TABLE_ID, PUBLIC_TABLE_PREFIX, type StateReader, type TableOptions } from "./types.ts";
 
@@ -40,6 +40,14 @@ export class TableSet {
   inputPosition(id: number): number {
     const position = this.#positions.get(id);
     if (position === undefined) throw new CocoError("MalformedInput", `unknown table ${id}`);
+    return position;
+  }
+
+  /** Position of the table that a write in a transaction's public or private part names; `MalformedInput` when it belongs elsewhere. */
+  partPosition(id: number, isPublicPart: boolean): number {
+    const position = this.inputPosition(id);
+    if (this.isPublic(position) !== isPublicPart)
+      throw new CocoError("MalformedInput", `a write to table ${id} stands in the wrong part of its transaction`);
     return position;
   }
 

@@ -23,7 +23,7 @@ export class TreeBuilder {
   readonly #owner = new OwnerToken(0);
   readonly #leaves: Placed[] = [];
   #separator = EMPTY;
-  #page = new Page(this.#owner, new Uint8Array(PAGE_BYTES));
+  #page = Page.empty(this.#owner, PAGE_BYTES);
 
   /** Key of the last record, as a view; undefined before the first. */
   get lastKey(): Bytes | undefined {
@@ -52,7 +52,7 @@ export class TreeBuilder {
   #closePage(): void {
     const page = this.#page;
     this.#leaves.push({ node: page.slice(this.#owner, 0, page.count), separator: this.#separator });
-    this.#page = new Page(this.#owner, new Uint8Array(PAGE_BYTES));
+    this.#page = Page.empty(this.#owner, PAGE_BYTES);
   }
 
   #parents(children: readonly Placed[]): Placed[] {
@@ -66,7 +66,7 @@ export class TreeBuilder {
   }
 
   #parent(children: readonly Placed[]): Placed {
-    const separators = new Page(this.#owner);
+    const separators = Page.empty(this.#owner);
     for (const { separator } of children.slice(1)) separators.insertAt(separators.count, separator, EMPTY);
     const nodes = children.map((child) => child.node);
     const node = new InnerNode(this.#owner, separators.slice(this.#owner, 0, separators.count), nodes);

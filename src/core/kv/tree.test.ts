@@ -1,8 +1,8 @@
 import { describe, test } from "node:test";
 import assert from "node:assert/strict";
 import { compareBytes, toHex, type Bytes } from "../codec/bytes.ts";
-import { INLINE_VALUE_BYTES } from "./page.ts";
-import { Cursor, emptyTree, find, type TreeNode, TreeWriter } from "./tree.ts";
+import { INLINE_VALUE_BYTES } from "./record.ts";
+import { Cursor, emptyTree, find, MAX_CHILDREN, type TreeNode, TreeWriter } from "./tree.ts";
 
 /** Repeatable pseudo-random 32-bit numbers (mulberry32). */
 function generator(seed: number): () => number {
@@ -38,7 +38,7 @@ function content(root: TreeNode, from?: Bytes): string[] {
 function depths(node: TreeNode, depth = 0): Set<number> {
   if (!("children" in node)) return new Set([depth]);
   assert.equal(node.children.length, node.separators.count + 1);
-  assert.ok(node.children.length <= 128);
+  assert.ok(node.children.length <= MAX_CHILDREN);
   assert.ok(node.children.length >= 2);
   return new Set(node.children.flatMap((child) => [...depths(child, depth + 1)]));
 }

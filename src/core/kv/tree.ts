@@ -7,10 +7,10 @@
  * than any key of child i + 1. Every leaf has the same depth, and nodes below a quarter of their limit are merged.
  */
 import { type Bytes, EMPTY } from "../codec/bytes.ts";
-import { OwnerToken, Page, PAGE_BYTES, recordBytes } from "./page.ts";
+import { OwnerToken, Page, PAGE_BYTES } from "./page.ts";
 
 /** Most children of an inner node. */
-export const MAX_CHILDREN = 128;
+export const MAX_CHILDREN = 64;
 /** Most bytes of separators in an inner node: long common prefixes make separators long. */
 export const MAX_SEPARATOR_BYTES = 2 * PAGE_BYTES;
 const SMALL_FRACTION = 4;
@@ -62,7 +62,7 @@ export class InnerNode {
   }
 
   insertAfter(index: number, split: Split): void {
-    this.separators = this.separators.owned(this.owner, recordBytes(split.separator, EMPTY));
+    this.separators = this.separators.owned(this.owner);
     this.separators.insertAt(index, split.separator, EMPTY);
     this.children.splice(index + 1, 0, split.right);
   }
@@ -109,7 +109,7 @@ export function findVersion(root: TreeNode, key: Bytes): number | undefined {
 
 /** A tree without records. */
 export function emptyTree(): TreeNode {
-  return new Page(new OwnerToken(0), new Uint8Array(0));
+  return Page.empty(new OwnerToken(0));
 }
 
 /** Changes one tree. Roots handed out by {@link TreeWriter.snapshot} are not affected by later changes. */
@@ -151,7 +151,7 @@ export class TreeWriter {
   #setRoot(node: TreeNode): void {
     let root = node;
     if (this.#split !== undefined) {
-      const inner = new InnerNode(this.#owner, new Page(this.#owner), [root]);
+      const inner = new InnerNode(this.#owner, Page.empty(this.#owner), [root]);
       this.#insertSplit(inner, 0);
       root = inner;
     }
@@ -179,19 +179,13 @@ export class TreeWriter {
 
   #putInLeaf(leaf: Page, key: Bytes, value: Bytes | undefined, rightmost: boolean): TreeNode {
     const at = leaf.search(key);
-    const page = this.#writeRecord(leaf, at, key, value);
+    const page = leaf.owned(this.#owner);
+    if (at >= 0) page.replaceAt(at, key, value);
+    else page.insertAt(~at, key, value);
     if (page.usedBytes <= PAGE_BYTES || page.count < 2) return page;
     // Keys that arrive in order leave full pages behind them, not half-full ones.
     const ascending = rightmost && ~at === page.count - 1;
     return this.#splitLeaf(page, ascending ? page.count - 1 : page.middle());
-  }
-
-  #writeRecord(leaf: Page, at: number, key: Bytes, value: Bytes | undefined): Page {
-    if (at >= 0 && leaf.owner !== this.#owner) return leaf.replacedAt(this.#owner, at, key, value);
-    const page = leaf.owned(this.#owner, recordBytes(key, value));
-    if (at >= 0) page.replaceAt(at, key, value);
-    else page.insertAt(~at, key, value);
-    return page;
   }
 
   #splitLeaf(page: Page, at: number): TreeNode {

@@ -10,7 +10,7 @@
  * is 0 or there are no transactions. A length is LEB128 (seven bits per byte, the lowest first, the top bit set in all but
  * the last byte) in its shortest form. Parsing is strict: every byte string has at most one meaning.
  */
-import { type Bytes, ByteReader, ByteWriter, type HashFunction } from "../codec/bytes.ts";
+import { type Bytes, ByteReader, ByteWriter, EMPTY } from "../codec/bytes.ts";
 import { CocoError, invariant } from "../../errors.ts";
 
 /** Version of the batch layout written by this program, and the only one it reads. */
@@ -233,15 +233,77 @@ export function writePublicTransaction(writer: ByteWriter, transaction: PublicTr
   if (claimsDigest !== undefined) writer.bytes(claimsDigest);
 }
 
-function readPublicTransaction(reader: ByteReader, epoch: number): PublicTransaction {
-  const flags = reader.u8();
-  if ((flags & ~(TRANSACTION_FLAGS.private | TRANSACTION_FLAGS.claims)) !== 0) throw malformed("unknown flags");
-  if (epoch === 0 && (flags & TRANSACTION_FLAGS.private) !== 0) throw malformed("private part before the first epoch");
+/**
+ * Goes through a public section, transaction by transaction, without an object for each: where the parts of the present one
+ * stand. Strict, as all reading of batches: throws `MalformedInput`.
+ */
+export class PublicSection {
+  readonly bytes: Bytes;
+  partAt = 0;
+  partLength = 0;
+  /** Negative when there is no private commitment. */
+  commitmentAt = -1;
+  evidenceAt = 0;
+  /** Negative when there is no claims digest. */
+  claimsAt = -1;
+  readonly #reader: ByteReader;
+  readonly #epoch: number;
+
+  constructor(bytes: Bytes, epoch: number) {
+    this.bytes = bytes;
+    this.#reader = new ByteReader(bytes);
+    this.#epoch = epoch;
+  }
+
+  /** Goes to the next transaction; the first call to the first. */
+  next(): void {
+    const reader = this.#reader;
+    const flags = reader.u8();
+    if ((flags & ~(TRANSACTION_FLAGS.private | TRANSACTION_FLAGS.claims)) !== 0) throw malformed("unknown flags");
+    const isPrivate = (flags & TRANSACTION_FLAGS.private) !== 0;
+    if (this.#epoch === 0 && isPrivate) throw malformed("private part before the first epoch");
+    this.partLength = readLength(reader);
+    this.partAt = reader.skip(this.partLength);
+    this.commitmentAt = isPrivate ? reader.skip(DIGEST) : -1;
+    this.evidenceAt = reader.skip(DIGEST);
+    this.claimsAt = (flags & TRANSACTION_FLAGS.claims) === 0 ? -1 : reader.skip(DIGEST);
+  }
+
+  /** The public part of the present transaction, a view on the section or a copy of it. */
+  part(bytes = this.bytes): Bytes {
+    return this.partLength === 0 ? EMPTY : bytes.subarray(this.partAt, this.partAt + this.partLength);
+  }
+
+  /** Throws unless the last transaction ends with the section. */
+  end(): void {
+    this.#reader.end();
+  }
+}
+
+function readTransactions({ publicSection, header }: Omit<ParsedBatch, "transactions">): readonly PublicTransaction[] {
+  const section = new PublicSection(publicSection, header.epoch);
+  const digestAt = (at: number): Bytes => publicSection.subarray(at, at + DIGEST);
+  return Array.from({ length: header.count }, () => {
+    section.next();
+    const { commitmentAt, evidenceAt, claimsAt } = section;
+    return {
+      publicPart: section.part(),
+      privateCommitment: commitmentAt < 0 ? undefined : digestAt(commitmentAt),
+      commitEvidenceDigest: digestAt(evidenceAt),
+      claimsDigest: claimsAt < 0 ? undefined : digestAt(claimsAt),
+    };
+  });
+}
+
+/** A batch of well-formed sections. Its transactions are taken apart when somebody asks: applying a ledger need not. */
+export function batchOfSections(sections: Omit<ParsedBatch, "transactions">): ParsedBatch {
+  let transactions: readonly PublicTransaction[] | undefined;
   return {
-    publicPart: reader.bytes(readLength(reader)),
-    privateCommitment: (flags & TRANSACTION_FLAGS.private) === 0 ? undefined : reader.bytes(DIGEST),
-    commitEvidenceDigest: reader.bytes(DIGEST),
-    claimsDigest: (flags & TRANSACTION_FLAGS.claims) === 0 ? undefined : reader.bytes(DIGEST),
+    ...sections,
+    get transactions() {
+      transactions ??= readTransactions(sections);
+      return transactions;
+    },
   };
 }
 
@@ -263,20 +325,11 @@ export function parseBatch(bytes: Bytes): ParsedBatch {
   const root = reader.bytes(DIGEST);
   const signature = reader.bytes(SIGNATURE);
   reader.end();
-  const publicReader = new ByteReader(publicSection);
-  const transactions: PublicTransaction[] = [];
-  for (let position = 0; position < header.count; position++)
-    transactions.push(readPublicTransaction(publicReader, header.epoch));
-  publicReader.end();
-  return {
-    header,
-    headerBytes: bytes.subarray(0, HEADER_LENGTH),
-    publicSection,
-    sealedSection,
-    transactions,
-    root,
-    signature,
-  };
+  const section = new PublicSection(publicSection, header.epoch);
+  for (let position = 0; position < header.count; position++) section.next();
+  section.end();
+  const headerBytes = bytes.subarray(0, HEADER_LENGTH);
+  return batchOfSections({ header, headerBytes, publicSection, sealedSection, root, signature });
 }
 
 /** What is sealed of one transaction. */
@@ -300,29 +353,43 @@ export function encodePrivateSection(transactions: readonly PrivateTransaction[]
   return writer.finish();
 }
 
-/** Reads {@link encodePrivateSection} back; `count` transactions, views on the input. Throws `MalformedInput`. */
-export function decodePrivateSection(bytes: Bytes, count: number): readonly PrivateTransaction[] {
-  const reader = new ByteReader(bytes);
-  const transactions: PrivateTransaction[] = [];
-  for (let position = 0; position < count; position++) {
-    const length = reader.u8();
-    if (length > MAX_REQUEST_ID_LENGTH) throw malformed("request id too long");
-    transactions.push({ id: reader.bytes(length), privatePart: reader.bytes(readLength(reader)) });
-  }
-  reader.end();
-  return transactions;
-}
+/** Goes through the plaintext of a sealed section, as {@link PublicSection} does through the public one. */
+export class PrivateSection {
+  readonly bytes: Bytes;
+  /** The byte before the request id is its length. */
+  idAt = 0;
+  idLength = 0;
+  partAt = 0;
+  partLength = 0;
+  readonly #reader: ByteReader;
 
-/** Leaf digest of a batch's signature transaction; through it the root authenticates every byte of the batch before the root. */
-export function signatureLeaf(
-  headerBytes: Bytes,
-  publicSection: Bytes,
-  sealedSection: Bytes,
-  sha256: HashFunction,
-): Bytes {
-  const input = new Uint8Array(HEADER_LENGTH + 2 * DIGEST);
-  input.set(headerBytes, 0);
-  input.set(sha256(publicSection), HEADER_LENGTH);
-  input.set(sha256(sealedSection), HEADER_LENGTH + DIGEST);
-  return sha256(input);
+  constructor(bytes: Bytes) {
+    this.bytes = bytes;
+    this.#reader = new ByteReader(bytes);
+  }
+
+  /** Goes to the next transaction; the first call to the first. */
+  next(): void {
+    const reader = this.#reader;
+    this.idLength = reader.u8();
+    if (this.idLength > MAX_REQUEST_ID_LENGTH) throw malformed("request id too long");
+    this.idAt = reader.skip(this.idLength);
+    this.partLength = readLength(reader);
+    this.partAt = reader.skip(this.partLength);
+  }
+
+  /** Whether the present transaction has anything that must be committed to. */
+  get hasContent(): boolean {
+    return this.idLength + this.partLength > 0;
+  }
+
+  /** The private part of the present transaction, a view. */
+  part(): Bytes {
+    return this.partLength === 0 ? EMPTY : this.bytes.subarray(this.partAt, this.partAt + this.partLength);
+  }
+
+  /** Throws unless the last transaction ends with the section. */
+  end(): void {
+    this.#reader.end();
+  }
 }

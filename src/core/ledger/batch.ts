@@ -6,19 +6,21 @@
  * anything fails the tail is as before. A batch that consensus does not take is undone with `tail.truncate(index)`. The
  * nonce counter of an undone batch is never used again.
  */
-import { type Bytes, bytesEqual, ByteWriter, concatBytes, EMPTY, toHex } from "../codec/bytes.ts";
+import { type Bytes, bytesEqual, ByteWriter, concatBytes, EMPTY, sameDigest, toHex } from "../codec/bytes.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import * as format from "./batch-format.ts";
-import type { BatchHeader, BatchKind, ParsedBatch, PrivateTransaction, PublicTransaction } from "./batch-format.ts";
+import type { BatchHeader, BatchKind, ParsedBatch } from "./batch-format.ts";
 import type { BatchRecord } from "./batch-table.ts";
 import type { LedgerCrypto, LedgerKeys, VerifyCrypto } from "./keys.ts";
 import {
   asciiBytes,
-  commitEvidenceDigestOf,
+  batchLeaves,
+  blindingAt,
   commitEvidenceText,
+  evidenceDigests,
   hasPrivate,
-  privateCommitmentOf,
-  transactionLeaf,
+  privateCommitments,
+  SECRETS_LENGTH,
 } from "./leaf.ts";
 import type { LedgerTail } from "./tail.ts";
 
@@ -64,19 +66,59 @@ export interface BuiltBatch {
   readonly record: BatchRecord;
 }
 
-/** The secrets of one transaction. */
-export interface UnsealedTransaction extends PrivateTransaction {
+/** What a batch holds, opened. */
+export class UnsealedBatch {
+  /** Encoded write sets of its transactions, in order: of each the public and the private part. */
+  readonly parts: readonly Bytes[];
+  readonly #plaintext: Bytes;
+  /** Places of the request ids. */
+  readonly #ids: Int32Array;
+  readonly #secrets: BatchSecrets;
+
+  constructor(parts: readonly Bytes[], plaintext: Bytes, ids: Int32Array, secrets: BatchSecrets) {
+    this.parts = parts;
+    this.#plaintext = plaintext;
+    this.#ids = ids;
+    this.#secrets = secrets;
+  }
+
+  /** Number of transactions. */
+  get count(): number {
+    return this.#ids.length;
+  }
+
+  /** Request id of the transaction at a position; empty when it has none. */
+  id(position: number): Bytes {
+    const at = this.#ids[position] ?? 0;
+    return at === 0 ? EMPTY : this.#plaintext.subarray(at, at + (this.#plaintext[at - 1] as number));
+  }
+
+  /** Request ids of all transactions. */
+  ids(): Bytes[] {
+    return Array.from(this.#ids, (_, position) => this.id(position));
+  }
+
+  /** Encoded write set of the private tables. */
+  privatePart(position: number): Bytes {
+    return this.parts[2 * position + 1] ?? EMPTY;
+  }
+
   /** Opens the private commitment; undefined when there is none. */
-  readonly blinding: Bytes | undefined;
+  blinding(position: number): Bytes | undefined {
+    if (!this.#secrets.blinds || this.id(position).length + this.privatePart(position).length === 0) return undefined;
+    const at = blindingAt(position);
+    return this.#secrets.bytes.subarray(at, at + SECRET_LENGTH);
+  }
 }
 
 /** A header and the bytes it stands in. */
 type HeaderWithBytes = Pick<ParsedBatch, "header" | "headerBytes">;
 
-/** Blinding and commit-evidence nonce of one transaction. */
-interface TransactionSecrets {
-  readonly blinding: Bytes | undefined;
-  readonly nonce: Bytes;
+/** Commit-evidence nonces and blindings of a batch: 32 bytes nonce, then 32 bytes blinding, per transaction. */
+interface BatchSecrets {
+  readonly bytes: Bytes;
+  /** Whether the blindings are some: before the first epoch there are none. */
+  readonly blinds: boolean;
 }
 
 const SECRET_LENGTH = 32;
@@ -97,29 +139,26 @@ function sealingNonce(nonceCounter: number): Bytes {
   return new ByteWriter(12).u32(0).u64(nonceCounter).finish();
 }
 
-/** All blindings and nonces of a batch from one keystream: 32 bytes nonce, then 32 bytes blinding, per transaction. */
-function secretsOf(
-  { header, headerBytes }: HeaderWithBytes,
-  keys: LedgerKeys,
-  crypto: LedgerCrypto,
-): readonly TransactionSecrets[] {
-  if (header.epoch === 0) {
-    const headerDigest = crypto.sha256(headerBytes);
-    return Array.from({ length: header.count }, (_, position) => {
-      const seqno = new ByteWriter(8).u64(header.firstSeqno + position).finish();
-      return { blinding: undefined, nonce: crypto.sha256(concatBytes(PUBLIC_EVIDENCE, headerDigest, seqno)) };
-    });
+/** Nonces that everyone can compute, for what is public. */
+function publicSecrets({ header, headerBytes }: HeaderWithBytes, crypto: LedgerCrypto): Bytes {
+  const bytes = new Uint8Array(SECRETS_LENGTH * header.count);
+  const headerDigest = crypto.sha256(headerBytes);
+  for (let position = 0; position < header.count; position++) {
+    const seqno = new ByteWriter(8).u64(header.firstSeqno + position).finish();
+    bytes.set(crypto.sha256(concatBytes(PUBLIC_EVIDENCE, headerDigest, seqno)), SECRETS_LENGTH * position);
   }
-  if (header.count === 0) return [];
+  return bytes;
+}
+
+/** All nonces and blindings of a batch from one keystream. */
+function secretsOf(batch: HeaderWithBytes, keys: LedgerKeys, crypto: LedgerCrypto): BatchSecrets {
+  const { header } = batch;
+  if (header.epoch === 0) return { bytes: publicSecrets(batch, crypto), blinds: false };
+  if (header.count === 0) return { bytes: EMPTY, blinds: true };
   // The counter stands in the upper half of the block, so that the streams of two batches cannot meet.
   const counterBlock = new ByteWriter(16).u64(header.nonceCounter).u64(0).finish();
   const { evidence } = requireKeys(header, keys);
-  const stream = crypto.keystream(evidence, counterBlock, 2 * SECRET_LENGTH * header.count);
-  return Array.from({ length: header.count }, (_, position) => {
-    const at = 2 * SECRET_LENGTH * position;
-    const middle = at + SECRET_LENGTH;
-    return { nonce: stream.subarray(at, middle), blinding: stream.subarray(middle, middle + SECRET_LENGTH) };
-  });
+  return { bytes: crypto.keystream(evidence, counterBlock, SECRETS_LENGTH * header.count), blinds: true };
 }
 
 function makeHeader(input: BatchInput, tail: LedgerTail): BatchHeader {
@@ -151,33 +190,35 @@ function makeHeader(input: BatchInput, tail: LedgerTail): BatchHeader {
   return header;
 }
 
-function sealSection(
-  batch: HeaderWithBytes,
-  transactions: readonly PrivateTransaction[],
-  keys: LedgerKeys,
-  crypto: LedgerCrypto,
-): Bytes {
+function sealSection(batch: HeaderWithBytes, plaintext: Bytes, keys: LedgerKeys, crypto: LedgerCrypto): Bytes {
   if (batch.header.sealedLength === 0) return EMPTY;
   const { sealing } = requireKeys(batch.header, keys);
-  const plaintext = format.encodePrivateSection(transactions);
   return crypto.seal(sealing, sealingNonce(batch.header.nonceCounter), plaintext, batch.headerBytes);
 }
 
-function makePublic(
-  transaction: BatchTransaction,
-  secrets: TransactionSecrets,
-  id: string,
-  crypto: LedgerCrypto,
-): PublicTransaction {
-  const { publicPart, claimsDigest } = transaction;
-  const { blinding, nonce } = secrets;
-  const isPrivate = blinding !== undefined && hasPrivate(transaction);
-  return {
-    publicPart,
-    privateCommitment: isPrivate ? privateCommitmentOf(blinding, transaction, crypto.sha256) : undefined,
-    commitEvidenceDigest: commitEvidenceDigestOf(id, nonce, crypto.sha256),
-    claimsDigest,
-  };
+function digestAt(digests: Bytes, position: number): Bytes {
+  return digests.subarray(position * SECRET_LENGTH, (position + 1) * SECRET_LENGTH);
+}
+
+/** The public section of a batch; `plaintext` is what will be sealed. */
+function makePublicSection(
+  header: BatchHeader,
+  { transactions, plaintext }: { readonly transactions: readonly BatchTransaction[]; readonly plaintext: Bytes },
+  secrets: BatchSecrets,
+  { sha256 }: LedgerCrypto,
+): Bytes {
+  const sealedCount = header.sealedLength === 0 ? 0 : header.count;
+  const commitments = privateCommitments(secrets.bytes, plaintext, sealedCount, sha256);
+  const evidence = evidenceDigests(header, secrets.bytes, sha256);
+  const writer = new ByteWriter(header.publicLength);
+  let committed = 0;
+  for (const [position, transaction] of transactions.entries()) {
+    const { publicPart, claimsDigest } = transaction;
+    const privateCommitment = hasPrivate(transaction) ? digestAt(commitments, committed++) : undefined;
+    const commitEvidenceDigest = digestAt(evidence, position);
+    format.writePublicTransaction(writer, { publicPart, privateCommitment, commitEvidenceDigest, claimsDigest });
+  }
+  return writer.finish();
 }
 
 /**
@@ -189,29 +230,20 @@ export function buildBatch(input: BatchInput, tail: LedgerTail, keys: LedgerKeys
   const header = makeHeader(input, tail);
   const headerBytes = format.encodeHeader(header);
   const secrets = secretsOf({ header, headerBytes }, keys, crypto);
-  const publicWriter = new ByteWriter(header.publicLength);
-  const leaves: Bytes[] = [];
-  const transactions = input.transactions.map((transaction, position) => {
-    const secret = secrets[position];
-    invariant(secret !== undefined, "secrets for each transaction");
-    const made = makePublic(transaction, secret, `${header.view}.${header.firstSeqno + position}`, crypto);
-    format.writePublicTransaction(publicWriter, made);
-    leaves.push(transactionLeaf(made, crypto.sha256));
-    return made;
-  });
-  const publicSection = publicWriter.finish();
-  const sealedSection = sealSection({ header, headerBytes }, input.transactions, keys, crypto);
+  const plaintext = header.sealedLength === 0 ? EMPTY : format.encodePrivateSection(input.transactions);
+  const publicSection = makePublicSection(header, { transactions: input.transactions, plaintext }, secrets, crypto);
+  const sealedSection = sealSection({ header, headerBytes }, plaintext, keys, crypto);
   invariant(
     publicSection.length === header.publicLength && sealedSection.length === header.sealedLength,
     "section lengths as announced",
   );
-  leaves.push(format.signatureLeaf(headerBytes, publicSection, sealedSection, crypto.sha256));
+  const leaves = batchLeaves({ header, headerBytes, publicSection, sealedSection }, crypto.sha256);
   const { record, root } = tail.extend(header, leaves);
   try {
     const signature = crypto.sign(tail.rootPreimage());
     invariant(signature.length === 2 * SECRET_LENGTH, "signature must have 64 bytes");
     const bytes = concatBytes(headerBytes, publicSection, sealedSection, root, signature);
-    const batch = { header, headerBytes, publicSection, sealedSection, transactions, root, signature };
+    const batch = format.batchOfSections({ header, headerBytes, publicSection, sealedSection, root, signature });
     return { bytes, batch, record };
   } catch (error) {
     tail.truncate(record.index);
@@ -252,48 +284,58 @@ export function verifyBatch(
 }
 
 /**
- * Opens the sealed section of a batch, one result per transaction, and checks each against its private commitment and
- * its commit evidence. The batch must have been verified. The bytes do not share memory with the batch.
+ * Opens the sealed section of a batch, and checks each transaction against its private commitment and its commit evidence.
+ * The batch must have been verified. What comes out does not share memory with it.
  * Throws `NotReady` without the epoch's key, `LedgerCorrupt` naming the index when anything does not fit.
  */
-export function unsealBatch(
-  batch: ParsedBatch,
-  keys: LedgerKeys,
-  crypto: LedgerCrypto,
-): readonly UnsealedTransaction[] {
-  const { header } = batch;
+export function unsealBatch(batch: ParsedBatch, keys: LedgerKeys, crypto: LedgerCrypto): UnsealedBatch {
+  const { header, publicSection } = batch;
+  const { sha256 } = crypto;
   const refuse = (what: string, cause?: unknown): CocoError =>
     new CocoError("LedgerCorrupt", `batch ${header.index}: ${what}`, { index: header.index }, { cause });
   const secrets = secretsOf(batch, keys, crypto);
-  const contents = openSection(batch, keys, crypto, refuse);
-  return batch.transactions.map((transaction, position) => {
-    const content = contents[position];
-    const secret = secrets[position];
-    invariant(content !== undefined && secret !== undefined, "one content and secret per transaction");
-    const blinding = hasPrivate(content) ? secret.blinding : undefined;
-    const commitment = blinding === undefined ? EMPTY : privateCommitmentOf(blinding, content, crypto.sha256);
-    if (!bytesEqual(commitment, transaction.privateCommitment ?? EMPTY))
+  const plaintext = openSection(batch, keys, crypto, refuse);
+  const sealedCount = header.sealedLength === 0 ? 0 : header.count;
+  const commitments = privateCommitments(secrets.bytes, plaintext, sealedCount, sha256);
+  const evidence = evidenceDigests(header, secrets.bytes, sha256);
+  const [open, sealed] = [new format.PublicSection(publicSection, header.epoch), new format.PrivateSection(plaintext)];
+  const parts: Bytes[] = [];
+  // A batch may be a view on a whole chunk of the ledger, which its parts must not hold in memory.
+  let copy: Bytes | undefined;
+  const ids = new Int32Array(header.count);
+  let committed = 0;
+  const fits = (at: number, digests: Bytes, position: number): boolean =>
+    at >= 0 && sameDigest(publicSection, at, digests, position * SECRET_LENGTH);
+  for (let position = 0; position < header.count; position++) {
+    open.next();
+    if (sealedCount > 0) sealed.next();
+    if (sealed.hasContent ? !fits(open.commitmentAt, commitments, committed++) : open.commitmentAt >= 0)
       throw refuse("private part does not fit its commitment");
-    const id = `${header.view}.${header.firstSeqno + position}`;
-    const evidenceDigest = commitEvidenceDigestOf(id, secret.nonce, crypto.sha256);
-    if (!bytesEqual(evidenceDigest, transaction.commitEvidenceDigest)) throw refuse("commit evidence does not fit");
-    return { id: content.id, privatePart: content.privatePart, blinding };
-  });
+    if (!fits(open.evidenceAt, evidence, position)) throw refuse("commit evidence does not fit");
+    ids[position] = sealed.idAt;
+    if (open.partLength > 0) copy ??= publicSection.slice();
+    parts.push(copy === undefined ? EMPTY : open.part(copy), sealed.part());
+  }
+  return new UnsealedBatch(parts, plaintext, ids, secrets);
 }
 
+/** The plaintext of the sealed section, well formed. */
 function openSection(
   batch: ParsedBatch,
   keys: LedgerKeys,
   crypto: LedgerCrypto,
   refuse: (what: string, cause?: unknown) => CocoError,
-): readonly PrivateTransaction[] {
+): Bytes {
   const { header } = batch;
-  if (header.sealedLength === 0) return Array.from({ length: header.count }, () => ({ id: EMPTY, privatePart: EMPTY }));
+  if (header.sealedLength === 0) return EMPTY;
   const { sealing } = requireKeys(header, keys);
   const plaintext = crypto.open(sealing, sealingNonce(header.nonceCounter), batch.sealedSection, batch.headerBytes);
   if (plaintext === undefined) throw refuse("sealed section does not open");
   try {
-    return format.decodePrivateSection(plaintext, header.count);
+    const section = new format.PrivateSection(plaintext);
+    for (let position = 0; position < header.count; position++) section.next();
+    section.end();
+    return plaintext;
   } catch (error) {
     throw refuse("sealed section is not well formed", error);
   }
@@ -304,7 +346,6 @@ function openSection(
  * Throws `NotReady` without the epoch's key.
  */
 export function commitEvidenceOf(batch: ParsedBatch, position: number, keys: LedgerKeys, crypto: LedgerCrypto): string {
-  const secret = secretsOf(batch, keys, crypto)[position];
-  invariant(secret !== undefined, "position within the batch");
-  return commitEvidenceText(`${batch.header.view}.${batch.header.firstSeqno + position}`, secret.nonce);
+  invariant(position >= 0 && position < batch.header.count, "position within the batch");
+  return commitEvidenceText(batch.header, secretsOf(batch, keys, crypto).bytes, position);
 }

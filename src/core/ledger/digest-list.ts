@@ -2,7 +2,7 @@
  * A growable list of 32-byte digests in one byte array: no object per digest, which matters for ledgers of millions of
  * transactions. The array doubles as it grows. The front of the list can be dropped; positions stay what they were.
  */
-import type { Bytes } from "../codec/bytes.ts";
+import { type Bytes, type HashFunction, hashMany } from "../codec/bytes.ts";
 import { invariant } from "../../errors.ts";
 
 const WIDTH = 32;
@@ -34,14 +34,36 @@ export class DigestList {
   /** Adds a digest of 32 bytes at the end. */
   append(digest: Bytes): void {
     invariant(digest.length === WIDTH, "digest must have 32 bytes");
+    const at = this.#room(1);
+    this.#bytes.set(digest, at);
+  }
+
+  /** Adds digests that stand one after the other. */
+  appendAll(digests: Bytes): void {
+    invariant(digests.length % WIDTH === 0, "digests must have 32 bytes each");
+    const at = this.#room(digests.length / WIDTH);
+    this.#bytes.set(digests, at);
+  }
+
+  /** Adds the digests of messages of `length` bytes that stand side by side, not in this list. */
+  appendHashes(hash: HashFunction, messages: Bytes, length: number): void {
+    const at = this.#room(messages.length / length);
+    hashMany(hash, messages, length, this.#bytes.subarray(at));
+  }
+
+  /** Makes room for more digests, which count from now on; the place of the first. */
+  #room(count: number): number {
     const at = (this.#length - this.#start) * WIDTH;
-    if (at === this.#bytes.length) {
-      const larger = new Uint8Array(this.#bytes.length * 2);
+    const needed = at + count * WIDTH;
+    if (needed > this.#bytes.length) {
+      let capacity = this.#bytes.length * 2;
+      while (capacity < needed) capacity *= 2;
+      const larger = new Uint8Array(capacity);
       larger.set(this.#bytes);
       this.#bytes = larger;
     }
-    this.#bytes.set(digest, at);
-    this.#length++;
+    this.#length += count;
+    return at;
   }
 
   /** The digest at a position, as a view that is valid until the list changes. */

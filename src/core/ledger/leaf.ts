@@ -7,37 +7,35 @@
  *   commit evidence = ASCII `ce:<view>.<seqno>:<hex of a 32-byte nonce>`
  *
  * The nonce leaves the enclave only once the transaction is committed, and the blinding only to open that transaction.
- * Each digest is one hash call over one buffer: hashing is most of what a leaf costs.
+ * Hashing is most of what a leaf costs: messages of one length are hashed by one call (digest-run.ts).
  */
-import { type Bytes, type HashFunction, utf8Decode } from "../codec/bytes.ts";
-import { invariant } from "../../errors.ts";
-import { type ParsedBatch, type PrivateTransaction, type PublicTransaction, signatureLeaf } from "./batch-format.ts";
+import { type Bytes, copyDigest, type HashFunction, utf8Decode } from "../codec/bytes.ts";
+import {
+  HEADER_LENGTH,
+  type ParsedBatch,
+  PrivateSection,
+  type PrivateTransaction,
+  PublicSection,
+  type PublicTransaction,
+} from "./batch-format.ts";
+import { DigestRun } from "./digest-run.ts";
 
 const DIGEST = 32;
+/** Secrets of one transaction: 32 bytes nonce, then 32 bytes blinding. */
+export const SECRETS_LENGTH = 2 * DIGEST;
 const ZERO_DIGEST = new Uint8Array(DIGEST);
 const HEX_DIGITS = asciiBytes("0123456789abcdef");
+const ZERO = 0x30;
+const POINT = 0x2e;
 const COLON = 0x3a;
 /** Longest transaction id: two safe integers and a point. */
 const MAX_ID_LENGTH = 33;
 const EVIDENCE_PREFIX = asciiBytes("ce:");
-/** Longer inputs of a commitment get an array of their own, which costs little beside hashing them. */
-const COMMITMENT_SCRATCH_BYTES = 4096;
 
-// Inputs of hash calls, filled anew before each: a call reads its input and keeps nothing of it. The views on them are kept,
-// since one call after the other needs the same length.
+// Inputs of hash calls, filled anew before each: a call reads its input and keeps nothing of it.
 const leafInput = new Uint8Array(3 * DIGEST);
-const commitmentInput = new Uint8Array(COMMITMENT_SCRATCH_BYTES);
 const evidenceInput = new Uint8Array(EVIDENCE_PREFIX.length + MAX_ID_LENGTH + 1 + 2 * DIGEST);
 evidenceInput.set(EVIDENCE_PREFIX, 0);
-let commitmentView = commitmentInput;
-let evidenceView = evidenceInput;
-
-/** The scratch room of a commitment of this length. */
-function commitmentRoom(length: number): Uint8Array {
-  if (length > commitmentInput.length) return new Uint8Array(length);
-  if (commitmentView.length !== length) commitmentView = commitmentInput.subarray(0, length);
-  return commitmentView;
-}
 
 /** Digest of a transaction's writes. */
 export function writeSetDigestOf(publicPart: Bytes, privateCommitment: Bytes | undefined, sha256: HashFunction): Bytes {
@@ -68,11 +66,65 @@ export function transactionLeaf(transaction: PublicTransaction, sha256: HashFunc
   return leafOf(writeSetDigest, transaction.commitEvidenceDigest, transaction.claimsDigest, sha256);
 }
 
-/** All leaves of a batch, that of its signature transaction last: what `LeavesOf` of tail.ts is made of for old batches. */
-export function batchLeaves(batch: ParsedBatch, sha256: HashFunction): Bytes[] {
-  const leaves = batch.transactions.map((transaction) => transactionLeaf(transaction, sha256));
-  leaves.push(signatureLeaf(batch.headerBytes, batch.publicSection, batch.sealedSection, sha256));
+/** Leaf digest of a batch's signature transaction; through it the root authenticates every byte of the batch before the root. */
+export function signatureLeaf(
+  headerBytes: Bytes,
+  publicSection: Bytes,
+  sealedSection: Bytes,
+  sha256: HashFunction,
+): Bytes {
+  const input = new Uint8Array(HEADER_LENGTH + 2 * DIGEST);
+  input.set(headerBytes, 0);
+  input.set(sha256(publicSection), HEADER_LENGTH);
+  input.set(sha256(sealedSection), HEADER_LENGTH + DIGEST);
+  return sha256(input);
+}
+
+/** What the leaves of a batch are made of. */
+type LeafBytes = Pick<ParsedBatch, "header" | "headerBytes" | "publicSection" | "sealedSection">;
+
+/** Copies a digest, or zeros where there is none (a negative place). */
+function copyOptional(target: Uint8Array, at: number, source: Bytes, from: number): void {
+  if (from < 0) target.fill(0, at, at + DIGEST);
+  else copyDigest(target, at, source, from);
+}
+
+/** Digests of the writes of all transactions of a batch. */
+function writeSetDigests({ header, publicSection }: LeafBytes, sha256: HashFunction): Bytes {
+  const run = new DigestRun(sha256, header.count);
+  const section = new PublicSection(publicSection, header.epoch);
+  for (let position = 0; position < header.count; position++) {
+    section.next();
+    const at = run.next(DIGEST + section.partLength);
+    copyOptional(run.bytes, at, publicSection, section.commitmentAt);
+    if (section.partLength > 0) run.bytes.set(section.part(), at + DIGEST);
+  }
+  return run.finish();
+}
+
+/** All leaves of a batch, 32 bytes each, that of its signature transaction last; the sections must be well formed. */
+export function batchLeaves(batch: LeafBytes, sha256: HashFunction): Bytes {
+  const { header, headerBytes, publicSection, sealedSection } = batch;
+  const digests = writeSetDigests(batch, sha256);
+  // The last place is for the signature leaf.
+  const run = new DigestRun(sha256, header.count + 1);
+  const section = new PublicSection(publicSection, header.epoch);
+  for (let position = 0; position < header.count; position++) {
+    section.next();
+    const at = run.next(3 * DIGEST);
+    copyDigest(run.bytes, at, digests, position * DIGEST);
+    copyDigest(run.bytes, at + DIGEST, publicSection, section.evidenceAt);
+    copyOptional(run.bytes, at + 2 * DIGEST, publicSection, section.claimsAt);
+  }
+  section.end();
+  const leaves = run.finish();
+  leaves.set(signatureLeaf(headerBytes, publicSection, sealedSection, sha256), header.count * DIGEST);
   return leaves;
+}
+
+/** One of the leaves of a batch, as bytes of its own. */
+export function leafAt(leaves: Bytes, position: number): Bytes {
+  return leaves.slice(position * DIGEST, (position + 1) * DIGEST);
 }
 
 /** Whether a transaction has anything that must be committed to and sealed. */
@@ -80,45 +132,84 @@ export function hasPrivate(transaction: PrivateTransaction): boolean {
   return transaction.id.length > 0 || transaction.privatePart.length > 0;
 }
 
-/** Commitment to request id and private part under a 32-byte blinding. */
-export function privateCommitmentOf(
-  blinding: Bytes,
-  { id, privatePart }: PrivateTransaction,
-  sha256: HashFunction,
-): Bytes {
-  const length = DIGEST + 1 + id.length + privatePart.length;
-  const input = commitmentRoom(length);
-  input.set(blinding, 0);
-  input[DIGEST] = id.length;
-  input.set(id, DIGEST + 1);
-  input.set(privatePart, DIGEST + 1 + id.length);
-  return sha256(input);
+/** Where the nonce of a transaction's commit evidence stands in the secrets of its batch. */
+function nonceAt(position: number): number {
+  return SECRETS_LENGTH * position;
 }
 
-/** Writes the commit evidence of a transaction id `view.seqno` as a view that is valid until the next call. */
-function writeEvidence(transactionId: string, nonce: Bytes): Bytes {
-  invariant(transactionId.length <= MAX_ID_LENGTH && nonce.length === DIGEST, "lengths of commit evidence");
-  let at = EVIDENCE_PREFIX.length;
-  for (let position = 0; position < transactionId.length; position++)
-    evidenceInput[at++] = transactionId.charCodeAt(position);
+/** Where the blinding of a transaction stands in the secrets of its batch. */
+export function blindingAt(position: number): number {
+  return nonceAt(position) + DIGEST;
+}
+
+/**
+ * Commitments to what the plaintext of a sealed section holds, one for each transaction that holds anything there.
+ * @param secrets nonces and blindings of the batch
+ */
+export function privateCommitments(secrets: Bytes, plaintext: Bytes, count: number, sha256: HashFunction): Bytes {
+  const run = new DigestRun(sha256, count);
+  const section = new PrivateSection(plaintext);
+  for (let position = 0; position < count; position++) {
+    section.next();
+    if (!section.hasContent) continue;
+    const idEnd = DIGEST + 1 + section.idLength;
+    const at = run.next(idEnd + section.partLength);
+    copyDigest(run.bytes, at, secrets, blindingAt(position));
+    // The length stands right before the request id.
+    for (let offset = 0; offset <= section.idLength; offset++)
+      run.bytes[at + DIGEST + offset] = plaintext[section.idAt - 1 + offset] as number;
+    if (section.partLength > 0) run.bytes.set(section.part(), at + idEnd);
+  }
+  return run.finish();
+}
+
+/** Writes a number in decimal digits and returns the place behind them. */
+function writeDecimal(start: number, value: number): number {
+  let end = start + 1;
+  for (let rest = value; rest >= 10; rest = Math.floor(rest / 10)) end++;
+  let rest = value;
+  for (let at = end - 1; at >= start; at--) {
+    evidenceInput[at] = ZERO + (rest % 10);
+    rest = Math.floor(rest / 10);
+  }
+  return end;
+}
+
+/** Places of transactions: the view of their batch, and the first of them. */
+type EvidencePlace = Pick<ParsedBatch["header"], "view" | "firstSeqno">;
+
+/** Writes the commit evidence of the transaction at a position into its scratch room and returns its length. */
+function writeEvidence({ view, firstSeqno }: EvidencePlace, secrets: Bytes, position: number): number {
+  let at = writeDecimal(EVIDENCE_PREFIX.length, view);
+  evidenceInput[at++] = POINT;
+  at = writeDecimal(at, firstSeqno + position);
   evidenceInput[at++] = COLON;
-  for (let position = 0; position < DIGEST; position++) {
-    const byte = nonce[position] as number;
+  const start = nonceAt(position);
+  for (let offset = 0; offset < DIGEST; offset++) {
+    const byte = secrets[start + offset] as number;
     evidenceInput[at++] = HEX_DIGITS[byte >> 4] as number;
     evidenceInput[at++] = HEX_DIGITS[byte & 15] as number;
   }
-  if (evidenceView.length !== at) evidenceView = evidenceInput.subarray(0, at);
-  return evidenceView;
+  return at;
 }
 
-/** Digest of the commit evidence of a transaction id `view.seqno` with a 32-byte nonce. */
-export function commitEvidenceDigestOf(transactionId: string, nonce: Bytes, sha256: HashFunction): Bytes {
-  return sha256(writeEvidence(transactionId, nonce));
+/**
+ * Digests of the commit evidence of all transactions of a batch.
+ * @param secrets nonces and blindings of the batch
+ */
+export function evidenceDigests(header: ParsedBatch["header"], secrets: Bytes, sha256: HashFunction): Bytes {
+  const run = new DigestRun(sha256, header.count);
+  for (let position = 0; position < header.count; position++) {
+    const length = writeEvidence(header, secrets, position);
+    const at = run.next(length);
+    for (let offset = 0; offset < length; offset++) run.bytes[at + offset] = evidenceInput[offset] as number;
+  }
+  return run.finish();
 }
 
-/** The commit evidence of a transaction id `view.seqno`. */
-export function commitEvidenceText(transactionId: string, nonce: Bytes): string {
-  return utf8Decode(writeEvidence(transactionId, nonce));
+/** The commit evidence of the transaction at a position of a batch. */
+export function commitEvidenceText(place: EvidencePlace, secrets: Bytes, position: number): string {
+  return utf8Decode(evidenceInput.subarray(0, writeEvidence(place, secrets, position)));
 }
 
 /** Bytes of a text that is known to be ASCII. */

@@ -54,8 +54,8 @@ export class MerkleTree {
     const tree = new MerkleTree(sha256);
     for (let height = 0; height < BLOCK_HEIGHT; height++)
       tree.#levels[height] = new DigestList((count * BLOCK_LEAVES) / 2 ** height);
-    for (let block = 0; block < count; block++) tree.#appendAt(BLOCK_HEIGHT, digestAt(blocks, block));
-    for (let leaf = 0; leaf < rest; leaf++) tree.append(digestAt(leaves, leaf));
+    tree.#appendAt(BLOCK_HEIGHT, blocks);
+    tree.appendAll(leaves);
     return tree;
   }
 
@@ -89,14 +89,21 @@ export class MerkleTree {
     this.#appendAt(0, leaf);
   }
 
-  #appendAt(firstHeight: number, first: Bytes): void {
-    let digest = first;
+  /** Appends leaf digests that stand one after the other, 32 bytes each: level by level, and without an array for each digest. */
+  appendAll(leaves: Bytes): void {
+    this.#appendAt(0, leaves);
+  }
+
+  #appendAt(firstHeight: number, digests: Bytes): void {
+    this.#level(firstHeight).appendAll(digests);
     for (let height = firstHeight; ; height++) {
       const level = this.#level(height);
-      level.append(digest);
-      if (level.length % 2 !== 0) return;
-      // The pair lies side by side: hashed where it is.
-      digest = this.#sha256(level.views(level.length - 2, level.length));
+      const pairs = Math.floor(level.length / 2);
+      if (pairs === 0) return;
+      const above = this.#level(height + 1);
+      if (above.length === pairs) return;
+      // Pairs lie side by side: hashed where they are.
+      above.appendHashes(this.#sha256, level.views(2 * above.length, 2 * pairs), 2 * DIGEST_LENGTH);
     }
   }
 
@@ -229,10 +236,6 @@ export class MerkleTree {
     }
     return steps.reverse();
   }
-}
-
-function digestAt(digests: Bytes, position: number): Bytes {
-  return digests.subarray(position * DIGEST_LENGTH, (position + 1) * DIGEST_LENGTH);
 }
 
 /** The largest power of two below `count` (at least 2). */

@@ -4,7 +4,7 @@ import { CocoError } from "../../errors.ts";
 import { type Bytes, toHex } from "../codec/bytes.ts";
 import { parseBatch, type ParsedBatch } from "./batch-format.ts";
 import { privateTransaction, publicTransaction, ADMINISTRATIVE, sha256, TestLedger } from "./fixture.test.ts";
-import { batchLeaves } from "./leaf.ts";
+import { batchLeaves, leafAt } from "./leaf.ts";
 import { makeReceipt, type Receipt, type ReceiptPorts, verifyReceipt } from "./receipt.ts";
 import type { LeavesOf } from "./tail.ts";
 
@@ -99,7 +99,10 @@ describe("receipt", () => {
     const batches = [700, 500, 900].map((count) =>
       parseBatch(ledger.build(Array.from({ length: count }, () => privateTransaction(1))).bytes),
     );
-    const leaves = batches.flatMap((batch) => batchLeaves(batch, sha256));
+    const leaves = batches.flatMap((batch) => {
+      const all = batchLeaves(batch, sha256);
+      return Array.from({ length: batch.header.count + 1 }, (_, position) => leafAt(all, position));
+    });
     const leavesOf: LeavesOf = (from, to) => leaves.slice(from - 1, to);
     const { tail, keys, node } = ledger;
     const places = [0, 1, 2].flatMap((at) =>

@@ -7,11 +7,11 @@
 import { fromBase64, toBase64 } from "../codec/base64.ts";
 import { type Bytes, fromHex, type HashFunction, toHex } from "../codec/bytes.ts";
 import { CocoError, invariant } from "../../errors.ts";
-import { type ParsedBatch, signatureLeaf } from "./batch-format.ts";
+import type { ParsedBatch } from "./batch-format.ts";
 import { commitEvidenceOf } from "./batch.ts";
 import { signatureFromDer, signatureToDer } from "./ecdsa-der.ts";
 import type { LedgerCrypto, LedgerKeys } from "./keys.ts";
-import { asciiBytes, leafOf, writeSetDigestOf } from "./leaf.ts";
+import { asciiBytes, leafOf, signatureLeaf, writeSetDigestOf } from "./leaf.ts";
 import { type PathStep, rootFromPath, stepPreimage } from "./merkle-tree.ts";
 import type { LeavesOf, LedgerTail } from "./tail.ts";
 

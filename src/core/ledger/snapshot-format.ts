@@ -1,10 +1,11 @@
 /**
- * The bytes of a snapshot file, format version 1 (docs/reference/ledger-format.md says it byte by byte):
+ * The bytes of a snapshot file, format version 2 (docs/reference/ledger-format.md says it byte by byte):
  *
  *   ASCII `cocosnp` ‖ version u8 ‖ manifest length u32 ‖ manifest ‖ signer (32) ‖ salt (16) ‖ nonce counter u64 ‖ frame*
- *   frame = kind u8 ‖ adapter id u16 ‖ length u32 ‖ sealed bytes
+ *   frame = kind u8 ‖ adapter id u16 ‖ length u32 ‖ bytes: those of blocks in plain, all others sealed
  *
- * The manifest is deterministic CBOR and the same on every node; the fields after it belong to who sealed the file.
+ * The manifest is deterministic CBOR and the same on every node; the fields after it belong to who sealed the file. Manifest
+ * and blocks are what an auditor without keys needs to verify the ledger that goes on behind the snapshot.
  * Integers are big-endian. Parsing is strict and allocates nothing by a length that was merely announced.
  */
 import { type Bytes, ByteReader, ByteWriter, fromHex, toHex } from "../codec/bytes.ts";
@@ -15,7 +16,7 @@ import { BLOCK_LEAVES, DIGEST_LENGTH } from "./merkle-tree.ts";
 import type { TailSnapshot, ViewStart } from "./tail.ts";
 
 /** Version of the snapshot layout written by this program, and the only one it reads. */
-export const SNAPSHOT_FORMAT_VERSION = 1;
+export const SNAPSHOT_FORMAT_VERSION = 2;
 /** Largest manifest of a snapshot in bytes. */
 export const MAX_SNAPSHOT_MANIFEST_BYTES = 16 * 1024 * 1024;
 /**
@@ -27,14 +28,12 @@ export const MAX_SNAPSHOT_PART_BYTES = 1024 * 1024;
 export const MAX_SNAPSHOT_VIEWS = 500_000;
 /** Most adapters in a snapshot. */
 export const MAX_SNAPSHOT_ADAPTERS = 256;
-/** Most tables of one adapter in a snapshot. */
-export const MAX_SNAPSHOT_TABLES = 4096;
 
 /** Bytes before the manifest. */
 export const SNAPSHOT_PREFIX_LENGTH = 12;
 /** Bytes of the sealing fields after the manifest. */
 export const SNAPSHOT_SEALING_LENGTH = DIGEST_LENGTH + SALT_LENGTH + 8;
-/** Bytes of a frame before its sealed bytes. */
+/** Bytes of a frame before its content. */
 export const FRAME_HEADER_LENGTH = 7;
 
 const MAGIC = Uint8Array.from("cocosnp", (character) => character.charCodeAt(0));
@@ -45,14 +44,13 @@ export type FrameKind = "blocks" | "part" | "end";
 export const FRAME_CODES: Readonly<Record<FrameKind, number>> = { blocks: 1, part: 2, end: 3 };
 const FRAME_KINDS: readonly (FrameKind | undefined)[] = [undefined, "blocks", "part", "end"];
 
-/** Keys of the manifest's CBOR map. */
+/** Keys of the manifest's CBOR map; 6 was used by format version 1. */
 export const MANIFEST_KEYS = {
   version: 1,
   networkId: 2,
   last: 3,
   views: 4,
   leaves: 5,
-  configuration: 6,
   configurationIndex: 7,
   governance: 8,
   adapters: 9,
@@ -65,8 +63,6 @@ export interface SnapshotAdapter {
   readonly id: number;
   /** Version of its store: the number of batches it has executed. */
   readonly version: number;
-  /** Ids of its tables, ascending. */
-  readonly tables: readonly number[];
 }
 
 /** What a snapshot says in the open; index, view, sequence number and time are those of `tail.last`. */
@@ -74,9 +70,7 @@ export interface SnapshotManifest {
   /** Hex, 32 bytes. */
   readonly networkId: string;
   readonly tail: TailSnapshot;
-  /** Consensus configuration in force at the snapshot, in the caller's encoding. */
-  readonly configuration: Bytes;
-  /** Raft index of the batch that brought that configuration. */
+  /** Raft index of the batch that brought the configuration of consensus in force. */
   readonly configurationIndex: number;
   /** Governance state at the snapshot, in the caller's encoding. */
   readonly governance: Bytes;
@@ -108,13 +102,27 @@ export interface FrameHeader {
   readonly kind: FrameKind;
   /** Adapter of a part; 0 for other frames. */
   readonly adapterId: number;
-  /** Bytes of the sealed part that follows. */
+  /** Bytes that follow: sealed, except for blocks. */
   readonly length: number;
 }
 
 /** An error about a snapshot's bytes. */
 export function snapshotMalformed(what: string): CocoError {
   return new CocoError("MalformedInput", `snapshot: ${what}`);
+}
+
+function unknownVersion(version: number): CocoError {
+  return snapshotMalformed(`format version ${version}; this program reads version ${SNAPSHOT_FORMAT_VERSION} only`);
+}
+
+/** Whether the bytes of a frame are sealed. */
+export function isSealed(kind: FrameKind): boolean {
+  return kind !== "blocks";
+}
+
+/** Bytes of a frame's content, from its header. */
+export function plaintextLengthOf({ kind, length }: FrameHeader): number {
+  return isSealed(kind) ? length - TAG_LENGTH : length;
 }
 
 /** Bytes of the digests of a tail's complete blocks. */
@@ -148,10 +156,9 @@ export function encodeManifest(manifest: SnapshotManifest): Bytes {
       ],
       [keys.views, tail.views.map(({ view, firstSeqno }) => [view, firstSeqno])],
       [keys.leaves, tail.leaves],
-      [keys.configuration, manifest.configuration],
       [keys.configurationIndex, manifest.configurationIndex],
       [keys.governance, manifest.governance],
-      [keys.adapters, adapters.map(({ id, version, tables }) => [id, version, tables])],
+      [keys.adapters, adapters.map(({ id, version }) => [id, version])],
       [keys.epoch, manifest.epoch],
     ]),
   );
@@ -212,16 +219,11 @@ function readView(value: CborValue): ViewStart {
 function readAdapters(value: CborValue | undefined): readonly SnapshotAdapter[] {
   let previous = 0;
   return listOf(value, "adapters", MAX_SNAPSHOT_ADAPTERS).map((item) => {
-    const [idValue, version, tables] = tupleOf(item, "an adapter", 3);
+    const [idValue, version] = tupleOf(item, "an adapter", 2);
     const id = integerOf(idValue, "adapter id", previous + 1);
     if (id > 0xffff) throw snapshotMalformed(`manifest: adapter id ${id} is too large`);
     previous = id;
-    let table = -1;
-    const list = listOf(tables, "tables", MAX_SNAPSHOT_TABLES).map((entry) => {
-      table = integerOf(entry, "table id in ascending order", table + 1);
-      return table;
-    });
-    return { id, version: integerOf(version, "version of an adapter"), tables: list };
+    return { id, version: integerOf(version, "version of an adapter") };
   });
 }
 
@@ -229,10 +231,10 @@ function readAdapters(value: CborValue | undefined): readonly SnapshotAdapter[] 
 export function decodeManifest(bytes: Bytes): SnapshotManifest {
   const map = decodeCbor(bytes, { maxBytes: MAX_SNAPSHOT_MANIFEST_BYTES });
   const keys = MANIFEST_KEYS;
-  if (!(map instanceof Map) || map.size !== Object.keys(keys).length)
-    throw snapshotMalformed("manifest: not a map of the known fields");
+  if (!(map instanceof Map)) throw snapshotMalformed("manifest: not a map");
   const version = integerOf(map.get(keys.version), "version");
-  if (version !== SNAPSHOT_FORMAT_VERSION) throw snapshotMalformed(`manifest: version ${version} is not known`);
+  if (version !== SNAPSHOT_FORMAT_VERSION) throw unknownVersion(version);
+  if (map.size !== Object.keys(keys).length) throw snapshotMalformed("manifest: not a map of the known fields");
   const last = readLast(map.get(keys.last));
   const configurationIndex = integerOf(map.get(keys.configurationIndex), "configuration index");
   if (configurationIndex > last.index) throw snapshotMalformed("manifest: the configuration comes after the snapshot");
@@ -246,7 +248,6 @@ export function decodeManifest(bytes: Bytes): SnapshotManifest {
         bytesOf(map.get(keys.leaves), "leaves", (last.signatureSeqno % BLOCK_LEAVES) * DIGEST_LENGTH),
       ),
     },
-    configuration: new Uint8Array(bytesOf(map.get(keys.configuration), "configuration")),
     configurationIndex,
     governance: new Uint8Array(bytesOf(map.get(keys.governance), "governance")),
     adapters: readAdapters(map.get(keys.adapters)),
@@ -276,7 +277,7 @@ export function snapshotHeadLength(prefix: Bytes): number {
   if (!reader.bytes(MAGIC.length).every((byte, at) => byte === MAGIC[at]))
     throw snapshotMalformed("not a snapshot file");
   const version = reader.u8();
-  if (version !== SNAPSHOT_FORMAT_VERSION) throw snapshotMalformed(`format version ${version} is not known`);
+  if (version !== SNAPSHOT_FORMAT_VERSION) throw unknownVersion(version);
   const length = reader.u32();
   if (length === 0 || length > MAX_SNAPSHOT_MANIFEST_BYTES) throw snapshotMalformed(`manifest of ${length} bytes`);
   return SNAPSHOT_PREFIX_LENGTH + length + SNAPSHOT_SEALING_LENGTH;
@@ -291,7 +292,7 @@ export function parseSnapshotHead(bytes: Bytes): SnapshotHead {
   return { manifest: decodeManifest(manifestBytes), manifestBytes, sealing };
 }
 
-/** The bytes of a frame before its sealed bytes. */
+/** The bytes of a frame before its content. */
 export function encodeFrameHeader({ kind, adapterId, length }: FrameHeader): Bytes {
   return new ByteWriter(FRAME_HEADER_LENGTH).u8(FRAME_CODES[kind]).u16(adapterId).u32(length).finish();
 }
@@ -305,8 +306,9 @@ export function decodeFrameHeader(bytes: Bytes, number: number): FrameHeader {
   if ((kind === "part") !== (adapterId !== 0))
     throw snapshotMalformed(`frame ${number}: kind and adapter id do not fit`);
   const length = reader.u32();
-  const limit = kind === "end" ? 0 : MAX_SNAPSHOT_PART_BYTES;
-  if (length < TAG_LENGTH || length - TAG_LENGTH > limit || (kind !== "end" && length === TAG_LENGTH))
+  const header = { kind, adapterId, length };
+  const content = plaintextLengthOf(header);
+  if (kind === "end" ? content !== 0 : content <= 0 || content > MAX_SNAPSHOT_PART_BYTES)
     throw snapshotMalformed(`frame ${number} has ${length} bytes`);
-  return { kind, adapterId, length };
+  return header;
 }

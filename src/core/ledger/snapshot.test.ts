@@ -5,7 +5,12 @@ import { CocoError } from "../../errors.ts";
 import { type Bytes, concatBytes, toHex } from "../codec/bytes.ts";
 import { ADMINISTRATIVE, makeNode, privateTransaction, publicTransaction, sha256, TestLedger } from "./fixture.test.ts";
 import { BLOCK_LEAVES } from "./merkle-tree.ts";
-import { type SnapshotManifest, snapshotHeadLength, MAX_SNAPSHOT_PART_BYTES } from "./snapshot-format.ts";
+import {
+  FRAME_HEADER_LENGTH,
+  type SnapshotManifest,
+  snapshotHeadLength,
+  MAX_SNAPSHOT_PART_BYTES,
+} from "./snapshot-format.ts";
 import { type SnapshotEvent, SnapshotReader, SnapshotWriter } from "./snapshot.ts";
 import type { LedgerTail } from "./tail.ts";
 
@@ -32,12 +37,11 @@ function manifestOf(changes: Partial<SnapshotManifest> = {}): SnapshotManifest {
   return {
     networkId: NETWORK,
     tail: smallTail,
-    configuration: Uint8Array.of(3, 4),
     configurationIndex: 1,
     governance: Uint8Array.of(5),
     adapters: [
-      { id: 1, version: 7, tables: [1, 2, 9] },
-      { id: 4, version: 0, tables: [] },
+      { id: 1, version: 7 },
+      { id: 4, version: 0 },
     ],
     epoch: 1,
     ...changes,
@@ -116,10 +120,9 @@ describe("snapshot file", () => {
     const digests = [
       write(manifestOf({ networkId: toHex(sha256(Uint8Array.of(8))) })),
       write(manifestOf({ governance: Uint8Array.of(6) })),
-      write(manifestOf({ configuration: Uint8Array.of(6) })),
       write(manifestOf({ configurationIndex: 2 })),
       write(manifestOf({ tail: largeTail })),
-      write(manifestOf({ adapters: [...manifestOf().adapters, { id: 9, version: 1, tables: [] }] })),
+      write(manifestOf({ adapters: [...manifestOf().adapters, { id: 9, version: 1 }] })),
       write(manifestOf(), PARTS.slice(1)),
       write(manifestOf(), PARTS.with(2, [1, Uint8Array.of(9)])),
       write(manifestOf(), PARTS.with(0, [1, Uint8Array.of(1, 2, 4)])),
@@ -150,6 +153,17 @@ describe("snapshot file", () => {
     refuses(large.toSpliced(1, 1), /frame 0 stands where blocks are missing/);
   });
 
+  test("says the blocks of the tree in the open, and the seal behind them holds for them too", () => {
+    const [head, blocks, ...frames] = write(manifestOf({ tail: largeTail })).pieces;
+    assert.ok(head && blocks);
+    assert.deepEqual(blocks.subarray(FRAME_HEADER_LENGTH), largeTail.blocks);
+    for (let at = FRAME_HEADER_LENGTH; at < blocks.length; at += 7)
+      refuses(
+        [head, blocks.map((byte, place) => (place === at ? byte ^ 1 : byte)), ...frames],
+        /does not open|do not lead/,
+      );
+  });
+
   test("of another network, another epoch, another kind or a newer version is refused with its reason", () => {
     const { pieces } = write(manifestOf());
     assert.throws(
@@ -159,7 +173,8 @@ describe("snapshot file", () => {
     refuses(write(manifestOf({ epoch: 2 })).pieces, /key of epoch 2/, "NotReady");
     refuses([Uint8Array.from("not a snapshot", (character) => character.charCodeAt(0))], /not a snapshot file/);
     const file = concatBytes(...pieces);
-    refuses([file.with(7, 2)], /format version 2 is not known/);
+    for (const version of [1, 3])
+      refuses([file.with(7, version)], new RegExp(`format version ${version}; this program reads version 2 only`));
   });
 
   test("announcing lengths that are not there allocates nothing and is refused at once", () => {

@@ -2,9 +2,10 @@
  * Writing and reading snapshot files, piece by piece: neither side ever holds more than one part.
  *
  * Frames are sealed with AES-256-GCM under HKDF(epoch key, signer ‖ salt, "coco snapshot v1"); the nonce is a counter, the
- * associated data is the digest of the head, the number of the frame and its header, so that frames cannot be swapped,
- * left out or moved to another file. Contents come in one order: blocks of the Merkle tree, then the parts of each adapter
- * in the order of the manifest, then the end.
+ * associated data is the evidence digest so far, the digest of the head, the number of the frame and its header, so that
+ * frames cannot be swapped, left out, changed or moved to another file. Contents come in one order: blocks of the Merkle
+ * tree, then the parts of each adapter in the order of the manifest, then the end. Blocks are digests that the ledger itself
+ * gives away: they stand in plain, and the seal of the next frame authenticates them.
  *
  * The evidence digest is the same on every node for the same state: a chain that begins with
  * H(HKDF(epoch key, network id ‖ index, "coco snapshot evidence v1") ‖ H(manifest)) and takes up every frame by
@@ -75,7 +76,7 @@ class FrameChain {
   }
 
   associatedData(frameHeader: Bytes): Bytes {
-    return concatBytes(this.#headDigest, new ByteWriter(8).u64(this.number).finish(), frameHeader);
+    return concatBytes(this.digest, this.#headDigest, new ByteWriter(8).u64(this.number).finish(), frameHeader);
   }
 
   advance({ kind, adapterId }: FrameHeader, plaintext: Bytes): void {
@@ -181,12 +182,15 @@ export class SnapshotWriter {
     const problem = this.#order.problem(kind, adapterId, plaintext.length);
     invariant(problem === undefined, `a frame ${problem}`);
     const chain = this.#chain;
-    const header: FrameHeader = { kind, adapterId, length: plaintext.length + TAG_LENGTH };
+    const length = plaintext.length + (format.isSealed(kind) ? TAG_LENGTH : 0);
+    const header: FrameHeader = { kind, adapterId, length };
     const headerBytes = format.encodeFrameHeader(header);
-    const sealed = this.#ports.crypto.seal(chain.key, chain.nonce(), plaintext, chain.associatedData(headerBytes));
+    const content = format.isSealed(kind)
+      ? this.#ports.crypto.seal(chain.key, chain.nonce(), plaintext, chain.associatedData(headerBytes))
+      : plaintext;
     chain.advance(header, plaintext);
     this.#order.pass(kind, adapterId, plaintext.length);
-    return concatBytes(headerBytes, sealed);
+    return concatBytes(headerBytes, content);
   }
 }
 
@@ -233,9 +237,9 @@ class PieceQueue {
 }
 
 /**
- * Reads a snapshot file from bytes in any cutting. Everything it reports was authenticated by the key of the manifest's
- * epoch; that the state is the network's is shown by comparing the digest at the end with the evidence in the ledger, and
- * until then nothing of it may be relied on. After an error the reader is of no use.
+ * Reads a snapshot file from bytes in any cutting. Every part it reports was authenticated by the key of the manifest's
+ * epoch, and by its seal everything before it; that the state is the network's is shown by comparing the digest at the end
+ * with the evidence in the ledger, and until then nothing of it may be relied on. After an error the reader is of no use.
  */
 export class SnapshotReader {
   readonly #ports: SnapshotReaderPorts;
@@ -290,7 +294,7 @@ export class SnapshotReader {
       } else this.#readHead(concatBytes(this.#prefix, bytes), events);
     } else if (this.#frame === undefined) {
       const header = format.decodeFrameHeader(bytes, this.#chain.number);
-      this.#refuseMisplaced(this.#order.problem(header.kind, header.adapterId, header.length - TAG_LENGTH));
+      this.#refuseMisplaced(this.#order.problem(header.kind, header.adapterId, format.plaintextLengthOf(header)));
       this.#frame = { header, bytes };
       this.#need = header.length;
     } else this.#open(this.#frame.header, this.#frame.bytes, bytes, events);
@@ -318,10 +322,12 @@ export class SnapshotReader {
     if (this.#order.blocksLeft === 0) this.#reportManifest(events);
   }
 
-  #open(header: FrameHeader, headerBytes: Bytes, sealed: Bytes, events: SnapshotEvent[]): void {
+  #open(header: FrameHeader, headerBytes: Bytes, content: Bytes, events: SnapshotEvent[]): void {
     const [chain, order] = [this.#chain, this.#order];
     invariant(chain !== undefined && order !== undefined, "the head was read");
-    const data = this.#ports.crypto.open(chain.key, chain.nonce(), sealed, chain.associatedData(headerBytes));
+    const data = format.isSealed(header.kind)
+      ? this.#ports.crypto.open(chain.key, chain.nonce(), content, chain.associatedData(headerBytes))
+      : content;
     if (data === undefined) throw format.snapshotMalformed(`frame ${chain.number} does not open`);
     chain.advance(header, data);
     order.pass(header.kind, header.adapterId, data.length);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { CocoError } from "../../errors.ts";
-import { type Bytes, ByteWriter, toHex } from "../codec/bytes.ts";
+import { type Bytes, ByteWriter, concatBytes, toHex } from "../codec/bytes.ts";
 import type { BatchHeader } from "./batch-format.ts";
 import { indexOfSeqno } from "./batch-table.ts";
 import { sha256 } from "./fixture.test.ts";
@@ -33,10 +33,7 @@ function extend(tails: readonly LedgerTail[], count: number, view: number): void
       publicLength: 0,
       sealedLength: 0,
     };
-    tail.extend(
-      header,
-      Array.from({ length: count + 1 }, (_, at) => leafAt(firstSeqno + at)),
-    );
+    tail.extend(header, concatBytes(...Array.from({ length: count + 1 }, (_, at) => leafAt(firstSeqno + at))));
   }
 }
 
@@ -211,10 +208,7 @@ describe("a ledger that goes on where another is committed", () => {
         sealedLength: 0,
       };
       const leafOf = (seqno: number) => (seqno === different ? sha256(leafAt(seqno)) : leafAt(seqno));
-      tail.extend(
-        header,
-        Array.from({ length: count + 1 }, (_, at) => leafOf(firstSeqno + at)),
-      );
+      tail.extend(header, concatBytes(...Array.from({ length: count + 1 }, (_, at) => leafOf(firstSeqno + at))));
     }
     return tail;
   }

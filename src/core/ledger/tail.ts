@@ -170,17 +170,18 @@ export class LedgerTail {
   }
 
   /**
-   * Appends the leaves of a batch (its signature leaf last) without a root to compare with: for who builds a batch.
+   * Appends the leaves of a batch, 32 bytes each and its signature leaf last, without a root to compare with: for who builds
+   * a batch.
    * Throws `LedgerCorrupt` with the tail unchanged when the header does not continue the ledger.
    */
-  extend(header: BatchHeader, leaves: readonly Bytes[]): Extension {
+  extend(header: BatchHeader, leaves: Bytes): Extension {
     this.#checkContinues(header);
-    const signature = leaves.at(-1);
     invariant(
-      signature !== undefined && leaves.length === header.count + 1,
+      leaves.length === (header.count + 1) * DIGEST_LENGTH,
       "one leaf per transaction and one for the signature",
     );
-    for (const leaf of leaves) this.#tree.append(leaf);
+    this.#tree.appendAll(leaves);
+    const signature = leaves.subarray(header.count * DIGEST_LENGTH);
     const root = this.#tree.root();
     const digest = this.#sha256(concatBytes(signature, root));
     this.#table.append(header, digest);

@@ -2,9 +2,9 @@
  * The adapters of one node: for each the lane of its executions, the transactions of this node's clients, and the mail to its
  * worker; and the ways of transactions and outcomes between them and the leader.
  */
-import { type Bytes, bytesKey, EMPTY } from "../../core/codec/bytes.ts";
+import { type Bytes, bytesKey } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
-import type { UnsealedTransaction } from "../../core/ledger/batch.ts";
+import type { UnsealedBatch } from "../../core/ledger/batch.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock } from "../ports.ts";
@@ -145,22 +145,16 @@ export class AdapterLanes {
    * @param ownKeys the keys of its transactions when this node executed it
    * @param open opens its content otherwise
    */
-  committed(
-    batch: ParsedBatch,
-    ownKeys: readonly string[] | undefined,
-    open: () => readonly UnsealedTransaction[],
-  ): void {
+  committed(batch: ParsedBatch, ownKeys: readonly string[] | undefined, open: () => UnsealedBatch): void {
     const { index, view, firstSeqno, count, adapterId } = batch.header;
     const found = this.#lanes.get(adapterId);
     if (found === undefined)
       throw new CocoError("LedgerCorrupt", `batch ${index} is of adapter ${adapterId}, which is not mounted`, {
         index,
       });
-    const opened = ownKeys === undefined ? open() : [];
-    found.lane.committed({ index, view, firstSeqno, count }, () =>
-      opened.flatMap(({ privatePart }, position) => [batch.transactions[position]?.publicPart ?? EMPTY, privatePart]),
-    );
-    found.submissions.committed(index, () => ownKeys ?? opened.map(({ id }) => bytesKey(id)));
+    const opened = ownKeys === undefined ? open() : undefined;
+    found.lane.committed({ index, view, firstSeqno, count }, () => opened?.parts ?? []);
+    found.submissions.committed(index, () => ownKeys ?? opened?.ids().map(bytesKey) ?? []);
   }
 
   /** A leader can be reached: what has no final outcome goes to it. */

@@ -19,6 +19,7 @@ import type { GovernanceCrypto } from "../../core/governance/governance-crypto.t
 import type { Configuration, NodeId } from "../../core/consensus/types.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError, invariant } from "../../errors.ts";
+import type { LogGovernance } from "./verified-log.ts";
 
 interface StateAt {
   readonly index: number;
@@ -28,7 +29,7 @@ interface StateAt {
 }
 
 /** Governance as this node's log tells it; see the module's header. */
-export class Administration {
+export class Administration implements LogGovernance {
   readonly #genesis: Constitution;
   readonly #networkId: string;
   readonly #crypto: GovernanceCrypto;
@@ -99,6 +100,15 @@ export class Administration {
   truncate(fromIndex: number): void {
     this.#states = this.#states.filter(({ index }) => index < fromIndex);
     this.#listKeys();
+  }
+
+  /** A copy without the states of batches from this index on, which must not be committed. */
+  before(index: number): Administration {
+    const copy = new Administration(this.#genesis, this.#networkId, this.#crypto);
+    copy.#committedIndex = this.#committedIndex;
+    copy.#states = this.#states;
+    copy.truncate(index);
+    return copy;
   }
 
   /** Starts from a verified snapshot instead of the log: the state after the batch of this index, which is committed. */

@@ -7,12 +7,14 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { foundNetwork, makeFounder, TEST_TIME_MS, type TestFounder } from "../../../test/support/founders.ts";
 import type { Constitution } from "../../core/governance/constitution.ts";
+import { parseCertificate } from "../../core/certificates/certificate.ts";
 import { toHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
 import { CALLER_CACHE_MS, Callers } from "./callers.ts";
 import { CocoError } from "../../errors.ts";
 import {
   certificateDer,
   createNodeCertificate,
+  createOrganisationCertificate,
   createServiceCertificate,
   createStaffCertificate,
   endorseNodeCertificate,
@@ -106,6 +108,15 @@ describe("certificates", () => {
       new X509Certificate(endorsed).subjectAltName,
       "DNS:localhost, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1, DNS:vn1.example.org",
     );
+  });
+
+  test("name an organisation in strict DER, whatever its name", () => {
+    for (const name of ["a", "member0", "an organisation with a long name"]) {
+      const { privateKey } = generateKeyPairPem();
+      const pem = createOrganisationCertificate({ commonName: "member0", organisation: name }, privateKey, issuance);
+      assert.equal(parseCertificate(certificateDer(pem)).subject.text, `O=${name}, CN=member0`);
+      assert.equal(new X509Certificate(pem).subject, `O=${name}\nCN=member0`);
+    }
   });
 
   test("that end after 2049 keep their end", () => {

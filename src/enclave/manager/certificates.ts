@@ -13,7 +13,7 @@ import {
   type KeyObject,
   type X509Certificate,
 } from "node:crypto";
-import { BitString, Integer, OctetString, Utf8String } from "asn1js";
+import { BitString, Integer, OctetString, Sequence, Set as AsnSet, Utf8String } from "asn1js";
 import {
   AlgorithmIdentifier,
   AltName,
@@ -293,7 +293,9 @@ function timeOf(timeMs: number): Time {
 function distinguishedName(name: SubjectName): RelativeDistinguishedNames {
   const parts = [attribute(OID_COMMON_NAME, name.commonName)];
   if (name.organisation !== undefined) parts.unshift(attribute(OID_ORGANISATION, name.organisation));
-  return new RelativeDistinguishedNames({ typesAndValues: parts });
+  // pkijs would put all attributes into one set, out of order: each is a relative name of its own.
+  const names = new Sequence({ value: parts.map((part) => new AsnSet({ value: [part.toSchema()] })) });
+  return RelativeDistinguishedNames.fromBER(names.toBER());
 }
 
 function attribute(type: string, text: string): AttributeTypeAndValue {

@@ -4,7 +4,8 @@
  */
 import { type Bytes, bytesEqual, type HashFunction } from "../../core/codec/bytes.ts";
 import type { LogEntry } from "../../core/consensus/types.ts";
-import { type ParsedBatch, parseBatch, signatureLeaf } from "../../core/ledger/batch-format.ts";
+import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
+import { signatureLeaf } from "../../core/ledger/leaf.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
 

@@ -155,6 +155,11 @@ export class ClientFrontend {
     });
   }
 
+  /** Shows this certificate chain (PEM) to who connects from now on. */
+  present(certificate: string): void {
+    this.#server.setSecureContext({ cert: certificate, key: this.#parts.privateKey, minVersion: "TLSv1.3" });
+  }
+
   /** Bytes of requests and unsent answers now. */
   get bytesUnderWay(): number {
     return this.#bytesUnderWay;

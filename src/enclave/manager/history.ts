@@ -5,8 +5,8 @@
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { LogEntry } from "../../core/consensus/types.ts";
-import { type ParsedBatch, parseBatch, signatureLeaf } from "../../core/ledger/batch-format.ts";
-import { batchLeaves } from "../../core/ledger/leaf.ts";
+import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
+import { batchLeaves, leafAt, signatureLeaf } from "../../core/ledger/leaf.ts";
 import type { LedgerTail, LeavesOf, SeqnoRange } from "../../core/ledger/tail.ts";
 import { bytesEqual, type HashFunction } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
@@ -124,9 +124,9 @@ export class Past {
 
   #takeLeaves(batch: ParsedBatch, { from, to }: SeqnoRange, leaves: Bytes[]): void {
     const { firstSeqno } = batch.header;
-    batchLeaves(batch, this.#parts.sha256).forEach((leaf, at) => {
-      if (firstSeqno + at >= from && firstSeqno + at <= to) leaves.push(leaf);
-    });
+    const all = batchLeaves(batch, this.#parts.sha256);
+    for (let seqno = Math.max(from, firstSeqno); seqno <= Math.min(to, lastSeqnoOf(batch)); seqno++)
+      leaves.push(leafAt(all, seqno - firstSeqno));
   }
 
   /** Index of the batch that holds a sequence number: known in memory, or searched on disk where the ledger is compacted. */

@@ -7,7 +7,7 @@ import type { LedgerTail } from "../../core/ledger/tail.ts";
 import type { CocoError } from "../../errors.ts";
 import type { Clock, Executor, PeerTransport, Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
-import type { OpensOwn } from "./arrived-batch.ts";
+import type { ArrivedBatchesParts } from "./arrived-batch.ts";
 import type { CheckedData } from "./checked-data.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import type { Replicator, ReplicatorParts } from "./replicator.ts";
@@ -45,8 +45,6 @@ export interface ManagerParts {
       ReplicatorParts,
       | "send"
       | "onArrived"
-      | "onAppended"
-      | "onTruncated"
       | "onCommitted"
       | "onRoleChanged"
       | "onDurable"
@@ -58,8 +56,7 @@ export interface ManagerParts {
   ) => Replicator;
   readonly firstTransactions: FirstTransactions;
   readonly epochMaker: EpochMaker;
-  /** Whether this node's own wraps of an epoch open. */
-  readonly opensOwn: OpensOwn;
+  readonly arrived: Omit<ArrivedBatchesParts, "snapshots" | "adapters">;
   /** Key of a committed epoch. */
   readonly keyOf: (epoch: number) => Bytes | undefined;
   /** The snapshot this node begins from; undefined when it begins with the first entry of its ledger. */

@@ -15,7 +15,7 @@ import type { PeerEvents } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import { decodeFrame, encodeFrame, type Frame } from "./frames.ts";
 import { AdapterLanes } from "./adapter-lanes.ts";
-import { checkArrived } from "./arrived-batch.ts";
+import { ArrivedBatches } from "./arrived-batch.ts";
 import { BatchProposer } from "./batch-proposer.ts";
 import { LeaderDuties, type RequestOutcome } from "./leader-duties.ts";
 import type { ArrivedRequest, ManagerParts } from "./manager-parts.ts";
@@ -41,6 +41,7 @@ export class Manager implements PeerEvents {
   #leaderReady = false;
   readonly #duties: LeaderDuties;
   readonly #snapshots: Snapshots;
+  readonly #arrived: ArrivedBatches;
   readonly #unopened: UnopenedBatches;
   #committedSeqno = 0;
   #committedIndex = 0;
@@ -68,11 +69,11 @@ export class Manager implements PeerEvents {
       onInstalled: (snapshot) => this.#onInstalled(snapshot),
       onFatal: (error) => this.#fatal(error),
     });
+    const adapters = [...this.#lanes.byId.keys()];
+    this.#arrived = new ArrivedBatches({ ...parts.arrived, snapshots: this.#snapshots, adapters });
     this.#replicator = parts.createReplicator({
       send: (peer, message) => this.#send(peer, { type: "consensus", message }),
-      onArrived: (batch) => checkArrived(batch, parts.opensOwn, this.#snapshots),
-      onAppended: (batch) => parts.administration.append(batch),
-      onTruncated: (fromIndex) => parts.administration.truncate(fromIndex),
+      onArrived: (batch, state) => this.#arrived.check(batch, state),
       onCommitted: (batch) => this.#onCommitted(batch),
       onRoleChanged: (status) => this.#onRoleChanged(status),
       onDurable: (index) => {
@@ -246,6 +247,7 @@ export class Manager implements PeerEvents {
     if (found === undefined || this.#stopped) return;
     switch (message.type) {
       case "ready":
+        this.#arrived.mounted(adapterId, message.tables);
         return;
       case "responses":
         for (const { id, response } of message.responses) this.#requests.answer(id, response);
@@ -333,7 +335,7 @@ export class Manager implements PeerEvents {
   }
 
   #applicationCommitted(batch: ParsedBatch): void {
-    this.#lanes.committed(batch, this.#proposer.takeKeys(batch.header.index), () => this.#parts.sealing.open(batch));
+    this.#lanes.committed(batch, this.#proposer.takeKeys(batch.header.index), () => this.#arrived.take(batch));
   }
 
   /** A batch of this node's own term is committed. */

@@ -15,6 +15,7 @@ import type { Administration } from "./administration.ts";
 import { errorResponse, type FrontendRequest, type FrontendResponse } from "./frontend.ts";
 import type { History } from "./history.ts";
 import type { Manager } from "./manager.ts";
+import type { RecoveryDesk } from "./recovery-desk.ts";
 import type { Sealing } from "./sealing.ts";
 import { backEndorsementsOf, endorsementsOf, type ServiceIdentity, signerId } from "./service-keys.ts";
 
@@ -26,6 +27,7 @@ export interface NodeApiParts {
   readonly sealing: Sealing;
   readonly crypto: LedgerCrypto;
   readonly history: History;
+  readonly recovery: RecoveryDesk;
   readonly service: () => ServiceIdentity | undefined;
 }
 
@@ -56,6 +58,8 @@ const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
   "/node/receipt": get(receipt),
   "/node/service_endorsements": get(serviceEndorsements),
   "/node/transactions": get(transactions),
+  "/node/recovery": get(recovery),
+  "/node/resume": { method: "POST", handle: resume },
 };
 
 /** Whether a path belongs to these endpoints. */
@@ -225,6 +229,26 @@ function transactionsOf({ header, transactions: parts }: ParsedBatch) {
   const seqno = header.firstSeqno + header.count;
   const nothing = { public_part: "", private_commitment: null, claims_digest: null };
   return [...own, { transaction_id: `${header.view}.${seqno}`, seqno, ...common, kind: "signature", ...nothing }];
+}
+
+/** What members sign to let this node take part again; null when it does not wait for that. */
+function recovery(parts: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
+  const { networkId, waiting } = parts.recovery.view;
+  respond(
+    json({
+      network_id: networkId,
+      recovering: waiting !== undefined,
+      node_id: waiting?.nodeId ?? null,
+      nonce: waiting === undefined ? null : toHex(waiting.nonce),
+      last_transaction_id: waiting === undefined ? null : `${waiting.view}.${waiting.seqno}`,
+    }),
+  );
+}
+
+/** The members' signed statements: judged and in force at once. */
+function resume(parts: NodeApiParts, request: FrontendRequest, respond: Respond): void {
+  parts.recovery.take(request.body);
+  respond(json({ resumed: true }));
 }
 
 type BatchPosition = Omit<ReceiptInput, "certificate">;

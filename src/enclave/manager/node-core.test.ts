@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { appendFrame, ManualClock, startCore } from "../../../test/support/started-core.ts";
 import { SnapshotNetwork, SnapshotNode } from "../../../test/support/snapshot-node.ts";
-import { type Bytes, utf8Encode } from "../../core/codec/bytes.ts";
+import { type Bytes, EMPTY, utf8Encode } from "../../core/codec/bytes.ts";
 import type { LogEntry } from "../../core/consensus/types.ts";
 import { encodeAdministrative } from "../../core/governance/administrative.ts";
-import type { DiskContent, DiskRequest, StoredSnapshot } from "../ports.ts";
-import { encodeFrame } from "./frames.ts";
-import { NodeCore } from "./node-core.ts";
+import type { DiskRequest } from "../ports.ts";
+import { decodeFrame } from "./frames.ts";
 
 /** The ledger of a network that has opened its second epoch. */
 function ledgerOfTwoEpochs() {
@@ -29,68 +29,9 @@ function flipped(bytes: Bytes, position: number): Bytes {
   return bytes.map((byte, at) => (at === position ? byte ^ 1 : byte));
 }
 
-/** What is wrong with a disk, and what was asked of it. */
-interface Disturbance {
-  readonly change?: (entry: LogEntry) => LogEntry;
-  readonly damage?: DiskContent["damage"];
-  readonly persisted?: DiskRequest[];
-  /** Frames to peers are lost instead of a failure of the test. */
-  readonly hasPeers?: boolean;
-}
-
-/** A core that starts from what is on its disk, and hears of nobody. */
-function start(
-  { founded, entries }: SnapshotNetwork,
-  snapshots: readonly StoredSnapshot[] = [],
-  { change = (entry) => entry, damage, persisted = [], hasPeers = false }: Disturbance = {},
-): NodeCore {
-  const { nodeId } = founded.constitution.nodes[1] ?? { nodeId: "" };
-  const content: DiskContent = {
-    hardState: { term: 2, votedFor: undefined },
-    snapshots,
-    firstIndex: 1,
-    entriesFrom: (index) => entries.slice(index - 1, damage && damage.index - 1).map(change),
-    damage,
-  };
-  const unused = (): never => assert.fail("nothing is done before the node runs");
-  return new NodeCore({
-    nodeId,
-    publicKey: founded.constitution.nodes.find((node) => node.nodeId === nodeId)?.publicKey ?? new Uint8Array(0),
-    genesis: founded.constitution,
-    networkId: founded.networkId,
-    crypto: founded.cryptoOf(1),
-    governanceCrypto: founded.governanceCrypto,
-    clock: { now: () => 0, wallTime: () => 0, after: () => () => undefined },
-    randomBytes: (length) => new Uint8Array(length),
-    disk: {
-      persist: (request) => persisted.push(request),
-      read: unused,
-      createSnapshot: unused,
-      readSnapshot: unused,
-      removeSnapshot: unused,
-    },
-    content,
-    tookPart: true,
-    peers: { send: hasPeers ? () => false : unused },
-    tracer: { event: () => undefined },
-    startExecutor: () => ({ send: unused }),
-    firstTransactions: unused,
-    approval: undefined,
-    carriesService: () => true,
-    openEpoch: (record) => founded.openEpoch(record, nodeId),
-    epochMaker: founded.epochMaker((length) => new Uint8Array(length)),
-    onGovernance: unused,
-    onFatal: unused,
-  });
-}
-
 /** The leader's message with the last batch of a ledger. */
 function lastBatchOf({ entries }: SnapshotNetwork): Bytes {
-  const [previous, last] = entries.slice(-2);
-  assert.ok(previous && last);
-  const position = { previousIndex: previous.index, previousTerm: previous.term };
-  const message = { type: "append", term: 2, ...position, commitIndex: 0, round: 0, entries: [last] } as const;
-  return encodeFrame({ type: "consensus", message });
+  return appendFrame(entries, entries.length);
 }
 
 /** A leader that has wrapped the second key to node 1 in its own way, and node 1 before it gets that batch. */
@@ -106,8 +47,7 @@ function wrappedTo1(wrap: (wrapped: Bytes) => Bytes) {
   const vote = founded.askForEpoch(state, 0).map((message) => ({ type: "request", ...message }) as const);
   leader.administrate([...vote, { ...epoch, wraps }].map(encodeAdministrative));
   const persisted: DiskRequest[] = [];
-  const before = Object.assign(Object.create(network) as SnapshotNetwork, { entries: network.entries.slice(0, -1) });
-  const core = start(before, [], { persisted, hasPeers: true });
+  const core = startCore(network.upTo(network.entries.length - 1), [], { persisted, hasPeers: true });
   return { network, core, persisted, leader: leader.nodeId };
 }
 
@@ -139,7 +79,7 @@ describe("a batch of a peer", () => {
 
   test("that is on this node's own disk costs it the key only", () => {
     const { network } = wrappedTo1((wrapped) => flipped(wrapped, 0));
-    const core = start(network);
+    const core = startCore(network);
     assert.equal(core.administration.appended?.epochs.length, 2);
     core.administration.commit(network.entries.length);
     assert.equal(core.epochKeys.keyOf(2), undefined);
@@ -150,7 +90,7 @@ describe("a batch of a peer", () => {
 describe("the core of a node that starts", () => {
   test("has read its whole ledger, and uses no epoch of it that it does not know to be committed", () => {
     const { network } = ledgerOfTwoEpochs();
-    const core = start(network);
+    const core = startCore(network);
     assert.equal(core.tail.lastIndex, network.entries.length);
     assert.equal(core.administration.appended?.epochs.length, 2);
     assert.equal(core.administration.committed, undefined);
@@ -160,7 +100,7 @@ describe("the core of a node that starts", () => {
 
   test("knows what a snapshot holds to be committed, and nothing behind it", () => {
     const { network, node } = ledgerOfTwoEpochs();
-    const core = start(network, node.disk.stored);
+    const core = startCore(network, node.disk.stored);
     assert.equal(core.tail.lastIndex, network.entries.length);
     assert.equal(core.administration.appended?.epochs.length, 2);
     assert.deepEqual([core.sealing.epoch, core.epochKeys.newest], [1, 1]);
@@ -174,7 +114,7 @@ describe("the core of a node that starts", () => {
     const lastIndex = network.entries.length;
     for (const index of [snapshot.index, snapshot.index + 1]) {
       const persisted: DiskRequest[] = [];
-      const core = start(network, node.disk.stored, { damage: { index, lastIndex, lastTerm: 2 }, persisted });
+      const core = startCore(network, node.disk.stored, { damage: { index, lastIndex, lastTerm: 2 }, persisted });
       assert.equal(core.tail.lastIndex, snapshot.index);
       assert.equal(core.manager.status.recovering, true, "it decides nothing before its peers have sent what it lost");
       const dropped = persisted.map((request) => request.snapshot?.index);
@@ -189,10 +129,66 @@ describe("the core of a node that starts", () => {
       for (const position of [20, data.length - 1]) {
         const changed = (entry: LogEntry): LogEntry =>
           entry.index === index ? { ...entry, data: flipped(entry.data, position) } : entry;
-        assert.throws(() => start(network, [], { change: changed }), { code: "LedgerCorrupt", data: { index } });
+        assert.throws(() => startCore(network, [], { change: changed }), { code: "LedgerCorrupt", data: { index } });
       }
     }
     const junk = (entry: LogEntry): LogEntry => (entry.index === 2 ? { ...entry, data: utf8Encode("junk") } : entry);
-    assert.throws(() => start(network, [], { change: junk }), { code: "LedgerCorrupt", data: { index: 2 } });
+    assert.throws(() => startCore(network, [], { change: junk }), { code: "LedgerCorrupt", data: { index: 2 } });
+  });
+});
+
+describe("a node that the others would not follow", () => {
+  /** Whether a node that starts and hears of nobody wants to be elected. */
+  const campaigns = (network: SnapshotNetwork): boolean => {
+    const [sent, clock]: [Bytes[], ManualClock] = [[], new ManualClock()];
+    startCore(network, [], { hasPeers: true, sent, clock }).manager.start();
+    clock.advanceTo(60_000);
+    return sent.some(isVoteRequest);
+  };
+  const isVoteRequest = (bytes: Bytes): boolean => {
+    const frame = decodeFrame(bytes);
+    return frame.type === "consensus" && frame.message.type === "vote";
+  };
+
+  test("does not campaign when its signature does not count any more", () => {
+    const network = new SnapshotNetwork();
+    const node = new SnapshotNode(network);
+    node.found();
+    assert.equal(campaigns(network), true, "a listed node does");
+    const state = () => {
+      const { committed } = node.administration;
+      assert.ok(committed);
+      return committed;
+    };
+    const { founded } = network;
+    const remaining = founded.constitution.nodes.filter((_, place) => place !== 1);
+    const requests = founded.changeNodes(state(), remaining, 0);
+    node.administrate(requests.map((message) => encodeAdministrative({ type: "request", ...message })));
+    assert.equal(campaigns(network), true, "one that was voted out does while its vote is needed");
+    const previous = state().configuration.current;
+    const current = { ...previous, voters: remaining.map(({ nodeId }) => nodeId) };
+    for (const before of [previous, undefined])
+      node.administrate([encodeAdministrative({ type: "configure", current, previous: before, learners: [] })]);
+    node.administrate([
+      encodeAdministrative(founded.epochMaker((length) => new Uint8Array(length).fill(8)).epoch(state())),
+    ]);
+    // It does not know yet that this is committed: consensus alone would let it try.
+    assert.equal(campaigns(network), false);
+  });
+
+  test("does not campaign while it waits for the key of what is committed", () => {
+    for (const opens of [true, false]) {
+      const network = new SnapshotNetwork();
+      const leader = new SnapshotNode(network);
+      leader.found();
+      leader.forge([{ id: EMPTY, publicPart: EMPTY, privatePart: EMPTY, claimsDigest: undefined }]);
+      const [sent, clock]: [Bytes[], ManualClock] = [[], new ManualClock()];
+      const core = startCore(network, [], { hasPeers: true, sent, clock, opens, worker: () => undefined });
+      core.manager.frame(leader.nodeId, appendFrame(network.entries, 3, { commitIndex: 2 }));
+      assert.deepEqual([core.manager.status.commitIndex, core.manager.waitsForKeys], [2, !opens]);
+      core.manager.start();
+      clock.advanceTo(60_000);
+      assert.equal(sent.some(isVoteRequest), opens);
+    }
   });
 });

@@ -20,17 +20,19 @@ import { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Executor, ExecutorEvents, PeerTransport, Tracer } from "../ports.ts";
 import { Administration } from "./administration.ts";
-import { opensOwnWrap, type WrappedEpoch } from "./arrived-batch.ts";
+import type { WrappedEpoch } from "./arrived-batch.ts";
 import { CheckedData } from "./checked-data.ts";
 import { EpochKeys } from "./epoch-keys.ts";
 import type { EpochTransaction } from "../../core/governance/administrative.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import { Manager } from "./manager.ts";
 import type { AdapterPart, FirstTransactions } from "./manager-parts.ts";
+import { RecoveryDesk } from "./recovery-desk.ts";
 import { Replicator } from "./replicator.ts";
 import { Sealing } from "./sealing.ts";
 import type { SnapshotOpening } from "./snapshot-receiver.ts";
 import { type Beginning, chooseSnapshot } from "./stored-snapshot.ts";
+import { VerifiedLog } from "./verified-log.ts";
 
 /** Shortest and longest time without a leader before an election, in milliseconds. */
 export const ELECTION_TIMEOUT_MIN_MS = 600;
@@ -88,8 +90,10 @@ export class NodeCore {
   readonly sealing: Sealing;
   readonly manager: Manager;
   readonly #parts: NodeCoreParts;
+  readonly #log: VerifiedLog;
   readonly #checked: CheckedData;
   readonly epochKeys: EpochKeys;
+  readonly recovery: RecoveryDesk;
 
   /** Reads and verifies the whole ledger on disk; throws when it does not hold or belongs to another network. */
   constructor(parts: NodeCoreParts) {
@@ -97,6 +101,7 @@ export class NodeCore {
     const { genesis, networkId, crypto, clock, randomBytes } = parts;
     this.administration = new Administration(genesis, networkId, parts.governanceCrypto);
     this.tail = new LedgerTail(crypto.sha256);
+    this.#log = new VerifiedLog(this.tail, this.administration, crypto);
     this.#checked = new CheckedData(this.tail, crypto.sha256);
     const salt = randomBytes(16);
     this.epochKeys = new EpochKeys({
@@ -109,6 +114,7 @@ export class NodeCore {
     const beginning = chooseSnapshot(parts.content, this.#opening(), parts, parts.tracer);
     const raft = this.#createConsensus(beginning);
     const consensus = parts.watch?.(raft) ?? raft;
+    let replicator: Replicator | undefined;
     this.manager = new Manager({
       nodeId: parts.nodeId,
       clock,
@@ -120,29 +126,38 @@ export class NodeCore {
       peers: parts.peers,
       adapters: genesis.adapters.map((adapter) => this.#startAdapter(adapter)),
       tracer: parts.tracer,
-      createReplicator: (callbacks) =>
-        new Replicator({
-          ...callbacks,
-          consensus,
-          tail: this.tail,
-          checked: this.#checked,
-          disk: parts.disk,
-          clock,
-          crypto,
-          publicKeyOf: (nodeId) => this.administration.publicKeyOf(nodeId),
-        }),
+      createReplicator: (callbacks) => {
+        const driver = { consensus, log: this.#log, checked: this.#checked, disk: parts.disk, clock };
+        replicator = new Replicator({ ...callbacks, ...driver });
+        return replicator;
+      },
       firstTransactions: parts.firstTransactions,
       epochMaker: parts.epochMaker,
       snapshots: { ...this.#opening(), nodeId: parts.nodeId, salt, disk: parts.disk },
       beginning,
       approval: parts.approval,
-      opensOwn: opensOwnWrap(parts.nodeId, parts.openEpoch, parts.carriesService),
+      arrived: {
+        nodeId: parts.nodeId,
+        crypto,
+        openEpoch: parts.openEpoch,
+        carriesService: parts.carriesService,
+        canOpen: (epoch) => this.epochKeys.keyOf(epoch) !== undefined,
+        open: (batch) => this.sealing.open(batch),
+      },
       keyOf: (epoch) => this.epochKeys.keyOf(epoch),
       onGovernance: () => {
         this.epochKeys.refresh();
         parts.onGovernance();
       },
       onFatal: parts.onFatal,
+    });
+    this.recovery = new RecoveryDesk({
+      ...{ nodeId: parts.nodeId, networkId, randomBytes, tail: this.tail, tracer: parts.tracer },
+      crypto: parts.governanceCrypto,
+      constitution: () => this.administration.constitution,
+      now: () => clock.wallTime(),
+      recovering: () => consensus.status().recovering,
+      resume: () => replicator?.resume(),
     });
   }
 
@@ -226,8 +241,7 @@ export class NodeCore {
   #verifyStored(entry: LogEntry): void {
     const batch = parseBatch(entry.data);
     if (entry.index === 1) this.#checkNetwork(batch);
-    verifyBatch(batch, this.tail, (nodeId) => this.administration.publicKeyOf(nodeId), this.#parts.crypto);
-    this.administration.append(batch);
+    this.#log.append(batch);
     // Consensus keeps the newest entries: they are handed out as these very objects.
     this.#checked.add(entry.data);
   }

@@ -5,11 +5,13 @@ import { type Bytes, utf8Encode } from "../../core/codec/bytes.ts";
 import { MessageRefused } from "../../core/consensus/acceptance.ts";
 import { Raft } from "../../core/consensus/raft.ts";
 import type { AppendRequest, Consensus, ConsensusEvent, LogEntry, Ready } from "../../core/consensus/types.ts";
-import { parseBatch } from "../../core/ledger/batch-format.ts";
+import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
 import { LedgerTail } from "../../core/ledger/tail.ts";
+import { CocoError } from "../../errors.ts";
 import { CheckedData } from "./checked-data.ts";
 import { createNodeCrypto, sha256 } from "./node-crypto.ts";
 import { Replicator, type SnapshotTransfer } from "./replicator.ts";
+import { type LogGovernance, VerifiedLog } from "./verified-log.ts";
 
 /** A ledger of four batches of one leader in one view, in the first of them genesis. */
 function ledger(): RealLedger {
@@ -17,6 +19,38 @@ function ledger(): RealLedger {
   real.found();
   for (const at of [1, 2, 3]) real.add([transactionOf({ publicPart: utf8Encode(`batch ${at}`) })]);
   return real;
+}
+
+/** Governance that knows every node, except one until the third batch, and refuses batches at the indexes it is told. */
+class ScriptedGovernance implements LogGovernance {
+  readonly appended = undefined;
+  readonly keyOf: (id: string) => Bytes | undefined;
+  listedLater: string | undefined;
+  refuses: readonly number[] = [];
+  indexes: readonly number[] = [];
+
+  constructor(keyOf: (id: string) => Bytes | undefined) {
+    this.keyOf = keyOf;
+  }
+
+  publicKeyOf(id: string): Bytes | undefined {
+    return id === this.listedLater && this.indexes.length < 3 ? undefined : this.keyOf(id);
+  }
+
+  append({ header: { index } }: ParsedBatch): void {
+    if (this.refuses.includes(index)) throw new CocoError("ProposalInvalid", "for the test");
+    this.indexes = [...this.indexes, index];
+  }
+
+  truncate(fromIndex: number): void {
+    this.indexes = this.indexes.filter((index) => index < fromIndex);
+  }
+
+  before(index: number): ScriptedGovernance {
+    const copy = Object.assign(new ScriptedGovernance(this.keyOf), this);
+    copy.truncate(index);
+    return copy;
+  }
 }
 
 /** A follower of "b"; its disk answers when told, and changes what it reads. */
@@ -29,9 +63,9 @@ class Follower {
   /** Offsets of the parts of snapshots that were handed out. */
   readonly parts: number[] = [];
   onRoom: (() => void) | undefined;
-  appended = 0;
-  /** The node whose key is known only with the third batch. */
-  listedLater: string | undefined;
+  /** What is found out about an arrived batch without the ledger. */
+  onArrived = (_batch: ParsedBatch): void => undefined;
+  readonly governance = new ScriptedGovernance((id) => this.#keyOf(id));
   change = (entry: LogEntry): LogEntry => entry;
   /** What consensus does instead of its work. */
   instead: ((event: ConsensusEvent) => Ready | undefined) | undefined;
@@ -72,7 +106,8 @@ class Follower {
     assert.ok(node);
     const unused = (): never => assert.fail("no snapshots here");
     return new Replicator({
-      ...{ consensus, tail, checked: new CheckedData(tail, sha256), crypto: createNodeCrypto(node.privateKey) },
+      ...{ consensus, checked: new CheckedData(tail, sha256) },
+      log: new VerifiedLog(tail, this.governance, createNodeCrypto(node.privateKey)),
       disk: {
         persist: ({ entries }, done) => {
           this.stored.push(...entries.map((entry) => ({ ...entry, data: entry.data.slice() })));
@@ -83,9 +118,8 @@ class Follower {
         ...{ createSnapshot: unused, readSnapshot: unused, removeSnapshot: unused },
       },
       clock: { now: () => 1, wallTime: () => 1, after: () => nothing },
-      publicKeyOf: (id) => (id === this.listedLater && this.appended < 3 ? undefined : this.#keyOf(id)),
-      onAppended: () => this.appended++,
-      ...{ send: nothing, onArrived: nothing, onTruncated: nothing, onRoleChanged: nothing, onDurable: nothing },
+      onArrived: (batch) => this.onArrived(batch),
+      ...{ send: nothing, onRoleChanged: nothing, onDurable: nothing },
       ...{ onDropped: nothing, onReads: nothing, snapshots: this.#snapshots() },
       onCommitted: ({ header }) => this.committed.push(header.index),
       onFatal: ({ code }) => this.fatal.push(code),
@@ -136,6 +170,66 @@ describe("the consensus driver", () => {
     assert.deepEqual([node.committed, node.fatal], [[1, 2, 3, 4], []]);
   });
 
+  test("takes back a batch whose transactions do not hold, with all that came with it, before consensus sees it", () => {
+    const node = new Follower();
+    node.receive("b", [1, 2], { commitIndex: 2 });
+    node.governance.refuses = [4];
+    assert.throws(() => node.receive("b", [3, 4]), { code: "ProposalInvalid" });
+    assert.deepEqual([node.fatal, node.tail.lastIndex, node.replicator.status().lastIndex], [[], 2, 2]);
+    assert.deepEqual(node.governance.indexes, [1, 2]);
+    node.governance.refuses = [];
+    node.receive("b", [3, 4]);
+    assert.deepEqual([node.governance.indexes, node.replicator.status().lastIndex], [[1, 2, 3, 4], 4]);
+  });
+
+  test("tries batches that would replace others on a copy: what does not hold replaces nothing", () => {
+    const other = (node: Follower, change: (data: Bytes) => Bytes) => {
+      node.receive("b", [1, 4], { commitIndex: 2 });
+      const branch = node.real.branch(2);
+      branch.add([transactionOf({ publicPart: utf8Encode("instead") })], { view: node.view + 1 }, 1);
+      const [entry] = branch.entries.slice(2);
+      assert.ok(entry);
+      return [{ ...entry, data: change(entry.data.slice()) }];
+    };
+    const receive = (node: Follower, entries: readonly LogEntry[]) =>
+      node.receive("c", [3, 3], { term: node.view + 1, previousTerm: node.view, entries });
+    const tampered = new Follower();
+    const signature = (data: Bytes) => data.map((byte, at) => (at === data.length - 1 ? byte ^ 1 : byte));
+    assert.throws(() => receive(tampered, other(tampered, signature)), { code: "LedgerCorrupt" });
+    const refused = new Follower();
+    const valid = other(refused, (data) => data);
+    refused.governance.refuses = [3];
+    assert.throws(() => receive(refused, valid), { code: "ProposalInvalid" });
+    const unwanted = new Follower();
+    unwanted.onArrived = ({ header }) => assert.ok(header.view === unwanted.view, "for the test");
+    assert.throws(
+      () =>
+        receive(
+          unwanted,
+          other(unwanted, (data) => data),
+        ),
+      { message: "for the test" },
+    );
+    for (const node of [tampered, refused, unwanted]) {
+      assert.deepEqual([node.fatal, node.tail.lastIndex, node.replicator.status().term], [[], 4, node.view]);
+      assert.deepEqual(node.governance.indexes, [1, 2, 3, 4]);
+    }
+    refused.governance.refuses = [];
+    receive(refused, valid);
+    assert.deepEqual([refused.fatal, refused.tail.lastIndex, refused.governance.indexes], [[], 3, [1, 2, 3]]);
+    assert.equal(refused.tail.lastView, refused.view + 1);
+  });
+
+  test("does not hold it against a leader that was deposed that its entries differ from what is committed", () => {
+    const node = new Follower();
+    node.receive("b", [1, 2], { commitIndex: 2 });
+    node.receive("c", [5, 4], { term: node.view + 2, previousIndex: 2, previousTerm: node.view });
+    const branch = node.real.branch(1);
+    branch.add([transactionOf({ publicPart: utf8Encode("late") })], { view: node.view + 1 }, 1);
+    node.receive("b", [2, 2], { term: node.view + 1, entries: branch.entries.slice(1) });
+    assert.deepEqual([node.fatal, node.tail.lastIndex], [[], 2]);
+  });
+
   test("takes back what it verified ahead when consensus refuses the message", () => {
     const node = new Follower();
     node.receive("b", [1, 2], { commitIndex: 2 });
@@ -162,7 +256,7 @@ describe("the consensus driver", () => {
 
   test("takes batches of a node together with the batch that lists it", () => {
     const node = new Follower();
-    node.listedLater = node.real.network.nodes[1]?.request.nodeId;
+    node.governance.listedLater = node.real.network.nodes[1]?.request.nodeId;
     node.real.add([transactionOf({ publicPart: utf8Encode("by the new node") })], {}, 1);
     node.receive("b", [1, 5], { commitIndex: 5 });
     node.run();

@@ -1,14 +1,14 @@
 /**
  * The consensus driver: feeds the pure core with messages, time and disk completions, and carries out what it asks for.
  *
- * The ledger's tail (Merkle tree, previous digest) always follows the log: it grows when entries are appended and shrinks
- * when they are truncated, before they are persisted. A batch from a peer is verified before it is persisted and therefore
- * before it is acknowledged; one that simply continues the tail even before consensus sees it, so that a peer that sends
- * a wrong one loses its channel and nothing else happens. A committed batch that was read back from disk is compared with
- * the tail before it is applied.
+ * The ledger's tail and the governance state always follow the log: they grow when entries are appended and shrink when they
+ * are truncated, before they are persisted. What consensus would append of a peer's message is verified before consensus
+ * sees it: on the log itself where it continues it, on a copy where it would replace entries. So a peer that sends what does
+ * not hold loses its channel, and nothing else happens. A committed batch that was read back from disk is compared with the
+ * tail before it is applied.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { bytesEqual, toHex } from "../../core/codec/bytes.ts";
+import { bytesEqual } from "../../core/codec/bytes.ts";
 import { MessageRefused } from "../../core/consensus/acceptance.ts";
 import type {
   AppendRequest,
@@ -21,13 +21,13 @@ import type {
   Ready,
   SnapshotMark,
 } from "../../core/consensus/types.ts";
-import { type BuiltBatch, verifyBatch } from "../../core/ledger/batch.ts";
+import type { GovernanceState } from "../../core/governance/administrative.ts";
+import type { BuiltBatch } from "../../core/ledger/batch.ts";
 import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
-import type { VerifyCrypto } from "../../core/ledger/keys.ts";
-import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Clock, Disk } from "../ports.ts";
 import type { CheckedData } from "./checked-data.ts";
+import type { VerifiedLog } from "./verified-log.ts";
 
 /** Time between ticks of the consensus core. */
 export const TICK_INTERVAL_MS = 15;
@@ -35,21 +35,18 @@ export const TICK_INTERVAL_MS = 15;
 /** What the driver is made of. */
 export interface ReplicatorParts {
   readonly consensus: Consensus;
-  readonly tail: LedgerTail;
+  /** Tail and governance as the log tells them. */
+  readonly log: VerifiedLog;
   /** Data of the entries that were verified while the node started; the driver adds its own. */
   readonly checked: CheckedData;
   readonly disk: Disk;
   readonly clock: Clock;
   readonly send: (peer: NodeId, message: ConsensusMessage) => void;
-  readonly crypto: VerifyCrypto;
-  /** Public key (SubjectPublicKeyInfo, DER) of a listed node. */
-  readonly publicKeyOf: (nodeId: NodeId) => Bytes | undefined;
-  /** A batch of a peer that this node does not have; throws to refuse the message that brought it. */
-  readonly onArrived: (batch: ParsedBatch) => void;
-  /** A batch enters the log (its content is not committed): administrative ones are verified and executed here; throws to refuse. */
-  readonly onAppended: (batch: ParsedBatch) => void;
-  /** The log lost every batch from this index on. */
-  readonly onTruncated: (fromIndex: number) => void;
+  /**
+   * A verified batch of a peer that this node does not have, and governance after it; throws to refuse the message that
+   * brought it.
+   */
+  readonly onArrived: (batch: ParsedBatch, state: GovernanceState | undefined) => void;
   readonly onCommitted: (batch: ParsedBatch) => void;
   readonly onRoleChanged: (status: ConsensusStatus) => void;
   readonly onDurable: (index: number) => void;
@@ -84,6 +81,8 @@ export interface SnapshotTransfer {
 export class Replicator {
   readonly #parts: ReplicatorParts;
   readonly #parsed = new WeakMap<Bytes, ParsedBatch>();
+  /** Data of batches that were built here: the tail has them when they are proposed, governance when they enter the log. */
+  readonly #built = new WeakSet<Bytes>();
   readonly #events: ConsensusEvent[] = [];
   #running = false;
   #stopped = false;
@@ -128,6 +127,11 @@ export class Replicator {
     this.#step({ type: "transfer", now: this.#parts.clock.now() });
   }
 
+  /** The members let this node take part again. */
+  resume(): void {
+    this.#step({ type: "resume", now: this.#parts.clock.now() });
+  }
+
   /** The disk has no room, or has it again. */
   diskFull(full: boolean): void {
     this.#step({ type: "diskFull", full, now: this.#parts.clock.now() });
@@ -160,60 +164,53 @@ export class Replicator {
   }
 
   #receiveAppend(peer: NodeId, message: AppendRequest): void {
-    const { entries } = message;
-    const count = this.#verifyAhead(message);
-    const taken = count === entries.length ? entries : entries.slice(0, count);
+    invariant(!this.#running, "messages come between steps");
+    if (this.#stopped) return;
     try {
-      this.#message(peer, { ...message, entries: taken });
+      this.#verifyAhead(message);
+      this.#message(peer, message);
     } finally {
-      if (entries.length > 0) this.#cutTail();
+      // Takes back what was verified ahead and not taken by consensus.
+      if (message.entries.length > 0 && !this.#stopped) this.#parts.log.truncate(this.status().lastIndex + 1);
     }
-    const last = taken.at(-1);
-    if (count === entries.length || last === undefined || this.#stopped) return;
-    if (this.#parts.tail.record(last.index)?.view !== last.term) return;
-    const rest = entries.slice(count);
-    this.#receiveAppend(peer, { ...message, previousIndex: last.index, previousTerm: last.term, entries: rest });
-  }
-
-  /** Takes back what was verified ahead and not taken by consensus. */
-  #cutTail(): void {
-    if (this.#running || this.#stopped) return;
-    const { lastIndex } = this.status();
-    if (this.#parts.tail.lastIndex > lastIndex) this.#parts.tail.truncate(lastIndex + 1);
   }
 
   /**
-   * Verifies batches that continue the tail, which they extend; consensus takes them in the same turn or they are cut again.
-   * Where the sender's log differs from this one, consensus refuses or truncates first: what follows is verified then.
-   * @returns how many of the entries can be taken now: one whose signer is listed only by an entry before it has to wait for that
+   * Verifies what consensus would append of a message: the entries from the first one on that this log does not have. The log
+   * is extended by those that continue it; consensus takes them in the same turn or they are cut again. Nothing is verified
+   * that consensus takes in no case: of a sender that was deposed, behind a log that differs, in the place of what is committed.
    */
-  #verifyAhead({ previousIndex, previousTerm, entries }: AppendRequest): number {
-    const { tail, publicKeyOf, crypto } = this.#parts;
-    const lastIndex = tail.lastIndex;
-    const viewAt = (index: number) => (index === 0 ? 0 : tail.record(index)?.view);
-    let continues = viewAt(previousIndex) === previousTerm && !this.#running;
-    try {
-      for (const [at, entry] of entries.entries()) {
-        const batch = this.#parse(entry.data);
-        if (batch.header.index !== entry.index || batch.header.view !== entry.term) {
-          throw new CocoError("LedgerCorrupt", `batch of entry ${entry.index} names another place`, {
-            index: entry.index,
-          });
-        }
-        const waits = at > 0 && publicKeyOf(toHex(batch.header.signer)) === undefined;
-        if (continues && entry.index === tail.lastIndex + 1 && waits) return at;
-        if (viewAt(entry.index) !== entry.term) this.#parts.onArrived(batch);
-        if (continues && entry.index === tail.lastIndex + 1) {
-          verifyBatch(batch, tail, publicKeyOf, crypto);
-          this.#parts.checked.add(entry.data);
-        }
-        continues &&= viewAt(entry.index) === entry.term;
-      }
-    } catch (error) {
-      tail.truncate(lastIndex + 1);
-      throw error;
+  #verifyAhead({ term, previousIndex, previousTerm, entries }: AppendRequest): void {
+    if (entries.length === 0) return;
+    const { log, checked, onArrived } = this.#parts;
+    const batches = entries.map((entry) => this.#batchOf(entry));
+    const status = this.status();
+    if (term < status.term || !this.#agrees(previousIndex, previousTerm)) return;
+    const start = entries.findIndex((entry) => !this.#agrees(entry.index, entry.term));
+    const first = entries[start]?.index;
+    if (first === undefined || first <= status.commitIndex) return;
+    const continues = first > log.tail.lastIndex;
+    const tried = continues ? log : log.before(first);
+    for (const batch of batches.slice(start)) {
+      tried.append(batch);
+      onArrived(batch, tried.governance.appended);
     }
-    return entries.length;
+    if (continues) for (const { data } of entries.slice(start)) checked.add(data);
+  }
+
+  /** The batch of an entry, which must say the same about its place. */
+  #batchOf({ index, term, data }: LogEntry): ParsedBatch {
+    const batch = this.#parse(data);
+    if (batch.header.index !== index || batch.header.view !== term)
+      throw new CocoError("LedgerCorrupt", `batch of entry ${index} names another place`, { index });
+    return batch;
+  }
+
+  /** Whether this log has an entry of this term at this index; what is compacted is committed, and taken to be the same. */
+  #agrees(index: number, term: number): boolean {
+    const { tail } = this.#parts.log;
+    if (index === 0 || index < tail.firstIndex - 1) return true;
+    return tail.record(index)?.view === term;
   }
 
   #parse(data: Bytes): ParsedBatch {
@@ -232,9 +229,10 @@ export class Replicator {
   propose(build: (view: number, index: number) => Pick<BuiltBatch, "bytes" | "batch">): number | undefined {
     const { role, term } = this.status();
     if (role !== "leader" || this.#stopped) return undefined;
-    const index = this.#parts.tail.lastIndex + 1;
+    const index = this.#parts.log.tail.lastIndex + 1;
     const { bytes: data, batch } = build(term, index);
     this.#parsed.set(data, batch);
+    this.#built.add(data);
     this.#parts.checked.add(data);
     const nested = this.#running;
     this.#step({ type: "propose", entries: [{ index, term, data }], now: this.#parts.clock.now() });
@@ -282,13 +280,13 @@ export class Replicator {
     const { disk, clock, consensus } = this.#parts;
     const dropped = ready.dropped[0];
     if (dropped !== undefined) {
-      this.#truncate(dropped.index);
+      this.#parts.log.truncate(dropped.index);
       this.#parts.onDropped();
     }
     if (ready.installed !== undefined) this.#parts.snapshots.install(ready.installed);
     const persist = ready.persist;
     if (persist !== undefined) {
-      if (persist.truncateFrom !== undefined) this.#truncate(persist.truncateFrom);
+      if (persist.truncateFrom !== undefined) this.#parts.log.truncate(persist.truncateFrom);
       for (const entry of persist.entries) this.#append(entry);
       disk.persist(persist, () => {
         this.#step({ type: "persisted", id: persist.id, now: clock.now() });
@@ -331,22 +329,19 @@ export class Replicator {
   }
 
   #append(entry: LogEntry): void {
-    const { tail, checked, publicKeyOf, crypto } = this.#parts;
+    const { log, checked } = this.#parts;
     const batch = this.#parse(entry.data);
-    const record = tail.record(entry.index);
+    const record = log.tail.record(entry.index);
     if (record === undefined) {
-      verifyBatch(batch, tail, publicKeyOf, crypto);
+      // It replaces another one, and was tried on a copy when it arrived.
+      log.append(batch);
       checked.add(entry.data);
+      return;
     }
-    // Otherwise it was built here, or verified when it arrived.
-    else
-      invariant(bytesEqual(tail.root(record.signatureSeqno), batch.root), "the tail holds another batch at this index");
-    this.#parts.onAppended(batch);
-  }
-
-  #truncate(fromIndex: number): void {
-    if (fromIndex > this.#parts.tail.lastIndex) return;
-    this.#parts.tail.truncate(fromIndex);
-    this.#parts.onTruncated(fromIndex);
+    invariant(
+      bytesEqual(log.tail.root(record.signatureSeqno), batch.root),
+      "the tail holds another batch at this index",
+    );
+    if (this.#built.has(entry.data)) log.governance.append(batch);
   }
 }

@@ -336,7 +336,8 @@ function meterSection(id: number, section: WasmReader, shape: ModuleShape, bound
 }
 
 /**
- * The module with its checks, and its counters under the names of {@link METER_EXPORTS}. Throws `Internal` for a module it does not understand.
+ * The module with its checks, and its counters under the names of {@link METER_EXPORTS}. Throws `Internal` for a module it
+ * does not understand.
  */
 export function meterModule(bytes: Bytes, bounds: StackBounds): Bytes {
   const reader = new WasmReader(bytes, 0, bytes.length);

@@ -7,8 +7,7 @@
  * is gone with the call.
  */
 import { toHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
-import { isWellFormed } from "../../core/governance/json-value.ts";
-import { readJsonValue } from "../../core/governance/json-value.ts";
+import { isWellFormed, readJsonValue } from "../../core/governance/json-value.ts";
 import {
   MAX_SCRIPT_BYTES,
   MAX_SCRIPT_INPUT_LENGTH,
@@ -26,7 +25,7 @@ import { ScriptEngine } from "./script-engine.ts";
 
 /**
  * Work one call may take: turns of loops and calls of functions inside the engine, a byte code each about one. It is counted,
- * not timed, and takes about 20 ms.
+ * not timed, and takes about 10 ms of a processor.
  */
 export const MAX_SCRIPT_FUEL = 2_000_000;
 

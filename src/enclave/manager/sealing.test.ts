@@ -104,9 +104,9 @@ class Bench {
   /** The first private part of a batch. */
   open(batch: ParsedBatch): string {
     this.#opening = true;
-    const [opened] = this.sealing.open(batch);
+    const opened = this.sealing.open(batch);
     this.#opening = false;
-    return utf8Decode(opened?.privatePart ?? EMPTY);
+    return utf8Decode(opened.privatePart(0));
   }
 
   /** The newest `count` batches are undone. */

@@ -8,7 +8,7 @@ import {
   type BatchTransaction,
   buildBatch,
   type BuiltBatch,
-  type UnsealedTransaction,
+  type UnsealedBatch,
   unsealBatch,
 } from "../../core/ledger/batch.ts";
 import type { BatchKind, ParsedBatch } from "../../core/ledger/batch-format.ts";
@@ -92,7 +92,7 @@ export class Sealing {
   }
 
   /** The transactions of a verified batch, opened. */
-  open(batch: ParsedBatch): readonly UnsealedTransaction[] {
+  open(batch: ParsedBatch): UnsealedBatch {
     return unsealBatch(batch, this.keys, this.#crypto);
   }
 }

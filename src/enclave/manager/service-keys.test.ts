@@ -158,7 +158,7 @@ describe("sealing over epochs", () => {
     );
     const reader = boot(node2, [], state, tail);
     for (const batch of batches)
-      assert.deepEqual(reader.open(parseBatch(batch))[0]?.privatePart, request[0]?.privatePart);
+      assert.deepEqual(reader.open(parseBatch(batch)).privatePart(0), request[0]?.privatePart);
   });
 
   test("overwrites what was derived from a key together with it", () => {

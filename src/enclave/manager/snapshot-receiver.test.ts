@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { KV_ADAPTER_ID } from "../../../test/simulation/founding.ts";
 import { SnapshotNetwork, SnapshotNode } from "../../../test/support/snapshot-node.ts";
-import type { Bytes } from "../../core/codec/bytes.ts";
+import { type Bytes, concatBytes } from "../../core/codec/bytes.ts";
 import type { Ready, SnapshotMark } from "../../core/consensus/types.ts";
-import { IMPORT_PARTS_WAITING_MAX, SNAPSHOT_BYTES_MAX, SnapshotReceiver } from "./snapshot-receiver.ts";
+import { SnapshotWriter } from "../../core/ledger/snapshot.ts";
+import { makeKeeperSeal } from "../../core/ledger/snapshot-keeper.ts";
+import { IMPORT_PARTS_WAITING_MAX, OpenedSnapshot, SNAPSHOT_BYTES_MAX, SnapshotReceiver } from "./snapshot-receiver.ts";
 
 type Part = Ready["snapshotParts"][number];
 
@@ -19,13 +21,14 @@ class Bench {
   readonly stored: (SnapshotMark | undefined)[] = [];
   readonly receiver: SnapshotReceiver;
 
-  constructor(pieceBytes: number) {
+  /** @param make what the leader makes of its snapshot */
+  constructor(pieceBytes: number, make: (file: Bytes, from: SnapshotNode) => Bytes = (file) => file) {
     const from = new SnapshotNode(new SnapshotNetwork(100));
     from.found();
     for (let batches = 0; batches < 20; batches++) from.execute(9);
     from.run();
     const snapshot = from.unconfirmed.mark;
-    const data = from.disk.files.get(snapshot.index) as Bytes;
+    const data = make(from.disk.files.get(snapshot.index) as Bytes, from);
     for (let offset = 0; offset < data.length; offset += pieceBytes) {
       const piece = data.subarray(offset, offset + pieceBytes);
       this.parts.push({ from: from.nodeId, snapshot, offset, data: piece, last: offset + pieceBytes >= data.length });
@@ -114,6 +117,25 @@ describe("a snapshot that is received", () => {
     assert.deepEqual([bench.writes.length, bench.stored], [1, []], "the third alone would not have fitted");
     bench.writes.shift()?.();
     assert.deepEqual([bench.writes.length, bench.abandoned], [0, 0]);
+  });
+
+  test("is refused without the state of an adapter that it names: installing it would end the node", () => {
+    const bench = new Bench(1_000_000, (file, { opening, nodeId }) => {
+      const opened = new OpenedSnapshot(opening, () => undefined);
+      opened.feed(file);
+      const { complete } = opened;
+      assert.ok(complete);
+      const epochKey = opening.epochKeyOf(1, complete.state);
+      assert.ok(epochKey);
+      const { crypto, networkId } = opening;
+      const sealing = { signer: new Uint8Array(32), salt: new Uint8Array(16).fill(0xee), counter: 0 };
+      const writer = new SnapshotWriter(complete.manifest, sealing, { crypto, epochKey });
+      const body = concatBytes(...writer.begin(), writer.end());
+      const kept = { networkId, index: complete.mark.index, digest: writer.digest() };
+      return concatBytes(body, makeKeeperSeal(kept, nodeId, crypto));
+    });
+    for (const part of bench.parts) bench.offer(part);
+    assert.deepEqual([bench.parts.length, bench.stored, bench.abandoned], [1, [undefined], 1]);
   });
 
   test("is refused when it does not end", () => {

@@ -162,6 +162,13 @@ export class WorkerImport {
     callback?.();
   }
 
+  /** Throws `MalformedInput` unless each adapter in the manifest is mounted here and has a state: then nothing is missing to install it. */
+  requireStates({ manifest }: ReceivedSnapshot): void {
+    for (const { id } of manifest.adapters)
+      if (!this.#adapters.has(id) || !this.#held.has(id))
+        throw new CocoError("MalformedInput", `snapshot: adapter ${id} has no state in it, or is not mounted`);
+  }
+
   /** Replaces the states of all adapters in the manifest. */
   finish({ manifest, mark }: ReceivedSnapshot): void {
     for (const { id, version } of manifest.adapters) {
@@ -248,6 +255,7 @@ export class SnapshotReceiver {
   #finish(receiving: Receiving, { from, snapshot: mark }: Ready["snapshotParts"][number]): void {
     const { complete } = receiving.snapshot;
     if (complete === undefined) throw new CocoError("MalformedInput", "snapshot: the file ends too early");
+    receiving.import.requireStates(complete);
     const { crypto, networkId, nodeId, stored, publicKeyOf } = this.#parts;
     // A new node may not know its leader yet: the key is the one that the leader's id, which the channel proved, is the digest of.
     const stated = signingKeys(complete.state).get(from);

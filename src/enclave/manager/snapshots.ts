@@ -178,10 +178,9 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     const manifest: SnapshotManifest = {
       networkId,
       tail: tailSnapshot,
-      configuration: EMPTY,
       configurationIndex,
       governance: encodeGovernanceState(state),
-      adapters: left.map(({ adapterId, version }) => ({ id: adapterId, version, tables: [] })),
+      adapters: left.map(({ adapterId, version }) => ({ id: adapterId, version })),
       epoch,
     };
     const sealing = { signer: fromHex(nodeId), salt, counter: this.#nonceCounter };
@@ -360,9 +359,9 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
 }
 
 /** Whether a batch hands a new node the keys of earlier epochs. */
-function holdsGrant({ header, transactions }: ParsedBatch): boolean {
+function holdsGrant(batch: ParsedBatch): boolean {
   return (
-    header.kind === "administrative" &&
-    transactions.some(({ publicPart }) => decodeAdministrative(publicPart).type === "grant")
+    batch.header.kind === "administrative" &&
+    batch.transactions.some(({ publicPart }) => decodeAdministrative(publicPart).type === "grant")
   );
 }

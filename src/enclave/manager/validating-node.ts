@@ -9,6 +9,7 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { fromHex, toHex } from "../../core/codec/bytes.ts";
 import { parseAddress } from "../../core/governance/address.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
+import type { RunScript } from "../../core/governance/script.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
@@ -53,6 +54,8 @@ export interface ValidatingNodeParts {
   /** `host:port` to listen at for peers and for clients. */
   readonly listen: string;
   readonly clientListen: string;
+  /** Runs scripts of governance. */
+  readonly runScript: RunScript;
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly disk: Disk;
@@ -94,7 +97,7 @@ export class ValidatingNode {
       genesis,
       networkId: this.#networkId,
       crypto: this.#crypto,
-      governanceCrypto: createGovernanceCrypto(),
+      governanceCrypto: createGovernanceCrypto(parts.runScript),
       clock,
       randomBytes: (length) => entropy.bytes(length),
       disk: parts.disk,
@@ -132,9 +135,7 @@ export class ValidatingNode {
   }
 
   #channelIdentity(): ChannelIdentity {
-    const { keys, attest, clock, entropy } = this.#parts;
-    const privateKey = signingKeyPem(keys);
-    const issuance = { notBeforeMs: clock.wallTime() - DAY_MS, days: CHANNEL_CERTIFICATE_DAYS, entropy };
+    const { keys, attest } = this.#parts;
     const digest = fromHex(this.#networkId);
     const { sha256 } = this.#crypto;
     // A node that was voted out has channels until its vote is taken away: that step may need its acknowledgement.
@@ -143,8 +144,8 @@ export class ValidatingNode {
     return {
       nodeId: keys.nodeId,
       networkId: digest,
-      certificate: createNodeCertificate(keys.nodeId, privateKey, issuance),
-      privateKey,
+      certificate: this.#ownCertificate(),
+      privateKey: signingKeyPem(keys),
       nodeIdOf: (publicKey) => toHex(sha256(publicKey)),
       addressOf: (peer) => nodeOf(peer)?.address,
       attest: (challenge, exporter) =>
@@ -175,9 +176,16 @@ export class ValidatingNode {
       : administration.constitutionWith(approval, clock.wallTime());
   }
 
-  /** Starts consensus, listens for peers and connects to them. */
+  /**
+   * Starts consensus, listens for peers and connects to them. A node that may have forgotten what it promised listens for the
+   * members at once, under its own certificate: it may have to wait for them before it knows its service's.
+   */
   async start(): Promise<void> {
     await new Promise<void>((started) => this.#core.manager.start(started));
+    if (this.#core.manager.status.recovering && this.#frontend === undefined) {
+      this.#callers.follow(this.#core.administration.constitution);
+      await this.#listen(this.#ownCertificate());
+    }
     await this.#channels.start(this.#parts.listen, this.#peers());
   }
 
@@ -244,7 +252,7 @@ export class ValidatingNode {
       if (this.#listens) onServing(service.certificate);
       return;
     }
-    this.#serve(chain).catch((error: unknown) => {
+    this.#listen(chain).catch((error: unknown) => {
       onFatal(
         error instanceof CocoError
           ? error
@@ -253,32 +261,37 @@ export class ValidatingNode {
     });
   }
 
-  async #serve(certificate: string): Promise<void> {
+  async #listen(certificate: string): Promise<void> {
     const { keys, clientListen, clock, sockets, onServing } = this.#parts;
+    const { manager, administration, tail, sealing, recovery } = this.#core;
     const api: NodeApiParts = {
-      manager: this.#core.manager,
-      administration: this.#core.administration,
-      tail: this.#core.tail,
-      sealing: this.#core.sealing,
+      ...{ manager, administration, tail, sealing, recovery },
       crypto: this.#crypto,
-      history: new History({ tail: this.#core.tail, disk: this.#parts.disk, sha256: this.#crypto.sha256 }),
+      history: new History({ tail, disk: this.#parts.disk, sha256: this.#crypto.sha256 }),
       service: () => this.#service,
     };
-    const frontend = new ClientFrontend({
+    this.#frontend = new ClientFrontend({
       certificate,
       privateKey: signingKeyPem(keys),
       authenticate: (chain) => this.#callers.identify(chain, clock.wallTime()),
       handle: (request, respond) =>
         isNodePath(request.path) ? handleNodeRequest(api, request, respond) : this.#handle(request, respond),
     });
-    this.#frontend = frontend;
-    await frontend.start(clientListen, sockets);
+    await this.#frontend.start(clientListen, sockets);
     this.#listens = true;
     if (this.#service !== undefined) onServing(this.#service.certificate);
   }
 
+  /** This node's certificate of itself: who knows its id can tell that it is this node. */
+  #ownCertificate(): string {
+    const { keys, clock, entropy } = this.#parts;
+    const issuance = { notBeforeMs: clock.wallTime() - DAY_MS, days: CHANNEL_CERTIFICATE_DAYS, entropy };
+    return createNodeCertificate(keys.nodeId, signingKeyPem(keys), issuance);
+  }
+
   #handle(request: FrontendRequest, respond: (response: FrontendResponse) => void): void {
-    if (request.method !== "POST" && this.#core.manager.serves(request.path))
+    if (this.#service === undefined) respond(errorResponse(new CocoError("NotReady", "this node does not serve yet")));
+    else if (request.method !== "POST" && this.#core.manager.serves(request.path))
       respond(errorResponse(new CocoError("MethodNotAllowed", "adapters are reached with POST")));
     else this.#serveRequest(request, respond);
   }

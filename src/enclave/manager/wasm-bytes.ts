@@ -1,6 +1,6 @@
 /** Reading and writing the binary form of WebAssembly modules (WebAssembly core specification 2.0, chapter 5). */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { invariant } from "../../errors.ts";
+import { CocoError, invariant } from "../../errors.ts";
 
 /** Reads a module byte by byte. */
 export class WasmReader {
@@ -29,7 +29,7 @@ export class WasmReader {
       value += (byte & 0x7f) * 2 ** shift;
       if (byte < 0x80) return value;
     }
-    return invariant(false, "a number of the script engine is too long") ?? 0;
+    throw new CocoError("Internal", "a number of the script engine is too long");
   }
 
   skipNumber(): void {

@@ -7,6 +7,7 @@
  * are ignored.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
+import type { TableOptions } from "../../core/kv/types.ts";
 import type { Caller, ClientResponse, DroppedTransaction } from "../../adapters/adapter.ts";
 
 /** A prepared transaction on its way; `id` names it in the whole network. */
@@ -99,7 +100,8 @@ export type ToWorker =
 
 /** Worker to manager. */
 export type FromWorker =
-  | { readonly type: "ready" }
+  /** The adapter is loaded; these are the tables it may write. */
+  | { readonly type: "ready"; readonly tables: readonly TableOptions[] }
   | {
       readonly type: "responses";
       readonly responses: readonly { readonly id: number; readonly response: ClientResponse }[];

@@ -18,12 +18,12 @@ import type { GovernanceCrypto } from "../../core/governance/governance-crypto.t
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { encodeMessages } from "../../core/governance/proposal-codec.ts";
 import type { RequestSigner } from "../../core/governance/request-signing.ts";
-import { createGovernanceCrypto } from "../../enclave/manager/node-crypto.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import { PUBLIC_FILE_MODE, writeFileAtomic } from "../files.ts";
 import { readLedgerGovernance } from "../ledger-governance.ts";
 import { APPROVAL_FILE } from "../node-folder.ts";
 import { readRequestSigner } from "../request-signer.ts";
+import { loadGovernanceCrypto } from "../script-engine-file.ts";
 import { SANDBOX_MEMBERS, type SandboxLayout } from "./layout.ts";
 
 /** What was voted in. */
@@ -63,7 +63,7 @@ export async function approveNewCode(
   genesis: Constitution,
   code: CodeEntry,
 ): Promise<CodeChange | undefined> {
-  const crypto = createGovernanceCrypto();
+  const crypto = await loadGovernanceCrypto();
   const lists = ({ constitution }: GovernanceState) =>
     constitution.codeManifest.some(({ measurement }) => measurement === code.measurement);
   let newest = genesisState(genesis, crypto);

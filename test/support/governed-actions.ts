@@ -1,22 +1,22 @@
 /** Constitutions and actions for tests of governance: a network of three members, a participant and four nodes. */
 import assert from "node:assert/strict";
-import { CocoError } from "../../errors.ts";
-import { sha256 } from "../../enclave/manager/node-crypto.ts";
-import { constitutionOf, GOVERNANCE_CRYPTO, signerOfMember, tupleOf } from "../../../test/support/governed-network.ts";
-import { simulatedCertificate } from "../../../test/simulation/simulated-crypto.ts";
-import { utf8Encode, type Bytes } from "../codec/bytes.ts";
-import { readActions } from "./action-codec.ts";
-import type { ActionContext } from "./action-kind.ts";
-import { applyActions, type ActionEffect } from "./actions.ts";
-import { nodeEntryTree, teeEntryTree } from "./constitution-codec.ts";
-import type { Constitution, NodeEntry, NodeTuple, TeeEntry } from "./constitution.ts";
-import { treeToJson } from "./fields.ts";
-import type { CertificateDescription } from "./governance-crypto.ts";
-import type { JsonValue } from "./json-value.ts";
-import { signNodeTuple } from "./node-entry.ts";
-import { pemOfDer } from "./pem.ts";
-import { remedyOf } from "./refusal.ts";
-import type { SettingsChange } from "./settings.ts";
+import { CocoError } from "../../src/errors.ts";
+import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
+import { constitutionOf, GOVERNANCE_CRYPTO, signerOfMember, tupleOf } from "./governed-network.ts";
+import { simulatedCertificate } from "../simulation/simulated-crypto.ts";
+import { utf8Encode, type Bytes } from "../../src/core/codec/bytes.ts";
+import { readActions } from "../../src/core/governance/action-codec.ts";
+import type { ActionContext } from "../../src/core/governance/action-kind.ts";
+import { applyActions, type ActionEffect } from "../../src/core/governance/actions.ts";
+import { nodeEntryTree, teeEntryTree } from "../../src/core/governance/constitution-codec.ts";
+import type { Constitution, NodeEntry, NodeTuple, TeeEntry } from "../../src/core/governance/constitution.ts";
+import { treeToJson } from "../../src/core/governance/fields.ts";
+import type { CertificateDescription } from "../../src/core/governance/governance-crypto.ts";
+import type { JsonValue } from "../../src/core/governance/json-value.ts";
+import { signNodeTuple } from "../../src/core/governance/node-entry.ts";
+import { pemOfDer } from "../../src/core/governance/pem.ts";
+import { remedyOf } from "../../src/core/governance/refusal.ts";
+import type { SettingsChange } from "../../src/core/governance/settings.ts";
 
 /** The ledger's time in these tests. */
 export const NOW_MS = Date.UTC(2030, 0, 15);

@@ -1,0 +1,53 @@
+/**
+ * A record in the log of a page: key length u16 | value field u16 | version u48 | key | value. The value field is the length
+ * of the value in the page, or says that the key is deleted, or that the value is large: then two bytes in the place of the
+ * value say where it is beside the page.
+ */
+import type { Bytes } from "../codec/bytes.ts";
+
+/** Longest value in bytes that lies in the page itself. */
+export const INLINE_VALUE_BYTES = 1024;
+
+/** Where the version is in a record. */
+export const VERSION_OFFSET = 4;
+/** Where the key begins in a record. */
+export const HEADER_BYTES = VERSION_OFFSET + 6;
+/** Bytes that say where a large value is. */
+export const LARGE_INDEX_BYTES = 2;
+/** Value field of a deletion. */
+export const FIELD_DELETED = 0xffff;
+/** Value field of a large value. */
+export const FIELD_LARGE = 0xfffe;
+
+/** Bytes a value takes in the page. */
+export function bytesInPage(value: Bytes | undefined): number {
+  return value === undefined ? 0 : value.length > INLINE_VALUE_BYTES ? LARGE_INDEX_BYTES : value.length;
+}
+
+/** Compares the key of a record with another, which begins with the same `from` bytes. */
+export function compareRecord(log: Uint8Array, offset: number, key: Bytes, from: number): number {
+  const length = ((log[offset] as number) << 8) | (log[offset + 1] as number);
+  const shared = length < key.length ? length : key.length;
+  const start = offset + HEADER_BYTES;
+  for (let at = from; at < shared; at++) {
+    const difference = (log[start + at] as number) - (key[at] as number);
+    if (difference !== 0) return difference;
+  }
+  return length - key.length;
+}
+
+/** Bytes, at most `limit`, that the key of a record, which is not shorter than that, and another begin with alike. */
+export function sharedPrefix(log: Uint8Array, offset: number, key: Bytes, limit: number): number {
+  const start = offset + HEADER_BYTES;
+  const end = limit < key.length ? limit : key.length;
+  let at = 0;
+  while (at < end && log[start + at] === key[at]) at++;
+  return at;
+}
+
+/** Two bytes of the key that lies in `bytes`, those behind its first `prefix`; zeros where it ends, which keeps the order. */
+export function hintOf(bytes: Uint8Array, start: number, length: number, prefix: number): number {
+  const at = start + prefix;
+  const first = prefix < length ? (bytes[at] as number) << 8 : 0;
+  return prefix + 1 < length ? first | (bytes[at + 1] as number) : first;
+}

@@ -1,0 +1,73 @@
+/**
+ * Digests of many short messages: messages of one length are collected side by side and hashed by one call, which costs far
+ * less than a call for each where the hash function has lanes.
+ */
+import { type Bytes, EMPTY, type HashFunction, hashMany } from "../codec/bytes.ts";
+import { invariant } from "../../errors.ts";
+
+const DIGEST = 32;
+/** Room for messages that wait to be hashed; a longer one has it for itself. */
+const ROOM_BYTES = 16 * 1024;
+
+/** The room of the run before, if it has ended: runs follow each other, and fresh memory costs more than what it is for. */
+let spare: Uint8Array = EMPTY;
+
+/** Messages in a row, and then their digests in the same order. */
+export class DigestRun {
+  readonly #hash: HashFunction;
+  readonly #digests: Uint8Array;
+  #room: Uint8Array;
+  /** Length of the messages that wait, and the end of the last of them. */
+  #length = 0;
+  #end = 0;
+  #hashed = 0;
+
+  /** @param capacity messages at most */
+  constructor(hash: HashFunction, capacity: number) {
+    this.#hash = hash;
+    this.#room = spare;
+    spare = EMPTY;
+    this.#digests = new Uint8Array(capacity * DIGEST);
+  }
+
+  /** Where the next message is to be written, after {@link DigestRun.next} and before anything else is asked for. */
+  get bytes(): Uint8Array {
+    return this.#room;
+  }
+
+  /** Makes room for the next message, which has at least one byte; its place in {@link DigestRun.bytes}. */
+  next(length: number): number {
+    if (length !== this.#length || this.#end + length > this.#room.length) this.#begin(length);
+    const at = this.#end;
+    this.#end += length;
+    return at;
+  }
+
+  #begin(length: number): void {
+    this.#flush();
+    this.#length = length;
+    const left = this.#digests.length / DIGEST - this.#hashed;
+    const needed = Math.max(length, Math.min(ROOM_BYTES, left * length));
+    if (needed > this.#room.length) this.#room = new Uint8Array(needed);
+  }
+
+  #flush(): void {
+    if (this.#end === 0) return;
+    invariant(
+      (this.#hashed + this.#end / this.#length) * DIGEST <= this.#digests.length,
+      "more messages than announced",
+    );
+    const target = this.#digests.subarray(this.#hashed * DIGEST);
+    hashMany(this.#hash, this.#room.subarray(0, this.#end), this.#length, target);
+    this.#hashed += this.#end / this.#length;
+    this.#end = 0;
+  }
+
+  /** The digests of all messages, side by side; nothing is added after it. */
+  finish(): Bytes {
+    this.#flush();
+    if (this.#room.length <= ROOM_BYTES) spare = this.#room;
+    this.#room = EMPTY;
+    return this.#digests;
+  }
+}
