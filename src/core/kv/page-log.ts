@@ -34,10 +34,10 @@ export function newLog(bytes: number): Uint8Array {
   return log;
 }
 
-/** Index of the first slot, from `low` to before `high`, whose hint is not less; `high` when there is none. */
-export function firstHint(log: Uint8Array, table: number, low: number, high: number, hint: number): number {
+/** Index of the first slot, of so many, whose hint is not less; their number when there is none. */
+export function firstHint(log: Uint8Array, table: number, count: number, hint: number): number {
   const hints = table + HINT_OFFSET;
-  let [from, to] = [low, high];
+  let [from, to] = [0, count];
   while (from < to) {
     const middle = (from + to) >>> 1;
     if (readU16(log, hints + middle * SLOT_BYTES) < hint) from = middle + 1;

@@ -99,7 +99,7 @@ export class Page {
     const prefix = this.#prefix;
     if (this.count === 0) return ~0;
     const hint = hintOf(key, 0, key.length, prefix);
-    const from = firstHint(log, this.#table, 0, this.count, hint);
+    const from = firstHint(log, this.#table, this.count, hint);
     if (prefix > 0) {
       const offset = this.#offsetAt(from < this.count ? from : from - 1);
       const shared = sharedPrefix(log, offset, key, prefix);
@@ -111,7 +111,7 @@ export class Page {
     let low = from;
     // Seldom more than one key has the hint.
     let high = this.#hasHint(from, hint) ? from + 1 : from;
-    if (this.#hasHint(high, hint)) high = firstHint(log, this.#table, high, this.count, hint + 1);
+    if (this.#hasHint(high, hint)) high = firstHint(log, this.#table, this.count, hint + 1);
     while (low < high) {
       const middle = (low + high) >>> 1;
       const order = compareRecord(log, this.#offsetAt(middle), key, prefix);
