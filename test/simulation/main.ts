@@ -7,7 +7,7 @@
  *
  * `--json` prints one object instead: `{"seeds","failures","simulatedSeconds","wallSeconds","faults":{kind:count}}`.
  * `--nodes`, `--clients`, `--duration` (virtual ms), `--network stream|datagram`, `--hostile`, `--real-crypto`,
- * `--readmit` and `--no-faults` fix what a seed would draw. Every seed that fails is printed with the way to run it again; exits 1 then.
+ * `--ethereum`, `--readmit` and `--no-faults` fix what a seed would draw. Every seed that fails is printed with the way to run it again; exits 1 then.
  */
 import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
@@ -31,6 +31,7 @@ const OPTIONS = {
   network: { type: "string" },
   hostile: { type: "boolean" },
   "real-crypto": { type: "boolean" },
+  ethereum: { type: "boolean" },
   readmit: { type: "boolean" },
   "no-faults": { type: "boolean" },
   json: { type: "boolean", default: false },
@@ -81,11 +82,22 @@ function fixed(values: Values): Fixed {
     ...(network !== undefined && { network }),
     ...(values.hostile && { hostile: true }),
     ...(values["real-crypto"] && { realCryptography: true }),
+    ...(values.ethereum && { protocol: "ethereum" }),
     ...(values.readmit && { readmits: true }),
     ...(values["no-faults"] && { faults: false }),
     ...(values.verbose && { onTrace: (line: string) => void process.stderr.write(line) }),
   };
-  const names = ["nodes", "clients", "duration", "network", "hostile", "real-crypto", "readmit", "no-faults"] as const;
+  const names = [
+    "nodes",
+    "clients",
+    "duration",
+    "network",
+    "hostile",
+    "real-crypto",
+    "ethereum",
+    "readmit",
+    "no-faults",
+  ] as const;
   const given = names.flatMap((name) => {
     const value = values[name];
     if (value === undefined || value === false) return [];

@@ -3,6 +3,9 @@ import type { SeededRandom } from "./seeded-random.ts";
 
 /** Every so many seeds the nodes have the enclave's own cryptography. */
 export const REAL_CRYPTOGRAPHY_EVERY = 50;
+/** Every so many seeds the network runs the Ethereum adapter; at this place in each row of so many. */
+export const ETHEREUM_EVERY = 50;
+const ETHEREUM_PLACE = 25;
 /** Sizes of networks, the most common most often. */
 const NODE_COUNTS = [3, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7] as const;
 const CLIENTS_MAX = 6;
@@ -37,6 +40,8 @@ export interface SimulationOptions {
   readonly network?: "stream" | "datagram";
   readonly hostile?: boolean;
   readonly realCryptography?: boolean;
+  /** What the network runs. */
+  readonly protocol?: "kv" | "ethereum";
   /** Whether nodes that were voted out may be voted in again. */
   readonly readmits?: boolean;
   /** Gets every line of the trace. */
@@ -54,6 +59,7 @@ export interface Plan {
   /** Probability of hostile frames; undefined: nobody sends any. */
   readonly hostileRate: number | undefined;
   readonly realCryptography: boolean;
+  readonly protocol: "kv" | "ethereum";
   readonly latencyMs: number;
   readonly thinkMs: number;
   readonly retryMs: number;
@@ -71,6 +77,11 @@ export interface Plan {
   readonly clocks: readonly { readonly skewMs: number; readonly rate: number; readonly grainMs: number }[];
 }
 
+/** What the network of a run runs. */
+export function protocolOf({ seed, protocol }: SimulationOptions): Plan["protocol"] {
+  return protocol ?? (seed % ETHEREUM_EVERY === ETHEREUM_PLACE ? "ethereum" : "kv");
+}
+
 /** Draws a run. Everything is drawn, also what an option then fixes, so that the rest stays what the seed says. */
 export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan {
   const drawn = {
@@ -81,6 +92,7 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
     network: random.chance(0.4) ? ("datagram" as const) : ("stream" as const),
     hostile: random.chance(0.1),
     realCryptography: options.seed % REAL_CRYPTOGRAPHY_EVERY === 0,
+    protocol: protocolOf(options),
   };
   const grainMs = random.chance(0.3) ? 0 : random.between(5, GRAIN_MAX_MS);
   const drifting = random.chance(0.5);

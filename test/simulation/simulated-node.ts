@@ -17,10 +17,11 @@ import type { FromWorker } from "../../src/enclave/worker/protocol.ts";
 import { CocoError, invariant } from "../../src/errors.ts";
 import type { Checker } from "./checker.ts";
 import type { FaultCounts } from "./fault-counts.ts";
-import { type Founded, KV_MOUNT } from "./founding.ts";
+import type { Founded } from "./founding.ts";
 import type { LogMatching } from "./log-matching.ts";
 import { type CrashPoint, NODE_ENDED, PortWatch } from "./port-watch.ts";
 import { ProcessGate } from "./process-gate.ts";
+import type { SimulatedProtocol } from "./protocol.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { type MachineClock, SimulatedClock } from "./simulated-clock.ts";
 import { type OpenedDisk, SimulatedDisk, type SimulatedDiskEvents } from "./simulated-disk.ts";
@@ -36,6 +37,7 @@ export interface NodeWorld {
   readonly scheduler: Scheduler;
   readonly network: SimulatedNetwork;
   readonly founded: Founded;
+  readonly protocol: SimulatedProtocol;
   readonly checker: Checker;
   readonly logs: LogMatching;
   readonly faults: FaultCounts;
@@ -322,7 +324,12 @@ export class SimulatedNode {
     }
     life.openRequests++;
     life.gate.enter(() => {
-      const request = { path: KV_MOUNT, body: utf8Encode(body), caller: CALLER, linearizable };
+      const request = {
+        path: this.#world.protocol.adapter.mount,
+        body: utf8Encode(body),
+        caller: CALLER,
+        linearizable,
+      };
       this.#running?.core.manager.request(request, (response) => {
         life.openRequests--;
         if (life.alive) respond(response);
@@ -410,9 +417,10 @@ export class SimulatedNode {
     random: ReturnType<Scheduler["random"]["fork"]>,
     toManager: (message: FromWorker) => void,
   ): SimulatedWorker {
-    const { scheduler, executionMaxMs, checker, trace } = this.#world;
+    const { scheduler, protocol, executionMaxMs, checker, trace } = this.#world;
     return startWorker({
       scheduler,
+      protocol,
       random,
       executionMaxMs,
       sha256: this.#crypto.sha256,

@@ -4,6 +4,9 @@ import { execFile } from "node:child_process";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { encodeAccount } from "../../src/adapters/ethereum/records.ts";
+import { TABLES } from "../../src/adapters/ethereum/types.ts";
+import { loadEthereumProtocol } from "./ethereum-protocol.ts";
 import type { SimulationOptions } from "./plan.ts";
 import { Simulation, simulate } from "./simulation.ts";
 
@@ -65,6 +68,41 @@ describe("a simulated network", () => {
   test("works with the enclave's own cryptography, and does the same twice", async () => {
     const options = { seed: 5, realCryptography: true, nodeCount: 3 };
     assert.equal((await simulate(options)).traceHash, (await simulate(options)).traceHash);
+  });
+
+  test("runs the Ethereum adapter, and does the same twice", async () => {
+    const options = { seed: 5, protocol: "ethereum", nodeCount: 3, durationMs: 20_000, thinkMs: 1_500 } as const;
+    const first = await simulate(options);
+    assert.ok(first.transactions > 10, `${first.transactions} transactions are in blocks`);
+    assert.deepEqual(await simulate(options), first);
+  });
+
+  test("runs the Ethereum adapter with the enclave's own cryptography", async () => {
+    const options = {
+      protocol: "ethereum",
+      nodeCount: 3,
+      realCryptography: true,
+      durationMs: 20_000,
+      thinkMs: 2_000,
+    } as const;
+    assert.ok((await simulateSeeds(25, 2, options)) > 10);
+  });
+
+  test("is caught by the checker when a block does not follow from the state it is written with", async () => {
+    const honest = await loadEthereumProtocol();
+    const createAdapter: typeof honest.createAdapter = (components) => {
+      const adapter = honest.createAdapter(components);
+      return {
+        ...adapter,
+        endBatch(state) {
+          const end = adapter.endBatch(state);
+          state.put(TABLES.accounts, new Uint8Array(20), encodeAccount({ nonce: 0, balance: 1n, codeHash: undefined }));
+          return end;
+        },
+      };
+    };
+    const options = { seed: 3, protocol: "ethereum", nodeCount: 3, faults: false, thinkMs: 500 } as const;
+    await assert.rejects(new Simulation(options, { ...honest, createAdapter }).run(), /state root/);
   });
 
   test("does the same for the same seed, twice in one process and in another one", async () => {

@@ -14,11 +14,12 @@ import { FaultCounts } from "./fault-counts.ts";
 import { Faults } from "./faults.ts";
 import { CHEAP_CRYPTOGRAPHY, type Founded, foundNetwork } from "./founding.ts";
 import { HostileFrames } from "./hostile-frames.ts";
+import { KV_PROTOCOL } from "./kv-protocol.ts";
 import { LogMatching } from "./log-matching.ts";
-import { drawPlan, type Plan, type SimulationOptions } from "./plan.ts";
+import { drawPlan, type Plan, protocolOf, type SimulationOptions } from "./plan.ts";
+import type { Client, SimulatedProtocol } from "./protocol.ts";
 import { realCryptography } from "./real-cryptography.ts";
 import { Scheduler } from "./scheduler.ts";
-import { SimulatedClient } from "./simulated-client.ts";
 import { NonceWatch } from "./simulated-crypto.ts";
 import { SimulatedNetwork } from "./simulated-network.ts";
 import { SimulatedNode } from "./simulated-node.ts";
@@ -61,7 +62,7 @@ export class Simulation {
   readonly nodes: readonly SimulatedNode[];
   readonly checker: Checker;
   readonly network: SimulatedNetwork;
-  readonly clients: readonly SimulatedClient[];
+  readonly clients: readonly Client[];
   readonly faults: Faults;
   readonly counts = new FaultCounts();
   readonly #seed: number;
@@ -69,27 +70,30 @@ export class Simulation {
   readonly #founded: Founded;
   readonly #logs = new LogMatching();
   readonly #watch: TransactionWatch;
-  readonly #prober: SimulatedClient;
+  readonly #prober: Client;
+  readonly #protocol: SimulatedProtocol;
   #listed: readonly NodeEntry[] | undefined;
   #members: readonly SimulatedNode[] = [];
 
-  constructor(options: SimulationOptions) {
+  /** @param protocol what the plan names, loaded */
+  constructor(options: SimulationOptions, protocol: SimulatedProtocol = KV_PROTOCOL) {
     this.#seed = options.seed;
+    this.#protocol = protocol;
     this.scheduler = new Scheduler(options.seed);
     const { random } = this.scheduler;
     this.plan = drawPlan(options, random.fork());
     this.#trace = new Trace(() => this.scheduler.now, options.onTrace);
     this.#trace.say(() => `seed ${options.seed}: ${JSON.stringify(this.plan)}`);
     this.#founded = this.#found();
-    this.checker = new Checker(this.#founded, this.#founded.cryptoOf(0));
+    this.checker = new Checker(this.#founded, this.#founded.cryptoOf(0), protocol);
     this.network = this.#createNetwork();
     this.nodes = this.#createNodes();
     const { answerAfter, thinkMs, retryMs, clientCount } = this.plan;
     const { scheduler, nodes, checker } = this;
     const members = () => this.members;
     const world = { scheduler, members, checker, trace: this.#trace, answerAfter, thinkMs, retryMs };
-    this.clients = Array.from({ length: clientCount }, (_, at) => new SimulatedClient(world, `c${at}`));
-    this.#prober = new SimulatedClient({ ...world, retryMs: 100 }, "probe");
+    this.clients = Array.from({ length: clientCount }, (_, at) => protocol.createClient(world, `c${at}`, at));
+    this.#prober = protocol.createClient({ ...world, retryMs: 100 }, "probe", clientCount);
     this.#watch = new TransactionWatch({
       random: random.fork(),
       committedView: (seqno) => checker.committedView(seqno),
@@ -119,7 +123,8 @@ export class Simulation {
       epoch: { lengthMs: epochMs, transactions: epochTransactions, keyCacheMs: EPOCH_KEY_CACHE_MS },
       snapshot: { everyTransactions: snapshotTransactions },
     };
-    return foundNetwork({ nodeCount, machineCount: nodeCount + spareMachines, settings, cryptography });
+    const { adapter } = this.#protocol;
+    return foundNetwork({ nodeCount, machineCount: nodeCount + spareMachines, settings, cryptography, adapter });
   }
 
   #createNetwork(): SimulatedNetwork {
@@ -152,6 +157,7 @@ export class Simulation {
       scheduler,
       network,
       founded: this.#founded,
+      protocol: this.#protocol,
       checker,
       logs: this.#logs,
       faults: this.counts,
@@ -217,8 +223,7 @@ export class Simulation {
     }
     this.faults.spare(core);
     // Who was voted out may still count in an older configuration that somebody knows, but serves nobody.
-    this.#prober.nodes = core.filter((node) => this.members.includes(node));
-    this.#prober.probe();
+    this.#prober.probe(core.filter((node) => this.members.includes(node)));
     const limit = scheduler.now + LIVENESS_ELECTIONS * ELECTION_TIMEOUT_MAX_MS;
     await scheduler.runUntil(limit, () => this.#prober.pending === 0);
     const names = core.map((node) => node.name).join(" ");
@@ -329,10 +334,14 @@ export class Simulation {
   }
 }
 
+async function loadProtocol(name: Plan["protocol"]): Promise<SimulatedProtocol> {
+  return name === "kv" ? KV_PROTOCOL : (await import("./ethereum-protocol.ts")).loadEthereumProtocol();
+}
+
 /** Runs one seed; an error names it. */
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
   try {
-    return await new Simulation(options).run();
+    return await new Simulation(options, await loadProtocol(protocolOf(options))).run();
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new CocoError("Internal", `seed ${options.seed}: ${reason}`, {}, { cause: error });
