@@ -44,6 +44,8 @@ export interface SimulationOptions {
   readonly protocol?: "kv" | "ethereum";
   /** Whether nodes that were voted out may be voted in again. */
   readonly readmits?: boolean;
+  /** Fixes anything of a run. */
+  readonly fixed?: Partial<Plan>;
   /** Gets every line of the trace. */
   readonly onTrace?: (line: string) => void;
 }
@@ -124,11 +126,12 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
     faults: options.faults ?? true,
     hostileRate: hostile ? rest.hostileRate : undefined,
     clocks,
+    ...options.fixed,
   };
 }
 
 /** Options that are set. */
-function given(options: SimulationOptions): Partial<Omit<SimulationOptions, "seed" | "faults" | "onTrace">> {
-  const { seed: _seed, faults: _faults, onTrace: _onTrace, ...rest } = options;
+function given(options: SimulationOptions): Partial<Omit<SimulationOptions, "seed" | "faults" | "fixed" | "onTrace">> {
+  const { seed: _seed, faults: _faults, fixed: _fixed, onTrace: _onTrace, ...rest } = options;
   return Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
 }

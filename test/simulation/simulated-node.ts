@@ -19,7 +19,7 @@ import type { Checker } from "./checker.ts";
 import type { FaultCounts } from "./fault-counts.ts";
 import type { Founded } from "./founding.ts";
 import type { LogMatching } from "./log-matching.ts";
-import { type CrashPoint, NODE_ENDED, PortWatch } from "./port-watch.ts";
+import { type CrashedAt, type CrashPoint, NODE_ENDED, PortWatch } from "./port-watch.ts";
 import { ProcessGate } from "./process-gate.ts";
 import type { SimulatedProtocol } from "./protocol.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -55,6 +55,8 @@ export interface NodeWorld {
   readonly isMember: (node: NodeId) => boolean;
   /** Whether a node votes in the committed configuration. */
   readonly isVoter: (node: NodeId) => boolean;
+  /** Told when a node starts, before anything passes its ports. */
+  readonly onStarts: (node: SimulatedNode, watch: PortWatch) => void;
   /** Told when a node ended by itself: by its disk, or at a chosen call through a port. */
   readonly onEnded: (node: SimulatedNode) => void;
 }
@@ -194,6 +196,7 @@ export class SimulatedNode {
       openRequests: 0,
     };
     this.#life = life;
+    this.#world.onStarts(this, life.watch);
     return life;
   }
 
@@ -264,7 +267,7 @@ export class SimulatedNode {
     this.end({ silent: false, byItself: true });
   }
 
-  #endAt({ call, phase }: CrashPoint): void {
+  #endAt({ call, phase }: CrashedAt): void {
     this.#world.faults.add(`crash.${phase}.${call}`);
     this.#world.trace.event(`crash ${phase} ${call}`, this.name);
     this.end({ silent: false, byItself: true });

@@ -18,6 +18,7 @@ import { KV_PROTOCOL } from "./kv-protocol.ts";
 import { LogMatching } from "./log-matching.ts";
 import { drawPlan, type Plan, protocolOf, type SimulationOptions } from "./plan.ts";
 import type { Client, SimulatedProtocol } from "./protocol.ts";
+import type { PortWatch } from "./port-watch.ts";
 import { realCryptography } from "./real-cryptography.ts";
 import { Scheduler } from "./scheduler.ts";
 import { NonceWatch } from "./simulated-crypto.ts";
@@ -65,6 +66,8 @@ export class Simulation {
   readonly clients: readonly Client[];
   readonly faults: Faults;
   readonly counts = new FaultCounts();
+  /** Told when a node starts, before anything passes its ports. */
+  onStarts: (node: SimulatedNode, watch: PortWatch) => void = () => {};
   readonly #seed: number;
   readonly #trace: Trace;
   readonly #founded: Founded;
@@ -169,6 +172,7 @@ export class Simulation {
       holds: (id: NodeId, entry: LogEntry) => this.nodes.some((node) => node.id === id && node.disk.held(entry)),
       isMember: (id: NodeId) => this.members.some((node) => node.id === id),
       isVoter: (id: NodeId) => this.checker.governance?.configuration.current.includes(id) ?? true,
+      onStarts: (node: SimulatedNode, watch: PortWatch) => this.onStarts(node, watch),
       onEnded: (node: SimulatedNode) => this.faults.onEnded(node),
     };
     return this.#founded.machines.map((entry, place) => {
@@ -338,10 +342,15 @@ async function loadProtocol(name: Plan["protocol"]): Promise<SimulatedProtocol> 
   return name === "kv" ? KV_PROTOCOL : (await import("./ethereum-protocol.ts")).loadEthereumProtocol();
 }
 
+/** A simulation with what its network runs, loaded. */
+export async function createSimulation(options: SimulationOptions): Promise<Simulation> {
+  return new Simulation(options, await loadProtocol(protocolOf(options)));
+}
+
 /** Runs one seed; an error names it. */
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
   try {
-    return await new Simulation(options, await loadProtocol(protocolOf(options))).run();
+    return await (await createSimulation(options)).run();
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new CocoError("Internal", `seed ${options.seed}: ${reason}`, {}, { cause: error });
