@@ -20,6 +20,8 @@ const TRANSACTIONS_MIN = 8;
 
 const FIXED: Partial<Plan> = {
   nodeCount: CRASH_RUN_NODES,
+  trustDisk: true,
+  quorum: { type: "majority" },
   clientCount: 3,
   durationMs: DURATION_MS,
   faults: false,

@@ -10,7 +10,7 @@
  *
  * `--json` prints one object instead: `{"seeds","failures","simulatedSeconds","wallSeconds","faults":{kind:count}}`.
  * `--nodes`, `--clients`, `--duration` (virtual ms), `--network stream|datagram`, `--hostile`, `--real-crypto`,
- * `--ethereum`, `--readmit` and `--no-faults` fix what a seed would draw. Every seed that fails is printed with the way to run it again; exits 1 then.
+ * `--ethereum`, `--distrust-disk`, `--flexible`, `--readmit` and `--no-faults` fix what a seed would draw. Every seed that fails is printed with the way to run it again; exits 1 then.
  */
 import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
@@ -37,6 +37,8 @@ const OPTIONS = {
   "real-crypto": { type: "boolean" },
   ethereum: { type: "boolean" },
   readmit: { type: "boolean" },
+  "distrust-disk": { type: "boolean" },
+  flexible: { type: "boolean" },
   "no-faults": { type: "boolean" },
   "crash-points": { type: "boolean", default: false },
   every: { type: "string" },
@@ -91,6 +93,8 @@ function fixed(values: Values): Fixed {
     ...(values["real-crypto"] && { realCryptography: true }),
     ...(values.ethereum && { protocol: "ethereum" }),
     ...(values.readmit && { readmits: true }),
+    ...(values["distrust-disk"] && { trustDisk: false }),
+    ...(values.flexible && { flexible: true }),
     ...(values["no-faults"] && { faults: false }),
     ...(values.verbose && { onTrace: (line: string) => void process.stderr.write(line) }),
   };
@@ -103,6 +107,8 @@ function fixed(values: Values): Fixed {
     "real-crypto",
     "ethereum",
     "readmit",
+    "distrust-disk",
+    "flexible",
     "no-faults",
   ] as const;
   const given = names.flatMap((name) => {

@@ -1,4 +1,5 @@
 /** What one run is: everything that is drawn before it begins. Options fix what the seed would draw. */
+import type { QuorumPolicy } from "../../src/core/consensus/types.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 
 /** Every so many seeds the nodes have the enclave's own cryptography. */
@@ -25,6 +26,9 @@ const GRAIN_MAX_MS = 60;
 const EXECUTION_MAX_MS = 100;
 const HOSTILE_RATE_MAX = 0.1;
 const SPARE_MACHINES_MAX = 4;
+/** Shares of runs whose nodes do not trust their disks, and whose quorums are not majorities. */
+const DISTRUST = 0.2;
+const FLEXIBLE = 0.2;
 
 /** How a run is made; what is not given is drawn from the seed. */
 export interface SimulationOptions {
@@ -44,6 +48,9 @@ export interface SimulationOptions {
   readonly protocol?: "kv" | "ethereum";
   /** Whether nodes that were voted out may be voted in again. */
   readonly readmits?: boolean;
+  readonly trustDisk?: boolean;
+  /** Whether quorums are other than majorities. */
+  readonly flexible?: boolean;
   /** Fixes anything of a run. */
   readonly fixed?: Partial<Plan>;
   /** Gets every line of the trace. */
@@ -73,6 +80,8 @@ export interface Plan {
   /** Machines that are no nodes at first, for changes of membership. */
   readonly spareMachines: number;
   readonly readmits: boolean;
+  readonly trustDisk: boolean;
+  readonly quorum: QuorumPolicy;
   readonly snapshotTransactions: number;
   readonly epochTransactions: number;
   readonly epochMs: number;
@@ -114,7 +123,9 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
     epochTransactions: random.chance(0.6) ? 0 : Math.floor(random.magnitude(15, 300)),
     epochMs: random.chance(0.7) ? 0 : Math.floor(random.magnitude(3_000, 30_000)),
   };
-  const { hostile, ...plain } = { ...drawn, ...given(options) };
+  const distrust = random.chance(DISTRUST);
+  const isFlexible = random.chance(FLEXIBLE);
+  const { hostile, flexible = isFlexible, ...plain } = { ...drawn, ...given(options) };
   const clocks = Array.from({ length: plain.nodeCount + rest.spareMachines }, () => ({
     skewMs: 0,
     rate: drifting ? 1 + random.between(-DRIFT_MAX, DRIFT_MAX) : 1,
@@ -123,11 +134,26 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
   return {
     ...rest,
     ...plain,
+    trustDisk: options.trustDisk ?? !distrust,
+    quorum: flexible ? flexibleQuorum(plain.nodeCount, random) : { type: "majority" },
     faults: options.faults ?? true,
     hostileRate: hostile ? rest.hostileRate : undefined,
     clocks,
     ...options.fixed,
   };
+}
+
+/** Quorums that meet each other, of any sizes that may be: elections need a majority at least. */
+function flexibleQuorum(count: number, random: SeededRandom): QuorumPolicy {
+  const majority = Math.floor(count / 2) + 1;
+  const election = majority + random.below(count - majority + 1);
+  return { type: "flexible", election, replication: count - election + 1 + random.below(election) };
+}
+
+/** Nodes that elect a leader and commit, of so many voters. */
+export function quorumSize(quorum: QuorumPolicy, voters: number): number {
+  if (quorum.type === "majority") return Math.floor(voters / 2) + 1;
+  return Math.max(quorum.election, quorum.replication);
 }
 
 /** Options that are set. */

@@ -118,9 +118,13 @@ export class SimulatedNode {
     return this.#running?.consensus.status();
   }
 
-  /** Whether it holds what it promised: nothing on its disk is damaged or lost, and it does not wait to be told. */
+  /**
+   * Whether it holds what it promised: nothing on its disk is damaged or lost, and it does not wait to be told. A node that
+   * is down and does not trust its disk will wait.
+   */
   get isSound(): boolean {
-    return !this.disk.hasLost && this.status?.recovering !== true;
+    const { trustDisk } = this.#world.founded.constitution.settings;
+    return !this.disk.hasLost && this.status?.recovering !== true && (trustDisk || this.isRunning);
   }
 
   /** Whether the node led at some time since then: what it said may be an execution that was not committed. */

@@ -16,7 +16,7 @@ import { CHEAP_CRYPTOGRAPHY, type Founded, foundNetwork } from "./founding.ts";
 import { HostileFrames } from "./hostile-frames.ts";
 import { KV_PROTOCOL } from "./kv-protocol.ts";
 import { LogMatching } from "./log-matching.ts";
-import { drawPlan, type Plan, protocolOf, type SimulationOptions } from "./plan.ts";
+import { drawPlan, type Plan, protocolOf, quorumSize, type SimulationOptions } from "./plan.ts";
 import type { Client, SimulatedProtocol } from "./protocol.ts";
 import type { PortWatch } from "./port-watch.ts";
 import { realCryptography } from "./real-cryptography.ts";
@@ -117,10 +117,13 @@ export class Simulation {
   }
 
   #found(): Founded {
+    const { quorum, trustDisk } = this.plan;
     const { nodeCount, spareMachines, answerAfter, maxBatch, epochTransactions, epochMs, snapshotTransactions } =
       this.plan;
     const cryptography = this.plan.realCryptography ? realCryptography(this.#seed) : CHEAP_CRYPTOGRAPHY;
     const settings = {
+      quorum,
+      trustDisk,
       answerAfter,
       maxBatch,
       epoch: { lengthMs: epochMs, transactions: epochTransactions, keyCacheMs: EPOCH_KEY_CACHE_MS },
@@ -221,7 +224,8 @@ export class Simulation {
     const { scheduler } = this;
     const core = this.#drawCore();
     if (core === undefined) {
-      // Damage and a change of membership met: what nodes bear is a promise about one set of voters.
+      // Damage and a change of membership met: what nodes bear is a promise about one set of voters. Or too many started
+      // again whose disks are not trusted: then all have to come back.
       this.counts.add("liveness.noSoundQuorum");
       return;
     }
@@ -251,7 +255,9 @@ export class Simulation {
         sets.set(voters.join(), voters);
     }
     const isQuorum = (core: readonly SimulatedNode[]) =>
-      [...sets.values()].every((voters) => core.filter(({ id }) => voters.includes(id)).length * 2 > voters.length);
+      [...sets.values()].every(
+        (voters) => core.filter(({ id }) => voters.includes(id)).length >= quorumSize(this.plan.quorum, voters.length),
+      );
     const sound = random.sample(
       this.nodes.filter((node) => node.isSound && (node.boots > 0 || this.members.includes(node))),
       this.nodes.length,
@@ -261,6 +267,8 @@ export class Simulation {
     invariant(
       isQuorum(core) ||
         this.plan.spareMachines > 0 ||
+        !this.plan.trustDisk ||
+        this.plan.quorum.type === "flexible" ||
         [...sets.values()].some(({ length }) => length < this.nodes.length),
       `only ${sound.length} of ${this.nodes.length} nodes are sound`,
     );

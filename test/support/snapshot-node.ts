@@ -30,7 +30,11 @@ export class SnapshotNetwork {
   readonly entries: LogEntry[] = [];
 
   constructor(everyTransactions = 10) {
-    this.founded = foundNetwork({ nodeCount: NODES, settings: { snapshot: { everyTransactions } } });
+    this.founded = foundNetwork({
+      nodeCount: NODES,
+      machineCount: NODES + 2,
+      settings: { snapshot: { everyTransactions } },
+    });
   }
 
   /** The entries from an index on. */
@@ -287,6 +291,24 @@ export class SnapshotNode {
   /** Genesis and first epoch. */
   found(): void {
     this.administrate(this.network.founded.firstTransactions((length) => new Uint8Array(length).fill(9)));
+  }
+
+  /** Commits that the members list every machine, and then a grant for each new one. Indexes of the grants. */
+  admitAll(): number[] {
+    const { founded } = this.network;
+    const standing = this.administration.committed;
+    invariant(standing, "the network is founded");
+    const bundle = founded.changeNodes(standing, founded.machines);
+    this.administrate([encodeAdministrative({ type: "decision", bundle })]);
+    return founded.machines.slice(NODES).map(({ nodeId }) => {
+      const state = this.administration.committed;
+      invariant(state, "the network is founded");
+      const grant = founded
+        .epochMaker((length) => new Uint8Array(length))
+        .grant(state, nodeId, (epoch) => this.opening.epochKeyOf(epoch, state));
+      invariant(grant, "this node has the keys");
+      return this.administrate([encodeAdministrative(grant)]);
+    });
   }
 
   /** Commits evidence of a snapshot, with this digest instead of its own if one is given. */

@@ -376,7 +376,7 @@ export class Manager implements PeerEvents {
   diskFull(full: boolean): void {
     this.#parts.tracer.event(full ? "error" : "info", full ? "disk_full" : "disk_has_room", {});
     this.#replicator.diskFull(full);
-    if (full) this.#snapshots.diskFull();
+    this.#snapshots.diskFull(full);
   }
 
   #housekeep(): void {
