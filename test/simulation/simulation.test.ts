@@ -28,6 +28,7 @@ async function workedNetwork(seed: number): Promise<Simulation> {
     thinkMs: 300,
     faults: false,
     answerAfter: "commit",
+    trustDisk: true,
   });
   simulation.start();
   await simulation.scheduler.runUntil(5_000);
@@ -47,6 +48,32 @@ describe("a simulated network", () => {
   test("of five and seven nodes keeps every promise under faults", async () => {
     assert.ok((await simulateSeeds(201, 3, { nodeCount: 5 })) > 30);
     assert.ok((await simulateSeeds(301, 2, { nodeCount: 7 })) > 10);
+  });
+
+  test("keeps every promise when disks that are not trusted are put back to what they were, one at a time", async () => {
+    let older = 0;
+    for (let seed = 1; seed <= 8; seed++)
+      older += (await simulate({ seed, nodeCount: 3, trustDisk: false })).faults["disk.olderImage"] ?? 0;
+    assert.ok(older > 0, "older images were put back");
+  });
+
+  test("loses what was committed when a trusted disk is put back, and the checker says so", async () => {
+    const simulation = await workedNetwork(14);
+    const { members } = simulation;
+    const images = members.map(({ disk }) => disk.image());
+    await simulation.scheduler.runUntil(simulation.scheduler.now + 3_000);
+    for (const [at, node] of members.entries()) {
+      node.end({ silent: false, byItself: false });
+      const image = images[at];
+      assert.ok(image !== undefined && node.disk.putBack(image));
+      node.start();
+    }
+    await assert.rejects(simulation.settle(), { code: "Internal" });
+  });
+
+  test("keeps every promise with quorums of other sizes", async () => {
+    assert.ok((await simulateSeeds(1, 4, { nodeCount: 5, flexible: true })) > 20);
+    assert.ok((await simulateSeeds(401, 3, { nodeCount: 4, flexible: true })) > 10);
   });
 
   test("bears frames that are lost, doubled and overtaken", async () => {
