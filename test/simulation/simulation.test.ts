@@ -4,6 +4,7 @@ import { execFile } from "node:child_process";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { utf8Decode } from "../../src/core/codec/bytes.ts";
 import { encodeAccount } from "../../src/adapters/ethereum/records.ts";
 import { TABLES } from "../../src/adapters/ethereum/types.ts";
 import { loadEthereumProtocol } from "./ethereum-protocol.ts";
@@ -151,6 +152,31 @@ describe("a simulated network", () => {
     await simulation.settle();
     assert.ok(simulation.checker.committedIndex > committedIndex && simulation.checker.includedCount >= includedCount);
     for (const node of simulation.nodes) assert.equal(node.status?.commitIndex, simulation.checker.committedIndex);
+  });
+
+  test("answers what is in the ledger already, also on a node that started from a snapshot and took nothing since", async () => {
+    const fixed = { network: "stream", snapshotTransactions: 6, epochMs: 0, epochTransactions: 0 } as const;
+    const simulation = new Simulation({ seed: 3, nodeCount: 3, clientCount: 0, faults: false, trustDisk: true, fixed });
+    const { scheduler } = simulation;
+    const run = (ms: number) => scheduler.runUntil(scheduler.now + ms);
+    simulation.start();
+    await run(5_000);
+    for (let count = 1; count <= 8; count++) {
+      const body = `t-${count}|key=${count}`;
+      const follower = simulation.members.find(({ status }) => status?.role === "follower");
+      assert.ok(follower);
+      const answers: string[] = [];
+      const ask = () =>
+        follower.request({ body }, (response) => answers.push(response ? utf8Decode(response.body) : "no answer"));
+      ask();
+      await run(2_000);
+      follower.end({ silent: false, byItself: false });
+      follower.start();
+      await run(2_000);
+      ask();
+      await run(2_000);
+      assert.deepEqual(answers, ["included visible", "duplicate visible"], `transaction ${count}`);
+    }
   });
 
   test("goes on with one of three nodes gone for good", async () => {

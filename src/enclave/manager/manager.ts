@@ -144,6 +144,8 @@ export class Manager implements PeerEvents {
       this.#housekeep();
       onStarted();
     };
+    // What the snapshot has never comes in a batch: a duplicate of it must not wait for one.
+    if (beginning !== undefined) this.#lanes.restored(beginning.snapshot.mark.index);
     if (beginning === undefined) run();
     else this.#snapshots.begin(beginning, clock, run);
   }
