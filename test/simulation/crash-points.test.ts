@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { countCalls, crashAt, crashPlaces } from "./crash-points.ts";
 
 /** One place in so many is played here; `npm run sim -- --crash-points` plays all. */
-const EVERY = 131;
+const EVERY = 211;
 
 test("a node may end before and after any call through a port", async () => {
   const lives = await countCalls({ seed: 2 });
