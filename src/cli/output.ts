@@ -13,6 +13,7 @@ export const EXIT = {
   notReady: 3,
   verificationFailed: 4,
   denied: 5,
+  removed: 5,
   rejectedByVote: 6,
   timeout: 7,
   interrupted: 130,
@@ -35,6 +36,9 @@ const EXIT_OF_ERROR: Partial<Record<ErrorCode, number>> = {
   CertificateInvalid: EXIT.denied,
   NotAuthorized: EXIT.denied,
   WrongUsage: EXIT.usage,
+  JoinNotApproved: EXIT.notReady,
+  JoinAnswerUntrusted: EXIT.verificationFailed,
+  NodeRemoved: EXIT.removed,
 };
 
 /** Where a command writes. */

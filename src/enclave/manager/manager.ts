@@ -98,7 +98,7 @@ export class Manager implements PeerEvents {
     this.#duties = createLeaderDuties(parts, {
       learnersCaughtUp: () => this.#replicator.status().learnersCaughtUp,
       snapshot: () => this.#snapshots.unconfirmed,
-      propose: (encoded) => this.#proposer.framework([encoded]),
+      propose: (encoded, timeMs) => this.#proposer.framework([encoded], timeMs),
     });
     this.#status = this.#replicator.status();
     this.#committedSeqno = parts.beginning?.snapshot.seqno ?? 0;
@@ -140,6 +140,8 @@ export class Manager implements PeerEvents {
       this.#housekeep();
       onStarted();
     };
+    // What the snapshot has never comes in a batch: a duplicate of it must not wait for one.
+    if (beginning !== undefined) this.#lanes.restored(beginning.snapshot.mark.index);
     if (beginning === undefined) run();
     else this.#snapshots.begin(beginning, clock, run);
   }
@@ -216,6 +218,9 @@ export class Manager implements PeerEvents {
         return;
       case "outcomes":
         if (peer === this.#status.leader) this.#lanes.takeOutcomes(frame.adapter, frame.outcomes, false);
+        return;
+      case "attest":
+        if (this.#leaderReady) this.#duties.attest({ ...frame, nodeId: peer });
         return;
       default:
         this.#requests.frame(peer, frame);
@@ -374,7 +379,7 @@ export class Manager implements PeerEvents {
   diskFull(full: boolean): void {
     this.#parts.tracer.event(full ? "error" : "info", full ? "disk_full" : "disk_has_room", {});
     this.#replicator.diskFull(full);
-    if (full) this.#snapshots.diskFull();
+    this.#snapshots.diskFull(full);
   }
 
   #housekeep(): void {

@@ -4,6 +4,7 @@ import type { ClientResponse } from "../../adapters/adapter.ts";
 import { type Bytes, utf8Encode } from "../../core/codec/bytes.ts";
 import type { Frame } from "./frames.ts";
 import { FIRST_ID_BYTES, firstIdOf } from "./open-requests.ts";
+import { sha256 } from "./node-crypto.ts";
 import { RequestRouter } from "./request-router.ts";
 import { WorkerMailbox } from "./worker-mailbox.ts";
 
@@ -23,6 +24,11 @@ function boot(random: Bytes) {
     adapters: new Map([[1, { mount: "/kv", mailbox, committedVersion: () => 1 }]]),
     send: (_peer, frame) => sent.push(frame) > 0,
     confirmRead: () => undefined,
+    governance: {
+      sha256,
+      administration: { appended: undefined, committed: undefined },
+      lead: () => assert.fail("nothing is led here"),
+    },
   });
   router.leadershipChanged({ leader: "leader", term: 2, leads: false, serving: false });
   const ask = (linearizable: boolean) => {
