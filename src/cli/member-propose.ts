@@ -33,7 +33,11 @@ export interface ProposeOptions extends SigningOptions {
 }
 
 /** Runs `coco member propose`. */
-export async function propose(context: CommandContext, file: string | undefined, options: ProposeOptions): Promise<void> {
+export async function propose(
+  context: CommandContext,
+  file: string | undefined,
+  options: ProposeOptions,
+): Promise<void> {
   const { action, arg, description } = options;
   const content = await readProposal({
     ...{ file, arguments: arg },

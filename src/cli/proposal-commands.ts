@@ -2,7 +2,12 @@
 import { Argument, type Command } from "commander";
 import type { Vote } from "../core/governance/policy.ts";
 import { collectNamed } from "./arguments.ts";
-import { addConnectionOptions, addSigningOptions, type ConnectionOptions, withEnvironment } from "./connection-options.ts";
+import {
+  addConnectionOptions,
+  addSigningOptions,
+  type ConnectionOptions,
+  withEnvironment,
+} from "./connection-options.ts";
 import type { ProposeOptions } from "./member-propose.ts";
 import type { FinishOptions, VoteOptions } from "./member-vote.ts";
 import type { CommandContext } from "./output.ts";
@@ -68,7 +73,12 @@ export function addProposeCommand(member: Command, context: CommandContext): voi
     .description("propose a change of the network")
     .argument("[file]", "the proposal (JSON)")
     .option("--action <name>", "a single action instead of a file")
-    .option("--arg <name=value>", "an argument of the action; repeatable; a.b=value for fields inside", collectNamed, [])
+    .option(
+      "--arg <name=value>",
+      "an argument of the action; repeatable; a.b=value for fields inside",
+      collectNamed,
+      [],
+    )
     .option("--description <text>", "what it is for, in words")
     .option("--dry-run", "only say what it would do and need")
     .option("-y, --yes", "do not ask before sending");
@@ -112,10 +122,7 @@ export function addVoteCommands(member: Command, context: CommandContext): void 
     .action(async (file: string, options: VoteOptions) =>
       (await voting()).register(context, file, withEnvironment(options)),
     );
-  const send = member
-    .command("send")
-    .description("send a signed request")
-    .argument("<file>", "file of --out");
+  const send = member.command("send").description("send a signed request").argument("<file>", "file of --out");
   addConnectionOptions(send)
     .addHelpText("after", SEND_HELP)
     .action(async (file: string, options: ConnectionOptions) =>

@@ -195,7 +195,10 @@ describe("members with the command line", () => {
     const checked = await json("constitution", "check", network.genesis);
     assert.deepEqual([checked.valid, checked.digest], [true, networkId]);
     const { nodes } = await json("node", "list", ...network.as("initech"));
-    assert.deepEqual(nodes.map(({ status }: { status: string }) => status), ["Trusted", "Trusted", "Trusted"]);
+    assert.deepEqual(
+      nodes.map(({ status }: { status: string }) => status),
+      ["Trusted", "Trusted", "Trusted"],
+    );
     assert.match((await done("node", "list", ...network.as("acme"))).stdout, /^ID +STATUS +OWNER/);
   });
 });
