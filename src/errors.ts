@@ -37,6 +37,20 @@ export const ERRORS = define({
   TooManyRequests: { status: 503, remedy: "Retry after a short wait; the queue of the node is full." },
   NoLeader: { status: 503, remedy: "Retry; the network is electing a leader or has lost its quorum." },
   RequestTimeout: { status: 504, remedy: "Ask for the outcome by transaction id or hash before sending again." },
+  MissingApiVersionParameter: {
+    status: 400,
+    remedy: "Add the query parameter api-version to the path (docs/reference/governance-api.md#versions).",
+  },
+  UnsupportedApiVersionValue: {
+    status: 400,
+    remedy: "Use an api-version that is supported (docs/reference/governance-api.md#versions).",
+  },
+  NotAuthorized: { status: 403, remedy: "Let a member ask; the constitution says who is one." },
+  ProposalNotFound: {
+    status: 404,
+    remedy: "Check the proposal's id; proposals decided long ago are in the ledger only.",
+  },
+  VoteNotFound: { status: 404, remedy: "Check the member's id; it may not have cast a ballot on this proposal." },
   TransactionNotCommitted: { status: 404, remedy: "Retry once the transaction is committed." },
   // node life cycle
   NotReady: { status: 503, remedy: "Retry; the node is starting or catching up." },

@@ -39,6 +39,7 @@ async function frontend(
     certificate,
     privateKey,
     authenticate,
+    isSigned: () => false,
     handle: (_request, respond) => respond({ status: 200, contentType: "text/plain", body: new Uint8Array(1) }),
     ...options,
   });

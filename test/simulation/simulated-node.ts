@@ -123,25 +123,22 @@ export class SimulatedNode {
     const state = core?.administration.committed;
     if (core === undefined || state === undefined || this.#life?.gate.isPaused !== false) return false;
     try {
-      this.#request(make(state, core.sealing.batchTime()));
-      return true;
+      return this.#request(make(state, core.sealing.batchTime()));
     } catch (error) {
       if (error instanceof CocoError && error.code !== "Internal") return false;
       throw error;
     }
   }
 
-  #request([message, ...later]: readonly SignedMessage[]): void {
-    if (message === undefined) return;
-    this.#running?.core.manager.govern(message, (outcome) => {
-      if (outcome.type !== "committed") return;
-      try {
-        this.#request(later);
-      } catch (error) {
-        // Something else came in between: the proposal waits for its votes.
-        if (!(error instanceof CocoError) || error.code === "Internal") throw error;
-      }
+  /** False when the first one is refused at once; when something comes in between later, a proposal waits for its votes. */
+  #request([message, ...later]: readonly SignedMessage[]): boolean {
+    if (message === undefined) return true;
+    let refused = false;
+    this.#running?.core.manager.govern(message, (answer) => {
+      if (answer.type === "committed") this.#request(later);
+      else refused = true;
     });
+    return !refused;
   }
 
   /** Starts the node on what its disk holds. */

@@ -119,7 +119,8 @@ function propose<State extends ProposalsState>(
   return settleProposal(withProposal({ ...state, recentRequests }, proposal), id, place.timeMs, crypto);
 }
 
-function validateByScript(
+/** Throws `ProposalInvalid` when the constitution's script does not take the actions. */
+export function validateByScript(
   state: ProposalsState,
   { actions }: Pick<ProposalRecord, "actions">,
   nowMs: number,

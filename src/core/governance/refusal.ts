@@ -18,6 +18,7 @@ export const REFUSALS = define({
   NotAMember: "Let a member of this network sign.",
   SignatureInvalid: "Sign with the key of one of the actor's certificates.",
   OtherProposal: "Sign the ballot for the proposal it goes with.",
+  OtherPath: "Send the request to the path for its type, its proposal and the member that signed it.",
   DuplicateBallot: "Send one ballot per member.",
   NotEnoughVotes: "Collect more votes.",
   NothingToResolve: "Wait until the proposal's time has come.",

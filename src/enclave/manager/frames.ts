@@ -7,9 +7,11 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { ByteReader, ByteWriter, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
 import { decodeMessage, encodeMessage } from "../../core/consensus/messages.ts";
 import type { ConsensusMessage } from "../../core/consensus/types.ts";
+import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { MAX_REQUEST_ID_LENGTH } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { ItemOutcome, TransactionItem } from "../worker/protocol.ts";
+import { readSignedMessage, readRefusal, writeSignedMessage, writeRefusal } from "./governance-frames.ts";
 
 /** Most bytes in one frame; a channel that announces more is closed. */
 export const MAX_FRAME_BYTES = 32 * 1024 * 1024;
@@ -46,7 +48,11 @@ export type Frame =
   /** Asks the leader up to which index a linearizable read must have applied. */
   | { readonly type: "readIndex"; readonly id: number }
   /** `index` undefined: the asked node does not lead. */
-  | { readonly type: "readIndexResponse"; readonly id: number; readonly index: number | undefined };
+  | { readonly type: "readIndexResponse"; readonly id: number; readonly index: number | undefined }
+  /** A member's signed request for the leader. */
+  | ({ readonly type: "govern" } & SignedMessage)
+  /** The leader refuses a member's request, named by its key; that it holds is seen in the ledger. */
+  | { readonly type: "governRefused"; readonly key: string; readonly error: CocoError };
 
 const KIND = {
   consensus: 1,
@@ -56,6 +62,8 @@ const KIND = {
   queryResponse: 5,
   readIndex: 6,
   readIndexResponse: 7,
+  govern: 8,
+  governRefused: 9,
 } as const;
 const OUTCOME = { included: 1, rejected: 2, waiting: 3, duplicate: 4, deferred: 5, unavailable: 6 } as const;
 
@@ -87,6 +95,10 @@ export function encodeFrame(frame: Frame): Bytes {
         .u64(frame.id)
         .u64(frame.index ?? 0)
         .finish();
+    case "govern":
+      return writeSignedMessage(writer, frame).finish();
+    case "governRefused":
+      return writeRefusal(writer, frame).finish();
   }
 }
 
@@ -142,6 +154,10 @@ function readBody(kind: number, reader: ByteReader): Frame {
       const index = reader.u64();
       return { type: "readIndexResponse", id, index: index === 0 ? undefined : index };
     }
+    case KIND.govern:
+      return { type: "govern", ...readSignedMessage(reader) };
+    case KIND.governRefused:
+      return { type: "governRefused", ...readRefusal(reader) };
     default:
       throw new CocoError("MalformedInput", `unknown kind of frame: ${kind}`);
   }

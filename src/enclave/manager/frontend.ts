@@ -1,7 +1,8 @@
 /**
  * Where clients reach a validating node: HTTP over mutually authenticated TLS 1.3 that ends here, inside the enclave (R17).
  * A client certificate the network does not know is answered with 401; nothing of a request reaches an adapter before its
- * caller is known and its body is within the limit.
+ * caller is known and its body is within the limit. Requests that are judged by a signature in their body alone need no client
+ * certificate; they are small, and few of them are under way at a time.
  */
 import { constants } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -11,8 +12,11 @@ import type { SecureContextOptions, TLSSocket } from "node:tls";
 import type { Caller } from "../../adapters/adapter.ts";
 import { MAX_PRESENTED_CERTIFICATES } from "../../core/certificates/actor-index.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
+import { remedyOf } from "../../core/governance/refusal.ts";
+import { MAX_REQUEST_BYTES } from "../../core/governance/signed-request.ts";
 import { CocoError } from "../../errors.ts";
 import type { Sockets } from "../ports.ts";
+import { RequestSlots } from "./request-slots.ts";
 
 /** Largest body of a request (go-ethereum's limit). */
 export const MAX_BODY_BYTES = 5 * 1024 * 1024;
@@ -24,6 +28,12 @@ export const MAX_HEADER_BYTES = 16 * 1024;
 export const BYTES_UNDER_WAY_MAX = 256 * 1024 * 1024;
 /** Most open client connections; the next one is refused. */
 export const MAX_CLIENT_CONNECTIONS = 10_000;
+/** Most requests without an authenticated caller under way on all connections together. */
+export const UNAUTHENTICATED_REQUESTS_MAX = 32;
+/** Most of them on one connection. */
+export const UNAUTHENTICATED_REQUESTS_PER_CONNECTION_MAX = 1;
+/** Most bytes of an answer in parts that wait for their client; one that is slower is cut off. */
+export const STREAM_BYTES_WAITING_MAX = 256 * 1024;
 /** A request's headers must be complete within this time. */
 export const HEADERS_TIMEOUT_MS = 10_000;
 /** A request must be complete within this time. */
@@ -38,7 +48,10 @@ export interface FrontendRequest {
   readonly query: URLSearchParams;
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
   readonly body: Bytes;
-  readonly caller: Caller;
+  /** Undefined: nobody the network knows, at an endpoint that judges the signature in the body. */
+  readonly caller: Caller | undefined;
+  /** Certificates (DER) the client presents, its own first, whose key TLS has proven. */
+  readonly chain: readonly Bytes[];
 }
 
 /** The answer to a {@link FrontendRequest}. */
@@ -47,6 +60,19 @@ export interface FrontendResponse {
   readonly contentType: string;
   readonly body: Bytes;
   readonly headers?: Readonly<Record<string, string>>;
+  /** The answer comes in parts, behind the body; called once, when it can begin. */
+  readonly stream?: (stream: ResponseStream) => void;
+}
+
+/** An answer in parts, as its endpoint sees it. */
+export interface ResponseStream {
+  /** The caller, judged anew: what it was may have changed since the request came. */
+  caller(): Caller | CocoError;
+  /** Sends a part; cuts the connection when {@link STREAM_BYTES_WAITING_MAX} is exceeded. */
+  write(text: string): void;
+  end(): void;
+  /** Calls back once when the answer is over, whoever ended it. */
+  onClose(callback: () => void): void;
 }
 
 /** What the frontend is made of. */
@@ -59,6 +85,8 @@ export interface FrontendParts {
    * The same array comes in again for each request of a connection.
    */
   readonly authenticate: (chain: readonly Bytes[]) => Caller | CocoError;
+  /** Whether requests of this method and path are judged by the signature in their body alone. */
+  readonly isSigned: (method: string, path: string) => boolean;
   /** {@link BYTES_UNDER_WAY_MAX} unless given. */
   readonly bytesUnderWayMax?: number;
   /** Answers a request; calls `respond` once, now or later. */
@@ -67,10 +95,12 @@ export interface FrontendParts {
 
 /** The JSON body of an error as every endpoint outside an adapter answers it. */
 export function errorResponse(error: CocoError): FrontendResponse {
-  const body = Buffer.from(
-    JSON.stringify({ error: { code: error.code, message: error.message, remedy: error.remedy } }),
-  );
-  return { status: error.status, contentType: "application/json", body };
+  const { code, message, data, status } = error;
+  const { allow } = data;
+  const more = code === "ProposalInvalid" ? data : {};
+  const body = Buffer.from(JSON.stringify({ error: { code, message, remedy: remedyOf(error), ...more } }));
+  const headers = typeof allow === "string" ? { headers: { allow } } : {};
+  return { status, contentType: "application/json", body, ...headers };
 }
 
 /**
@@ -94,6 +124,10 @@ export class ClientFrontend {
   readonly #sockets = new Set<Duplex>();
   /** Presented certificates (DER) by connection: they do not change, what they are worth may. */
   readonly #chains = new WeakMap<TLSSocket, readonly Bytes[]>();
+  readonly #unauthenticated = new RequestSlots<TLSSocket>(
+    UNAUTHENTICATED_REQUESTS_MAX,
+    UNAUTHENTICATED_REQUESTS_PER_CONNECTION_MAX,
+  );
   #listener: { close(): void } | undefined;
   /** See {@link BYTES_UNDER_WAY_MAX}. */
   #bytesUnderWay = 0;
@@ -173,37 +207,49 @@ export class ClientFrontend {
 
   #request(request: IncomingMessage, response: ServerResponse): void {
     const respond = (answer: FrontendResponse) => this.#respond(request, response, answer);
-    const caller = this.#callerOf(request.socket as TLSSocket);
-    if (caller instanceof CocoError) {
-      respond(errorResponse(caller));
-      return;
-    }
-    const hold = this.#holder(response);
-    if (this.#bytesUnderWay > this.#bytesUnderWayMax) {
+    const refuse = (error: CocoError) => {
       request.resume();
-      respond(errorResponse(new CocoError("TooManyRequests", "too many bytes of requests and answers under way")));
+      respond(errorResponse(error));
+    };
+    const socket = request.socket as TLSSocket;
+    const target = targetOf(request);
+    const found = this.#callerOf(socket);
+    const isUnknown = found instanceof CocoError;
+    if (isUnknown && !this.#parts.isSigned(target.method, target.path)) {
+      respond(errorResponse(found));
       return;
     }
-    this.#readBody(request, hold, (body) => {
+    if (isUnknown && !this.#unauthenticated.take(socket, response)) {
+      refuse(new CocoError("TooManyRequests", "too many requests without a client certificate under way"));
+      return;
+    }
+    if (this.#bytesUnderWay > this.#bytesUnderWayMax) {
+      refuse(new CocoError("TooManyRequests", "too many bytes of requests and answers under way"));
+      return;
+    }
+    const max = isUnknown ? UNAUTHENTICATED_BODY : AUTHENTICATED_BODY;
+    this.#readBody(request, max, this.#holder(response), (body) => {
       if (body === undefined) {
-        respond(errorResponse(new CocoError("LimitExceeded", `request body above ${MAX_BODY_BYTES} bytes`)));
+        respond(errorResponse(new CocoError("LimitExceeded", `request body above ${max.bytes} bytes`)));
         return;
       }
-      const url = request.url ?? "/";
-      const mark = url.indexOf("?");
-      const path = mark < 0 ? url : url.slice(0, mark);
-      const query = new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1));
-      const { method = "GET", headers } = request;
-      this.#parts.handle({ method, path, query, headers, body, caller }, respond);
+      const caller = isUnknown ? undefined : found;
+      const { headers } = request;
+      this.#parts.handle({ ...target, headers, body, caller, chain: this.#chainOf(socket) }, respond);
     });
   }
 
-  #callerOf(socket: TLSSocket): Caller | CocoError {
+  #chainOf(socket: TLSSocket): readonly Bytes[] {
     let chain = this.#chains.get(socket);
     if (chain === undefined) {
       chain = presentedChain(socket);
       this.#chains.set(socket, chain);
     }
+    return chain;
+  }
+
+  #callerOf(socket: TLSSocket): Caller | CocoError {
+    const chain = this.#chainOf(socket);
     if (chain.length === 0) return new CocoError("AuthenticationRequired", "no client certificate");
     return this.#parts.authenticate(chain);
   }
@@ -228,19 +274,24 @@ export class ClientFrontend {
    * Reads the body; undefined when it is above the limit. What is too much is dropped as it comes, since a client that is
    * still sending when the connection closes never sees the answer; a body that does not end is broken off.
    */
-  #readBody(request: IncomingMessage, hold: (bytes: number) => void, done: (body: Bytes | undefined) => void): void {
+  #readBody(
+    request: IncomingMessage,
+    max: BodyBounds,
+    hold: (bytes: number) => void,
+    done: (body: Bytes | undefined) => void,
+  ): void {
     const chunks: Buffer[] = [];
     let length = 0;
     request.on("data", (chunk: Buffer) => {
       length += chunk.length;
-      if (length <= MAX_BODY_BYTES) {
+      if (length <= max.bytes) {
         chunks.push(chunk);
         hold(chunk.length);
       } else chunks.length = 0;
-      if (length > MAX_DROPPED_BYTES) request.destroy();
+      if (length > max.dropped) request.destroy();
     });
     request.on("end", () => {
-      if (length > MAX_BODY_BYTES) done(undefined);
+      if (length > max.bytes) done(undefined);
       else done(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
     });
   }
@@ -249,12 +300,46 @@ export class ClientFrontend {
     if (response.headersSent || response.destroyed) return;
     // A body that was not read to its end cannot be followed by another request on this connection.
     if (!request.complete) response.setHeader("connection", "close");
+    const { stream } = answer;
     response.writeHead(answer.status, {
       "content-type": answer.contentType,
-      "content-length": answer.body.length,
+      ...(stream === undefined && { "content-length": answer.body.length }),
       ...answer.headers,
     });
-    this.#holder(response)(answer.body.length);
-    response.end(answer.body);
+    if (stream === undefined) {
+      this.#holder(response)(answer.body.length);
+      response.end(answer.body);
+      return;
+    }
+    response.write(answer.body);
+    stream(this.#streamOf(request.socket as TLSSocket, response));
   }
+
+  #streamOf(socket: TLSSocket, response: ServerResponse): ResponseStream {
+    return {
+      caller: () => this.#callerOf(socket),
+      write: (text) => {
+        if (response.destroyed || response.writableEnded) return;
+        if (response.writableLength + text.length > STREAM_BYTES_WAITING_MAX) socket.destroy();
+        else response.write(text);
+      },
+      end: () => void response.end(),
+      onClose: (callback) => void response.once("close", callback),
+    };
+  }
+}
+
+interface BodyBounds {
+  readonly bytes: number;
+  /** Bytes above which the connection is cut. */
+  readonly dropped: number;
+}
+
+const AUTHENTICATED_BODY: BodyBounds = { bytes: MAX_BODY_BYTES, dropped: MAX_DROPPED_BYTES };
+const UNAUTHENTICATED_BODY: BodyBounds = { bytes: MAX_REQUEST_BYTES, dropped: 2 * MAX_REQUEST_BYTES };
+
+function targetOf({ method = "GET", url = "/" }: IncomingMessage): Pick<FrontendRequest, "method" | "path" | "query"> {
+  const mark = url.indexOf("?");
+  const path = mark < 0 ? url : url.slice(0, mark);
+  return { method, path, query: new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1)) };
 }

@@ -14,6 +14,7 @@ import { type LeaderView, nextStep } from "../../core/governance/next-step.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { CocoError } from "../../errors.ts";
 import type { Administration } from "./administration.ts";
+import type { ManagerParts } from "./manager-parts.ts";
 import type { OwnSnapshot } from "./snapshots.ts";
 
 /** Most requests of members that wait on one node; the next one is refused. */
@@ -169,4 +170,20 @@ export class LeaderDuties {
     this.#waiting = [];
     for (const { done } of lost) done({ type: "unknown" });
   }
+}
+
+/** The duties of a node's manager. */
+export function createLeaderDuties(
+  { administration, sealing, tail, epochMaker, keyOf, approval }: ManagerParts,
+  around: Pick<LeaderDutiesParts, "snapshot" | "propose"> & { learnersCaughtUp(): LeaderView["learnersCaughtUp"] },
+): LeaderDuties {
+  const { snapshot, propose } = around;
+  const view = () => ({
+    now: sealing.batchTime(),
+    nextSeqno: tail.lastSeqno + 1,
+    learnersCaughtUp: around.learnersCaughtUp(),
+  });
+  const duties = new LeaderDuties({ administration, maker: epochMaker, keyOf, view, snapshot, propose });
+  if (approval !== undefined) duties.carry(approval);
+  return duties;
 }

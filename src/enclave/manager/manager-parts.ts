@@ -2,7 +2,9 @@
 import type { Caller } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
+import type { GovernanceState } from "../../core/governance/administrative.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
+import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import type { CocoError } from "../../errors.ts";
 import type { Clock, Executor, PeerTransport, Tracer } from "../ports.ts";
@@ -26,6 +28,15 @@ export interface AdapterPart {
 
 /** The encoded transactions a new network starts with: genesis and first epoch. */
 export type FirstTransactions = () => readonly Bytes[];
+
+/** The batch that changed governance, and the state before it. */
+export interface GovernanceChange {
+  readonly before: GovernanceState | undefined;
+  readonly header: Pick<ParsedBatch["header"], "firstSeqno" | "timeMs">;
+}
+
+/** Governance in effect changed; undefined: by a snapshot, which says nothing of what happened before it. */
+export type OnGovernance = (change: GovernanceChange | undefined) => void;
 
 /** What a manager is made of. */
 export interface ManagerParts {
@@ -65,7 +76,7 @@ export interface ManagerParts {
   /** Approval of this node's code by the members, to be recorded by the first leader that carries it. */
   readonly approval: readonly SignedMessage[] | undefined;
   /** Governance in effect changed: install epoch keys, present the service certificate. */
-  readonly onGovernance: () => void;
+  readonly onGovernance: OnGovernance;
   readonly onFatal: (error: CocoError) => void;
 }
 

@@ -17,7 +17,8 @@ import { decodeFrame, encodeFrame, type Frame } from "./frames.ts";
 import { AdapterLanes } from "./adapter-lanes.ts";
 import { ArrivedBatches } from "./arrived-batch.ts";
 import { BatchProposer } from "./batch-proposer.ts";
-import { LeaderDuties, type RequestOutcome } from "./leader-duties.ts";
+import type { GovernanceAnswer } from "./governance-requests.ts";
+import { createLeaderDuties, type LeaderDuties } from "./leader-duties.ts";
 import type { ArrivedRequest, ManagerParts } from "./manager-parts.ts";
 import { FIRST_ID_BYTES, firstIdOf } from "./open-requests.ts";
 import type { Replicator } from "./replicator.ts";
@@ -57,6 +58,14 @@ export class Manager implements PeerEvents {
       adapters: this.#lanes.byId,
       send: (peer, frame) => this.#send(peer, frame),
       confirmRead: (id) => this.#replicator.read(id),
+      governance: {
+        sha256: parts.snapshots.crypto.sha256,
+        administration: parts.administration,
+        lead: (message, done) => {
+          this.#duties.submit(message, done);
+          this.#duties.next();
+        },
+      },
     });
     this.#snapshots = new Snapshots({
       ...parts.snapshots,
@@ -86,7 +95,11 @@ export class Manager implements PeerEvents {
       onFatal: (error) => this.#fatal(error),
     });
     this.#proposer = new BatchProposer(this.#replicator, parts.sealing, parts.administration);
-    this.#duties = this.#createDuties();
+    this.#duties = createLeaderDuties(parts, {
+      learnersCaughtUp: () => this.#replicator.status().learnersCaughtUp,
+      snapshot: () => this.#snapshots.unconfirmed,
+      propose: (encoded) => this.#proposer.framework([encoded]),
+    });
     this.#status = this.#replicator.status();
     this.#committedSeqno = parts.beginning?.snapshot.seqno ?? 0;
     this.#committedIndex = parts.beginning?.snapshot.mark.index ?? 0;
@@ -99,24 +112,6 @@ export class Manager implements PeerEvents {
       apply: (batch) => this.#applicationCommitted(batch),
       onEnd: () => this.#requests.reads.applied(this.#committedIndex),
     });
-  }
-
-  #createDuties(): LeaderDuties {
-    const { administration, sealing, tail, epochMaker, approval } = this.#parts;
-    const duties = new LeaderDuties({
-      administration,
-      maker: epochMaker,
-      keyOf: this.#parts.keyOf,
-      view: () => ({
-        now: sealing.batchTime(),
-        nextSeqno: tail.lastSeqno + 1,
-        learnersCaughtUp: this.#replicator.status().learnersCaughtUp,
-      }),
-      snapshot: () => this.#snapshots.unconfirmed,
-      propose: (encoded) => this.#proposer.framework([encoded]),
-    });
-    if (approval !== undefined) duties.carry(approval);
-    return duties;
   }
 
   #createLanes(): AdapterLanes {
@@ -325,8 +320,11 @@ export class Manager implements PeerEvents {
     this.#committedIndex = header.index;
     const before = this.#parts.administration.committed;
     const governance = this.#parts.administration.commit(header.index);
-    if (governance !== before) this.#parts.onGovernance();
-    if (governance !== before) this.#unopened.keysChanged();
+    if (governance !== before) {
+      this.#parts.onGovernance({ before, header });
+      this.#unopened.keysChanged();
+    }
+    this.#requests.governance.committed(batch);
     const waits = this.#unopened.holds(batch);
     if (!waits && header.kind === "application") this.#applicationCommitted(batch);
     if (!waits) this.#requests.reads.applied(header.index);
@@ -360,21 +358,16 @@ export class Manager implements PeerEvents {
   #onInstalled({ seqno, mark }: ReceivedSnapshot): void {
     this.#committedSeqno = seqno;
     this.#committedIndex = mark.index;
-    this.#parts.onGovernance();
+    this.#parts.onGovernance(undefined);
+    this.#requests.governance.restored();
     this.#unopened.forget();
     this.#lanes.restored(mark.index);
     this.#requests.reads.applied(mark.index);
   }
 
-  /**
-   * A member's signed request; only the leader takes it, and `done` tells what became of it. Throws `NoLeader` naming the
-   * leader, or why the request does not hold.
-   */
-  govern(message: SignedMessage, done: (outcome: RequestOutcome) => void): void {
-    if (!this.#leaderReady)
-      throw new CocoError("NoLeader", `ask the leader, ${this.#status.leader ?? "once there is one"}`);
-    this.#duties.submit(message, done);
-    this.#duties.next();
+  /** Brings a member's signed request into the ledger, by the leader; `done` tells once it is applied here, or why it is not. */
+  govern(message: SignedMessage, done: (answer: GovernanceAnswer) => void): void {
+    this.#requests.governance.submit(message, done);
   }
 
   /** The disk has no room, or has it again: without it this node neither leads nor acknowledges. */

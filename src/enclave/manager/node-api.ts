@@ -1,7 +1,7 @@
 /**
  * The framework's own endpoints under `/node`, in CCF's shapes where CCF has the concept: state, network, commit, status
- * and receipt of a transaction, the ledger by sequence numbers, and members' decisions. Open to every authenticated caller:
- * what they show is public in the ledger, and a decision counts by the signatures in it.
+ * and receipt of a transaction, and the ledger by sequence numbers. Open to every authenticated caller: what they show is
+ * public in the ledger.
  */
 import { toHex, utf8Encode } from "../../core/codec/bytes.ts";
 import { constitutionToJson } from "../../core/governance/constitution-codec.ts";
@@ -12,7 +12,8 @@ import { makeReceipt, type Receipt, type ReceiptInput } from "../../core/ledger/
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
 import type { Administration } from "./administration.ts";
-import { errorResponse, type FrontendRequest, type FrontendResponse } from "./frontend.ts";
+import { type Endpoint, type EndpointRule, Endpoints, json, type Respond } from "./endpoints.ts";
+import type { FrontendRequest, FrontendResponse } from "./frontend.ts";
 import type { History } from "./history.ts";
 import type { Manager } from "./manager.ts";
 import type { RecoveryDesk } from "./recovery-desk.ts";
@@ -28,14 +29,9 @@ export interface NodeApiParts {
   readonly crypto: LedgerCrypto;
   readonly history: History;
   readonly recovery: RecoveryDesk;
+  /** What `GET /node/api` answers. */
+  readonly endpoints: readonly EndpointRule[];
   readonly service: () => ServiceIdentity | undefined;
-}
-
-type Respond = (response: FrontendResponse) => void;
-
-interface Endpoint {
-  readonly method: "GET" | "POST";
-  readonly handle: (parts: NodeApiParts, request: FrontendRequest, respond: Respond) => void | Promise<void>;
 }
 
 /** Most transactions of one answer of `/node/transactions`. */
@@ -43,48 +39,29 @@ export const TRANSACTIONS_ANSWERED_MAX = 1_000;
 
 const TRANSACTION_ID = /^([1-9]\d{0,15})\.([1-9]\d{0,15})$/;
 
-const get = (handle: Endpoint["handle"]): Endpoint => ({ method: "GET", handle });
+const get = (path: string, handle: Endpoint<NodeApiParts>["handle"]): Endpoint<NodeApiParts> => ({
+  ...{ method: "GET", path, who: "actor", handle },
+});
 
-const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
-  "/node/api": get((_parts, _request, respond) =>
-    respond(json({ endpoints: Object.entries(ENDPOINTS).map(([path, { method }]) => ({ method, path })) })),
-  ),
-  "/node/state": get(nodeState),
-  "/node/network": get(network),
-  "/node/constitution": get(constitution),
-  "/node/ready": get(ready),
-  "/node/commit": get(commit),
-  "/node/tx": get(transactionStatus),
-  "/node/receipt": get(receipt),
-  "/node/service_endorsements": get(serviceEndorsements),
-  "/node/transactions": get(transactions),
-  "/node/recovery": get(recovery),
-  "/node/resume": { method: "POST", handle: resume },
-};
+/** The endpoints under `/node`. */
+export const NODE_ENDPOINTS: Endpoints<NodeApiParts> = new Endpoints([
+  get("/node/api", ({ endpoints }, _request, respond) => respond(json({ endpoints }))),
+  get("/node/state", nodeState),
+  get("/node/network", network),
+  get("/node/constitution", constitution),
+  get("/node/ready", ready),
+  get("/node/commit", commit),
+  get("/node/tx", transactionStatus),
+  get("/node/receipt", receipt),
+  get("/node/service_endorsements", serviceEndorsements),
+  get("/node/transactions", transactions),
+  get("/node/recovery", recovery),
+  { method: "POST", path: "/node/resume", who: "actor", handle: resume },
+]);
 
 /** Whether a path belongs to these endpoints. */
 export function isNodePath(path: string): boolean {
   return path === "/node" || path.startsWith("/node/");
-}
-
-/** Answers a request under `/node`. */
-export function handleNodeRequest(parts: NodeApiParts, request: FrontendRequest, respond: Respond): void {
-  const fail = (error: unknown): void =>
-    respond(errorResponse(error instanceof CocoError ? error : new CocoError("Internal", "the request failed")));
-  try {
-    const endpoint = Object.hasOwn(ENDPOINTS, request.path) ? ENDPOINTS[request.path] : undefined;
-    if (endpoint === undefined) throw new CocoError("NotFound", `nothing is served at ${request.path}`);
-    if (request.method !== endpoint.method)
-      throw new CocoError("MethodNotAllowed", `${request.path} takes ${endpoint.method}`);
-    const answer = endpoint.handle(parts, request, respond);
-    if (answer !== undefined) answer.catch(fail);
-  } catch (error) {
-    fail(error);
-  }
-}
-
-function json(value: unknown, status = 200): FrontendResponse {
-  return { status, contentType: "application/json", body: utf8Encode(JSON.stringify(value)) };
 }
 
 function nodeState({ manager, tail }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {

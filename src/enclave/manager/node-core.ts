@@ -26,7 +26,7 @@ import { EpochKeys } from "./epoch-keys.ts";
 import type { EpochTransaction } from "../../core/governance/administrative.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import { Manager } from "./manager.ts";
-import type { AdapterPart, FirstTransactions } from "./manager-parts.ts";
+import type { AdapterPart, FirstTransactions, OnGovernance } from "./manager-parts.ts";
 import { RecoveryDesk } from "./recovery-desk.ts";
 import { Replicator } from "./replicator.ts";
 import { Sealing } from "./sealing.ts";
@@ -75,7 +75,7 @@ export interface NodeCoreParts {
   readonly carriesService: (epoch: EpochTransaction, epochKey: Bytes) => boolean;
   readonly epochMaker: EpochMaker;
   /** Governance in effect changed; the keys of its epochs are installed. */
-  readonly onGovernance: () => void;
+  readonly onGovernance: OnGovernance;
   readonly onFatal: (error: CocoError) => void;
   /** Lets a test see every step of consensus. */
   readonly watch?: (consensus: Consensus) => Consensus;
@@ -145,9 +145,9 @@ export class NodeCore {
         open: (batch) => this.sealing.open(batch),
       },
       keyOf: (epoch) => this.epochKeys.keyOf(epoch),
-      onGovernance: () => {
+      onGovernance: (change) => {
         this.epochKeys.refresh();
-        parts.onGovernance();
+        parts.onGovernance(change);
       },
       onFatal: parts.onFatal,
     });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { ClientResponse } from "../../adapters/adapter.ts";
 import { type Bytes, utf8Encode } from "../../core/codec/bytes.ts";
+import { Administration } from "./administration.ts";
 import type { Frame } from "./frames.ts";
 import { FIRST_ID_BYTES, firstIdOf } from "./open-requests.ts";
 import { RequestRouter } from "./request-router.ts";
@@ -23,6 +24,11 @@ function boot(random: Bytes) {
     adapters: new Map([[1, { mount: "/kv", mailbox, committedVersion: () => 1 }]]),
     send: (_peer, frame) => sent.push(frame) > 0,
     confirmRead: () => undefined,
+    governance: {
+      sha256: (data) => data,
+      administration: Object.create(Administration.prototype) as Administration,
+      lead: () => undefined,
+    },
   });
   router.leadershipChanged({ leader: "leader", term: 2, leads: false, serving: false });
   const ask = (linearizable: boolean) => {

@@ -1,11 +1,12 @@
 /**
- * The ways of client requests: to the worker of the adapter mounted at their path, to the leader when only it can answer,
+ * The ways of requests: those of members to the leader, and those of clients to the worker of the adapter mounted at their path, to the leader when only it can answer,
  * and behind an index when they ask for a linearizable answer.
  */
 import type { ClientResponse } from "../../adapters/adapter.ts";
 import type { NodeId, Ready } from "../../core/consensus/types.ts";
 import { CocoError } from "../../errors.ts";
 import type { Frame } from "./frames.ts";
+import { type GovernanceFrame, GovernanceRequests, type GovernanceRequestsParts } from "./governance-requests.ts";
 import type { ArrivedRequest } from "./manager-parts.ts";
 import { errorClientResponse, type OpenRequest, OpenRequests } from "./open-requests.ts";
 import { ReadIndex } from "./read-index.ts";
@@ -30,7 +31,9 @@ export interface Leadership {
 }
 
 /** Frames between nodes about requests and reads. */
-export type RequestFrame = Extract<Frame, { type: "query" | "queryResponse" | "readIndex" | "readIndexResponse" }>;
+export type RequestFrame =
+  | Extract<Frame, { type: "query" | "queryResponse" | "readIndex" | "readIndexResponse" }>
+  | GovernanceFrame;
 
 /** What routing needs of the node around it. */
 export interface RequestRouterParts {
@@ -41,6 +44,7 @@ export interface RequestRouterParts {
   readonly send: (peer: NodeId, frame: Frame) => boolean;
   /** Asks this node's consensus for an index; the answer comes to `reads.confirmed`. */
   readonly confirmRead: (id: number) => void;
+  readonly governance: Pick<GovernanceRequestsParts, "sha256" | "administration" | "lead">;
 }
 
 /** See the module's header. */
@@ -48,11 +52,14 @@ export class RequestRouter {
   readonly #parts: RequestRouterParts;
   readonly #requests: OpenRequests;
   readonly reads: ReadIndex;
+  /** Members' requests. */
+  readonly governance: GovernanceRequests;
   #leadership: Leadership = { leader: undefined, term: 0, leads: false, serving: false };
 
   constructor(parts: RequestRouterParts) {
     this.#parts = parts;
     this.#requests = new OpenRequests(parts.now, parts.firstId);
+    this.governance = new GovernanceRequests({ ...parts.governance, now: parts.now, send: parts.send });
     this.reads = new ReadIndex({
       now: parts.now,
       firstId: parts.firstId,
@@ -106,6 +113,8 @@ export class RequestRouter {
       case "readIndexResponse":
         this.reads.answerOfPeer(peer, frame.id, frame.index);
         return;
+      default:
+        this.governance.frame(peer, frame);
     }
   }
 
@@ -157,23 +166,27 @@ export class RequestRouter {
     this.#leadership = leadership;
     if (before.leader !== leadership.leader || before.term !== leadership.term) this.leaderLost();
     this.reads.leaderChanged(leadership.leads ? "self" : leadership.leader);
+    this.governance.leadershipChanged(leadership);
     this.leaderReachable();
   }
 
   /** The leader cannot be reached any more: what was sent to it waits again. */
   leaderLost(): void {
     this.#requests.leaderLost();
+    this.governance.leaderLost();
   }
 
   /** A leader can be reached: what waits for one goes to it. */
   leaderReachable(): void {
     for (const request of this.#requests.waitingForLeader()) this.forLeader(request.id);
+    this.governance.leaderReachable();
     this.reads.tick();
   }
 
   /** Tries again what waits, and answers what took too long. */
   tick(): void {
     for (const [adapterId, ids] of this.#requests.expire()) this.#parts.adapters.get(adapterId)?.mailbox.forget(ids);
+    this.governance.tick();
     this.leaderReachable();
   }
 }

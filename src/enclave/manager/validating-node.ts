@@ -9,6 +9,8 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { fromHex, toHex } from "../../core/codec/bytes.ts";
 import { parseAddress } from "../../core/governance/address.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
+import { feedEvents } from "../../core/governance/feed-events.ts";
+import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import type { RunScript } from "../../core/governance/script.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
@@ -19,11 +21,13 @@ import type { Clock, Crypto, Disk, DiskContent, Entropy, Executor, ExecutorEvent
 import { Callers } from "./callers.ts";
 import { createNodeCertificate } from "./certificates.ts";
 import { Channels, type ChannelIdentity } from "./channels.ts";
-import { ClientFrontend, errorResponse, type FrontendRequest, type FrontendResponse } from "./frontend.ts";
+import { createClientApi } from "./client-api.ts";
+import { ClientFrontend } from "./frontend.ts";
+import { GovernanceFeed } from "./gov-feed.ts";
 import { handOver } from "./hand-over.ts";
 import { History } from "./history.ts";
 import type { EpochMaker } from "./leader-duties.ts";
-import { handleNodeRequest, isNodePath, type NodeApiParts } from "./node-api.ts";
+import type { GovernanceChange } from "./manager-parts.ts";
 import { createGovernanceCrypto, createNodeCrypto } from "./node-crypto.ts";
 import { NodeCore } from "./node-core.ts";
 import { type NodeKeys, signingKeyPem } from "./node-keys.ts";
@@ -36,8 +40,6 @@ import {
   ServiceIdentity,
 } from "./service-keys.ts";
 
-/** Header of requests and answers: `local` (what this node has applied) or `linearizable` (everything committed before). */
-export const CONSISTENCY_HEADER = "x-coco-consistency";
 /** Validity of the self-signed certificate a node shows its peers; made anew at each start. */
 export const CHANNEL_CERTIFICATE_DAYS = 365;
 
@@ -82,10 +84,13 @@ export class ValidatingNode {
   /** The frontend listens. */
   #listens = false;
   readonly #callers: Callers;
+  readonly #governanceCrypto: GovernanceCrypto;
+  readonly #feed: GovernanceFeed;
 
   /** Reads and verifies the node's whole ledger; throws when it does not hold or belongs to another network. */
   constructor(parts: ValidatingNodeParts) {
     this.#parts = parts;
+    this.#governanceCrypto = createGovernanceCrypto(parts.runScript);
     const { keys, genesis, entropy, clock } = parts;
     this.#crypto = createNodeCrypto(keys.signingKey);
     this.#networkId = toHex(constitutionDigest(genesis, this.#crypto.sha256));
@@ -97,7 +102,7 @@ export class ValidatingNode {
       genesis,
       networkId: this.#networkId,
       crypto: this.#crypto,
-      governanceCrypto: createGovernanceCrypto(parts.runScript),
+      governanceCrypto: this.#governanceCrypto,
       clock,
       randomBytes: (length) => entropy.bytes(length),
       disk: parts.disk,
@@ -111,9 +116,10 @@ export class ValidatingNode {
       epochMaker: this.#epochMaker(),
       openEpoch: (record) => openEpochKey(record, this.#networkId, keys),
       carriesService: (epoch, key) => carriesServiceKey(epoch, this.#networkId, key, this.#crypto),
-      onGovernance: () => this.#onGovernance(),
+      onGovernance: (change) => this.#onGovernance(change),
       onFatal: parts.onFatal,
     });
+    this.#feed = new GovernanceFeed(clock, this.#core.manager.committedSeqno);
     this.#channels = new Channels({
       identity: this.#channelIdentity(),
       sockets: parts.sockets,
@@ -210,16 +216,19 @@ export class ValidatingNode {
   /** Stops taking part; what is durable stays. */
   close(): void {
     this.#core.manager.stop();
+    this.#feed.close();
     this.#frontend?.close();
     this.#channels.close();
     this.#core.close();
   }
 
-  #onGovernance(): void {
+  #onGovernance(change: GovernanceChange | undefined): void {
     const state = this.#core.administration.committed;
     if (state === undefined) return;
     this.#callers.follow(state.constitution);
     this.#channels.follow(this.#peers());
+    if (change === undefined) this.#feed.missed(this.#core.manager.committedSeqno);
+    else this.#feed.tell(feedEvents(change.before, state, change.header, this.#governanceCrypto));
     if (this.#followService(state)) this.#showService();
   }
 
@@ -263,23 +272,32 @@ export class ValidatingNode {
 
   async #listen(certificate: string): Promise<void> {
     const { keys, clientListen, clock, sockets, onServing } = this.#parts;
-    const { manager, administration, tail, sealing, recovery } = this.#core;
-    const api: NodeApiParts = {
-      ...{ manager, administration, tail, sealing, recovery },
-      crypto: this.#crypto,
-      history: new History({ tail, disk: this.#parts.disk, sha256: this.#crypto.sha256 }),
-      service: () => this.#service,
-    };
     this.#frontend = new ClientFrontend({
       certificate,
       privateKey: signingKeyPem(keys),
       authenticate: (chain) => this.#callers.identify(chain, clock.wallTime()),
-      handle: (request, respond) =>
-        isNodePath(request.path) ? handleNodeRequest(api, request, respond) : this.#handle(request, respond),
+      ...this.#clientApi(),
     });
     await this.#frontend.start(clientListen, sockets);
     this.#listens = true;
     if (this.#service !== undefined) onServing(this.#service.certificate);
+  }
+
+  #clientApi(): ReturnType<typeof createClientApi> {
+    const { manager, administration, tail, sealing, recovery } = this.#core;
+    const service = () => this.#service;
+    const history = new History({ tail, disk: this.#parts.disk, sha256: this.#crypto.sha256 });
+    return createClientApi({
+      manager,
+      serves: () => this.#service !== undefined,
+      node: { ...{ manager, administration, tail, sealing, recovery, history, service }, crypto: this.#crypto },
+      gov: {
+        ...{ manager, administration, tail, service },
+        crypto: this.#governanceCrypto,
+        feed: this.#feed,
+        now: () => sealing.batchTime(),
+      },
+    });
   }
 
   /** This node's certificate of itself: who knows its id can tell that it is this node. */
@@ -287,26 +305,6 @@ export class ValidatingNode {
     const { keys, clock, entropy } = this.#parts;
     const issuance = { notBeforeMs: clock.wallTime() - DAY_MS, days: CHANNEL_CERTIFICATE_DAYS, entropy };
     return createNodeCertificate(keys.nodeId, signingKeyPem(keys), issuance);
-  }
-
-  #handle(request: FrontendRequest, respond: (response: FrontendResponse) => void): void {
-    if (this.#service === undefined) respond(errorResponse(new CocoError("NotReady", "this node does not serve yet")));
-    else if (request.method !== "POST" && this.#core.manager.serves(request.path))
-      respond(errorResponse(new CocoError("MethodNotAllowed", "adapters are reached with POST")));
-    else this.#serveRequest(request, respond);
-  }
-
-  /** Every answer says how fresh what it read was; a write is answered after its effect can be read here anyway. */
-  #serveRequest(request: FrontendRequest, respond: (response: FrontendResponse) => void): void {
-    const consistency = request.headers[CONSISTENCY_HEADER] ?? "local";
-    if (consistency !== "local" && consistency !== "linearizable") {
-      respond(errorResponse(new CocoError("MalformedInput", `${CONSISTENCY_HEADER} is local or linearizable`)));
-      return;
-    }
-    const { path, body, caller } = request;
-    this.#core.manager.request({ path, body, caller, linearizable: consistency === "linearizable" }, (response) =>
-      respond({ ...response, headers: { [CONSISTENCY_HEADER]: consistency } }),
-    );
   }
 
   /** Names under which clients may reach this node: those it listens at and advertises, and loopback when it listens there. */

@@ -15,7 +15,7 @@ import type { RequestSigner } from "../../../src/core/governance/request-signing
 import type { SettingsChange } from "../../../src/core/governance/settings.ts";
 import { createOrganisationCertificate, generateKeyPairPem } from "../../../src/enclave/manager/certificates.ts";
 import { nodeEntropy } from "../../../src/enclave/manager/node-crypto.ts";
-import { assembleGenesis, signNodeEntry, type SignedNode } from "../../../src/host/genesis.ts";
+import { assembleGenesis, type Founder, signNodeEntry, type SignedNode } from "../../../src/host/genesis.ts";
 import { measureCode, PACKAGE_FOLDER } from "../../../src/host/measure-code.ts";
 import { initNode, SERVICE_CERTIFICATE_FILE } from "../../../src/host/node-folder.ts";
 import { readRequestSigner } from "../../../src/host/request-signer.ts";
@@ -180,8 +180,8 @@ export class Network {
     this.member = member;
   }
 
-  /** Founds a network, without starting it. */
-  static async found(count = 3, settings: SettingsChange = {}): Promise<Network> {
+  /** Founds a network, without starting it. @param others founders beside the member that owns the nodes */
+  static async found(count = 3, settings: SettingsChange = {}, others: readonly Founder[] = []): Promise<Network> {
     const dir = await temporaryFolder();
     const { privateKey } = generateKeyPairPem();
     const issuance = { notBeforeMs: Date.now() - DAY_MS, days: 30, entropy: nodeEntropy };
@@ -203,14 +203,19 @@ export class Network {
       signed.push(signNodeEntry(request, privateKey, MEMBER, NETWORK));
       nodes.push(new NetworkNode({ name, dir: folder, clientPort, proxy, credentials }));
     }
-    const genesis = await genesisOf(signed, certificate, settings);
+    const owner: Founder = { id: MEMBER, name: "Member 0", role: "member", certificate };
+    const genesis = await genesisOf(signed, [owner, ...others], settings);
     for (const node of nodes) await writeFile(join(node.dir, "genesis.json"), genesis);
     return new Network(dir, nodes, readRequestSigner(certificate, privateKey));
   }
 
   /** Founds a network and starts all its nodes. */
-  static async start(count = 3, settings: SettingsChange = {}): Promise<Network> {
-    const network = await Network.found(count, settings);
+  static async start(
+    count = 3,
+    settings: SettingsChange = {},
+    others: readonly Founder[] = [],
+  ): Promise<Network> {
+    const network = await Network.found(count, settings, others);
     for (const node of network.nodes) node.start();
     await network.ready();
     return network;
@@ -255,7 +260,11 @@ export class Network {
   }
 }
 
-async function genesisOf(nodes: readonly SignedNode[], certificate: string, settings: SettingsChange): Promise<string> {
+async function genesisOf(
+  nodes: readonly SignedNode[],
+  actors: readonly Founder[],
+  settings: SettingsChange,
+): Promise<string> {
   const funded = Array.from({ length: FUNDED_ACCOUNTS }, (_, at) => privateKeyToAccount(accountKey(at)).address);
   const alloc = Object.fromEntries(funded.map((address) => [address.toLowerCase(), { balance: `${10n ** 24n}` }]));
   const { name, version } = JSON.parse(await readFile(join(PACKAGE_FOLDER, "package.json"), "utf8")) as {
@@ -265,7 +274,7 @@ async function genesisOf(nodes: readonly SignedNode[], certificate: string, sett
   const constitution = assembleGenesis({
     networkName: NETWORK,
     settings,
-    actors: [{ id: MEMBER, name: "Member 0", role: "member", certificate }],
+    actors,
     nodes,
     codeManifest: [{ measurement: toHex(await measureCode(PACKAGE_FOLDER)), name, version }],
     adapters: [
