@@ -21,7 +21,6 @@ function arrivedOn(
     canOpen: () => false,
     open: () => assert.fail("the epoch is not committed"),
     snapshots: { contradicts: () => false },
-    adapters: [KV_ADAPTER_ID],
     ...parts,
   });
 }
