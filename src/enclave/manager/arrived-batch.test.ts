@@ -151,10 +151,6 @@ describe("an application's batch of a peer", () => {
     }
   });
 
-  test("is refused when it is of no adapter", () => {
-    assert.throws(made({}, { adapterId: KV_ADAPTER_ID + 1 }).check, refused);
-  });
-
   test("is taken by a node that has no key for it", () => {
     const { leader, follower } = founded();
     const batch = leader.forge([{ id: EMPTY, publicPart: EMPTY, privatePart: write(1), claimsDigest: undefined }]);

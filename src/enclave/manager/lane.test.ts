@@ -25,6 +25,8 @@ const transaction = (id: Bytes): ExecutedTransaction => ({
 function fixture(limits = { transactions: 10, bytes: 1000 }, maxDelayMs = 0) {
   const world = {
     leading: true,
+    /** An administrative batch is on its way. */
+    closed: false,
     rights: RIGHTS,
     /** Most bytes of the ids of a batch that fit the ledger. */
     bytesMax: Infinity,
@@ -43,7 +45,7 @@ function fixture(limits = { transactions: 10, bytes: 1000 }, maxDelayMs = 0) {
     randomBytes: (length) => new Uint8Array(length),
     maxDelayMs: () => maxDelayMs,
     after: (_delayMs, callback) => world.timers.push(callback),
-    mayExecute: () => world.leading,
+    mayExecute: () => world.leading && !world.closed,
     propose: (transactions) => {
       if (transactions.reduce((sum, { id }) => sum + id.length, 0) > world.bytesMax)
         throw new CocoError("LimitExceeded", "batch of too many bytes");
@@ -331,14 +333,13 @@ describe("the rights of senders in a lane", () => {
   test("are judged when a batch closes: what was queued under older rights is refused by the newer ones", () => {
     const { world, lane, executing, commit, finish } = started();
     lane.enqueue([item("a")], "left");
-    // An administrative batch is on its way: nothing begins.
-    world.leading = false;
+    world.closed = true;
     finish();
     lane.enqueue([item("b"), item("c", "bob")], "left");
     world.rights = BANNED;
     commit(11);
     lane.durable(11);
-    world.leading = true;
+    world.closed = false;
     lane.pump();
     assert.deepEqual(executing(), ["c"]);
     assert.deepEqual(world.delivered, ["left a included 11", "left b refused 11"]);
@@ -375,11 +376,11 @@ describe("the rights of senders in a lane", () => {
     assert.deepEqual(executing(), ["a", "b"]);
     const late = world.sent.at(-1);
     world.rights = BANNED;
-    world.leading = false;
+    world.closed = true;
     finish();
     assert.deepEqual(world.delivered, []);
     assert.deepEqual(world.sent.at(-1), { type: "rollback", version: 1, generation: 1 });
-    world.leading = true;
+    world.closed = false;
     lane.pump();
     assert.deepEqual(executing(), ["b"]);
     // The worker's answer to the batch that was undone comes late.
