@@ -6,8 +6,15 @@ import { after, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { connect } from "node:tls";
 import { toHex } from "../../src/core/codec/bytes.ts";
+import { MAX_REQUEST_BYTES } from "../../src/core/governance/signed-request.ts";
 import { createNodeCertificate, generateKeyPairPem } from "../../src/enclave/manager/certificates.ts";
-import { ClientFrontend, type FrontendParts, HEADERS_TIMEOUT_MS } from "../../src/enclave/manager/frontend.ts";
+import {
+  ClientFrontend,
+  type FrontendParts,
+  type FrontendRequest,
+  HEADERS_TIMEOUT_MS,
+  UNAUTHENTICATED_REQUESTS_MAX,
+} from "../../src/enclave/manager/frontend.ts";
 import { nodeEntropy } from "../../src/enclave/manager/node-crypto.ts";
 import type { Sockets } from "../../src/enclave/ports.ts";
 import { CocoError } from "../../src/errors.ts";
@@ -30,7 +37,7 @@ after(() => {
 
 async function frontend(
   authenticate: FrontendParts["authenticate"],
-  options: Partial<Pick<FrontendParts, "bytesUnderWayMax" | "handle">> = {},
+  options: Partial<Pick<FrontendParts, "bytesUnderWayMax" | "handle" | "isSigned">> = {},
 ): Promise<Fixture> {
   const { privateKey } = generateKeyPairPem();
   const issuance = { notBeforeMs: Date.now() - 86_400_000, days: 10, entropy: nodeEntropy };
@@ -207,5 +214,120 @@ describe("the client port", () => {
     leaving.destroy();
     for (let round = 0; round < 200 && front.bytesUnderWay > 0; round++) await delay(20);
     assert.equal(front.bytesUnderWay, 0);
+  });
+});
+
+/** One request without a client certificate, on a connection of its own unless it is given an agent. */
+function stranger(port: number, path: string, body: Buffer, agent: Agent | false = false) {
+  return new Promise<{ readonly status: number; readonly text: string }>((resolve, reject) => {
+    const sent = httpsRequest(
+      { host: "127.0.0.1", port, path, method: "POST", agent, rejectUnauthorized: false },
+      (response) => {
+        let text = "";
+        response.on("data", (part: Buffer) => {
+          text += part.toString();
+        });
+        response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
+      },
+    );
+    sent.on("error", reject);
+    sent.end(body);
+  });
+}
+
+describe("a client without a certificate", () => {
+  const nobody = () => new CocoError("CertificateUnknown", "nobody");
+  const isSigned = (method: string, path: string) => method === "POST" && path === "/signed";
+
+  test("reaches what a signature is judged at, as nobody, and nothing else", async () => {
+    const seen: FrontendRequest[] = [];
+    const { port } = await frontend(nobody, {
+      isSigned,
+      handle: (request, respond) => {
+        seen.push(request);
+        respond({ status: 200, contentType: "text/plain", body: new Uint8Array(1) });
+      },
+    });
+    assert.equal((await stranger(port, "/signed", Buffer.from("x"))).status, 200);
+    assert.equal((await stranger(port, "/other", Buffer.from("x"))).status, 401);
+    assert.deepEqual(
+      seen.map(({ path, caller, chain }) => ({ path, caller, chain })),
+      [{ path: "/signed", caller: undefined, chain: [] }],
+    );
+  });
+
+  test("sends little at a time", async () => {
+    const { port } = await frontend(nobody, { isSigned });
+    assert.equal((await stranger(port, "/signed", Buffer.alloc(MAX_REQUEST_BYTES))).status, 200);
+    assert.equal((await stranger(port, "/signed", Buffer.alloc(MAX_REQUEST_BYTES + 1))).status, 413);
+    await assert.rejects(stranger(port, "/signed", Buffer.alloc(16 * MAX_REQUEST_BYTES)));
+  });
+
+  test("has few requests under way, and those are free again when they are answered", async () => {
+    const held: (() => void)[] = [];
+    const { port } = await frontend(nobody, {
+      isSigned,
+      handle: (_request, respond) =>
+        held.push(() => respond({ status: 200, contentType: "text/plain", body: new Uint8Array(1) })),
+    });
+    const waiting = Array.from({ length: UNAUTHENTICATED_REQUESTS_MAX }, () =>
+      stranger(port, "/signed", Buffer.from("x")),
+    );
+    while (held.length < UNAUTHENTICATED_REQUESTS_MAX) await delay(5);
+    const refused = await stranger(port, "/signed", Buffer.from("x"));
+    assert.deepEqual([refused.status, JSON.parse(refused.text).error.code], [503, "TooManyRequests"]);
+    for (const answer of held.splice(0)) answer();
+    for (const { status } of await Promise.all(waiting)) assert.equal(status, 200);
+    const again = stranger(port, "/signed", Buffer.from("x"));
+    while (held.length === 0) await delay(5);
+    held[0]?.();
+    assert.equal((await again).status, 200);
+  });
+});
+
+describe("an answer in parts", () => {
+  test("reaches its client as it comes, and is cut when the client does not take it", async () => {
+    const closed: string[] = [];
+    const { port, certificate, privateKey } = await frontend(() => ({ actor: "member1", certificate: "00" }), {
+      handle: ({ path }, respond) =>
+        respond({
+          ...{ status: 200, contentType: "text/event-stream", body: Buffer.from("begin\n") },
+          stream: (stream) => {
+            assert.ok(!(stream.caller() instanceof CocoError));
+            stream.onClose(() => closed.push(path));
+            if (path === "/short") {
+              stream.write("end\n");
+              stream.end();
+              return;
+            }
+            const flood = () => {
+              if (closed.includes(path)) return;
+              stream.write("x".repeat(16 * 1024));
+              setImmediate(flood);
+            };
+            flood();
+          },
+        }),
+    });
+    const options = { host: "127.0.0.1", port, rejectUnauthorized: false, cert: certificate, key: privateKey };
+    const text = await new Promise<string>((resolve) => {
+      httpsRequest({ ...options, path: "/short", agent: false }, (response) => {
+        let read = "";
+        response.on("data", (part: Buffer) => {
+          read += part.toString();
+        });
+        response.on("end", () => resolve(read));
+      }).end();
+    });
+    assert.equal(text, "begin\nend\n");
+    const socket = connect(options);
+    socket.on("error", () => {});
+    socket.on("secureConnect", () => {
+      socket.write("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n");
+      socket.pause();
+    });
+    while (!closed.includes("/slow")) await delay(10);
+    socket.destroy();
+    assert.deepEqual(closed, ["/short", "/slow"]);
   });
 });

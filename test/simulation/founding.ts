@@ -40,6 +40,7 @@ import {
   simulatedCertificate,
   simulatedService,
   simulatedCrypto,
+  simulatedEvidence,
   simulatedGovernanceCrypto,
   simulatedSigner,
   simulatedUnwrap,
@@ -60,6 +61,8 @@ export interface Founded {
   readonly networkId: string;
   /** Transactions of the first batch; `random` makes the epoch key. */
   firstTransactions(random: (length: number) => Bytes): Bytes[];
+  /** Evidence of a machine of the network: of the code it was founded with, or of the one it was upgraded to. */
+  attest(isUpgraded: boolean, reportData: Bytes): Bytes;
   /** The members' approval of another code. */
   readonly approval: readonly SignedMessage[];
   /** All machines that are or may become nodes of the network, signed by their owner; the first ones are listed at genesis. */
@@ -190,6 +193,8 @@ export function foundNetwork(options: FoundingOptions): Founded {
     askForEpoch: (state, nowMs) =>
       agreedRequests(state, [{ name: "open_epoch", args: {} }], [requestSigner()], governanceCrypto, nowMs),
     networkId,
+    attest: (isUpgraded, reportData) =>
+      simulatedEvidence(keyOf("machine"), keyOf(isUpgraded ? "other code" : "code"), reportData),
     firstTransactions: (random) => [
       encodeAdministrative({ type: "genesis", constitution }),
       encodeAdministrative(

@@ -35,7 +35,8 @@ function changeMembers(context: FaultContext): void {
 
 function openEpoch(context: FaultContext): void {
   const { founded } = context.world;
-  if (context.leader().govern((state, nowMs) => founded.askForEpoch(state, nowMs))) context.note("membership.epoch", "network");
+  if (context.leader().govern((state, nowMs) => founded.askForEpoch(state, nowMs)))
+    context.note("membership.epoch", "network");
 }
 
 /** What members and operators do. */

@@ -83,6 +83,7 @@ export function assembleProcess(
   const { gate, watch } = life;
   const enter = (input: () => void) => gate.enter(input);
   const entropy = (length: number) => watch.pass("entropy.bytes", () => random.bytes(length));
+  const isUpgraded = !machine.isFirstBoot && upgrades;
   let worker: SimulatedWorker | undefined;
   let consensus: WatchedConsensus | undefined;
   const core = new NodeCore({
@@ -105,10 +106,11 @@ export function assembleProcess(
     },
     firstTransactions: () => founded.firstTransactions(entropy),
     // As after an upgrade: a node that started again brings code that the members have approved.
-    approval: !machine.isFirstBoot && upgrades ? founded.approval : undefined,
+    approval: isUpgraded ? founded.approval : undefined,
     carriesService: () => true,
     openEpoch: (record) => founded.openEpoch(record, id),
     epochMaker: founded.epochMaker(entropy),
+    attest: (reportData) => founded.attest(isUpgraded, reportData),
     onGovernance: () => {
       life.serving = true;
       machine.onServing();

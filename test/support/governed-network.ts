@@ -145,7 +145,12 @@ export class GovernedNetwork {
 
   /** Votes in a VN list of the nodes with these numbers. */
   changeNodes(nodes: readonly number[]): GovernanceState {
-    return this.decide(...nodeListActions(this.state.constitution, nodes.map((at) => entryOf(at))));
+    return this.decide(
+      ...nodeListActions(
+        this.state.constitution,
+        nodes.map((at) => entryOf(at)),
+      ),
+    );
   }
 
   /** The next epoch, with made-up keys. */

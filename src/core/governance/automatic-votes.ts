@@ -2,7 +2,7 @@
  * Automatic votes (R8): a member states criteria once, and votes yes on every proposal that meets them, without a ballot. A
  * ballot of the member always counts instead.
  */
-import type { Action } from "./actions.ts";
+import { judgedActions, type Action } from "./actions.ts";
 import type { Constitution } from "./constitution.ts";
 import type { FieldReader, FieldTree } from "./fields.ts";
 import type { VoteCriteria } from "./proposal.ts";
@@ -18,22 +18,26 @@ export function matchesCriteria(
   actions: readonly Action[],
 ): boolean {
   return (
-    actions.every(({ name }) => criteria.actions.includes(name)) &&
+    judgedActions(actions).every((name) => criteria.actions.includes(name)) &&
     (!criteria.existingActor || addedNodes(actions).every(({ owner }) => hasActor(constitution, owner))) &&
     withinQuota(criteria.nodesPerActor, constitution, actions) &&
-    (!criteria.codeApprovedByMajority || addedNodes(actions).every((node) => runsApproved(constitution, node.measurement)))
+    (!criteria.codeApprovedByMajority ||
+      addedNodes(actions).every((node) => runsApproved(constitution, node.measurement)))
   );
 }
 
+/** A node that comes by a proposal, also in place of another. */
 interface AddedNode {
   readonly owner: string;
   readonly measurement: string | undefined;
 }
 
 function addedNodes(actions: readonly Action[]): readonly AddedNode[] {
-  return actions.flatMap((action) =>
-    action.name === "add_node" ? [{ owner: action.args.entry.owner, measurement: action.args.measurement }] : [],
-  );
+  return actions.flatMap((action): readonly AddedNode[] => {
+    if (action.name === "add_node") return [{ owner: action.args.entry.owner, measurement: action.args.measurement }];
+    // Nothing is said of the code of a node that takes another one's place.
+    return action.name === "replace_node" ? [{ owner: action.args.entry.owner, measurement: undefined }] : [];
+  });
 }
 
 function hasActor({ actors }: Constitution, id: string): boolean {

@@ -70,7 +70,8 @@ export function dryRun(
 function proposalToTry(actions: readonly Action[], nowMs: number): ProposalRecord {
   return {
     ...{ id: "", proposer: "", certificate: "", message: new Uint8Array(0), chain: [] },
-    ...{ actions, description: undefined, state: "Open", openedAtMs: nowMs, openedAtSeqno: 0, expiresAtMs: nowMs },
+    ...{ actions, description: undefined, state: "Open", openedAtMs: nowMs, openedAtSeqno: 0 },
+    expiresAtMs: Number.MAX_SAFE_INTEGER,
     ...{ scheduled: undefined, ballots: [], withdrawal: undefined, finalVotes: [], failure: undefined },
     decidedAtMs: undefined,
   };

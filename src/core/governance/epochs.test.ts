@@ -1,12 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import {
-  GOVERNANCE_CRYPTO,
-  GovernedNetwork,
-  idOf,
-  refusal,
-  votersOf,
-} from "../../../test/support/governed-network.ts";
+import { GOVERNANCE_CRYPTO, GovernedNetwork, idOf, refusal, votersOf } from "../../../test/support/governed-network.ts";
 import { executeAdministrative, type GovernanceState } from "./administrative.ts";
 import {
   epochIsDue,

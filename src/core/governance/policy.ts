@@ -219,6 +219,8 @@ export interface JudgedProposal {
   readonly votes: ReadonlyMap<string, Vote>;
   readonly members: readonly string[];
   readonly openedAtMs: number;
+  /** When it lapses, if that was fixed at its opening; otherwise the policies say. */
+  readonly expiresAtMs?: number;
   readonly nowMs: number;
   /** What the constitution's script says; needed where a policy has the rule `script`. */
   readonly scriptVerdict?: Verdict;
@@ -262,7 +264,7 @@ export function judgeProposal(policies: VotingPolicies, proposal: JudgedProposal
   const { votes, members, scriptVerdict, openedAtMs, nowMs } = proposal;
   const own = policiesOf(policies, proposal.actionNames);
   const times = proposalTimes(policies, proposal.actionNames);
-  if (nowMs >= openedAtMs + times.expiresAfterMs) return { verdict: "expired", missing: [] };
+  if (nowMs >= (proposal.expiresAtMs ?? openedAtMs + times.expiresAfterMs)) return { verdict: "expired", missing: [] };
   const verdict = together(own.map((policy) => judge(policy.rule, votes, members, scriptVerdict)));
   if (verdict === "rejected") return { verdict, missing: [] };
   if (verdict === "open") return { verdict, missing: missingOf(own, proposal) };

@@ -22,7 +22,13 @@ import {
 } from "./proposal.ts";
 import { MAX_DESCRIPTION_LENGTH, readBallotChoice } from "./proposal-requests.ts";
 import { REPLAY_WINDOW, type RememberedRequest } from "./replay-guard.ts";
-import { MAX_CREATED_AT, MAX_REQUEST_BYTES, MAX_REQUEST_CHAIN, parseSignedRequest, type SignedRequest } from "./signed-request.ts";
+import {
+  MAX_CREATED_AT,
+  MAX_REQUEST_BYTES,
+  MAX_REQUEST_CHAIN,
+  parseSignedRequest,
+  type SignedRequest,
+} from "./signed-request.ts";
 
 const COUNT = { min: 0, max: Number.MAX_SAFE_INTEGER };
 const POSITIVE = { min: 1, max: Number.MAX_SAFE_INTEGER };
@@ -153,7 +159,11 @@ export function proposalFieldsTree(state: ProposalFields): { readonly [name: str
   return {
     proposals: state.proposals.map(proposalTree),
     recentRequests: state.recentRequests.map(({ createdAt, id }) => ({ createdAt, id: fromHex(id) })),
-    automaticVotes: state.automaticVotes.map(({ member, ...message }) => ({ member, ...messageTree(message) })),
+    automaticVotes: state.automaticVotes.map(({ member, atMs, ...message }) => ({
+      member,
+      atMs,
+      ...messageTree(message),
+    })),
   };
 }
 
@@ -177,6 +187,7 @@ function readAutomaticVotes(fields: FieldReader, sha256: HashFunction): Automati
     member: fields.text("member", ACTOR),
     certificate: fingerprint(message, sha256),
     createdAt: request.createdAt,
+    atMs: fields.integer("atMs", COUNT),
     criteria: readPayload(request, fields.context, readCriteria),
   };
 }

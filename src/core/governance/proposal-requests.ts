@@ -21,7 +21,10 @@ import {
   MAX_OPEN_PROPOSALS,
   MAX_OPEN_PROPOSALS_BYTES,
   MAX_OPEN_PROPOSALS_PER_MEMBER,
+  memberBytes,
   messageBytes,
+  MIN_MEMBER_AUTOMATIC_VOTES_BYTES,
+  MIN_MEMBER_BYTES,
   proposalBytes,
   type BallotChoice,
   type BallotRecord,
@@ -33,7 +36,7 @@ import { checkCreatedAt, checkReplay, remember, type RememberedRequest } from ".
 import { MAX_SCRIPT_BYTES, readScriptValidation, SCRIPT_RETURNS } from "./script.ts";
 import { settleProposal, withProposal, type SettledState } from "./settle.ts";
 import { verifySigner, type VerifiedRequest } from "./signer.ts";
-import { effectOf, memberIds, proposalJson, prospectOf, type VotingState } from "./vote-count.ts";
+import { effectOf, memberIds, proposalText, prospectOf, type VotingState } from "./vote-count.ts";
 import { scriptView } from "./script-view.ts";
 
 /** The part of the governance state that requests change. */
@@ -66,7 +69,7 @@ export function executeRequest<State extends ProposalsState>(
     case "withdrawal":
       return { state: withdraw(state, verified, place), effect: undefined };
     case "automatic_vote":
-      return { state: registerCriteria(state, verified), effect: undefined };
+      return { state: registerCriteria(state, verified, place), effect: undefined };
     case "resume":
       throw refused("Malformed", "a resume goes to the node it is for, not into the ledger");
   }
@@ -131,7 +134,7 @@ export function validateByScript(
   const result = crypto.runScript({
     source: constitution.script,
     function: "validate",
-    arguments: [JSON.stringify(proposalJson(actions))],
+    arguments: [proposalText(actions)],
     view: { constitution: scriptView(constitution), now: nowMs, networkId },
   });
   if (!result.ok) {
@@ -149,13 +152,24 @@ function checkRoom(state: ProposalsState, proposal: ProposalRecord): void {
     throw refused("TooManyProposals", `at most ${MAX_OPEN_PROPOSALS} proposals are open at once`);
   if (pending.filter(({ proposer }) => proposer === proposal.proposer).length >= MAX_OPEN_PROPOSALS_PER_MEMBER)
     throw refused("TooManyProposals", `a member has at most ${MAX_OPEN_PROPOSALS_PER_MEMBER} open proposals`);
-  checkBytes([...pending, proposal]);
+  checkBytes(state, [...pending, proposal], proposal.proposer);
 }
 
-function checkBytes(pending: readonly ProposalRecord[]): void {
+/** Every member has its part of the room, so that none can keep the others from voting. */
+function partOf({ constitution }: ProposalsState, total: number, least: number): number {
+  return Math.max(Math.floor(total / memberIds(constitution).length), least);
+}
+
+function checkBytes(state: ProposalsState, pending: readonly ProposalRecord[], member: string): void {
+  const part = partOf(state, MAX_OPEN_PROPOSALS_BYTES, MIN_MEMBER_BYTES);
+  if (memberBytes(pending, member) > part)
+    throw refused("TooManyProposals", `a member's open proposals and its ballots take at most ${part} bytes`);
   const bytes = pending.reduce((total, proposal) => total + proposalBytes(proposal), 0);
   if (bytes > MAX_OPEN_PROPOSALS_BYTES)
-    throw refused("TooManyProposals", `open proposals and their ballots take at most ${MAX_OPEN_PROPOSALS_BYTES} bytes`);
+    throw refused(
+      "TooManyProposals",
+      `open proposals and their ballots take at most ${MAX_OPEN_PROPOSALS_BYTES} bytes`,
+    );
 }
 
 function requireProposal(state: ProposalsState, id: string | undefined): ProposalRecord {
@@ -188,7 +202,8 @@ function cast<State extends ProposalsState>(
   const ballots = [...proposal.ballots, ballot];
   if (ballots.length > MAX_BALLOTS) throw refused("TooManyBallots", `a proposal has at most ${MAX_BALLOTS} ballots`);
   const voted = { ...proposal, ballots };
-  checkBytes(state.proposals.filter(isPending).map((other) => (other.id === voted.id ? voted : other)));
+  const pending = state.proposals.filter(isPending).map((other) => (other.id === voted.id ? voted : other));
+  checkBytes(state, pending, actor);
   return settleProposal(withProposal(state, voted), voted.id, place.timeMs, crypto);
 }
 
@@ -228,12 +243,23 @@ function withdraw<State extends ProposalsState>(
 ): State {
   const proposal = requireProposal(state, request.proposalId);
   if (!isPending(proposal)) throw refused("ProposalNotOpen", `the proposal is ${proposal.state}`);
-  if (proposal.proposer !== actor) throw refused("NotTheProposer", "a proposal is withdrawn by the member that made it");
+  if (proposal.proposer !== actor)
+    throw refused("NotTheProposer", "a proposal is withdrawn by the member that made it");
   const decidedAtMs = place.timeMs;
-  return withProposal(state, { ...proposal, state: "Withdrawn", scheduled: undefined, withdrawal: message, decidedAtMs });
+  return withProposal(state, {
+    ...proposal,
+    state: "Withdrawn",
+    scheduled: undefined,
+    withdrawal: message,
+    decidedAtMs,
+  });
 }
 
-function registerCriteria<State extends ProposalsState>(state: State, verified: VerifiedRequest): State {
+function registerCriteria<State extends ProposalsState>(
+  state: State,
+  verified: VerifiedRequest,
+  { timeMs }: BatchPlace,
+): State {
   const { request, actor, certificate, message } = verified;
   const earlier = state.automaticVotes.find(({ member }) => member === actor);
   if (earlier !== undefined && request.createdAt <= earlier.createdAt)
@@ -242,9 +268,11 @@ function registerCriteria<State extends ProposalsState>(state: State, verified: 
   const { createdAt } = request;
   const members = memberIds(state.constitution);
   const others = state.automaticVotes.filter(({ member }) => member !== actor && members.includes(member));
-  const automaticVotes = [...others, { ...message, member: actor, certificate, createdAt, criteria }];
+  const part = partOf(state, MAX_AUTOMATIC_VOTES_BYTES, MIN_MEMBER_AUTOMATIC_VOTES_BYTES);
+  if (messageBytes(message) > part)
+    throw refused("TooManyCriteria", `a member's automatic votes take at most ${part} bytes`);
+  const automaticVotes = [...others, { ...message, member: actor, certificate, createdAt, atMs: timeMs, criteria }];
   if (automaticVotes.reduce((total, votes) => total + messageBytes(votes), 0) > MAX_AUTOMATIC_VOTES_BYTES)
     throw refused("TooManyCriteria", `automatic votes take at most ${MAX_AUTOMATIC_VOTES_BYTES} bytes together`);
   return { ...state, automaticVotes };
 }
-

@@ -12,10 +12,14 @@ export const MAX_OPEN_PROPOSALS = 64;
 export const MAX_OPEN_PROPOSALS_PER_MEMBER = 16;
 /** Most bytes of open and scheduled proposals together, with their ballots. */
 export const MAX_OPEN_PROPOSALS_BYTES = 1024 * 1024;
+/** Part of them that any member has for its proposals and ballots, however many members there are. */
+export const MIN_MEMBER_BYTES = 64 * 1024;
 /** Most bytes of decided proposals in the state, with their ballots; the oldest leave it first. */
 export const MAX_HISTORY_BYTES = 2 * 1024 * 1024;
 /** Most bytes of all members' automatic votes together. */
 export const MAX_AUTOMATIC_VOTES_BYTES = 512 * 1024;
+/** Part of them that any member has, however many members there are. */
+export const MIN_MEMBER_AUTOMATIC_VOTES_BYTES = 32 * 1024;
 /** Most ballots of one proposal, those replaced by later ones included. */
 export const MAX_BALLOTS = 4_000;
 
@@ -125,6 +129,8 @@ export interface AutomaticVotes extends SignedMessage {
   readonly member: string;
   readonly certificate: string;
   readonly createdAt: number;
+  /** Time of the batch that brought them, in milliseconds since 1970. */
+  readonly atMs: number;
   readonly criteria: readonly VoteCriteria[];
 }
 
@@ -140,6 +146,15 @@ export function messageBytes({ message, chain }: SignedMessage): number {
 
 /** What the encoding adds to each record or ballot, at most. */
 const RECORD_OVERHEAD = 512;
+
+/** Bytes that what a member has signed takes in the encoded state, of pending proposals. */
+export function memberBytes(pending: readonly ProposalRecord[], member: string): number {
+  const own = pending.flatMap((proposal): readonly SignedMessage[] => [
+    ...(proposal.proposer === member ? [proposal] : []),
+    ...proposal.ballots.filter((ballot) => ballot.member === member),
+  ]);
+  return own.reduce((total, part) => total + messageBytes(part) + RECORD_OVERHEAD, 0);
+}
 
 /** Bytes that a proposal takes in the encoded state, at most; the actions are in its message. */
 export function proposalBytes(proposal: ProposalRecord): number {

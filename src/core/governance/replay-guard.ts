@@ -29,7 +29,11 @@ export function checkReplay(recent: readonly RememberedRequest[], request: Remem
   if (recent.some(({ id }) => id === request.id))
     throw refused("ProposalReplay", "this very proposal was submitted before");
   const median = recent[Math.floor((recent.length - 1) / 2)];
-  if (median !== undefined && request.createdAt < median.createdAt)
+  const [oldest] = recent;
+  const isLate = median !== undefined && request.createdAt < median.createdAt;
+  // Many may be of one second: what stands before the oldest may have been remembered once.
+  const isForgotten = oldest !== undefined && recent.length >= REPLAY_WINDOW && compare(request, oldest) < 0;
+  if (isLate || isForgotten)
     throw refused("ProposalCreatedTooLongAgo", "the proposal was signed before half of the recent ones");
 }
 
@@ -39,6 +43,9 @@ export function remember(
   { createdAt, id }: RememberedRequest,
 ): readonly RememberedRequest[] {
   const all = [...recent, { createdAt, id }];
-  all.sort((left, right) => left.createdAt - right.createdAt || (left.id < right.id ? -1 : 1));
-  return all.slice(-REPLAY_WINDOW);
+  return all.sort(compare).slice(-REPLAY_WINDOW);
+}
+
+function compare(left: RememberedRequest, right: RememberedRequest): number {
+  return left.createdAt - right.createdAt || (left.id < right.id ? -1 : 1);
 }

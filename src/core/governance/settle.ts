@@ -12,6 +12,8 @@ import { countVotes, effectOf, failureOf, memberIds, type VoteCount, type Voting
 export interface Settlement {
   readonly proposal: ProposalRecord;
   readonly effect: ActionEffect | undefined;
+  /** There are votes enough, and the deliberation ends then. */
+  readonly waitsUntilMs?: number | undefined;
 }
 
 /** A change of the state by one proposal, and its effect when it took one. */
@@ -62,8 +64,8 @@ function settle(state: VotingState, proposal: ProposalRecord, nowMs: number, cry
     const scheduled = { atMs: takesEffectAtMs, effect: count.prospect.digest };
     return { proposal: { ...proposal, state: "Scheduled", scheduled, finalVotes }, effect: undefined };
   }
-  if (verdict === "expired" || nowMs >= proposal.expiresAtMs) return without({ state: "Expired", finalVotes });
-  return { proposal, effect: undefined };
+  if (verdict === "expired") return without({ state: "Expired", finalVotes });
+  return { proposal, effect: undefined, waitsUntilMs: count.judgement.waitsUntilMs };
 }
 
 /** What was accepted is carried out if it still is what was accepted; otherwise its members are asked again. */
@@ -90,9 +92,11 @@ function enact(
   crypto: GovernanceCrypto,
 ): Settlement {
   const decided = { ...proposal, scheduled: undefined, finalVotes: votes, decidedAtMs: nowMs };
-  const yes = votes.filter(({ vote }) => vote === "yes").length;
+  const members = memberIds(state.constitution);
+  // Who voted on what was scheduled may have left meanwhile.
+  const yes = votes.filter(({ member, vote }) => vote === "yes" && members.includes(member)).length;
   try {
-    const approval = { yes, members: memberIds(state.constitution).length };
+    const approval = { yes, members: members.length };
     const effect = effectOf(state, proposal, nowMs, crypto, approval);
     return { proposal: { ...decided, state: "Accepted" }, effect };
   } catch (error) {
@@ -108,7 +112,7 @@ interface DueTime {
 
 interface Schedule {
   readonly state: VotingState;
-  readonly due: readonly DueTime[];
+  readonly due: DueTime[];
 }
 
 /** Computed once for what it depends on: counting may run scripts. */
@@ -125,21 +129,30 @@ export function dueProposal(state: VotingState, nowMs: number, crypto: Governanc
     schedule = { state, due };
     schedules.set(state.proposals, schedule);
   }
-  return schedule.due.find(({ atMs }) => atMs <= nowMs)?.id;
+  const { due } = schedule;
+  for (const [at, { id, atMs }] of due.entries()) {
+    const proposal = atMs <= nowMs ? state.proposals.find((candidate) => candidate.id === id) : undefined;
+    if (proposal === undefined) continue;
+    // Looked at anew: a script that says one thing now and another thing later must not be taken at its first word.
+    const now = dueTime(state, proposal, nowMs, crypto);
+    if (now.atMs <= nowMs) return id;
+    due[at] = now;
+  }
+  return undefined;
 }
 
 function dependsOnSame(before: VotingState, after: VotingState): boolean {
   return (
     before.constitution === after.constitution &&
     before.automaticVotes === after.automaticVotes &&
+    before.departing === after.departing &&
     before.attested === after.attested
   );
 }
 
 function dueTime(state: VotingState, proposal: ProposalRecord, nowMs: number, crypto: GovernanceCrypto): DueTime {
   const { id, scheduled, expiresAtMs } = proposal;
-  if (settle(state, proposal, nowMs, crypto).proposal !== proposal) return { id, atMs: 0 };
-  if (scheduled !== undefined) return { id, atMs: scheduled.atMs };
-  const { waitsUntilMs } = countVotes(state, proposal, nowMs, crypto).judgement;
-  return { id, atMs: Math.min(expiresAtMs, waitsUntilMs ?? expiresAtMs) };
+  const { proposal: settled, waitsUntilMs = expiresAtMs } = settle(state, proposal, nowMs, crypto);
+  if (settled !== proposal) return { id, atMs: 0 };
+  return { id, atMs: scheduled?.atMs ?? Math.min(expiresAtMs, waitsUntilMs) };
 }

@@ -113,7 +113,8 @@ function parse(message: Bytes): SignedRequest {
   if (!(encodedHeaders instanceof Uint8Array) || !(payload instanceof Uint8Array) || !(signature instanceof Uint8Array))
     throw malformed("expected protected headers, the payload inside, and a signature");
   const content = readHeaders(encodedHeaders, payload);
-  if (signature.length !== COSE_ALGORITHMS[content.algorithm].bytes) throw malformed("the signature has another length");
+  if (signature.length !== COSE_ALGORITHMS[content.algorithm].bytes)
+    throw malformed("the signature has another length");
   return { ...content, signature, chain: readChain(unprotected), signedBytes: sigStructure(encodedHeaders, payload) };
 }
 

@@ -10,23 +10,24 @@ import { matchesCriteria } from "./automatic-votes.ts";
 import { scriptView } from "./script-view.ts";
 import type { Constitution } from "./constitution.ts";
 import type { NodeId } from "../consensus/types.ts";
+import { departingNodes, type DepartingState } from "./departing-nodes.ts";
 import { effectDigest } from "./effects.ts";
 import { actionsTree, readActions } from "./action-codec.ts";
 import { treeToJson } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
-import { readJsonValue, type JsonValue } from "./json-value.ts";
+import type { JsonValue } from "./json-value.ts";
 import { judgeProposal, policyOf, type ProposalJudgement, type Rule, type Verdict, type Vote } from "./policy.ts";
 import type { AutomaticVotes, BallotRecord, FinalVote, ProposalFailure, ProposalRecord } from "./proposal.ts";
 import { isRefusal, refused, remedyOf } from "./refusal.ts";
 import { readAddedActions, readScriptResolution, readScriptVote, SCRIPT_RETURNS } from "./script.ts";
+import { stillSpeaks } from "./standing-signer.ts";
 
 /** Longest message of a failure in the state, in characters. */
 export const MAX_FAILURE_LENGTH = 1_000;
 
 /** The part of the governance state that votes are counted on. */
-export interface VotingState {
+export interface VotingState extends DepartingState {
   readonly networkId: string;
-  readonly constitution: Constitution;
   readonly proposals: readonly ProposalRecord[];
   readonly automaticVotes: readonly AutomaticVotes[];
   /** What is known of the code and machine each node runs on. */
@@ -42,7 +43,7 @@ export type ProspectiveEffect =
 export interface VoteCount {
   readonly prospect: ProspectiveEffect;
   readonly votes: readonly FinalVote[];
-  /** Members whose ballot was for another effect: they are asked again. */
+  /** Members whose ballot was for another effect, or whose certificate does not count any more: they are asked again. */
   readonly stale: readonly string[];
   /** Members whose scripted ballot did not come to a vote, and why. */
   readonly scriptFailures: readonly { readonly member: string; readonly message: string }[];
@@ -58,11 +59,9 @@ function viewOf(state: VotingState, nowMs: number): JsonValue {
   return { constitution: scriptView(state.constitution), now: nowMs, networkId: state.networkId };
 }
 
-/** A proposal as scripts see it: the payload its member signed. */
-export function proposalJson(actions: readonly Action[]): JsonValue {
-  const json = readJsonValue(treeToJson({ actions: actionsTree(actions) }));
-  if (json === undefined) throw refused("Malformed", "the proposal nests too deeply for scripts");
-  return json;
+/** A proposal as scripts get it, JSON text as in CCF: the actions its member signed. */
+export function proposalText(actions: readonly Action[]): string {
+  return JSON.stringify(treeToJson({ actions: actionsTree(actions) }));
 }
 
 /** The actions of a proposal, and those that the constitution's script adds to them. */
@@ -77,7 +76,7 @@ function allActions(
   const result = crypto.runScript({
     source: script,
     function: "apply",
-    arguments: [proposalJson(proposal.actions), proposal.id],
+    arguments: [proposalText(proposal.actions), proposal.id],
     view: viewOf(state, nowMs),
   });
   if (!result.ok) {
@@ -86,7 +85,9 @@ function allActions(
   }
   const added = readAddedActions(result.value);
   if (added === undefined) throw refused("ScriptFailed", `apply returns ${SCRIPT_RETURNS.apply}`);
-  return added.length === 0 ? proposal.actions : [...proposal.actions, ...readActions({ actions: added.map(({ name, args }) => ({ name, args })) })];
+  if (added.length === 0) return proposal.actions;
+  const more = readActions({ actions: added.map(({ name, args }) => ({ name, args })) });
+  return [...proposal.actions, ...more];
 }
 
 /** What a proposal would do to the constitution in force; never throws for what can't be done. */
@@ -113,13 +114,15 @@ export function effectOf(
   approval?: ActionContext["approval"],
 ): ActionEffect {
   const { constitution, attested } = state;
-  return applyActions(constitution, allActions(state, proposal, nowMs, crypto), {
+  const effect = applyActions(constitution, allActions(state, proposal, nowMs, crypto), {
     nowMs,
     networkName: constitution.network.name,
     crypto,
     attested,
     ...(approval !== undefined && { approval }),
   });
+  departingNodes(state, effect.constitution);
+  return effect;
 }
 
 /** What goes into the record of a proposal that can't be carried out. */
@@ -151,15 +154,19 @@ export function countVotes(
 ): VoteCount {
   const prospect = prospectOf(state, proposal, nowMs, crypto);
   const members = memberIds(state.constitution);
+  const newest = new Map(proposal.ballots.map((ballot) => [ballot.member, ballot]));
+  const { actors } = state.constitution;
   const stale: string[] = [];
   const scriptFailures: { member: string; message: string }[] = [];
   const votes = members.flatMap((member): FinalVote[] => {
-    const ballot = proposal.ballots.findLast((cast) => cast.member === member);
+    const cast = newest.get(member);
+    const ballot = cast && stillSpeaks(actors, cast, crypto) ? cast : undefined;
+    if (cast !== undefined && ballot === undefined) stale.push(member);
     const vote = ballot && voteOf(ballot, state, proposal, prospect, nowMs, crypto);
     if (typeof vote === "string") return [{ member, vote, by: ballot?.choice.type === "script" ? "script" : "ballot" }];
     if (vote?.type === "stale") stale.push(member);
     if (vote?.type === "failed") scriptFailures.push({ member, message: vote.message });
-    return votesByCriteria(member, state, proposal, prospect) ? [{ member, vote: "yes", by: "criteria" }] : [];
+    return votesByCriteria(member, state, proposal, prospect, crypto) ? [{ member, vote: "yes", by: "criteria" }] : [];
   });
   const counted = new Map(votes.map(({ member, vote }) => [member, vote]));
   const verdict = scriptVerdict(state, proposal, votes, nowMs, crypto);
@@ -168,6 +175,7 @@ export function countVotes(
     votes: counted,
     members,
     openedAtMs: proposal.openedAtMs,
+    expiresAtMs: proposal.expiresAtMs,
     nowMs,
     ...(verdict !== undefined && { scriptVerdict: verdict }),
   });
@@ -192,7 +200,7 @@ function voteOf(
   const result = crypto.runScript({
     source: choice.source,
     function: "vote",
-    arguments: [JSON.stringify(proposalJson(proposal.actions)), proposal.proposer],
+    arguments: [proposalText(proposal.actions), proposal.proposer],
     view: viewOf(state, nowMs),
   });
   if (!result.ok) return { type: "failed", message: `${result.reason}: ${result.message}` };
@@ -204,10 +212,12 @@ function votesByCriteria(
   state: VotingState,
   proposal: ProposalRecord,
   prospect: ProspectiveEffect,
+  crypto: GovernanceCrypto,
 ): boolean {
   if (prospect.type === "failure") return false;
   const own = state.automaticVotes.find((votes) => votes.member === member);
-  return own?.criteria.some((criteria) => matchesCriteria(criteria, state.constitution, proposal.actions)) ?? false;
+  if (own === undefined || !stillSpeaks(state.constitution.actors, own, crypto)) return false;
+  return own.criteria.some((criteria) => matchesCriteria(criteria, state.constitution, proposal.actions));
 }
 
 function usesScript(rule: Rule): boolean {
@@ -230,7 +240,7 @@ function scriptVerdict(
     source: script,
     function: "resolve",
     arguments: [
-      proposalJson(proposal.actions),
+      proposalText(proposal.actions),
       proposal.proposer,
       cast.map(({ member, vote }) => ({ member_id: member, vote: vote === "yes" })),
       proposal.id,

@@ -4,6 +4,7 @@
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import {
+  type AdministrativeTransaction,
   executeAdministrative,
   type GovernanceState,
   placeAt,
@@ -33,13 +34,18 @@ export class Administration implements LogGovernance {
   readonly #genesis: Constitution;
   readonly #networkId: string;
   readonly #crypto: GovernanceCrypto;
+  readonly #joined: Constitution | undefined;
   /** States in the order of their batches: the first is the committed one once there is one. */
   #states: StateAt[] = [];
   #committedIndex = 0;
   #keys = new Map<NodeId, Bytes>();
 
-  /** @param genesis the constitution this node was started with; the ledger must begin with it */
-  constructor(genesis: Constitution, networkId: string, crypto: GovernanceCrypto) {
+  /**
+   * @param genesis the constitution this node was started with; the ledger must begin with it
+   * @param joined the one its owner approved when it joined: counts until the log has come as far
+   */
+  constructor(genesis: Constitution, networkId: string, crypto: GovernanceCrypto, joined?: Constitution) {
+    this.#joined = joined;
     this.#genesis = genesis;
     this.#networkId = networkId;
     this.#crypto = crypto;
@@ -63,9 +69,10 @@ export class Administration implements LogGovernance {
     return { configuration: at.state.configuration, configurationIndex: at.configurationIndex };
   }
 
-  /** The constitution as the log tells it: the one to authenticate nodes by. */
+  /** The newest constitution this node knows: the one to authenticate nodes by. */
   get constitution(): Constitution {
-    return this.appended?.constitution ?? this.#genesis;
+    const told = this.appended?.constitution ?? this.#genesis;
+    return this.#joined !== undefined && this.#joined.version > told.version ? this.#joined : told;
   }
 
   /** Public key (SubjectPublicKeyInfo, DER) of a node whose signature counts: a listed one, or one that is leaving. */
@@ -143,8 +150,12 @@ export class Administration implements LogGovernance {
 
   /** Throws `NotReady` before genesis, or `ProposalInvalid` saying why a request does not hold for the newest state of the log. */
   check(message: SignedMessage, nowMs: number): void {
+    this.tryOut({ type: "request", ...message }, nowMs);
+  }
+
+  /** As {@link Administration.check}, for any transaction. */
+  tryOut(transaction: AdministrativeTransaction, nowMs: number): void {
     if (this.appended === undefined) throw new CocoError("NotReady", "the genesis of the network is not committed yet");
-    const transaction = { type: "request", ...message } as const;
     executeAdministrative(this.appended, transaction, placeAt(nowMs), this.#crypto);
   }
 
@@ -155,6 +166,7 @@ export class Administration implements LogGovernance {
 
   /** The constitution as it would be with these requests; those that do not hold change nothing. */
   constitutionWith(messages: readonly SignedMessage[], nowMs: number): Constitution {
+    if (this.constitution === this.#joined) return this.#joined;
     const state =
       this.appended ??
       executeAdministrative(undefined, { type: "genesis", constitution: this.#genesis }, placeAt(nowMs), this.#crypto);

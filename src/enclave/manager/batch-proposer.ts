@@ -35,13 +35,16 @@ export class BatchProposer {
     return index;
   }
 
-  /** Proposes administrative transactions, or an empty batch when there are none. */
-  framework(encoded: readonly Bytes[]): void {
+  /** Proposes administrative transactions, of this time if one is given, or an empty batch when there are none. */
+  framework(encoded: readonly Bytes[], timeMs?: number): void {
     const kind = encoded.length > 0 ? "administrative" : "empty";
     const governanceVersion = this.#administration.appended?.constitution.version ?? 0;
     const transactions = encoded.map(administrativeTransaction);
     this.#replicator.propose((view) =>
-      this.#sealing.buildBatch({ kind, view, adapterId: 0, governanceVersion, transactions }),
+      this.#sealing.buildBatch({
+        ...{ kind, view, adapterId: 0, governanceVersion, transactions },
+        ...(timeMs !== undefined && { timeMs }),
+      }),
     );
   }
 

@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { ByteWriter, utf8Encode } from "../../core/codec/bytes.ts";
+import { MAX_ATTESTED_EVIDENCE_BYTES } from "../../core/governance/attest.ts";
+import { MAX_CERTIFICATE_BYTES } from "../../core/governance/constitution.ts";
+import { MAX_REQUEST_BYTES, MAX_REQUEST_CHAIN } from "../../core/governance/signed-request.ts";
 import { CocoError } from "../../errors.ts";
 import { decodeFrame, encodeFrame, type Frame, MAX_FRAME_ITEMS } from "./frames.ts";
 
@@ -29,6 +32,13 @@ const FRAMES: readonly Frame[] = [
   },
   { type: "query", id: 5, path: "/kv", body: bytes("get a"), caller: { actor: "member1", certificate: "00" } },
   { type: "queryResponse", id: 5, response: { status: 200, contentType: "text/plain", body: bytes("x") } },
+  { type: "attest", challenge: new Uint8Array(32).fill(7), evidence: bytes("evidence") },
+  { type: "govern", message: bytes("signed"), chain: [bytes("leaf"), bytes("ca")] },
+  {
+    type: "governRefused",
+    key: "ab".repeat(32),
+    error: new CocoError("ProposalInvalid", "no", { reason: "Malformed", action: 2, more: true }),
+  },
 ];
 
 describe("a frame", () => {
@@ -47,7 +57,7 @@ describe("a frame", () => {
   }
 
   test("of unknown kind or with too many items is refused", () => {
-    assert.throws(() => decodeFrame(Uint8Array.of(9)), { code: "MalformedInput" });
+    assert.throws(() => decodeFrame(Uint8Array.of(99)), { code: "MalformedInput" });
     const tooMany = new ByteWriter()
       .u8(2)
       .u16(1)
@@ -55,6 +65,53 @@ describe("a frame", () => {
       .u32(MAX_FRAME_ITEMS + 1)
       .finish();
     assert.throws(() => decodeFrame(tooMany), { code: "LimitExceeded" });
+    const evidence = new Uint8Array(MAX_ATTESTED_EVIDENCE_BYTES + 1);
+    const tooLarge = encodeFrame({ type: "attest", challenge: new Uint8Array(32), evidence });
+    assert.throws(() => decodeFrame(tooLarge), { code: "LimitExceeded" });
+  });
+
+  test("with a member's request is bounded, and a refusal is one of the table", () => {
+    const chain = Array.from({ length: MAX_REQUEST_CHAIN + 1 }, () => bytes("c"));
+    assert.throws(() => decodeFrame(encodeFrame({ type: "govern", message: bytes("m"), chain })), {
+      code: "LimitExceeded",
+    });
+    const message = new Uint8Array(MAX_REQUEST_BYTES + 1);
+    assert.throws(() => decodeFrame(encodeFrame({ type: "govern", message, chain: [] })), { code: "LimitExceeded" });
+    const certificate = new Uint8Array(MAX_CERTIFICATE_BYTES + 1);
+    const large = encodeFrame({ type: "govern", message: bytes("m"), chain: [certificate] });
+    assert.throws(() => decodeFrame(large), { code: "LimitExceeded" });
+    const unknown = new ByteWriter()
+      .u8(9)
+      .bytes(new Uint8Array(32))
+      .bytes16(bytes("toString"))
+      .bytes16(bytes("m"))
+      .u8(0);
+    assert.throws(() => decodeFrame(unknown.finish()), { code: "MalformedInput" });
+  });
+
+  test("tells a refusal with a long text cut short", () => {
+    const error = new CocoError("ProposalInvalid", "é".repeat(20_000), { reason: "ScriptFailed" });
+    const decoded = decodeFrame(encodeFrame({ type: "governRefused", key: "00".repeat(32), error }));
+    assert.ok(decoded.type === "governRefused");
+    assert.ok(decoded.error.message.length > 1_000 && error.message.startsWith(decoded.error.message));
+    assert.deepEqual(decoded.error.data, error.data);
+  });
+
+  test("of a member's request or its refusal, changed anywhere, decodes or is refused with a code", () => {
+    const encoded = FRAMES.filter(({ type }) => type.startsWith("govern")).map(encodeFrame);
+    const edits = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 4 });
+    fc.assert(
+      fc.property(fc.constantFrom(...encoded), edits, (original, changes) => {
+        const changed = Uint8Array.from(original);
+        for (const [at, value] of changes) changed[at % changed.length] = value;
+        try {
+          decodeFrame(changed);
+        } catch (error) {
+          assert.ok(error instanceof CocoError && error.code !== "Internal");
+        }
+      }),
+      { numRuns: 2_000 },
+    );
   });
 
   test("that forwards transactions names each sender once, and none that is not there or too long", () => {

@@ -7,6 +7,7 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { ByteReader, ByteWriter, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
 import { decodeMessage, encodeMessage } from "../../core/consensus/messages.ts";
 import type { ConsensusMessage } from "../../core/consensus/types.ts";
+import { MAX_ATTESTED_EVIDENCE_BYTES } from "../../core/governance/attest.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { MAX_REQUEST_ID_LENGTH } from "../../core/ledger/batch-format.ts";
 import { TRANSACTION_REFUSALS } from "../../core/governance/rights.ts";
@@ -54,6 +55,8 @@ export type Frame =
   | { readonly type: "readIndex"; readonly id: number }
   /** `index` undefined: the asked node does not lead. */
   | { readonly type: "readIndexResponse"; readonly id: number; readonly index: number | undefined }
+  /** Evidence of the sender for the ledger; only the leader takes it. */
+  | { readonly type: "attest"; readonly challenge: Bytes; readonly evidence: Bytes }
   /** A member's signed request for the leader. */
   | ({ readonly type: "govern" } & SignedMessage)
   /** The leader refuses a member's request, named by its key; that it holds is seen in the ledger. */
@@ -69,7 +72,9 @@ const KIND = {
   readIndexResponse: 7,
   govern: 8,
   governRefused: 9,
+  attest: 10,
 } as const;
+const CHALLENGE_BYTES = 32;
 const OUTCOME = { included: 1, rejected: 2, waiting: 3, duplicate: 4, deferred: 5, unavailable: 6, refused: 7 } as const;
 
 /** Bytes of a frame. */
@@ -98,6 +103,8 @@ export function encodeFrame(frame: Frame): Bytes {
         .u64(frame.id)
         .u64(frame.index ?? 0)
         .finish();
+    case "attest":
+      return writer.bytes(frame.challenge).bytes32(frame.evidence).finish();
     case "govern":
       return writeSignedMessage(writer, frame).finish();
     case "governRefused":
@@ -177,6 +184,8 @@ function readBody(kind: number, reader: ByteReader): Frame {
       const index = reader.u64();
       return { type: "readIndexResponse", id, index: index === 0 ? undefined : index };
     }
+    case KIND.attest:
+      return { type: "attest", challenge: reader.bytes(CHALLENGE_BYTES), evidence: readEvidence(reader) };
     case KIND.govern:
       return { type: "govern", ...readSignedMessage(reader) };
     case KIND.governRefused:
@@ -184,6 +193,13 @@ function readBody(kind: number, reader: ByteReader): Frame {
     default:
       throw new CocoError("MalformedInput", `unknown kind of frame: ${kind}`);
   }
+}
+
+function readEvidence(reader: ByteReader): Bytes {
+  const evidence = reader.bytes32();
+  if (evidence.length > MAX_ATTESTED_EVIDENCE_BYTES)
+    throw new CocoError("LimitExceeded", `evidence of ${evidence.length} bytes`);
+  return evidence;
 }
 
 function readItems<T>(reader: ByteReader, read: () => T): T[] {

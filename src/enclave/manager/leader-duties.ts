@@ -1,7 +1,8 @@
 /**
- * What a leader does for the network itself: it brings members' requests into the ledger, settles proposals whose time has come, and takes the steps that follow
- * from them (configurations, epochs, grants), and it records the evidence of snapshots. One administrative batch at a time;
- * application batches wait for it, so that nobody acts on rights that a vote has taken away (R9).
+ * What a leader does for the network itself: it brings members' requests into the ledger, settles proposals whose time has
+ * come, takes the steps that follow from them (configurations, epochs, grants), and records the evidence of snapshots. One
+ * administrative batch at a time; application batches wait for it, so that nobody acts on rights that a vote has taken away
+ * (R9). A batch has the very time for which its transaction was found to hold: a millisecond later it may not.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
@@ -9,10 +10,14 @@ import {
   type AdministrativeTransaction,
   encodeAdministrative,
   type GovernanceState,
+  type RequestTransaction,
 } from "../../core/governance/administrative.ts";
+import type { AttestTransaction } from "../../core/governance/attest.ts";
+import { dueExpulsion } from "../../core/governance/expulsion.ts";
 import { type LeaderView, nextStep } from "../../core/governance/next-step.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { CocoError } from "../../errors.ts";
+import type { Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
 import type { ManagerParts } from "./manager-parts.ts";
 import type { OwnSnapshot } from "./snapshots.ts";
@@ -50,8 +55,9 @@ export interface LeaderDutiesParts {
   readonly keyOf: (epoch: number) => Bytes | undefined;
   readonly view: () => LeaderView;
   readonly snapshot: () => OwnSnapshot | undefined;
-  /** Proposes an administrative batch of one transaction. */
-  readonly propose: (encoded: Bytes) => void;
+  readonly tracer: Tracer;
+  /** Proposes an administrative batch of one transaction and this time. */
+  readonly propose: (encoded: Bytes, timeMs: number) => void;
 }
 
 /** See the module's header. */
@@ -63,6 +69,10 @@ export class LeaderDuties {
   /** The committed state for which no carried message holds. */
   #carriedUntil: GovernanceState | undefined;
   #pending = false;
+  /** Evidence of nodes that waits for the ledger, the newest of each. */
+  readonly #attestations = new Map<NodeId, AttestTransaction>();
+  /** Nodes that the log was told to be on retired code, and needed. */
+  #waitingExpulsion = "";
 
   constructor(parts: LeaderDutiesParts) {
     this.#parts = parts;
@@ -90,37 +100,67 @@ export class LeaderDuties {
     this.#waiting.push({ message, done });
   }
 
+  /** Takes a node's evidence; one that is not listed is refused like one whose evidence does not hold, with a line in the log. */
+  attest(attestation: AttestTransaction): void {
+    if (this.#refusalOf(attestation, this.#parts.view().now) === undefined)
+      this.#attestations.set(attestation.nodeId, attestation);
+  }
+
   /** Proposes what is due next, unless something is on its way. Called by a leader that has applied its whole log. */
   next(): void {
     if (this.#pending) return;
-    const due = this.#due();
+    const view = this.#parts.view();
+    const due = this.#due(view);
     if (due === undefined) return;
     this.#pending = true;
-    this.#parts.propose(encodeAdministrative(due));
+    this.#parts.propose(encodeAdministrative(due), view.now);
   }
 
-  #due(): AdministrativeTransaction | undefined {
-    const { administration, maker, view } = this.#parts;
+  #due(view: LeaderView): AdministrativeTransaction | undefined {
+    const { administration, maker } = this.#parts;
     const state = administration.committed;
     if (state === undefined) return undefined;
-    const step = nextStep(state, view());
+    const step = nextStep(state, view);
+    this.#tellWaitingExpulsion(state, view.now);
     if (step?.type === "configure") return { type: "configure", ...step.configuration };
+    if (step?.type === "expel") return step;
     const epoch = step?.type === "epoch" ? maker.epoch(state) : undefined;
     if (epoch !== undefined) return epoch;
     const grant = step?.type === "grant" ? maker.grant(state, step.nodeId, this.#parts.keyOf) : undefined;
     if (grant !== undefined) return grant;
-    const proposalId = administration.dueProposal(view().now);
+    const attestation = this.#nextAttestation(view.now);
+    if (attestation !== undefined) return attestation;
+    const proposalId = administration.dueProposal(view.now);
     if (proposalId !== undefined) return { type: "resolve", proposalId };
-    const message = this.#nextRequest() ?? this.#nextCarried(state);
+    const message = this.#nextRequest(view.now) ?? this.#nextCarried(state, view.now);
     return message === undefined ? this.#evidence() : { type: "request", ...message };
   }
 
+  /** Nodes whose code or machine is not in force, and without which the others could not go on. */
+  #tellWaitingExpulsion(state: GovernanceState, nowMs: number): void {
+    const { waits } = dueExpulsion(state, nowMs);
+    const named = waits.join(" ");
+    if (named === this.#waitingExpulsion) return;
+    this.#waitingExpulsion = named;
+    if (named === "") return;
+    const message = "too few nodes would be left without these, whose code or machine is not in force any more";
+    this.#parts.tracer.event("warn", "expulsion_waits", { message, nodes: named });
+  }
+
+  #nextAttestation(nowMs: number): AttestTransaction | undefined {
+    for (const [nodeId, attestation] of this.#attestations) {
+      this.#attestations.delete(nodeId);
+      if (this.#refusalOf(attestation, nowMs) === undefined) return attestation;
+    }
+    return undefined;
+  }
+
   /** What does not hold any more is refused: something else came before it. */
-  #nextRequest(): SignedMessage | undefined {
+  #nextRequest(nowMs: number): SignedMessage | undefined {
     for (;;) {
       const next = this.#waiting.shift();
       if (next === undefined) return undefined;
-      const error = this.#refusalOf(next.message);
+      const error = this.#refusalOf({ type: "request", ...next.message }, nowMs);
       if (error === undefined) {
         this.#underWay = next;
         return next.message;
@@ -129,21 +169,26 @@ export class LeaderDuties {
     }
   }
 
-  #nextCarried(state: GovernanceState): SignedMessage | undefined {
+  #nextCarried(state: GovernanceState, nowMs: number): SignedMessage | undefined {
     if (this.#carriedUntil === state) return undefined;
-    const next = this.#carried.find((message) => this.#refusalOf(message) === undefined);
+    const holds = (message: SignedMessage) => this.#refusalOf({ type: "request", ...message }, nowMs) === undefined;
+    const next = this.#carried.find(holds);
     if (next === undefined) this.#carriedUntil = state;
     return next;
   }
 
-  #refusalOf(message: SignedMessage): CocoError | undefined {
-    const { administration, view } = this.#parts;
+  #refusalOf(transaction: RequestTransaction | AttestTransaction, nowMs: number): CocoError | undefined {
+    const { administration, tracer } = this.#parts;
     try {
-      administration.check(message, view().now);
+      administration.tryOut(transaction, nowMs);
       return undefined;
     } catch (error) {
-      if (error instanceof CocoError && error.code !== "Internal") return error;
-      throw error;
+      if (!(error instanceof CocoError) || error.code === "Internal") throw error;
+      if (transaction.type === "attest") {
+        const { nodeId } = transaction;
+        tracer.event("warn", "attestation_refused", { nodeId, reason: String(error.data["reason"] ?? error.code) });
+      }
+      return error;
     }
   }
 
@@ -168,13 +213,14 @@ export class LeaderDuties {
     const lost = [...(this.#underWay === undefined ? [] : [this.#underWay]), ...this.#waiting];
     this.#underWay = undefined;
     this.#waiting = [];
+    this.#attestations.clear();
     for (const { done } of lost) done({ type: "unknown" });
   }
 }
 
 /** The duties of a node's manager. */
 export function createLeaderDuties(
-  { administration, sealing, tail, epochMaker, keyOf, approval }: ManagerParts,
+  { administration, sealing, tail, tracer, epochMaker, keyOf, approval }: ManagerParts,
   around: Pick<LeaderDutiesParts, "snapshot" | "propose"> & { learnersCaughtUp(): LeaderView["learnersCaughtUp"] },
 ): LeaderDuties {
   const { snapshot, propose } = around;
@@ -183,7 +229,7 @@ export function createLeaderDuties(
     nextSeqno: tail.lastSeqno + 1,
     learnersCaughtUp: around.learnersCaughtUp(),
   });
-  const duties = new LeaderDuties({ administration, maker: epochMaker, keyOf, view, snapshot, propose });
+  const duties = new LeaderDuties({ administration, tracer, maker: epochMaker, keyOf, view, snapshot, propose });
   if (approval !== undefined) duties.carry(approval);
   return duties;
 }

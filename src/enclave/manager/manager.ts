@@ -102,7 +102,7 @@ export class Manager implements PeerEvents {
     this.#duties = createLeaderDuties(parts, {
       learnersCaughtUp: () => this.#replicator.status().learnersCaughtUp,
       snapshot: () => this.#snapshots.unconfirmed,
-      propose: (encoded) => this.#proposer.framework([encoded]),
+      propose: (encoded, timeMs) => this.#proposer.framework([encoded], timeMs),
     });
     this.#status = this.#replicator.status();
     this.#committedSeqno = parts.beginning?.snapshot.seqno ?? 0;
@@ -222,6 +222,9 @@ export class Manager implements PeerEvents {
         return;
       case "outcomes":
         if (peer === this.#status.leader) this.#lanes.takeOutcomes(frame.adapter, frame.outcomes, false);
+        return;
+      case "attest":
+        if (this.#leaderReady) this.#duties.attest({ ...frame, nodeId: peer });
         return;
       default:
         this.#requests.frame(peer, frame);

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { ClientResponse } from "../../adapters/adapter.ts";
 import { type Bytes, utf8Encode } from "../../core/codec/bytes.ts";
-import { Administration } from "./administration.ts";
 import type { Frame } from "./frames.ts";
 import { FIRST_ID_BYTES, firstIdOf } from "./open-requests.ts";
+import { sha256 } from "./node-crypto.ts";
 import { RequestRouter } from "./request-router.ts";
 import { WorkerMailbox } from "./worker-mailbox.ts";
 
@@ -26,9 +26,9 @@ function boot(random: Bytes) {
     refusalOf: () => undefined,
     confirmRead: () => undefined,
     governance: {
-      sha256: (data) => data,
-      administration: Object.create(Administration.prototype) as Administration,
-      lead: () => undefined,
+      sha256,
+      administration: { appended: undefined, committed: undefined },
+      lead: () => assert.fail("nothing is led here"),
     },
   });
   router.leadershipChanged({ leader: "leader", term: 2, leads: false, serving: false });

@@ -95,7 +95,9 @@ class Bench {
     const maker = founded.epochMaker((length) => new Uint8Array(length).fill(appended.epochs.length + 1));
     const requests = founded.askForEpoch(appended, appended.epochs.length * 1_000);
     const vote = requests.map((message) => ({ type: "request", ...message }) as const);
-    const encoded = [...vote, maker.epoch(appended)].map((each) => administrativeTransaction(encodeAdministrative(each)));
+    const encoded = [...vote, maker.epoch(appended)].map((each) =>
+      administrativeTransaction(encodeAdministrative(each)),
+    );
     return this.build(encoded, "administrative");
   }
 

@@ -24,6 +24,8 @@ export interface BatchDescription {
   readonly adapterId: number;
   readonly governanceVersion: number;
   readonly transactions: readonly BatchTransaction[];
+  /** An outcome of {@link Sealing.batchTime} since the batch before; read anew when it is not given. */
+  readonly timeMs?: number;
 }
 
 /** See the module's header. */
@@ -77,7 +79,7 @@ export class Sealing {
     return buildBatch(
       {
         ...description,
-        timeMs: this.batchTime(),
+        timeMs: description.timeMs ?? this.batchTime(),
         epoch: description.kind === "administrative" ? 0 : this.epoch,
         salt: this.#salt,
         nonceCounter: this.#nonceCounter,

@@ -6,7 +6,12 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { executeAdministrative, placeAt, withRequests, type GovernanceState } from "../../core/governance/administrative.ts";
+import {
+  executeAdministrative,
+  placeAt,
+  withRequests,
+  type GovernanceState,
+} from "../../core/governance/administrative.ts";
 import { agreedRequests } from "../../core/governance/agreed-requests.ts";
 import type { CodeEntry, Constitution } from "../../core/governance/constitution.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";

@@ -40,7 +40,7 @@ export async function constitutionOf(node: NetworkNode): Promise<Constitution> {
 export async function agree(network: Network, node: NetworkNode, ...actions: readonly Action[]): Promise<Agreed> {
   const constitution = await constitutionOf(node);
   const { network_id: networkId } = await node.read<NetworkView>("/node/network");
-  const state = { networkId, constitution, proposals: [], automaticVotes: [], attested: new Map() };
+  const state = { networkId, constitution, proposals: [], automaticVotes: [], departing: [], attested: new Map() };
   const crypto = createGovernanceCrypto();
   const [proposal, ballot] = agreedRequests(state, actions, [network.member], crypto, Date.now());
   const { message } = present(ballot);
