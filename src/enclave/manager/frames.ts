@@ -79,7 +79,7 @@ const OUTCOME = { included: 1, rejected: 2, waiting: 3, duplicate: 4, deferred: 
 
 /** Bytes of a frame. */
 export function encodeFrame(frame: Frame): Bytes {
-  const writer = new ByteWriter(512).u8(KIND[frame.type]);
+  const writer = new ByteWriter().u8(KIND[frame.type]);
   switch (frame.type) {
     case "consensus":
       return writer.bytes(encodeMessage(frame.message)).finish();

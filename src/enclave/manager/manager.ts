@@ -146,6 +146,8 @@ export class Manager implements PeerEvents {
       this.#housekeep();
       onStarted();
     };
+    // What the snapshot has never comes in a batch: a duplicate of it must not wait for one.
+    if (beginning !== undefined) this.#lanes.restored(beginning.snapshot.mark.index);
     if (beginning === undefined) run();
     else this.#snapshots.begin(beginning, clock, run);
   }
@@ -387,7 +389,7 @@ export class Manager implements PeerEvents {
   diskFull(full: boolean): void {
     this.#parts.tracer.event(full ? "error" : "info", full ? "disk_full" : "disk_has_room", {});
     this.#replicator.diskFull(full);
-    if (full) this.#snapshots.diskFull();
+    this.#snapshots.diskFull(full);
   }
 
   #housekeep(): void {
