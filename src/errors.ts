@@ -35,6 +35,26 @@ export const ERRORS = define({
     remedy: "Issue a certificate that may be used for this (docs/members/README.md#identity), or renew what is named.",
   },
   TooManyRequests: { status: 503, remedy: "Retry after a short wait; the queue of the node is full." },
+  NetworkNotOpen: {
+    status: 503,
+    remedy: "Wait until the members have opened the network (docs/members/README.md#rights-of-actors).",
+  },
+  ActorNotAllowed: {
+    status: 403,
+    remedy: "The transaction was not executed: the members took the sender's right to transact away before it was ordered.",
+  },
+  ParticipantBanned: {
+    status: 403,
+    remedy: "Ask the members to lift the ban; GET /gov and /node can still be read.",
+  },
+  RequestLimitExceeded: {
+    status: 429,
+    remedy: "Retry after the time that the header retry-after names; the members limit this participant's requests.",
+  },
+  AdapterUnavailable: {
+    status: 503,
+    remedy: "Ask another node: the code of this one cannot run the adapter. Its operator finds the reason in its log.",
+  },
   NoLeader: { status: 503, remedy: "Retry; the network is electing a leader or has lost its quorum." },
   RequestTimeout: { status: 504, remedy: "Ask for the outcome by transaction id or hash before sending again." },
   MissingApiVersionParameter: {
