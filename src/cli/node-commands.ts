@@ -100,8 +100,8 @@ export function addNodeCommands(program: Command, context: CommandContext): void
     .addOption(new Option("--parent-pipe", "stop when standard input is closed").hideHelp())
     .addHelpText("after", START_HELP)
     .action((options: StartOptions) => start(context, options));
-  addJoinCommand(node, context);
   addNodeViews(node, context);
+  addJoinCommand(node, context);
 }
 
 function addNodeViews(node: Command, context: CommandContext): void {

@@ -13,6 +13,7 @@ export const EXIT = {
   notReady: 3,
   verificationFailed: 4,
   denied: 5,
+  removed: 5,
   rejectedByVote: 6,
   timeout: 7,
   interrupted: 130,
@@ -23,9 +24,6 @@ const EXIT_OF_ERROR: Partial<Record<ErrorCode, number>> = {
   NoLeader: EXIT.notReady,
   ChannelFailed: EXIT.notReady,
   RequestTimeout: EXIT.notReady,
-  JoinNotApproved: EXIT.notReady,
-  JoinAnswerUntrusted: EXIT.verificationFailed,
-  NodeRemoved: EXIT.denied,
   CannotConnect: EXIT.notReady,
   TooManyRequests: EXIT.notReady,
   EvidenceRejected: EXIT.verificationFailed,
@@ -38,6 +36,9 @@ const EXIT_OF_ERROR: Partial<Record<ErrorCode, number>> = {
   CertificateInvalid: EXIT.denied,
   NotAuthorized: EXIT.denied,
   WrongUsage: EXIT.usage,
+  JoinNotApproved: EXIT.notReady,
+  JoinAnswerUntrusted: EXIT.verificationFailed,
+  NodeRemoved: EXIT.removed,
 };
 
 /** Where a command writes. */
