@@ -152,6 +152,7 @@ export async function resolveProposalId(client: ServiceClient, given: string): P
   const ids = proposals.map((item) => readerOf(item).hex("proposalId", 32)).filter((id) => id.startsWith(given));
   const [id, ...more] = ids;
   if (id === undefined) throw new CocoError("ProposalNotFound", `there is no proposal ${given}…`);
-  if (more.length > 0) throw new CocoError("WrongUsage", `${given} begins the ids of several proposals: ${ids.join(", ")}`);
+  if (more.length > 0)
+    throw new CocoError("WrongUsage", `${given} begins the ids of several proposals: ${ids.join(", ")}`);
   return id;
 }

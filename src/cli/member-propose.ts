@@ -30,7 +30,11 @@ export interface ProposeOptions extends SigningOptions {
 }
 
 /** Runs `coco member propose`. */
-export async function propose(context: CommandContext, file: string | undefined, options: ProposeOptions): Promise<void> {
+export async function propose(
+  context: CommandContext,
+  file: string | undefined,
+  options: ProposeOptions,
+): Promise<void> {
   const { action, arg, description } = options;
   const content = await readProposal({
     ...{ file, arguments: arg },
@@ -46,7 +50,11 @@ export async function propose(context: CommandContext, file: string | undefined,
   }
 }
 
-async function prepareOffline(context: CommandContext, content: ProposalContent, options: ProposeOptions): Promise<void> {
+async function prepareOffline(
+  context: CommandContext,
+  content: ProposalContent,
+  options: ProposeOptions,
+): Promise<void> {
   const networkId = options.networkId ?? "";
   await signOrPrepare(context, options, { type: "proposal", payload: payloadOf(content), networkId });
 }

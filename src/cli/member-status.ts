@@ -77,7 +77,8 @@ async function list(client: ServiceClient, output: Output, { state, json }: Stat
   const details: ProposalDetail[] = [];
   for (const item of listed) details.push(await readDetail(client, readerOf(item).hex("proposalId", 32)));
   if (json === true) return printJson(output, { proposals: details.map(({ shown }) => shown) });
-  if (details.length === 0) return output.talk(`there are no proposals${state === undefined ? "" : ` that are ${state}`}\n`);
+  if (details.length === 0)
+    return output.talk(`there are no proposals${state === undefined ? "" : ` that are ${state}`}\n`);
   printTable(output, [["ID", "STATE", "BY", "ACTIONS", "VOTES", "MISSING", "LAPSES"], ...details.map(rowOf)]);
 }
 
@@ -120,7 +121,8 @@ function printDetail(output: Output, { shown, summary, votes, missing, stale }: 
   if (description !== undefined) output.data(`for       ${description}\n`);
   printEffect(output, fields);
   output.data(`votes${votes.length === 0 ? "     none\n" : "\n"}`);
-  for (const { member, vote, by } of votes) output.data(`  ${member}: ${vote}${by === "ballot" ? "" : ` (by ${by})`}\n`);
+  for (const { member, vote, by } of votes)
+    output.data(`  ${member}: ${vote}${by === "ballot" ? "" : ` (by ${by})`}\n`);
   for (const member of stale) output.data(`  ${member}: voted on another effect and is asked again\n`);
   if (missing.length > 0) output.data(`missing   ${missing.join(", ")}\n`);
   printTimes(output, fields, state, expiresAtMs);

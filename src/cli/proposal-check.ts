@@ -62,7 +62,9 @@ export async function checkProposal(
       ...outcomeOf(prospect, standing, crypto),
       policies: neededPolicies(standing.state, actions),
       unchecked: [
-        ...(by === undefined ? [`the signature of ${proposer}: its certificate is not valid by the constitution of now`] : []),
+        ...(by === undefined
+          ? [`the signature of ${proposer}: its certificate is not valid by the constitution of now`]
+          : []),
         `that constitution version ${standing.state.constitution.version} (${standing.digest}) is the one in force: the node says so`,
       ],
     };
