@@ -54,7 +54,10 @@ export class Endpoints<Parts> {
   }
 
   /** The endpoint and the values in its path. Throws `NotFound`, or `MethodNotAllowed` naming the methods there are. */
-  find(method: string, path: string): { readonly endpoint: Endpoint<Parts>; readonly parameters: RoutedRequest["parameters"] } {
+  find(
+    method: string,
+    path: string,
+  ): { readonly endpoint: Endpoint<Parts>; readonly parameters: RoutedRequest["parameters"] } {
     const at = this.#routes.filter(({ pattern }) => pattern.test(path));
     const route = at.find(({ endpoint }) => endpoint.method === method);
     if (route !== undefined) {

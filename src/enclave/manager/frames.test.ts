@@ -68,7 +68,12 @@ describe("a frame", () => {
     const certificate = new Uint8Array(MAX_CERTIFICATE_BYTES + 1);
     const large = encodeFrame({ type: "govern", message: bytes("m"), chain: [certificate] });
     assert.throws(() => decodeFrame(large), { code: "LimitExceeded" });
-    const unknown = new ByteWriter().u8(9).bytes(new Uint8Array(32)).bytes16(bytes("toString")).bytes16(bytes("m")).u8(0);
+    const unknown = new ByteWriter()
+      .u8(9)
+      .bytes(new Uint8Array(32))
+      .bytes16(bytes("toString"))
+      .bytes16(bytes("m"))
+      .u8(0);
     assert.throws(() => decodeFrame(unknown.finish()), { code: "MalformedInput" });
   });
 

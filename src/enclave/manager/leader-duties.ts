@@ -15,7 +15,6 @@ import { type LeaderView, nextStep } from "../../core/governance/next-step.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { CocoError } from "../../errors.ts";
 import type { Administration } from "./administration.ts";
-import type { ManagerParts } from "./manager-parts.ts";
 import type { OwnSnapshot } from "./snapshots.ts";
 
 /** Most requests of members that wait on one node; the next one is refused. */
@@ -173,9 +172,18 @@ export class LeaderDuties {
   }
 }
 
+/** What a manager hands on to its duties. */
+export interface LeaderDutiesSources extends Pick<LeaderDutiesParts, "administration" | "keyOf"> {
+  readonly sealing: { batchTime(): number };
+  readonly tail: { readonly lastSeqno: number };
+  readonly epochMaker: EpochMaker;
+  /** See {@link LeaderDuties.carry}. */
+  readonly approval: readonly SignedMessage[] | undefined;
+}
+
 /** The duties of a node's manager. */
 export function createLeaderDuties(
-  { administration, sealing, tail, epochMaker, keyOf, approval }: ManagerParts,
+  { administration, sealing, tail, epochMaker, keyOf, approval }: LeaderDutiesSources,
   around: Pick<LeaderDutiesParts, "snapshot" | "propose"> & { learnersCaughtUp(): LeaderView["learnersCaughtUp"] },
 ): LeaderDuties {
   const { snapshot, propose } = around;
