@@ -1,7 +1,9 @@
 /** `coco node`: making, vouching for and running a validating node. */
 import { type Command, Option } from "commander";
 import { LOG_LEVELS, createOutput, readText } from "./arguments.ts";
-import { type CommandContext, EXIT, printJson, reportError } from "./output.ts";
+import { addJoinCommand } from "./join-command.ts";
+import { type CommandContext, printJson } from "./output.ts";
+import { runNode } from "./run-node.ts";
 import { stopRequested } from "./stop-signals.ts";
 
 const MAX_KEY_FILE_BYTES = 16 * 1024;
@@ -85,6 +87,7 @@ export function addNodeCommands(program: Command, context: CommandContext): void
     .addOption(new Option("--parent-pipe", "stop when standard input is closed").hideHelp())
     .addHelpText("after", START_HELP)
     .action((options: StartOptions) => start(context, options));
+  addJoinCommand(node, context);
 }
 
 async function init({ output }: CommandContext, options: InitOptions, asJson: boolean): Promise<void> {
@@ -112,24 +115,8 @@ async function sign({ output }: CommandContext, options: SignOptions): Promise<v
 }
 
 async function start(context: CommandContext, { dir, logLevel, parentPipe }: StartOptions): Promise<void> {
-  const { output } = context;
   const stop = parentPipe === true ? Promise.race([stopRequested(), inputClosed()]) : stopRequested();
-  const { startNode, STOP_TIMEOUT_MS } = await import("../host/node.ts");
-  const { loadNode } = await import("../host/node-folder.ts");
-  const { name, clientListen } = await loadNode(dir);
-  let failed: (error: unknown) => void = () => {};
-  const failure = new Promise<unknown>((resolve) => {
-    failed = resolve;
-  });
-  const onServing = (): void => output.data(`${name} serves clients at ${clientListen} (process ${process.pid})\n`);
-  const node = await startNode({ dir, logLevel, onServing, onFatal: failed });
-  const error = await Promise.race([failure, stop.then(() => undefined)]);
-  if (error !== undefined) {
-    context.exitCode = reportError(output, error, false) || EXIT.failed;
-    return;
-  }
-  const late = new Promise((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref());
-  await Promise.race([node.stop(), late]);
+  await runNode(context, { dir, logLevel }, stop);
 }
 
 /** Resolves when the process that holds the other end of standard input closes it or is gone. */

@@ -11,6 +11,7 @@ export const EXIT = {
   usage: 2,
   notReady: 3,
   verificationFailed: 4,
+  removed: 5,
   interrupted: 130,
 } as const;
 
@@ -19,7 +20,10 @@ const EXIT_OF_ERROR: Partial<Record<ErrorCode, number>> = {
   NoLeader: EXIT.notReady,
   ChannelFailed: EXIT.notReady,
   RequestTimeout: EXIT.notReady,
+  JoinNotApproved: EXIT.notReady,
   EvidenceRejected: EXIT.verificationFailed,
+  JoinAnswerUntrusted: EXIT.verificationFailed,
+  NodeRemoved: EXIT.removed,
 };
 
 /** Where a command writes. */

@@ -18,7 +18,8 @@ Examples:
   coco sandbox start                          a network of three validating nodes on this machine
   coco receipt verify receipt.json --service-cert service_cert.pem
 
-Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 cannot connect or not ready, 4 verification failed, 130 interrupted.`;
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 cannot connect or not ready, 4 verification failed,
+5 removed from the network, 130 interrupted.`;
 
 /** Runs the command of these arguments and returns its exit code. */
 export async function run(args: readonly string[], output: Output): Promise<number> {

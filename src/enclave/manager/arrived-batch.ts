@@ -51,8 +51,6 @@ export interface ArrivedBatchesParts {
   /** Opens a batch of a committed epoch. */
   readonly open: (batch: ParsedBatch) => UnsealedBatch;
   readonly snapshots: OwnSnapshots;
-  /** Ids of the adapters that are mounted. */
-  readonly adapters: readonly number[];
 }
 
 /** See the module's header. */
@@ -124,11 +122,7 @@ export class ArrivedBatches {
   }
 
   #checkApplication(batch: ParsedBatch, state: GovernanceState | undefined): void {
-    const { index, adapterId } = batch.header;
-    if (!this.#parts.adapters.includes(adapterId))
-      throw new CocoError("LedgerCorrupt", `batch ${index} is of adapter ${adapterId}, which is not mounted`, {
-        index,
-      });
+    const { adapterId } = batch.header;
     const opened = this.#openAhead(batch, state);
     const tables = this.#tables.get(adapterId);
     const parts = opened?.parts ?? batch.transactions.flatMap(({ publicPart }) => [publicPart, EMPTY]);
