@@ -36,7 +36,7 @@ import { checkCreatedAt, checkReplay, remember, type RememberedRequest } from ".
 import { MAX_SCRIPT_BYTES, readScriptValidation, SCRIPT_RETURNS } from "./script.ts";
 import { settleProposal, withProposal, type SettledState } from "./settle.ts";
 import { verifySigner, type VerifiedRequest } from "./signer.ts";
-import { effectOf, memberIds, proposalText, prospectOf, type VotingState } from "./vote-count.ts";
+import { effectOf, memberIds, onlySetsScript, proposalText, prospectOf, type VotingState } from "./vote-count.ts";
 import { scriptView } from "./script-view.ts";
 
 /** The part of the governance state that requests change. */
@@ -130,7 +130,7 @@ export function validateByScript(
   crypto: GovernanceCrypto,
 ): void {
   const { constitution, networkId } = state;
-  if (constitution.script === undefined) return;
+  if (constitution.script === undefined || onlySetsScript(actions)) return;
   const result = crypto.runScript({
     source: constitution.script,
     function: "validate",
