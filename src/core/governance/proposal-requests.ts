@@ -138,7 +138,7 @@ export function validateByScript(
   crypto: GovernanceCrypto,
 ): void {
   const { constitution, networkId } = state;
-  if (constitution.script === undefined) return;
+  if (constitution.script === undefined || onlySetsScript(actions)) return;
   const result = crypto.runScript({
     source: constitution.script,
     function: "validate",

@@ -16,7 +16,7 @@ import { actionsTree, readActions } from "./action-codec.ts";
 import { treeToJson } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import type { JsonValue } from "./json-value.ts";
-import { judgeProposal, policyOf, type ProposalJudgement, type Rule, type Verdict, type Vote } from "./policy.ts";
+import { judge, judgeProposal, policyOf, type ProposalJudgement, type Rule, type Verdict, type Vote } from "./policy.ts";
 import type { AutomaticVotes, BallotRecord, FinalVote, ProposalFailure, ProposalRecord } from "./proposal.ts";
 import { isRefusal, refused, remedyOf } from "./refusal.ts";
 import { readAddedActions, readScriptResolution, readScriptVote, SCRIPT_RETURNS } from "./script.ts";
@@ -65,8 +65,8 @@ export function proposalText(actions: readonly Action[]): string {
 }
 
 /**
- * Whether a proposal does nothing but put another script, or none, into the constitution: then a script that fails does not
- * stand in its way. Nobody could get rid of it otherwise.
+ * Whether a proposal does nothing but replace or remove the constitution's script. It is not put before `validate` and `apply`
+ * of that script, and what every member wants passes whatever `resolve` says: a script that fails could never go otherwise.
  */
 export function onlySetsScript(actions: readonly Action[]): boolean {
   return actions.every(({ name }) => name === "set_script");
@@ -80,7 +80,7 @@ function allActions(
   crypto: GovernanceCrypto,
 ): readonly Action[] {
   const { script } = state.constitution;
-  if (script === undefined) return proposal.actions;
+  if (script === undefined || onlySetsScript(proposal.actions)) return proposal.actions;
   const result = crypto.runScript({
     source: script,
     function: "apply",
@@ -255,5 +255,13 @@ function scriptVerdict(
     ],
     view: viewOf(state, nowMs),
   });
-  return result.ok ? readScriptResolution(result.value) : undefined;
+  const said = result.ok ? readScriptResolution(result.value) : undefined;
+  return onlySetsScript(proposal.actions) ? orByAll(said, constitution, votes) : said;
+}
+
+/** The script's verdict, where all members together can do without it: it does not end the vote before one of them says no. */
+function orByAll(said: Verdict | undefined, constitution: Constitution, votes: readonly FinalVote[]): Verdict | undefined {
+  const byAll = judge({ type: "unanimous" }, new Map(votes.map(({ member, vote }) => [member, vote])), memberIds(constitution));
+  if (byAll === "accepted") return byAll;
+  return said === "rejected" && byAll === "open" ? byAll : said;
 }
