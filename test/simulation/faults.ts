@@ -6,7 +6,7 @@
  * faults end.
  */
 import { FaultContext, type FaultKind, type FaultWorld } from "./fault-context.ts";
-import { MACHINE_FAULTS } from "./machine-faults.ts";
+import { DISTRUSTED_FAULTS, MACHINE_FAULTS } from "./machine-faults.ts";
 import { MEMBERSHIP_FAULTS } from "./membership-faults.ts";
 import { DATAGRAM_FAULTS, NETWORK_FAULTS } from "./network-faults.ts";
 import type { SimulatedNode } from "./simulated-node.ts";
@@ -47,6 +47,7 @@ export class Faults {
       ...MACHINE_FAULTS,
       ...MEMBERSHIP_FAULTS,
       ...(datagrams ? DATAGRAM_FAULTS : []),
+      ...(world.founded.constitution.settings.trustDisk ? [] : DISTRUSTED_FAULTS),
     ]) {
       if (random.chance(LEFT_OUT)) continue;
       upTo += random.magnitude(INTENSITY_MIN, 1);

@@ -26,6 +26,7 @@ import {
 } from "../../src/core/governance/constitution-codec.ts";
 import { verifyConstitution } from "../../src/core/governance/constitution-verify.ts";
 import {
+  type AdapterEntry,
   type Constitution,
   DEFAULT_POLICIES,
   type NodeEntry,
@@ -49,8 +50,8 @@ import {
 
 /** Id of the only adapter of a simulated network. */
 export const KV_ADAPTER_ID = 1;
-/** Where it is mounted. */
-export const KV_MOUNT = "/kv";
+/** The key-value adapter, which a simulated network has unless another one is named. */
+export const KV_ENTRY: AdapterEntry = { id: KV_ADAPTER_ID, name: "kv", version: "0", mount: "/kv", options: {} };
 
 /** A simulated network before its first node starts. */
 export interface Founded {
@@ -109,7 +110,7 @@ function tupleOf(at: number, { publicKey: publicKeyOf, hash }: NodeCryptography)
   };
 }
 
-function genesisOf(nodes: readonly NodeEntry[], settings: SettingsChange): Constitution {
+function genesisOf(nodes: readonly NodeEntry[], settings: SettingsChange, adapter: AdapterEntry): Constitution {
   const certificates = [simulatedCertificate(keyOf(OWNER))];
   const ownerActor = { id: OWNER, name: "Owner", role: "member", certificates, revocations: [] } as const;
   return {
@@ -121,7 +122,7 @@ function genesisOf(nodes: readonly NodeEntry[], settings: SettingsChange): Const
     teeManifest: [{ tee: "virtual", machineKey: keyOf("machine"), note: "simulated" }],
     policies: DEFAULT_POLICIES,
     settings: settingsWith(settings),
-    adapters: [{ id: KV_ADAPTER_ID, name: "kv", version: "0", mount: KV_MOUNT, options: {} }],
+    adapters: [adapter],
   };
 }
 
@@ -144,16 +145,25 @@ export interface FoundingOptions {
   readonly machineCount?: number;
   readonly settings: SettingsChange;
   readonly cryptography?: NodeCryptography;
+  readonly adapter?: AdapterEntry;
 }
 
 /** Founds a network. */
 export function foundNetwork(options: FoundingOptions): Founded {
-  const { nodeCount, machineCount = nodeCount, settings, cryptography = CHEAP_CRYPTOGRAPHY } = options;
+  const {
+    nodeCount,
+    machineCount = nodeCount,
+    settings,
+    cryptography = CHEAP_CRYPTOGRAPHY,
+    adapter = KV_ENTRY,
+  } = options;
   const governanceCrypto = simulatedGovernanceCrypto(cryptography.hash);
   const machines = Array.from({ length: machineCount }, (_, at) =>
     signNodeTuple(NETWORK_NAME, tupleOf(at, cryptography), owner()),
   );
-  const constitution = decodeConstitution(encodeConstitution(genesisOf(machines.slice(0, nodeCount), settings)));
+  const constitution = decodeConstitution(
+    encodeConstitution(genesisOf(machines.slice(0, nodeCount), settings, adapter)),
+  );
   verifyConstitution(constitution, governanceCrypto);
   const networkId = toHex(constitutionDigest(constitution, cryptography.hash));
   const encryptionKeyOf = (id: NodeId) =>

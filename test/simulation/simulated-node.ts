@@ -15,8 +15,7 @@ import type { NodeCore } from "../../src/enclave/manager/node-core.ts";
 import type { Crypto, PeerTransport } from "../../src/enclave/ports.ts";
 import { CocoError, invariant } from "../../src/errors.ts";
 import type { FaultCounts } from "./fault-counts.ts";
-import { KV_MOUNT } from "./founding.ts";
-import { type CrashPoint, NODE_ENDED, PortWatch } from "./port-watch.ts";
+import { type CrashedAt, type CrashPoint, NODE_ENDED, PortWatch } from "./port-watch.ts";
 import { ProcessGate } from "./process-gate.ts";
 import type { MachineClock } from "./simulated-clock.ts";
 import { type OpenedDisk, SimulatedDisk, type SimulatedDiskEvents } from "./simulated-disk.ts";
@@ -33,6 +32,8 @@ export interface NodeWorld extends ProcessWorld {
   readonly isMember: (node: NodeId) => boolean;
   /** Whether a node votes in the committed configuration. */
   readonly isVoter: (node: NodeId) => boolean;
+  /** Told when a node starts, before anything passes its ports. */
+  readonly onStarts: (node: SimulatedNode, watch: PortWatch) => void;
   /** Told when a node ended by itself: by its disk, or at a chosen call through a port. */
   readonly onEnded: (node: SimulatedNode) => void;
 }
@@ -78,9 +79,13 @@ export class SimulatedNode {
     return this.#running?.consensus.status();
   }
 
-  /** Whether it holds what it promised: nothing on its disk is damaged or lost, and it does not wait to be told. */
+  /**
+   * Whether it holds what it promised: nothing on its disk is damaged or lost, and it does not wait to be told. A node that
+   * is down and does not trust its disk will wait.
+   */
   get isSound(): boolean {
-    return !this.disk.hasLost && this.status?.recovering !== true;
+    const { trustDisk } = this.#world.founded.constitution.settings;
+    return !this.disk.hasLost && this.status?.recovering !== true && (trustDisk || this.isRunning);
   }
 
   /** Whether the node led at some time since then: what it said may be an execution that was not committed. */
@@ -166,6 +171,7 @@ export class SimulatedNode {
       openRequests: 0,
     };
     this.#life = life;
+    this.#world.onStarts(this, life.watch);
     return life;
   }
 
@@ -236,7 +242,7 @@ export class SimulatedNode {
     this.end({ silent: false, byItself: true });
   }
 
-  #endAt({ call, phase }: CrashPoint): void {
+  #endAt({ call, phase }: CrashedAt): void {
     this.#world.faults.add(`crash.${phase}.${call}`);
     this.#world.trace.event(`crash ${phase} ${call}`, this.name);
     this.end({ silent: false, byItself: true });
@@ -296,7 +302,12 @@ export class SimulatedNode {
     }
     life.openRequests++;
     life.gate.enter(() => {
-      const request = { path: KV_MOUNT, body: utf8Encode(body), caller: CALLER, linearizable };
+      const request = {
+        path: this.#world.protocol.adapter.mount,
+        body: utf8Encode(body),
+        caller: CALLER,
+        linearizable,
+      };
       this.#running?.core.manager.request(request, (response) => {
         life.openRequests--;
         if (life.alive) respond(response);

@@ -13,6 +13,7 @@ import type { Founded } from "./founding.ts";
 import type { LogMatching } from "./log-matching.ts";
 import type { PortWatch } from "./port-watch.ts";
 import type { ProcessGate } from "./process-gate.ts";
+import type { SimulatedProtocol } from "./protocol.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { type MachineClock, SimulatedClock } from "./simulated-clock.ts";
 import type { OpenedDisk } from "./simulated-disk.ts";
@@ -24,6 +25,7 @@ import { WatchedConsensus } from "./watched-consensus.ts";
 export interface ProcessWorld {
   readonly scheduler: Scheduler;
   readonly founded: Founded;
+  readonly protocol: SimulatedProtocol;
   readonly checker: Checker;
   readonly logs: LogMatching;
   readonly trace: Trace;
@@ -136,13 +138,14 @@ interface WorkerEnds {
 }
 
 function startWatchedWorker(
-  { scheduler, executionMaxMs, checker, trace }: ProcessWorld,
+  { scheduler, protocol, executionMaxMs, checker, trace }: ProcessWorld,
   life: Life,
   { id, name, crypto }: Machine,
   { toManager, random }: WorkerEnds,
 ): SimulatedWorker {
   return startWorker({
     scheduler,
+    protocol,
     random,
     executionMaxMs,
     sha256: crypto.sha256,

@@ -36,7 +36,7 @@ import { checkCreatedAt, checkReplay, remember, type RememberedRequest } from ".
 import { MAX_SCRIPT_BYTES, readScriptValidation, SCRIPT_RETURNS } from "./script.ts";
 import { settleProposal, withProposal, type SettledState } from "./settle.ts";
 import { verifySigner, type VerifiedRequest } from "./signer.ts";
-import { effectOf, memberIds, proposalText, prospectOf, type VotingState } from "./vote-count.ts";
+import { effectOf, memberIds, onlySetsScript, proposalText, prospectOf, type VotingState } from "./vote-count.ts";
 import { scriptView } from "./script-view.ts";
 
 /** The part of the governance state that requests change. */
@@ -138,10 +138,11 @@ export function validateByScript(
     view: { constitution: scriptView(constitution), now: nowMs, networkId },
   });
   if (!result.ok) {
-    if (result.reason === "NotAFunction") return;
+    if (result.reason === "NotAFunction" || onlySetsScript(actions)) return;
     throw refused("ScriptFailed", `validate of the constitution's script: ${result.message}`);
   }
   const said = readScriptValidation(result.value);
+  if (said === undefined && onlySetsScript(actions)) return;
   if (said === undefined) throw refused("ScriptFailed", `validate returns ${SCRIPT_RETURNS.validate}`);
   if (!said.valid) throw refused("NotValidByScript", said.description);
 }

@@ -64,6 +64,14 @@ export function proposalText(actions: readonly Action[]): string {
   return JSON.stringify(treeToJson({ actions: actionsTree(actions) }));
 }
 
+/**
+ * Whether a proposal does nothing but put another script, or none, into the constitution: then a script that fails does not
+ * stand in its way. Nobody could get rid of it otherwise.
+ */
+export function onlySetsScript(actions: readonly Action[]): boolean {
+  return actions.every(({ name }) => name === "set_script");
+}
+
 /** The actions of a proposal, and those that the constitution's script adds to them. */
 function allActions(
   state: VotingState,
@@ -80,10 +88,11 @@ function allActions(
     view: viewOf(state, nowMs),
   });
   if (!result.ok) {
-    if (result.reason === "NotAFunction") return proposal.actions;
+    if (result.reason === "NotAFunction" || onlySetsScript(proposal.actions)) return proposal.actions;
     throw refused("ScriptFailed", `apply of the constitution's script: ${result.message}`);
   }
   const added = readAddedActions(result.value);
+  if (added === undefined && onlySetsScript(proposal.actions)) return proposal.actions;
   if (added === undefined) throw refused("ScriptFailed", `apply returns ${SCRIPT_RETURNS.apply}`);
   if (added.length === 0) return proposal.actions;
   const more = readActions({ actions: added.map(({ name, args }) => ({ name, args })) });

@@ -3,7 +3,7 @@
  * on their ports. It reads and verifies the ledger on disk before anything else, because the disk is not trusted.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { fromHex } from "../../core/codec/bytes.ts";
+import { ByteReader, fromHex } from "../../core/codec/bytes.ts";
 import { Raft } from "../../core/consensus/raft.ts";
 import { Solo } from "../../core/consensus/solo.ts";
 import type { RaftOptions } from "../../core/consensus/state.ts";
@@ -284,5 +284,5 @@ export class NodeCore {
 
 /** A number in [0, 1) of four random bytes. */
 function uniform(bytes: Bytes): number {
-  return new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0) / 0x100000000;
+  return new ByteReader(bytes).u32() / 0x100000000;
 }
