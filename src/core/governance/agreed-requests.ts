@@ -22,8 +22,7 @@ export function agreedRequests(
   state: VotingState,
   actions: readonly Action[],
   members: readonly [RequestSigner, ...RequestSigner[]],
-  crypto: GovernanceCrypto,
-  nowMs: number,
+  { crypto, nowMs }: { readonly crypto: GovernanceCrypto; readonly nowMs: number },
 ): readonly [SignedMessage, ...SignedMessage[]] {
   const origin = (signer: RequestSigner): RequestOrigin => ({
     signer,

@@ -6,7 +6,7 @@
  * A request that comes again is refused: proposals by the replay guard, ballots and automatic votes because they must be
  * newer than the member's last, withdrawals because the proposal is not open any more.
  */
-import { bytesEqual, toHex, utf8Decode } from "../codec/bytes.ts";
+import { bytesEqual, toHex, utf8Decode, type Bytes } from "../codec/bytes.ts";
 import { judgedActions } from "./actions.ts";
 import { readActionList } from "./action-codec.ts";
 import { readCriteria } from "./automatic-votes.ts";
@@ -36,7 +36,15 @@ import { checkCreatedAt, checkReplay, remember, type RememberedRequest } from ".
 import { MAX_SCRIPT_BYTES, readScriptValidation, SCRIPT_RETURNS } from "./script.ts";
 import { settleProposal, withProposal, type SettledState } from "./settle.ts";
 import { verifySigner, type VerifiedRequest } from "./signer.ts";
-import { effectOf, memberIds, onlySetsScript, proposalText, prospectOf, type VotingState } from "./vote-count.ts";
+import {
+  effectOf,
+  memberIds,
+  onlySetsScript,
+  proposalText,
+  prospectOf,
+  type ProspectiveEffect,
+  type VotingState,
+} from "./vote-count.ts";
 import { scriptView } from "./script-view.ts";
 
 /** The part of the governance state that requests change. */
@@ -197,7 +205,7 @@ function cast<State extends ProposalsState>(
   if (earlier !== undefined && request.createdAt <= earlier.createdAt)
     throw refused("BallotNotNewer", "the member cast this ballot, or one signed after it, before");
   const choice = readPayload(verified, readBallotChoice);
-  requireEffectSeen(state, proposal, choice, place.timeMs, crypto);
+  if (choice.type === "plain") requireEffectSeen(choice.effect, prospectOf(state, proposal, place.timeMs, crypto));
   const { createdAt } = request;
   const ballot: BallotRecord = { ...message, member: actor, certificate, createdAt, choice, atMs: place.timeMs };
   const ballots = [...proposal.ballots, ballot];
@@ -224,16 +232,8 @@ export function readBallotChoice(fields: FieldReader): BallotChoice {
 }
 
 /** A vote for an effect that the proposal does not have any more is the vote for something else. */
-function requireEffectSeen(
-  state: ProposalsState,
-  proposal: ProposalRecord,
-  choice: BallotChoice,
-  nowMs: number,
-  crypto: GovernanceCrypto,
-): void {
-  if (choice.type !== "plain") return;
-  const prospect = prospectOf(state, proposal, nowMs, crypto);
-  if (prospect.type === "effect" && !bytesEqual(prospect.digest, choice.effect))
+function requireEffectSeen(seen: Bytes, prospect: ProspectiveEffect): void {
+  if (prospect.type === "effect" && !bytesEqual(prospect.digest, seen))
     throw refused("EffectChanged", `the proposal's effect is ${toHex(prospect.digest)} now; look at it again and vote`);
 }
 

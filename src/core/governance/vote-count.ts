@@ -117,12 +117,12 @@ export function prospectOf(
 /** What a proposal does; throws `ProposalInvalid` naming the action when it can't be done. */
 export function effectOf(
   state: VotingState,
-  proposal: Pick<ProposalRecord, "id" | "actions">,
+  proposal: Pick<ProposalRecord, "id" | "actions"> & Pick<ActionContext, "approval">,
   nowMs: number,
   crypto: GovernanceCrypto,
-  approval?: ActionContext["approval"],
 ): ActionEffect {
   const { constitution, attested } = state;
+  const { approval } = proposal;
   const effect = applyActions(constitution, allActions(state, proposal, nowMs, crypto), {
     nowMs,
     networkName: constitution.network.name,
@@ -154,6 +154,15 @@ function oneLine(message: string): string {
   return text.replaceAll(/\p{Surrogate}/gu, " ");
 }
 
+/** What votes are counted by. */
+interface Counting {
+  readonly state: VotingState;
+  readonly proposal: ProposalRecord;
+  readonly prospect: ProspectiveEffect;
+  readonly nowMs: number;
+  readonly crypto: GovernanceCrypto;
+}
+
 /** Counts the votes on an open proposal. */
 export function countVotes(
   state: VotingState,
@@ -162,6 +171,7 @@ export function countVotes(
   crypto: GovernanceCrypto,
 ): VoteCount {
   const prospect = prospectOf(state, proposal, nowMs, crypto);
+  const counting = { state, proposal, prospect, nowMs, crypto };
   const members = memberIds(state.constitution);
   const newest = new Map(proposal.ballots.map((ballot) => [ballot.member, ballot]));
   const { actors } = state.constitution;
@@ -171,14 +181,14 @@ export function countVotes(
     const cast = newest.get(member);
     const ballot = cast && stillSpeaks(actors, cast, crypto) ? cast : undefined;
     if (cast !== undefined && ballot === undefined) stale.push(member);
-    const vote = ballot && voteOf(ballot, state, proposal, prospect, nowMs, crypto);
+    const vote = ballot && voteOf(ballot, counting);
     if (typeof vote === "string") return [{ member, vote, by: ballot?.choice.type === "script" ? "script" : "ballot" }];
     if (vote?.type === "stale") stale.push(member);
     if (vote?.type === "failed") scriptFailures.push({ member, message: vote.message });
-    return votesByCriteria(member, state, proposal, prospect, crypto) ? [{ member, vote: "yes", by: "criteria" }] : [];
+    return votesByCriteria(member, counting) ? [{ member, vote: "yes", by: "criteria" }] : [];
   });
   const counted = new Map(votes.map(({ member, vote }) => [member, vote]));
-  const verdict = scriptVerdict(state, proposal, votes, nowMs, crypto);
+  const verdict = scriptVerdict(votes, counting);
   const judgement = judgeProposal(state.constitution.policies, {
     actionNames: judgedActions(proposal.actions),
     votes: counted,
@@ -193,14 +203,7 @@ export function countVotes(
 
 type BallotOutcome = Vote | { readonly type: "stale" } | { readonly type: "failed"; readonly message: string };
 
-function voteOf(
-  { choice }: BallotRecord,
-  state: VotingState,
-  proposal: ProposalRecord,
-  prospect: ProspectiveEffect,
-  nowMs: number,
-  crypto: GovernanceCrypto,
-): BallotOutcome {
+function voteOf({ choice }: BallotRecord, { state, proposal, prospect, nowMs, crypto }: Counting): BallotOutcome {
   if (choice.type === "plain") {
     // What can't be done at all has no effect to compare: then the votes decide whether it counts as failed.
     const fits = prospect.type === "failure" || bytesEqual(choice.effect, prospect.digest);
@@ -216,13 +219,7 @@ function voteOf(
   return readScriptVote(result.value) ?? { type: "failed", message: `vote returns ${SCRIPT_RETURNS.vote}` };
 }
 
-function votesByCriteria(
-  member: string,
-  state: VotingState,
-  proposal: ProposalRecord,
-  prospect: ProspectiveEffect,
-  crypto: GovernanceCrypto,
-): boolean {
+function votesByCriteria(member: string, { state, proposal, prospect, crypto }: Counting): boolean {
   if (prospect.type === "failure") return false;
   const own = state.automaticVotes.find((votes) => votes.member === member);
   if (own === undefined || !stillSpeaks(state.constitution.actors, own, crypto)) return false;
@@ -234,14 +231,8 @@ function usesScript(rule: Rule): boolean {
 }
 
 /** What the constitution's script says, for policies that ask it; undefined when there is none or it does not say. */
-function scriptVerdict(
-  { constitution, ...state }: VotingState,
-  proposal: ProposalRecord,
-  votes: readonly FinalVote[],
-  nowMs: number,
-  crypto: GovernanceCrypto,
-): Verdict | undefined {
-  const { script, policies } = constitution;
+function scriptVerdict(votes: readonly FinalVote[], { state, proposal, nowMs, crypto }: Counting): Verdict | undefined {
+  const { script, policies } = state.constitution;
   const isScripted = judgedActions(proposal.actions).some((name) => usesScript(policyOf(policies, name).rule));
   if (script === undefined || !isScripted) return undefined;
   const cast = votes.filter(({ vote }) => vote !== "abstain");
@@ -254,7 +245,7 @@ function scriptVerdict(
       cast.map(({ member, vote }) => ({ member_id: member, vote: vote === "yes" })),
       proposal.id,
     ],
-    view: viewOf({ constitution, ...state }, nowMs),
+    view: viewOf(state, nowMs),
   });
   return result.ok ? readScriptResolution(result.value) : undefined;
 }

@@ -39,13 +39,12 @@ export function approveCode(
   state: GovernanceState,
   { measurement, name, version }: CodeEntry,
   members: readonly RequestSigner[],
-  crypto: GovernanceCrypto,
-  nowMs: number,
+  at: { readonly crypto: GovernanceCrypto; readonly nowMs: number },
 ): readonly SignedMessage[] {
   const [first, ...others] = members;
   invariant(first, "a sandbox has members");
   const actions = [{ name: "approve_code", args: { measurement, name, version } }] as const;
-  return agreedRequests(state, actions, [first, ...others], crypto, nowMs);
+  return agreedRequests(state, actions, [first, ...others], at);
 }
 
 /** The state of a network that has not run yet. */
@@ -74,7 +73,7 @@ export async function approveNewCode(
     if (lists(state)) continue;
     members ??= await readMembers(layout);
     const nowMs = Date.now();
-    const approval = approveCode(state, code, members, crypto, nowMs);
+    const approval = approveCode(state, code, members, { crypto, nowMs });
     if (!lists(withRequests(state, approval, nowMs, crypto)))
       throw new CocoError("CodeNotApproved", "the sandbox's members cannot approve its new code by themselves");
     await writeFileAtomic(join(layout.node(at), APPROVAL_FILE), encodeMessages(approval), PUBLIC_FILE_MODE);

@@ -42,7 +42,7 @@ export async function agree(network: Network, node: NetworkNode, ...actions: rea
   const { network_id: networkId } = await node.read<NetworkView>("/node/network");
   const state = { networkId, constitution, proposals: [], automaticVotes: [], departing: [], attested: new Map() };
   const crypto = createGovernanceCrypto();
-  const [proposal, ballot] = agreedRequests(state, actions, [network.member], crypto, Date.now());
+  const [proposal, ballot] = agreedRequests(state, actions, [network.member], { crypto, nowMs: Date.now() });
   const { message } = present(ballot);
   return {
     proposal: Buffer.from(proposal.message),
