@@ -35,6 +35,27 @@ export const ERRORS = define({
     remedy: "Issue a certificate that may be used for this (docs/members/README.md#identity), or renew what is named.",
   },
   TooManyRequests: { status: 503, remedy: "Retry after a short wait; the queue of the node is full." },
+  NetworkNotOpen: {
+    status: 503,
+    remedy: "Wait until the members have opened the network (docs/members/README.md#rights-of-actors).",
+  },
+  ActorNotAllowed: {
+    status: 403,
+    remedy:
+      "The transaction was not executed: the members took the sender's right to transact away before it was ordered.",
+  },
+  ParticipantBanned: {
+    status: 403,
+    remedy: "Ask the members to lift the ban; GET /gov and /node can still be read.",
+  },
+  RequestLimitExceeded: {
+    status: 429,
+    remedy: "Retry after the time that the header retry-after names; the members limit this participant's requests.",
+  },
+  AdapterUnavailable: {
+    status: 503,
+    remedy: "Ask another node: the code of this one cannot run the adapter. Its operator finds the reason in its log.",
+  },
   NoLeader: { status: 503, remedy: "Retry; the network is electing a leader or has lost its quorum." },
   RequestTimeout: { status: 504, remedy: "Ask for the outcome by transaction id or hash before sending again." },
   MissingApiVersionParameter: {
@@ -134,7 +155,10 @@ export const ERRORS = define({
     status: 502,
     remedy: "Name this network's service certificate, and an address that the node's own certificate lists.",
   },
-  AnswerInvalid: { status: 502, remedy: "Check that the address is of a validating node, of a version that fits this one." },
+  AnswerInvalid: {
+    status: 502,
+    remedy: "Check that the address is of a validating node, of a version that fits this one.",
+  },
   EffectNotVerified: { status: 409, remedy: "Do not vote; ask another node what the proposal does, and compare." },
   SignerFailed: { status: 500, remedy: "Check what holds the key, and that key and certificate belong together." },
   // receipts

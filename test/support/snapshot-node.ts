@@ -259,7 +259,7 @@ export class SnapshotNode {
       kind: "application",
       view: 2,
       adapterId: KV_ADAPTER_ID,
-      governanceVersion: 1,
+      governanceVersion: this.administration.appended?.constitution.version ?? 0,
       timeMs: 1_000,
       epoch: 1,
       salt: this.#salt,

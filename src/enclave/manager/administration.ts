@@ -94,6 +94,7 @@ export class Administration implements LogGovernance {
     const epochs = this.appended?.epochs.length ?? 0;
     if (epoch > epochs)
       throw new CocoError("LedgerCorrupt", `batch ${index} is sealed under epoch ${epoch} of ${epochs}`, { index });
+    this.#requirePlace(batch);
     if (kind !== "administrative") return;
     const state = executeAdministrativeBatch(this.appended, batch, this.#crypto);
     this.#requireNetwork(state);
@@ -101,6 +102,20 @@ export class Administration implements LogGovernance {
     const reconfigured = before !== undefined && before.state.configuration !== state.configuration;
     this.#states.push({ index, state, configurationIndex: reconfigured ? index : (before?.configurationIndex ?? 0) });
     this.#listKeys();
+  }
+
+  /**
+   * A batch was made under the constitution in force at its place: what was judged by an older one, or is of an adapter that
+   * is not mounted there, has no place behind the change.
+   */
+  #requirePlace({ header: { index, kind, adapterId, governanceVersion } }: ParsedBatch): void {
+    const constitution = this.appended?.constitution;
+    const refuse = (what: string) => new CocoError("LedgerCorrupt", `batch ${index} ${what}`, { index });
+    const version = constitution?.version ?? 0;
+    if (governanceVersion !== version)
+      throw refuse(`was made under governance version ${governanceVersion}, not ${version}`);
+    if (kind === "application" && constitution?.adapters.every(({ id }) => id !== adapterId) !== false)
+      throw refuse(`is of adapter ${adapterId}, which is not mounted`);
   }
 
   /** Drops the states of batches from this index on. */

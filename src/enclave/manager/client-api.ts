@@ -71,6 +71,6 @@ function serveRequest(
     return;
   }
   manager.request({ path, body, caller, linearizable: consistency === "linearizable" }, (response) =>
-    respond({ ...response, headers: { [CONSISTENCY_HEADER]: consistency } }),
+    respond({ ...response, headers: { ...response.headers, [CONSISTENCY_HEADER]: consistency } }),
   );
 }

@@ -10,9 +10,14 @@ import { decodeFrame, encodeFrame, type Frame, MAX_FRAME_ITEMS } from "./frames.
 
 const bytes = (text: string) => utf8Encode(text);
 
+const sent = (id: string, actor: string) => ({
+  item: { id: bytes(id), body: bytes("body") },
+  sender: { actor, certificate: "ab".repeat(32) },
+});
+
 const FRAMES: readonly Frame[] = [
   { type: "consensus", message: { type: "vote", preVote: true, transfer: false, term: 3, lastIndex: 7, lastTerm: 2 } },
-  { type: "forward", adapter: 1, items: [{ id: bytes("i"), body: bytes("body") }] },
+  { type: "forward", adapter: 1, items: [sent("i", "acme"), sent("j", "globex")] },
   {
     type: "outcomes",
     adapter: 2,
@@ -22,6 +27,7 @@ const FRAMES: readonly Frame[] = [
       { id: bytes("c"), index: 0, outcome: { type: "waiting", result: bytes("w") } },
       { id: bytes("d"), index: 4, outcome: { type: "duplicate", result: bytes("d") } },
       { id: bytes("e"), index: 0, outcome: { type: "unavailable", code: "TooManyRequests" } },
+      { id: bytes("f"), index: 8, outcome: { type: "refused", code: "ActorNotAllowed" } },
     ],
   },
   { type: "query", id: 5, path: "/kv", body: bytes("get a"), caller: { actor: "member1", certificate: "00" } },
@@ -55,6 +61,7 @@ describe("a frame", () => {
     const tooMany = new ByteWriter()
       .u8(2)
       .u16(1)
+      .u16(0)
       .u32(MAX_FRAME_ITEMS + 1)
       .finish();
     assert.throws(() => decodeFrame(tooMany), { code: "LimitExceeded" });
@@ -105,6 +112,16 @@ describe("a frame", () => {
       }),
       { numRuns: 2_000 },
     );
+  });
+
+  test("that forwards transactions names each sender once, and none that is not there or too long", () => {
+    const one = (items: readonly ReturnType<typeof sent>[]) => encodeFrame({ type: "forward", adapter: 1, items });
+    const [first] = [sent("a", "acme")];
+    const same = [first, { ...sent("b", ""), sender: first.sender }];
+    assert.equal(one(same).length - one([first]).length, 2 + 2 + 1 + 4 + 4);
+    const stranger = new ByteWriter().u8(2).u16(1).u16(0).u32(1).u16(0).bytes16(bytes("a")).bytes32(bytes("")).finish();
+    assert.throws(() => decodeFrame(stranger), { code: "MalformedInput" });
+    assert.throws(() => decodeFrame(one([sent("a", "a".repeat(65))])), { code: "LimitExceeded" });
   });
 
   test("of any bytes decodes or is refused with a code", () => {
