@@ -67,7 +67,7 @@ export async function castBallot(
     await signOrPrepare(context, options, { type: "ballot", payload, networkId, proposalId: id });
     return;
   }
-  await withClient(options, "read", (client) => voteAt(client, context, id, vote, options));
+  await withClient(options, "read", (client) => voteAt(client, context, { given: id, vote }, options));
 }
 
 function requireFullId(id: string): void {
@@ -90,8 +90,7 @@ async function ballotOf(vote: Vote | undefined, script: string | undefined, effe
 async function voteAt(
   client: ServiceClient,
   context: CommandContext,
-  given: string,
-  vote: Vote | undefined,
+  { given, vote }: { readonly given: string; readonly vote: Vote | undefined },
   options: VoteOptions,
 ): Promise<void> {
   const { loadGovernanceCrypto } = await import("../host/script-engine-file.ts");
