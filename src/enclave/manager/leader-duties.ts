@@ -97,6 +97,7 @@ export class LeaderDuties {
     if (this.#waiting.length >= WAITING_REQUESTS_MAX)
       throw new CocoError("TooManyRequests", "too many requests wait for the ledger");
     this.#waiting.push({ message, done });
+    this.next();
   }
 
   /** Takes a node's evidence; one that is not listed is refused like one whose evidence does not hold, with a line in the log. */
