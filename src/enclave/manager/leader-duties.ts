@@ -88,7 +88,7 @@ export class LeaderDuties {
   }
 
   /**
-   * Takes a member's request; `done` tells what became of it. Throws `ProposalInvalid` when it does not hold now,
+   * Takes a member's request and proposes it when it is due; `done` tells what became of it. Throws `ProposalInvalid` when it does not hold now,
    * `TooManyRequests` when too many wait.
    */
   submit(message: SignedMessage, done: WaitingRequest["done"]): void {
