@@ -256,7 +256,7 @@ function scriptVerdict(
     view: viewOf(state, nowMs),
   });
   const said = result.ok ? readScriptResolution(result.value) : undefined;
-  return onlySetsScript(proposal.actions) ? orByAll(said, constitution, votes) : said;
+  return onlySetsScript(proposal.actions) ? orByAll(said, state.constitution, votes) : said;
 }
 
 /** The script's verdict, where all members together can do without it: it does not end the vote before one of them says no. */
