@@ -6,12 +6,12 @@
  * A request that comes again is refused: proposals by the replay guard, ballots and automatic votes because they must be
  * newer than the member's last, withdrawals because the proposal is not open any more.
  */
-import { bytesEqual, toHex, utf8Decode } from "../codec/bytes.ts";
+import { bytesEqual, toHex } from "../codec/bytes.ts";
 import { judgedActions } from "./actions.ts";
 import { readActionList } from "./action-codec.ts";
 import { readCriteria } from "./automatic-votes.ts";
 import type { BatchPlace } from "./epochs.ts";
-import { parseJson, readDocument, type FieldContext, type FieldReader } from "./fields.ts";
+import { parseJsonBytes, readDocument, type FieldContext, type FieldReader } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import { proposalTimes } from "./policy.ts";
 import {
@@ -77,7 +77,7 @@ export function executeRequest<State extends ProposalsState>(
 
 function readPayload<T>({ request }: VerifiedRequest, read: (fields: FieldReader) => T): T {
   const context: FieldContext = { form: "json", code: "ProposalInvalid", data: { reason: "Malformed" } };
-  return readDocument(parseJson(utf8Decode(request.payload), context), context, read);
+  return readDocument(parseJsonBytes(request.payload, context), context, read);
 }
 
 function propose<State extends ProposalsState>(

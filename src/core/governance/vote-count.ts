@@ -16,7 +16,15 @@ import { actionsTree, readActions } from "./action-codec.ts";
 import { treeToJson } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import type { JsonValue } from "./json-value.ts";
-import { judge, judgeProposal, policyOf, type ProposalJudgement, type Rule, type Verdict, type Vote } from "./policy.ts";
+import {
+  judge,
+  judgeProposal,
+  policyOf,
+  type ProposalJudgement,
+  type Rule,
+  type Verdict,
+  type Vote,
+} from "./policy.ts";
 import type { AutomaticVotes, BallotRecord, FinalVote, ProposalFailure, ProposalRecord } from "./proposal.ts";
 import { isRefusal, refused, remedyOf } from "./refusal.ts";
 import { readAddedActions, readScriptResolution, readScriptVote, SCRIPT_RETURNS } from "./script.ts";
@@ -260,8 +268,16 @@ function scriptVerdict(
 }
 
 /** The script's verdict, where all members together can do without it: it does not end the vote before one of them says no. */
-function orByAll(said: Verdict | undefined, constitution: Constitution, votes: readonly FinalVote[]): Verdict | undefined {
-  const byAll = judge({ type: "unanimous" }, new Map(votes.map(({ member, vote }) => [member, vote])), memberIds(constitution));
+function orByAll(
+  said: Verdict | undefined,
+  constitution: Constitution,
+  votes: readonly FinalVote[],
+): Verdict | undefined {
+  const byAll = judge(
+    { type: "unanimous" },
+    new Map(votes.map(({ member, vote }) => [member, vote])),
+    memberIds(constitution),
+  );
   if (byAll === "accepted") return byAll;
   return said === "rejected" && byAll === "open" ? byAll : said;
 }
