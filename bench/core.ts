@@ -151,7 +151,7 @@ async function measureKeysRows({ directory, sizes }: Context): Promise<readonly 
       values: { keys, residentBytesPerKey: store.residentBytesPerKey, heapBytesPerKey: store.heapBytesPerKey },
     },
     {
-      what: `solo with ${name} keys, in parts of that with 1,000`,
+      what: `solo, random writes to ${name} keys, in parts of that with 1,000`,
       goal: ">= 0.8",
       measured: `${figure(ratio)}; by processor time ${figure(processorRatio)}; ${figure(many.transactionsPerSecond)} tx/s`,
       processor: us(many.processorUs),

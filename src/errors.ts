@@ -35,6 +35,27 @@ export const ERRORS = define({
     remedy: "Issue a certificate that may be used for this (docs/members/README.md#identity), or renew what is named.",
   },
   TooManyRequests: { status: 503, remedy: "Retry after a short wait; the queue of the node is full." },
+  NetworkNotOpen: {
+    status: 503,
+    remedy: "Wait until the members have opened the network (docs/members/README.md#rights-of-actors).",
+  },
+  ActorNotAllowed: {
+    status: 403,
+    remedy:
+      "The transaction was not executed: the members took the sender's right to transact away before it was ordered.",
+  },
+  ParticipantBanned: {
+    status: 403,
+    remedy: "Ask the members to lift the ban; GET /gov and /node can still be read.",
+  },
+  RequestLimitExceeded: {
+    status: 429,
+    remedy: "Retry after the time that the header retry-after names; the members limit this participant's requests.",
+  },
+  AdapterUnavailable: {
+    status: 503,
+    remedy: "Ask another node: the code of this one cannot run the adapter. Its operator finds the reason in its log.",
+  },
   NoLeader: { status: 503, remedy: "Retry; the network is electing a leader or has lost its quorum." },
   RequestTimeout: { status: 504, remedy: "Ask for the outcome by transaction id or hash before sending again." },
   MissingApiVersionParameter: {
@@ -58,6 +79,10 @@ export const ERRORS = define({
   FolderOfAnotherNetwork: { status: 500, remedy: "Start the node with the folder that belongs to this network." },
   FolderInUse: { status: 500, remedy: "Stop the process that uses the folder, or name another one." },
   PortTaken: { status: 500, remedy: "Stop the process that holds the port, or choose another with --port." },
+  NodeRemoved: {
+    status: 410,
+    remedy: "Ask the members why. To come back, the node is voted in again and then runs `coco node join`.",
+  },
   NodeProcessFailed: { status: 500, remedy: "Read the log of the node that is named; its last lines are shown." },
   // ledger
   LedgerCorrupt: {
@@ -84,9 +109,58 @@ export const ERRORS = define({
   CodeNotApproved: { status: 403, remedy: "Propose the measurement for the code manifest and let members vote." },
   PeerNotListed: { status: 403, remedy: "Propose the validating node for the VN list." },
   ChannelFailed: { status: 502, remedy: "Check that the peer runs and that its advertised address is reachable." },
+  // joining
+  JoinChallengeUnknown: { status: 403, remedy: "Ask for a new challenge: each is good for one request." },
+  JoinChallengeExpired: { status: 403, remedy: "Ask for a new challenge, and use it at once." },
+  JoinOtherNetwork: { status: 403, remedy: "Name a node of the network this node is to join." },
+  JoinKeyMismatch: { status: 403, remedy: "Send the node id that is the SHA-256 of the node's public key." },
+  JoinEvidenceMalformed: { status: 403, remedy: "Send evidence as this version of the program makes it." },
+  JoinTeeUnknown: { status: 403, remedy: "Run the node on a TEE that this version of the network knows." },
+  JoinSignatureInvalid: { status: 403, remedy: "Let the TEE of the node's own machine sign the evidence." },
+  JoinCodeMismatch: { status: 403, remedy: "Send evidence of the code that the request names." },
+  JoinBindingMismatch: {
+    status: 403,
+    remedy: "Make the evidence for this network, the node's own keys and the challenge it was given.",
+  },
+  JoinConfigurationMismatch: { status: 403, remedy: "Make the evidence for the node's code and addresses." },
+  JoinCodeNotApproved: {
+    status: 403,
+    remedy: "Run approved code, or propose the measurement for the code manifest and let members vote.",
+  },
+  JoinTeeNotApproved: { status: 403, remedy: "Propose the machine for the TEE manifest and let members vote." },
+  JoinNotListed: {
+    status: 403,
+    remedy: "Wait for the members' vote on the node, then join; `coco node join` waits by itself.",
+  },
+  JoinEntryDiffers: {
+    status: 403,
+    remedy: "Have members vote on the node's present entry (replace_node), or use the folder the entry was made in.",
+  },
+  JoinAnswerUntrusted: {
+    status: 502,
+    remedy:
+      "Trust nothing of this answer: ask another node, and compare network id and service certificate with a member.",
+  },
+  JoinNotApproved: {
+    status: 403,
+    remedy: "Compare the digest with a member, then run the command again with --approve DIGEST.",
+  },
   // governance
   ConstitutionInvalid: { status: 400, remedy: "Correct the named field of the constitution." },
   ProposalInvalid: { status: 400, remedy: "Sign the proposal again for the constitution now in force." },
+  // clients
+  WrongUsage: { status: 400, remedy: "See the command's --help." },
+  CannotConnect: { status: 502, remedy: "Check the address, and that the node runs and can be reached from here." },
+  ServiceNotTrusted: {
+    status: 502,
+    remedy: "Name this network's service certificate, and an address that the node's own certificate lists.",
+  },
+  AnswerInvalid: {
+    status: 502,
+    remedy: "Check that the address is of a validating node, of a version that fits this one.",
+  },
+  EffectNotVerified: { status: 409, remedy: "Do not vote; ask another node what the proposal does, and compare." },
+  SignerFailed: { status: 500, remedy: "Check what holds the key, and that key and certificate belong together." },
   // receipts
   ReceiptInvalid: { status: 400, remedy: "The receipt does not prove the transaction; ask another node for it." },
   // broken invariant: a fault in this program

@@ -20,6 +20,12 @@ const SUITES: readonly Step[] = [
     arguments: ["--seeds", "300", "--quiet"],
     budgetSeconds: 240,
   },
+  {
+    name: "sim:crash-points",
+    script: "dist/test/simulation/main.js",
+    arguments: ["--crash-points", "--every", "13"],
+    budgetSeconds: 60,
+  },
   { name: "explore", script: "dist/test/exploration/main.js", arguments: ["--states", "200000"], budgetSeconds: 120 },
   { name: "seeded-bugs", script: "dist/test/seeded-bugs/main.js", arguments: [], budgetSeconds: 420 },
   { name: "bench:core (smoke)", script: "dist/bench/core.js", arguments: ["--quick"], budgetSeconds: 120 },

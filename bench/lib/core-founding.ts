@@ -1,11 +1,18 @@
 /** The founding of a network of in-process nodes: real keys, real certificates, a constitution that verifies. */
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
+import { encodeVirtualEvidence } from "../../src/attestation/virtual.ts";
 import { toHex } from "../../src/core/codec/bytes.ts";
 import { constitutionDigest } from "../../src/core/governance/constitution-codec.ts";
 import type { Constitution } from "../../src/core/governance/constitution.ts";
 import type { SettingsChange } from "../../src/core/governance/settings.ts";
 import { createOrganisationCertificate, generateKeyPairPem } from "../../src/enclave/manager/certificates.ts";
-import { encryptionKeyFromSeed, nodeEntropy, rawEncryptionKey, sha256 } from "../../src/enclave/manager/node-crypto.ts";
+import {
+  createSignFunction,
+  encryptionKeyFromSeed,
+  nodeEntropy,
+  rawEncryptionKey,
+  sha256,
+} from "../../src/enclave/manager/node-crypto.ts";
 import { assembleGenesis, type Founder, signNodeEntry } from "../../src/host/genesis.ts";
 import type { NodeRequest } from "../../src/host/node-folder.ts";
 import { CORE_ADAPTER_ID, CORE_MOUNT } from "./core-adapter.ts";
@@ -13,6 +20,7 @@ import { CORE_ADAPTER_ID, CORE_MOUNT } from "./core-adapter.ts";
 const DAY_MS = 86_400_000;
 const NETWORK_NAME = "bench";
 const OWNER = "owner";
+const MEASUREMENT = "11".repeat(32);
 
 /** A node's keys. */
 export interface FoundedNode {
@@ -27,6 +35,8 @@ export interface FoundedNetwork {
   /** Hex, 32 bytes. */
   readonly networkId: string;
   readonly nodes: readonly FoundedNode[];
+  /** Evidence of the code all nodes run. */
+  readonly attest: (reportData: Uint8Array) => Uint8Array;
 }
 
 function makeOwner(): { readonly founder: Founder; readonly privateKey: string } {
@@ -36,7 +46,6 @@ function makeOwner(): { readonly founder: Founder; readonly privateKey: string }
   return { founder: { id: OWNER, name: "Owner", role: "member", certificate }, privateKey };
 }
 
-/** The TEE's key is never used: nodes of one process need no attested channels. */
 function makeRequest(
   at: number,
   machineKey: Uint8Array,
@@ -66,10 +75,13 @@ export function foundCoreNetwork(count: number, settings: SettingsChange): Found
     networkName: NETWORK_NAME,
     actors: [founder],
     nodes: made.map(({ request }) => signNodeEntry(request, privateKey, OWNER, NETWORK_NAME)),
-    codeManifest: [{ measurement: "11".repeat(32), name: "coco-framework", version: "0" }],
+    codeManifest: [{ measurement: MEASUREMENT, name: "coco-framework", version: "0" }],
     adapters: [{ id: CORE_ADAPTER_ID, name: "kv", version: "0", mount: CORE_MOUNT, options: {} }],
     settings: { consensus: count === 1 ? "solo" : "raft", ...settings },
   });
   const networkId = toHex(constitutionDigest(constitution, sha256));
-  return { constitution, networkId, nodes: made.map(({ node }) => node) };
+  const sign = createSignFunction(machine.privateKey);
+  const attest: FoundedNetwork["attest"] = (reportData) =>
+    encodeVirtualEvidence({ measurement: MEASUREMENT, reportData, machineKey }, sign);
+  return { constitution, networkId, nodes: made.map(({ node }) => node), attest };
 }

@@ -179,6 +179,7 @@ export function createCoreNode({ founded, node, files, peers, disk, prefill }: C
       },
       grant: (state, nodeId, keyOf) => createGrant(state, nodeId, keyOf, ports),
     },
+    attest: founded.attest,
     onGovernance: () => undefined,
     onFatal: fatal,
   });

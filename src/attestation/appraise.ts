@@ -3,7 +3,7 @@
  * The result depends on nothing but its arguments, so every validating node comes to the same one.
  */
 import { bytesEqual } from "../core/codec/bytes.ts";
-import type { Constitution } from "../core/governance/constitution.ts";
+import { isInForce, type Constitution, type InForce } from "../core/governance/constitution.ts";
 import { CocoError, type ErrorCode } from "../errors.ts";
 import type { Claims, EvidenceRejection } from "./evidence.ts";
 
@@ -20,23 +20,30 @@ export interface Appraisal {
   readonly reasons: readonly AppraisalReason[];
 }
 
-/** Appraises claims against the manifests of a constitution. */
-export function appraise(claims: Claims, constitution: Constitution): Appraisal {
+/**
+ * Appraises claims against the manifests of a constitution.
+ * @param nowMs the ledger's clock: entries count while they are in force; undefined: entries count whatever their dates
+ */
+export function appraise(claims: Claims, constitution: Constitution, nowMs: number | undefined): Appraisal {
   const reasons: AppraisalReason[] = [];
-  if (
-    !constitution.teeManifest.some(
-      (entry) => entry.tee === claims.tee && bytesEqual(entry.machineKey, claims.machineKey),
-    )
-  ) {
-    reasons.push({
-      code: "EvidenceRejected",
-      reason: "TeeNotListed",
-      message: "the TEE manifest does not list the machine",
-    });
+  const counts = (entry: InForce): boolean => nowMs === undefined || isInForce(entry, nowMs);
+  const machine = constitution.teeManifest.find(
+    (entry) => entry.tee === claims.tee && bytesEqual(entry.machineKey, claims.machineKey),
+  );
+  if (machine === undefined || !counts(machine)) {
+    const [reason, what] =
+      machine === undefined
+        ? (["TeeNotListed", "the TEE manifest does not list the machine"] as const)
+        : (["TeeNotInForce", "the machine is listed, and not in force"] as const);
+    reasons.push({ code: "EvidenceRejected", reason, message: what });
   }
-  if (!constitution.codeManifest.some((code) => code.measurement === claims.measurement)) {
-    const message = `the code manifest does not list the measurement ${claims.measurement}`;
-    reasons.push({ code: "CodeNotApproved", reason: "MeasurementNotListed", message });
+  const code = constitution.codeManifest.find(({ measurement }) => measurement === claims.measurement);
+  if (code === undefined || !counts(code)) {
+    const [reason, what] =
+      code === undefined
+        ? (["MeasurementNotListed", "the code manifest does not list the measurement"] as const)
+        : (["MeasurementNotInForce", "the code manifest lists, but not as in force, the measurement"] as const);
+    reasons.push({ code: "CodeNotApproved", reason, message: `${what} ${claims.measurement}` });
   }
   return { accepted: reasons.length === 0, reasons };
 }

@@ -138,14 +138,14 @@ describe("verification of virtual evidence", () => {
 
 describe("appraisal", () => {
   test("accepts listed code on a listed machine", () => {
-    const appraisal = appraise(verifyEvidence(evidence, reportData, crypto), network.constitution);
+    const appraisal = appraise(verifyEvidence(evidence, reportData, crypto), network.constitution, 0);
     assert.deepEqual(appraisal, { accepted: true, reasons: [] });
     assert.doesNotThrow(() => requireAccepted(appraisal));
   });
 
   test("names every reason against it", () => {
     const claims = verifyEvidence(makeEvidence("99".repeat(32), makeMachine()), reportData, crypto);
-    const appraisal = appraise(claims, network.constitution);
+    const appraisal = appraise(claims, network.constitution, 0);
     assert.equal(appraisal.accepted, false);
     assert.deepEqual(
       appraisal.reasons.map(({ code, reason }) => [code, reason]),
@@ -157,8 +157,25 @@ describe("appraisal", () => {
     assert.throws(() => requireAccepted(appraisal), rejectedFor("TeeNotListed"));
   });
 
+  test("honours the dates of code and machine, at the ledger's time", () => {
+    const claims = verifyEvidence(evidence, reportData, crypto);
+    const { codeManifest, teeManifest } = network.constitution;
+    const dated = {
+      ...network.constitution,
+      codeManifest: codeManifest.map((code) => ({ ...code, inForceFrom: 10, inForceUntil: 30 })),
+      teeManifest: teeManifest.map((tee) => ({ ...tee, inForceFrom: 20, inForceUntil: 40 })),
+    };
+    const reasonsAt = (nowMs: number | undefined) => appraise(claims, dated, nowMs).reasons.map(({ reason }) => reason);
+    assert.deepEqual(reasonsAt(9), ["TeeNotInForce", "MeasurementNotInForce"]);
+    assert.deepEqual(reasonsAt(10), ["TeeNotInForce"]);
+    assert.deepEqual(reasonsAt(20), []);
+    assert.deepEqual(reasonsAt(29), []);
+    assert.deepEqual(reasonsAt(30), ["MeasurementNotInForce"]);
+    assert.deepEqual(reasonsAt(undefined), [], "without a time the entries alone count");
+  });
+
   test("code that is not approved is CodeNotApproved", () => {
     const claims = verifyEvidence(makeEvidence("99".repeat(32)), reportData, crypto);
-    assert.throws(() => requireAccepted(appraise(claims, network.constitution)), { code: "CodeNotApproved" });
+    assert.throws(() => requireAccepted(appraise(claims, network.constitution, 0)), { code: "CodeNotApproved" });
   });
 });

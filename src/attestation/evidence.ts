@@ -21,8 +21,12 @@ export type EvidenceRejection =
   | "ReportDataMismatch"
   /** The TEE manifest does not list the machine. */
   | "TeeNotListed"
+  /** The TEE manifest lists the machine, but not for this time. */
+  | "TeeNotInForce"
   /** The code manifest does not list the measurement. */
-  | "MeasurementNotListed";
+  | "MeasurementNotListed"
+  /** The code manifest lists the measurement, but not for this time. */
+  | "MeasurementNotInForce";
 
 /** The cryptography verification is handed. */
 export interface EvidenceCrypto {

@@ -4,21 +4,42 @@
  */
 import { bytesEqual, type Bytes } from "../core/codec/bytes.ts";
 import { readDocument, type FieldContext } from "../core/governance/fields.ts";
+import type { EvidenceClaims, EvidenceProblem } from "../core/governance/governance-crypto.ts";
+import { CocoError } from "../errors.ts";
 import { evidenceRejected, MAX_EVIDENCE_BYTES, type Claims, type EvidenceCrypto } from "./evidence.ts";
 import { decodeEvidenceCbor, readVirtualEvidence } from "./virtual.ts";
 
 const CONTEXT: FieldContext = { form: "cbor", code: "EvidenceRejected", data: { reason: "Malformed" } };
 
-/** The claims of evidence that is genuine and bound to `expectedReportData` (64 bytes); throws `EvidenceRejected`. */
-export function verifyEvidence(evidence: Bytes, expectedReportData: Bytes, crypto: EvidenceCrypto): Claims {
+/**
+ * The claims of evidence that is genuine and bound to `expectedReportData` (64 bytes); throws `EvidenceRejected`. Without
+ * expected data the caller compares those of the claims itself.
+ */
+export function verifyEvidence(evidence: Bytes, expectedReportData: Bytes | undefined, crypto: EvidenceCrypto): Claims {
   if (evidence.length > MAX_EVIDENCE_BYTES) throw evidenceRejected("Malformed", "evidence is too large");
   const claims = readDocument(decodeEvidenceCbor(evidence), CONTEXT, (fields) => {
     const tee = fields.value("tee");
     if (tee !== "virtual") throw evidenceRejected("UnknownTee", "evidence of a TEE this version does not know");
     return readVirtualEvidence(fields, crypto);
   });
-  if (!bytesEqual(claims.reportData, expectedReportData)) {
+  if (expectedReportData !== undefined && !bytesEqual(claims.reportData, expectedReportData)) {
     throw evidenceRejected("ReportDataMismatch", "evidence was made for another channel");
   }
   return claims;
+}
+
+/** As {@link verifyEvidence}, for governance: what is wrong with evidence is an answer, not an exception. */
+export function claimsOfEvidence(
+  evidence: Bytes,
+  expectedReportData: Bytes,
+  crypto: EvidenceCrypto,
+): EvidenceClaims | EvidenceProblem {
+  try {
+    const { measurement, machineKey } = verifyEvidence(evidence, expectedReportData, crypto);
+    return { measurement, machineKey };
+  } catch (error) {
+    if (error instanceof CocoError && error.code === "EvidenceRejected")
+      return { problem: String(error.data["reason"]) };
+    throw error;
+  }
 }

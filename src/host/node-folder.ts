@@ -4,7 +4,8 @@
  *   node.json       configuration: addresses, and where the files are (paths relative to the folder)
  *   sealed.keys     the node's keys, sealed by the TEE of this machine
  *   vn-entry.json   the unsigned tuple for the owner (R6) and the machine for the TEE manifest; holds no secret
- *   genesis.json    put here once the network's founders have assembled it
+ *   genesis.json    put here once the network's founders have assembled it, or by `coco node join`
+ *   joined.json     the constitution in force that the owner approved when the node joined a network that existed
  *   ledger/         made at the first start
  *
  * Keys are never overwritten. Every problem is `ConfigurationInvalid` and names file and field.
@@ -26,6 +27,8 @@ import { createVirtualTee } from "./virtual-tee.ts";
 export const NODE_CONFIGURATION_FILE = "node.json";
 /** File in a node's folder with an approval of its code by the members, if its ledger does not hold it yet. */
 export const APPROVAL_FILE = "approval.cbor";
+/** File in a node's folder with the constitution its owner approved when it joined; there for nodes genesis does not list. */
+export const JOINED_FILE = "joined.json";
 /** File in a node's folder to which the service certificate is written once it is known. */
 export const SERVICE_CERTIFICATE_FILE = "service_cert.pem";
 /** Largest JSON file of a node's folder (the genesis constitution apart), and largest file of sealed keys, in bytes. */

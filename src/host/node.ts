@@ -22,7 +22,7 @@ import { PUBLIC_FILE_MODE, readConfigurationFile, writeFileAtomic } from "./file
 import { readConstitutionFile } from "./genesis.ts";
 import { type LedgerFiles, openLedgerFiles } from "./ledger-files.ts";
 import { measureCode, PACKAGE_FOLDER } from "./measure-code.ts";
-import { APPROVAL_FILE, loadNode, type NodeFolder, SERVICE_CERTIFICATE_FILE } from "./node-folder.ts";
+import { APPROVAL_FILE, JOINED_FILE, loadNode, type NodeFolder, SERVICE_CERTIFICATE_FILE } from "./node-folder.ts";
 import { readSnapshotManifest } from "./snapshot-head.ts";
 import { loadScriptRunner } from "./script-engine-file.ts";
 import { nodeSockets } from "./sockets.ts";
@@ -61,6 +61,8 @@ interface NodeContext {
   readonly tee: VirtualTee;
   readonly keys: NodeKeys;
   readonly genesis: Constitution;
+  /** The constitution its owner approved when the node joined; undefined for a founding node. */
+  readonly joined: Constitution | undefined;
   readonly measurement: Bytes;
   readonly approval: readonly SignedMessage[] | undefined;
   readonly tookPart: boolean;
@@ -80,24 +82,29 @@ async function readContext(options: StartNodeOptions): Promise<NodeContext> {
   const tee = await openVirtualTee(folder.paths.machineKeyFile);
   const keys = openNodeKeys(folder.sealedKeys, tee);
   const genesis = await readConstitutionFile(folder.paths.genesis);
-  if (!genesis.nodes.some((node) => node.nodeId === keys.nodeId)) {
-    throw new CocoError("FolderOfAnotherNetwork", `${folder.paths.genesis} does not list the node of ${folder.dir}`, {
-      file: folder.paths.genesis,
-    });
+  const joined = await readJoined(folder, genesis);
+  if (![genesis, joined].some((known) => known?.nodes.some((node) => node.nodeId === keys.nodeId) === true)) {
+    const message = `${folder.paths.genesis} does not list the node of ${folder.dir}: it joins with coco node join`;
+    throw new CocoError("FolderOfAnotherNetwork", message, { file: folder.paths.genesis });
   }
   const measurement = await measureCode(PACKAGE_FOLDER);
   const { runScript } = await loadScriptRunner();
   const approval = await readApproval(join(folder.dir, APPROVAL_FILE));
   const tookPart = existsSync(join(folder.dir, SERVICE_CERTIFICATE_FILE));
   const tracer = createTracer(folder.name, options.logLevel);
-  return { options, folder, tracer, tee, keys, genesis, measurement, approval, tookPart, runScript };
+  return { options, folder, tracer, tee, keys, genesis, measurement, approval, tookPart, runScript, joined };
+}
+
+/** Whether other nodes have what this one may lose. */
+function hasPeers({ genesis, joined }: Pick<NodeContext, "genesis" | "joined">): boolean {
+  return Math.max(genesis.nodes.length, joined?.nodes.length ?? 0) > 1;
 }
 
 function openLedger(context: NodeContext, parts: Parts, damagedFrom?: number): Promise<LedgerFiles> {
   const { folder, genesis, tracer } = context;
   return openLedgerFiles(folder.paths.ledger, {
     // What this node lost its peers still have; alone it must not go on with less than it said it had.
-    repair: genesis.nodes.length > 1 ? "from-peers" : "refuse",
+    repair: hasPeers(context) ? "from-peers" : "refuse",
     ...(damagedFrom !== undefined && { damagedFrom }),
     admit: (first, snapshots) => requireNetwork(genesis, first, snapshots),
     onRepair: (repair) => tracer.event("warn", "ledger_repaired", { ...repair }),
@@ -112,12 +119,12 @@ function openLedger(context: NodeContext, parts: Parts, damagedFrom?: number): P
 }
 
 function assemble(context: NodeContext, parts: Parts, { disk, content }: LedgerFiles): ValidatingNode {
-  const { options, folder, tracer, tee, measurement, keys, genesis, approval, tookPart, runScript } = context;
+  const { options, folder, tracer, tee, measurement, keys, genesis, approval, tookPart, runScript, joined } = context;
   const onFatal = (error: CocoError): void => fatal(context, parts, error);
   const failed = (error: unknown): void =>
     onFatal(new CocoError("DiskFailed", "the service certificate cannot be written", {}, { cause: error }));
   return new ValidatingNode({
-    ...{ keys, genesis, approval, runScript, disk, content, tookPart, tracer, onFatal },
+    ...{ keys, genesis, joined, approval, runScript, disk, content, tookPart, tracer, onFatal },
     ...{ listen: folder.listen, clientListen: folder.clientListen },
     ...{ clock: systemClock, entropy: nodeEntropy, sockets: nodeSockets },
     attest: (reportData) => tee.attest(measurement, reportData),
@@ -163,7 +170,7 @@ async function createNode(context: NodeContext, parts: Parts): Promise<Validatin
     return assemble(context, parts, parts.ledger);
   } catch (error) {
     const damagedFrom = damagedIndex(error);
-    if (damagedFrom === undefined || context.genesis.nodes.length === 1) throw error;
+    if (damagedFrom === undefined || !hasPeers(context)) throw error;
     await parts.ledger.close();
     parts.ledger = await openLedger(context, parts, damagedFrom);
     return assemble(context, parts, parts.ledger);
@@ -229,6 +236,15 @@ function networkOfSnapshot(snapshot: StoredSnapshot): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The constitution a node joined with; it must be of the network of its genesis, as far as a constitution can tell. */
+async function readJoined({ dir }: NodeFolder, genesis: Constitution): Promise<Constitution | undefined> {
+  const file = join(dir, JOINED_FILE);
+  if (!existsSync(file)) return undefined;
+  const joined = await readConstitutionFile(file);
+  if (joined.network.name === genesis.network.name) return joined;
+  throw new CocoError("FolderOfAnotherNetwork", `${file} is of network ${joined.network.name}`, { file });
 }
 
 async function readApproval(file: string): Promise<readonly SignedMessage[] | undefined> {

@@ -58,7 +58,12 @@ describe("one compromised node", () => {
     const frame = encodeFrame({
       type: "forward",
       adapter: 1,
-      items: [{ id: new Uint8Array(33), body: new Uint8Array(1) }],
+      items: [
+        {
+          item: { id: new Uint8Array(33), body: new Uint8Array(1) },
+          sender: { actor: "member1", certificate: "00" },
+        },
+      ],
     });
     assert.throws(() => decodeFrame(frame));
   });

@@ -6,9 +6,9 @@
  * never change, whatever crashes; their Merkle roots and signatures hold; each transaction id is included once; every
  * version of every node's state is the replayed one; what a client was told is in the ledger is there.
  */
-import type { StateReader } from "../../src/adapters/adapter.ts";
+import type { CommittedBatch, StateReader, TableDefinition } from "../../src/adapters/adapter.ts";
 import type { Bytes } from "../../src/core/codec/bytes.ts";
-import { ByteWriter, bytesEqual, toHex, utf8Decode } from "../../src/core/codec/bytes.ts";
+import { ByteWriter, bytesEqual, toHex } from "../../src/core/codec/bytes.ts";
 import type { LogEntry, NodeId } from "../../src/core/consensus/types.ts";
 import { VersionedStore } from "../../src/core/kv/store.ts";
 import type { WrittenKey } from "../../src/core/kv/types.ts";
@@ -17,12 +17,12 @@ import { type ParsedBatch, parseBatch } from "../../src/core/ledger/batch-format
 import { LedgerKeys } from "../../src/core/ledger/keys.ts";
 import { LedgerTail } from "../../src/core/ledger/tail.ts";
 import type { GovernanceState } from "../../src/core/governance/administrative.ts";
+import { RightsInForce } from "../../src/core/governance/rights.ts";
 import { Administration } from "../../src/enclave/manager/administration.ts";
 import type { Crypto } from "../../src/enclave/ports.ts";
 import { invariant } from "../../src/errors.ts";
-import type { CommittedBatch } from "../../src/adapters/adapter.ts";
 import type { Founded } from "./founding.ts";
-import { KV_TABLES, transactionCount } from "./kv-adapter.ts";
+import type { ReplayedVersion, SimulatedProtocol } from "./protocol.ts";
 import { ReadChecker } from "./read-checker.ts";
 
 /** Every how many versions the whole state is compared, not only what the version wrote. */
@@ -35,9 +35,9 @@ interface Version {
 }
 
 /** Digest of the whole state of a version, with the versions that wrote its keys. */
-export function stateDigest(state: StateReader, sha256: (data: Bytes) => Bytes): string {
+function stateDigest(state: StateReader, tables: readonly TableDefinition[], sha256: (data: Bytes) => Bytes): string {
   const writer = new ByteWriter();
-  for (const table of Object.values(KV_TABLES)) {
+  for (const { id: table } of tables) {
     for (const [key, value] of state.scan(table)) {
       writer
         .u16(table)
@@ -70,6 +70,7 @@ export class Checker {
   readonly #committed: LogEntry[] = [];
   readonly #tail: LedgerTail;
   readonly #administration: Administration;
+  readonly #rights = new RightsInForce(() => this.#administration.constitution);
   readonly #epochKeys = new Map<number, Bytes>();
   readonly #keys: LedgerKeys;
   readonly #store: VersionedStore;
@@ -77,21 +78,21 @@ export class Checker {
   /** Request ids of the ledger and the version they are in. */
   readonly #ids = new Map<string, number>();
   readonly #places: Place[] = [];
+  readonly #protocol: SimulatedProtocol;
+  readonly #checkVersion: (version: ReplayedVersion) => void;
   readonly reads = new ReadChecker();
   /** States that came from snapshots. */
   restored = 0;
 
-  constructor(founded: Founded, crypto: Crypto) {
+  constructor(founded: Founded, crypto: Crypto, protocol: SimulatedProtocol) {
     this.#founded = founded;
+    this.#protocol = protocol;
+    this.#checkVersion = protocol.createReplayCheck(this.reads);
     this.#crypto = crypto;
     this.#tail = new LedgerTail(crypto.sha256);
     this.#administration = new Administration(founded.constitution, founded.networkId, founded.governanceCrypto);
     this.#keys = new LedgerKeys(crypto, (epoch) => this.#epochKeys.get(epoch));
-    const tables = [
-      { id: KV_TABLES.values, name: "values" },
-      { id: KV_TABLES.counters, name: "public:counters" },
-    ];
-    this.#store = new VersionedStore({ tables, keptVersions: 1_000_000 });
+    this.#store = new VersionedStore({ tables: protocol.tables, keptVersions: 1_000_000 });
   }
 
   /** Governance as the committed ledger has it; undefined before genesis. */
@@ -175,15 +176,27 @@ export class Checker {
     if (header.kind !== "application") return;
     const opened = unsealBatch(batch, this.#keys, this.#crypto);
     const next = this.#store.headVersion + 1;
-    for (const id of opened.ids()) if (id.length > 0) this.#include(utf8Decode(id), next);
+    const included = opened.ids().flatMap((id) => (id.length > 0 ? [this.#protocol.idOf(id)] : []));
+    for (const id of included) this.#include(id, next);
+    this.#checkRights(included);
     const { version, written } = this.#store.apply(opened.parts);
     this.#store.commit(version);
     const reader = this.#reader(version);
-    this.#noteValues(reader, written);
-    invariant(transactionCount(reader) === this.#ids.size, "the counter counts the included transactions");
+    this.#checkVersion({ state: reader, written, included, total: this.#ids.size });
+    this.reads.committed(version);
     const { view, firstSeqno, count } = header;
-    const digest = version % WHOLE_STATE_EVERY === 0 ? stateDigest(reader, this.#crypto.sha256) : "";
+    const digest = version % WHOLE_STATE_EVERY === 0 ? this.#digest(reader) : "";
     this.#versions.set(version, { place: { version, view, firstSeqno, count }, written, digest });
+  }
+
+  /** Nothing is in the ledger whose sender had no right to transact at that place. */
+  #checkRights(included: readonly string[]): void {
+    const { now } = this.#rights;
+    for (const id of included) {
+      const sender = this.#protocol.senderOf(id);
+      const refusal = now.transactionRefusal(sender);
+      invariant(refusal === undefined, `transaction ${id} of ${sender} is in the ledger behind ${refusal}`);
+    }
   }
 
   #reader(version: number): StateReader {
@@ -198,13 +211,8 @@ export class Checker {
     this.#ids.set(id, version);
   }
 
-  #noteValues(reader: StateReader, written: readonly WrittenKey[]): void {
-    for (const { table, key } of written) {
-      if (table !== KV_TABLES.values) continue;
-      const value = reader.get(table, key);
-      this.reads.changed(reader.version, utf8Decode(key), value === undefined ? "" : utf8Decode(value));
-    }
-    this.reads.committed(reader.version);
+  #digest(state: StateReader): string {
+    return stateDigest(state, this.#protocol.tables, this.#crypto.sha256);
   }
 
   /** Every disk ends with the committed ledger, byte for byte. */
@@ -231,20 +239,16 @@ export class Checker {
       const value = state.get(table, key);
       const other = expected.get(table, key);
       const equal = value === undefined || other === undefined ? value === other : bytesEqual(value, other);
-      invariant(equal, `${node} has another value of ${utf8Decode(key)} in version ${place.version}`);
+      invariant(equal, `${node} has another value of ${toHex(key)} in version ${place.version}`);
     }
     if (known.digest !== "") {
-      invariant(
-        stateDigest(state, this.#crypto.sha256) === known.digest,
-        `${node} has another state in version ${place.version}`,
-      );
+      invariant(this.#digest(state) === known.digest, `${node} has another state in version ${place.version}`);
     }
   }
 
   /** A worker's state was replaced by a snapshot's. */
   restores(node: NodeId, state: StateReader): void {
-    const { sha256 } = this.#crypto;
-    const same = stateDigest(state, sha256) === stateDigest(this.#reader(state.version), sha256);
+    const same = this.#digest(state) === this.#digest(this.#reader(state.version));
     invariant(same, `${node} takes another state for version ${state.version} from a snapshot`);
     this.restored++;
   }
@@ -253,10 +257,6 @@ export class Checker {
   endsWith(node: NodeId, state: StateReader): void {
     const version = this.#store.headVersion;
     invariant(state.version === version, `${node} ends with version ${state.version} instead of ${version}`);
-    const { sha256 } = this.#crypto;
-    invariant(
-      stateDigest(state, sha256) === stateDigest(this.#reader(version), sha256),
-      `${node} ends with another state`,
-    );
+    invariant(this.#digest(state) === this.#digest(this.#reader(version)), `${node} ends with another state`);
   }
 }

@@ -42,11 +42,25 @@ export class FaultContext {
   /** Nodes that may be struck; links with one of them at an end may be, too. */
   targets: readonly SimulatedNode[];
 
+  /** Fewest nodes that any list so far had. */
+  fewestNodes: number;
+
   constructor(world: FaultWorld) {
     this.world = world;
+    this.fewestNodes = world.founded.constitution.nodes.length;
     this.random = world.scheduler.random.fork();
     this.targets = world.nodes;
     this.#base = { ...world.network.conditions };
+  }
+
+  /** How many of so many nodes may have lost what they promised so that nothing committed is lost and the network goes on. */
+  bearableLosses(count: number): number {
+    const { nodes, settings } = this.world.founded.constitution;
+    // Where machines come, the voters may be down to three before the damage is repaired.
+    const minority = this.world.nodes.length > nodes.length ? 1 : Math.floor((count - 1) / 2);
+    const { quorum } = settings;
+    if (quorum.type !== "flexible") return minority;
+    return Math.min(minority, quorum.replication - 1, count - quorum.election);
   }
 
   /** Makes a condition of the whole network worse for a while. */

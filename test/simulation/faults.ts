@@ -6,9 +6,10 @@
  * faults end.
  */
 import { FaultContext, type FaultKind, type FaultWorld } from "./fault-context.ts";
-import { MACHINE_FAULTS } from "./machine-faults.ts";
+import { DISTRUSTED_FAULTS, MACHINE_FAULTS } from "./machine-faults.ts";
 import { MEMBERSHIP_FAULTS } from "./membership-faults.ts";
 import { DATAGRAM_FAULTS, NETWORK_FAULTS } from "./network-faults.ts";
+import { RIGHTS_FAULTS } from "./rights-faults.ts";
 import type { SimulatedNode } from "./simulated-node.ts";
 
 /** Probability that a run leaves out a kind of fault. */
@@ -46,7 +47,9 @@ export class Faults {
       ...NETWORK_FAULTS,
       ...MACHINE_FAULTS,
       ...MEMBERSHIP_FAULTS,
+      ...RIGHTS_FAULTS,
       ...(datagrams ? DATAGRAM_FAULTS : []),
+      ...(world.founded.constitution.settings.trustDisk ? [] : DISTRUSTED_FAULTS),
     ]) {
       if (random.chance(LEFT_OUT)) continue;
       upTo += random.magnitude(INTENSITY_MIN, 1);

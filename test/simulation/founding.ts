@@ -12,6 +12,7 @@ import {
   type GovernanceState,
   placeAt,
 } from "../../src/core/governance/administrative.ts";
+import type { Action } from "../../src/core/governance/actions.ts";
 import { agreedRequests } from "../../src/core/governance/agreed-requests.ts";
 import type { SignedMessage } from "../../src/core/governance/proposal.ts";
 import type { RequestSigner } from "../../src/core/governance/request-signing.ts";
@@ -26,6 +27,8 @@ import {
 } from "../../src/core/governance/constitution-codec.ts";
 import { verifyConstitution } from "../../src/core/governance/constitution-verify.ts";
 import {
+  type Actor,
+  type AdapterEntry,
   type Constitution,
   DEFAULT_POLICIES,
   type NodeEntry,
@@ -40,6 +43,7 @@ import {
   simulatedCertificate,
   simulatedService,
   simulatedCrypto,
+  simulatedEvidence,
   simulatedGovernanceCrypto,
   simulatedSigner,
   simulatedUnwrap,
@@ -48,8 +52,8 @@ import {
 
 /** Id of the only adapter of a simulated network. */
 export const KV_ADAPTER_ID = 1;
-/** Where it is mounted. */
-export const KV_MOUNT = "/kv";
+/** The key-value adapter, which a simulated network has unless another one is named. */
+export const KV_ENTRY: AdapterEntry = { id: KV_ADAPTER_ID, name: "kv", version: "0", mount: "/kv", options: {} };
 
 /** A simulated network before its first node starts. */
 export interface Founded {
@@ -60,12 +64,16 @@ export interface Founded {
   readonly networkId: string;
   /** Transactions of the first batch; `random` makes the epoch key. */
   firstTransactions(random: (length: number) => Bytes): Bytes[];
+  /** Evidence of a machine of the network: of the code it was founded with, or of the one it was upgraded to. */
+  attest(isUpgraded: boolean, reportData: Bytes): Bytes;
   /** The members' approval of another code. */
   readonly approval: readonly SignedMessage[];
   /** All machines that are or may become nodes of the network, signed by their owner; the first ones are listed at genesis. */
   readonly machines: readonly NodeEntry[];
   /** The members change the VN list to these machines. */
   changeNodes(state: GovernanceState, nodes: readonly NodeEntry[], nowMs: number): readonly SignedMessage[];
+  /** The members decide on any actions. */
+  decide(state: GovernanceState, actions: readonly Action[], nowMs: number): readonly SignedMessage[];
   /** The members ask for a new epoch. */
   askForEpoch(state: GovernanceState, nowMs: number): readonly SignedMessage[];
   /** Makes epochs and grants on a node. */
@@ -76,7 +84,10 @@ export interface Founded {
   openEpoch(record: Pick<EpochRecord, "epoch" | "wraps">, nodeId: NodeId): Bytes | undefined;
 }
 
-const OWNER = "owner";
+/** The only member of a simulated network, which owns its nodes. */
+export const OWNER = "owner";
+/** Its participants. */
+export const GUESTS = ["guest1", "guest2", "guest3"] as const;
 const NETWORK_NAME = "simulated";
 
 const keyOf = (name: string): Bytes => cheapHash(utf8Encode(name));
@@ -106,19 +117,24 @@ function tupleOf(at: number, { publicKey: publicKeyOf, hash }: NodeCryptography)
   };
 }
 
-function genesisOf(nodes: readonly NodeEntry[], settings: SettingsChange): Constitution {
+/** A participant as it is listed at first. */
+export function guestActor(id: string): Actor {
+  return { id, name: id, role: "participant", certificates: [simulatedCertificate(keyOf(id))], revocations: [] };
+}
+
+function genesisOf(nodes: readonly NodeEntry[], settings: SettingsChange, adapter: AdapterEntry): Constitution {
   const certificates = [simulatedCertificate(keyOf(OWNER))];
   const ownerActor = { id: OWNER, name: "Owner", role: "member", certificates, revocations: [] } as const;
   return {
     version: 1,
     network: { name: NETWORK_NAME, open: true },
-    actors: [ownerActor],
+    actors: [ownerActor, ...GUESTS.map(guestActor)],
     nodes,
     codeManifest: [{ measurement: toHex(keyOf("code")), name: "coco-framework", version: "0" }],
     teeManifest: [{ tee: "virtual", machineKey: keyOf("machine"), note: "simulated" }],
     policies: DEFAULT_POLICIES,
     settings: settingsWith(settings),
-    adapters: [{ id: KV_ADAPTER_ID, name: "kv", version: "0", mount: KV_MOUNT, options: {} }],
+    adapters: [adapter],
   };
 }
 
@@ -141,16 +157,25 @@ export interface FoundingOptions {
   readonly machineCount?: number;
   readonly settings: SettingsChange;
   readonly cryptography?: NodeCryptography;
+  readonly adapter?: AdapterEntry;
 }
 
 /** Founds a network. */
 export function foundNetwork(options: FoundingOptions): Founded {
-  const { nodeCount, machineCount = nodeCount, settings, cryptography = CHEAP_CRYPTOGRAPHY } = options;
+  const {
+    nodeCount,
+    machineCount = nodeCount,
+    settings,
+    cryptography = CHEAP_CRYPTOGRAPHY,
+    adapter = KV_ENTRY,
+  } = options;
   const governanceCrypto = simulatedGovernanceCrypto(cryptography.hash);
   const machines = Array.from({ length: machineCount }, (_, at) =>
     signNodeTuple(NETWORK_NAME, tupleOf(at, cryptography), owner()),
   );
-  const constitution = decodeConstitution(encodeConstitution(genesisOf(machines.slice(0, nodeCount), settings)));
+  const constitution = decodeConstitution(
+    encodeConstitution(genesisOf(machines.slice(0, nodeCount), settings, adapter)),
+  );
   verifyConstitution(constitution, governanceCrypto);
   const networkId = toHex(constitutionDigest(constitution, cryptography.hash));
   const encryptionKeyOf = (id: NodeId) =>
@@ -182,14 +207,20 @@ export function foundNetwork(options: FoundingOptions): Founded {
         },
       ],
       [requestSigner()],
-      governanceCrypto,
-      0,
+      { crypto: governanceCrypto, nowMs: 0 },
     ),
     changeNodes: (state, nodes, nowMs) =>
-      agreedRequests(state, nodeListActions(state.constitution, nodes), [requestSigner()], governanceCrypto, nowMs),
+      agreedRequests(state, nodeListActions(state.constitution, nodes), [requestSigner()], {
+        crypto: governanceCrypto,
+        nowMs,
+      }),
+    decide: (state, actions, nowMs) =>
+      agreedRequests(state, actions, [requestSigner()], { crypto: governanceCrypto, nowMs }),
     askForEpoch: (state, nowMs) =>
-      agreedRequests(state, [{ name: "open_epoch", args: {} }], [requestSigner()], governanceCrypto, nowMs),
+      agreedRequests(state, [{ name: "open_epoch", args: {} }], [requestSigner()], { crypto: governanceCrypto, nowMs }),
     networkId,
+    attest: (isUpgraded, reportData) =>
+      simulatedEvidence(keyOf("machine"), keyOf(isUpgraded ? "other code" : "code"), reportData),
     firstTransactions: (random) => [
       encodeAdministrative({ type: "genesis", constitution }),
       encodeAdministrative(

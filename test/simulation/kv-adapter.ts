@@ -12,6 +12,7 @@ import type {
   PrepareFunction,
   StateReader,
   StateWriter,
+  TableDefinition,
   TransactionOutcome,
 } from "../../src/adapters/adapter.ts";
 import { utf8Decode, utf8Encode } from "../../src/core/codec/bytes.ts";
@@ -25,11 +26,11 @@ export const KV_BATCH_WEIGHT = 20;
 const COUNTER = utf8Encode("transactions");
 const TRANSACTION = /^([a-z0-9-]+)(?:>([a-z0-9-]+))?\|([^=]*)=(.*)$/;
 
-/** How the adapter runs. */
-export interface KvOptions {
-  /** Makes a transaction take its time: undefined runs it at once. */
-  readonly pause?: () => Promise<void> | undefined;
-}
+/** The adapter's tables. */
+export const KV_TABLE_LIST: readonly TableDefinition[] = [
+  { id: KV_TABLES.values, name: "values" },
+  { id: KV_TABLES.counters, name: "public:counters" },
+];
 
 /** Prepares transactions: the id is what stands first in the line. */
 export const prepareKv: PrepareFunction = (transactions) =>
@@ -90,60 +91,50 @@ class KvExecution {
   }
 }
 
-/** Makes the adapter; the options are {@link KvOptions}. */
-export const createKvAdapter =
-  (options: KvOptions) =>
-  (_components: AdapterComponents): Adapter => {
-    const execution = new KvExecution();
-    const text = (body: string) => ({ status: 200, contentType: "text/plain", body: utf8Encode(body) });
-    return {
-      tables: [
-        { id: KV_TABLES.values, name: "values" },
-        { id: KV_TABLES.counters, name: "public:counters" },
-      ],
-      batchWeight: KV_BATCH_WEIGHT,
-      weight: () => 1,
-      genesis: (state) => state.put(KV_TABLES.counters, COUNTER, utf8Encode("0")),
-      request(request, views) {
-        const command = utf8Decode(request.body);
-        if (command.startsWith("get "))
-          return { type: "answer", response: text(read(views.committed, command.slice(4))) };
-        if (command.startsWith("pending ")) {
-          if (views.pending === undefined) return { type: "leader" };
-          return { type: "answer", response: text(read(views.pending, command.slice(8))) };
-        }
-        return {
-          type: "submit",
-          transactions: command.split("\n").map(utf8Encode),
-          finish: (outcomes, { committed }) => {
-            // What the ledger includes can be read at once where it was answered; before the commit nothing is promised.
-            const visible = command
-              .split("\n")
-              .map((line) => read(committed, inclusionKey(/^[a-z0-9-]+/.exec(line)?.[0] ?? "")) !== "");
-            return text(
-              outcomes.map((outcome, at) => `${outcome.type}${visible[at] === true ? " visible" : ""}`).join("\n"),
-            );
-          },
-        };
-      },
-      beginBatch() {
-        execution.inBatch = 0;
-      },
-      execute(state, transaction) {
-        const pause = options.pause?.();
-        return pause === undefined
-          ? execution.execute(state, transaction)
-          : pause.then(() => execution.execute(state, transaction));
-      },
-      released: () => execution.takeReleased(),
-      endBatch(state) {
-        invariant(execution.inBatch > 0, "a batch that is closed took transactions");
-        state.put(KV_TABLES.counters, COUNTER, utf8Encode(String(transactionCount(state) + execution.inBatch)));
-        return {};
-      },
-      applied() {},
-      rolledBack: () => execution.clear(),
-      restored: () => execution.clear(),
-      committed() {},
-    };
+/** Makes the adapter. */
+export function createKvAdapter(_components: AdapterComponents): Adapter {
+  const execution = new KvExecution();
+  const text = (body: string) => ({ status: 200, contentType: "text/plain", body: utf8Encode(body) });
+  return {
+    tables: KV_TABLE_LIST,
+    batchWeight: KV_BATCH_WEIGHT,
+    weight: () => 1,
+    genesis: (state) => state.put(KV_TABLES.counters, COUNTER, utf8Encode("0")),
+    request(request, views) {
+      const command = utf8Decode(request.body);
+      if (command.startsWith("get "))
+        return { type: "answer", response: text(read(views.committed, command.slice(4))) };
+      if (command.startsWith("pending ")) {
+        if (views.pending === undefined) return { type: "leader" };
+        return { type: "answer", response: text(read(views.pending, command.slice(8))) };
+      }
+      return {
+        type: "submit",
+        transactions: command.split("\n").map(utf8Encode),
+        finish: (outcomes, { committed }) => {
+          // What the ledger includes can be read at once where it was answered; before the commit nothing is promised.
+          const visible = command
+            .split("\n")
+            .map((line) => read(committed, inclusionKey(/^[a-z0-9-]+/.exec(line)?.[0] ?? "")) !== "");
+          return text(
+            outcomes.map((outcome, at) => `${outcome.type}${visible[at] === true ? " visible" : ""}`).join("\n"),
+          );
+        },
+      };
+    },
+    beginBatch() {
+      execution.inBatch = 0;
+    },
+    execute: (state, transaction) => execution.execute(state, transaction),
+    released: () => execution.takeReleased(),
+    endBatch(state) {
+      invariant(execution.inBatch > 0, "a batch that is closed took transactions");
+      state.put(KV_TABLES.counters, COUNTER, utf8Encode(String(transactionCount(state) + execution.inBatch)));
+      return {};
+    },
+    applied() {},
+    rolledBack: () => execution.clear(),
+    restored: () => execution.clear(),
+    committed() {},
   };
+}

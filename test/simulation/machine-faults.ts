@@ -4,6 +4,9 @@ import type { FaultContext, FaultKind } from "./fault-context.ts";
 import { PORT_CALLS } from "./port-watch.ts";
 import type { SimulatedNode } from "./simulated-node.ts";
 
+/** How long before a host copied the disk that it puts back. */
+const IMAGE_AGE_MIN_MS = 300;
+const IMAGE_AGE_MAX_MS = 30_000;
 const HOUR_MS = 3_600_000;
 const PAUSE_MIN_MS = 30;
 const PAUSE_MAX_MS = 12_000;
@@ -117,14 +120,28 @@ function failRead(context: FaultContext): void {
  * machine restarts soon, so that the damage is found.
  */
 function flipBit(context: FaultContext): void {
-  const { nodes, founded } = context.world;
-  const unsound = nodes.filter((node) => node.boots > 0 && !node.isSound).length;
-  // Where membership changes, the voters may be down to three before the damage is repaired.
-  const bearable = nodes.length > founded.constitution.nodes.length ? 1 : Math.floor((nodes.length - 1) / 2);
+  const unsound = context.world.nodes.filter((node) => node.boots > 0 && !node.isSound).length;
   const node = context.target();
-  if (!node.isSound || unsound + 1 > bearable || !node.disk.flipBit()) return;
+  if (!node.isSound || unsound + 1 > context.bearableLosses(context.fewestNodes) || !node.disk.flipBit()) return;
   context.note("disk.bitFlip", node.name);
   if (context.random.chance(0.7)) stop(context, "crash.node", node);
+}
+
+/**
+ * A host puts back what it copied from the disk a while ago, and starts the node on it: one disk at a time, while no other
+ * is known to have lost anything.
+ */
+function putBackImage(context: FaultContext): void {
+  const { random, world } = context;
+  const node = context.target();
+  const image = node.disk.image();
+  world.scheduler.after(random.magnitude(IMAGE_AGE_MIN_MS, IMAGE_AGE_MAX_MS), () => {
+    const isSettled = world.nodes.every(({ boots, disk }) => boots === 0 || !disk.hasLost);
+    const isBearable = context.bearableLosses(context.fewestNodes) > 0;
+    if (!node.isRunning || !isSettled || !isBearable || !context.targets.includes(node)) return;
+    node.end({ silent: false, byItself: true });
+    if (node.disk.putBack(image)) context.note("disk.olderImage", node.name);
+  });
 }
 
 /** The wall clock jumps, forward or back; the monotonic one does not. */
@@ -151,3 +168,6 @@ export const MACHINE_FAULTS: readonly FaultKind[] = [
   { name: "disk.bitFlip", strike: flipBit },
   { name: "clock.jump", strike: jumpClock },
 ];
+
+/** Faults of machines whose disks are not trusted. */
+export const DISTRUSTED_FAULTS: readonly FaultKind[] = [{ name: "disk.olderImage", strike: putBackImage }];

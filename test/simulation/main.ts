@@ -4,14 +4,18 @@
  *   npm run sim -- --seed 7 [--verbose]       one run, with its whole trace
  *   npm run sim -- --seeds 1000 [--from 1]    a row of seeds
  *   npm run sim -- --minutes 5                fresh seeds from a random first one, which is printed
+ *   npm run sim -- --crash-points             a crash before and after every call through a port of one small run;
+ *                                             `--every 12`: every twelfth of them, from a place that `--seed` gives;
+ *                                             `--point 0:1:123:before`: one: node, life, call and side
  *
  * `--json` prints one object instead: `{"seeds","failures","simulatedSeconds","wallSeconds","faults":{kind:count}}`.
  * `--nodes`, `--clients`, `--duration` (virtual ms), `--network stream|datagram`, `--hostile`, `--real-crypto`,
- * `--readmit` and `--no-faults` fix what a seed would draw. Every seed that fails is printed with the way to run it again; exits 1 then.
+ * `--ethereum`, `--distrust-disk`, `--flexible`, `--readmit` and `--no-faults` fix what a seed would draw. Every seed that fails is printed with the way to run it again; exits 1 then.
  */
 import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
 import { CocoError } from "../../src/errors.ts";
+import { countCalls, crashAt, type CrashPlace, crashPlaces, type CrashRunOptions } from "./crash-points.ts";
 import { FaultCounts } from "./fault-counts.ts";
 import type { SimulationOptions } from "./plan.ts";
 import { type SimulationResult, simulate } from "./simulation.ts";
@@ -31,8 +35,14 @@ const OPTIONS = {
   network: { type: "string" },
   hostile: { type: "boolean" },
   "real-crypto": { type: "boolean" },
+  ethereum: { type: "boolean" },
   readmit: { type: "boolean" },
+  "distrust-disk": { type: "boolean" },
+  flexible: { type: "boolean" },
   "no-faults": { type: "boolean" },
+  "crash-points": { type: "boolean", default: false },
+  every: { type: "string" },
+  point: { type: "string" },
   json: { type: "boolean", default: false },
   verbose: { type: "boolean", default: false },
   quiet: { type: "boolean", default: false },
@@ -57,7 +67,7 @@ interface Totals {
 
 function number(
   values: Values,
-  name: "seed" | "seeds" | "from" | "minutes" | "nodes" | "clients" | "duration",
+  name: "seed" | "seeds" | "from" | "minutes" | "nodes" | "clients" | "duration" | "every",
 ): number | undefined {
   const text = values[name];
   if (text === undefined) return undefined;
@@ -81,11 +91,26 @@ function fixed(values: Values): Fixed {
     ...(network !== undefined && { network }),
     ...(values.hostile && { hostile: true }),
     ...(values["real-crypto"] && { realCryptography: true }),
+    ...(values.ethereum && { protocol: "ethereum" }),
     ...(values.readmit && { readmits: true }),
+    ...(values["distrust-disk"] && { trustDisk: false }),
+    ...(values.flexible && { flexible: true }),
     ...(values["no-faults"] && { faults: false }),
     ...(values.verbose && { onTrace: (line: string) => void process.stderr.write(line) }),
   };
-  const names = ["nodes", "clients", "duration", "network", "hostile", "real-crypto", "readmit", "no-faults"] as const;
+  const names = [
+    "nodes",
+    "clients",
+    "duration",
+    "network",
+    "hostile",
+    "real-crypto",
+    "ethereum",
+    "readmit",
+    "distrust-disk",
+    "flexible",
+    "no-faults",
+  ] as const;
   const given = names.flatMap((name) => {
     const value = values[name];
     if (value === undefined || value === false) return [];
@@ -160,10 +185,50 @@ async function runAll(values: Values, say: (line: string) => void): Promise<Tota
   return totals;
 }
 
+function crashPlace(text: string): CrashPlace {
+  const [, node, life, call, phase] = /^(\d+):(\d+):(\d+):(before|after)$/.exec(text) ?? [];
+  if (phase !== "before" && phase !== "after")
+    throw new CocoError("MalformedInput", `--point takes node:life:call:before or node:life:call:after, not ${text}`);
+  return { node: Number(node), life: Number(life), call: Number(call), phase };
+}
+
+/** Plays a crash at each place of the small run, or at those that are asked for. */
+async function runCrashPoints(values: Values, say: (line: string) => void): Promise<number> {
+  const seed = number(values, "seed") ?? 1;
+  const options: CrashRunOptions = { seed, ...fixed(values).options };
+  const lives = await countCalls(options);
+  const all = crashPlaces(lives);
+  const places =
+    values.point === undefined ? crashPlaces(lives, number(values, "every"), seed) : [crashPlace(values.point)];
+  const counts = lives.map(({ node, life, calls }) => `${calls} of node ${node}${life > 1 ? " restarted" : ""}`);
+  say(`calls through ports: ${counts.join(", ")}; ${all.length} points, ${places.length} to play`);
+  const faults = new FaultCounts();
+  const startedMs = performance.now();
+  let failures = 0;
+  for (const place of places) {
+    try {
+      faults.addAll((await crashAt(options, place)).faults);
+    } catch (error) {
+      for (const text of causes(error)) say(text);
+      const point = `${place.node}:${place.life}:${place.call}:${place.phase}`;
+      const given = ["ethereum", "real-crypto"] as const;
+      const flags = given.flatMap((name) => (values[name] ? [` --${name}`] : [])).join("");
+      say(`FAILED ${point}; replay: npm run sim -- --crash-points --seed ${seed}${flags} --point ${point} --verbose`);
+      if (++failures >= FAILURES_MAX) break;
+    }
+  }
+  const kinds = Object.entries(faults.toJson()).filter(([kind]) => kind.startsWith("crash."));
+  for (const [kind, count] of kinds) say(`${kind.padEnd(36)} ${count}`);
+  const seconds = (performance.now() - startedMs) / 1000;
+  say(`${places.length} of ${all.length} crash points, ${failures} failed, in ${seconds.toFixed(1)} s`);
+  return failures === 0 ? 0 : 1;
+}
+
 async function main(): Promise<number> {
   const { values } = parseArgs({ options: OPTIONS });
   // With --json nothing but the object goes to standard output.
   const say = (line: string): void => void (values.json ? process.stderr : process.stdout).write(`${line}\n`);
+  if (values["crash-points"]) return runCrashPoints(values, say);
   const totals = await runAll(values, say);
   const { virtualMs, startedMs, failures } = totals;
   const realMs = performance.now() - startedMs;

@@ -23,10 +23,13 @@ function nextMembers({ random, world }: FaultContext): readonly SimulatedNode[] 
 function changeMembers(context: FaultContext): void {
   const { world, random } = context;
   const next = nextMembers(context);
-  if (next.length < NODES_MIN) return;
+  const damaged = world.nodes.filter((node) => node.boots > 0 && !node.isSound).length;
+  // Members who know of damage do not leave the network too small to bear it.
+  if (next.length < NODES_MIN || damaged > Math.max(1, context.bearableLosses(next.length))) return;
   const entries = world.founded.machines.filter(({ nodeId }) => next.some(({ id }) => id === nodeId));
   const accepted = context.leader().govern((state, nowMs) => world.founded.changeNodes(state, entries, nowMs));
   if (!accepted) return;
+  context.fewestNodes = Math.min(context.fewestNodes, next.length);
   context.note("membership.change", "network", next.length);
   world.trace.say(() => `the members vote for ${next.map(({ name }) => name).join(" ")}`);
   // Operators start the machines of a decision; those that are voted out go on until somebody stops them.

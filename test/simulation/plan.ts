@@ -1,8 +1,12 @@
 /** What one run is: everything that is drawn before it begins. Options fix what the seed would draw. */
+import type { QuorumSetting } from "../../src/core/governance/constitution.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 
 /** Every so many seeds the nodes have the enclave's own cryptography. */
 export const REAL_CRYPTOGRAPHY_EVERY = 50;
+/** Every so many seeds the network runs the Ethereum adapter; at this place in each row of so many. */
+export const ETHEREUM_EVERY = 50;
+const ETHEREUM_PLACE = 25;
 /** Sizes of networks, the most common most often. */
 const NODE_COUNTS = [3, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7] as const;
 const CLIENTS_MAX = 6;
@@ -22,6 +26,12 @@ const GRAIN_MAX_MS = 60;
 const EXECUTION_MAX_MS = 100;
 const HOSTILE_RATE_MAX = 0.1;
 const SPARE_MACHINES_MAX = 4;
+/** Quorums that the simulator plays; those counted per actor need nodes of several owners. */
+export type SimulatedQuorum = Exclude<QuorumSetting, { readonly type: "perActor" }>;
+
+/** Shares of runs whose nodes do not trust their disks, and whose quorums are not majorities. */
+const DISTRUST = 0.2;
+const FLEXIBLE = 0.2;
 
 /** How a run is made; what is not given is drawn from the seed. */
 export interface SimulationOptions {
@@ -37,8 +47,15 @@ export interface SimulationOptions {
   readonly network?: "stream" | "datagram";
   readonly hostile?: boolean;
   readonly realCryptography?: boolean;
+  /** What the network runs. */
+  readonly protocol?: "kv" | "ethereum";
   /** Whether nodes that were voted out may be voted in again. */
   readonly readmits?: boolean;
+  readonly trustDisk?: boolean;
+  /** Whether quorums are other than majorities. */
+  readonly flexible?: boolean;
+  /** Fixes anything of a run. */
+  readonly fixed?: Partial<Plan>;
   /** Gets every line of the trace. */
   readonly onTrace?: (line: string) => void;
 }
@@ -54,6 +71,7 @@ export interface Plan {
   /** Probability of hostile frames; undefined: nobody sends any. */
   readonly hostileRate: number | undefined;
   readonly realCryptography: boolean;
+  readonly protocol: "kv" | "ethereum";
   readonly latencyMs: number;
   readonly thinkMs: number;
   readonly retryMs: number;
@@ -65,10 +83,17 @@ export interface Plan {
   /** Machines that are no nodes at first, for changes of membership. */
   readonly spareMachines: number;
   readonly readmits: boolean;
+  readonly trustDisk: boolean;
+  readonly quorum: SimulatedQuorum;
   readonly snapshotTransactions: number;
   readonly epochTransactions: number;
   readonly epochMs: number;
   readonly clocks: readonly { readonly skewMs: number; readonly rate: number; readonly grainMs: number }[];
+}
+
+/** What the network of a run runs. */
+export function protocolOf({ seed, protocol }: SimulationOptions): Plan["protocol"] {
+  return protocol ?? (seed % ETHEREUM_EVERY === ETHEREUM_PLACE ? "ethereum" : "kv");
 }
 
 /** Draws a run. Everything is drawn, also what an option then fixes, so that the rest stays what the seed says. */
@@ -81,6 +106,7 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
     network: random.chance(0.4) ? ("datagram" as const) : ("stream" as const),
     hostile: random.chance(0.1),
     realCryptography: options.seed % REAL_CRYPTOGRAPHY_EVERY === 0,
+    protocol: protocolOf(options),
   };
   const grainMs = random.chance(0.3) ? 0 : random.between(5, GRAIN_MAX_MS);
   const drifting = random.chance(0.5);
@@ -100,7 +126,9 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
     epochTransactions: random.chance(0.6) ? 0 : Math.floor(random.magnitude(15, 300)),
     epochMs: random.chance(0.7) ? 0 : Math.floor(random.magnitude(3_000, 30_000)),
   };
-  const { hostile, ...plain } = { ...drawn, ...given(options) };
+  const distrust = random.chance(DISTRUST);
+  const isFlexible = random.chance(FLEXIBLE);
+  const { hostile, flexible = isFlexible, ...plain } = { ...drawn, ...given(options) };
   const clocks = Array.from({ length: plain.nodeCount + rest.spareMachines }, () => ({
     skewMs: 0,
     rate: drifting ? 1 + random.between(-DRIFT_MAX, DRIFT_MAX) : 1,
@@ -109,14 +137,30 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
   return {
     ...rest,
     ...plain,
+    trustDisk: options.trustDisk ?? !distrust,
+    quorum: flexible ? flexibleQuorum(plain.nodeCount, random) : { type: "majority" },
     faults: options.faults ?? true,
     hostileRate: hostile ? rest.hostileRate : undefined,
     clocks,
+    ...options.fixed,
   };
 }
 
+/** Quorums that meet each other, of any sizes that may be: elections need a majority at least. */
+function flexibleQuorum(count: number, random: SeededRandom): SimulatedQuorum {
+  const majority = Math.floor(count / 2) + 1;
+  const election = majority + random.below(count - majority + 1);
+  return { type: "flexible", election, replication: count - election + 1 + random.below(election) };
+}
+
+/** Nodes that elect a leader and commit, of so many voters. */
+export function quorumSize(quorum: QuorumSetting, voters: number): number {
+  if (quorum.type !== "flexible") return Math.floor(voters / 2) + 1;
+  return Math.max(quorum.election, quorum.replication);
+}
+
 /** Options that are set. */
-function given(options: SimulationOptions): Partial<Omit<SimulationOptions, "seed" | "faults" | "onTrace">> {
-  const { seed: _seed, faults: _faults, onTrace: _onTrace, ...rest } = options;
+function given(options: SimulationOptions): Partial<Omit<SimulationOptions, "seed" | "faults" | "fixed" | "onTrace">> {
+  const { seed: _seed, faults: _faults, fixed: _fixed, onTrace: _onTrace, ...rest } = options;
   return Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
 }

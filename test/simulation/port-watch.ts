@@ -32,10 +32,17 @@ export type PortCall = (typeof PORT_CALLS)[number];
 
 /** Where a node is to end. */
 export interface CrashPoint {
-  readonly call: PortCall;
+  /** The kind of call; undefined: any. */
+  readonly call?: PortCall;
   /** How many calls of that kind come first. */
   readonly after: number;
   readonly phase: "before" | "after";
+}
+
+/** Where a node ended. */
+export interface CrashedAt {
+  readonly call: PortCall;
+  readonly phase: CrashPoint["phase"];
 }
 
 /** Thrown through a node that just ended; what it does from here on reaches nobody. */
@@ -43,13 +50,15 @@ export const NODE_ENDED: Error = new Error("the simulated node ended");
 
 /** See the module's header. */
 export class PortWatch {
-  readonly #end: (point: CrashPoint) => void;
+  readonly #end: (place: CrashedAt) => void;
   #point: CrashPoint | undefined;
   #left = 0;
   #ended = false;
+  /** Calls so far. */
+  calls = 0;
 
   /** @param end ends the node at once */
-  constructor(end: (point: CrashPoint) => void) {
+  constructor(end: (place: CrashedAt) => void) {
     this.#end = end;
   }
 
@@ -72,18 +81,19 @@ export class PortWatch {
   /** Makes a call through a port. */
   pass<T>(call: PortCall, make: () => T): T {
     if (this.#ended) throw NODE_ENDED;
+    this.calls++;
     const point = this.#point;
-    if (point === undefined || point.call !== call || this.#left-- > 0) return make();
-    if (point.phase === "before") this.#crash(point);
+    if (point === undefined || (point.call ?? call) !== call || this.#left-- > 0) return make();
+    this.#point = undefined;
+    if (point.phase === "before") this.#crash({ call, phase: "before" });
     const result = make();
     // The call itself may have ended the node.
-    if (!this.#ended) this.#crash(point);
+    if (!this.#ended) this.#crash({ call, phase: "after" });
     return result;
   }
 
-  #crash(point: CrashPoint): never {
-    this.#point = undefined;
-    this.#end(point);
+  #crash(place: CrashedAt): never {
+    this.#end(place);
     throw NODE_ENDED;
   }
 

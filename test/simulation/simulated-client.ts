@@ -1,41 +1,22 @@
 /**
- * Simulated clients: each sends one job after the other to random nodes, sends a transaction again under the same id when
+ * Simulated clients of the key-value adapter: each sends one job after the other to random nodes, sends a transaction again under the same id when
  * an answer does not come or says nothing final, and holds every answer against the ledger.
  *
  * Jobs: one transaction, several in one request, one that waits for another that is sent after it, bad ones, and reads.
  */
-import type { ClientResponse } from "../../src/adapters/adapter.ts";
 import { utf8Decode } from "../../src/core/codec/bytes.ts";
 import { invariant } from "../../src/errors.ts";
-import type { Checker } from "./checker.ts";
+import { ClientRequests, type ClientWorld } from "./client-requests.ts";
 import { inclusionKey } from "./kv-adapter.ts";
-import type { Scheduler } from "./scheduler.ts";
+import type { Client } from "./protocol.ts";
 import type { SimulatedNode } from "./simulated-node.ts";
-import type { Trace } from "./trace.ts";
 
-const LATENCY_SPREAD_MS = 1;
-const REQUEST_TIMEOUT_MIN_MS = 500;
-const REQUEST_TIMEOUT_SPREAD_MS = 5_000;
-const RETRY_MIN_MS = 20;
 /** Most transactions of a request, usually and at times more than a batch holds. */
 const FEW = 4;
 const MANY = 30;
 const SHARED_KEYS = 5;
 /** Share of reads that ask for a linearizable answer. */
 const LINEARIZABLE = 0.5;
-
-/** What the clients of a simulation share. */
-export interface ClientWorld {
-  readonly scheduler: Scheduler;
-  /** Nodes of the network now. */
-  readonly members: () => readonly SimulatedNode[];
-  readonly checker: Checker;
-  readonly trace: Trace;
-  readonly answerAfter: "commit" | "execution";
-  /** Mean time between a client's jobs, and before it tries again, in milliseconds. */
-  readonly thinkMs: number;
-  readonly retryMs: number;
-}
 
 /** One transaction until its outcome is final. */
 interface Pursuit {
@@ -44,56 +25,33 @@ interface Pursuit {
   readonly final: () => void;
 }
 
-/** An answer and what was true of its node; `response` is undefined when none came in time. */
-interface Answer {
-  readonly response: ClientResponse | undefined;
-  readonly byLeader: boolean;
-}
-
-const SILENCE: Answer = { response: undefined, byLeader: false };
-
 /** A client; see the module's header. */
-export class SimulatedClient {
+export class SimulatedClient implements Client {
   readonly #world: ClientWorld;
+  readonly #requests: ClientRequests;
   readonly #name: string;
   #jobs = 0;
   #stopping = false;
-  /** Transactions whose outcome is not final. */
   pending = 0;
-  /** Transactions that were said to be included, and are. */
-  confirmed = 0;
-  /** The only nodes it talks to, when set. */
-  nodes: readonly SimulatedNode[] | undefined;
 
   constructor(world: ClientWorld, name: string) {
     this.#world = world;
+    this.#requests = new ClientRequests(world);
     this.#name = name;
   }
 
-  /** Starts to send jobs. */
   start(): void {
-    this.#think(() => this.#nextJob());
+    this.#requests.think(() => this.#nextJob());
   }
 
-  /** Begins no more jobs. */
   finish(): void {
     this.#stopping = true;
   }
 
-  /** Sends one transaction and pursues it until it is included. */
-  probe(): void {
+  probe(nodes: readonly SimulatedNode[]): void {
+    this.#requests.nodes = nodes;
     const job = `${this.#name}-${++this.#jobs}`;
     this.#pursueAll([{ id: job, line: `${job}|${this.#name}=${this.#jobs}` }], () => {});
-  }
-
-  #think(run: () => void): void {
-    const { scheduler, thinkMs } = this.#world;
-    scheduler.after(scheduler.random.waiting(thinkMs), run);
-  }
-
-  #retry(run: () => void): void {
-    const { scheduler, retryMs } = this.#world;
-    scheduler.after(RETRY_MIN_MS + scheduler.random.waiting(retryMs), run);
   }
 
   #nextJob(): void {
@@ -101,7 +59,7 @@ export class SimulatedClient {
     const { random } = this.#world.scheduler;
     const job = `${this.#name}-${++this.#jobs}`;
     const key = this.#anyKey();
-    const done = () => this.#think(() => this.#nextJob());
+    const done = () => this.#requests.think(() => this.#nextJob());
     const kind = random.next();
     if (kind < 0.45) this.#pursueAll([{ id: job, line: `${job}|${key}=${this.#jobs}` }], done);
     else if (kind < 0.55) this.#sendMany(job, key, done);
@@ -122,7 +80,6 @@ export class SimulatedClient {
       this.pending++;
       const final = () => {
         this.pending--;
-        this.confirmed++;
         if (--left === 0) done();
       };
       this.#submit({ ...transaction, final });
@@ -138,21 +95,21 @@ export class SimulatedClient {
       line: `${job}-${at}|${key}=${job}-${at}`,
     }));
     const body = transactions.map(({ line }) => line).join("\n");
-    this.#request(this.#anyNode(), { body }, () => this.#pursueAll(transactions, done));
+    this.#requests.send(this.#requests.anyNode(), { body }, () => this.#pursueAll(transactions, done));
   }
 
   /** The second transaction is sent first and waits for the first. */
   #sendDependent(job: string, key: string, done: () => void): void {
     const first = { id: `${job}-a`, line: `${job}-a|${key}=${job}a` };
     const second = { id: `${job}-b`, line: `${job}-b>${job}-a|${key}=${job}b` };
-    this.#request(this.#anyNode(), { body: second.line }, () => {});
-    this.#retry(() => this.#pursueAll([first, second], done));
+    this.#requests.send(this.#requests.anyNode(), { body: second.line }, () => {});
+    this.#requests.retry(() => this.#pursueAll([first, second], done));
   }
 
   #sendBad(job: string, done: () => void): void {
     const rejected = this.#world.scheduler.random.chance(0.5);
     const line = rejected ? `${job}|=${job}` : "not a transaction";
-    this.#request(this.#anyNode(), { body: line }, ({ response }) => {
+    this.#requests.send(this.#requests.anyNode(), { body: line }, ({ response }) => {
       const [outcome] = response === undefined ? [] : utf8Decode(response.body).split("\n");
       if (response?.status === 200 && outcome !== "unavailable") {
         invariant(outcome === (rejected ? "rejected" : "invalid"), `a bad transaction was answered ${outcome}`);
@@ -167,10 +124,10 @@ export class SimulatedClient {
    */
   #read(key: string, done: () => void): void {
     const { checker, scheduler } = this.#world;
-    const node = this.#anyNode();
+    const node = this.#requests.anyNode();
     const linearizable = scheduler.random.chance(LINEARIZABLE);
     const began = checker.reads.acknowledged;
-    this.#request(node, { body: `get ${key}`, linearizable }, done, (response) => {
+    this.#requests.send(node, { body: `get ${key}`, linearizable }, done, (response) => {
       if (response.status !== 200) return;
       const value = utf8Decode(response.body);
       checker.reads.local({ node: node.id, boots: node.boots }, key, value);
@@ -181,7 +138,7 @@ export class SimulatedClient {
   /** Reads the leader's newest state: executed, perhaps never committed, but somebody's transaction. */
   #readPending(done: () => void): void {
     const body = `pending ${inclusionKey(`${this.#name}-${this.#jobs - 1}`)}`;
-    this.#request(this.#anyNode(), { body }, ({ response }) => {
+    this.#requests.send(this.#requests.anyNode(), { body }, ({ response }) => {
       const value = response?.status === 200 ? utf8Decode(response.body) : "";
       const sent = value === "" || value === this.#name || value.startsWith("shared");
       invariant(sent, `${body} was answered ${value}, which nobody sent`);
@@ -191,14 +148,14 @@ export class SimulatedClient {
 
   #submit(pursuit: Pursuit): void {
     const { checker, answerAfter, trace } = this.#world;
-    const node = this.#anyNode();
+    const node = this.#requests.anyNode();
     const { boots } = node;
-    this.#request(node, { body: pursuit.line }, ({ response, byLeader }) => {
+    this.#requests.send(node, { body: pursuit.line }, ({ response, byLeader }) => {
       const [outcome = "", visible] = response?.status === 200 ? utf8Decode(response.body).split(" ") : [];
       trace.event(`answer ${outcome}`, pursuit.id, response?.status ?? 0);
       invariant(outcome !== "invalid" && outcome !== "rejected", `${pursuit.id} is a good transaction but ${outcome}`);
       if (outcome !== "included" || (answerAfter === "execution" && byLeader)) {
-        this.#retry(() => this.#look(pursuit));
+        this.#requests.retry(() => this.#look(pursuit));
         return;
       }
       const version = checker.versionOf(pursuit.id);
@@ -212,7 +169,7 @@ export class SimulatedClient {
 
   /** What a node answered can be read at that node, unless it started anew since. */
   #readOwnWrite(id: string, node: SimulatedNode, boots: number): void {
-    this.#request(node, { body: `get ${inclusionKey(id)}` }, ({ response }) => {
+    this.#requests.send(node, { body: `get ${inclusionKey(id)}` }, ({ response }) => {
       if (response?.status !== 200 || node.boots !== boots) return;
       invariant(response.body.length > 0, `${node.name} does not show ${id}, which it called included`);
     });
@@ -221,56 +178,19 @@ export class SimulatedClient {
   /** Looks whether a transaction is committed, and sends it again otherwise. */
   #look(pursuit: Pursuit): void {
     const { checker, scheduler } = this.#world;
-    const node = this.#anyNode();
+    const node = this.#requests.anyNode();
     const pending = scheduler.random.chance(0.2);
     const body = `${pending ? "pending" : "get"} ${inclusionKey(pursuit.id)}`;
-    this.#request(node, { body }, ({ response }) => {
+    this.#requests.send(node, { body }, ({ response }) => {
       const found = !pending && response?.status === 200 && response.body.length > 0;
       if (!found) {
-        this.#retry(() => this.#submit(pursuit));
+        this.#requests.retry(() => this.#submit(pursuit));
         return;
       }
       const version = checker.versionOf(pursuit.id);
       invariant(version !== undefined, `${node.name} shows ${pursuit.id} as committed, which it is not`);
       checker.reads.acknowledge(version);
       pursuit.final();
-    });
-  }
-
-  #anyNode(): SimulatedNode {
-    return this.#world.scheduler.random.pick(this.nodes ?? this.#world.members());
-  }
-
-  /**
-   * Sends a request.
-   * @param leaves called as an answer leaves the node
-   */
-  #request(
-    node: SimulatedNode,
-    request: { readonly body: string; readonly linearizable?: boolean },
-    done: (answer: Answer) => void,
-    leaves: (response: ClientResponse) => void = () => {},
-  ): void {
-    const { scheduler } = this.#world;
-    const { random } = scheduler;
-    let answered = false;
-    const finish = (answer: Answer) => {
-      if (answered) return;
-      answered = true;
-      cancel();
-      done(answer);
-    };
-    const timeoutMs = REQUEST_TIMEOUT_MIN_MS + random.next() * REQUEST_TIMEOUT_SPREAD_MS;
-    const cancel = scheduler.after(timeoutMs, () => finish(SILENCE));
-    scheduler.after(random.next() * LATENCY_SPREAD_MS, () => {
-      const sentAt = scheduler.now;
-      let responses = 0;
-      node.request(request, (response) => {
-        invariant(++responses === 1, "a request is answered once");
-        if (response !== undefined) leaves(response);
-        const byLeader = node.hasLedSince(sentAt);
-        scheduler.after(random.next() * LATENCY_SPREAD_MS, () => finish({ response, byLeader }));
-      });
     });
   }
 }

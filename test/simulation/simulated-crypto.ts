@@ -83,6 +83,20 @@ export function simulatedService({ services, serviceRotationDue }: ServiceState)
   };
 }
 
+/** Evidence of a simulated machine: its key, the code, and its signature over both and the report data. */
+export function simulatedEvidence(machineKey: Bytes, measurement: Bytes, reportData: Bytes): Bytes {
+  return concatBytes(machineKey, measurement, mac(machineKey, concatBytes(measurement, reportData)));
+}
+
+function appraise(evidence: Bytes, reportData: Bytes): ReturnType<GovernanceCrypto["appraise"]> {
+  const machineKey = evidence.subarray(0, KEY_LENGTH);
+  const measurement = evidence.subarray(KEY_LENGTH, 2 * KEY_LENGTH);
+  const isGenuine =
+    evidence.length === 2 * KEY_LENGTH + SIGNATURE_LENGTH &&
+    bytesEqual(evidence, simulatedEvidence(machineKey, measurement, reportData));
+  return isGenuine ? { measurement: toHex(measurement), machineKey } : { problem: "SignatureInvalid" };
+}
+
 /** Governance over simulated keys, with one hash or another. */
 export function simulatedGovernanceCrypto(hash: (data: Bytes) => Bytes): GovernanceCrypto {
   return {
@@ -105,6 +119,7 @@ export function simulatedGovernanceCrypto(hash: (data: Bytes) => Bytes): Governa
     // A list of a simulated CA is signed by saying so: one DER SEQUENCE with its key.
     isRevocationListOf: (list, certificate) => bytesEqual(list, certificate),
     verifyEndorsement,
+    appraise,
     runScript: () => {
       throw new CocoError("Internal", "a simulated network has no scripts");
     },

@@ -37,6 +37,14 @@ interface LostPosition {
   readonly lastTerm: number;
 }
 
+/** What was durable at some time. */
+export interface DiskImage {
+  readonly records: readonly Stored[];
+  readonly firstIndex: number;
+  readonly snapshots: ReadonlyMap<number, Bytes>;
+  readonly hardState: HardState | undefined;
+}
+
 /** Why a node must end because of its disk. */
 export type DiskFailure = "fsyncFailure" | "readError" | "bitFlipAtRead";
 
@@ -89,6 +97,8 @@ export class SimulatedDisk {
   full = false;
   /** Entries up to here were durable and were lost to damage. */
   #lost: LostPosition | undefined;
+  /** Entries up to here were durable before an older image was put back, which nobody knows. */
+  #hidden: LostPosition | undefined;
   #toldFull = false;
   /** The next sync, or the next read, fails. */
   failNextSync = false;
@@ -116,7 +126,7 @@ export class SimulatedDisk {
     const record = this.#records[entry.index - this.#firstIndex];
     if (record?.entry.term === entry.term)
       return record.entry.data === entry.data || bytesEqual(record.entry.data, entry.data);
-    return this.#lost !== undefined && entry.index <= this.#lost.lastIndex;
+    return entry.index <= Math.max(this.#lost?.lastIndex ?? 0, this.#hidden?.lastIndex ?? 0);
   }
 
   get hasSnapshots(): boolean {
@@ -130,7 +140,7 @@ export class SimulatedDisk {
 
   /** Whether entries that this disk called durable are missing, or will be found to be. */
   get hasLost(): boolean {
-    return this.#lost !== undefined || this.damagedIndex !== undefined;
+    return this.#lost !== undefined || this.#hidden !== undefined || this.damagedIndex !== undefined;
   }
 
   /** Index of the first record that is damaged; undefined when all are whole. */
@@ -312,7 +322,9 @@ export class SimulatedDisk {
         else {
           invariant(entry.index === this.length + 1, "an entry follows the one before it on disk");
           this.#records.push({ entry, damaged: undefined });
-          if (hasCaughtUp({ lastIndex: entry.index, lastTerm: entry.term }, this.#lost)) this.#lost = undefined;
+          const position = { lastIndex: entry.index, lastTerm: entry.term };
+          if (hasCaughtUp(position, this.#lost)) this.#lost = undefined;
+          if (hasCaughtUp(position, this.#hidden)) this.#hidden = undefined;
         }
       }
     }
@@ -328,6 +340,26 @@ export class SimulatedDisk {
     const at = random.below(damaged.length);
     damaged[at] = (damaged[at] as number) ^ (1 << random.below(8));
     record.damaged = damaged;
+    return true;
+  }
+
+  /** What is durable now. */
+  image(): DiskImage {
+    const snapshots = new Map(this.#snapshots);
+    return { records: [...this.#records], firstIndex: this.#firstIndex, snapshots, hardState: this.#hardState };
+  }
+
+  /** While no node uses the disk an older image is put back; false when it is the same. */
+  putBack({ records, firstIndex, snapshots, hardState }: DiskImage): boolean {
+    const last = this.#records.at(-1)?.entry;
+    if (records.at(-1)?.entry === last && hardState === this.#hardState) return false;
+    // Without an entry what was promised lies before the first, in a snapshot.
+    this.#hidden = { lastIndex: this.length, lastTerm: last?.term ?? this.#hardState?.term ?? 0 };
+    this.#records = [...records];
+    this.#firstIndex = firstIndex;
+    this.#hardState = hardState;
+    this.#snapshots.clear();
+    for (const [index, bytes] of snapshots) this.#snapshots.set(index, bytes);
     return true;
   }
 

@@ -15,15 +15,12 @@ import type { NodeCore } from "../../src/enclave/manager/node-core.ts";
 import type { Crypto, PeerTransport } from "../../src/enclave/ports.ts";
 import { CocoError, invariant } from "../../src/errors.ts";
 import type { FaultCounts } from "./fault-counts.ts";
-import { KV_MOUNT } from "./founding.ts";
-import { type CrashPoint, NODE_ENDED, PortWatch } from "./port-watch.ts";
+import { type CrashedAt, type CrashPoint, NODE_ENDED, PortWatch } from "./port-watch.ts";
 import { ProcessGate } from "./process-gate.ts";
 import type { MachineClock } from "./simulated-clock.ts";
 import { type OpenedDisk, SimulatedDisk, type SimulatedDiskEvents } from "./simulated-disk.ts";
 import type { SimulatedNetwork } from "./simulated-network.ts";
 import { assembleProcess, type Life, type ProcessWorld, type Running } from "./simulated-process.ts";
-
-const CALLER = { actor: "owner", certificate: "00" };
 
 /** What all nodes of a simulation share. */
 export interface NodeWorld extends ProcessWorld {
@@ -33,8 +30,18 @@ export interface NodeWorld extends ProcessWorld {
   readonly isMember: (node: NodeId) => boolean;
   /** Whether a node votes in the committed configuration. */
   readonly isVoter: (node: NodeId) => boolean;
+  /** Told when a node starts, before anything passes its ports. */
+  readonly onStarts: (node: SimulatedNode, watch: PortWatch) => void;
   /** Told when a node ended by itself: by its disk, or at a chosen call through a port. */
   readonly onEnded: (node: SimulatedNode) => void;
+}
+
+/** A client's request. */
+export interface NodeRequest {
+  readonly body: string;
+  /** Whose client sends it. */
+  readonly actor: string;
+  readonly linearizable?: boolean;
 }
 
 /** See the module's header. */
@@ -78,9 +85,13 @@ export class SimulatedNode {
     return this.#running?.consensus.status();
   }
 
-  /** Whether it holds what it promised: nothing on its disk is damaged or lost, and it does not wait to be told. */
+  /**
+   * Whether it holds what it promised: nothing on its disk is damaged or lost, and it does not wait to be told. A node that
+   * is down and does not trust its disk will wait.
+   */
   get isSound(): boolean {
-    return !this.disk.hasLost && this.status?.recovering !== true;
+    const { trustDisk } = this.#world.founded.constitution.settings;
+    return !this.disk.hasLost && this.status?.recovering !== true && (trustDisk || this.isRunning);
   }
 
   /** Whether the node led at some time since then: what it said may be an execution that was not committed. */
@@ -166,6 +177,7 @@ export class SimulatedNode {
       openRequests: 0,
     };
     this.#life = life;
+    this.#world.onStarts(this, life.watch);
     return life;
   }
 
@@ -236,7 +248,7 @@ export class SimulatedNode {
     this.end({ silent: false, byItself: true });
   }
 
-  #endAt({ call, phase }: CrashPoint): void {
+  #endAt({ call, phase }: CrashedAt): void {
     this.#world.faults.add(`crash.${phase}.${call}`);
     this.#world.trace.event(`crash ${phase} ${call}`, this.name);
     this.end({ silent: false, byItself: true });
@@ -286,7 +298,7 @@ export class SimulatedNode {
 
   /** A client's request; `undefined` answers a connection that was refused or broke. */
   request(
-    { body, linearizable = false }: { readonly body: string; readonly linearizable?: boolean },
+    { body, actor, linearizable = false }: NodeRequest,
     respond: (response: ClientResponse | undefined) => void,
   ): void {
     const life = this.#life;
@@ -296,7 +308,12 @@ export class SimulatedNode {
     }
     life.openRequests++;
     life.gate.enter(() => {
-      const request = { path: KV_MOUNT, body: utf8Encode(body), caller: CALLER, linearizable };
+      const request = {
+        path: this.#world.protocol.adapter.mount,
+        body: utf8Encode(body),
+        caller: { actor, certificate: "00" },
+        linearizable,
+      };
       this.#running?.core.manager.request(request, (response) => {
         life.openRequests--;
         if (life.alive) respond(response);

@@ -13,6 +13,7 @@ import type { Founded } from "./founding.ts";
 import type { LogMatching } from "./log-matching.ts";
 import type { PortWatch } from "./port-watch.ts";
 import type { ProcessGate } from "./process-gate.ts";
+import type { SimulatedProtocol } from "./protocol.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { type MachineClock, SimulatedClock } from "./simulated-clock.ts";
 import type { OpenedDisk } from "./simulated-disk.ts";
@@ -24,6 +25,7 @@ import { WatchedConsensus } from "./watched-consensus.ts";
 export interface ProcessWorld {
   readonly scheduler: Scheduler;
   readonly founded: Founded;
+  readonly protocol: SimulatedProtocol;
   readonly checker: Checker;
   readonly logs: LogMatching;
   readonly trace: Trace;
@@ -83,6 +85,7 @@ export function assembleProcess(
   const { gate, watch } = life;
   const enter = (input: () => void) => gate.enter(input);
   const entropy = (length: number) => watch.pass("entropy.bytes", () => random.bytes(length));
+  const isUpgraded = !machine.isFirstBoot && upgrades;
   let worker: SimulatedWorker | undefined;
   let consensus: WatchedConsensus | undefined;
   const core = new NodeCore({
@@ -105,10 +108,11 @@ export function assembleProcess(
     },
     firstTransactions: () => founded.firstTransactions(entropy),
     // As after an upgrade: a node that started again brings code that the members have approved.
-    approval: !machine.isFirstBoot && upgrades ? founded.approval : undefined,
+    approval: isUpgraded ? founded.approval : undefined,
     carriesService: () => true,
     openEpoch: (record) => founded.openEpoch(record, id),
     epochMaker: founded.epochMaker(entropy),
+    attest: (reportData) => founded.attest(isUpgraded, reportData),
     onGovernance: () => {
       life.serving = true;
       machine.onServing();
@@ -134,13 +138,14 @@ interface WorkerEnds {
 }
 
 function startWatchedWorker(
-  { scheduler, executionMaxMs, checker, trace }: ProcessWorld,
+  { scheduler, protocol, executionMaxMs, checker, trace }: ProcessWorld,
   life: Life,
   { id, name, crypto }: Machine,
   { toManager, random }: WorkerEnds,
 ): SimulatedWorker {
   return startWorker({
     scheduler,
+    protocol,
     random,
     executionMaxMs,
     sha256: crypto.sha256,

@@ -1,14 +1,15 @@
 /**
- * The worker of a simulated node: the real adapter host over the key-value adapter, behind hops that take a little time, as
- * a thread's messages do.
+ * The worker of a simulated node: the real adapter host over an adapter, behind hops that take a little time, as a thread's
+ * messages do. What an adapter awaits is over before the next event; where it waits for other messages that is an event.
  */
 import { VersionedStore } from "../../src/core/kv/store.ts";
 import type { Executor } from "../../src/enclave/ports.ts";
 import { AdapterHost } from "../../src/enclave/worker/adapter-host.ts";
 import type { FromWorker, ToWorker } from "../../src/enclave/worker/protocol.ts";
-import type { CommittedBatch, StateReader } from "../../src/adapters/adapter.ts";
+import type { Adapter, CommittedBatch, StateReader } from "../../src/adapters/adapter.ts";
 import type { Bytes } from "../../src/core/codec/bytes.ts";
-import { createKvAdapter, prepareKv } from "./kv-adapter.ts";
+import { pausingAdapter } from "./pausing-adapter.ts";
+import type { SimulatedProtocol } from "./protocol.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 
@@ -19,6 +20,7 @@ const KEPT_VERSIONS = 4;
 /** What a worker is made of. */
 export interface WorkerParts {
   readonly scheduler: Scheduler;
+  readonly protocol: SimulatedProtocol;
   /** The machine's own: what one node draws does not move another's row. */
   readonly random: SeededRandom;
   /** Longest time one transaction takes; 0: none. */
@@ -57,43 +59,63 @@ class Hop<T> {
   }
 }
 
-/** Starts a worker with nothing in its state. */
-export function startWorker(parts: WorkerParts): SimulatedWorker {
-  const { scheduler, random, executionMaxMs, enter, log } = parts;
-  const pause = (): Promise<void> | undefined =>
-    executionMaxMs === 0
-      ? undefined
-      : new Promise((resolve) => {
-          scheduler.after(random.next() * executionMaxMs, () =>
-            enter(() => {
-              scheduler.settlePromises();
-              resolve();
-            }),
-          );
-        });
-  const adapter = createKvAdapter({ pause })({
+/** Something that goes on in the process at a later event, with what it awaits. */
+function later({ scheduler, enter }: WorkerParts, delayMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    scheduler.after(delayMs, () =>
+      enter(() => {
+        scheduler.settlePromises();
+        resolve();
+      }),
+    );
+  });
+}
+
+/** The adapter, with the checks of what its worker is told. */
+function createAdapter(parts: WorkerParts): Adapter {
+  const { scheduler, protocol, random, executionMaxMs, log } = parts;
+  const adapter = protocol.createAdapter({
     sha256: parts.sha256,
     now: () => scheduler.now,
-    nextTurn: () => Promise.resolve(),
+    nextTurn: () => later(parts, 0),
     randomBytes: (length) => random.bytes(length),
     log,
   });
-  const store = new VersionedStore({ tables: adapter.tables, keptVersions: KEPT_VERSIONS });
+  const watched: Adapter = {
+    ...adapter,
+    committed: (state, place) => {
+      parts.committed(state, place);
+      adapter.committed(state, place);
+    },
+    restored: (state, recent) => {
+      adapter.restored(state, recent);
+      parts.restored(state);
+    },
+  };
+  if (executionMaxMs === 0) return watched;
+  return pausingAdapter(watched, () => later(parts, random.next() * executionMaxMs));
+}
+
+/** Starts a worker with nothing in its state. */
+export function startWorker(parts: WorkerParts): SimulatedWorker {
+  const { scheduler, protocol, random, executionMaxMs, enter, log } = parts;
+  const adapter = createAdapter(parts);
+  const store = new VersionedStore({ tables: protocol.tables, keptVersions: KEPT_VERSIONS });
   const back = new Hop<FromWorker>(parts, (message) => parts.toManager(message));
   back.send({ type: "ready", tables: adapter.tables });
+  // An adapter that takes no time leaves no promise behind.
+  const promises = protocol.isAsynchronous || executionMaxMs > 0;
   const host = new AdapterHost({
-    adapter: {
-      ...adapter,
-      committed: (state, place) => parts.committed(state, place),
-      restored: (state, recent) => {
-        adapter.restored(state, recent);
-        parts.restored(state);
-      },
-    },
+    adapter,
     store,
     preparer: {
       prepare: (transactions, done) => {
-        scheduler.after(random.next() * HOP_SPREAD_MS, () => enter(() => done(prepareKv(transactions))));
+        scheduler.after(random.next() * HOP_SPREAD_MS, () =>
+          enter(() => {
+            if (promises) scheduler.settlePromises();
+            done(protocol.prepare(transactions));
+          }),
+        );
       },
     },
     emit: (message) => back.send(message),
@@ -101,8 +123,7 @@ export function startWorker(parts: WorkerParts): SimulatedWorker {
     log,
   });
   const hop = new Hop<ToWorker>(parts, (message) => {
-    // An adapter that takes no time leaves no promise behind.
-    if (executionMaxMs > 0) scheduler.settlePromises();
+    if (promises) scheduler.settlePromises();
     host.handle(message);
   });
   return { executor: { send: (message) => hop.send(message) }, store };

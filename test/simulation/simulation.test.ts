@@ -4,6 +4,10 @@ import { execFile } from "node:child_process";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { utf8Decode } from "../../src/core/codec/bytes.ts";
+import { encodeAccount } from "../../src/adapters/ethereum/records.ts";
+import { TABLES } from "../../src/adapters/ethereum/types.ts";
+import { loadEthereumProtocol } from "./ethereum-protocol.ts";
 import type { SimulationOptions } from "./plan.ts";
 import { Simulation, simulate } from "./simulation.ts";
 
@@ -25,6 +29,7 @@ async function workedNetwork(seed: number): Promise<Simulation> {
     thinkMs: 300,
     faults: false,
     answerAfter: "commit",
+    trustDisk: true,
   });
   simulation.start();
   await simulation.scheduler.runUntil(5_000);
@@ -44,6 +49,32 @@ describe("a simulated network", () => {
   test("of five and seven nodes keeps every promise under faults", async () => {
     assert.ok((await simulateSeeds(201, 3, { nodeCount: 5 })) > 30);
     assert.ok((await simulateSeeds(301, 2, { nodeCount: 7 })) > 10);
+  });
+
+  test("keeps every promise when disks that are not trusted are put back to what they were, one at a time", async () => {
+    let older = 0;
+    for (let seed = 1; seed <= 5; seed++)
+      older += (await simulate({ seed, nodeCount: 3, trustDisk: false })).faults["disk.olderImage"] ?? 0;
+    assert.ok(older > 0, "older images were put back");
+  });
+
+  test("loses what was committed when a trusted disk is put back, and the checker says so", async () => {
+    const simulation = await workedNetwork(14);
+    const { members } = simulation;
+    const images = members.map(({ disk }) => disk.image());
+    await simulation.scheduler.runUntil(simulation.scheduler.now + 3_000);
+    for (const [at, node] of members.entries()) {
+      node.end({ silent: false, byItself: false });
+      const image = images[at];
+      assert.ok(image !== undefined && node.disk.putBack(image));
+      node.start();
+    }
+    await assert.rejects(simulation.settle(), { code: "Internal" });
+  });
+
+  test("keeps every promise with quorums of other sizes", async () => {
+    assert.ok((await simulateSeeds(1, 4, { nodeCount: 5, flexible: true })) > 20);
+    assert.ok((await simulateSeeds(401, 3, { nodeCount: 4, flexible: true })) > 10);
   });
 
   test("bears frames that are lost, doubled and overtaken", async () => {
@@ -67,6 +98,41 @@ describe("a simulated network", () => {
     assert.equal((await simulate(options)).traceHash, (await simulate(options)).traceHash);
   });
 
+  test("runs the Ethereum adapter, and does the same twice", async () => {
+    const options = { seed: 5, protocol: "ethereum", nodeCount: 3, durationMs: 20_000, thinkMs: 1_500 } as const;
+    const first = await simulate(options);
+    assert.ok(first.transactions > 10, `${first.transactions} transactions are in blocks`);
+    assert.deepEqual(await simulate(options), first);
+  });
+
+  test("runs the Ethereum adapter with the enclave's own cryptography", async () => {
+    const options = {
+      protocol: "ethereum",
+      nodeCount: 3,
+      realCryptography: true,
+      durationMs: 20_000,
+      thinkMs: 2_000,
+    } as const;
+    assert.ok((await simulateSeeds(25, 2, options)) > 10);
+  });
+
+  test("is caught by the checker when a block does not follow from the state it is written with", async () => {
+    const honest = await loadEthereumProtocol();
+    const createAdapter: typeof honest.createAdapter = (components) => {
+      const adapter = honest.createAdapter(components);
+      return {
+        ...adapter,
+        endBatch(state) {
+          const end = adapter.endBatch(state);
+          state.put(TABLES.accounts, new Uint8Array(20), encodeAccount({ nonce: 0, balance: 1n, codeHash: undefined }));
+          return end;
+        },
+      };
+    };
+    const options = { seed: 3, protocol: "ethereum", nodeCount: 3, faults: false, thinkMs: 500 } as const;
+    await assert.rejects(new Simulation(options, { ...honest, createAdapter }).run(), /state root/);
+  });
+
   test("does the same for the same seed, twice in one process and in another one", async () => {
     const seed = 7;
     const first = await simulate({ seed });
@@ -86,6 +152,31 @@ describe("a simulated network", () => {
     await simulation.settle();
     assert.ok(simulation.checker.committedIndex > committedIndex && simulation.checker.includedCount >= includedCount);
     for (const node of simulation.nodes) assert.equal(node.status?.commitIndex, simulation.checker.committedIndex);
+  });
+
+  test("answers what is in the ledger already, also on a node that started from a snapshot and took nothing since", async () => {
+    const fixed = { network: "stream", snapshotTransactions: 6, epochMs: 0, epochTransactions: 0 } as const;
+    const simulation = new Simulation({ seed: 3, nodeCount: 3, clientCount: 0, faults: false, trustDisk: true, fixed });
+    const { scheduler } = simulation;
+    const run = (ms: number) => scheduler.runUntil(scheduler.now + ms);
+    simulation.start();
+    await run(5_000);
+    for (let count = 1; count <= 8; count++) {
+      const body = `t-${count}|key=${count}`;
+      const follower = simulation.members.find(({ status }) => status?.role === "follower");
+      assert.ok(follower);
+      const answers: string[] = [];
+      const ask = () =>
+        follower.request({ body, actor: "owner" }, (response) => answers.push(response ? utf8Decode(response.body) : "no answer"));
+      ask();
+      await run(2_000);
+      follower.end({ silent: false, byItself: false });
+      follower.start();
+      await run(2_000);
+      ask();
+      await run(2_000);
+      assert.deepEqual(answers, ["included visible", "duplicate visible"], `transaction ${count}`);
+    }
   });
 
   test("goes on with one of three nodes gone for good", async () => {

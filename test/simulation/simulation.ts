@@ -12,13 +12,16 @@ import { CocoError, invariant } from "../../src/errors.ts";
 import { Checker } from "./checker.ts";
 import { FaultCounts } from "./fault-counts.ts";
 import { Faults } from "./faults.ts";
-import { CHEAP_CRYPTOGRAPHY, type Founded, foundNetwork } from "./founding.ts";
+import { rightsRestored } from "./rights-faults.ts";
+import { CHEAP_CRYPTOGRAPHY, type Founded, foundNetwork, OWNER } from "./founding.ts";
 import { HostileFrames } from "./hostile-frames.ts";
+import { KV_PROTOCOL } from "./kv-protocol.ts";
 import { LogMatching } from "./log-matching.ts";
-import { drawPlan, type Plan, type SimulationOptions } from "./plan.ts";
+import { drawPlan, type Plan, protocolOf, quorumSize, type SimulationOptions } from "./plan.ts";
+import type { Client, SimulatedProtocol } from "./protocol.ts";
+import type { PortWatch } from "./port-watch.ts";
 import { realCryptography } from "./real-cryptography.ts";
 import { Scheduler } from "./scheduler.ts";
-import { SimulatedClient } from "./simulated-client.ts";
 import { NonceWatch } from "./simulated-crypto.ts";
 import { SimulatedNetwork } from "./simulated-network.ts";
 import { SimulatedNode } from "./simulated-node.ts";
@@ -61,35 +64,42 @@ export class Simulation {
   readonly nodes: readonly SimulatedNode[];
   readonly checker: Checker;
   readonly network: SimulatedNetwork;
-  readonly clients: readonly SimulatedClient[];
+  readonly clients: readonly Client[];
   readonly faults: Faults;
   readonly counts = new FaultCounts();
+  /** Told when a node starts, before anything passes its ports. */
+  onStarts: (node: SimulatedNode, watch: PortWatch) => void = () => {};
   readonly #seed: number;
   readonly #trace: Trace;
   readonly #founded: Founded;
   readonly #logs = new LogMatching();
   readonly #watch: TransactionWatch;
-  readonly #prober: SimulatedClient;
+  readonly #prober: Client;
+  readonly #protocol: SimulatedProtocol;
   #listed: readonly NodeEntry[] | undefined;
   #members: readonly SimulatedNode[] = [];
 
-  constructor(options: SimulationOptions) {
+  /** @param protocol what the plan names, loaded */
+  constructor(options: SimulationOptions, protocol: SimulatedProtocol = KV_PROTOCOL) {
     this.#seed = options.seed;
+    this.#protocol = protocol;
     this.scheduler = new Scheduler(options.seed);
     const { random } = this.scheduler;
     this.plan = drawPlan(options, random.fork());
     this.#trace = new Trace(() => this.scheduler.now, options.onTrace);
     this.#trace.say(() => `seed ${options.seed}: ${JSON.stringify(this.plan)}`);
     this.#founded = this.#found();
-    this.checker = new Checker(this.#founded, this.#founded.cryptoOf(0));
+    this.checker = new Checker(this.#founded, this.#founded.cryptoOf(0), protocol);
     this.network = this.#createNetwork();
     this.nodes = this.#createNodes();
     const { answerAfter, thinkMs, retryMs, clientCount } = this.plan;
     const { scheduler, nodes, checker } = this;
     const members = () => this.members;
     const world = { scheduler, members, checker, trace: this.#trace, answerAfter, thinkMs, retryMs };
-    this.clients = Array.from({ length: clientCount }, (_, at) => new SimulatedClient(world, `c${at}`));
-    this.#prober = new SimulatedClient({ ...world, retryMs: 100 }, "probe");
+    this.clients = Array.from({ length: clientCount }, (_, at) =>
+      protocol.createClient({ ...world, actor: protocol.senderOf(`c${at}-`) }, `c${at}`, at),
+    );
+    this.#prober = protocol.createClient({ ...world, actor: OWNER, retryMs: 100 }, "probe", clientCount);
     this.#watch = new TransactionWatch({
       random: random.fork(),
       committedView: (seqno) => checker.committedView(seqno),
@@ -110,16 +120,20 @@ export class Simulation {
   }
 
   #found(): Founded {
+    const { quorum, trustDisk } = this.plan;
     const { nodeCount, spareMachines, answerAfter, maxBatch, epochTransactions, epochMs, snapshotTransactions } =
       this.plan;
     const cryptography = this.plan.realCryptography ? realCryptography(this.#seed) : CHEAP_CRYPTOGRAPHY;
     const settings = {
+      quorum,
+      trustDisk,
       answerAfter,
       maxBatch,
       epoch: { lengthMs: epochMs, transactions: epochTransactions, keyCacheMs: EPOCH_KEY_CACHE_MS },
       snapshot: { everyTransactions: snapshotTransactions },
     };
-    return foundNetwork({ nodeCount, machineCount: nodeCount + spareMachines, settings, cryptography });
+    const { adapter } = this.#protocol;
+    return foundNetwork({ nodeCount, machineCount: nodeCount + spareMachines, settings, cryptography, adapter });
   }
 
   #createNetwork(): SimulatedNetwork {
@@ -152,6 +166,7 @@ export class Simulation {
       scheduler,
       network,
       founded: this.#founded,
+      protocol: this.#protocol,
       checker,
       logs: this.#logs,
       faults: this.counts,
@@ -163,6 +178,7 @@ export class Simulation {
       holds: (id: NodeId, entry: LogEntry) => this.nodes.some((node) => node.id === id && node.disk.held(entry)),
       isMember: (id: NodeId) => this.members.some((node) => node.id === id),
       isVoter: (id: NodeId) => this.checker.governance?.configuration.current.voters.includes(id) ?? true,
+      onStarts: (node: SimulatedNode, watch: PortWatch) => this.onStarts(node, watch),
       onEnded: (node: SimulatedNode) => this.faults.onEnded(node),
     };
     return this.#founded.machines.map((entry, place) => {
@@ -211,14 +227,14 @@ export class Simulation {
     const { scheduler } = this;
     const core = this.#drawCore();
     if (core === undefined) {
-      // Damage and a change of membership met: what nodes bear is a promise about one set of voters.
+      // Damage and a change of membership met: what nodes bear is a promise about one set of voters. Or too many started
+      // again whose disks are not trusted: then all have to come back.
       this.counts.add("liveness.noSoundQuorum");
       return;
     }
     this.faults.spare(core);
     // Who was voted out may still count in an older configuration that somebody knows, but serves nobody.
-    this.#prober.nodes = core.filter((node) => this.members.includes(node));
-    this.#prober.probe();
+    this.#prober.probe(core.filter((node) => this.members.includes(node)));
     const limit = scheduler.now + LIVENESS_ELECTIONS * ELECTION_TIMEOUT_MAX_MS;
     await scheduler.runUntil(limit, () => this.#prober.pending === 0);
     const names = core.map((node) => node.name).join(" ");
@@ -242,7 +258,9 @@ export class Simulation {
         sets.set(voters.join(), voters);
     }
     const isQuorum = (core: readonly SimulatedNode[]) =>
-      [...sets.values()].every((voters) => core.filter(({ id }) => voters.includes(id)).length * 2 > voters.length);
+      [...sets.values()].every(
+        (voters) => core.filter(({ id }) => voters.includes(id)).length >= quorumSize(this.plan.quorum, voters.length),
+      );
     const sound = random.sample(
       this.nodes.filter((node) => node.isSound && (node.boots > 0 || this.members.includes(node))),
       this.nodes.length,
@@ -252,6 +270,8 @@ export class Simulation {
     invariant(
       isQuorum(core) ||
         this.plan.spareMachines > 0 ||
+        !this.plan.trustDisk ||
+        this.plan.quorum.type === "flexible" ||
         [...sets.values()].some(({ length }) => length < this.nodes.length),
       `only ${sound.length} of ${this.nodes.length} nodes are sound`,
     );
@@ -265,6 +285,7 @@ export class Simulation {
     const calmMs = this.plan.network === "datagram" ? DATAGRAM_CALM_LIMIT_MS : CALM_LIMIT_MS;
     const limit = this.scheduler.now + calmMs;
     while (!this.#isSettled) {
+      this.#restoreRights();
       invariant(this.scheduler.now < limit, `not settled ${calmMs} ms after the last fault: ${this.#openEnds()}`);
       await this.scheduler.runUntil(this.scheduler.now + CALM_STEP_MS);
     }
@@ -274,6 +295,13 @@ export class Simulation {
       this.checker.endsWith(node.name, node.committedState);
       this.checker.endsOnDisk(node.name, node.disk);
     }
+  }
+
+  /** Clients go on until everything they sent is included: the members give back what they took. */
+  #restoreRights(): void {
+    const actions = rightsRestored(this.checker.governance?.constitution ?? this.#founded.constitution);
+    const leader = this.members.find(({ status }) => status?.role === "leader");
+    if (actions.length > 0) leader?.govern((state, nowMs) => this.#founded.decide(state, actions, nowMs));
   }
 
   get #isSettled(): boolean {
@@ -329,10 +357,19 @@ export class Simulation {
   }
 }
 
+async function loadProtocol(name: Plan["protocol"]): Promise<SimulatedProtocol> {
+  return name === "kv" ? KV_PROTOCOL : (await import("./ethereum-protocol.ts")).loadEthereumProtocol();
+}
+
+/** A simulation with what its network runs, loaded. */
+export async function createSimulation(options: SimulationOptions): Promise<Simulation> {
+  return new Simulation(options, await loadProtocol(protocolOf(options)));
+}
+
 /** Runs one seed; an error names it. */
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
   try {
-    return await new Simulation(options).run();
+    return await (await createSimulation(options)).run();
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new CocoError("Internal", `seed ${options.seed}: ${reason}`, {}, { cause: error });

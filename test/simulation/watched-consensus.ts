@@ -54,10 +54,10 @@ export class WatchedConsensus implements Consensus {
     const { role, configuration } = this.#core.status();
     const { current, previous } = configuration;
     if (role !== "leader") return;
-    for (const { voters } of previous === undefined ? [current] : [current, previous]) {
+    for (const { voters, quorum } of previous === undefined ? [current] : [current, previous]) {
       const holders = voters.filter((voter) => this.#watchers.holds(voter, entry)).length;
       invariant(
-        holders * 2 > voters.length,
+        quorum.type === "flexible" ? holders >= quorum.replication : holders * 2 > voters.length,
         `entry ${entry.index} is committed on ${holders} of the disks of ${voters.length} voters`,
       );
     }

@@ -31,7 +31,11 @@ export class SnapshotNetwork {
   readonly entries: LogEntry[] = [];
 
   constructor(everyTransactions = 10, settings: SettingsChange = {}) {
-    this.founded = foundNetwork({ nodeCount: NODES, settings: { ...settings, snapshot: { everyTransactions } } });
+    this.founded = foundNetwork({
+      nodeCount: NODES,
+      machineCount: NODES + 2,
+      settings: { ...settings, snapshot: { everyTransactions } },
+    });
   }
 
   /** The same network whose ledger goes only as far as an index: another one may go on from there. */
@@ -255,7 +259,7 @@ export class SnapshotNode {
       kind: "application",
       view: 2,
       adapterId: KV_ADAPTER_ID,
-      governanceVersion: 1,
+      governanceVersion: this.administration.appended?.constitution.version ?? 0,
       timeMs: 1_000,
       epoch: 1,
       salt: this.#salt,
@@ -298,6 +302,24 @@ export class SnapshotNode {
   /** Genesis and first epoch. */
   found(): void {
     this.administrate(this.network.founded.firstTransactions((length) => new Uint8Array(length).fill(9)));
+  }
+
+  /** Commits that the members list every machine, and then a grant for each new one. Indexes of the grants. */
+  admitAll(): number[] {
+    const { founded } = this.network;
+    const standing = this.administration.committed;
+    invariant(standing, "the network is founded");
+    const requests = founded.changeNodes(standing, founded.machines, 0);
+    this.administrate(requests.map((message) => encodeAdministrative({ type: "request", ...message })));
+    return founded.machines.slice(NODES).map(({ nodeId }) => {
+      const state = this.administration.committed;
+      invariant(state, "the network is founded");
+      const grant = founded
+        .epochMaker((length) => new Uint8Array(length))
+        .grant(state, nodeId, (epoch) => this.opening.epochKeyOf(epoch, state));
+      invariant(grant, "this node has the keys");
+      return this.administrate([encodeAdministrative(grant)]);
+    });
   }
 
   /** Commits evidence of a snapshot, with this digest instead of its own if one is given. */

@@ -272,12 +272,16 @@ export class ByteReader {
   }
 }
 
+/** V8 keeps arrays up to this length in its heap; longer ones, and those a view was made of, cost five times as much. */
+const HEAP_BYTES_MAX = 64;
+const LARGER_BYTES = 256;
+
 /** Builds a byte string from front to back. */
 export class ByteWriter {
   #bytes: Uint8Array;
   #at = 0;
 
-  constructor(capacity = 256) {
+  constructor(capacity = HEAP_BYTES_MAX) {
     this.#bytes = new Uint8Array(capacity);
   }
 
@@ -290,7 +294,7 @@ export class ByteWriter {
     const at = this.#at;
     const needed = at + length;
     if (needed > this.#bytes.length) {
-      const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+      const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2, LARGER_BYTES));
       larger.set(this.#bytes.subarray(0, at));
       this.#bytes = larger;
     }
@@ -345,8 +349,9 @@ export class ByteWriter {
     return this.u16(value.length).bytes(value);
   }
 
-  /** The bytes written, as a view; write no more after it. */
+  /** The bytes written, a view unless they are few; write no more after it. */
   finish(): Bytes {
+    if (this.#bytes.length <= HEAP_BYTES_MAX) return this.#bytes.slice(0, this.#at);
     return this.#bytes.subarray(0, this.#at);
   }
 }

@@ -1,10 +1,10 @@
 /** Actions on the code manifest and the TEE manifest (R7, R8): approve and retire, at once or at a date. */
 import { bytesEqual, fromHex, toHex, type Bytes } from "../codec/bytes.ts";
 import type { NodeId } from "../consensus/types.ts";
-import { withReplaced, type ActionContext, type ActionKind, type AttestedNode } from "./action-kind.ts";
+import { withReplaced, type ActionContext, type ActionKind } from "./action-kind.ts";
+import { mayRun } from "./attest.ts";
 import { DATE_BOUNDS, readCodeIdentity, readInForce, readTeeEntry, teeEntryTree } from "./constitution-codec.ts";
 import {
-  isInForce,
   MAX_MANIFEST_ENTRIES,
   MEASUREMENT_BYTES,
   type CodeEntry,
@@ -159,13 +159,6 @@ export function checkManifests(after: Constitution, before: Constitution, { nowM
   }
   requireNoNewGap("NoCodeInForce", before.codeManifest, after.codeManifest, nowMs);
   requireNoNewGap("NoTeeInForce", before.teeManifest, after.teeManifest, nowMs);
-}
-
-function mayRun({ codeManifest, teeManifest }: Constitution, node: AttestedNode, nowMs: number): boolean {
-  return (
-    codeManifest.some((code) => code.measurement === node.measurement && isInForce(code, nowMs)) &&
-    teeManifest.some((tee) => bytesEqual(tee.machineKey, node.machineKey) && isInForce(tee, nowMs))
-  );
 }
 
 /** Nodes of a constitution that were allowed to run what they run, and are not any more. */

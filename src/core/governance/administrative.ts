@@ -8,12 +8,14 @@ import { decodeCbor, encodeCbor } from "../codec/cbor.ts";
 import { fromHex, toHex, type Bytes } from "../codec/bytes.ts";
 import type { Configuration, NodeId } from "../consensus/types.ts";
 import {
-  checkNextConfiguration,
-  configurationTree,
-  genesisConfiguration,
-  listedNodes,
-  readConfiguration,
-} from "./configuration.ts";
+  attestedOf,
+  attestTree,
+  executeAttest,
+  readAttest,
+  type AttestationState,
+  type AttestTransaction,
+} from "./attest.ts";
+import { checkNextConfiguration, configurationTree, genesisConfiguration, readConfiguration } from "./configuration.ts";
 import { constitutionDigest, decodeConstitution, encodeConstitution } from "./constitution-codec.ts";
 import { MAX_CONSTITUTION_BYTES, MAX_NODES, type Constitution } from "./constitution.ts";
 import { verifyConstitution } from "./constitution-verify.ts";
@@ -31,6 +33,7 @@ import {
   type GrantedKey,
   type WrappedKey,
 } from "./epochs.ts";
+import { expelTree, expulsionEffect, readExpel, type ExpelTransaction } from "./expulsion.ts";
 import { readDocument, treeToCbor, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import type { SignedMessage } from "./proposal.ts";
@@ -111,7 +114,9 @@ export type AdministrativeTransaction =
   | ResolveTransaction
   | ConfigureTransaction
   | SnapshotTransaction
-  | GrantTransaction;
+  | GrantTransaction
+  | AttestTransaction
+  | ExpelTransaction;
 
 /** The constitution in force. */
 export interface StandingConstitution {
@@ -122,7 +127,12 @@ export interface StandingConstitution {
 }
 
 /** What administrative transactions have made of the network. */
-export interface GovernanceState extends StandingConstitution, EpochsState, ServiceState, ProposalsState {
+export interface GovernanceState
+  extends StandingConstitution,
+    EpochsState,
+    ServiceState,
+    AttestationState,
+    Omit<ProposalsState, "attested"> {
   /** Epochs so far; the last one is in force. */
   readonly epochs: readonly EpochRecord[];
   /** Who takes part in consensus. */
@@ -162,6 +172,10 @@ function transactionTree(transaction: AdministrativeTransaction): FieldTree {
         nodeId: fromHex(transaction.nodeId),
         keys: transaction.keys.map(({ epoch, wrapped }) => ({ epoch, wrapped })),
       };
+    case "attest":
+      return { type, ...attestTree(transaction) };
+    case "expel":
+      return { type, ...expelTree(transaction) };
   }
 }
 
@@ -188,7 +202,8 @@ function readEpoch(fields: FieldReader): EpochTransaction {
 }
 
 function readTransaction(fields: FieldReader): AdministrativeTransaction {
-  const type = fields.choice("type", ["genesis", "epoch", "request", "resolve", "configure", "snapshot", "grant"]);
+  const later = ["configure", "snapshot", "grant", "attest", "expel"] as const;
+  const type = fields.choice("type", ["genesis", "epoch", "request", "resolve", ...later]);
   switch (type) {
     case "genesis":
       return { type, constitution: decodeConstitution(fields.bytes("constitution", { max: MAX_CONSTITUTION_BYTES })) };
@@ -217,6 +232,10 @@ function readTransaction(fields: FieldReader): AdministrativeTransaction {
           wrapped: key.bytes("wrapped", { max: MAX_WRAPPED_KEY_BYTES }),
         })),
       };
+    case "attest":
+      return { type, ...readAttest(fields) };
+    case "expel":
+      return { type, ...readExpel(fields) };
   }
 }
 
@@ -254,6 +273,10 @@ export function executeAdministrative(
       return executeSnapshot(state, transaction, place);
     case "grant":
       return { ...state, epochs: grantKeys(state, transaction.nodeId, transaction.keys) };
+    case "attest":
+      return { ...state, attested: executeAttest(state, transaction, place.timeMs, crypto) };
+    case "expel":
+      return enacted({ state, effect: expulsionEffect(state, transaction, place.timeMs) }, crypto);
   }
 }
 
@@ -321,14 +344,8 @@ function enacted({ state, effect }: SettledState<GovernanceState>, crypto: Gover
     epochDue: state.epochDue || opensEpoch || rotatesService,
     serviceRotationDue: state.serviceRotationDue || rotatesService,
     departing: departingNodes(state, constitution),
-    attested: attestedOf(state.attested, new Set(listedNodes(constitution))),
+    attested: attestedOf(state.attested, constitution),
   };
-}
-
-/** What is known of nodes that are listed; the same map when that is all there is. */
-function attestedOf(attested: GovernanceState["attested"], listed: ReadonlySet<NodeId>): GovernanceState["attested"] {
-  const kept = [...attested].filter(([nodeId]) => listed.has(nodeId));
-  return kept.length === attested.size ? attested : new Map(kept);
 }
 
 function executeConfigure(state: GovernanceState, { current, previous, learners }: Configuration): GovernanceState {

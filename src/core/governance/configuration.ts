@@ -125,7 +125,8 @@ function nodeOf(value: unknown, fields: FieldReader, name: string): NodeId {
   return toHex(value);
 }
 
-function readNodes(fields: FieldReader, name: string): readonly NodeId[] {
+/** Reads a list of node ids. */
+export function readNodes(fields: FieldReader, name: string): readonly NodeId[] {
   return fields.values(name, MAX_NODES).map((node) => nodeOf(node, fields, name));
 }
 

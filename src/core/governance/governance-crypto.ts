@@ -22,6 +22,19 @@ export interface CertificateDescription {
 /** What an endorsement is good for: whatever the service does, or the checking of what it signed, but no TLS. */
 export type EndorsementUse = "service" | "documents";
 
+/** What genuine evidence of a node's TEE says. */
+export interface EvidenceClaims {
+  /** Lower-case hex, 32 bytes. */
+  readonly measurement: string;
+  /** Public key of the machine, SubjectPublicKeyInfo DER. */
+  readonly machineKey: Bytes;
+}
+
+/** Why evidence is not genuine, or not made for what it was to be made for. */
+export interface EvidenceProblem {
+  readonly problem: string;
+}
+
 /** Hashing and verification for governance. */
 export interface GovernanceCrypto {
   readonly sha256: HashFunction;
@@ -43,6 +56,8 @@ export interface GovernanceCrypto {
     chain: readonly Bytes[],
     nowMs: number,
   ) => IdentifiedActor | UnknownActor;
+  /** What evidence of a TEE says that is genuine and bound to these report data (64 bytes). */
+  readonly appraise: (evidence: Bytes, reportData: Bytes) => EvidenceClaims | EvidenceProblem;
   /** Runs a script of the constitution or of a ballot; the same result on every node. */
   readonly runScript: RunScript;
   /**

@@ -27,8 +27,8 @@ interface Budget {
 }
 
 /** The value if it is JSON within the bounds, read from JSON (objects) or decoded CBOR (maps); undefined otherwise. */
-export function readJsonValue(value: unknown): JsonValue | undefined {
-  return convert(value, MAX_JSON_DEPTH, { left: MAX_JSON_VALUES });
+export function readJsonValue(value: unknown, maxValues: number = MAX_JSON_VALUES): JsonValue | undefined {
+  return convert(value, MAX_JSON_DEPTH, { left: maxValues });
 }
 
 function convert(value: unknown, depth: number, budget: Budget): JsonValue | undefined {

@@ -47,6 +47,7 @@ function settle(network: GovernedNetwork): string[] {
     taken.push(step.type);
     if (step.type === "configure") configure(network, step.configuration);
     else if (step.type === "epoch") network.execute(network.epoch());
+    else if (step.type === "expel") network.execute(step);
     else {
       const keys = step.epochs.map((epoch) => ({ epoch, wrapped: Uint8Array.of(epoch) }));
       network.execute({ type: "grant", nodeId: step.nodeId, keys });

@@ -7,11 +7,14 @@ import type { Configuration, NodeId } from "../consensus/types.ts";
 import type { GovernanceState } from "./administrative.ts";
 import { jointConfiguration, listedNodes, newcomers, voterSetOf } from "./configuration.ts";
 import { epochIsDue, epochProgress, missingEpochs } from "./epochs.ts";
+import { dueExpulsion } from "./expulsion.ts";
 
 /** One administrative transaction that a leader should propose. */
 export type GovernanceStep =
   | { readonly type: "configure"; readonly configuration: Configuration }
   | { readonly type: "epoch" }
+  /** Nodes whose code or machine is not in force any more. */
+  | { readonly type: "expel"; readonly nodeIds: readonly NodeId[] }
   /** Keys of these epochs for this node. */
   | { readonly type: "grant"; readonly nodeId: NodeId; readonly epochs: readonly number[] };
 
@@ -28,12 +31,14 @@ export interface LeaderView {
 /**
  * The next step from a committed state; undefined when there is nothing to do now. The caller proposes it alone, and asks
  * again when it is committed. Order: a joint configuration ends first, because two quorums are harder to get than one;
- * then who was voted out loses its vote; then the key changes, which must not happen before; then newcomers.
+ * then who is to be expelled is, and who was voted out loses its vote; then the key changes, which must not happen before; then newcomers.
  */
 export function nextStep(state: GovernanceState, view: LeaderView): GovernanceStep | undefined {
   const { configuration } = state;
   if (configuration.previous !== undefined)
     return { type: "configure", configuration: { current: configuration.current, previous: undefined, learners: [] } };
+  const { expels } = dueExpulsion(state, view.now);
+  if (expels.length > 0) return { type: "expel", nodeIds: expels };
   if (epochIsDue(state, epochProgress(state, view.now, view.nextSeqno))) return { type: "epoch" };
   return nextGrant(state) ?? nextConfiguration(state, view.learnersCaughtUp);
 }

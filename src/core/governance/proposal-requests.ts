@@ -36,7 +36,15 @@ import { checkCreatedAt, checkReplay, remember, type RememberedRequest } from ".
 import { MAX_SCRIPT_BYTES, readScriptValidation, SCRIPT_RETURNS } from "./script.ts";
 import { settleProposal, withProposal, type SettledState } from "./settle.ts";
 import { verifySigner, type VerifiedRequest } from "./signer.ts";
-import { effectOf, memberIds, onlySetsScript, proposalText, prospectOf, type VotingState } from "./vote-count.ts";
+import {
+  effectOf,
+  memberIds,
+  onlySetsScript,
+  proposalText,
+  prospectOf,
+  type Trial,
+  type VotingState,
+} from "./vote-count.ts";
 import { scriptView } from "./script-view.ts";
 
 /** The part of the governance state that requests change. */
@@ -99,7 +107,7 @@ function propose<State extends ProposalsState>(
   const content = { id, actions };
   validateByScript(state, content, place.timeMs, crypto);
   // What can't be carried out now is refused now, where its proposer can still correct it.
-  effectOf(state, content, place.timeMs, crypto);
+  effectOf(state, content, { nowMs: place.timeMs, crypto });
   const proposal: ProposalRecord = {
     ...content,
     ...message,
@@ -196,7 +204,7 @@ function cast<State extends ProposalsState>(
   if (earlier !== undefined && request.createdAt <= earlier.createdAt)
     throw refused("BallotNotNewer", "the member cast this ballot, or one signed after it, before");
   const choice = readPayload(verified, readBallotChoice);
-  requireEffectSeen(state, proposal, choice, place.timeMs, crypto);
+  requireEffectSeen(state, proposal, choice, { nowMs: place.timeMs, crypto });
   const { createdAt } = request;
   const ballot: BallotRecord = { ...message, member: actor, certificate, createdAt, choice, atMs: place.timeMs };
   const ballots = [...proposal.ballots, ballot];
@@ -227,8 +235,7 @@ function requireEffectSeen(
   state: ProposalsState,
   proposal: ProposalRecord,
   choice: BallotChoice,
-  nowMs: number,
-  crypto: GovernanceCrypto,
+  { nowMs, crypto }: Trial,
 ): void {
   if (choice.type !== "plain") return;
   const prospect = prospectOf(state, proposal, nowMs, crypto);

@@ -91,6 +91,10 @@ export const REFUSALS = define({
   DatesContradict: "Name a date of end after the one of begin, and not after the one already set.",
   NoCodeInForce: "Approve other code in the same proposal that is in force whenever this is not.",
   NoTeeInForce: "Approve another machine in the same proposal that is in force whenever this is not.",
+  // attestation
+  EvidenceInvalid: "Let the node make its evidence anew, for the network, its own keys and the present challenge.",
+  ChallengeStale: "Let the node make its evidence anew: the epoch changed, or its attestation was recorded before.",
+  ExpulsionNotDue: "Expel exactly the nodes whose code or machine is not in force, as far as the others can go on.",
   // policies and settings
   PolicyInvalid: "Correct the policy, so that the members there are can accept a proposal under it.",
   PolicyNeedsChange: "Change the policy that is named in the same proposal.",

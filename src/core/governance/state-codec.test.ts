@@ -63,6 +63,7 @@ function stepOf(network: GovernedNetwork, learnersCaughtUp: boolean): readonly A
   const step = nextStep(network.state, { now: timeMs, nextSeqno: firstSeqno, learnersCaughtUp });
   if (step?.type === "configure") return [{ type: "configure", ...step.configuration }];
   if (step?.type === "epoch") return [network.epoch()];
+  if (step?.type === "expel") return [step];
   const keys = step?.epochs.map((epoch) => ({ epoch, wrapped: Uint8Array.of(epoch) }));
   return step && keys ? [{ type: "grant", nodeId: step.nodeId, keys }] : [];
 }

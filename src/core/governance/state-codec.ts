@@ -23,7 +23,7 @@ import {
   type WrappedKey,
 } from "./epochs.ts";
 import type { NodeId } from "../consensus/types.ts";
-import type { AttestedNode } from "./action-kind.ts";
+import type { AttestedRecord } from "./attest.ts";
 import { proposalFieldsTree, readProposalFields } from "./proposal-codec.ts";
 import { readDocument, treeToCbor, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
 import { readServices, servicesTree } from "./service-chain.ts";
@@ -70,10 +70,11 @@ export function encodeGovernanceState(state: GovernanceState): Bytes {
     snapshot: snapshot && { index: snapshot.index, seqno: snapshot.seqno, digest: snapshot.digest },
     departing: state.departing.map(nodeEntryTree),
     ...proposalFieldsTree(state),
-    attested: [...state.attested].map(([nodeId, { measurement, machineKey }]) => ({
+    attested: [...state.attested].map(([nodeId, { measurement, machineKey, evidenceDigest }]) => ({
       nodeId: fromHex(nodeId),
       measurement: fromHex(measurement),
       machineKey,
+      evidenceDigest,
     })),
   };
   return encodeCbor(treeToCbor(tree));
@@ -113,10 +114,11 @@ function readSnapshot(fields: FieldReader): GovernanceState["snapshot"] {
   }));
 }
 
-function readAttested(fields: FieldReader): [NodeId, AttestedNode] {
+function readAttested(fields: FieldReader): [NodeId, AttestedRecord] {
   const node = {
     measurement: fields.hex("measurement", MEASUREMENT_BYTES),
     machineKey: fields.bytes("machineKey", { max: MAX_MACHINE_KEY_BYTES }),
+    evidenceDigest: fields.bytes("evidenceDigest", { length: 32 }),
   };
   return [fields.hex("nodeId", 32), node];
 }

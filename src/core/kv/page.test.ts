@@ -1,7 +1,8 @@
 import { describe, test } from "node:test";
 import assert from "node:assert/strict";
 import { compareBytes, toHex, type Bytes } from "../codec/bytes.ts";
-import { OwnerToken, Page } from "./page.ts";
+import { OwnerToken } from "./owner-token.ts";
+import { Page } from "./page.ts";
 import { INLINE_VALUE_BYTES } from "./record.ts";
 
 /** Repeatable pseudo-random 32-bit numbers (xorshift). */

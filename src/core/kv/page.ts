@@ -3,50 +3,45 @@
  *
  * The array is a log that all versions of a page share: whatever one of them writes is appended, and what stands there is
  * never written again, so other versions and views on keys and values last. A version is a table of slots in the log, one
- * for each of its records in key order; its owner alone changes the table, in place. A page whose log is full moves what
- * it has to a new one with room for more, so a write copies little, however large the page is.
+ * for each of its records in key order; its owner alone changes the table, in place. Versions that only give records other
+ * values share a table: each has a short list of the offsets that moved. A page whose log is full moves what it has to a
+ * new one with room for more, so a write copies little, however large the page is.
  *
  * Memory that is not in a processor's cache is what a large tree costs most, so a search reads the table and one record,
  * seldom more: beside the offset of its record a slot has a hint, the two bytes of the key behind those that all keys of
  * the page begin with.
  *
- * Log: end u16 | records and tables of slots. Slot: offset u16 | hint u16. For records see `record.ts`. The version of a
- * record is that of the batch that wrote it: the one its writer's owner token carries.
+ * Log: end u16 | records, tables of slots and lists of moves; move: index u16 | offset u16. For slots see `page-log.ts`, for
+ * records `record.ts`. The version of a record is that of its writer's owner token.
  */
-import { invariant } from "../../errors.ts";
 import { EMPTY, type Bytes } from "../codec/bytes.ts";
+import type { OwnerToken } from "./owner-token.ts";
+import { END_BYTES, firstHint, HINT_OFFSET, newLog, readU16, SLOT_BYTES, writeU16 } from "./page-log.ts";
 import {
   bytesInPage,
   compareRecord,
   FIELD_DELETED,
   FIELD_LARGE,
+  fieldOf,
   HEADER_BYTES,
   hintOf,
-  INLINE_VALUE_BYTES,
-  LARGE_INDEX_BYTES,
+  recordLength,
   sharedPrefix,
   VERSION_OFFSET,
+  writeHead,
 } from "./record.ts";
 
-/** The right to change pages in place: whoever holds the token a page was made with. Compared by identity. */
-export class OwnerToken {
-  /** Version of the records its holder writes, below 2^48. */
-  readonly version: number;
-
-  constructor(version: number) {
-    this.version = version;
-  }
-}
-
 /** Size in bytes above which a page is split; one may be larger for a while, by a record or two. */
-export const PAGE_BYTES = 8192;
+export const PAGE_BYTES = 16384;
+/** Number of records above which a page is split: each that is added or removed can cost a new table. */
+export const PAGE_RECORDS = 256;
 
-const END_BYTES = 2;
-const SLOT_BYTES = 4;
-const HINT_OFFSET = 2;
-const LARGEST_LOG_BYTES = 0xffff;
-/** Room in a new log, in parts of what the page has: more of it means fewer copies and more memory. */
-const LOG_ROOM = 1 / 2;
+const MOVE_BYTES = 4;
+/** Most moves in a list: every access goes through it. */
+const MOVES_MAX = 8;
+const MOVES_BYTES = MOVES_MAX * MOVE_BYTES;
+/** Least room in a new log, in parts of what the page has: more of it means fewer copies and more memory. */
+const LOG_ROOM = 1 / 4;
 const SMALLEST_LOG_ROOM_BYTES = 128;
 const NO_LARGE_VALUES: Bytes[] = [];
 
@@ -55,16 +50,9 @@ export function recordBytes(key: Bytes, value: Bytes | undefined): number {
   return HEADER_BYTES + key.length + bytesInPage(value) + SLOT_BYTES;
 }
 
-function newLog(bytes: number): Uint8Array {
-  invariant(bytes <= LARGEST_LOG_BYTES, "page has outgrown its offsets");
-  const log = new Uint8Array(bytes);
-  log[1] = END_BYTES;
-  return log;
-}
-
 /** Records with ascending keys; indexes are positions in that order. */
 export class Page {
-  readonly owner: OwnerToken;
+  // What a search needs stands first, on few lines of the processor's cache.
   /** Number of records. */
   count = 0;
   #log: Uint8Array;
@@ -72,8 +60,14 @@ export class Page {
   #table = 0;
   /** Bytes that all keys begin with: never more than they share, and seldom less. */
   #prefix = 0;
+  /** Where the list of moves begins; a table of this page's own needs none. */
+  #moves = 0;
+  #moveCount = 0;
+  readonly owner: OwnerToken;
   /** Slots the table has room for; none while it belongs to another version of the page. */
   #room = 0;
+  /** Whether no other version has the list. */
+  #ownMoves = false;
   /** Bytes of the records that have a slot. */
   #recordsBytes = 0;
   #large: Bytes[] = NO_LARGE_VALUES;
@@ -94,13 +88,18 @@ export class Page {
     return this.#recordsBytes + this.count * SLOT_BYTES;
   }
 
+  /** Whether it is to be split. */
+  get full(): boolean {
+    return this.count > 1 && (this.usedBytes > PAGE_BYTES || this.count > PAGE_RECORDS);
+  }
+
   /** Index of a key; when it is not there, the bitwise complement of the index it belongs at. */
   search(key: Bytes): number {
     const log = this.#log;
     const prefix = this.#prefix;
     if (this.count === 0) return ~0;
     const hint = hintOf(key, 0, key.length, prefix);
-    const from = this.#firstHint(hint, 0);
+    const from = firstHint(log, this.#table, this.count, hint);
     if (prefix > 0) {
       const offset = this.#offsetAt(from < this.count ? from : from - 1);
       const shared = sharedPrefix(log, offset, key, prefix);
@@ -112,7 +111,7 @@ export class Page {
     let low = from;
     // Seldom more than one key has the hint.
     let high = this.#hasHint(from, hint) ? from + 1 : from;
-    if (this.#hasHint(high, hint)) high = this.#firstHint(hint + 1, high);
+    if (this.#hasHint(high, hint)) high = firstHint(log, this.#table, this.count, hint + 1);
     while (low < high) {
       const middle = (low + high) >>> 1;
       const order = compareRecord(log, this.#offsetAt(middle), key, prefix);
@@ -121,20 +120,6 @@ export class Page {
       else high = middle;
     }
     return ~low;
-  }
-
-  /** Index of the first record from `low` on whose hint is not less. */
-  #firstHint(hint: number, low: number): number {
-    const log = this.#log;
-    const hints = this.#table + HINT_OFFSET;
-    let [from, to] = [low, this.count];
-    while (from < to) {
-      const middle = (from + to) >>> 1;
-      const at = hints + middle * SLOT_BYTES;
-      if ((((log[at] as number) << 8) | (log[at + 1] as number)) < hint) from = middle + 1;
-      else to = middle;
-    }
-    return from;
   }
 
   #hasHint(index: number, hint: number): boolean {
@@ -171,7 +156,7 @@ export class Page {
 
   /** Bytes of one record with its slot. */
   sizeAt(index: number): number {
-    return this.#recordBytes(this.#offsetAt(index)) + SLOT_BYTES;
+    return recordLength(this.#log, this.#offsetAt(index)) + SLOT_BYTES;
   }
 
   /** Adds a record before `index`. A large value is kept by reference: nobody may change it afterwards. */
@@ -186,9 +171,13 @@ export class Page {
 
   /** Gives the record at `index`, which has this key, another value. */
   replaceAt(index: number, key: Bytes, value: Bytes | undefined): void {
-    this.#reserve(HEADER_BYTES + key.length + bytesInPage(value), this.count);
+    const bytes = HEADER_BYTES + key.length + bytesInPage(value);
+    if (this.#room === 0 && this.#moveCount < MOVES_MAX) this.#reserveMove(bytes);
+    else this.#reserve(bytes, this.count);
     this.#bury(this.#offsetAt(index));
-    this.#setOffset(index, this.#append(this.owner.version, key, value));
+    const offset = this.#append(this.owner.version, key, value);
+    if (this.#room > 0) this.#setU16(this.#slotOf(index), offset);
+    else this.#setMove(index, offset);
   }
 
   /** Removes a record. */
@@ -207,6 +196,8 @@ export class Page {
     version.count = this.count;
     version.#table = this.#table;
     version.#prefix = this.#prefix;
+    version.#moves = this.#moves;
+    version.#moveCount = this.#moveCount;
     version.#recordsBytes = this.#recordsBytes;
     if (this.#large.length > 0) version.#large = this.#large.slice();
     return version;
@@ -218,19 +209,14 @@ export class Page {
     for (let index = from; index < to; index++) bytes += this.sizeAt(index);
     const part = Page.empty(owner, bytes);
     part.#openTable(to - from);
-    part.#take(this, from, to);
-    part.#setHints();
-    return part;
+    return part.#take(this, from, to).#setHints();
   }
 
   /** A new page with the records of this one and of another whose keys are all greater. */
   concat(owner: OwnerToken, right: Page): Page {
     const whole = Page.empty(owner, this.usedBytes + right.usedBytes);
     whole.#openTable(this.count + right.count);
-    whole.#take(this, 0, this.count);
-    whole.#take(right, 0, right.count);
-    whole.#setHints();
-    return whole;
+    return whole.#take(this, 0, this.count).#take(right, 0, right.count).#setHints();
   }
 
   /** Index that cuts a page of two or more records into two parts of about the same size, neither of them empty. */
@@ -242,19 +228,17 @@ export class Page {
   }
 
   #u16(at: number): number {
-    return ((this.#log[at] as number) << 8) | (this.#log[at + 1] as number);
+    return readU16(this.#log, at);
   }
 
   #setU16(at: number, value: number): void {
-    this.#log[at] = value >>> 8;
-    this.#log[at + 1] = value;
+    writeU16(this.#log, at, value);
   }
 
   /** Where the log goes on, for all pages that share it. */
   get #end(): number {
     return this.#u16(0);
   }
-
   set #end(at: number) {
     this.#setU16(0, at);
   }
@@ -264,17 +248,23 @@ export class Page {
   }
 
   #offsetAt(index: number): number {
-    return this.#u16(this.#slotOf(index));
+    const move = this.#moveCount === 0 ? 0 : this.#moveOf(index);
+    return this.#u16(move === 0 ? this.#slotOf(index) : move + 2);
   }
 
-  #setOffset(index: number, offset: number): void {
-    this.#setU16(this.#slotOf(index), offset);
+  /** Where the move of a record is, 0 when it has none. */
+  #moveOf(index: number): number {
+    const end = this.#moves + this.#moveCount * MOVE_BYTES;
+    for (let at = this.#moves; at < end; at += MOVE_BYTES) if (this.#u16(at) === index) return at;
+    return 0;
   }
 
-  #recordBytes(offset: number): number {
-    const field = this.#u16(offset + 2);
-    const inPage = field === FIELD_DELETED ? 0 : field === FIELD_LARGE ? LARGE_INDEX_BYTES : field;
-    return HEADER_BYTES + this.#u16(offset) + inPage;
+  #setMove(index: number, offset: number): void {
+    const known = this.#moveOf(index);
+    const at = known === 0 ? this.#moves + this.#moveCount * MOVE_BYTES : known;
+    if (known === 0) this.#moveCount++;
+    this.#setU16(at, index);
+    this.#setU16(at + 2, offset);
   }
 
   #insert(index: number, version: number, key: Bytes, value: Bytes | undefined): void {
@@ -284,26 +274,26 @@ export class Page {
     const slot = this.#slotOf(index);
     if (index < this.count) this.#log.copyWithin(slot + SLOT_BYTES, slot, this.#slotOf(this.count));
     this.count++;
-    this.#setOffset(index, offset);
+    this.#setU16(slot, offset);
     this.#setU16(slot + HINT_OFFSET, hintOf(key, 0, key.length, this.#prefix));
   }
 
   /** Makes the prefix one that this key has too. */
   #fitPrefix(key: Bytes): void {
-    if (this.count === 0) {
-      this.#prefix = key.length;
-      return;
+    if (this.count === 0) this.#prefix = key.length;
+    else {
+      const shared = sharedPrefix(this.#log, this.#offsetAt(0), key, this.#prefix);
+      if (shared < this.#prefix) this.#setPrefix(shared);
     }
-    const shared = sharedPrefix(this.#log, this.#offsetAt(0), key, this.#prefix);
-    if (shared < this.#prefix) this.#setPrefix(shared);
   }
 
   /** Finds the prefix and the hints of the records that are here. */
-  #setHints(): void {
-    if (this.count === 0) return;
+  #setHints(): this {
+    if (this.count === 0) return this;
     const last = this.keyAt(this.count - 1);
     const first = this.#offsetAt(0);
     this.#setPrefix(sharedPrefix(this.#log, first, last, this.#u16(first)));
+    return this;
   }
 
   #setPrefix(prefix: number): void {
@@ -317,23 +307,18 @@ export class Page {
 
   /** Counts a record out; a large value is let go at once. */
   #bury(offset: number): void {
-    this.#recordsBytes -= this.#recordBytes(offset);
+    this.#recordsBytes -= recordLength(this.#log, offset);
     if (this.#u16(offset + 2) !== FIELD_LARGE) return;
     this.#large[this.#u16(offset + HEADER_BYTES + this.#u16(offset))] = EMPTY;
   }
 
   /** Writes a record into room that is reserved, without a slot, and returns its offset. */
   #append(version: number, key: Bytes, value: Bytes | undefined): number {
-    const large = value !== undefined && value.length > INLINE_VALUE_BYTES;
     const offset = this.#end;
     const start = offset + HEADER_BYTES + key.length;
-    this.#setU16(offset, key.length);
-    this.#setU16(offset + 2, value === undefined ? FIELD_DELETED : large ? FIELD_LARGE : value.length);
-    this.#setU16(offset + VERSION_OFFSET, Math.floor(version / 0x100000000));
-    this.#setU16(offset + VERSION_OFFSET + 2, version >>> 16);
-    this.#setU16(offset + VERSION_OFFSET + 4, version);
-    this.#log.set(key, offset + HEADER_BYTES);
-    if (large) this.#setU16(start, this.#addLarge(value));
+    const field = fieldOf(value);
+    writeHead(this.#log, offset, { field, version, key });
+    if (value !== undefined && field === FIELD_LARGE) this.#setU16(start, this.#addLarge(value));
     else if (value !== undefined) this.#log.set(value, start);
     this.#end = start + bytesInPage(value);
     this.#recordsBytes += this.#end - offset;
@@ -353,10 +338,24 @@ export class Page {
     else if (room > 0) this.#moveTable(room);
   }
 
+  /** Makes room for a record of so many bytes, and for one more move. Offsets may change. */
+  #reserveMove(bytes: number): void {
+    const fits = this.#end + bytes + MOVES_BYTES <= this.#log.length;
+    if (!fits) this.#moveLog(bytes, this.count);
+    if (!fits || this.#ownMoves) return;
+    const from = this.#moves;
+    this.#moves = this.#end;
+    this.#end = this.#moves + MOVES_BYTES;
+    this.#log.copyWithin(this.#moves, from, from + this.#moveCount * MOVE_BYTES);
+    this.#ownMoves = true;
+  }
+
   #moveTable(room: number): void {
     const from = this.#table;
     this.#openTable(room);
     this.#log.copyWithin(this.#table, from, from + this.count * SLOT_BYTES);
+    for (let at = this.#moves; this.#moveCount > 0; this.#moveCount--, at += MOVE_BYTES)
+      this.#setU16(this.#slotOf(this.#u16(at)), this.#u16(at + 2));
   }
 
   /** Begins a table, which is nobody else's. */
@@ -371,20 +370,20 @@ export class Page {
     const room = Math.max(SMALLEST_LOG_ROOM_BYTES, Math.floor(needed * LOG_ROOM));
     const moved = new Page(this.owner, newLog(needed + room));
     moved.#openTable(slots);
-    moved.#take(this, 0, this.count);
-    moved.#setHints();
+    moved.#take(this, 0, this.count).#setHints();
     this.#log = moved.#log;
     this.#table = moved.#table;
     this.#prefix = moved.#prefix;
     this.#room = moved.#room;
+    this.#moveCount = 0;
     this.#large = moved.#large;
   }
 
   /** Copies records of another page behind those of this one, which has the room. */
-  #take(source: Page, from: number, to: number): void {
+  #take(source: Page, from: number, to: number): this {
     for (let index = from; index < to; index++) {
       const offset = source.#offsetAt(index);
-      const bytes = source.#recordBytes(offset);
+      const bytes = recordLength(source.#log, offset);
       const target = this.#end;
       this.#log.set(source.#log.subarray(offset, offset + bytes), target);
       if (source.#u16(offset + 2) === FIELD_LARGE) {
@@ -394,7 +393,8 @@ export class Page {
       this.#end = target + bytes;
       this.#recordsBytes += bytes;
       this.count++;
-      this.#setOffset(this.count - 1, target);
+      this.#setU16(this.#slotOf(this.count - 1), target);
     }
+    return this;
   }
 }

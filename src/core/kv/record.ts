@@ -4,6 +4,7 @@
  * value say where it is beside the page.
  */
 import type { Bytes } from "../codec/bytes.ts";
+import { readU16, writeU16 } from "./page-log.ts";
 
 /** Longest value in bytes that lies in the page itself. */
 export const INLINE_VALUE_BYTES = 1024;
@@ -22,6 +23,35 @@ export const FIELD_LARGE = 0xfffe;
 /** Bytes a value takes in the page. */
 export function bytesInPage(value: Bytes | undefined): number {
   return value === undefined ? 0 : value.length > INLINE_VALUE_BYTES ? LARGE_INDEX_BYTES : value.length;
+}
+
+/** The value field of a record with this value. */
+export function fieldOf(value: Bytes | undefined): number {
+  return value === undefined ? FIELD_DELETED : value.length > INLINE_VALUE_BYTES ? FIELD_LARGE : value.length;
+}
+
+/** What stands before the value of a record. */
+interface RecordHead {
+  readonly field: number;
+  readonly version: number;
+  readonly key: Bytes;
+}
+
+/** Writes a record without its value. */
+export function writeHead(log: Uint8Array, offset: number, { field, version, key }: RecordHead): void {
+  writeU16(log, offset, key.length);
+  writeU16(log, offset + 2, field);
+  writeU16(log, offset + VERSION_OFFSET, Math.floor(version / 0x100000000));
+  writeU16(log, offset + VERSION_OFFSET + 2, version >>> 16);
+  writeU16(log, offset + VERSION_OFFSET + 4, version);
+  log.set(key, offset + HEADER_BYTES);
+}
+
+/** Bytes of a record. */
+export function recordLength(log: Uint8Array, offset: number): number {
+  const field = readU16(log, offset + 2);
+  const inPage = field === FIELD_DELETED ? 0 : field === FIELD_LARGE ? LARGE_INDEX_BYTES : field;
+  return HEADER_BYTES + readU16(log, offset) + inPage;
 }
 
 /** Compares the key of a record with another, which begins with the same `from` bytes. */

@@ -16,6 +16,9 @@ export const ENTRY_OVERHEAD_BYTES = 14;
 /** Smallest bound of a part in bytes: the longest key and some of its value have room. */
 export const SMALLEST_PART_BYTES = MAX_KEY_BYTES + 1024;
 
+/** Room a part begins with: most states are small, and a megabyte for each costs more than the entries in it. */
+const FIRST_BYTES = 4096;
+
 /** Cuts entries into parts. */
 class PartWriter {
   readonly #maxBytes: number;
@@ -23,7 +26,7 @@ class PartWriter {
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
-    this.#writer = new ByteWriter(maxBytes);
+    this.#writer = new ByteWriter(Math.min(maxBytes, FIRST_BYTES));
   }
 
   /** Adds an entry; yields the parts that are complete. */
@@ -46,7 +49,7 @@ class PartWriter {
   /** What was written since the last part, as a byte string of its own. */
   take(): Bytes {
     const part = this.#writer.finish();
-    this.#writer = new ByteWriter(this.#maxBytes);
+    this.#writer = new ByteWriter(Math.min(this.#maxBytes, FIRST_BYTES));
     return part.slice();
   }
 

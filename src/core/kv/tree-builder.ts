@@ -3,12 +3,14 @@
  * filled nearly to their limits, so that the tree is small, and not quite, so that the first writes do not split them all.
  */
 import { type Bytes, EMPTY } from "../codec/bytes.ts";
-import { OwnerToken, Page, PAGE_BYTES, recordBytes } from "./page.ts";
+import { OwnerToken } from "./owner-token.ts";
+import { Page, PAGE_BYTES, PAGE_RECORDS, recordBytes } from "./page.ts";
 import { InnerNode, MAX_CHILDREN, MAX_SEPARATOR_BYTES, separatorBetween, type TreeNode } from "./tree.ts";
 
 /** A node is closed when the next record would fill it beyond this part of its limit. */
 const FILLED = 7 / 8;
 const FILLED_PAGE_BYTES = PAGE_BYTES * FILLED;
+const FILLED_PAGE_RECORDS = PAGE_RECORDS * FILLED;
 const FILLED_CHILDREN = MAX_CHILDREN * FILLED;
 const FILLED_SEPARATOR_BYTES = MAX_SEPARATOR_BYTES * FILLED;
 
@@ -33,7 +35,8 @@ export class TreeBuilder {
   /** Adds a record whose key is greater than all before. Key and value are copied, a large value is kept as it is. */
   add(key: Bytes, value: Bytes, version: number): void {
     const page = this.#page;
-    if (page.count > 0 && page.usedBytes + recordBytes(key, value) > FILLED_PAGE_BYTES) {
+    const bytes = page.usedBytes + recordBytes(key, value);
+    if (page.count >= FILLED_PAGE_RECORDS || (page.count > 0 && bytes > FILLED_PAGE_BYTES)) {
       const separator = separatorBetween(page.keyAt(page.count - 1), key).slice();
       this.#closePage();
       this.#separator = separator;

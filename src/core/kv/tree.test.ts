@@ -1,6 +1,7 @@
 import { describe, test } from "node:test";
 import assert from "node:assert/strict";
 import { compareBytes, toHex, type Bytes } from "../codec/bytes.ts";
+import { PAGE_RECORDS } from "./page.ts";
 import { INLINE_VALUE_BYTES } from "./record.ts";
 import { Cursor, emptyTree, find, MAX_CHILDREN, type TreeNode, TreeWriter } from "./tree.ts";
 
@@ -36,7 +37,10 @@ function content(root: TreeNode, from?: Bytes): string[] {
 
 /** Depth of every leaf, which must be one, and whether the nodes keep their limits. */
 function depths(node: TreeNode, depth = 0): Set<number> {
-  if (!("children" in node)) return new Set([depth]);
+  if (!("children" in node)) {
+    assert.ok(node.count <= PAGE_RECORDS);
+    return new Set([depth]);
+  }
   assert.equal(node.children.length, node.separators.count + 1);
   assert.ok(node.children.length <= MAX_CHILDREN);
   assert.ok(node.children.length >= 2);

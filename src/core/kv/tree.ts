@@ -7,12 +7,13 @@
  * than any key of child i + 1. Every leaf has the same depth, and nodes below a quarter of their limit are merged.
  */
 import { type Bytes, EMPTY } from "../codec/bytes.ts";
-import { OwnerToken, Page, PAGE_BYTES } from "./page.ts";
+import { OwnerToken } from "./owner-token.ts";
+import { Page, PAGE_BYTES, PAGE_RECORDS } from "./page.ts";
 
 /** Most children of an inner node. */
 export const MAX_CHILDREN = 64;
 /** Most bytes of separators in an inner node: long common prefixes make separators long. */
-export const MAX_SEPARATOR_BYTES = 2 * PAGE_BYTES;
+export const MAX_SEPARATOR_BYTES = 8192;
 const SMALL_FRACTION = 4;
 
 /** A node of a tree: a leaf page or an inner node. */
@@ -76,7 +77,8 @@ export class InnerNode {
 }
 
 function isSmall(node: TreeNode): boolean {
-  return node instanceof Page ? node.usedBytes * SMALL_FRACTION < PAGE_BYTES : node.small;
+  if (!(node instanceof Page)) return node.small;
+  return node.usedBytes * SMALL_FRACTION < PAGE_BYTES && node.count * SMALL_FRACTION < PAGE_RECORDS;
 }
 
 /** Shortest byte string that is greater than `left` and not greater than `right`. */
@@ -182,7 +184,7 @@ export class TreeWriter {
     const page = leaf.owned(this.#owner);
     if (at >= 0) page.replaceAt(at, key, value);
     else page.insertAt(~at, key, value);
-    if (page.usedBytes <= PAGE_BYTES || page.count < 2) return page;
+    if (!page.full) return page;
     // Keys that arrive in order leave full pages behind them, not half-full ones.
     const ascending = rightmost && ~at === page.count - 1;
     return this.#splitLeaf(page, ascending ? page.count - 1 : page.middle());
@@ -229,8 +231,7 @@ export class TreeWriter {
     const right = parent.child(index + 1);
     if (left instanceof Page && right instanceof Page) {
       const merged = left.concat(this.#owner, right);
-      const cut = merged.usedBytes > PAGE_BYTES && merged.count > 1;
-      parent.replacePair(index, cut ? this.#splitLeaf(merged, merged.middle()) : merged);
+      parent.replacePair(index, merged.full ? this.#splitLeaf(merged, merged.middle()) : merged);
     } else if (left instanceof InnerNode && right instanceof InnerNode) {
       const separator = parent.separators.keyAt(index);
       const separators = left.separators.slice(this.#owner, 0, left.separators.count);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { rightsOf } from "../../../test/support/rights-of.ts";
 import { EMPTY, utf8Encode } from "../../core/codec/bytes.ts";
 import type { ToWorker } from "../worker/protocol.ts";
 import { AdapterLanes } from "./adapter-lanes.ts";
@@ -9,10 +10,13 @@ describe("the lanes of a node", () => {
     const sent: ToWorker[] = [];
     let transactions = 2;
     let index = 10;
+    const rights = rightsOf({ alice: undefined });
+    const sender = { actor: "alice", certificate: "00" };
     const lanes = new AdapterLanes([{ id: 1, name: "test", mount: "/test", executor: { send: (m) => sent.push(m) } }], {
       clock: { now: () => 0, wallTime: () => 0, after: () => () => undefined },
       randomBytes: (length) => new Uint8Array(length),
       settings: () => ({ maxBatch: { transactions, bytes: 1000 }, maxDelayMs: 0, answerAfter: "commit" }),
+      rights: () => rights,
       batchTime: () => 1,
       view: () => ({ leads: true, serving: true, leader: "me" }),
       mayExecute: () => true,
@@ -39,7 +43,7 @@ describe("the lanes of a node", () => {
     lane.durable(10);
     lane.committed({ index: 10, view: 2, firstSeqno: 10, count: 1 }, () => [EMPTY]);
     lane.enqueue(
-      Array.from({ length: 9 }, (_, at) => ({ id: utf8Encode(`${at}`), body: EMPTY })),
+      Array.from({ length: 9 }, (_, at) => ({ sender, item: { id: utf8Encode(`${at}`), body: EMPTY } })),
       "peer",
     );
     const size = () => {

@@ -6,11 +6,13 @@ import { type Bytes, bytesKey } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import type { UnsealedBatch } from "../../core/ledger/batch.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
+import type { Rights } from "../../core/governance/rights.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock } from "../ports.ts";
 import type { ExecutedTransaction } from "../worker/protocol.ts";
 import { type ForwardedOutcome, type Frame, forwardFrames } from "./frames.ts";
-import { AdapterLane, type LaneOutcome } from "./lane.ts";
+import { AdapterLane } from "./lane.ts";
+import type { LaneOutcome } from "./lane-outcomes.ts";
 import type { AdapterPart } from "./manager-parts.ts";
 import type { BatchLimits, KeyedItem } from "./transaction-queue.ts";
 import type { RoutedAdapter } from "./request-router.ts";
@@ -42,6 +44,8 @@ export interface AdapterLanesParts {
     readonly maxDelayMs: number;
     readonly answerAfter: "commit" | "execution";
   };
+  /** What senders may do at the end of the log. */
+  readonly rights: () => Rights;
   readonly batchTime: () => number;
   readonly view: () => LeaderView;
   /** Whether a batch may be executed now. */
@@ -65,7 +69,7 @@ export class AdapterLanes {
   }
 
   #createLane(adapter: AdapterPart): Lane {
-    const { clock, randomBytes, settings, batchTime, view, mayExecute, propose } = this.#parts;
+    const { clock, randomBytes, settings, rights, batchTime, view, mayExecute, propose } = this.#parts;
     const { id, mount, executor } = adapter;
     const mailbox = new WorkerMailbox(executor, clock, () => view().serving);
     const submissions = new Submissions({
@@ -77,6 +81,7 @@ export class AdapterLanes {
       adapterId: id,
       executor,
       limits: () => settings().maxBatch,
+      rights,
       maxDelayMs: () => settings().maxDelayMs,
       after: (delayMs, callback) => clock.after(delayMs, callback),
       batchTime,
@@ -112,8 +117,7 @@ export class AdapterLanes {
     if (leader === undefined) return "none";
     let sent = 0;
     let lost = 0;
-    const items = entries.map(({ item }) => item);
-    for (const frame of forwardFrames(adapterId, items)) {
+    for (const frame of forwardFrames(adapterId, entries)) {
       if (this.#parts.send(leader, frame)) sent++;
       else lost++;
     }

@@ -20,7 +20,12 @@ const founded = foundNetwork({ nodeCount: 3, settings: {} });
 const FIRST = founded.firstTransactions((length) => new Uint8Array(length).fill(7));
 
 /** What of a batch administration looks at. */
-function batch(index: number, transactions: readonly Bytes[], kind: BatchKind = "administrative"): ParsedBatch {
+function batch(
+  index: number,
+  transactions: readonly Bytes[],
+  kind: BatchKind = "administrative",
+  version = 1,
+): ParsedBatch {
   const header = {
     kind,
     view: 2,
@@ -28,7 +33,7 @@ function batch(index: number, transactions: readonly Bytes[], kind: BatchKind = 
     firstSeqno: index,
     count: transactions.length,
     adapterId: 0,
-    governanceVersion: 0,
+    governanceVersion: index === 1 ? 0 : version,
     timeMs: 0,
     epoch: 0,
     salt: EMPTY,
@@ -108,12 +113,17 @@ class Bench {
   index = 1;
 
   constructor() {
+    const { constitution } = this.network.state;
+    const adapters = [{ id: 1, name: "kv", version: "0", mount: "/kv", options: {} }];
+    this.network.state = { ...this.network.state, constitution: { ...constitution, adapters } };
     this.administration.restore(this.network.state, this.index, 0);
   }
 
   /** Appends a batch of these transactions, signed by the node of this number. */
   append(transactions: readonly AdministrativeTransaction[], signer = 0): void {
-    const { header, ...sections } = batch(this.index + 1, transactions.map(encodeAdministrative));
+    const version = this.administration.constitution.version;
+    const encoded = transactions.map(encodeAdministrative);
+    const { header, ...sections } = batch(this.index + 1, encoded, "administrative", version);
     const place = { firstSeqno: 10 * this.index, timeMs: 1_000, signer: fromHex(idOf(signer)) };
     this.administration.append({ header: { ...header, ...place }, ...sections });
     this.index++;
@@ -189,9 +199,27 @@ describe("administration of a changing network", () => {
     assert.equal(bench.administration.appended?.epochs.length, 2);
   });
 
+  test("refuses a batch made under another constitution than the one at its place, or of an adapter that is not mounted", () => {
+    const bench = new Bench();
+    const of = (kind: BatchKind, version: number, adapterId: number) => () => {
+      const { header, ...sections } = batch(bench.index + 1, [], kind, version);
+      bench.administration.append({ header: { ...header, adapterId }, ...sections });
+    };
+    const corrupt = { code: "LedgerCorrupt" };
+    assert.doesNotThrow(of("application", 1, 1));
+    for (const version of [0, 2]) assert.throws(of("application", version, 1), corrupt);
+    for (const adapterId of [0, 2]) assert.throws(of("application", 1, adapterId), corrupt);
+    bench.changeNodes([0, 1, 2, 3]);
+    assert.throws(of("application", 1, 1), corrupt, "it was executed before the change, and stands behind it");
+    assert.throws(of("empty", 1, 0), corrupt);
+    assert.doesNotThrow(of("application", 2, 1));
+    assert.doesNotThrow(of("empty", 2, 0));
+  });
+
   test("refuses a batch sealed under an epoch that is not in the log", () => {
     const bench = new Bench();
-    const { header, ...sections } = batch(2, [], "application");
+    const { header: plain, ...sections } = batch(2, [], "application");
+    const header = { ...plain, adapterId: 1 };
     const sealed = (epoch: number) => () => bench.administration.append({ header: { ...header, epoch }, ...sections });
     assert.doesNotThrow(sealed(1));
     for (const epoch of [2, Number.MAX_SAFE_INTEGER]) assert.throws(sealed(epoch), { code: "LedgerCorrupt" });

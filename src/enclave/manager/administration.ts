@@ -4,6 +4,7 @@
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import {
+  type AdministrativeTransaction,
   executeAdministrative,
   type GovernanceState,
   placeAt,
@@ -33,13 +34,18 @@ export class Administration implements LogGovernance {
   readonly #genesis: Constitution;
   readonly #networkId: string;
   readonly #crypto: GovernanceCrypto;
+  readonly #joined: Constitution | undefined;
   /** States in the order of their batches: the first is the committed one once there is one. */
   #states: StateAt[] = [];
   #committedIndex = 0;
   #keys = new Map<NodeId, Bytes>();
 
-  /** @param genesis the constitution this node was started with; the ledger must begin with it */
-  constructor(genesis: Constitution, networkId: string, crypto: GovernanceCrypto) {
+  /**
+   * @param genesis the constitution this node was started with; the ledger must begin with it
+   * @param joined the one its owner approved when it joined: counts until the log has come as far
+   */
+  constructor(genesis: Constitution, networkId: string, crypto: GovernanceCrypto, joined?: Constitution) {
+    this.#joined = joined;
     this.#genesis = genesis;
     this.#networkId = networkId;
     this.#crypto = crypto;
@@ -63,9 +69,10 @@ export class Administration implements LogGovernance {
     return { configuration: at.state.configuration, configurationIndex: at.configurationIndex };
   }
 
-  /** The constitution as the log tells it: the one to authenticate nodes by. */
+  /** The newest constitution this node knows: the one to authenticate nodes by. */
   get constitution(): Constitution {
-    return this.appended?.constitution ?? this.#genesis;
+    const told = this.appended?.constitution ?? this.#genesis;
+    return this.#joined !== undefined && this.#joined.version > told.version ? this.#joined : told;
   }
 
   /** Public key (SubjectPublicKeyInfo, DER) of a node whose signature counts: a listed one, or one that is leaving. */
@@ -87,6 +94,7 @@ export class Administration implements LogGovernance {
     const epochs = this.appended?.epochs.length ?? 0;
     if (epoch > epochs)
       throw new CocoError("LedgerCorrupt", `batch ${index} is sealed under epoch ${epoch} of ${epochs}`, { index });
+    this.#requirePlace(batch);
     if (kind !== "administrative") return;
     const state = executeAdministrativeBatch(this.appended, batch, this.#crypto);
     this.#requireNetwork(state);
@@ -94,6 +102,20 @@ export class Administration implements LogGovernance {
     const reconfigured = before !== undefined && before.state.configuration !== state.configuration;
     this.#states.push({ index, state, configurationIndex: reconfigured ? index : (before?.configurationIndex ?? 0) });
     this.#listKeys();
+  }
+
+  /**
+   * A batch was made under the constitution in force at its place: what was judged by an older one, or is of an adapter that
+   * is not mounted there, has no place behind the change.
+   */
+  #requirePlace({ header: { index, kind, adapterId, governanceVersion } }: ParsedBatch): void {
+    const constitution = this.appended?.constitution;
+    const refuse = (what: string) => new CocoError("LedgerCorrupt", `batch ${index} ${what}`, { index });
+    const version = constitution?.version ?? 0;
+    if (governanceVersion !== version)
+      throw refuse(`was made under governance version ${governanceVersion}, not ${version}`);
+    if (kind === "application" && constitution?.adapters.every(({ id }) => id !== adapterId) !== false)
+      throw refuse(`is of adapter ${adapterId}, which is not mounted`);
   }
 
   /** Drops the states of batches from this index on. */
@@ -128,8 +150,12 @@ export class Administration implements LogGovernance {
 
   /** Throws `NotReady` before genesis, or `ProposalInvalid` saying why a request does not hold for the newest state of the log. */
   check(message: SignedMessage, nowMs: number): void {
+    this.tryOut({ type: "request", ...message }, nowMs);
+  }
+
+  /** As {@link Administration.check}, for any transaction. */
+  tryOut(transaction: AdministrativeTransaction, nowMs: number): void {
     if (this.appended === undefined) throw new CocoError("NotReady", "the genesis of the network is not committed yet");
-    const transaction = { type: "request", ...message } as const;
     executeAdministrative(this.appended, transaction, placeAt(nowMs), this.#crypto);
   }
 
@@ -140,6 +166,7 @@ export class Administration implements LogGovernance {
 
   /** The constitution as it would be with these requests; those that do not hold change nothing. */
   constitutionWith(messages: readonly SignedMessage[], nowMs: number): Constitution {
+    if (this.constitution === this.#joined) return this.#joined;
     const state =
       this.appended ??
       executeAdministrative(undefined, { type: "genesis", constitution: this.#genesis }, placeAt(nowMs), this.#crypto);

@@ -21,7 +21,6 @@ function arrivedOn(
     canOpen: () => false,
     open: () => assert.fail("the epoch is not committed"),
     snapshots: { contradicts: () => false },
-    adapters: [KV_ADAPTER_ID],
     ...parts,
   });
 }
@@ -150,10 +149,6 @@ describe("an application's batch of a peer", () => {
       if (holds) check();
       else assert.throws(() => check(), refused);
     }
-  });
-
-  test("is refused when it is of no adapter", () => {
-    assert.throws(made({}, { adapterId: KV_ADAPTER_ID + 1 }).check, refused);
   });
 
   test("is taken by a node that has no key for it", () => {

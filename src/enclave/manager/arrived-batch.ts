@@ -8,7 +8,11 @@
  * What this node reads from its own disk is not asked again: it may be committed, and then the network has decided.
  */
 import { type Bytes, EMPTY } from "../../core/codec/bytes.ts";
-import { decodeAdministrative, type EpochTransaction, type GovernanceState } from "../../core/governance/administrative.ts";
+import {
+  decodeAdministrative,
+  type EpochTransaction,
+  type GovernanceState,
+} from "../../core/governance/administrative.ts";
 import type { EpochRecord, GrantedKey } from "../../core/governance/epochs.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { TableSet } from "../../core/kv/tables.ts";
@@ -47,8 +51,6 @@ export interface ArrivedBatchesParts {
   /** Opens a batch of a committed epoch. */
   readonly open: (batch: ParsedBatch) => UnsealedBatch;
   readonly snapshots: OwnSnapshots;
-  /** Ids of the adapters that are mounted. */
-  readonly adapters: readonly number[];
 }
 
 /** See the module's header. */
@@ -120,11 +122,7 @@ export class ArrivedBatches {
   }
 
   #checkApplication(batch: ParsedBatch, state: GovernanceState | undefined): void {
-    const { index, adapterId } = batch.header;
-    if (!this.#parts.adapters.includes(adapterId))
-      throw new CocoError("LedgerCorrupt", `batch ${index} is of adapter ${adapterId}, which is not mounted`, {
-        index,
-      });
+    const { adapterId } = batch.header;
     const opened = this.#openAhead(batch, state);
     const tables = this.#tables.get(adapterId);
     const parts = opened?.parts ?? batch.transactions.flatMap(({ publicPart }) => [publicPart, EMPTY]);

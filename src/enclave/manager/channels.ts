@@ -8,6 +8,7 @@
  * value (RFC 8446, 7.5), so that evidence of another session or for another challenge is worthless.
  */
 import { connect as tlsConnect, createServer, type Server, type TLSSocket } from "node:tls";
+import type { Claims } from "../../attestation/evidence.ts";
 import { CHANNEL_EXPORTER_LABEL } from "../../attestation/report-data.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesEqual, ByteReader, concatBytes, EMPTY, toHex } from "../../core/codec/bytes.ts";
@@ -36,6 +37,9 @@ export const REFUSALS_LOGGED_PERIOD_MS = 60_000;
 /** Most inbound connections in their handshake. */
 export const INBOUND_HANDSHAKES_MAX = 64;
 
+/** Time in which the last frames to a node that left the network must be gone. */
+export const CHANNEL_END_MS = 500;
+
 const PROTOCOL_VERSION = 1;
 
 /** Who may be on the other side, and what this side shows. */
@@ -52,8 +56,10 @@ export interface ChannelIdentity {
   addressOf(peer: NodeId): string | undefined;
   /** This node's evidence for a session. */
   attest(challenge: Bytes, exporter: Bytes): Bytes;
-  /** Throws when the peer's evidence does not hold for the session or does not appraise. */
-  appraise(peer: NodeId, evidence: Bytes, challenge: Bytes, exporter: Bytes): void;
+  /** What the peer's evidence claims; throws when it does not hold for the session or does not appraise. */
+  appraise(peer: NodeId, evidence: Bytes, challenge: Bytes, exporter: Bytes): Claims;
+  /** Whether code and machine of a peer are still listed. */
+  stillAppraises(claims: Claims): boolean;
 }
 
 /** What channels are made of. */
@@ -122,11 +128,15 @@ export class Channels implements PeerTransport {
     this.follow(peers);
   }
 
-  /** Connects to the nodes of the network as it is now, and ends the channels to those that left it. */
+  /**
+   * Connects to the nodes of the network as it is now, and ends the channels to those that left it, or whose code or machine
+   * was retired.
+   */
   follow(peers: readonly NodeId[]): void {
     if (this.#listener === undefined || this.#closed) return;
     const { identity } = this.#parts;
-    for (const [peer, channel] of this.#channels) if (identity.addressOf(peer) === undefined) channel.destroy();
+    for (const [peer, channel] of this.#channels)
+      if (identity.addressOf(peer) === undefined || !identity.stillAppraises(channel.claims)) channel.end();
     for (const peer of peers) {
       if (!(identity.nodeId < peer) || this.#dialled.has(peer)) continue;
       this.#dialled.add(peer);
@@ -206,9 +216,9 @@ export class Channels implements PeerTransport {
             answered = true;
             return;
           }
-          identity.appraise(peer, frame, challenge, exporter);
+          const claims = identity.appraise(peer, frame, challenge, exporter);
           established();
-          this.#establish(peer, socket, frames);
+          this.#establish(peer, { socket, claims }, frames);
         } catch (error) {
           refuse(error);
         }
@@ -255,10 +265,11 @@ export class Channels implements PeerTransport {
     return challenge;
   }
 
-  #establish(peer: NodeId, socket: TLSSocket, frames: FrameReader): void {
+  #establish(peer: NodeId, attested: AttestedSocket, frames: FrameReader): void {
     const { events, clock, tracer } = this.#parts;
+    const { socket } = attested;
     this.#channels.get(peer)?.destroy();
-    const channel = new Channel(socket, clock, () => {
+    const channel = new Channel(attested, clock, () => {
       if (this.#channels.get(peer) !== channel) return;
       this.#channels.delete(peer);
       tracer.event("info", "channel_down", { peer });
@@ -270,7 +281,7 @@ export class Channels implements PeerTransport {
     events.channelUp(peer);
     frames.switchTo(MAX_FRAME_BYTES, (frame) => {
       channel.heard();
-      if (frame.length === 0) return;
+      if (frame.length === 0 || channel.hasEnded) return;
       try {
         events.frame(peer, frame);
       } catch (error) {
@@ -286,16 +297,26 @@ export class Channels implements PeerTransport {
   }
 }
 
+/** A connection whose peer has shown what it runs. */
+interface AttestedSocket {
+  readonly socket: TLSSocket;
+  readonly claims: Claims;
+}
+
 /** An established channel. */
 class Channel {
   readonly socket: TLSSocket;
+  readonly claims: Claims;
+  /** Nothing is sent or taken any more. */
+  hasEnded = false;
   readonly #clock: Clock;
   #heardAt: number;
   #sentAt: number;
   #corked = false;
 
-  constructor(socket: TLSSocket, clock: Clock, onClose: () => void) {
+  constructor({ socket, claims }: AttestedSocket, clock: Clock, onClose: () => void) {
     this.socket = socket;
+    this.claims = claims;
     this.#clock = clock;
     this.#heardAt = clock.now();
     this.#sentAt = clock.now();
@@ -322,7 +343,7 @@ class Channel {
   }
 
   send(frame: Bytes): boolean {
-    if (this.socket.destroyed || this.socket.writableLength > CHANNEL_QUEUE_BYTES_MAX) return false;
+    if (this.hasEnded || this.socket.destroyed || this.socket.writableLength > CHANNEL_QUEUE_BYTES_MAX) return false;
     // Everything sent in one turn of the event loop leaves as one TLS record where it fits.
     if (!this.#corked) {
       this.#corked = true;
@@ -339,5 +360,14 @@ class Channel {
 
   destroy(): void {
     this.socket.destroy();
+  }
+
+  /** Ends a channel that is not to be there any more: what was sent before still leaves, so that the peer learns why. */
+  end(): void {
+    if (this.hasEnded) return;
+    this.hasEnded = true;
+    const cancel = this.#clock.after(CHANNEL_END_MS, () => this.socket.destroy());
+    this.socket.once("close", cancel);
+    this.socket.destroySoon();
   }
 }

@@ -8,18 +8,25 @@ import { errorResponse, type FrontendParts, type FrontendRequest } from "./front
 import { GOV_ENDPOINTS, isGovPath } from "./gov-api.ts";
 import type { GovApiParts } from "./gov-parts.ts";
 import type { Manager } from "./manager.ts";
+import { isJoinPath, JOIN_ENDPOINTS } from "./join-api.ts";
+import type { JoinDesk } from "./join-desk.ts";
 import { isNodePath, NODE_ENDPOINTS, type NodeApiParts } from "./node-api.ts";
 
 /** Header of requests and answers: `local` (what this node has applied) or `linearizable` (everything committed before). */
 export const CONSISTENCY_HEADER = "x-coco-consistency";
 
 /** The endpoints every node has, whatever its adapters are. */
-export const ENDPOINT_RULES: readonly EndpointRule[] = [...NODE_ENDPOINTS.rules, ...GOV_ENDPOINTS.rules];
+export const ENDPOINT_RULES: readonly EndpointRule[] = [
+  ...NODE_ENDPOINTS.rules,
+  ...JOIN_ENDPOINTS.rules,
+  ...GOV_ENDPOINTS.rules,
+];
 
 /** What requests are answered with. */
 export interface ClientApiParts {
   readonly node: Omit<NodeApiParts, "endpoints">;
   readonly gov: GovApiParts;
+  readonly join: JoinDesk;
   readonly manager: Pick<Manager, "serves" | "request">;
   /** Whether adapters are served yet. */
   readonly serves: () => boolean;
@@ -27,13 +34,14 @@ export interface ClientApiParts {
 
 /** Answers clients' requests; see the module's header. */
 export function createClientApi(parts: ClientApiParts): Pick<FrontendParts, "isSigned" | "handle"> {
-  const { gov, manager } = parts;
+  const { gov, join, manager } = parts;
   const node: NodeApiParts = { ...parts.node, endpoints: ENDPOINT_RULES };
   const constitution = () => gov.administration.committed?.constitution;
   return {
-    isSigned: (method, path) => GOV_ENDPOINTS.isSigned(method, path),
+    isSigned: (method, path) => GOV_ENDPOINTS.isSigned(method, path) || JOIN_ENDPOINTS.isSigned(method, path),
     handle: (request, respond) => {
-      if (isNodePath(request.path)) NODE_ENDPOINTS.answer(node, request, constitution, respond);
+      if (isJoinPath(request.path)) JOIN_ENDPOINTS.answer(join, request, constitution, respond);
+      else if (isNodePath(request.path)) NODE_ENDPOINTS.answer(node, request, constitution, respond);
       else if (isGovPath(request.path)) GOV_ENDPOINTS.answer(gov, request, constitution, respond);
       else if (!parts.serves()) refuse(new CocoError("NotReady", "this node does not serve yet"), respond);
       else if (request.method !== "POST" && manager.serves(request.path))
@@ -63,6 +71,6 @@ function serveRequest(
     return;
   }
   manager.request({ path, body, caller, linearizable: consistency === "linearizable" }, (response) =>
-    respond({ ...response, headers: { [CONSISTENCY_HEADER]: consistency } }),
+    respond({ ...response, headers: { ...response.headers, [CONSISTENCY_HEADER]: consistency } }),
   );
 }

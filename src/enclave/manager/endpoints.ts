@@ -8,10 +8,11 @@ import { CocoError } from "../../errors.ts";
 import { errorResponse, type FrontendRequest, type FrontendResponse } from "./frontend.ts";
 
 /**
- * Who may ask: whoever signed the body, with or without a client certificate; any actor of the constitution or its staff by
+ * Who may ask: whoever signed the body, with or without a client certificate; a node that is to join, by the evidence in the
+ * body; any actor of the constitution or its staff by
  * its client certificate; members or participants only.
  */
-export type Asker = "signed" | "actor" | Actor["role"];
+export type Asker = "signed" | "newcomer" | "actor" | Actor["role"];
 
 /** What is said of an endpoint. */
 export interface EndpointRule {
@@ -54,7 +55,10 @@ export class Endpoints<Parts> {
   }
 
   /** The endpoint and the values in its path. Throws `NotFound`, or `MethodNotAllowed` naming the methods there are. */
-  find(method: string, path: string): { readonly endpoint: Endpoint<Parts>; readonly parameters: RoutedRequest["parameters"] } {
+  find(
+    method: string,
+    path: string,
+  ): { readonly endpoint: Endpoint<Parts>; readonly parameters: RoutedRequest["parameters"] } {
     const at = this.#routes.filter(({ pattern }) => pattern.test(path));
     const route = at.find(({ endpoint }) => endpoint.method === method);
     if (route !== undefined) {
@@ -66,10 +70,11 @@ export class Endpoints<Parts> {
     throw new CocoError("MethodNotAllowed", `${path} takes ${allow}`, { allow });
   }
 
-  /** Whether a request is judged by the signature in its body alone. */
+  /** Whether a request is judged by what is in its body alone: a signature, or the evidence of a node. */
   isSigned(method: string, path: string): boolean {
     return this.#routes.some(
-      ({ endpoint, pattern }) => endpoint.who === "signed" && endpoint.method === method && pattern.test(path),
+      ({ endpoint, pattern }) =>
+        (endpoint.who === "signed" || endpoint.who === "newcomer") && endpoint.method === method && pattern.test(path),
     );
   }
 
@@ -98,7 +103,7 @@ function requireAsker(
   { caller }: FrontendRequest,
   constitution: () => Constitution | undefined,
 ): void {
-  if (who === "signed") return;
+  if (who === "signed" || who === "newcomer") return;
   if (caller === undefined) throw new CocoError("AuthenticationRequired", "no client certificate");
   if (who === "actor") return;
   const actor = constitution()?.actors.find(({ id }) => id === caller.actor);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { ByteWriter, utf8Encode } from "../../core/codec/bytes.ts";
+import { MAX_ATTESTED_EVIDENCE_BYTES } from "../../core/governance/attest.ts";
 import { MAX_CERTIFICATE_BYTES } from "../../core/governance/constitution.ts";
 import { MAX_REQUEST_BYTES, MAX_REQUEST_CHAIN } from "../../core/governance/signed-request.ts";
 import { CocoError } from "../../errors.ts";
@@ -9,9 +10,14 @@ import { decodeFrame, encodeFrame, type Frame, MAX_FRAME_ITEMS } from "./frames.
 
 const bytes = (text: string) => utf8Encode(text);
 
+const sent = (id: string, actor: string) => ({
+  item: { id: bytes(id), body: bytes("body") },
+  sender: { actor, certificate: "ab".repeat(32) },
+});
+
 const FRAMES: readonly Frame[] = [
   { type: "consensus", message: { type: "vote", preVote: true, transfer: false, term: 3, lastIndex: 7, lastTerm: 2 } },
-  { type: "forward", adapter: 1, items: [{ id: bytes("i"), body: bytes("body") }] },
+  { type: "forward", adapter: 1, items: [sent("i", "acme"), sent("j", "globex")] },
   {
     type: "outcomes",
     adapter: 2,
@@ -21,10 +27,12 @@ const FRAMES: readonly Frame[] = [
       { id: bytes("c"), index: 0, outcome: { type: "waiting", result: bytes("w") } },
       { id: bytes("d"), index: 4, outcome: { type: "duplicate", result: bytes("d") } },
       { id: bytes("e"), index: 0, outcome: { type: "unavailable", code: "TooManyRequests" } },
+      { id: bytes("f"), index: 8, outcome: { type: "refused", code: "ActorNotAllowed" } },
     ],
   },
   { type: "query", id: 5, path: "/kv", body: bytes("get a"), caller: { actor: "member1", certificate: "00" } },
   { type: "queryResponse", id: 5, response: { status: 200, contentType: "text/plain", body: bytes("x") } },
+  { type: "attest", challenge: new Uint8Array(32).fill(7), evidence: bytes("evidence") },
   { type: "govern", message: bytes("signed"), chain: [bytes("leaf"), bytes("ca")] },
   {
     type: "governRefused",
@@ -53,9 +61,13 @@ describe("a frame", () => {
     const tooMany = new ByteWriter()
       .u8(2)
       .u16(1)
+      .u16(0)
       .u32(MAX_FRAME_ITEMS + 1)
       .finish();
     assert.throws(() => decodeFrame(tooMany), { code: "LimitExceeded" });
+    const evidence = new Uint8Array(MAX_ATTESTED_EVIDENCE_BYTES + 1);
+    const tooLarge = encodeFrame({ type: "attest", challenge: new Uint8Array(32), evidence });
+    assert.throws(() => decodeFrame(tooLarge), { code: "LimitExceeded" });
   });
 
   test("with a member's request is bounded, and a refusal is one of the table", () => {
@@ -68,7 +80,12 @@ describe("a frame", () => {
     const certificate = new Uint8Array(MAX_CERTIFICATE_BYTES + 1);
     const large = encodeFrame({ type: "govern", message: bytes("m"), chain: [certificate] });
     assert.throws(() => decodeFrame(large), { code: "LimitExceeded" });
-    const unknown = new ByteWriter().u8(9).bytes(new Uint8Array(32)).bytes16(bytes("toString")).bytes16(bytes("m")).u8(0);
+    const unknown = new ByteWriter()
+      .u8(9)
+      .bytes(new Uint8Array(32))
+      .bytes16(bytes("toString"))
+      .bytes16(bytes("m"))
+      .u8(0);
     assert.throws(() => decodeFrame(unknown.finish()), { code: "MalformedInput" });
   });
 
@@ -95,6 +112,16 @@ describe("a frame", () => {
       }),
       { numRuns: 2_000 },
     );
+  });
+
+  test("that forwards transactions names each sender once, and none that is not there or too long", () => {
+    const one = (items: readonly ReturnType<typeof sent>[]) => encodeFrame({ type: "forward", adapter: 1, items });
+    const [first] = [sent("a", "acme")];
+    const same = [first, { ...sent("b", ""), sender: first.sender }];
+    assert.equal(one(same).length - one([first]).length, 2 + 2 + 1 + 4 + 4);
+    const stranger = new ByteWriter().u8(2).u16(1).u16(0).u32(1).u16(0).bytes16(bytes("a")).bytes32(bytes("")).finish();
+    assert.throws(() => decodeFrame(stranger), { code: "MalformedInput" });
+    assert.throws(() => decodeFrame(one([sent("a", "a".repeat(65))])), { code: "LimitExceeded" });
   });
 
   test("of any bytes decodes or is refused with a code", () => {

@@ -7,10 +7,13 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { ByteReader, ByteWriter, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
 import { decodeMessage, encodeMessage } from "../../core/consensus/messages.ts";
 import type { ConsensusMessage } from "../../core/consensus/types.ts";
+import { MAX_ATTESTED_EVIDENCE_BYTES } from "../../core/governance/attest.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { MAX_REQUEST_ID_LENGTH } from "../../core/ledger/batch-format.ts";
+import { TRANSACTION_REFUSALS } from "../../core/governance/rights.ts";
 import { CocoError } from "../../errors.ts";
-import type { ItemOutcome, TransactionItem } from "../worker/protocol.ts";
+import type { ItemOutcome } from "../worker/protocol.ts";
+import type { SentItem } from "./transaction-queue.ts";
 import { readSignedMessage, readRefusal, writeSignedMessage, writeRefusal } from "./governance-frames.ts";
 
 /** Most bytes in one frame; a channel that announces more is closed. */
@@ -20,6 +23,9 @@ export const MAX_FRAME_ITEMS = 20_000;
 
 /** Most bytes of transactions in one forwarded frame. */
 export const FORWARD_FRAME_BYTES = 4 * 1024 * 1024;
+
+/** Longest id of an actor, and longest fingerprint of a certificate, in a frame. */
+const CALLER_LENGTH_MAX = 64;
 
 /** What became of a forwarded transaction, by its id. */
 export interface ForwardedOutcome {
@@ -32,8 +38,8 @@ export interface ForwardedOutcome {
 /** A frame between two validating nodes. */
 export type Frame =
   | { readonly type: "consensus"; readonly message: ConsensusMessage }
-  /** Prepared transactions for the leader. */
-  | { readonly type: "forward"; readonly adapter: number; readonly items: readonly TransactionItem[] }
+  /** Prepared transactions for the leader, with who sent them to the node that forwards. */
+  | { readonly type: "forward"; readonly adapter: number; readonly items: readonly SentItem[] }
   /** What the leader made of forwarded transactions. */
   | { readonly type: "outcomes"; readonly adapter: number; readonly outcomes: readonly ForwardedOutcome[] }
   /** A client request only the leader can answer. */
@@ -49,6 +55,8 @@ export type Frame =
   | { readonly type: "readIndex"; readonly id: number }
   /** `index` undefined: the asked node does not lead. */
   | { readonly type: "readIndexResponse"; readonly id: number; readonly index: number | undefined }
+  /** Evidence of the sender for the ledger; only the leader takes it. */
+  | { readonly type: "attest"; readonly challenge: Bytes; readonly evidence: Bytes }
   /** A member's signed request for the leader. */
   | ({ readonly type: "govern" } & SignedMessage)
   /** The leader refuses a member's request, named by its key; that it holds is seen in the ledger. */
@@ -64,26 +72,34 @@ const KIND = {
   readIndexResponse: 7,
   govern: 8,
   governRefused: 9,
+  attest: 10,
 } as const;
-const OUTCOME = { included: 1, rejected: 2, waiting: 3, duplicate: 4, deferred: 5, unavailable: 6 } as const;
+const CHALLENGE_BYTES = 32;
+const OUTCOME = {
+  included: 1,
+  rejected: 2,
+  waiting: 3,
+  duplicate: 4,
+  deferred: 5,
+  unavailable: 6,
+  refused: 7,
+} as const;
 
 /** Bytes of a frame. */
 export function encodeFrame(frame: Frame): Bytes {
-  const writer = new ByteWriter(512).u8(KIND[frame.type]);
+  const writer = new ByteWriter().u8(KIND[frame.type]);
   switch (frame.type) {
     case "consensus":
       return writer.bytes(encodeMessage(frame.message)).finish();
     case "forward":
-      writer.u16(frame.adapter).u32(frame.items.length);
-      for (const item of frame.items) writer.bytes16(item.id).bytes32(item.body);
-      return writer.finish();
+      return writeForwarded(writer.u16(frame.adapter), frame.items).finish();
     case "outcomes":
       writer.u16(frame.adapter).u32(frame.outcomes.length);
       for (const entry of frame.outcomes) writeOutcome(writer.bytes16(entry.id).u64(entry.index), entry.outcome);
       return writer.finish();
     case "query":
       writer.u64(frame.id).bytes16(utf8Encode(frame.path)).bytes32(frame.body);
-      return writer.bytes16(utf8Encode(frame.caller.actor)).bytes16(utf8Encode(frame.caller.certificate)).finish();
+      return writeCaller(writer, frame.caller).finish();
     case "queryResponse":
       writer.u64(frame.id).u16(frame.response.status).bytes16(utf8Encode(frame.response.contentType));
       return writer.bytes32(frame.response.body).finish();
@@ -95,6 +111,8 @@ export function encodeFrame(frame: Frame): Bytes {
         .u64(frame.id)
         .u64(frame.index ?? 0)
         .finish();
+    case "attest":
+      return writer.bytes(frame.challenge).bytes32(frame.evidence).finish();
     case "govern":
       return writeSignedMessage(writer, frame).finish();
     case "governRefused":
@@ -102,10 +120,30 @@ export function encodeFrame(frame: Frame): Bytes {
   }
 }
 
+function writeCaller(writer: ByteWriter, { actor, certificate }: Caller): ByteWriter {
+  return writer.bytes16(utf8Encode(actor)).bytes16(utf8Encode(certificate));
+}
+
+/** Each sender stands in the frame once, though its transactions are many. */
+function writeForwarded(writer: ByteWriter, items: readonly SentItem[]): ByteWriter {
+  const senders = new Map<Caller, number>();
+  for (const { sender } of items) if (!senders.has(sender)) senders.set(sender, senders.size);
+  writer.u16(senders.size);
+  for (const sender of senders.keys()) writeCaller(writer, sender);
+  writer.u32(items.length);
+  for (const { item, sender } of items) {
+    writer
+      .u16(senders.get(sender) ?? 0)
+      .bytes16(item.id)
+      .bytes32(item.body);
+  }
+  return writer;
+}
+
 function writeOutcome(writer: ByteWriter, outcome: ItemOutcome): void {
   writer.u8(OUTCOME[outcome.type]);
   if (outcome.type === "rejected") writer.bytes32(outcome.error);
-  else if (outcome.type === "unavailable") writer.bytes32(utf8Encode(outcome.code));
+  else if (outcome.type === "unavailable" || outcome.type === "refused") writer.bytes32(utf8Encode(outcome.code));
   else if (outcome.type !== "deferred") writer.bytes32(outcome.result);
 }
 
@@ -125,7 +163,7 @@ function readBody(kind: number, reader: ByteReader): Frame {
       return {
         type: "forward",
         adapter: reader.u16(),
-        items: readItems(reader, () => ({ id: readId(reader), body: reader.bytes32() })),
+        items: readForwarded(reader),
       };
     case KIND.outcomes:
       return {
@@ -139,7 +177,7 @@ function readBody(kind: number, reader: ByteReader): Frame {
         id: reader.u64(),
         path: utf8Decode(reader.bytes16()),
         body: reader.bytes32(),
-        caller: { actor: utf8Decode(reader.bytes16()), certificate: utf8Decode(reader.bytes16()) },
+        caller: readCaller(reader),
       };
     case KIND.queryResponse:
       return {
@@ -154,6 +192,8 @@ function readBody(kind: number, reader: ByteReader): Frame {
       const index = reader.u64();
       return { type: "readIndexResponse", id, index: index === 0 ? undefined : index };
     }
+    case KIND.attest:
+      return { type: "attest", challenge: reader.bytes(CHALLENGE_BYTES), evidence: readEvidence(reader) };
     case KIND.govern:
       return { type: "govern", ...readSignedMessage(reader) };
     case KIND.governRefused:
@@ -163,12 +203,37 @@ function readBody(kind: number, reader: ByteReader): Frame {
   }
 }
 
+function readEvidence(reader: ByteReader): Bytes {
+  const evidence = reader.bytes32();
+  if (evidence.length > MAX_ATTESTED_EVIDENCE_BYTES)
+    throw new CocoError("LimitExceeded", `evidence of ${evidence.length} bytes`);
+  return evidence;
+}
+
 function readItems<T>(reader: ByteReader, read: () => T): T[] {
   const count = reader.u32();
   if (count > MAX_FRAME_ITEMS) throw new CocoError("LimitExceeded", `${count} items in one frame`);
   const items: T[] = [];
   for (let left = count; left > 0; left--) items.push(read());
   return items;
+}
+
+function readCaller(reader: ByteReader): Caller {
+  const actor = utf8Decode(reader.bytes16());
+  const certificate = utf8Decode(reader.bytes16());
+  if (Math.max(actor.length, certificate.length) > CALLER_LENGTH_MAX)
+    throw new CocoError("LimitExceeded", "name of a caller is too long");
+  return { actor, certificate };
+}
+
+function readForwarded(reader: ByteReader): SentItem[] {
+  const senders: Caller[] = [];
+  for (let left = reader.u16(); left > 0; left--) senders.push(readCaller(reader));
+  return readItems(reader, () => {
+    const sender = senders[reader.u16()];
+    if (sender === undefined) throw new CocoError("MalformedInput", "a forwarded transaction without its sender");
+    return { sender, item: { id: readId(reader), body: reader.bytes32() } };
+  });
 }
 
 /** An id a batch can hold: a longer one would make the leader's next batch impossible. */
@@ -197,23 +262,30 @@ function readOutcome(reader: ByteReader): ItemOutcome {
       return { type: "duplicate", result: reader.bytes32() };
     case OUTCOME.unavailable:
       return { type: "unavailable", code: utf8Decode(reader.bytes32()) };
+    case OUTCOME.refused: {
+      const name = utf8Decode(reader.bytes32());
+      const code = TRANSACTION_REFUSALS.find((known) => known === name);
+      if (code === undefined) throw new CocoError("MalformedInput", "unknown refusal of a transaction");
+      return { type: "refused", code };
+    }
     default:
       throw new CocoError("MalformedInput", `unknown kind of outcome: ${kind}`);
   }
 }
 
 /** Cuts transactions into frames of bounded size and number, in order. */
-export function* forwardFrames(adapter: number, items: readonly TransactionItem[]): Generator<Frame> {
-  let frame: TransactionItem[] = [];
+export function* forwardFrames(adapter: number, items: readonly SentItem[]): Generator<Frame> {
+  let frame: SentItem[] = [];
   let bytes = 0;
-  for (const item of items) {
-    if (frame.length > 0 && (frame.length >= MAX_FRAME_ITEMS || bytes + item.body.length > FORWARD_FRAME_BYTES)) {
+  for (const sent of items) {
+    const { length } = sent.item.body;
+    if (frame.length > 0 && (frame.length >= MAX_FRAME_ITEMS || bytes + length > FORWARD_FRAME_BYTES)) {
       yield { type: "forward", adapter, items: frame };
       frame = [];
       bytes = 0;
     }
-    frame.push(item);
-    bytes += item.body.length;
+    frame.push(sent);
+    bytes += length;
   }
   if (frame.length > 0) yield { type: "forward", adapter, items: frame };
 }

@@ -1,12 +1,19 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { rightsOf } from "../../../test/support/rights-of.ts";
 import { type Bytes, EMPTY, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
 import type { ExecutedTransaction, ItemOutcome, ToWorker, TransactionItem } from "../worker/protocol.ts";
 import { AdapterLane, UNCOMMITTED_BATCHES_MAX } from "./lane.ts";
-import { QUEUE_BYTES_MAX, QUEUE_MAX } from "./transaction-queue.ts";
+import { QUEUE_BYTES_MAX, QUEUE_MAX, type SentItem } from "./transaction-queue.ts";
 
-const item = (name: string): TransactionItem => ({ id: utf8Encode(name), body: utf8Encode(`body ${name}`) });
+/** Both may transact. */
+const RIGHTS = rightsOf({ alice: undefined, bob: undefined });
+const SENDER = { actor: "alice", certificate: "00" };
+const sent = (item: TransactionItem, actor = SENDER.actor): SentItem => ({ item, sender: { ...SENDER, actor } });
+const item = (name: string, actor?: string): SentItem =>
+  sent({ id: utf8Encode(name), body: utf8Encode(`body ${name}`) }, actor);
+const named = (names: readonly string[]): SentItem[] => names.map((name) => item(name));
 const transaction = (id: Bytes): ExecutedTransaction => ({
   id,
   publicPart: EMPTY,
@@ -18,6 +25,9 @@ const transaction = (id: Bytes): ExecutedTransaction => ({
 function fixture(limits = { transactions: 10, bytes: 1000 }, maxDelayMs = 0) {
   const world = {
     leading: true,
+    /** An administrative batch is on its way. */
+    closed: false,
+    rights: RIGHTS,
     /** Most bytes of the ids of a batch that fit the ledger. */
     bytesMax: Infinity,
     dropped: [] as string[],
@@ -30,11 +40,12 @@ function fixture(limits = { transactions: 10, bytes: 1000 }, maxDelayMs = 0) {
     adapterId: 1,
     executor: { send: (message) => world.sent.push(message) },
     limits: () => limits,
+    rights: () => world.rights,
     batchTime: () => 1,
     randomBytes: (length) => new Uint8Array(length),
     maxDelayMs: () => maxDelayMs,
     after: (_delayMs, callback) => world.timers.push(callback),
-    mayExecute: () => world.leading,
+    mayExecute: () => world.leading && !world.closed,
     propose: (transactions) => {
       if (transactions.reduce((sum, { id }) => sum + id.length, 0) > world.bytesMax)
         throw new CocoError("LimitExceeded", "batch of too many bytes");
@@ -103,7 +114,7 @@ describe("a lane", () => {
     begin();
     lane.enqueue([item("a")], "peer");
     finish();
-    lane.enqueue(["b", "c", "d", "e", "f"].map(item), "peer");
+    lane.enqueue(named(["b", "c", "d", "e", "f"]), "peer");
     lane.durable(11);
     assert.deepEqual(executing(), ["b", "c", "d", "e", "f"]);
     world.bytesMax = 3;
@@ -132,7 +143,7 @@ describe("a lane", () => {
     assert.deepEqual(world.delivered, ["left large unavailable 0"]);
     lane.enqueue([item("a")], undefined);
     finish();
-    lane.enqueue(["b", "huge", "c", "d"].map(item), "right");
+    lane.enqueue(named(["b", "huge", "c", "d"]), "right");
     lane.durable(11);
     for (let rounds = 0; rounds < 10; rounds++) {
       finish();
@@ -177,7 +188,7 @@ describe("a lane", () => {
 
   test("refuses what is too many or too much", () => {
     const { lane, world } = fixture();
-    const large = (at: number) => ({ id: utf8Encode(String(at)), body: new Uint8Array(QUEUE_BYTES_MAX / 4) });
+    const large = (at: number) => sent({ id: utf8Encode(String(at)), body: new Uint8Array(QUEUE_BYTES_MAX / 4) });
     lane.enqueue([1, 2, 3, 4, 5].map(large), "peer");
     assert.deepEqual(world.delivered, ["peer 5 unavailable 0"]);
     const other = fixture();
@@ -308,5 +319,110 @@ describe("a lane", () => {
     const [apply, committed] = world.sent.slice(-2);
     assert.deepEqual(apply, { type: "apply", generation: 1, parts: [EMPTY] });
     assert.ok(committed?.type === "commit" && committed.batches[0]?.version === 2);
+  });
+});
+
+describe("the rights of senders in a lane", () => {
+  const BANNED = rightsOf({ alice: { type: "banned" }, bob: undefined });
+  const started = () => {
+    const made = fixture();
+    made.begin();
+    return made;
+  };
+
+  test("are judged when a batch closes: what was queued under older rights is refused by the newer ones", () => {
+    const { world, lane, executing, commit, finish } = started();
+    lane.enqueue([item("a")], "left");
+    world.closed = true;
+    finish();
+    lane.enqueue([item("b"), item("c", "bob")], "left");
+    world.rights = BANNED;
+    commit(11);
+    lane.durable(11);
+    world.closed = false;
+    lane.pump();
+    assert.deepEqual(executing(), ["c"]);
+    assert.deepEqual(world.delivered, ["left a included 11", "left b refused 11"]);
+    finish();
+    assert.equal(world.delivered.at(-1), "left c included 12");
+  });
+
+  test("go on to the next batch when all of one are refused, and run nothing when all are", () => {
+    const { world, lane, executing, finish } = fixture({ transactions: 2, bytes: 1000 });
+    lane.executeGenesis();
+    lane.enqueue([item("a"), item("b"), item("c"), item("d", "bob")], undefined);
+    world.rights = BANNED;
+    finish();
+    assert.equal(world.sent.at(-1)?.type, "genesis", "the genesis of the adapter begins again behind the change");
+    finish();
+    lane.durable(world.index);
+    lane.pump();
+    assert.deepEqual(executing(), ["d"]);
+    assert.deepEqual(
+      world.delivered,
+      ["a", "b", "c"].map((name) => `here ${name} refused 10`),
+    );
+    finish();
+    lane.durable(world.index);
+    const before = world.sent.length;
+    lane.enqueue([item("e")], undefined);
+    assert.equal(world.sent.length, before);
+    assert.equal(world.delivered.at(-1), "here e refused 11");
+  });
+
+  test("that change while a batch executes undo it: it runs again behind the change, without who lost them", () => {
+    const { world, lane, executing, finish } = started();
+    lane.enqueue([item("a"), item("b", "bob")], "left");
+    assert.deepEqual(executing(), ["a", "b"]);
+    const late = world.sent.at(-1);
+    world.rights = BANNED;
+    world.closed = true;
+    finish();
+    assert.deepEqual(world.delivered, []);
+    assert.deepEqual(world.sent.at(-1), { type: "rollback", version: 1, generation: 1 });
+    world.closed = false;
+    lane.pump();
+    assert.deepEqual(executing(), ["b"]);
+    // The worker's answer to the batch that was undone comes late.
+    finish(undefined, late as Extract<ToWorker, { type: "execute" }>);
+    assert.deepEqual(world.delivered, ["left a refused 10"]);
+    finish();
+    assert.deepEqual(world.delivered, ["left a refused 10", "left b included 11"]);
+  });
+
+  test("that change and are in force before a batch has executed let it begin again at once", () => {
+    const { world, lane, executing, finish } = started();
+    lane.enqueue([item("a"), item("b", "bob")], "left");
+    world.rights = BANNED;
+    finish();
+    assert.deepEqual(executing(), ["b"]);
+  });
+
+  test("count for what the adapter keeps waiting, too: it is taken back and judged anew", () => {
+    const { world, lane, executing, finish } = started();
+    lane.enqueue([item("a"), item("b", "bob")], "left");
+    finish(() => ({ type: "waiting", result: EMPTY }));
+    world.rights = BANNED;
+    lane.enqueue([item("c", "bob")], "right");
+    assert.deepEqual(world.sent.at(-2), { type: "rollback", version: 1, generation: 1 });
+    assert.deepEqual(executing(), ["b", "c"]);
+    assert.deepEqual(world.delivered.slice(2), ["left a refused 10"]);
+  });
+
+  test("that do not change leave batches and the adapter's memory alone", () => {
+    const { world, lane, finish } = started();
+    lane.enqueue([item("a")], "left");
+    finish();
+    assert.ok(world.sent.every(({ type }) => type !== "rollback"));
+    assert.deepEqual(world.delivered, ["left a included 11"]);
+  });
+
+  test("take in a network that is not open nobody's transactions", () => {
+    const { world, lane } = started();
+    world.rights = rightsOf({ alice: undefined }, false);
+    const before = world.sent.length;
+    lane.enqueue([item("a"), item("b", "acme"), item("c", "nobody")], undefined);
+    assert.deepEqual(world.delivered, ["here a refused 10", "here b refused 10", "here c refused 10"]);
+    assert.ok(world.sent.slice(before).every(({ type }) => type !== "execute"));
   });
 });

@@ -5,16 +5,22 @@
  * Group commit: a batch closes when the previous one is on disk, or at its limits. Work in flight is bounded by
  * {@link UNCOMMITTED_BATCHES_MAX}, what waits by number and bytes (transaction-queue.ts).
  *
+ * Whether a sender may transact is judged when a batch closes, by the constitution at the end of the log. If that changes
+ * while the batch executes, the batch is undone and begins again behind the change; what the adapter keeps waiting is judged
+ * anew, too. So whatever stands behind a change of rights in the ledger was judged by the new ones.
+ *
  * What was executed may be too much for one batch of the ledger, which nobody knows before. Then the batch is undone and
  * its transactions run again in batches of half the size, until the one that does not fit by itself is alone and fails.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { bytesEqual, bytesKey } from "../../core/codec/bytes.ts";
+import { bytesKey } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
+import type { Rights } from "../../core/governance/rights.ts";
 import { CocoError, invariant } from "../../errors.ts";
+import { keysOf, type LaneOutcome, OutcomesByOrigin } from "./lane-outcomes.ts";
 import type { Executor } from "../ports.ts";
-import type { ExecutedTransaction, FromWorker, ItemOutcome, TransactionItem } from "../worker/protocol.ts";
-import { type BatchLimits, type KeyedItem, type Queued, TransactionQueue } from "./transaction-queue.ts";
+import type { ExecutedTransaction, FromWorker, ItemOutcome } from "../worker/protocol.ts";
+import { type BatchLimits, type KeyedItem, type Queued, type SentItem, TransactionQueue } from "./transaction-queue.ts";
 
 /** Most executed batches that are not committed yet. */
 export const UNCOMMITTED_BATCHES_MAX = 8;
@@ -27,19 +33,13 @@ export interface CommittedPlace {
   readonly count: number;
 }
 
-/** What became of a transaction, and the batch its outcome is judged by. */
-export interface LaneOutcome {
-  readonly id: Bytes;
-  readonly key: string;
-  readonly outcome: ItemOutcome;
-  readonly index: number;
-}
-
 /** What a lane needs from the manager. */
 export interface LaneParts {
   readonly adapterId: number;
   readonly executor: Executor;
   readonly limits: () => BatchLimits;
+  /** What senders may do at the end of the log; the same object as long as the constitution there is. */
+  readonly rights: () => Rights;
   /** How long a batch that is not full waits for more. */
   readonly maxDelayMs: () => number;
   /** Calls back after a time. */
@@ -55,8 +55,8 @@ export interface LaneParts {
    */
   readonly propose: (transactions: readonly ExecutedTransaction[], keys: readonly string[]) => number | undefined;
   /**
-   * Outcomes of transactions by the node that asked. `index` is the batch that includes one, for a duplicate the newest batch
-   * of the state it was judged by; 0 otherwise.
+   * Outcomes of transactions by the node that asked. `index` is the batch that includes one, for a duplicate or a refused one
+   * the newest batch of the state it was judged by; 0 otherwise.
    */
   readonly deliver: (origin: NodeId | undefined, outcomes: readonly LaneOutcome[]) => void;
 }
@@ -70,6 +70,8 @@ export class AdapterLane {
   readonly #parts: LaneParts;
   readonly #queue = new TransactionQueue();
   #executing: readonly Queued[] | undefined;
+  /** What the batch that executes, and what the adapter keeps, was judged by. */
+  #rights: Rights | undefined;
   #more = false;
   /** Most transactions of the next batch, while larger ones were too much for the ledger. */
   #transactionsMax = Infinity;
@@ -109,9 +111,9 @@ export class AdapterLane {
   }
 
   /** Queues transactions for execution; those that are here already are left out. */
-  enqueue(items: readonly TransactionItem[], origin: NodeId | undefined): void {
+  enqueue(items: readonly SentItem[], origin: NodeId | undefined): void {
     this.enqueueKeyed(
-      items.map((item) => ({ item, key: bytesKey(item.id) })),
+      items.map(({ item, sender }) => ({ item, sender, key: bytesKey(item.id) })),
       origin,
     );
   }
@@ -119,13 +121,13 @@ export class AdapterLane {
   /** As {@link AdapterLane.enqueue}, with keys at hand. */
   enqueueKeyed(entries: readonly KeyedItem[], origin: NodeId | undefined): void {
     const told: LaneOutcome[] = [];
-    for (const { item, key } of entries) {
+    for (const { item, key, sender } of entries) {
       if (this.#queue.has(key)) continue;
       const parked = this.#queue.parked(key);
       // Its node sends it again because a frame or the channel was lost; the adapter would call it known.
       if (parked !== undefined && parked.origin === origin)
         told.push({ id: item.id, key, outcome: { type: "waiting", result: parked.result }, index: 0 });
-      else if (!this.#queue.add({ item, key, origin }))
+      else if (!this.#queue.add({ item, key, sender, origin }))
         told.push({ id: item.id, key, outcome: { type: "unavailable", code: "TooManyRequests" }, index: 0 });
     }
     if (told.length > 0) this.#parts.deliver(origin, told);
@@ -136,7 +138,8 @@ export class AdapterLane {
   executeGenesis(): void {
     invariant(this.isEmpty && this.isIdle, "genesis runs first and once");
     this.#executing = [];
-    const { batchTime, randomBytes } = this.#parts;
+    const { batchTime, randomBytes, rights } = this.#parts;
+    this.#rights = rights();
     this.executor.send({
       type: "genesis",
       generation: this.#generation,
@@ -147,8 +150,10 @@ export class AdapterLane {
 
   /** Starts a batch if one may start. */
   pump(): void {
-    if (this.#executing !== undefined || this.isEmpty || (this.#queue.length === 0 && !this.#more)) return;
+    if (this.#executing !== undefined || this.isEmpty) return;
     const { mayExecute, batchTime, randomBytes } = this.#parts;
+    if (mayExecute()) this.#judgeAnew();
+    if (this.#queue.length === 0 && !this.#more) return;
     const limits = this.#parts.limits();
     const transactions = Math.min(limits.transactions, this.#transactionsMax);
     const full = this.#queue.length >= transactions;
@@ -158,7 +163,8 @@ export class AdapterLane {
       return;
     }
     this.#delayed = false;
-    const batch = this.#queue.take({ transactions, bytes: limits.bytes });
+    const batch = this.#takeAllowed({ transactions, bytes: limits.bytes });
+    if (batch.length === 0 && !this.#more) return;
     this.#executing = batch;
     this.#more = false;
     this.executor.send({
@@ -168,6 +174,49 @@ export class AdapterLane {
       randomness: randomBytes(32),
       items: batch.map((queued) => queued.item),
     });
+  }
+
+  /** Rights have changed since the last batch: what the adapter keeps runs again from the start, as far as it still may. */
+  #judgeAnew(): void {
+    const rights = this.#parts.rights();
+    const before = this.#rights;
+    this.#rights = rights;
+    if (before !== undefined && before !== rights) this.#rollBack([]);
+  }
+
+  /** Takes the transactions of the next batch; those whose sender may not transact are refused. */
+  #takeAllowed(limits: BatchLimits): readonly Queued[] {
+    for (;;) {
+      const taken = this.#queue.take(limits);
+      const allowed: Queued[] = [];
+      const told = new OutcomesByOrigin();
+      for (const queued of taken) {
+        const { item, key, sender, origin } = queued;
+        const code = this.#rights?.transactionRefusal(sender.actor);
+        if (code === undefined) allowed.push(queued);
+        else {
+          this.#queue.settle(key);
+          told.add(origin, { id: item.id, key, outcome: { type: "refused", code }, index: this.#headIndex });
+        }
+      }
+      for (const [origin, entries] of told) this.#parts.deliver(origin, entries);
+      if (allowed.length > 0 || this.#queue.length === 0) return allowed;
+    }
+  }
+
+  /** The worker drops what is newer than the head, and with it what its adapter kept: that, and these before it, run again. */
+  #rollBack(batch: readonly Queued[]): void {
+    this.#generation++;
+    this.executor.send({ type: "rollback", version: this.#headVersion, generation: this.#generation });
+    this.#more = false;
+    this.#queue.putBack([...batch, ...this.#queue.takeParked()]);
+  }
+
+  /** The constitution at the end of the log has changed while a batch was executing. */
+  #beginAgain(batch: readonly Queued[]): void {
+    this.#rollBack(batch);
+    if (!this.isEmpty) this.pump();
+    else if (this.#parts.mayExecute()) this.executeGenesis();
   }
 
   /** Lets more requests come before the batch closes: latency is traded for throughput. */
@@ -186,6 +235,10 @@ export class AdapterLane {
     if (message.generation !== this.#generation || this.#executing === undefined) return;
     const batch = this.#executing;
     this.#executing = undefined;
+    if (this.#parts.rights() !== this.#rights) {
+      this.#beginAgain(batch);
+      return;
+    }
     this.#more = message.more;
     let index = 0;
     if (message.transactions.length > 0) {
@@ -337,34 +390,11 @@ export class AdapterLane {
   #forget(): void {
     this.#queue.clear();
     this.#executing = undefined;
+    this.#rights = undefined;
     this.#more = false;
     this.#transactionsMax = Infinity;
     this.#own.clear();
     this.#undurableIndex = 0;
     this.#generation++;
-  }
-}
-
-/** Keys of executed transactions: known for those of the batch, made for those an adapter kept or adds itself. */
-function keysOf(batch: readonly Queued[], { outcomes, transactions }: Executed): readonly string[] {
-  const keys = new Array<string>(transactions.length).fill("");
-  batch.forEach(({ item, key }, at) => {
-    const outcome = outcomes[at];
-    if (outcome?.type !== "included") return;
-    const executed = transactions[outcome.position];
-    if (executed !== undefined && bytesEqual(executed.id, item.id)) keys[outcome.position] = key;
-  });
-  transactions.forEach(({ id }, position) => {
-    if (id.length > 0 && keys[position] === "") keys[position] = bytesKey(id);
-  });
-  return keys;
-}
-
-/** Outcomes on their way, by the node that asked. */
-class OutcomesByOrigin extends Map<NodeId | undefined, LaneOutcome[]> {
-  add(origin: NodeId | undefined, outcome: LaneOutcome): void {
-    const list = this.get(origin);
-    if (list === undefined) this.set(origin, [outcome]);
-    else list.push(outcome);
   }
 }

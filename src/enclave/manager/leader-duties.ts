@@ -10,12 +10,15 @@ import {
   type AdministrativeTransaction,
   encodeAdministrative,
   type GovernanceState,
+  type RequestTransaction,
 } from "../../core/governance/administrative.ts";
+import type { AttestTransaction } from "../../core/governance/attest.ts";
+import { dueExpulsion } from "../../core/governance/expulsion.ts";
 import { type LeaderView, nextStep } from "../../core/governance/next-step.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { CocoError } from "../../errors.ts";
+import type { Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
-import type { ManagerParts } from "./manager-parts.ts";
 import type { OwnSnapshot } from "./snapshots.ts";
 
 /** Most requests of members that wait on one node; the next one is refused. */
@@ -51,6 +54,7 @@ export interface LeaderDutiesParts {
   readonly keyOf: (epoch: number) => Bytes | undefined;
   readonly view: () => LeaderView;
   readonly snapshot: () => OwnSnapshot | undefined;
+  readonly tracer: Tracer;
   /** Proposes an administrative batch of one transaction and this time. */
   readonly propose: (encoded: Bytes, timeMs: number) => void;
 }
@@ -64,6 +68,10 @@ export class LeaderDuties {
   /** The committed state for which no carried message holds. */
   #carriedUntil: GovernanceState | undefined;
   #pending = false;
+  /** Evidence of nodes that waits for the ledger, the newest of each. */
+  readonly #attestations = new Map<NodeId, AttestTransaction>();
+  /** Nodes that the log was told to be on retired code, and needed. */
+  #waitingExpulsion = "";
 
   constructor(parts: LeaderDutiesParts) {
     this.#parts = parts;
@@ -91,6 +99,12 @@ export class LeaderDuties {
     this.#waiting.push({ message, done });
   }
 
+  /** Takes a node's evidence; one that is not listed is refused like one whose evidence does not hold, with a line in the log. */
+  attest(attestation: AttestTransaction): void {
+    if (this.#refusalOf(attestation, this.#parts.view().now) === undefined)
+      this.#attestations.set(attestation.nodeId, attestation);
+  }
+
   /** Proposes what is due next, unless something is on its way. Called by a leader that has applied its whole log. */
   next(): void {
     if (this.#pending) return;
@@ -106,15 +120,38 @@ export class LeaderDuties {
     const state = administration.committed;
     if (state === undefined) return undefined;
     const step = nextStep(state, view);
+    this.#tellWaitingExpulsion(state, view.now);
     if (step?.type === "configure") return { type: "configure", ...step.configuration };
+    if (step?.type === "expel") return step;
     const epoch = step?.type === "epoch" ? maker.epoch(state) : undefined;
     if (epoch !== undefined) return epoch;
     const grant = step?.type === "grant" ? maker.grant(state, step.nodeId, this.#parts.keyOf) : undefined;
     if (grant !== undefined) return grant;
+    const attestation = this.#nextAttestation(view.now);
+    if (attestation !== undefined) return attestation;
     const proposalId = administration.dueProposal(view.now);
     if (proposalId !== undefined) return { type: "resolve", proposalId };
     const message = this.#nextRequest(view.now) ?? this.#nextCarried(state, view.now);
     return message === undefined ? this.#evidence() : { type: "request", ...message };
+  }
+
+  /** Nodes whose code or machine is not in force, and without which the others could not go on. */
+  #tellWaitingExpulsion(state: GovernanceState, nowMs: number): void {
+    const { waits } = dueExpulsion(state, nowMs);
+    const named = waits.join(" ");
+    if (named === this.#waitingExpulsion) return;
+    this.#waitingExpulsion = named;
+    if (named === "") return;
+    const message = "too few nodes would be left without these, whose code or machine is not in force any more";
+    this.#parts.tracer.event("warn", "expulsion_waits", { message, nodes: named });
+  }
+
+  #nextAttestation(nowMs: number): AttestTransaction | undefined {
+    for (const [nodeId, attestation] of this.#attestations) {
+      this.#attestations.delete(nodeId);
+      if (this.#refusalOf(attestation, nowMs) === undefined) return attestation;
+    }
+    return undefined;
   }
 
   /** What does not hold any more is refused: something else came before it. */
@@ -122,7 +159,7 @@ export class LeaderDuties {
     for (;;) {
       const next = this.#waiting.shift();
       if (next === undefined) return undefined;
-      const error = this.#refusalOf(next.message, nowMs);
+      const error = this.#refusalOf({ type: "request", ...next.message }, nowMs);
       if (error === undefined) {
         this.#underWay = next;
         return next.message;
@@ -133,18 +170,24 @@ export class LeaderDuties {
 
   #nextCarried(state: GovernanceState, nowMs: number): SignedMessage | undefined {
     if (this.#carriedUntil === state) return undefined;
-    const next = this.#carried.find((message) => this.#refusalOf(message, nowMs) === undefined);
+    const holds = (message: SignedMessage) => this.#refusalOf({ type: "request", ...message }, nowMs) === undefined;
+    const next = this.#carried.find(holds);
     if (next === undefined) this.#carriedUntil = state;
     return next;
   }
 
-  #refusalOf(message: SignedMessage, nowMs: number): CocoError | undefined {
+  #refusalOf(transaction: RequestTransaction | AttestTransaction, nowMs: number): CocoError | undefined {
+    const { administration, tracer } = this.#parts;
     try {
-      this.#parts.administration.check(message, nowMs);
+      administration.tryOut(transaction, nowMs);
       return undefined;
     } catch (error) {
-      if (error instanceof CocoError && error.code !== "Internal") return error;
-      throw error;
+      if (!(error instanceof CocoError) || error.code === "Internal") throw error;
+      if (transaction.type === "attest") {
+        const { nodeId } = transaction;
+        tracer.event("warn", "attestation_refused", { nodeId, reason: String(error.data["reason"] ?? error.code) });
+      }
+      return error;
     }
   }
 
@@ -169,13 +212,23 @@ export class LeaderDuties {
     const lost = [...(this.#underWay === undefined ? [] : [this.#underWay]), ...this.#waiting];
     this.#underWay = undefined;
     this.#waiting = [];
+    this.#attestations.clear();
     for (const { done } of lost) done({ type: "unknown" });
   }
 }
 
+/** What a manager hands on to its duties. */
+export interface LeaderDutiesSources extends Pick<LeaderDutiesParts, "administration" | "keyOf" | "tracer"> {
+  readonly sealing: { batchTime(): number };
+  readonly tail: { readonly lastSeqno: number };
+  readonly epochMaker: EpochMaker;
+  /** See {@link LeaderDuties.carry}. */
+  readonly approval: readonly SignedMessage[] | undefined;
+}
+
 /** The duties of a node's manager. */
 export function createLeaderDuties(
-  { administration, sealing, tail, epochMaker, keyOf, approval }: ManagerParts,
+  { administration, sealing, tail, tracer, epochMaker, keyOf, approval }: LeaderDutiesSources,
   around: Pick<LeaderDutiesParts, "snapshot" | "propose"> & { learnersCaughtUp(): LeaderView["learnersCaughtUp"] },
 ): LeaderDuties {
   const { snapshot, propose } = around;
@@ -184,7 +237,7 @@ export function createLeaderDuties(
     nextSeqno: tail.lastSeqno + 1,
     learnersCaughtUp: around.learnersCaughtUp(),
   });
-  const duties = new LeaderDuties({ administration, maker: epochMaker, keyOf, view, snapshot, propose });
+  const duties = new LeaderDuties({ administration, tracer, maker: epochMaker, keyOf, view, snapshot, propose });
   if (approval !== undefined) duties.carry(approval);
   return duties;
 }

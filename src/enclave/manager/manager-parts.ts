@@ -67,7 +67,7 @@ export interface ManagerParts {
   ) => Replicator;
   readonly firstTransactions: FirstTransactions;
   readonly epochMaker: EpochMaker;
-  readonly arrived: Omit<ArrivedBatchesParts, "snapshots" | "adapters">;
+  readonly arrived: Omit<ArrivedBatchesParts, "snapshots">;
   /** Key of a committed epoch. */
   readonly keyOf: (epoch: number) => Bytes | undefined;
   /** The snapshot this node begins from; undefined when it begins with the first entry of its ledger. */

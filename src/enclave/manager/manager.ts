@@ -5,24 +5,26 @@
  *
  * One thread, no promises: frames, worker messages, client requests and timers come in as calls; nothing blocks.
  */
-import type { ClientResponse } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
+import { RightsInForce } from "../../core/governance/rights.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { PeerEvents } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import { decodeFrame, encodeFrame, type Frame } from "./frames.ts";
+import { Admission } from "./admission.ts";
 import { AdapterLanes } from "./adapter-lanes.ts";
 import { ArrivedBatches } from "./arrived-batch.ts";
 import { BatchProposer } from "./batch-proposer.ts";
 import type { GovernanceAnswer } from "./governance-requests.ts";
 import { createLeaderDuties, type LeaderDuties } from "./leader-duties.ts";
 import type { ArrivedRequest, ManagerParts } from "./manager-parts.ts";
-import { FIRST_ID_BYTES, firstIdOf } from "./open-requests.ts";
+import { FIRST_ID_BYTES, firstIdOf, type RoutedResponse } from "./open-requests.ts";
 import type { Replicator } from "./replicator.ts";
-import { type Leadership, RequestRouter } from "./request-router.ts";
+import type { Leadership } from "./leadership.ts";
+import { RequestRouter } from "./request-router.ts";
 import type { ReceivedSnapshot } from "./snapshot-receiver.ts";
 import { Snapshots } from "./snapshots.ts";
 import { UnopenedBatches } from "./unopened-batches.ts";
@@ -35,6 +37,7 @@ export class Manager implements PeerEvents {
   readonly #parts: ManagerParts;
   readonly #replicator: Replicator;
   readonly #requests: RequestRouter;
+  readonly #admission: Admission;
   readonly #lanes: AdapterLanes;
   readonly #proposer: BatchProposer;
   #status: ConsensusStatus;
@@ -51,12 +54,15 @@ export class Manager implements PeerEvents {
 
   constructor(parts: ManagerParts) {
     this.#parts = parts;
+    const inForce = new RightsInForce(() => (parts.administration.committed ?? parts.administration).constitution);
+    this.#admission = new Admission({ rights: () => inForce.now, now: () => parts.clock.now() });
     this.#lanes = this.#createLanes();
     this.#requests = new RequestRouter({
       now: () => parts.clock.now(),
       firstId: firstIdOf(parts.randomBytes(FIRST_ID_BYTES)),
       adapters: this.#lanes.byId,
       send: (peer, frame) => this.#send(peer, frame),
+      refusalOf: (actorId, counts) => this.#admission.refusalOf(actorId, counts),
       confirmRead: (id) => this.#replicator.read(id),
       governance: {
         sha256: parts.snapshots.crypto.sha256,
@@ -78,8 +84,7 @@ export class Manager implements PeerEvents {
       onInstalled: (snapshot) => this.#onInstalled(snapshot),
       onFatal: (error) => this.#fatal(error),
     });
-    const adapters = [...this.#lanes.byId.keys()];
-    this.#arrived = new ArrivedBatches({ ...parts.arrived, snapshots: this.#snapshots, adapters });
+    this.#arrived = new ArrivedBatches({ ...parts.arrived, snapshots: this.#snapshots });
     this.#replicator = parts.createReplicator({
       send: (peer, message) => this.#send(peer, { type: "consensus", message }),
       onArrived: (batch, state) => this.#arrived.check(batch, state),
@@ -116,10 +121,12 @@ export class Manager implements PeerEvents {
 
   #createLanes(): AdapterLanes {
     const { clock, randomBytes, sealing, administration, adapters } = this.#parts;
+    const rights = new RightsInForce(() => administration.constitution);
     return new AdapterLanes(adapters, {
       clock,
       randomBytes,
       settings: () => (administration.committed ?? administration).constitution.settings,
+      rights: () => rights.now,
       batchTime: () => sealing.batchTime(),
       view: () => this.#leadership(),
       mayExecute: () => this.#leaderReady && !this.#duties.pending,
@@ -140,6 +147,8 @@ export class Manager implements PeerEvents {
       this.#housekeep();
       onStarted();
     };
+    // What the snapshot has never comes in a batch: a duplicate of it must not wait for one.
+    if (beginning !== undefined) this.#lanes.restored(beginning.snapshot.mark.index);
     if (beginning === undefined) run();
     else this.#snapshots.begin(beginning, clock, run);
   }
@@ -217,6 +226,9 @@ export class Manager implements PeerEvents {
       case "outcomes":
         if (peer === this.#status.leader) this.#lanes.takeOutcomes(frame.adapter, frame.outcomes, false);
         return;
+      case "attest":
+        if (this.#leaderReady) this.#duties.attest({ ...frame, nodeId: peer });
+        return;
       default:
         this.#requests.frame(peer, frame);
     }
@@ -232,7 +244,7 @@ export class Manager implements PeerEvents {
   }
 
   /** A client's request for an adapter, already authenticated; answered 404 when no adapter is mounted at its path. */
-  request(request: ArrivedRequest, respond: (response: ClientResponse) => void): void {
+  request(request: ArrivedRequest, respond: (response: RoutedResponse) => void): void {
     this.#requests.request(request, false, respond);
   }
 
@@ -251,7 +263,11 @@ export class Manager implements PeerEvents {
         for (const id of message.ids) this.#requests.forLeader(id);
         return;
       case "submit":
-        for (const { id, items } of message.submissions) found.submissions.submit(id, items);
+        for (const { id, items } of message.submissions) {
+          // Nobody waits any more for what has no sender: it was answered as timed out, and is not executed.
+          const sender = this.#requests.callerOf(id);
+          if (sender !== undefined) found.submissions.submit(id, items, sender);
+        }
         return;
       case "executed":
         found.lane.executed(message);
@@ -374,7 +390,7 @@ export class Manager implements PeerEvents {
   diskFull(full: boolean): void {
     this.#parts.tracer.event(full ? "error" : "info", full ? "disk_full" : "disk_has_room", {});
     this.#replicator.diskFull(full);
-    if (full) this.#snapshots.diskFull();
+    this.#snapshots.diskFull(full);
   }
 
   #housekeep(): void {

@@ -3,7 +3,7 @@
  * on their ports. It reads and verifies the ledger on disk before anything else, because the disk is not trusted.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { fromHex } from "../../core/codec/bytes.ts";
+import { ByteReader, fromHex } from "../../core/codec/bytes.ts";
 import { Raft } from "../../core/consensus/raft.ts";
 import { Solo } from "../../core/consensus/solo.ts";
 import type { RaftOptions } from "../../core/consensus/state.ts";
@@ -25,8 +25,10 @@ import { CheckedData } from "./checked-data.ts";
 import { EpochKeys } from "./epoch-keys.ts";
 import type { EpochTransaction } from "../../core/governance/administrative.ts";
 import type { EpochMaker } from "./leader-duties.ts";
+import { encodeFrame, type Frame } from "./frames.ts";
 import { Manager } from "./manager.ts";
 import type { AdapterPart, FirstTransactions, OnGovernance } from "./manager-parts.ts";
+import { SelfAttestation } from "./self-attestation.ts";
 import { RecoveryDesk } from "./recovery-desk.ts";
 import { Replicator } from "./replicator.ts";
 import { Sealing } from "./sealing.ts";
@@ -53,6 +55,8 @@ export interface NodeCoreParts {
   /** SubjectPublicKeyInfo of this node, DER. */
   readonly publicKey: Bytes;
   readonly genesis: Constitution;
+  /** The constitution approved when this node joined, for nodes that genesis does not list. */
+  readonly joined?: Constitution | undefined;
   /** Hex, 32 bytes. */
   readonly networkId: string;
   readonly crypto: Crypto;
@@ -74,6 +78,8 @@ export interface NodeCoreParts {
   /** Whether an epoch that a peer made carries its service key, for its epoch key. */
   readonly carriesService: (epoch: EpochTransaction, epochKey: Bytes) => boolean;
   readonly epochMaker: EpochMaker;
+  /** Evidence of this node's code for 64 bytes of report data. */
+  readonly attest: (reportData: Bytes) => Bytes;
   /** Governance in effect changed; the keys of its epochs are installed. */
   readonly onGovernance: OnGovernance;
   readonly onFatal: (error: CocoError) => void;
@@ -94,12 +100,13 @@ export class NodeCore {
   readonly #checked: CheckedData;
   readonly epochKeys: EpochKeys;
   readonly recovery: RecoveryDesk;
+  readonly #selfAttestation: SelfAttestation;
 
   /** Reads and verifies the whole ledger on disk; throws when it does not hold or belongs to another network. */
   constructor(parts: NodeCoreParts) {
     this.#parts = parts;
     const { genesis, networkId, crypto, clock, randomBytes } = parts;
-    this.administration = new Administration(genesis, networkId, parts.governanceCrypto);
+    this.administration = new Administration(genesis, networkId, parts.governanceCrypto, parts.joined);
     this.tail = new LedgerTail(crypto.sha256);
     this.#log = new VerifiedLog(this.tail, this.administration, crypto);
     this.#checked = new CheckedData(this.tail, crypto.sha256);
@@ -148,8 +155,15 @@ export class NodeCore {
       onGovernance: (change) => {
         this.epochKeys.refresh();
         parts.onGovernance(change);
+        this.#selfAttestation.governanceChanged();
       },
       onFatal: parts.onFatal,
+    });
+    this.#selfAttestation = new SelfAttestation({
+      ...{ nodeId: parts.nodeId, clock, crypto: parts.governanceCrypto, attest: parts.attest },
+      committed: () => this.administration.committed,
+      batchTime: () => this.sealing.batchTime(),
+      deliver: (evidence) => this.#toLeader({ type: "attest", ...evidence }),
     });
     this.recovery = new RecoveryDesk({
       ...{ nodeId: parts.nodeId, networkId, randomBytes, tail: this.tail, tracer: parts.tracer },
@@ -161,6 +175,13 @@ export class NodeCore {
     });
   }
 
+  /** Brings a frame to the leader, this node or another; it is lost when there is none. */
+  #toLeader(frame: Frame): void {
+    const { leader } = this.manager.status;
+    if (leader === this.#parts.nodeId) this.manager.frame(leader, encodeFrame(frame));
+    else if (leader !== undefined) this.#parts.peers.send(leader, encodeFrame(frame));
+  }
+
   #startAdapter(adapter: AdapterEntry): AdapterPart {
     const executor = this.#parts.startExecutor(adapter, (message) => this.manager.fromWorker(adapter.id, message));
     return { id: adapter.id, name: adapter.name, mount: adapter.mount, executor };
@@ -169,6 +190,7 @@ export class NodeCore {
   /** Forgets every key: the node stops. */
   close(): void {
     this.manager.stop();
+    this.#selfAttestation.close();
     this.epochKeys.close();
   }
 
@@ -262,5 +284,5 @@ export class NodeCore {
 
 /** A number in [0, 1) of four random bytes. */
 function uniform(bytes: Bytes): number {
-  return new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0) / 0x100000000;
+  return new ByteReader(bytes).u32() / 0x100000000;
 }

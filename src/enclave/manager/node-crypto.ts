@@ -21,6 +21,7 @@ import {
   verify,
   type KeyObject,
 } from "node:crypto";
+import { claimsOfEvidence } from "../../attestation/verify-evidence.ts";
 import { describeCertificate, isRevocationListOf } from "../../core/certificates/description.ts";
 import { bytesEqual, concatBytes, type Bytes, type HashFunction } from "../../core/codec/bytes.ts";
 import { ActorIndex, type ListedActor } from "../../core/certificates/actor-index.ts";
@@ -277,6 +278,7 @@ const noScripts: RunScript = () => {
  */
 export function createGovernanceCrypto(runScript = noScripts): GovernanceCrypto {
   const verifyByKey = createVerifier(MAX_CACHED_PUBLIC_KEYS, ["ES256", "ES384"]);
+  const evidenceCrypto = { sha256, verify: createVerifier() };
   const verifyIssued = createCertificateVerifier();
   return {
     sha256,
@@ -292,6 +294,7 @@ export function createGovernanceCrypto(runScript = noScripts): GovernanceCrypto 
     identify: identifier(verifyIssued),
     verifyEndorsement: (endorsement, subject, issuer, use) =>
       verifyEndorsement([endorsement, subject, issuer], use, verifyIssued),
+    appraise: (evidence, reportData) => claimsOfEvidence(evidence, reportData, evidenceCrypto),
     runScript,
   };
 }

@@ -41,7 +41,7 @@ export interface OpenRequest {
   readonly body: Bytes;
   readonly caller: Caller;
   readonly since: number;
-  readonly respond: (response: ClientResponse) => void;
+  readonly respond: (response: RoutedResponse) => void;
   /** Whether another node sent it, taking this one for the leader: it is never passed on, so that it cannot go in circles. */
   readonly fromPeer: boolean;
   /** Set while it waits for a leader or is with one. */
@@ -53,12 +53,19 @@ export interface OpenRequest {
   resendAfterMs?: number;
 }
 
+/** What a client gets back, with headers that belong to its HTTP answer only. */
+export interface RoutedResponse extends ClientResponse {
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 /** A JSON error as a client response. */
-export function errorClientResponse(error: CocoError): ClientResponse {
+export function errorClientResponse(error: CocoError): RoutedResponse {
   const body = utf8Encode(
     JSON.stringify({ error: { code: error.code, message: error.message, remedy: error.remedy } }),
   );
-  return { status: error.status, contentType: "application/json", body };
+  const { retryAfterSeconds } = error.data;
+  const headers = retryAfterSeconds === undefined ? {} : { headers: { "retry-after": String(retryAfterSeconds) } };
+  return { status: error.status, contentType: "application/json", body, ...headers };
 }
 
 /** All requests under way on one node. */
@@ -92,7 +99,7 @@ export class OpenRequests {
   }
 
   /** Answers a request; later answers to it are ignored. */
-  answer(id: number, response: ClientResponse): void {
+  answer(id: number, response: RoutedResponse): void {
     const request = this.#requests.get(id);
     if (request === undefined) return;
     this.#requests.delete(id);

@@ -23,6 +23,7 @@ function boot(random: Bytes) {
     firstId,
     adapters: new Map([[1, { mount: "/kv", mailbox, committedVersion: () => 1 }]]),
     send: (_peer, frame) => sent.push(frame) > 0,
+    refusalOf: () => undefined,
     confirmRead: () => undefined,
     governance: {
       sha256,

@@ -1,14 +1,15 @@
 /**
- * The ways of requests: those of members to the leader, and those of clients to the worker of the adapter mounted at their path, to the leader when only it can answer,
- * and behind an index when they ask for a linearizable answer.
+ * The ways of requests: those of members to the leader, and those of clients to the worker of the adapter mounted at their
+ * path, to the leader when only it can answer, and behind an index when they ask for a linearizable answer.
  */
-import type { ClientResponse } from "../../adapters/adapter.ts";
+import type { Caller, ClientResponse } from "../../adapters/adapter.ts";
 import type { NodeId, Ready } from "../../core/consensus/types.ts";
 import { CocoError } from "../../errors.ts";
 import type { Frame } from "./frames.ts";
 import { type GovernanceFrame, GovernanceRequests, type GovernanceRequestsParts } from "./governance-requests.ts";
+import type { Leadership } from "./leadership.ts";
 import type { ArrivedRequest } from "./manager-parts.ts";
-import { errorClientResponse, type OpenRequest, OpenRequests } from "./open-requests.ts";
+import { errorClientResponse, type OpenRequest, OpenRequests, type RoutedResponse } from "./open-requests.ts";
 import { ReadIndex } from "./read-index.ts";
 import type { WorkerMailbox } from "./worker-mailbox.ts";
 
@@ -18,16 +19,6 @@ export interface RoutedAdapter {
   readonly mailbox: WorkerMailbox;
   /** The newest committed version of its state as the manager counts; a worker may not have taken it yet. */
   committedVersion(): number;
-}
-
-/** Who leads, as far as this node knows. */
-export interface Leadership {
-  readonly leader: NodeId | undefined;
-  readonly term: number;
-  /** This node leads. */
-  readonly leads: boolean;
-  /** This node leads and executes. */
-  readonly serving: boolean;
 }
 
 /** Frames between nodes about requests and reads. */
@@ -42,6 +33,8 @@ export interface RequestRouterParts {
   readonly firstId: number;
   readonly adapters: ReadonlyMap<number, RoutedAdapter>;
   readonly send: (peer: NodeId, frame: Frame) => boolean;
+  /** Why a request of an actor is not passed on to an adapter; `counts`: it comes from a client of this node. */
+  readonly refusalOf: (actorId: string, counts: boolean) => CocoError | undefined;
   /** Asks this node's consensus for an index; the answer comes to `reads.confirmed`. */
   readonly confirmRead: (id: number) => void;
   readonly governance: Pick<GovernanceRequestsParts, "sha256" | "administration" | "lead">;
@@ -82,14 +75,19 @@ export class RequestRouter {
     return undefined;
   }
 
-  /** Takes an authenticated request; answered 404 when no adapter is mounted at its path. */
-  request(request: ArrivedRequest, fromPeer: boolean, respond: (response: ClientResponse) => void): void {
+  /** Takes an authenticated request; answered 404 when no adapter is mounted at its path, or why it may not come to it. */
+  request(request: ArrivedRequest, fromPeer: boolean, respond: (response: RoutedResponse) => void): void {
     const adapterId = this.#adapterAt(request.path);
     if (adapterId === undefined) {
       respond(errorClientResponse(new CocoError("NotFound", `nothing is served at ${request.path}`)));
       return;
     }
     const { path, body, caller, linearizable } = request;
+    const refusal = this.#parts.refusalOf(caller.actor, !fromPeer);
+    if (refusal !== undefined) {
+      respond(errorClientResponse(refusal));
+      return;
+    }
     const open = this.#requests.open({ adapterId, path, body, caller, fromPeer, respond });
     if (open === undefined) return;
     if (linearizable === true) this.#readFirst(open);
@@ -138,6 +136,11 @@ export class RequestRouter {
   /** Consensus has answered about reads. */
   confirmed(reads: Ready["reads"]): void {
     for (const { id, index } of reads) this.reads.confirmed(id, index);
+  }
+
+  /** Who sent a request; undefined when it is answered already. */
+  callerOf(id: number): Caller | undefined {
+    return this.#requests.get(id)?.caller;
   }
 
   /** A worker answered. */

@@ -153,11 +153,11 @@ describe("a snapshot of one's own", () => {
     node.found();
     node.execute(7);
     node.run(1);
-    node.snapshots.diskFull();
+    node.snapshots.diskFull(true);
     node.run();
     assert.deepEqual([node.disk.files.size, node.snapshots.unconfirmed], [0, undefined]);
     assert.deepEqual(node.traced, ["snapshot_skipped"]);
-    node.snapshots.diskFull();
+    node.snapshots.diskFull(true);
     assert.deepEqual(node.traced, ["snapshot_skipped"], "nothing is under way");
     node.execute(10);
     node.run();
@@ -225,6 +225,30 @@ describe("a snapshot of one's own", () => {
     node.run();
     assert.equal(node.unconfirmed.mark.index, first);
     assert.ok(first > index);
+  });
+
+  test("after a grant is made up for when it was left out: without it the new node could open none", () => {
+    const node = new SnapshotNode(new SnapshotNetwork(0));
+    node.found();
+    const [first, second] = node.admitAll();
+    assert.deepEqual(node.traced, ["snapshot_skipped"], "the one after the first grant is not finished");
+    node.run();
+    assert.deepEqual([...node.disk.files.keys()], [second]);
+    assert.equal(node.unconfirmed.mark.index, second);
+    assert.ok(first !== undefined && second !== undefined && second > first);
+  });
+
+  test("after a grant is made up for when the disk had no room", () => {
+    const node = new SnapshotNode(new SnapshotNetwork(0));
+    node.found();
+    const [, second] = node.admitAll();
+    node.run(1);
+    node.snapshots.diskFull(true);
+    node.run();
+    assert.equal(node.disk.files.size, 0);
+    node.snapshots.diskFull(false);
+    node.run();
+    assert.equal(node.unconfirmed.mark.index, second);
   });
 });
 

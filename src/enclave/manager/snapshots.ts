@@ -88,6 +88,10 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   /** Where a snapshot was taken or skipped last. */
   #takenSeqno = 0;
   #committedSeqno = 0;
+  /** The newest grant: until a snapshot of it or after it is finished, there is none that a new node can open. */
+  #grantIndex = 0;
+  /** The newest committed batch, once it is applied. */
+  #place: { readonly index: number; readonly seqno: number; readonly state: GovernanceState } | undefined;
   #nonceCounter = 0;
 
   constructor(parts: SnapshotsParts) {
@@ -133,6 +137,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     this.#committedSeqno = seqno;
     this.#finished = { mark, seqno, digest: snapshot.digest, bytes };
     this.#confirmed = mark;
+    this.#place = undefined;
   }
 
   /**
@@ -148,11 +153,22 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     if (state?.snapshot !== this.#evidence?.record) this.#evidence = { record: state?.snapshot, index };
     const passed = every > 0 && Math.floor(seqno / every) > Math.floor(this.#takenSeqno / every);
     this.#confirm();
-    if (state === undefined || state.epochs.length === 0 || !(passed || holdsGrant(batch))) return;
+    this.#place = state !== undefined && applied ? { index, seqno, state } : undefined;
+    const grants = holdsGrant(batch);
+    if (grants) this.#grantIndex = index;
+    this.#takeOwed();
+    if (state === undefined || state.epochs.length === 0 || !(passed || grants)) return;
     this.#takenSeqno = seqno;
-    if (!applied) return;
+    if (!applied || this.#making?.mark.index === index) return;
     if (this.#making === undefined) this.#begin(index, seqno, state);
     else this.#parts.tracer.event("warn", "snapshot_skipped", { index, reason: "the one before is not finished" });
+  }
+
+  /** A snapshot after a grant that was skipped or given up is made up for at the newest batch, on this node alone. */
+  #takeOwed(): void {
+    const isOwed = (this.#finished?.mark.index ?? 0) < this.#grantIndex;
+    if (isOwed && this.#making === undefined && this.#place !== undefined)
+      this.#begin(this.#place.index, this.#place.seqno, this.#place.state);
   }
 
   /**
@@ -283,9 +299,10 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     this.#parts.tracer.event("warn", "snapshot_skipped", { index: making.mark.index, reason });
   }
 
-  /** The disk has no room: the snapshot under way gives up its own, and the next one is due at its time. */
-  diskFull(): void {
-    if (this.#making !== undefined) this.#giveUp(this.#making, "the disk is full");
+  /** The disk has no room, or has it again: the snapshot under way gives up its own, and the next one is due at its time. */
+  diskFull(full: boolean): void {
+    if (!full) this.#takeOwed();
+    else if (this.#making !== undefined) this.#giveUp(this.#making, "the disk is full");
   }
 
   #finish(making: Making): void {
@@ -298,6 +315,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     if (before !== undefined && before !== this.#confirmed?.index) this.#parts.disk.removeSnapshot(before);
     this.#parts.tracer.event("info", "snapshot", { index: mark.index, seqno, bytes });
     this.#confirm();
+    this.#takeOwed();
   }
 
   /** Compares the newest snapshot with the newest evidence. */

@@ -5,6 +5,7 @@
  * because an adapter includes an id at most once. Inclusion is learned from the ledger itself when the batch is applied
  * here, so that a client's next read sees its own write; refusals come from the leader.
  */
+import type { Caller } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesKey } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
@@ -35,6 +36,8 @@ interface Waiting {
 }
 
 interface Tracked extends KeyedItem {
+  /** Who sent it; another actor that sent the same when that one turns out to have no right to. */
+  sender: Caller;
   readonly since: number;
   waiting: Waiting[];
   /** Undefined: to be sent. */
@@ -45,13 +48,17 @@ interface Tracked extends KeyedItem {
   mayBeRestored: boolean;
   /** The leader keeps it until it can run; nothing to resend while that leader leads. */
   parked: boolean;
-  /** The leader has it in its state already, made by this batch at the latest. */
-  duplicateIndex: number | undefined;
+  /** The leader judged it a duplicate, or refused it, by the state that this batch made. */
+  judgedIndex: number | undefined;
+  refusal: Refusal | undefined;
   result: Bytes | undefined;
 }
 
+type Refusal = Extract<ItemOutcome, { type: "refused" }>;
+
 interface OpenSubmission {
   readonly id: number;
+  readonly sender: Caller;
   readonly outcomes: (ItemOutcome | undefined)[];
   readonly since: number;
   left: number;
@@ -74,8 +81,8 @@ export class Submissions {
   readonly #parts: SubmissionsParts;
   readonly #tracked = new Map<string, Tracked>();
   readonly #requests = new Set<OpenSubmission>();
-  /** What the leader called duplicates, in the order it did; some may be settled since. */
-  readonly #duplicates = new Set<Tracked>();
+  /** What the leader judged by its state, in the order it did; some may be settled since. */
+  readonly #judged = new Set<Tracked>();
   #bytes = 0;
   /** Index of the newest batch that is committed and applied here. */
   #committedIndex = 0;
@@ -90,10 +97,11 @@ export class Submissions {
   }
 
   /** Tracks the prepared transactions of a request and sends them on their way. */
-  submit(requestId: number, items: readonly TransactionItem[]): void {
+  submit(requestId: number, items: readonly TransactionItem[], sender: Caller): void {
     const now = this.#parts.now();
     const request: OpenSubmission = {
       id: requestId,
+      sender,
       outcomes: new Array(items.length),
       since: now,
       left: items.length,
@@ -115,22 +123,24 @@ export class Submissions {
         else known.waiting.push({ request, position });
         return;
       }
-      fresh.push(this.#track({ item, key }, { request, position }, now));
+      fresh.push(this.#track({ item, key, sender }, { request, position }, now));
     });
     this.#send(fresh);
   }
 
-  #track({ item, key }: KeyedItem, waiting: Waiting, since: number): Tracked {
+  #track({ item, key, sender }: KeyedItem, waiting: Waiting, since: number): Tracked {
     const tracked: Tracked = {
       item,
       key,
+      sender,
       since,
       waiting: [waiting],
       sentAt: undefined,
       everSent: false,
       mayBeRestored: false,
       parked: false,
-      duplicateIndex: undefined,
+      judgedIndex: undefined,
+      refusal: undefined,
       result: undefined,
     };
     this.#tracked.set(key, tracked);
@@ -181,6 +191,10 @@ export class Submissions {
       this.#end(entry, outcome);
       return;
     }
+    if (outcome.type === "refused") {
+      this.#judge(entry, { index, now, refusal: outcome });
+      return;
+    }
     entry.result = outcome.result;
     if (outcome.type === "waiting") {
       entry.parked = true;
@@ -188,26 +202,57 @@ export class Submissions {
     } else if (outcome.type === "included") {
       entry.sentAt = now;
       if (answerNow) this.#settleAll(entry, outcome);
-    } else {
-      entry.sentAt = now;
-      entry.duplicateIndex = index;
-      this.#duplicates.add(entry);
-      this.#settleDuplicates();
-    }
+    } else this.#judge(entry, { index, now, refusal: undefined });
+  }
+
+  #judge(
+    entry: Tracked,
+    { index, now, refusal }: { readonly index: number; readonly now: number; readonly refusal: Refusal | undefined },
+  ): void {
+    entry.sentAt = now;
+    entry.judgedIndex = index;
+    entry.refusal = refusal;
+    this.#judged.add(entry);
+    this.#settleJudged();
   }
 
   /**
-   * A transaction that was in the ledger before it was tracked here never comes in a batch again: once everything its
-   * leader judged by is applied here, there is nothing left to wait for.
+   * A transaction that was in the ledger before it was tracked here never comes in a batch again, and one that was refused is
+   * in the ledger only if an earlier leader took it: once everything its leader judged by is applied here, there is nothing
+   * left to wait for.
    */
-  #settleDuplicates(): void {
-    for (const entry of this.#duplicates) {
-      if ((entry.duplicateIndex ?? 0) > this.#committedIndex) return;
-      this.#duplicates.delete(entry);
+  #settleJudged(): void {
+    for (const entry of this.#judged) {
+      if ((entry.judgedIndex ?? 0) > this.#committedIndex) return;
+      this.#judged.delete(entry);
       if (this.#tracked.get(entry.key) !== entry) continue;
       const result = entry.result ?? entry.item.id;
-      this.#end(entry, entry.mayBeRestored ? { type: "included", result, position: 0 } : { type: "duplicate", result });
+      if (entry.refusal !== undefined) this.#endRefused(entry, entry.refusal);
+      else
+        this.#end(
+          entry,
+          entry.mayBeRestored ? { type: "included", result, position: 0 } : { type: "duplicate", result },
+        );
     }
+  }
+
+  /** Another actor that sent the same transaction may have the right that the first has not: then it goes on as that one's. */
+  #endRefused(entry: Tracked, refusal: Refusal): void {
+    const { actor } = entry.sender;
+    const others = entry.waiting.filter(({ request }) => request.sender.actor !== actor);
+    const [next] = others;
+    if (next === undefined) {
+      // What a snapshot brought may hold it: then nobody here can tell.
+      this.#end(entry, entry.mayBeRestored ? { type: "unavailable", code: "RequestTimeout" } : refusal);
+      return;
+    }
+    entry.waiting = entry.waiting.filter(({ request }) => request.sender.actor === actor);
+    this.#settleAll(entry, refusal);
+    entry.waiting = others;
+    entry.sender = next.request.sender;
+    entry.refusal = undefined;
+    entry.sentAt = undefined;
+    this.#send([entry]);
   }
 
   /** The batch at this index, with the transactions of these keys (`bytesKey` of their ids), is committed and applied on this node. */
@@ -219,7 +264,7 @@ export class Submissions {
       if (entry === undefined) continue;
       this.#end(entry, { type: "included", result: entry.result ?? entry.item.id, position: 0 });
     }
-    this.#settleDuplicates();
+    this.#settleJudged();
   }
 
   /**
@@ -232,7 +277,7 @@ export class Submissions {
       if (entry.everSent) entry.mayBeRestored = true;
       entry.sentAt = undefined;
     }
-    this.#settleDuplicates();
+    this.#settleJudged();
   }
 
   /** Another leader, or the same one anew: everything without final outcome goes to it, in the order it came. */
@@ -241,10 +286,11 @@ export class Submissions {
     for (const entry of all) {
       entry.sentAt = undefined;
       entry.parked = false;
-      entry.duplicateIndex = undefined;
+      entry.judgedIndex = undefined;
+      entry.refusal = undefined;
     }
     // They were judged by a state that may be undone.
-    this.#duplicates.clear();
+    this.#judged.clear();
     this.#send(all);
   }
 

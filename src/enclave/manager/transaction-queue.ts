@@ -2,6 +2,7 @@
  * Transactions on the leader that have no outcome yet: those that wait for a batch, those in the batch that executes, and
  * those the adapter keeps until they can run. Bounded by number and by bytes; what does not fit is refused at once.
  */
+import type { Caller } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import type { TransactionItem } from "../worker/protocol.ts";
@@ -13,9 +14,14 @@ export const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
 /** Most waiting transactions of the adapter the leader knows the origin of; others are lost with the adapter's memory. */
 export const PARKED_MAX = 65_536;
 
-/** A transaction with its id as a key of maps (`bytesKey`), which is made once per node: it costs as much as a lookup. */
-export interface KeyedItem {
+/** A transaction and who sent it: its right to be in the ledger is judged by that. */
+export interface SentItem {
   readonly item: TransactionItem;
+  readonly sender: Caller;
+}
+
+/** A transaction with its id as a key of maps (`bytesKey`), which is made once per node: it costs as much as a lookup. */
+export interface KeyedItem extends SentItem {
   readonly key: string;
 }
 

@@ -2,11 +2,8 @@
  * A validating node put together inside the enclave: keys, governance, consensus, channels and the client frontend around
  * one manager. The host gives ports and files; what it carries is ciphertext.
  */
-import { appraise, requireAccepted } from "../../attestation/appraise.ts";
-import { channelReportData } from "../../attestation/report-data.ts";
-import { verifyEvidence } from "../../attestation/verify-evidence.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { fromHex, toHex } from "../../core/codec/bytes.ts";
+import { toHex } from "../../core/codec/bytes.ts";
 import { parseAddress } from "../../core/governance/address.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
@@ -20,12 +17,15 @@ import { CocoError, invariant } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Entropy, Executor, ExecutorEvents, Sockets, Tracer } from "../ports.ts";
 import { Callers } from "./callers.ts";
 import { createNodeCertificate } from "./certificates.ts";
+import { createChannelIdentity } from "./channel-identity.ts";
 import { Channels, type ChannelIdentity } from "./channels.ts";
 import { createClientApi } from "./client-api.ts";
+import { Departure } from "./departure.ts";
 import { ClientFrontend } from "./frontend.ts";
 import { GovernanceFeed } from "./gov-feed.ts";
 import { handOver } from "./hand-over.ts";
 import { History } from "./history.ts";
+import { JoinDesk } from "./join-desk.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import type { GovernanceChange } from "./manager-parts.ts";
 import { createGovernanceCrypto, createNodeCrypto } from "./node-crypto.ts";
@@ -49,6 +49,8 @@ const DAY_MS = 86_400_000;
 export interface ValidatingNodeParts {
   readonly keys: NodeKeys;
   readonly genesis: Constitution;
+  /** The constitution the owner approved when the node joined; for a node that genesis does not list. */
+  readonly joined?: Constitution | undefined;
   /** Approval of this node's code that is not in the ledger yet. */
   readonly approval: readonly SignedMessage[] | undefined;
   /** Evidence of this node's code for 64 bytes of report data. */
@@ -84,6 +86,7 @@ export class ValidatingNode {
   /** The frontend listens. */
   #listens = false;
   readonly #callers: Callers;
+  readonly #departure: Departure;
   readonly #governanceCrypto: GovernanceCrypto;
   readonly #feed: GovernanceFeed;
 
@@ -100,6 +103,7 @@ export class ValidatingNode {
       nodeId: keys.nodeId,
       publicKey: keys.publicKey,
       genesis,
+      joined: parts.joined,
       networkId: this.#networkId,
       crypto: this.#crypto,
       governanceCrypto: this.#governanceCrypto,
@@ -114,6 +118,7 @@ export class ValidatingNode {
       firstTransactions: () => firstTransactions(genesis, this.#networkId, { crypto: this.#crypto, entropy, clock }),
       approval: parts.approval,
       epochMaker: this.#epochMaker(),
+      attest: parts.attest,
       openEpoch: (record) => openEpochKey(record, this.#networkId, keys),
       carriesService: (epoch, key) => carriesServiceKey(epoch, this.#networkId, key, this.#crypto),
       onGovernance: (change) => this.#onGovernance(change),
@@ -129,6 +134,12 @@ export class ValidatingNode {
       events: this.#core.manager,
     });
     peers = this.#channels;
+    this.#departure = new Departure({
+      ...{ nodeId: keys.nodeId, clock, tracer: parts.tracer, onFatal: parts.onFatal },
+      knownVersion: parts.joined?.version ?? genesis.version,
+      hearsLeader: () => this.#core.manager.status.leader !== undefined,
+      stopServing: () => this.#frontend?.close(),
+    });
   }
 
   #epochMaker(): EpochMaker {
@@ -142,35 +153,13 @@ export class ValidatingNode {
 
   #channelIdentity(): ChannelIdentity {
     const { keys, attest } = this.#parts;
-    const digest = fromHex(this.#networkId);
-    const { sha256 } = this.#crypto;
-    // A node that was voted out has channels until its vote is taken away: that step may need its acknowledgement.
-    const nodeOf = (nodeId: string) => this.#core.administration.nodeOf(nodeId);
-    const binding = { networkId: this.#networkId, constitutionDigest: digest };
-    return {
-      nodeId: keys.nodeId,
-      networkId: digest,
+    return createChannelIdentity({
+      ...{ keys, attest, networkId: this.#networkId, crypto: this.#crypto },
       certificate: this.#ownCertificate(),
-      privateKey: signingKeyPem(keys),
-      nodeIdOf: (publicKey) => toHex(sha256(publicKey)),
-      addressOf: (peer) => nodeOf(peer)?.address,
-      attest: (challenge, exporter) =>
-        attest(
-          channelReportData(
-            { ...binding, sender: keys.nodeId, senderEncryptionKey: keys.encryptionKey, challenge, exporter },
-            sha256,
-          ),
-        ),
-      appraise: (peer, evidence, challenge, exporter) => {
-        const node = nodeOf(peer);
-        if (node === undefined) throw new CocoError("PeerNotListed", `node ${peer} is not in the VN list`);
-        const expected = channelReportData(
-          { ...binding, sender: peer, senderEncryptionKey: node.encryptionKey, challenge, exporter },
-          sha256,
-        );
-        requireAccepted(appraise(verifyEvidence(evidence, expected, this.#crypto), this.#appraisalConstitution()));
-      },
-    };
+      administration: this.#core.administration,
+      constitution: () => this.#appraisalConstitution(),
+      now: () => this.#core.sealing.batchTime(),
+    });
   }
 
   /** The constitution of the log, with the approval of code that this node carries as far as it holds. */
@@ -216,6 +205,7 @@ export class ValidatingNode {
   /** Stops taking part; what is durable stays. */
   close(): void {
     this.#core.manager.stop();
+    this.#departure.close();
     this.#feed.close();
     this.#frontend?.close();
     this.#channels.close();
@@ -230,6 +220,7 @@ export class ValidatingNode {
     if (change === undefined) this.#feed.missed(this.#core.manager.committedSeqno);
     else this.#feed.tell(feedEvents(change.before, state, change.header, this.#governanceCrypto));
     if (this.#followService(state)) this.#showService();
+    this.#departure.follow(state);
   }
 
   /** Takes the service identity in force from the newest epoch; false when it is held already, or cannot be opened yet. */
@@ -283,6 +274,16 @@ export class ValidatingNode {
     if (this.#service !== undefined) onServing(this.#service.certificate);
   }
 
+  #joinDesk(): JoinDesk {
+    const { keys, genesis, attest, clock, entropy, tracer } = this.#parts;
+    const { administration, sealing } = this.#core;
+    return new JoinDesk({
+      ...{ networkId: this.#networkId, genesis, node: keys, attest, clock, entropy, tracer, crypto: this.#crypto },
+      committed: () => administration.committed,
+      ledgerTime: () => sealing.batchTime(),
+    });
+  }
+
   #clientApi(): ReturnType<typeof createClientApi> {
     const { manager, administration, tail, sealing, recovery } = this.#core;
     const service = () => this.#service;
@@ -290,6 +291,7 @@ export class ValidatingNode {
     return createClientApi({
       manager,
       serves: () => this.#service !== undefined,
+      join: this.#joinDesk(),
       node: { ...{ manager, administration, tail, sealing, recovery, history, service }, crypto: this.#crypto },
       gov: {
         ...{ manager, administration, tail, service },

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createKvAdapter, KV_BATCH_WEIGHT, prepareKv } from "../../../test/simulation/kv-adapter.ts";
+import { pausingAdapter } from "../../../test/simulation/pausing-adapter.ts";
 import { type Bytes, EMPTY, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
 import { VersionedStore } from "../../core/kv/store.ts";
 import { AdapterHost } from "./adapter-host.ts";
@@ -12,13 +13,14 @@ const CALLER = { actor: "a", certificate: "00" };
 /** A host without any state of the key-value adapter, whose execution waits while `paused` is set. */
 function emptyFixture() {
   const world = { paused: undefined as Promise<void> | undefined, emitted: [] as FromWorker[] };
-  const adapter = createKvAdapter({ pause: () => world.paused })({
+  const kv = createKvAdapter({
     sha256: (data) => data,
     now: () => 0,
     nextTurn: () => Promise.resolve(),
     randomBytes: (length) => new Uint8Array(length),
     log: () => {},
   });
+  const adapter = pausingAdapter(kv, () => world.paused);
   const store = new VersionedStore({ tables: adapter.tables, keptVersions: 4 });
   const host = new AdapterHost({
     adapter,

@@ -7,6 +7,7 @@
  * are ignored.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
+import type { TransactionRefusal } from "../../core/governance/rights.ts";
 import type { TableOptions } from "../../core/kv/types.ts";
 import type { Caller, ClientResponse, DroppedTransaction } from "../../adapters/adapter.ts";
 
@@ -33,6 +34,8 @@ export type ItemOutcome =
   | { readonly type: "duplicate"; readonly result: Bytes }
   /** No room in this batch: send it again in the next. */
   | { readonly type: "deferred" }
+  /** Its sender has no right to transact at the place of the ledger where it would come: it was not executed. */
+  | { readonly type: "refused"; readonly code: TransactionRefusal }
   | { readonly type: "unavailable"; readonly code: string };
 
 /** Manager to worker. */

@@ -49,6 +49,13 @@ function errorResponse(error: CocoError): ClientResponse {
   };
 }
 
+/** Why nothing of a request was executed, when that is for want of a right: the same for every adapter. */
+function refusalOf(outcomes: readonly ItemOutcome[]): CocoError | undefined {
+  const [first] = outcomes;
+  if (first?.type !== "refused" || !outcomes.every(({ type }) => type === "refused")) return undefined;
+  return new CocoError(first.code, "nothing was executed: the sender has no right to transact now");
+}
+
 /** See the module's header. */
 export class RequestDesk {
   readonly #parts: RequestDeskParts;
@@ -123,8 +130,14 @@ export class RequestDesk {
       if (result.type === "invalid") return { type: "invalid", error: result.error };
       const outcome = outcomes[next++];
       if (outcome === undefined || outcome.type === "deferred") return { type: "unavailable", code: "Internal" };
-      return outcome;
+      // To an adapter it is one of the reasons why there is no outcome of its own.
+      return outcome.type === "refused" ? { type: "unavailable", code: outcome.code } : outcome;
     });
+    const refusal = refusalOf(outcomes);
+    if (refusal !== undefined) {
+      this.#respond(id, errorResponse(refusal));
+      return;
+    }
     try {
       const views = this.#parts.views();
       if (views === undefined) throw new CocoError("NotReady", "this node has no state of the adapter yet");

@@ -54,7 +54,7 @@ export async function agreeBy(
   const { network_id: networkId } = await node.read<NetworkView>("/node/network");
   const state = { networkId, constitution, proposals: [], automaticVotes: [], departing: [], attested: new Map() };
   const crypto = createGovernanceCrypto();
-  const [proposal, ...cast] = agreedRequests(state, actions, members, crypto, Date.now());
+  const [proposal, ...cast] = agreedRequests(state, actions, members, { crypto, nowMs: Date.now() });
   const [ballot, ...others] = cast.map(({ message }) => Buffer.from(message));
   const message = present(ballot);
   return {

@@ -1,0 +1,27 @@
+/** Runs a validating node in the foreground until it is told to stop, or cannot go on. */
+import { type CommandContext, EXIT, reportError } from "./output.ts";
+
+/** Runs the node of a folder; ends when `stop` resolves, or when the node cannot go on: then the exit code says why. */
+export async function runNode(
+  context: CommandContext,
+  { dir, logLevel }: { readonly dir: string; readonly logLevel: string },
+  stop: Promise<unknown>,
+): Promise<void> {
+  const { output } = context;
+  const { startNode, STOP_TIMEOUT_MS } = await import("../host/node.ts");
+  const { loadNode } = await import("../host/node-folder.ts");
+  const { name, clientListen } = await loadNode(dir);
+  let failed: (error: unknown) => void = () => {};
+  const failure = new Promise<unknown>((resolve) => {
+    failed = resolve;
+  });
+  const onServing = (): void => output.data(`${name} serves clients at ${clientListen} (process ${process.pid})\n`);
+  const node = await startNode({ dir, logLevel, onServing, onFatal: failed });
+  const error = await Promise.race([failure, stop.then(() => undefined)]);
+  if (error !== undefined) {
+    context.exitCode = reportError(output, error, false) || EXIT.failed;
+    return;
+  }
+  const late = new Promise((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref());
+  await Promise.race([node.stop(), late]);
+}

@@ -1,0 +1,47 @@
+/** The byte array behind a page: where it ends is its first two bytes, and slots in it say where records are. */
+import { invariant } from "../../errors.ts";
+
+/** Bytes that say where the log goes on. */
+export const END_BYTES = 2;
+/** Bytes of a slot: offset u16 | hint u16. */
+export const SLOT_BYTES = 4;
+/** Where the hint is in a slot. */
+export const HINT_OFFSET = 2;
+/** Smallest difference between lengths of logs. */
+const LEAST_LOG_STEP = 64;
+const LARGEST_LOG_BYTES = 0xffff;
+
+/** A number of two bytes. */
+export function readU16(log: Uint8Array, at: number): number {
+  return ((log[at] as number) << 8) | (log[at + 1] as number);
+}
+
+/** Writes the lower two bytes of a number. */
+export function writeU16(log: Uint8Array, at: number, value: number): void {
+  log[at] = value >>> 8;
+  log[at + 1] = value;
+}
+
+/**
+ * A new log with room for so many bytes or some more: it has the length of a power of two, or of one and a half, because
+ * memory that was given back is found again far faster when there are few lengths.
+ */
+export function newLog(bytes: number): Uint8Array {
+  invariant(bytes <= LARGEST_LOG_BYTES, "page has outgrown its offsets");
+  const step = Math.max(LEAST_LOG_STEP, 1 << (30 - Math.clz32(bytes)));
+  const log = new Uint8Array(Math.min(LARGEST_LOG_BYTES, Math.ceil(bytes / step) * step));
+  log[1] = END_BYTES;
+  return log;
+}
+
+/** Index of the first slot, of so many, whose hint is not less; their number when there is none. */
+export function firstHint(log: Uint8Array, table: number, count: number, hint: number): number {
+  const hints = table + HINT_OFFSET;
+  let [from, to] = [0, count];
+  while (from < to) {
+    const middle = (from + to) >>> 1;
+    if (readU16(log, hints + middle * SLOT_BYTES) < hint) from = middle + 1;
+    else to = middle;
+  }
+  return from;
+}

@@ -1,0 +1,117 @@
+/**
+ * The desk for nodes that want to join (R12, R14): challenges, each good for one request and a short time, and answers to
+ * newcomers that are listed, run approved code and can show it. Whoever reaches the client port may ask, so everything is
+ * bounded: challenges by number and age, work by a rate.
+ */
+import { answerReportData, checkJoinRequest, type JoinAnswer, type JoinRequest } from "../../attestation/join.ts";
+import { CHALLENGE_BYTES } from "../../attestation/report-data.ts";
+import { type Bytes, toHex } from "../../core/codec/bytes.ts";
+import type { GovernanceState } from "../../core/governance/administrative.ts";
+import { encodeConstitution } from "../../core/governance/constitution-codec.ts";
+import type { Constitution, NodeTuple } from "../../core/governance/constitution.ts";
+import { serviceCertificateOf } from "../../core/governance/service-chain.ts";
+import { CocoError } from "../../errors.ts";
+import type { Clock, Crypto, Entropy, Tracer } from "../ports.ts";
+
+/** Life of a challenge for a node that wants to join. */
+export const JOIN_CHALLENGE_MS = 300_000;
+/** Most challenges that are open; the oldest makes room. */
+export const JOIN_CHALLENGES_MAX = 1_024;
+/** Most requests of nodes that want to join in a row; beyond, {@link JOIN_REQUESTS_PER_SECOND}. */
+export const JOIN_REQUESTS_BURST = 40;
+/** Requests of nodes that want to join per second, all together; more are answered 503. */
+export const JOIN_REQUESTS_PER_SECOND = 10;
+
+/** What the desk is made of. */
+export interface JoinDeskParts {
+  readonly networkId: string;
+  readonly genesis: Constitution;
+  /** This node's keys. */
+  readonly node: Pick<NodeTuple, "nodeId" | "publicKey" | "encryptionKey">;
+  readonly committed: () => GovernanceState | undefined;
+  /** Evidence of this node's code for 64 bytes of report data. */
+  readonly attest: (reportData: Bytes) => Bytes;
+  readonly crypto: Crypto;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly tracer: Tracer;
+  /** The ledger's clock. */
+  readonly ledgerTime: () => number;
+}
+
+/** See the module's header. */
+export class JoinDesk {
+  readonly #parts: JoinDeskParts;
+  /** When each open challenge ends, by its hex; in the order they were given out. */
+  readonly #challenges = new Map<string, number>();
+  #tokens = JOIN_REQUESTS_BURST;
+  #countedAt: number;
+
+  constructor(parts: JoinDeskParts) {
+    this.#parts = parts;
+    this.#countedAt = parts.clock.now();
+  }
+
+  /** A new challenge, 32 bytes. Throws `TooManyRequests` above the rate, `NotReady` before this node knows the network. */
+  challenge(): { readonly networkId: string; readonly challenge: Bytes } {
+    this.#count();
+    const { networkId } = this.#state();
+    const { clock, entropy } = this.#parts;
+    const challenge = entropy.bytes(CHALLENGE_BYTES);
+    const [oldest] = this.#challenges.keys();
+    if (this.#challenges.size >= JOIN_CHALLENGES_MAX && oldest !== undefined) this.#challenges.delete(oldest);
+    this.#challenges.set(toHex(challenge), clock.now() + JOIN_CHALLENGE_MS);
+    return { networkId, challenge };
+  }
+
+  /** The answer to a newcomer's request; throws a code of its own for each thing that does not hold. */
+  join(request: JoinRequest): JoinAnswer {
+    this.#count();
+    const state = this.#state();
+    this.#takeChallenge(request.challenge);
+    const { constitution, networkId } = state;
+    checkJoinRequest(request, { networkId, constitution, nowMs: this.#parts.ledgerTime() }, this.#parts.crypto);
+    this.#parts.tracer.event("info", "node_joins", { nodeId: request.node.nodeId });
+    return this.#answer(state, request);
+  }
+
+  #answer(state: GovernanceState, { ownChallenge }: JoinRequest): JoinAnswer {
+    const { genesis, node, attest, crypto } = this.#parts;
+    const { networkId, constitution, constitutionDigest } = state;
+    const serviceCertificate = serviceCertificateOf(state);
+    if (serviceCertificate === undefined) throw new CocoError("NotReady", "the network has no service identity yet");
+    const bound = { networkId, node, challenge: ownChallenge, constitutionDigest, serviceCertificate };
+    return {
+      nodeId: node.nodeId,
+      evidence: attest(answerReportData(bound, crypto.sha256)),
+      genesis: encodeConstitution(genesis),
+      constitution: encodeConstitution(constitution),
+      serviceCertificate,
+      endorsements: state.services.toReversed().flatMap(({ endorsement }) => endorsement ?? []),
+    };
+  }
+
+  #state(): GovernanceState {
+    const state = this.#parts.committed();
+    if (state === undefined) throw new CocoError("NotReady", "this node does not know the network's constitution yet");
+    return state;
+  }
+
+  #takeChallenge(challenge: Bytes): void {
+    const name = toHex(challenge);
+    const endsAt = this.#challenges.get(name);
+    if (endsAt === undefined)
+      throw new CocoError("JoinChallengeUnknown", "the challenge was used, or not given out by this node");
+    this.#challenges.delete(name);
+    if (this.#parts.clock.now() >= endsAt) throw new CocoError("JoinChallengeExpired", "the challenge is too old");
+  }
+
+  #count(): void {
+    const now = this.#parts.clock.now();
+    const refill = ((now - this.#countedAt) / 1_000) * JOIN_REQUESTS_PER_SECOND;
+    this.#tokens = Math.min(JOIN_REQUESTS_BURST, this.#tokens + refill);
+    this.#countedAt = now;
+    if (this.#tokens < 1) throw new CocoError("TooManyRequests", "too many nodes ask to join at a time");
+    this.#tokens--;
+  }
+}
