@@ -68,7 +68,10 @@ const DECISIONS: Readonly<Record<string, Decision>> = {
   [`POST ${PROPOSALS}:create`]: signed("proposal", "200"),
   [`POST ${PROPOSALS}:dry-run`]: { who: "member", outcome: "200", body: OPEN_EPOCH },
   [`POST ${PROPOSALS}/{proposalId}:withdraw`]: signed("withdrawal", "400 ProposalInvalid/ProposalNotFound"),
-  [`POST ${PROPOSALS}/{proposalId}/ballots/{memberId}:submit`]: signed("ballot", "400 ProposalInvalid/ProposalNotFound"),
+  [`POST ${PROPOSALS}/{proposalId}/ballots/{memberId}:submit`]: signed(
+    "ballot",
+    "400 ProposalInvalid/ProposalNotFound",
+  ),
   "POST /gov/members/automatic-votes/{memberId}:register": signed("automatic_vote", "200"),
   [`GET ${PROPOSALS}`]: actor("200"),
   [`GET ${PROPOSALS}/{proposalId}`]: actor(NO_PROPOSAL),
@@ -94,7 +97,15 @@ const CALL = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "eth_chainId", para
 const MOUNTED = [ETHEREUM_PATH, "/"];
 const NOWHERE = [
   ...["/gov", "/gov/", "/node", "/node/", "/nothing", "/gov/members", "/gov/service", `${PROPOSALS}/`, "/node/api/"],
-  ...["//gov/feed", "/gov//feed", "/GOV/feed", "/node/../gov/feed", "/%67ov/feed", `${PROPOSALS}//actions`, "/ethereal"],
+  ...[
+    "//gov/feed",
+    "/gov//feed",
+    "/GOV/feed",
+    "/node/../gov/feed",
+    "/%67ov/feed",
+    `${PROPOSALS}//actions`,
+    "/ethereal",
+  ],
   ...[`${PROPOSALS}:create/`, `${PROPOSALS}:Create`, `${PROPOSALS}/:withdraw`, "/node/__proto__", "/__proto__"],
 ];
 
@@ -234,7 +245,9 @@ function cellsOf(caller: ClientIdentity): readonly Cell[] {
       const decision = DECISIONS[`${method} ${template}`];
       if (decision === undefined) return { method, path, expected: otherwise };
       const expected = { outcome: expectedAt(decision, caller), allow: undefined };
-      return method === "GET" ? { method, path, expected } : { method, path, expected, body: bodyFor(decision, caller) };
+      return method === "GET"
+        ? { method, path, expected }
+        : { method, path, expected, body: bodyFor(decision, caller) };
     });
   });
   const adapters = MOUNTED.flatMap((path) =>
@@ -245,7 +258,9 @@ function cellsOf(caller: ClientIdentity): readonly Cell[] {
     }),
   );
   const nowhere = NOWHERE.flatMap((path) =>
-    METHODS.map((method): Cell => ({ method, path, expected: known ? { outcome: NOT_HERE, allow: undefined } : refused })),
+    METHODS.map(
+      (method): Cell => ({ method, path, expected: known ? { outcome: NOT_HERE, allow: undefined } : refused }),
+    ),
   );
   return [...endpoints, ...adapters, ...nowhere];
 }
@@ -298,7 +313,11 @@ describe("the access matrix", () => {
     const { value } = JSON.parse(body) as { value: { proposerId: string; proposalState: string }[] };
     assert.deepEqual(
       value.map(({ proposerId, proposalState }) => [proposerId, proposalState]),
-      [[network.memberId, "Accepted"], ["globex", "Open"], [network.memberId, "Open"]],
+      [
+        [network.memberId, "Accepted"],
+        ["globex", "Open"],
+        [network.memberId, "Open"],
+      ],
     );
     const state = await node.read<{ refused_frames: number }>("/node/state");
     assert.equal(state.refused_frames, 0);

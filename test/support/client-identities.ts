@@ -64,7 +64,8 @@ export function makeOrganisations(nowMs: number): Organisations {
   const umbrella = make({ subject: "O=Umbrella, CN=Umbrella CA", ca: true, key: makeKey("P-384") });
   const hooli = make({ subject: "CN=hooli" });
   const strange = make({ subject: "CN=Unknown CA", ca: true });
-  const of = (options: CertificateOptions): TestCertificate => make({ issuer: globex, subject: "CN=staff", ...options });
+  const of = (options: CertificateOptions): TestCertificate =>
+    make({ issuer: globex, subject: "CN=staff", ...options });
   const revoked = of({ subject: "CN=revoked" });
   // Its name and issuer are right, its signature is of another key.
   const forged = of({ signer: makeKey() });
