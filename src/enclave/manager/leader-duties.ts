@@ -19,7 +19,6 @@ import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { CocoError } from "../../errors.ts";
 import type { Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
-import type { ManagerParts } from "./manager-parts.ts";
 import type { OwnSnapshot } from "./snapshots.ts";
 
 /** Most requests of members that wait on one node; the next one is refused. */
@@ -216,20 +215,4 @@ export class LeaderDuties {
     this.#attestations.clear();
     for (const { done } of lost) done({ type: "unknown" });
   }
-}
-
-/** The duties of a node's manager. */
-export function createLeaderDuties(
-  { administration, sealing, tail, tracer, epochMaker, keyOf, approval }: ManagerParts,
-  around: Pick<LeaderDutiesParts, "snapshot" | "propose"> & { learnersCaughtUp(): LeaderView["learnersCaughtUp"] },
-): LeaderDuties {
-  const { snapshot, propose } = around;
-  const view = () => ({
-    now: sealing.batchTime(),
-    nextSeqno: tail.lastSeqno + 1,
-    learnersCaughtUp: around.learnersCaughtUp(),
-  });
-  const duties = new LeaderDuties({ administration, tracer, maker: epochMaker, keyOf, view, snapshot, propose });
-  if (approval !== undefined) duties.carry(approval);
-  return duties;
 }
