@@ -41,7 +41,8 @@ export const ERRORS = define({
   },
   ActorNotAllowed: {
     status: 403,
-    remedy: "The transaction was not executed: the members took the sender's right to transact away before it was ordered.",
+    remedy:
+      "The transaction was not executed: the members took the sender's right to transact away before it was ordered.",
   },
   ParticipantBanned: {
     status: 403,
@@ -154,7 +155,10 @@ export const ERRORS = define({
     status: 502,
     remedy: "Name this network's service certificate, and an address that the node's own certificate lists.",
   },
-  AnswerInvalid: { status: 502, remedy: "Check that the address is of a validating node, of a version that fits this one." },
+  AnswerInvalid: {
+    status: 502,
+    remedy: "Check that the address is of a validating node, of a version that fits this one.",
+  },
   EffectNotVerified: { status: 409, remedy: "Do not vote; ask another node what the proposal does, and compare." },
   SignerFailed: { status: 500, remedy: "Check what holds the key, and that key and certificate belong together." },
   // receipts

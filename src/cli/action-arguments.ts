@@ -62,7 +62,8 @@ async function ofArguments({ action = "", arguments: given, description }: Propo
 /** Sets what a dotted name says: `restriction.type=banned`. */
 async function setAt(record: Record<string, unknown>, path: readonly string[], value: string): Promise<void> {
   const [name = "", ...rest] = path;
-  if (["__proto__", "constructor", "prototype"].includes(name)) throw new CocoError("WrongUsage", `--arg ${name}: no such field`);
+  if (["__proto__", "constructor", "prototype"].includes(name))
+    throw new CocoError("WrongUsage", `--arg ${name}: no such field`);
   if (rest.length === 0) {
     record[name] = await valueOf(value);
     return;

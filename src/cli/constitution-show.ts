@@ -52,7 +52,12 @@ function print(
     return printJson(output, { ...more, version, digest, explanation: parts, constitution: document });
   }
   const { networkId } = more;
-  printFields(output, { network: name, version, digest, ...(typeof networkId === "string" && { network_id: networkId }) });
+  printFields(output, {
+    network: name,
+    version,
+    digest,
+    ...(typeof networkId === "string" && { network_id: networkId }),
+  });
   for (const part of parts) printPart(output, part);
 }
 

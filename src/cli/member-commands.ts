@@ -85,7 +85,10 @@ function addResumeCommand(member: Command, context: CommandContext): void {
 
 /** Adds `coco member`. */
 export function addMemberCommands(program: Command, context: CommandContext): void {
-  const member = program.command("member").description("governing a network, and keys for it").addHelpText("after", HELP);
+  const member = program
+    .command("member")
+    .description("governing a network, and keys for it")
+    .addHelpText("after", HELP);
   addKeyCommands(member, context);
   addProposeCommand(member, context);
   addVoteCommands(member, context);

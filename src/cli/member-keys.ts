@@ -97,8 +97,7 @@ async function write(
   const { mkdir } = await import("node:fs/promises");
   const { writeCredentials } = await import("../host/organisation.ts");
   const { IDENTIFIER } = await import("../core/governance/constitution.ts");
-  if (!IDENTIFIER.test(id))
-    throw new CocoError("WrongUsage", `--id ${id}: expected lower-case letters, digits, . _ -`);
+  if (!IDENTIFIER.test(id)) throw new CocoError("WrongUsage", `--id ${id}: expected lower-case letters, digits, . _ -`);
   const files = { certificate: join(dir, `${id}_cert.pem`), key: join(dir, `${id}_privk.pem`) };
   const credentials = make();
   try {

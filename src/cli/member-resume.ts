@@ -60,7 +60,9 @@ async function readWaiting(client: ServiceClient): Promise<WaitingNode> {
   if (!fields.flag("recovering"))
     throw new CocoError("NotReady", `${client.url}: this node is not waiting to be resumed`);
   const nodeId = fields.hex("node_id", 32);
-  const proven = createHash("sha256").update(client.peerKey ?? "").digest("hex");
+  const proven = createHash("sha256")
+    .update(client.peerKey ?? "")
+    .digest("hex");
   if (proven !== nodeId)
     throw new CocoError("ServiceNotTrusted", `${client.url}: has not proven the key of the node ${nodeId}`);
   const [, view, seqno] = TRANSACTION_ID.exec(fields.text("last_transaction_id", { max: 40 })) ?? [];

@@ -1,4 +1,5 @@
 /** `coco member status` and `watch`: proposals, how their votes stand, and what happens to them. */
+import { MAX_DATE_MS } from "../core/governance/constitution.ts";
 import type { FieldReader } from "../core/governance/fields.ts";
 import { durationInWords } from "../core/governance/policy-words.ts";
 import { PROPOSAL_STATES } from "../core/governance/proposal.ts";
@@ -22,7 +23,7 @@ import type { ServiceClient } from "./service-client.ts";
 
 const POLL_MS = 500;
 const MAX_TEXT = 4_096;
-const COUNT = { min: 0, max: Number.MAX_SAFE_INTEGER };
+const DATE = { min: 0, max: MAX_DATE_MS };
 
 /** Options of `coco member status`. */
 export interface StatusOptions extends ConnectionOptions {
@@ -77,7 +78,8 @@ async function list(client: ServiceClient, output: Output, { state, json }: Stat
   const details: ProposalDetail[] = [];
   for (const item of listed) details.push(await readDetail(client, readerOf(item).hex("proposalId", 32)));
   if (json === true) return printJson(output, { proposals: details.map(({ shown }) => shown) });
-  if (details.length === 0) return output.talk(`there are no proposals${state === undefined ? "" : ` that are ${state}`}\n`);
+  if (details.length === 0)
+    return output.talk(`there are no proposals${state === undefined ? "" : ` that are ${state}`}\n`);
   printTable(output, [["ID", "STATE", "BY", "ACTIONS", "VOTES", "MISSING", "LAPSES"], ...details.map(rowOf)]);
 }
 
@@ -120,7 +122,8 @@ function printDetail(output: Output, { shown, summary, votes, missing, stale }: 
   if (description !== undefined) output.data(`for       ${description}\n`);
   printEffect(output, fields);
   output.data(`votes${votes.length === 0 ? "     none\n" : "\n"}`);
-  for (const { member, vote, by } of votes) output.data(`  ${member}: ${vote}${by === "ballot" ? "" : ` (by ${by})`}\n`);
+  for (const { member, vote, by } of votes)
+    output.data(`  ${member}: ${vote}${by === "ballot" ? "" : ` (by ${by})`}\n`);
   for (const member of stale) output.data(`  ${member}: voted on another effect and is asked again\n`);
   if (missing.length > 0) output.data(`missing   ${missing.join(", ")}\n`);
   printTimes(output, fields, state, expiresAtMs);
@@ -141,7 +144,7 @@ function printEffect(output: Output, fields: FieldReader): void {
 
 function printTimes(output: Output, fields: FieldReader, state: string, expiresAtMs: number): void {
   const time = (name: string): string | undefined =>
-    fields.has(name) ? moment(fields.integer(name, COUNT)) : undefined;
+    fields.has(name) ? moment(fields.integer(name, DATE)) : undefined;
   const [deliberation, effect, decided] = ["deliberationUntilMs", "takesEffectAtMs", "decidedAtMs"].map(time);
   if (state === "Open" && deliberation !== undefined) output.data(`not before ${deliberation}\n`);
   if (state === "Open") output.data(`lapses    ${moment(expiresAtMs)}, ${inWords(expiresAtMs)}\n`);

@@ -17,14 +17,7 @@ import { confirmed, COSE, networkIdOf, sendProposal } from "./member-propose.ts"
 import { type CommandContext, printJson } from "./output.ts";
 import { checkProposal, NO_EFFECT, type CheckedProposal } from "./proposal-check.ts";
 import type { ServiceClient } from "./service-client.ts";
-import {
-  finishRequest,
-  onlyPrepares,
-  printOutcome,
-  readPrepared,
-  readSignature,
-  signOrPrepare,
-} from "./signing.ts";
+import { finishRequest, onlyPrepares, printOutcome, readPrepared, readSignature, signOrPrepare } from "./signing.ts";
 
 const MAX_CRITERIA_FILE_BYTES = 256 * 1024;
 
@@ -136,7 +129,12 @@ export async function withdrawProposal(context: CommandContext, id: string, opti
   }
   await withClient(options, "read", async (client) => {
     const proposalId = await resolveProposalId(client, id);
-    const request = { type: "withdrawal", payload: NO_PAYLOAD, networkId: await networkIdOf(client, options), proposalId };
+    const request = {
+      type: "withdrawal",
+      payload: NO_PAYLOAD,
+      networkId: await networkIdOf(client, options),
+      proposalId,
+    };
     const signed = await signOrPrepare(context, options, { ...request, type: "withdrawal" });
     if (signed !== undefined) await sendAbout(client, context, signed, options.json === true);
   });
@@ -147,7 +145,9 @@ const NO_PAYLOAD: Bytes = new Uint8Array(0);
 /** Runs `coco member automatic-votes`. */
 export async function register(context: CommandContext, file: string, options: VoteOptions): Promise<void> {
   const fieldContext: FieldContext = { form: "json", code: "ProposalInvalid", data: { file }, givesReasons: true };
-  const payload = criteriaPayload(readDocument(await readJson(file, MAX_CRITERIA_FILE_BYTES), fieldContext, readCriteria));
+  const payload = criteriaPayload(
+    readDocument(await readJson(file, MAX_CRITERIA_FILE_BYTES), fieldContext, readCriteria),
+  );
   const { networkId } = options;
   if (onlyPrepares(options) && networkId !== undefined) {
     await signOrPrepare(context, options, { type: "automatic_vote", payload, networkId });
@@ -192,10 +192,12 @@ async function sendAbout(
 /** Runs `coco member finish`. */
 export async function finishPrepared(context: CommandContext, file: string, options: FinishOptions): Promise<void> {
   const { send, out, signature } = options;
-  if (send !== true && out === undefined) throw new CocoError("WrongUsage", "say what to do with it: --send, --out, or both");
+  if (send !== true && out === undefined)
+    throw new CocoError("WrongUsage", "say what to do with it: --send, --out, or both");
   const signed = finishRequest(await readPrepared(file), await readSignature(signature));
   if (out !== undefined) await createOutput(context.output, out, signed.message);
   if (send === true)
     await withClient(options, "send", (client) => sendAbout(client, context, signed, options.json === true));
-  else if (options.json === true) printJson(context.output, { type: parseSignedRequest(signed.message).type, file: out });
+  else if (options.json === true)
+    printJson(context.output, { type: parseSignedRequest(signed.message).type, file: out });
 }

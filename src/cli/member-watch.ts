@@ -77,7 +77,8 @@ class Follower {
   /** False when it was the last one to tell. */
   #tell(event: FeedLine): boolean {
     this.#lastId = event.id ?? this.#lastId;
-    if (this.#options.json === true) this.#output.data(`${JSON.stringify({ id: event.id ?? null, type: event.type, data: event.data })}\n`);
+    if (this.#options.json === true)
+      this.#output.data(`${JSON.stringify({ id: event.id ?? null, type: event.type, data: event.data })}\n`);
     else this.#output.data(`${wordsOf(event)}\n`);
     this.#seen += 1;
     if (this.#seen !== this.#options.count) return true;

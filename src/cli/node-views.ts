@@ -39,13 +39,20 @@ export async function showState({ output }: CommandContext, options: NodeViewOpt
     const state = await client.json("/node/state");
     if (options.json === true) return printJson(output, state);
     const fields = readerOf(state);
-    const shown = ["node_id", "state", "role", "view", "primary_id", "commit_index", "last_index", "committed_seqno"].map(
-      (name) => {
-        const value = fields.value(name);
-        const isShown = typeof value === "number" || typeof value === "string";
-        return [name, isShown ? String(value).replaceAll(/\p{Cc}/gu, " ") : "none"] as const;
-      },
-    );
+    const shown = [
+      "node_id",
+      "state",
+      "role",
+      "view",
+      "primary_id",
+      "commit_index",
+      "last_index",
+      "committed_seqno",
+    ].map((name) => {
+      const value = fields.value(name);
+      const isShown = typeof value === "number" || typeof value === "string";
+      return [name, isShown ? String(value).replaceAll(/\p{Cc}/gu, " ") : "none"] as const;
+    });
     printFields(output, Object.fromEntries(shown));
   } finally {
     client.close();

@@ -42,7 +42,9 @@ function policyOf(text: string): VotingPolicy {
     const [, name = "", number, unit = ""] = /^([a-z]+)=([0-9]{1,6})([smhd])$/.exec(time) ?? [];
     const field = TIMES[name];
     if (field === undefined)
-      throw new InvalidArgumentError(`${time}: expected expires=, deliberation= or delay= with a time such as 90m or 7d.`);
+      throw new InvalidArgumentError(
+        `${time}: expected expires=, deliberation= or delay= with a time such as 90m or 7d.`,
+      );
     fields[field] = Number(number) * (UNITS[unit] ?? 1);
   }
   try {

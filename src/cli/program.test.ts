@@ -37,7 +37,18 @@ describe("coco, wrong usage", () => {
 
   test("every command has help with an example", async () => {
     const commands = ["sandbox start", "node init", "node sign", "node start", "node list", "node state"];
-    const member = ["keygen", "staff", "propose", "vote", "withdraw", "automatic-votes", "finish", "status", "watch", "resume"];
+    const member = [
+      "keygen",
+      "staff",
+      "propose",
+      "vote",
+      "withdraw",
+      "automatic-votes",
+      "finish",
+      "status",
+      "watch",
+      "resume",
+    ];
     for (const command of [
       ...commands,
       ...member.map((name) => `member ${name}`),

@@ -61,7 +61,12 @@ export function addProposeCommand(member: Command, context: CommandContext): voi
     .description("propose a change of the network")
     .argument("[file]", "the proposal (JSON)")
     .option("--action <name>", "a single action instead of a file")
-    .option("--arg <name=value>", "an argument of the action; repeatable; a.b=value for fields inside", collectNamed, [])
+    .option(
+      "--arg <name=value>",
+      "an argument of the action; repeatable; a.b=value for fields inside",
+      collectNamed,
+      [],
+    )
     .option("--description <text>", "what it is for, in words")
     .option("--dry-run", "only say what it would do and need")
     .option("-y, --yes", "do not ask before sending");

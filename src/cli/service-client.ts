@@ -231,7 +231,10 @@ function failureOf(answer: Answer, path: string): CocoError {
   }
   const { code, message, remedy: _, ...more } = (error ?? {}) as Readonly<Record<string, unknown>>;
   if (!isErrorCode(code))
-    return new CocoError("AnswerInvalid", `${path}: status ${status}${code === undefined ? "" : `, ${printable(code)}`}`);
+    return new CocoError(
+      "AnswerInvalid",
+      `${path}: status ${status}${code === undefined ? "" : `, ${printable(code)}`}`,
+    );
   const data = Object.entries(more).filter(([, value]) => ["string", "number", "boolean"].includes(typeof value));
   return new CocoError(code, printable(message), Object.fromEntries(data) as CocoError["data"]);
 }

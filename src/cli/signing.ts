@@ -63,7 +63,9 @@ async function readSigningCertificate(file: string): Promise<SigningCertificate>
   const chain = pemBlocks(pem, "CERTIFICATE").flatMap((block) => derOfPem(block, "CERTIFICATE") ?? []);
   const [first] = chain;
   if (first === undefined || chain.length > MAX_REQUEST_CHAIN)
-    throw new CocoError("ConfigurationInvalid", `${file}: expected 1 to ${MAX_REQUEST_CHAIN} certificates in PEM`, { file });
+    throw new CocoError("ConfigurationInvalid", `${file}: expected 1 to ${MAX_REQUEST_CHAIN} certificates in PEM`, {
+      file,
+    });
   return { pem, chain, algorithm: algorithmOf(first, file) };
 }
 
@@ -87,7 +89,8 @@ export function onlyPrepares(options: SigningOptions): boolean {
 async function signerOf(options: SigningOptions, certificate: SigningCertificate): Promise<SignFunction> {
   const { pkcs11Module: module, pkcs11Token: token, pkcs11Key: label, pkcs11PinEnv } = options;
   if (module !== undefined) {
-    if (label === undefined) throw new CocoError("WrongUsage", "--pkcs11-key is missing: which key of the module signs");
+    if (label === undefined)
+      throw new CocoError("WrongUsage", "--pkcs11-key is missing: which key of the module signs");
     const { signByModule } = await import("./pkcs11.ts");
     return signByModule({ module, token, label, pinVariable: pkcs11PinEnv, algorithm: certificate.algorithm });
   }
@@ -101,7 +104,12 @@ async function signerOf(options: SigningOptions, certificate: SigningCertificate
 function prepareRequest(request: Request, { chain, algorithm }: SigningCertificate): PreparedRequest {
   const { type, payload, networkId, proposalId } = request;
   const createdAt = Math.floor(Date.now() / 1000);
-  const content = requestContent(type, payload, { signer: { chain, algorithm }, networkId, createdAt, sha256 }, proposalId);
+  const content = requestContent(
+    type,
+    payload,
+    { signer: { chain, algorithm }, networkId, createdAt, sha256 },
+    proposalId,
+  );
   return { content, chain };
 }
 
@@ -188,8 +196,11 @@ export function readSignature(file: string): Promise<Bytes> {
 }
 
 /** Tells what was sent and what the network made of it. */
-export function printOutcome({ output }: CommandContext, asJson: boolean, outcome: Readonly<Record<string, string>>): void {
+export function printOutcome(
+  { output }: CommandContext,
+  asJson: boolean,
+  outcome: Readonly<Record<string, string>>,
+): void {
   if (asJson) printJson(output, outcome);
   else printFields(output, outcome);
 }
-

@@ -116,7 +116,7 @@ describe("a constitution's script", () => {
       const policies = { default: policy, actions: {} };
       const script = scripted(body, "resolve");
       const network = new VotingNetwork({ members: MEMBERS, policies, script, runScript });
-      const id = network.propose("a", { name: "set_script", args: { source: "export const validate = 1;" } });
+      const id = network.propose("a", approveCode(1));
       for (const member of MEMBERS) network.vote(member, id);
       assert.equal(network.proposal(id).state, "Open");
       requireReadable(network);

@@ -36,7 +36,15 @@ import { checkCreatedAt, checkReplay, remember, type RememberedRequest } from ".
 import { MAX_SCRIPT_BYTES, readScriptValidation, SCRIPT_RETURNS } from "./script.ts";
 import { settleProposal, withProposal, type SettledState } from "./settle.ts";
 import { verifySigner, type VerifiedRequest } from "./signer.ts";
-import { effectOf, memberIds, onlySetsScript, proposalText, prospectOf, type VotingState } from "./vote-count.ts";
+import {
+  effectOf,
+  memberIds,
+  onlySetsScript,
+  proposalText,
+  prospectOf,
+  type Trial,
+  type VotingState,
+} from "./vote-count.ts";
 import { scriptView } from "./script-view.ts";
 
 /** The part of the governance state that requests change. */
@@ -46,11 +54,6 @@ export interface ProposalsState extends VotingState {
 
 /** Longest description of a proposal, in characters. */
 export const MAX_DESCRIPTION_LENGTH = 4_000;
-
-/** The id of the proposal that a message is about: its own, or the one it names; undefined for automatic votes. */
-export function proposalIdOf({ request }: VerifiedRequest, sha256: GovernanceCrypto["sha256"]): string | undefined {
-  return request.type === "proposal" ? toHex(sha256(request.signedBytes)) : request.proposalId;
-}
 
 /** Executes a request on the state before it; throws `ProposalInvalid`, with nothing changed, when it does not hold. */
 export function executeRequest<State extends ProposalsState>(
@@ -99,7 +102,7 @@ function propose<State extends ProposalsState>(
   const content = { id, actions };
   validateByScript(state, content, place.timeMs, crypto);
   // What can't be carried out now is refused now, where its proposer can still correct it.
-  effectOf(state, content, place.timeMs, crypto);
+  effectOf(state, content, { nowMs: place.timeMs, crypto });
   const proposal: ProposalRecord = {
     ...content,
     ...message,
@@ -130,7 +133,7 @@ export function validateByScript(
   crypto: GovernanceCrypto,
 ): void {
   const { constitution, networkId } = state;
-  if (constitution.script === undefined) return;
+  if (constitution.script === undefined || onlySetsScript(actions)) return;
   const result = crypto.runScript({
     source: constitution.script,
     function: "validate",
@@ -197,7 +200,7 @@ function cast<State extends ProposalsState>(
   if (earlier !== undefined && request.createdAt <= earlier.createdAt)
     throw refused("BallotNotNewer", "the member cast this ballot, or one signed after it, before");
   const choice = readPayload(verified, readBallotChoice);
-  requireEffectSeen(state, proposal, choice, place.timeMs, crypto);
+  requireEffectSeen(state, proposal, choice, { nowMs: place.timeMs, crypto });
   const { createdAt } = request;
   const ballot: BallotRecord = { ...message, member: actor, certificate, createdAt, choice, atMs: place.timeMs };
   const ballots = [...proposal.ballots, ballot];
@@ -228,8 +231,7 @@ function requireEffectSeen(
   state: ProposalsState,
   proposal: ProposalRecord,
   choice: BallotChoice,
-  nowMs: number,
-  crypto: GovernanceCrypto,
+  { nowMs, crypto }: Trial,
 ): void {
   if (choice.type !== "plain") return;
   const prospect = prospectOf(state, proposal, nowMs, crypto);

@@ -73,6 +73,8 @@ export class Admission {
     const { perMinute, level } = bucket;
     const waitMs = ((1 - level) * MINUTE_MS) / perMinute;
     const message = `the members let ${actorId} send ${perMinute} requests per minute to each node`;
-    return new CocoError("RequestLimitExceeded", message, { retryAfterSeconds: Math.max(1, Math.ceil(Math.round(waitMs) / 1000)) });
+    return new CocoError("RequestLimitExceeded", message, {
+      retryAfterSeconds: Math.max(1, Math.ceil(Math.round(waitMs) / 1000)),
+    });
   }
 }

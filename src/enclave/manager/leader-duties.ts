@@ -88,7 +88,7 @@ export class LeaderDuties {
   }
 
   /**
-   * Takes a member's request; `done` tells what became of it. Throws `ProposalInvalid` when it does not hold now,
+   * Takes a member's request and proposes it when it is due; `done` tells what became of it. Throws `ProposalInvalid` when it does not hold now,
    * `TooManyRequests` when too many wait.
    */
   submit(message: SignedMessage, done: WaitingRequest["done"]): void {
@@ -97,6 +97,7 @@ export class LeaderDuties {
     if (this.#waiting.length >= WAITING_REQUESTS_MAX)
       throw new CocoError("TooManyRequests", "too many requests wait for the ledger");
     this.#waiting.push({ message, done });
+    this.next();
   }
 
   /** Takes a node's evidence; one that is not listed is refused like one whose evidence does not hold, with a line in the log. */
@@ -215,4 +216,29 @@ export class LeaderDuties {
     this.#attestations.clear();
     for (const { done } of lost) done({ type: "unknown" });
   }
+}
+
+/** What a manager hands on to its duties. */
+export interface LeaderDutiesSources extends Pick<LeaderDutiesParts, "administration" | "keyOf" | "tracer"> {
+  readonly sealing: { batchTime(): number };
+  readonly tail: { readonly lastSeqno: number };
+  readonly epochMaker: EpochMaker;
+  /** See {@link LeaderDuties.carry}. */
+  readonly approval: readonly SignedMessage[] | undefined;
+}
+
+/** The duties of a node's manager. */
+export function createLeaderDuties(
+  { administration, sealing, tail, tracer, epochMaker, keyOf, approval }: LeaderDutiesSources,
+  around: Pick<LeaderDutiesParts, "snapshot" | "propose"> & { learnersCaughtUp(): LeaderView["learnersCaughtUp"] },
+): LeaderDuties {
+  const { snapshot, propose } = around;
+  const view = () => ({
+    now: sealing.batchTime(),
+    nextSeqno: tail.lastSeqno + 1,
+    learnersCaughtUp: around.learnersCaughtUp(),
+  });
+  const duties = new LeaderDuties({ administration, tracer, maker: epochMaker, keyOf, view, snapshot, propose });
+  if (approval !== undefined) duties.carry(approval);
+  return duties;
 }

@@ -201,11 +201,7 @@ export class Network {
   }
 
   /** Founds a network and starts all its nodes. */
-  static async start(
-    count = 3,
-    settings: SettingsChange = {},
-    others: readonly Founder[] = [],
-  ): Promise<Network> {
+  static async start(count = 3, settings: SettingsChange = {}, others: readonly Founder[] = []): Promise<Network> {
     const network = await Network.found(count, settings, others);
     for (const node of network.nodes) node.start();
     await network.ready();
