@@ -27,6 +27,7 @@ import { treeToJson } from "../core/governance/fields.ts";
 import type { Signer } from "../core/governance/governance-crypto.ts";
 import { signNodeTuple } from "../core/governance/node-entry.ts";
 import { derOfPem } from "../core/governance/pem.ts";
+import type { VotingPolicies } from "../core/governance/policy.ts";
 import { settingsWith, type SettingsChange } from "../core/governance/settings.ts";
 import { createActorSigner, createGovernanceCrypto } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
@@ -53,6 +54,11 @@ export interface GenesisParts {
   readonly adapters: readonly AdapterEntry[];
   /** As {@link settingsWith} completes them. */
   readonly settings?: SettingsChange;
+  /** {@link DEFAULT_POLICIES} unless given. */
+  readonly policies?: VotingPolicies;
+  readonly script?: string;
+  /** True unless given. */
+  readonly open?: boolean;
 }
 
 /** A signer over a private key in PEM, on P-256 or P-384. Throws `ConfigurationInvalid` without a word of the key. */
@@ -93,12 +99,13 @@ export function readSignedNode(file: string): Promise<SignedNode> {
 export function assembleGenesis(parts: GenesisParts): Constitution {
   const constitution: Constitution = {
     version: 1,
-    network: { name: parts.networkName, open: true },
+    network: { name: parts.networkName, open: parts.open ?? true },
     actors: parts.actors.map(readFounder),
     nodes: parts.nodes.map((node) => node.entry),
     codeManifest: parts.codeManifest,
     teeManifest: teeManifestOf(parts.nodes),
-    policies: DEFAULT_POLICIES,
+    policies: parts.policies ?? DEFAULT_POLICIES,
+    ...(parts.script !== undefined && { script: parts.script }),
     settings: settingsWith(parts.settings ?? {}),
     adapters: parts.adapters,
   };

@@ -17,6 +17,7 @@ import { type ParsedBatch, parseBatch } from "../../src/core/ledger/batch-format
 import { LedgerKeys } from "../../src/core/ledger/keys.ts";
 import { LedgerTail } from "../../src/core/ledger/tail.ts";
 import type { GovernanceState } from "../../src/core/governance/administrative.ts";
+import { RightsInForce } from "../../src/core/governance/rights.ts";
 import { Administration } from "../../src/enclave/manager/administration.ts";
 import type { Crypto } from "../../src/enclave/ports.ts";
 import { invariant } from "../../src/errors.ts";
@@ -69,6 +70,7 @@ export class Checker {
   readonly #committed: LogEntry[] = [];
   readonly #tail: LedgerTail;
   readonly #administration: Administration;
+  readonly #rights = new RightsInForce(() => this.#administration.constitution);
   readonly #epochKeys = new Map<number, Bytes>();
   readonly #keys: LedgerKeys;
   readonly #store: VersionedStore;
@@ -176,6 +178,7 @@ export class Checker {
     const next = this.#store.headVersion + 1;
     const included = opened.ids().flatMap((id) => (id.length > 0 ? [this.#protocol.idOf(id)] : []));
     for (const id of included) this.#include(id, next);
+    this.#checkRights(included);
     const { version, written } = this.#store.apply(opened.parts);
     this.#store.commit(version);
     const reader = this.#reader(version);
@@ -184,6 +187,16 @@ export class Checker {
     const { view, firstSeqno, count } = header;
     const digest = version % WHOLE_STATE_EVERY === 0 ? this.#digest(reader) : "";
     this.#versions.set(version, { place: { version, view, firstSeqno, count }, written, digest });
+  }
+
+  /** Nothing is in the ledger whose sender had no right to transact at that place. */
+  #checkRights(included: readonly string[]): void {
+    const { now } = this.#rights;
+    for (const id of included) {
+      const sender = this.#protocol.senderOf(id);
+      const refusal = now.transactionRefusal(sender);
+      invariant(refusal === undefined, `transaction ${id} of ${sender} is in the ledger behind ${refusal}`);
+    }
   }
 
   #reader(version: number): StateReader {

@@ -18,6 +18,8 @@ export interface ClientWorld {
   readonly members: () => readonly SimulatedNode[];
   readonly checker: Checker;
   readonly trace: Trace;
+  /** The actor this client is of. */
+  readonly actor: string;
   readonly answerAfter: "commit" | "execution";
   /** Mean time between a client's jobs, and before it tries again, in milliseconds. */
   readonly thinkMs: number;
@@ -82,7 +84,7 @@ export class ClientRequests {
     scheduler.after(random.next() * LATENCY_SPREAD_MS, () => {
       const sentAt = scheduler.now;
       let responses = 0;
-      node.request(request, (response) => {
+      node.request({ ...request, actor: this.#world.actor }, (response) => {
         invariant(++responses === 1, "a request is answered once");
         if (response !== undefined) leaves(response);
         const byLeader = node.hasLedSince(sentAt);

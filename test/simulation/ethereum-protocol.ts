@@ -2,6 +2,7 @@
  * The real Ethereum adapter as what a simulated network runs: signed transfers, and contracts that EthereumJS executes. Its
  * promises settle between two events, so that a run stays what its seed says.
  */
+import { OWNER } from "./founding.ts";
 import type { WrittenKey } from "../../src/core/kv/types.ts";
 import { type Bytes, bytesEqual, toHex } from "../../src/core/codec/bytes.ts";
 import type { StateReader } from "../../src/adapters/adapter.ts";
@@ -74,6 +75,7 @@ const PROTOCOL: SimulatedProtocol = {
   prepare,
   isAsynchronous: true,
   createAdapter: createEthereumAdapter(ETHEREUM_ENTRY.options),
+  senderOf: () => OWNER,
   idOf: (id: Bytes) => toHex(id),
   createReplayCheck: (reads) => {
     const chain = new ChainCheck();

@@ -9,6 +9,7 @@ import { FaultContext, type FaultKind, type FaultWorld } from "./fault-context.t
 import { DISTRUSTED_FAULTS, MACHINE_FAULTS } from "./machine-faults.ts";
 import { MEMBERSHIP_FAULTS } from "./membership-faults.ts";
 import { DATAGRAM_FAULTS, NETWORK_FAULTS } from "./network-faults.ts";
+import { RIGHTS_FAULTS } from "./rights-faults.ts";
 import type { SimulatedNode } from "./simulated-node.ts";
 
 /** Probability that a run leaves out a kind of fault. */
@@ -46,6 +47,7 @@ export class Faults {
       ...NETWORK_FAULTS,
       ...MACHINE_FAULTS,
       ...MEMBERSHIP_FAULTS,
+      ...RIGHTS_FAULTS,
       ...(datagrams ? DATAGRAM_FAULTS : []),
       ...(world.founded.constitution.settings.trustDisk ? [] : DISTRUSTED_FAULTS),
     ]) {

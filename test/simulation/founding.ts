@@ -12,6 +12,7 @@ import {
   type GovernanceState,
   placeAt,
 } from "../../src/core/governance/administrative.ts";
+import type { Action } from "../../src/core/governance/actions.ts";
 import { agreedRequests } from "../../src/core/governance/agreed-requests.ts";
 import type { SignedMessage } from "../../src/core/governance/proposal.ts";
 import type { RequestSigner } from "../../src/core/governance/request-signing.ts";
@@ -26,6 +27,7 @@ import {
 } from "../../src/core/governance/constitution-codec.ts";
 import { verifyConstitution } from "../../src/core/governance/constitution-verify.ts";
 import {
+  type Actor,
   type AdapterEntry,
   type Constitution,
   DEFAULT_POLICIES,
@@ -70,6 +72,8 @@ export interface Founded {
   readonly machines: readonly NodeEntry[];
   /** The members change the VN list to these machines. */
   changeNodes(state: GovernanceState, nodes: readonly NodeEntry[], nowMs: number): readonly SignedMessage[];
+  /** The members decide on any actions. */
+  decide(state: GovernanceState, actions: readonly Action[], nowMs: number): readonly SignedMessage[];
   /** The members ask for a new epoch. */
   askForEpoch(state: GovernanceState, nowMs: number): readonly SignedMessage[];
   /** Makes epochs and grants on a node. */
@@ -80,7 +84,10 @@ export interface Founded {
   openEpoch(record: Pick<EpochRecord, "epoch" | "wraps">, nodeId: NodeId): Bytes | undefined;
 }
 
-const OWNER = "owner";
+/** The only member of a simulated network, which owns its nodes. */
+export const OWNER = "owner";
+/** Its participants. */
+export const GUESTS = ["guest1", "guest2", "guest3"] as const;
 const NETWORK_NAME = "simulated";
 
 const keyOf = (name: string): Bytes => cheapHash(utf8Encode(name));
@@ -110,13 +117,18 @@ function tupleOf(at: number, { publicKey: publicKeyOf, hash }: NodeCryptography)
   };
 }
 
+/** A participant as it is listed at first. */
+export function guestActor(id: string): Actor {
+  return { id, name: id, role: "participant", certificates: [simulatedCertificate(keyOf(id))], revocations: [] };
+}
+
 function genesisOf(nodes: readonly NodeEntry[], settings: SettingsChange, adapter: AdapterEntry): Constitution {
   const certificates = [simulatedCertificate(keyOf(OWNER))];
   const ownerActor = { id: OWNER, name: "Owner", role: "member", certificates, revocations: [] } as const;
   return {
     version: 1,
     network: { name: NETWORK_NAME, open: true },
-    actors: [ownerActor],
+    actors: [ownerActor, ...GUESTS.map(guestActor)],
     nodes,
     codeManifest: [{ measurement: toHex(keyOf("code")), name: "coco-framework", version: "0" }],
     teeManifest: [{ tee: "virtual", machineKey: keyOf("machine"), note: "simulated" }],
@@ -202,6 +214,8 @@ export function foundNetwork(options: FoundingOptions): Founded {
         crypto: governanceCrypto,
         nowMs,
       }),
+    decide: (state, actions, nowMs) =>
+      agreedRequests(state, actions, [requestSigner()], { crypto: governanceCrypto, nowMs }),
     askForEpoch: (state, nowMs) =>
       agreedRequests(state, [{ name: "open_epoch", args: {} }], [requestSigner()], { crypto: governanceCrypto, nowMs }),
     networkId,

@@ -1,7 +1,7 @@
 /** The key-value adapter as what a simulated network runs, as most seeds have it. */
 import { utf8Decode } from "../../src/core/codec/bytes.ts";
 import { invariant } from "../../src/errors.ts";
-import { KV_ENTRY } from "./founding.ts";
+import { GUESTS, KV_ENTRY, OWNER } from "./founding.ts";
 import { createKvAdapter, KV_TABLE_LIST, KV_TABLES, prepareKv, transactionCount } from "./kv-adapter.ts";
 import type { SimulatedProtocol } from "./protocol.ts";
 import { SimulatedClient } from "./simulated-client.ts";
@@ -14,6 +14,10 @@ export const KV_PROTOCOL: SimulatedProtocol = {
   isAsynchronous: false,
   createAdapter: createKvAdapter,
   idOf: utf8Decode,
+  senderOf: (id) => {
+    const place = Number(/^c(\d+)-/.exec(id)?.[1] ?? 0);
+    return (place % 2 === 0 ? undefined : GUESTS[((place - 1) / 2) % GUESTS.length]) ?? OWNER;
+  },
   createReplayCheck:
     (reads) =>
     ({ state, written, total }) => {

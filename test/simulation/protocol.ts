@@ -49,6 +49,8 @@ export interface SimulatedProtocol {
   createAdapter(components: AdapterComponents): Adapter;
   /** A transaction's id in the ledger as text. */
   idOf(id: Bytes): string;
+  /** The actor of the client that sent a transaction, or the owner where ids do not tell. */
+  senderOf(id: string): string;
   /** Checks the versions of one run, in order, and tells `reads` which values there were. */
   createReplayCheck(reads: ReadChecker): (version: ReplayedVersion) => void;
   /** @param place its number among the clients */

@@ -22,8 +22,6 @@ import { type OpenedDisk, SimulatedDisk, type SimulatedDiskEvents } from "./simu
 import type { SimulatedNetwork } from "./simulated-network.ts";
 import { assembleProcess, type Life, type ProcessWorld, type Running } from "./simulated-process.ts";
 
-const CALLER = { actor: "owner", certificate: "00" };
-
 /** What all nodes of a simulation share. */
 export interface NodeWorld extends ProcessWorld {
   readonly network: SimulatedNetwork;
@@ -36,6 +34,14 @@ export interface NodeWorld extends ProcessWorld {
   readonly onStarts: (node: SimulatedNode, watch: PortWatch) => void;
   /** Told when a node ended by itself: by its disk, or at a chosen call through a port. */
   readonly onEnded: (node: SimulatedNode) => void;
+}
+
+/** A client's request. */
+export interface NodeRequest {
+  readonly body: string;
+  /** Whose client sends it. */
+  readonly actor: string;
+  readonly linearizable?: boolean;
 }
 
 /** See the module's header. */
@@ -292,7 +298,7 @@ export class SimulatedNode {
 
   /** A client's request; `undefined` answers a connection that was refused or broke. */
   request(
-    { body, linearizable = false }: { readonly body: string; readonly linearizable?: boolean },
+    { body, actor, linearizable = false }: NodeRequest,
     respond: (response: ClientResponse | undefined) => void,
   ): void {
     const life = this.#life;
@@ -305,7 +311,7 @@ export class SimulatedNode {
       const request = {
         path: this.#world.protocol.adapter.mount,
         body: utf8Encode(body),
-        caller: CALLER,
+        caller: { actor, certificate: "00" },
         linearizable,
       };
       this.#running?.core.manager.request(request, (response) => {

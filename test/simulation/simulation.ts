@@ -12,7 +12,8 @@ import { CocoError, invariant } from "../../src/errors.ts";
 import { Checker } from "./checker.ts";
 import { FaultCounts } from "./fault-counts.ts";
 import { Faults } from "./faults.ts";
-import { CHEAP_CRYPTOGRAPHY, type Founded, foundNetwork } from "./founding.ts";
+import { rightsRestored } from "./rights-faults.ts";
+import { CHEAP_CRYPTOGRAPHY, type Founded, foundNetwork, OWNER } from "./founding.ts";
 import { HostileFrames } from "./hostile-frames.ts";
 import { KV_PROTOCOL } from "./kv-protocol.ts";
 import { LogMatching } from "./log-matching.ts";
@@ -95,8 +96,10 @@ export class Simulation {
     const { scheduler, nodes, checker } = this;
     const members = () => this.members;
     const world = { scheduler, members, checker, trace: this.#trace, answerAfter, thinkMs, retryMs };
-    this.clients = Array.from({ length: clientCount }, (_, at) => protocol.createClient(world, `c${at}`, at));
-    this.#prober = protocol.createClient({ ...world, retryMs: 100 }, "probe", clientCount);
+    this.clients = Array.from({ length: clientCount }, (_, at) =>
+      protocol.createClient({ ...world, actor: protocol.senderOf(`c${at}-`) }, `c${at}`, at),
+    );
+    this.#prober = protocol.createClient({ ...world, actor: OWNER, retryMs: 100 }, "probe", clientCount);
     this.#watch = new TransactionWatch({
       random: random.fork(),
       committedView: (seqno) => checker.committedView(seqno),
@@ -282,6 +285,7 @@ export class Simulation {
     const calmMs = this.plan.network === "datagram" ? DATAGRAM_CALM_LIMIT_MS : CALM_LIMIT_MS;
     const limit = this.scheduler.now + calmMs;
     while (!this.#isSettled) {
+      this.#restoreRights();
       invariant(this.scheduler.now < limit, `not settled ${calmMs} ms after the last fault: ${this.#openEnds()}`);
       await this.scheduler.runUntil(this.scheduler.now + CALM_STEP_MS);
     }
@@ -291,6 +295,13 @@ export class Simulation {
       this.checker.endsWith(node.name, node.committedState);
       this.checker.endsOnDisk(node.name, node.disk);
     }
+  }
+
+  /** Clients go on until everything they sent is included: the members give back what they took. */
+  #restoreRights(): void {
+    const actions = rightsRestored(this.checker.governance?.constitution ?? this.#founded.constitution);
+    const leader = this.members.find(({ status }) => status?.role === "leader");
+    if (actions.length > 0) leader?.govern((state, nowMs) => this.#founded.decide(state, actions, nowMs));
   }
 
   get #isSettled(): boolean {

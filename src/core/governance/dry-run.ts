@@ -54,7 +54,7 @@ export function dryRun(
   const times = proposalTimes(constitution.policies, judgedActions(actions));
   const proposal = proposalToTry(actions, nowMs, times);
   validateByScript(state, proposal, nowMs, crypto);
-  const effect = effectOf(state, proposal, nowMs, crypto);
+  const effect = effectOf(state, proposal, { nowMs, crypto });
   const { votes, judgement } = countVotes(state, proposal, nowMs, crypto);
   return {
     digest: toHex(effectDigest(constitution, effect, crypto.sha256)),

@@ -6,7 +6,7 @@
  * A request that comes again is refused: proposals by the replay guard, ballots and automatic votes because they must be
  * newer than the member's last, withdrawals because the proposal is not open any more.
  */
-import { bytesEqual, toHex, utf8Decode, type Bytes } from "../codec/bytes.ts";
+import { bytesEqual, toHex, utf8Decode } from "../codec/bytes.ts";
 import { judgedActions } from "./actions.ts";
 import { readActionList } from "./action-codec.ts";
 import { readCriteria } from "./automatic-votes.ts";
@@ -42,7 +42,7 @@ import {
   onlySetsScript,
   proposalText,
   prospectOf,
-  type ProspectiveEffect,
+  type Trial,
   type VotingState,
 } from "./vote-count.ts";
 import { scriptView } from "./script-view.ts";
@@ -54,6 +54,11 @@ export interface ProposalsState extends VotingState {
 
 /** Longest description of a proposal, in characters. */
 export const MAX_DESCRIPTION_LENGTH = 4_000;
+
+/** The id of the proposal that a message is about: its own, or the one it names; undefined for automatic votes. */
+export function proposalIdOf({ request }: VerifiedRequest, sha256: GovernanceCrypto["sha256"]): string | undefined {
+  return request.type === "proposal" ? toHex(sha256(request.signedBytes)) : request.proposalId;
+}
 
 /** Executes a request on the state before it; throws `ProposalInvalid`, with nothing changed, when it does not hold. */
 export function executeRequest<State extends ProposalsState>(
@@ -102,7 +107,7 @@ function propose<State extends ProposalsState>(
   const content = { id, actions };
   validateByScript(state, content, place.timeMs, crypto);
   // What can't be carried out now is refused now, where its proposer can still correct it.
-  effectOf(state, content, place.timeMs, crypto);
+  effectOf(state, content, { nowMs: place.timeMs, crypto });
   const proposal: ProposalRecord = {
     ...content,
     ...message,
@@ -200,7 +205,7 @@ function cast<State extends ProposalsState>(
   if (earlier !== undefined && request.createdAt <= earlier.createdAt)
     throw refused("BallotNotNewer", "the member cast this ballot, or one signed after it, before");
   const choice = readPayload(verified, readBallotChoice);
-  if (choice.type === "plain") requireEffectSeen(choice.effect, prospectOf(state, proposal, place.timeMs, crypto));
+  requireEffectSeen(state, proposal, choice, { nowMs: place.timeMs, crypto });
   const { createdAt } = request;
   const ballot: BallotRecord = { ...message, member: actor, certificate, createdAt, choice, atMs: place.timeMs };
   const ballots = [...proposal.ballots, ballot];
@@ -227,8 +232,15 @@ export function readBallotChoice(fields: FieldReader): BallotChoice {
 }
 
 /** A vote for an effect that the proposal does not have any more is the vote for something else. */
-function requireEffectSeen(seen: Bytes, prospect: ProspectiveEffect): void {
-  if (prospect.type === "effect" && !bytesEqual(prospect.digest, seen))
+function requireEffectSeen(
+  state: ProposalsState,
+  proposal: ProposalRecord,
+  choice: BallotChoice,
+  { nowMs, crypto }: Trial,
+): void {
+  if (choice.type !== "plain") return;
+  const prospect = prospectOf(state, proposal, nowMs, crypto);
+  if (prospect.type === "effect" && !bytesEqual(prospect.digest, choice.effect))
     throw refused("EffectChanged", `the proposal's effect is ${toHex(prospect.digest)} now; look at it again and vote`);
 }
 

@@ -107,22 +107,29 @@ export function prospectOf(
   crypto: GovernanceCrypto,
 ): ProspectiveEffect {
   try {
-    const effect = effectOf(state, proposal, nowMs, crypto);
+    const effect = effectOf(state, proposal, { nowMs, crypto });
     return { type: "effect", effect, digest: effectDigest(state.constitution, effect, crypto.sha256) };
   } catch (error) {
     return { type: "failure", failure: failureOf(error) };
   }
 }
 
+/** When, and by whose cryptography, something is tried. */
+export interface Trial {
+  /** The ledger's clock, in milliseconds since 1970. */
+  readonly nowMs: number;
+  readonly crypto: GovernanceCrypto;
+  /** How the vote went; absent while it is only judged what a proposal would do. */
+  readonly approval?: ActionContext["approval"];
+}
+
 /** What a proposal does; throws `ProposalInvalid` naming the action when it can't be done. */
 export function effectOf(
   state: VotingState,
-  proposal: Pick<ProposalRecord, "id" | "actions"> & Pick<ActionContext, "approval">,
-  nowMs: number,
-  crypto: GovernanceCrypto,
+  proposal: Pick<ProposalRecord, "id" | "actions">,
+  { nowMs, crypto, approval }: Trial,
 ): ActionEffect {
   const { constitution, attested } = state;
-  const { approval } = proposal;
   const effect = applyActions(constitution, allActions(state, proposal, nowMs, crypto), {
     nowMs,
     networkName: constitution.network.name,
@@ -154,15 +161,6 @@ function oneLine(message: string): string {
   return text.replaceAll(/\p{Surrogate}/gu, " ");
 }
 
-/** What votes are counted by. */
-interface Counting {
-  readonly state: VotingState;
-  readonly proposal: ProposalRecord;
-  readonly prospect: ProspectiveEffect;
-  readonly nowMs: number;
-  readonly crypto: GovernanceCrypto;
-}
-
 /** Counts the votes on an open proposal. */
 export function countVotes(
   state: VotingState,
@@ -171,7 +169,7 @@ export function countVotes(
   crypto: GovernanceCrypto,
 ): VoteCount {
   const prospect = prospectOf(state, proposal, nowMs, crypto);
-  const counting = { state, proposal, prospect, nowMs, crypto };
+  const open: OpenProposal = { state, proposal, prospect, nowMs, crypto };
   const members = memberIds(state.constitution);
   const newest = new Map(proposal.ballots.map((ballot) => [ballot.member, ballot]));
   const { actors } = state.constitution;
@@ -181,14 +179,14 @@ export function countVotes(
     const cast = newest.get(member);
     const ballot = cast && stillSpeaks(actors, cast, crypto) ? cast : undefined;
     if (cast !== undefined && ballot === undefined) stale.push(member);
-    const vote = ballot && voteOf(ballot, counting);
+    const vote = ballot && voteOf(ballot, open);
     if (typeof vote === "string") return [{ member, vote, by: ballot?.choice.type === "script" ? "script" : "ballot" }];
     if (vote?.type === "stale") stale.push(member);
     if (vote?.type === "failed") scriptFailures.push({ member, message: vote.message });
-    return votesByCriteria(member, counting) ? [{ member, vote: "yes", by: "criteria" }] : [];
+    return votesByCriteria(member, open) ? [{ member, vote: "yes", by: "criteria" }] : [];
   });
   const counted = new Map(votes.map(({ member, vote }) => [member, vote]));
-  const verdict = scriptVerdict(votes, counting);
+  const verdict = scriptVerdict(votes, open);
   const judgement = judgeProposal(state.constitution.policies, {
     actionNames: judgedActions(proposal.actions),
     votes: counted,
@@ -203,7 +201,14 @@ export function countVotes(
 
 type BallotOutcome = Vote | { readonly type: "stale" } | { readonly type: "failed"; readonly message: string };
 
-function voteOf({ choice }: BallotRecord, { state, proposal, prospect, nowMs, crypto }: Counting): BallotOutcome {
+/** A proposal whose votes are being counted. */
+interface OpenProposal extends Trial {
+  readonly state: VotingState;
+  readonly proposal: ProposalRecord;
+  readonly prospect: ProspectiveEffect;
+}
+
+function voteOf({ choice }: BallotRecord, { state, proposal, prospect, nowMs, crypto }: OpenProposal): BallotOutcome {
   if (choice.type === "plain") {
     // What can't be done at all has no effect to compare: then the votes decide whether it counts as failed.
     const fits = prospect.type === "failure" || bytesEqual(choice.effect, prospect.digest);
@@ -219,7 +224,7 @@ function voteOf({ choice }: BallotRecord, { state, proposal, prospect, nowMs, cr
   return readScriptVote(result.value) ?? { type: "failed", message: `vote returns ${SCRIPT_RETURNS.vote}` };
 }
 
-function votesByCriteria(member: string, { state, proposal, prospect, crypto }: Counting): boolean {
+function votesByCriteria(member: string, { state, proposal, prospect, crypto }: OpenProposal): boolean {
   if (prospect.type === "failure") return false;
   const own = state.automaticVotes.find((votes) => votes.member === member);
   if (own === undefined || !stillSpeaks(state.constitution.actors, own, crypto)) return false;
@@ -231,7 +236,10 @@ function usesScript(rule: Rule): boolean {
 }
 
 /** What the constitution's script says, for policies that ask it; undefined when there is none or it does not say. */
-function scriptVerdict(votes: readonly FinalVote[], { state, proposal, nowMs, crypto }: Counting): Verdict | undefined {
+function scriptVerdict(
+  votes: readonly FinalVote[],
+  { state, proposal, nowMs, crypto }: OpenProposal,
+): Verdict | undefined {
   const { script, policies } = state.constitution;
   const isScripted = judgedActions(proposal.actions).some((name) => usesScript(policyOf(policies, name).rule));
   if (script === undefined || !isScripted) return undefined;

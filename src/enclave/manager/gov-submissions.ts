@@ -10,7 +10,7 @@ import { type FieldContext, parseJson, readDocument, treeToJson } from "../../co
 import { holdsRequest } from "../../core/governance/held-requests.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { refused } from "../../core/governance/refusal.ts";
-import { MAX_DESCRIPTION_LENGTH } from "../../core/governance/proposal-requests.ts";
+import { MAX_DESCRIPTION_LENGTH, proposalIdOf } from "../../core/governance/proposal-requests.ts";
 import { type VerifiedRequest, verifySigner } from "../../core/governance/signer.ts";
 import {
   MAX_REQUEST_BYTES,
@@ -43,7 +43,7 @@ export function submitRequest(type: RequestType) {
     refuseKnown(parts, message);
     parts.manager.govern(message, (answer) => {
       if (answer.type === "refused") respond(errorResponse(answer.error));
-      else respondHeld(parts, verified, answer, respond);
+      else respondHeld(parts, verified, answer.transactionId, respond);
     });
   };
 }
@@ -96,15 +96,16 @@ function refuseKnown({ administration, crypto, now }: GovApiParts, message: Sign
 
 function respondHeld(
   parts: GovApiParts,
-  { request, actor }: VerifiedRequest,
-  { key, transactionId }: { readonly key: string; readonly transactionId: string | undefined },
+  verified: VerifiedRequest,
+  transactionId: string | undefined,
   respond: Respond,
 ): void {
   try {
+    const proposalId = proposalIdOf(verified, parts.crypto.sha256);
     const answer =
-      request.type === "automatic_vote"
-        ? automaticVotesView(parts, actor)
-        : proposalSummary(proposalOf(parts, request.proposalId ?? key));
+      proposalId === undefined
+        ? automaticVotesView(parts, verified.actor)
+        : proposalSummary(proposalOf(parts, proposalId));
     respond(answerAt(transactionId ?? committedId(parts), json(answer)));
   } catch (error) {
     respond(errorResponse(error instanceof CocoError ? error : new CocoError("Internal", "the request failed")));

@@ -150,8 +150,10 @@ export class AdapterLane {
 
   /** Starts a batch if one may start. */
   pump(): void {
-    if (this.#executing !== undefined || this.isEmpty || (this.#queue.length === 0 && !this.#more)) return;
+    if (this.#executing !== undefined || this.isEmpty) return;
     const { mayExecute, batchTime, randomBytes } = this.#parts;
+    if (mayExecute()) this.#judgeAnew();
+    if (this.#queue.length === 0 && !this.#more) return;
     const limits = this.#parts.limits();
     const transactions = Math.min(limits.transactions, this.#transactionsMax);
     const full = this.#queue.length >= transactions;
@@ -161,7 +163,6 @@ export class AdapterLane {
       return;
     }
     this.#delayed = false;
-    this.#judgeAnew();
     const batch = this.#takeAllowed({ transactions, bytes: limits.bytes });
     if (batch.length === 0 && !this.#more) return;
     this.#executing = batch;

@@ -19,7 +19,6 @@ import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { CocoError } from "../../errors.ts";
 import type { Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
-import type { ManagerParts } from "./manager-parts.ts";
 import type { OwnSnapshot } from "./snapshots.ts";
 
 /** Most requests of members that wait on one node; the next one is refused. */
@@ -218,9 +217,18 @@ export class LeaderDuties {
   }
 }
 
+/** What a manager hands on to its duties. */
+export interface LeaderDutiesSources extends Pick<LeaderDutiesParts, "administration" | "keyOf" | "tracer"> {
+  readonly sealing: { batchTime(): number };
+  readonly tail: { readonly lastSeqno: number };
+  readonly epochMaker: EpochMaker;
+  /** See {@link LeaderDuties.carry}. */
+  readonly approval: readonly SignedMessage[] | undefined;
+}
+
 /** The duties of a node's manager. */
 export function createLeaderDuties(
-  { administration, sealing, tail, tracer, epochMaker, keyOf, approval }: ManagerParts,
+  { administration, sealing, tail, tracer, epochMaker, keyOf, approval }: LeaderDutiesSources,
   around: Pick<LeaderDutiesParts, "snapshot" | "propose"> & { learnersCaughtUp(): LeaderView["learnersCaughtUp"] },
 ): LeaderDuties {
   const { snapshot, propose } = around;

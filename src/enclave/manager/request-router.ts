@@ -1,12 +1,13 @@
 /**
- * The ways of requests: those of members to the leader, and those of clients to the worker of the adapter mounted at their path, to the leader when only it can answer,
- * and behind an index when they ask for a linearizable answer.
+ * The ways of requests: those of members to the leader, and those of clients to the worker of the adapter mounted at their
+ * path, to the leader when only it can answer, and behind an index when they ask for a linearizable answer.
  */
 import type { Caller, ClientResponse } from "../../adapters/adapter.ts";
 import type { NodeId, Ready } from "../../core/consensus/types.ts";
 import { CocoError } from "../../errors.ts";
 import type { Frame } from "./frames.ts";
 import { type GovernanceFrame, GovernanceRequests, type GovernanceRequestsParts } from "./governance-requests.ts";
+import type { Leadership } from "./leadership.ts";
 import type { ArrivedRequest } from "./manager-parts.ts";
 import { errorClientResponse, type OpenRequest, OpenRequests, type RoutedResponse } from "./open-requests.ts";
 import { ReadIndex } from "./read-index.ts";
@@ -18,16 +19,6 @@ export interface RoutedAdapter {
   readonly mailbox: WorkerMailbox;
   /** The newest committed version of its state as the manager counts; a worker may not have taken it yet. */
   committedVersion(): number;
-}
-
-/** Who leads, as far as this node knows. */
-export interface Leadership {
-  readonly leader: NodeId | undefined;
-  readonly term: number;
-  /** This node leads. */
-  readonly leads: boolean;
-  /** This node leads and executes. */
-  readonly serving: boolean;
 }
 
 /** Frames between nodes about requests and reads. */

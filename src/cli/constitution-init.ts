@@ -1,71 +1,49 @@
-/** `coco network genesis`: assembles the constitution a network begins with (R11). */
-import { type Command, InvalidArgumentError } from "commander";
+/** `coco constitution init`: assembles the constitution a network begins with (R11). */
 import type { QuorumSetting } from "../core/governance/constitution.ts";
 import { CocoError } from "../errors.ts";
-import { collect, collectNamed, createOutput, type NamedValue, readJson, readText, wholeNumber } from "./arguments.ts";
+import { createOutput, type NamedValue, readJson, readText } from "./arguments.ts";
+import { askForMissing } from "./constitution-questions.ts";
 import { type CommandContext, printFields, printJson } from "./output.ts";
+import type { PolicyArgument } from "./policy-argument.ts";
 
 /** Largest file of adapter options in bytes. */
 export const MAX_OPTIONS_FILE_BYTES = 4 * 1024 * 1024;
 const MAX_SMALL_FILE_BYTES = 64 * 1024;
-const MAX_NUMBER = 999_999_999;
 
-const HELP = `
-Example:
-  coco network genesis --name trade --member acme=acme_cert.pem --member globex=globex_cert.pem \\
-    --node node0-signed.json --node node1-signed.json --adapter ethereum=ethereum.json --out genesis.json
-
-The code manifest lists this installation's own code unless --code names files of coco code measure --json. Every founder
-compares the printed network id before putting genesis.json into a node's folder.`;
-
-interface GenesisOptions {
-  readonly name: string;
+/** Options of `coco constitution init`. */
+export interface InitOptions {
+  readonly name?: string;
   readonly member: readonly NamedValue[];
   readonly participant: readonly NamedValue[];
   readonly node: readonly string[];
   readonly adapter: readonly NamedValue[];
   readonly code: readonly string[];
+  readonly policy: readonly PolicyArgument[];
+  readonly policies?: string;
+  readonly script?: string;
   readonly settings?: string;
   readonly epochLength?: number;
   readonly snapshotEvery?: number;
   readonly quorum?: QuorumSetting;
+  readonly nodesPerActor?: number;
   readonly trustDisk?: boolean;
-  readonly out: string;
+  readonly closed?: boolean;
+  readonly out?: string;
+  readonly json?: boolean;
 }
 
-/** Adds `coco network`. */
-export function addNetworkCommands(program: Command, context: CommandContext): void {
-  program
-    .command("network")
-    .description("founding a network")
-    .command("genesis")
-    .description("assemble the genesis constitution")
-    .requiredOption("--name <name>", "name of the network")
-    .requiredOption("--member <id=file>", "a member and its certificate (PEM); repeatable", collectNamed, [])
-    .option("--participant <id=file>", "a participant and its certificate (PEM); repeatable", collectNamed, [])
-    .requiredOption("--node <file>", "a node's entry signed by its owner; repeatable", collect, [])
-    .option("--adapter <name=file>", "an adapter and its options (JSON); repeatable", collectNamed, [])
-    .option("--code <file>", "approved code, a file of coco code measure --json; repeatable", collect, [])
-    .option("--settings <file>", "settings that differ from the defaults (JSON)")
-    .option("--epoch-length <ms>", "longest life of an epoch; 0: no epoch ends by time", wholeNumber(0, MAX_NUMBER))
-    .option("--snapshot-every <number>", "transactions between snapshots; 0: none", wholeNumber(0, MAX_NUMBER))
-    .option("--quorum <policy>", "majority, per-actor, or E/R: nodes an election and a commit need", quorumSetting)
-    .option("--trust-disk", "a node that restarts trusts its own disk (default)")
-    .option("--no-trust-disk", "a node that restarts does not vote before it has caught up")
-    .requiredOption("--out <file>", "file to write")
-    .option("--json", "print JSON")
-    .addHelpText("after", HELP)
-    .action((options: GenesisOptions, command: Command) =>
-      genesis(context, options, command.optsWithGlobals()["json"] === true),
-    );
-}
-
-async function genesis({ output }: CommandContext, options: GenesisOptions, asJson: boolean): Promise<void> {
+/** Runs `coco constitution init`. */
+export async function init(context: CommandContext, given: InitOptions): Promise<void> {
+  const { output } = context;
+  const options = await askForMissing(context, given);
   const { assembleGenesis, readSignedNode } = await import("../host/genesis.ts");
   const { constitutionDigest, constitutionToJson } = await import("../core/governance/constitution-codec.ts");
+  const { readPolicies } = await import("./policy-argument.ts");
   const { sha256 } = await import("../enclave/manager/node-crypto.ts");
+  const { script } = options;
   const constitution = assembleGenesis({
     networkName: options.name,
+    open: options.closed !== true,
     actors: [
       ...(await readFounders(options.member, "member")),
       ...(await readFounders(options.participant, "participant")),
@@ -73,15 +51,22 @@ async function genesis({ output }: CommandContext, options: GenesisOptions, asJs
     nodes: await Promise.all(options.node.map(readSignedNode)),
     codeManifest: await readCode(options.code),
     adapters: await Promise.all(options.adapter.map(readAdapterOptions)),
+    policies: readPolicies(await readPoliciesFile(options.policies), options.policy),
     settings: await readSettingsOptions(options),
+    ...(script !== undefined && { script: await readText(script, MAX_OPTIONS_FILE_BYTES) }),
   });
   await createOutput(output, options.out, constitutionToJson(constitution));
   const networkId = Buffer.from(constitutionDigest(constitution, sha256)).toString("hex");
   const { actors, nodes } = constitution;
   const summary = { network: options.name, network_id: networkId, actors: actors.length, nodes: nodes.length };
-  if (asJson) printJson(output, summary);
+  if (options.json === true) printJson(output, summary);
   else printFields(output, summary);
-  output.talk("next: compare the network id with the other founders, then copy the file into each node's folder\n");
+  output.talk("next: look at it with coco constitution check, compare the network id with the other founders,\n");
+  output.talk("      then copy the file into each node's folder\n");
+}
+
+async function readPoliciesFile(file: string | undefined): Promise<unknown> {
+  return file === undefined ? undefined : await readJson(file, MAX_SMALL_FILE_BYTES);
 }
 
 async function readFounders(entries: readonly NamedValue[], role: "member" | "participant") {
@@ -129,7 +114,7 @@ async function readAdapterOptions({ name, value: file }: NamedValue, at: number)
 }
 
 /** Settings of the file, with what the command line names on top. */
-async function readSettingsOptions(options: GenesisOptions) {
+async function readSettingsOptions(options: InitOptions) {
   const { readPartialSettings } = await import("../core/governance/settings.ts");
   const file = options.settings;
   const data = file === undefined ? { file: "settings" } : { file };
@@ -142,17 +127,8 @@ async function readSettingsOptions(options: GenesisOptions) {
     ...settings,
     quorum: options.quorum ?? settings.quorum,
     trustDisk: options.trustDisk ?? settings.trustDisk,
+    nodesPerActor: options.nodesPerActor ?? settings.nodesPerActor,
     epoch: { ...settings.epoch, lengthMs: options.epochLength ?? settings.epoch.lengthMs },
     snapshot: { everyTransactions: options.snapshotEvery ?? settings.snapshot.everyTransactions },
   };
-}
-
-/** `majority`, `per-actor`, or the sizes of two quorums as `E/R`; whether they fit the nodes is checked with the constitution. */
-function quorumSetting(text: string): QuorumSetting {
-  if (text === "majority") return { type: "majority" };
-  if (text === "per-actor") return { type: "perActor" };
-  const [, election, replication] = /^([1-9][0-9]?)\/([1-9][0-9]?)$/.exec(text) ?? [];
-  if (election === undefined || replication === undefined)
-    throw new InvalidArgumentError("Expected majority, per-actor, or two numbers such as 3/2.");
-  return { type: "flexible", election: Number(election), replication: Number(replication) };
 }

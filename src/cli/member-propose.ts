@@ -1,0 +1,154 @@
+/** `coco member propose`: what a change would do and need, then the signed proposal. */
+import { toHex } from "../core/codec/bytes.ts";
+import { dryRun, type DryRun } from "../core/governance/dry-run.ts";
+import type { GovernanceCrypto } from "../core/governance/governance-crypto.ts";
+import { proposalPayload } from "../core/governance/request-signing.ts";
+import { parseSignedRequest } from "../core/governance/signed-request.ts";
+import { sha256 } from "../enclave/manager/node-crypto.ts";
+import { CocoError } from "../errors.ts";
+import { readProposal, type ProposalContent } from "./action-arguments.ts";
+import type { NamedValue } from "./arguments.ts";
+import { connect } from "./connection.ts";
+import type { SigningOptions } from "./connection-options.ts";
+import { printChanges, printNeeds } from "./effect-lines.ts";
+import { govPath, readerOf, readNetworkId, readStanding, readSummary, type Standing } from "./governance-reader.ts";
+import { type CommandContext, printJson } from "./output.ts";
+import type { ServiceClient } from "./service-client.ts";
+import { onlyPrepares, printOutcome, signOrPrepare } from "./signing.ts";
+
+/** Type of the bodies that are signed requests. */
+export const COSE = "application/cose";
+
+/** Options of `coco member propose`. */
+export interface ProposeOptions extends SigningOptions {
+  readonly action?: string;
+  readonly arg: readonly NamedValue[];
+  readonly description?: string;
+  readonly dryRun?: boolean;
+  readonly yes?: boolean;
+  readonly json?: boolean;
+}
+
+/** Runs `coco member propose`. */
+export async function propose(
+  context: CommandContext,
+  file: string | undefined,
+  options: ProposeOptions,
+): Promise<void> {
+  const { action, arg, description } = options;
+  const content = await readProposal({
+    ...{ file, arguments: arg },
+    ...(action !== undefined && { action }),
+    ...(description !== undefined && { description }),
+  });
+  if (onlyPrepares(options) && options.networkId !== undefined) return prepareOffline(context, content, options);
+  const client = await connect(options);
+  try {
+    await proposeTo(client, context, content, options);
+  } finally {
+    client.close();
+  }
+}
+
+async function prepareOffline(
+  context: CommandContext,
+  content: ProposalContent,
+  options: ProposeOptions,
+): Promise<void> {
+  const networkId = options.networkId ?? "";
+  await signOrPrepare(context, options, { type: "proposal", payload: payloadOf(content), networkId });
+}
+
+function payloadOf({ actions, description }: ProposalContent): Uint8Array {
+  return proposalPayload(actions, description);
+}
+
+async function proposeTo(
+  client: ServiceClient,
+  context: CommandContext,
+  content: ProposalContent,
+  options: ProposeOptions,
+): Promise<void> {
+  const asJson = options.json === true;
+  const { loadGovernanceCrypto } = await import("../host/script-engine-file.ts");
+  const crypto = await loadGovernanceCrypto();
+  const { shown, tried, standing } = await tryProposal(client, content, crypto);
+  if (options.dryRun === true && asJson) return printJson(context.output, shown);
+  if (!asJson) {
+    printChanges(context.output, tried.changes);
+    printNeeds(context.output, tried);
+  }
+  if (options.dryRun === true) return;
+  if (!(await confirmed(context, options, `Propose this to the network ${standing.networkName}? (yes/no)`))) return;
+  const { networkId } = standing.state;
+  const signed = await signOrPrepare(context, options, { type: "proposal", payload: payloadOf(content), networkId });
+  if (signed === undefined) return;
+  await sendProposal(client, context, signed.message, asJson);
+}
+
+/** Whether a person at a terminal agrees; where nobody can be asked, the command itself is the agreement. */
+export async function confirmed(
+  context: CommandContext,
+  options: { readonly yes?: boolean; readonly prepare?: string },
+  question: string,
+): Promise<boolean> {
+  if (options.yes === true || context.ask === undefined || options.prepare !== undefined) return true;
+  const answer = await context.ask(question, "no");
+  if (/^y(?:es)?$/i.test(answer)) return true;
+  context.output.talk("nothing was sent\n");
+  return false;
+}
+
+interface TriedProposal {
+  /** As the node says it. */
+  readonly shown: unknown;
+  /** As it comes out here. */
+  readonly tried: DryRun;
+  readonly standing: Standing;
+}
+
+/** Asks the node what a proposal would do, and finds out by itself. Throws `EffectNotVerified` when these differ. */
+async function tryProposal(
+  client: ServiceClient,
+  content: ProposalContent,
+  crypto: GovernanceCrypto,
+): Promise<TriedProposal> {
+  const path = govPath("/members/proposals:dry-run");
+  const body = payloadOf(content);
+  for (let attempt = 1; ; attempt++) {
+    const shown = await client.post(path, "application/json", body);
+    const standing = await readStanding(client, crypto);
+    const { networkId, constitution } = standing.state;
+    const state = { ...standing.state, networkId, constitution, recentRequests: [] };
+    const tried = dryRun(state, content.actions, Date.now(), crypto);
+    const effect = readerOf(readerOf(shown).value("effect"), "effect").hex("digest", 32);
+    if (effect === tried.digest) return { shown, tried, standing };
+    // The constitution may have changed between the two questions.
+    if (attempt === 2)
+      throw new CocoError(
+        "EffectNotVerified",
+        `${client.url} says the effect is ${effect}; by its constitution (${standing.digest}) it is ${tried.digest}`,
+      );
+  }
+}
+
+/** Hands a signed proposal to the network and tells what became of it. */
+export async function sendProposal(
+  client: ServiceClient,
+  context: CommandContext,
+  message: Uint8Array,
+  asJson: boolean,
+): Promise<void> {
+  const answer = await client.post(govPath("/members/proposals:create"), COSE, message);
+  const { id, state } = readSummary(readerOf(answer));
+  if (id !== toHex(sha256(parseSignedRequest(message).signedBytes)))
+    throw new CocoError("AnswerInvalid", `${client.url} answers for another proposal`);
+  if (asJson) printJson(context.output, answer);
+  else printOutcome(context, false, { proposal: id, state });
+  if (state === "Open") context.output.talk(`next: members vote with coco member vote ${id.slice(0, 12)} yes\n`);
+}
+
+/** The network id of the options, else as the node tells it. */
+export async function networkIdOf(client: ServiceClient, options: SigningOptions): Promise<string> {
+  return options.networkId ?? (await readNetworkId(client));
+}
