@@ -32,7 +32,7 @@ const DAY_MS = 86_400_000;
 
 /** What an endpoint answers to a caller it is for; an error as its status, code and reason. */
 type Outcome = string;
-type Who = "signed" | "actor" | "member";
+type Who = "signed" | "newcomer" | "actor" | "member";
 
 interface Decision {
   readonly who: Who;
@@ -54,6 +54,8 @@ const signed = (type: RequestType, outcome: Outcome): Decision => ({ who: "signe
 /** Every endpoint, and what was decided about it. Names in braces are filled in by {@link pathFor}. */
 const DECISIONS: Readonly<Record<string, Decision>> = {
   "GET /node/api": actor("200"),
+  "GET /node/join/challenge": { who: "newcomer", outcome: "200" },
+  "POST /node/join": { who: "newcomer", outcome: "400 MalformedInput", body: "no evidence" },
   "GET /node/state": actor("200"),
   "GET /node/network": actor("200"),
   "GET /node/constitution": actor("200"),
@@ -189,6 +191,7 @@ function expectedAt({ who, outcome }: Decision, { standing }: ClientIdentity): O
     if (standing === "member") return outcome;
     return `400 ProposalInvalid/${standing === "participant" ? "NotAMember" : "CertificateNotValid"}`;
   }
+  if (who === "newcomer") return outcome;
   if (!isKnown(standing)) return refusalOf(standing);
   return who === "actor" || who === standing ? outcome : "403 NotAuthorized";
 }
