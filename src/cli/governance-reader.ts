@@ -2,14 +2,12 @@
  * What nodes say under /gov, read by type. A node is believed as far as its service certificate goes, and what can be checked
  * is: the constitution against its digest, a proposal against the signatures in it.
  */
-import { toHex, type Bytes } from "../core/codec/bytes.ts";
+import { toHex } from "../core/codec/bytes.ts";
 import type { AttestedNode } from "../core/governance/action-kind.ts";
-import { readCriteria } from "../core/governance/automatic-votes.ts";
 import { constitutionDigest, constitutionFromJson } from "../core/governance/constitution-codec.ts";
-import { MAX_NODES } from "../core/governance/constitution.ts";
+import { MAX_DATE_MS, MAX_NODES } from "../core/governance/constitution.ts";
 import { FieldReader, type FieldContext } from "../core/governance/fields.ts";
 import type { GovernanceCrypto } from "../core/governance/governance-crypto.ts";
-import type { AutomaticVotes } from "../core/governance/proposal.ts";
 import type { VotingState } from "../core/governance/vote-count.ts";
 import { CocoError } from "../errors.ts";
 import type { ServiceClient } from "./service-client.ts";
@@ -19,8 +17,7 @@ const CONTEXT: FieldContext = { form: "json", code: "AnswerInvalid" };
 const MAX_TEXT = 4_096;
 /** Most pages of a list that are read. */
 const MAX_PAGES = 100;
-const COUNT = { min: 0, max: Number.MAX_SAFE_INTEGER };
-const NO_BYTES: Bytes = new Uint8Array(0);
+const DATE = { min: 0, max: MAX_DATE_MS };
 
 /** A path with the version of the endpoints. */
 export function govPath(path: string, query: Readonly<Record<string, string>> = {}): string {
@@ -61,7 +58,7 @@ export interface Standing {
   readonly networkName: string;
   /** Hex digest of the constitution. */
   readonly digest: string;
-  /** For counting votes on proposals that are handed in; the state's own are not read. */
+  /** What proposals are tried on; proposals and criteria of the state itself are not read. */
   readonly state: VotingState;
 }
 
@@ -72,11 +69,10 @@ export async function readNetworkId(client: ServiceClient): Promise<string> {
 
 /** Reads the constitution in force with what votes are counted by. Throws `AnswerInvalid` when the parts do not fit. */
 export async function readStanding(client: ServiceClient, crypto: GovernanceCrypto): Promise<Standing> {
-  const [text, info, nodes, members] = await Promise.all([
+  const [text, info, nodes] = await Promise.all([
     client.text(govPath("/service/constitution")),
     client.json(govPath("/service/info")),
     listAll(client, govPath("/service/nodes")),
-    listAll(client, govPath("/service/members")),
   ]);
   const fields = readerOf(info);
   const constitution = constitutionFromJson(text);
@@ -85,8 +81,8 @@ export async function readStanding(client: ServiceClient, crypto: GovernanceCryp
     throw new CocoError("AnswerInvalid", `${client.url}: the constitution does not have the digest the node names`);
   const networkId = fields.hex("networkId", 32);
   const state = {
-    ...{ networkId, constitution, proposals: [], departing: [] },
-    automaticVotes: members.flatMap(readAutomaticVotes),
+    // Nodes that are leaving only bound how many more may leave at once; the network refuses what would be too much.
+    ...{ networkId, constitution, proposals: [], automaticVotes: [], departing: [] },
     attested: new Map(nodes.slice(0, 2 * MAX_NODES).flatMap(readAttested)),
   };
   return { networkName: constitution.network.name, digest, state };
@@ -99,16 +95,6 @@ function readAttested(node: unknown): readonly (readonly [string, AttestedNode])
   const machineKey = fields.nullable("machineKey", () => fields.bytes("machineKey", { max: 256 }));
   if (measurement === null || machineKey === null) return [];
   return [[nodeId, { measurement, machineKey }]];
-}
-
-function readAutomaticVotes(member: unknown): readonly AutomaticVotes[] {
-  const fields = readerOf(member, "members");
-  const id = fields.text("memberId", { max: MAX_TEXT });
-  const criteria = fields.has("automaticVotes")
-    ? readCriteria(readerOf({ criteria: fields.value("automaticVotes") }, "automaticVotes"))
-    : [];
-  if (criteria.length === 0) return [];
-  return [{ member: id, criteria, certificate: "", createdAt: 0, atMs: 0, message: NO_BYTES, chain: [] }];
 }
 
 /** A proposal as a list shows it. */
@@ -129,7 +115,7 @@ export function readSummary(fields: FieldReader): ProposalSummary {
     state: fields.text("proposalState", { max: 64 }),
     actions: textsOf(fields, "actions"),
     description: optionalText(fields, "description"),
-    expiresAtMs: fields.integer("expiresAtMs", COUNT),
+    expiresAtMs: fields.integer("expiresAtMs", DATE),
   };
 }
 

@@ -1,8 +1,10 @@
 /** `coco member propose`: what a change would do and need, then the signed proposal. */
 import { toHex } from "../core/codec/bytes.ts";
-import { dryRun, type DryRun } from "../core/governance/dry-run.ts";
+import { neededPolicies, type NeededPolicy } from "../core/governance/dry-run.ts";
+import type { DescribedChange } from "../core/governance/effects.ts";
 import type { GovernanceCrypto } from "../core/governance/governance-crypto.ts";
 import { proposalPayload } from "../core/governance/request-signing.ts";
+import { prospectOf } from "../core/governance/vote-count.ts";
 import { parseSignedRequest } from "../core/governance/signed-request.ts";
 import { sha256 } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
@@ -13,6 +15,7 @@ import type { SigningOptions } from "./connection-options.ts";
 import { printChanges, printNeeds } from "./effect-lines.ts";
 import { govPath, readerOf, readNetworkId, readStanding, readSummary, type Standing } from "./governance-reader.ts";
 import { type CommandContext, printJson } from "./output.ts";
+import { digestOf, outcomeOf } from "./proposal-check.ts";
 import type { ServiceClient } from "./service-client.ts";
 import { onlyPrepares, printOutcome, signOrPrepare } from "./signing.ts";
 
@@ -72,11 +75,11 @@ async function proposeTo(
   const asJson = options.json === true;
   const { loadGovernanceCrypto } = await import("../host/script-engine-file.ts");
   const crypto = await loadGovernanceCrypto();
-  const { shown, tried, standing } = await tryProposal(client, content, crypto);
+  const { shown, changes, policies, standing } = await tryProposal(client, content, crypto);
   if (options.dryRun === true && asJson) return printJson(context.output, shown);
   if (!asJson) {
-    printChanges(context.output, tried.changes);
-    printNeeds(context.output, tried);
+    printChanges(context.output, changes);
+    printNeeds(context.output, policies, shown);
   }
   if (options.dryRun === true) return;
   if (!(await confirmed(context, options, `Propose this to the network ${standing.networkName}? (yes/no)`))) return;
@@ -103,7 +106,8 @@ interface TriedProposal {
   /** As the node says it. */
   readonly shown: unknown;
   /** As it comes out here. */
-  readonly tried: DryRun;
+  readonly changes: readonly DescribedChange[];
+  readonly policies: readonly NeededPolicy[];
   readonly standing: Standing;
 }
 
@@ -113,21 +117,22 @@ async function tryProposal(
   content: ProposalContent,
   crypto: GovernanceCrypto,
 ): Promise<TriedProposal> {
-  const path = govPath("/members/proposals:dry-run");
-  const body = payloadOf(content);
+  const { actions } = content;
   for (let attempt = 1; ; attempt++) {
-    const shown = await client.post(path, "application/json", body);
+    const shown = await client.post(govPath("/members/proposals:dry-run"), "application/json", payloadOf(content));
     const standing = await readStanding(client, crypto);
-    const { networkId, constitution } = standing.state;
-    const state = { ...standing.state, networkId, constitution, recentRequests: [] };
-    const tried = dryRun(state, content.actions, Date.now(), crypto);
+    const prospect = prospectOf(standing.state, { id: "", actions }, Date.now(), crypto);
     const effect = readerOf(readerOf(shown).value("effect"), "effect").hex("digest", 32);
-    if (effect === tried.digest) return { shown, tried, standing };
+    const found = digestOf(prospect);
+    if (effect === found) {
+      const { changes } = outcomeOf(prospect, standing, crypto);
+      return { shown, changes, policies: neededPolicies(standing.state, actions), standing };
+    }
     // The constitution may have changed between the two questions.
     if (attempt === 2)
       throw new CocoError(
         "EffectNotVerified",
-        `${client.url} says the effect is ${effect}; by its constitution (${standing.digest}) it is ${tried.digest}`,
+        `${client.url} says the effect is ${effect}; by its constitution (${standing.digest}) it is ${found || "none"}`,
       );
   }
 }

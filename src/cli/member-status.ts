@@ -1,4 +1,5 @@
 /** `coco member status` and `watch`: proposals, how their votes stand, and what happens to them. */
+import { MAX_DATE_MS } from "../core/governance/constitution.ts";
 import type { FieldReader } from "../core/governance/fields.ts";
 import { durationInWords } from "../core/governance/policy-words.ts";
 import { PROPOSAL_STATES } from "../core/governance/proposal.ts";
@@ -22,7 +23,7 @@ import type { ServiceClient } from "./service-client.ts";
 
 const POLL_MS = 500;
 const MAX_TEXT = 4_096;
-const COUNT = { min: 0, max: Number.MAX_SAFE_INTEGER };
+const DATE = { min: 0, max: MAX_DATE_MS };
 
 /** Options of `coco member status`. */
 export interface StatusOptions extends ConnectionOptions {
@@ -143,7 +144,7 @@ function printEffect(output: Output, fields: FieldReader): void {
 
 function printTimes(output: Output, fields: FieldReader, state: string, expiresAtMs: number): void {
   const time = (name: string): string | undefined =>
-    fields.has(name) ? moment(fields.integer(name, COUNT)) : undefined;
+    fields.has(name) ? moment(fields.integer(name, DATE)) : undefined;
   const [deliberation, effect, decided] = ["deliberationUntilMs", "takesEffectAtMs", "decidedAtMs"].map(time);
   if (state === "Open" && deliberation !== undefined) output.data(`not before ${deliberation}\n`);
   if (state === "Open") output.data(`lapses    ${moment(expiresAtMs)}, ${inWords(expiresAtMs)}\n`);

@@ -77,8 +77,8 @@ function differs(client: ServiceClient, standing: Standing, prospect: Prospectiv
   return new CocoError("EffectNotVerified", `${client.url} says the effect is ${shown || "none"}; ${by} ${here}`);
 }
 
-/** Hex; empty: it can't be done. */
-function digestOf(prospect: ProspectiveEffect): string {
+/** The digest of an effect, hex; empty: it can't be done. */
+export function digestOf(prospect: ProspectiveEffect): string {
   return prospect.type === "effect" ? toHex(prospect.digest) : "";
 }
 
@@ -89,7 +89,8 @@ function shownEffect(detail: FieldReader): string | undefined {
   return effect === null ? "" : readerOf(effect, "effect").hex("digest", 32);
 }
 
-function outcomeOf(prospect: ProspectiveEffect, { state }: Standing, crypto: GovernanceCrypto) {
+/** What comes of a proposal on the constitution in force. */
+export function outcomeOf(prospect: ProspectiveEffect, { state }: Standing, crypto: GovernanceCrypto) {
   if (prospect.type === "failure") return { effect: undefined, changes: [], failure: prospect.failure };
   const changes = describeEffect(state.constitution, prospect.effect, crypto);
   return { effect: prospect.digest, changes, failure: undefined };
