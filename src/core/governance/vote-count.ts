@@ -73,8 +73,8 @@ export function proposalText(actions: readonly Action[]): string {
 }
 
 /**
- * Whether a proposal does nothing but put another script, or none, into the constitution. It is not put before `validate` and
- * `apply`, and what every member wants passes whatever `resolve` says: nobody could get rid of a script that fails otherwise.
+ * Whether a proposal does nothing but replace or remove the constitution's script. It is not put before `validate` and `apply`
+ * of that script, and what every member wants passes whatever `resolve` says: a script that fails could never go otherwise.
  */
 export function onlySetsScript(actions: readonly Action[]): boolean {
   return actions.every(({ name }) => name === "set_script");
