@@ -6,9 +6,10 @@ import { type Bytes, bytesKey } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import type { UnsealedBatch } from "../../core/ledger/batch.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
-import type { Rights } from "../../core/governance/rights.ts";
+import { type Rights, RightsInForce } from "../../core/governance/rights.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock } from "../ports.ts";
+import type { Administration } from "./administration.ts";
 import type { ExecutedTransaction } from "../worker/protocol.ts";
 import { type ForwardedOutcome, type Frame, forwardFrames } from "./frames.ts";
 import { AdapterLane } from "./lane.ts";
@@ -188,4 +189,27 @@ export class AdapterLanes {
       lane.pump();
     }
   }
+}
+
+/** What a manager hands on to its lanes. */
+export interface AdapterLanesSources extends Pick<AdapterLanesParts, "clock" | "randomBytes"> {
+  readonly sealing: { batchTime(): number };
+  readonly administration: Pick<Administration, "committed" | "constitution">;
+  readonly adapters: readonly AdapterPart[];
+}
+
+/** The lanes of a node's manager. */
+export function createAdapterLanes(
+  { clock, randomBytes, sealing, administration, adapters }: AdapterLanesSources,
+  around: Pick<AdapterLanesParts, "view" | "mayExecute" | "propose" | "send">,
+): AdapterLanes {
+  const rights = new RightsInForce(() => administration.constitution);
+  return new AdapterLanes(adapters, {
+    ...around,
+    clock,
+    randomBytes,
+    settings: () => (administration.committed ?? administration).constitution.settings,
+    rights: () => rights.now,
+    batchTime: () => sealing.batchTime(),
+  });
 }

@@ -88,7 +88,7 @@ export class LeaderDuties {
   }
 
   /**
-   * Takes a member's request; `done` tells what became of it. Throws `ProposalInvalid` when it does not hold now,
+   * Takes a member's request and proposes it when it is due; `done` tells what became of it. Throws `ProposalInvalid` when it does not hold now,
    * `TooManyRequests` when too many wait.
    */
   submit(message: SignedMessage, done: WaitingRequest["done"]): void {
@@ -97,6 +97,7 @@ export class LeaderDuties {
     if (this.#waiting.length >= WAITING_REQUESTS_MAX)
       throw new CocoError("TooManyRequests", "too many requests wait for the ledger");
     this.#waiting.push({ message, done });
+    this.next();
   }
 
   /** Takes a node's evidence; one that is not listed is refused like one whose evidence does not hold, with a line in the log. */

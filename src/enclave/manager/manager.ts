@@ -15,7 +15,7 @@ import type { PeerEvents } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import { decodeFrame, encodeFrame, type Frame } from "./frames.ts";
 import { Admission } from "./admission.ts";
-import { AdapterLanes } from "./adapter-lanes.ts";
+import { type AdapterLanes, createAdapterLanes } from "./adapter-lanes.ts";
 import { ArrivedBatches } from "./arrived-batch.ts";
 import { BatchProposer } from "./batch-proposer.ts";
 import type { GovernanceAnswer } from "./governance-requests.ts";
@@ -56,7 +56,12 @@ export class Manager implements PeerEvents {
     this.#parts = parts;
     const inForce = new RightsInForce(() => (parts.administration.committed ?? parts.administration).constitution);
     this.#admission = new Admission({ rights: () => inForce.now, now: () => parts.clock.now() });
-    this.#lanes = this.#createLanes();
+    this.#lanes = createAdapterLanes(parts, {
+      view: () => this.#leadership(),
+      mayExecute: () => this.#leaderReady && !this.#duties.pending,
+      propose: (adapterId, transactions, keys) => this.#proposer.application(adapterId, transactions, keys),
+      send: (peer, frame) => this.#send(peer, frame),
+    });
     this.#requests = new RequestRouter({
       now: () => parts.clock.now(),
       firstId: firstIdOf(parts.randomBytes(FIRST_ID_BYTES)),
@@ -67,10 +72,7 @@ export class Manager implements PeerEvents {
       governance: {
         sha256: parts.snapshots.crypto.sha256,
         administration: parts.administration,
-        lead: (message, done) => {
-          this.#duties.submit(message, done);
-          this.#duties.next();
-        },
+        lead: (message, done) => this.#duties.submit(message, done),
       },
     });
     this.#snapshots = new Snapshots({
@@ -116,22 +118,6 @@ export class Manager implements PeerEvents {
       onFatal: (error) => this.#fatal(error),
       apply: (batch) => this.#applicationCommitted(batch),
       onEnd: () => this.#requests.reads.applied(this.#committedIndex),
-    });
-  }
-
-  #createLanes(): AdapterLanes {
-    const { clock, randomBytes, sealing, administration, adapters } = this.#parts;
-    const rights = new RightsInForce(() => administration.constitution);
-    return new AdapterLanes(adapters, {
-      clock,
-      randomBytes,
-      settings: () => (administration.committed ?? administration).constitution.settings,
-      rights: () => rights.now,
-      batchTime: () => sealing.batchTime(),
-      view: () => this.#leadership(),
-      mayExecute: () => this.#leaderReady && !this.#duties.pending,
-      propose: (adapterId, transactions, keys) => this.#proposer.application(adapterId, transactions, keys),
-      send: (peer, frame) => this.#send(peer, frame),
     });
   }
 
@@ -272,15 +258,11 @@ export class Manager implements PeerEvents {
       case "executed":
         found.lane.executed(message);
         return;
-      case "snapshotPart":
-      case "snapshotUnavailable":
-      case "nextPart":
-      case "imported":
-        this.#snapshots.fromWorker(adapterId, message);
-        return;
       case "failed":
         this.#fatal(new CocoError("Internal", `the worker of adapter ${adapterId} failed: ${message.message}`));
         return;
+      default:
+        this.#snapshots.fromWorker(adapterId, message);
     }
   }
 
