@@ -110,7 +110,12 @@ function theSlot(pkcs11: Pkcs11, token: string | undefined): Buffer {
   return first.slot;
 }
 
-function signInSlot(pkcs11: Pkcs11, slot: Buffer, { pin, ...key }: ModuleKey & { readonly pin: string }, data: Bytes): Bytes {
+function signInSlot(
+  pkcs11: Pkcs11,
+  slot: Buffer,
+  { pin, ...key }: ModuleKey & { readonly pin: string },
+  data: Bytes,
+): Bytes {
   const session = attempt("the token cannot be opened", () => pkcs11.C_OpenSession(slot, CKF_SERIAL_SESSION));
   try {
     attempt("the token does not take the PIN", () => pkcs11.C_Login(session, CKU_USER, pin));
