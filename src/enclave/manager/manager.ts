@@ -56,6 +56,7 @@ export class Manager implements PeerEvents {
     const inForce = new RightsInForce(() => (parts.administration.committed ?? parts.administration).constitution);
     this.#admission = new Admission({ rights: () => inForce.now, now: () => parts.clock.now() });
     this.#lanes = this.#createLanes();
+    this.#lanes.follow(parts.adapters);
     this.#requests = new RequestRouter({
       now: () => parts.clock.now(),
       firstId: firstIdOf(parts.randomBytes(FIRST_ID_BYTES)),
@@ -77,6 +78,8 @@ export class Manager implements PeerEvents {
       tail: parts.tail,
       administration: parts.administration,
       adapters: this.#lanes.byId,
+      targets: (adapterId) => this.#lanes.importable(adapterId),
+      prepare: (adapters) => this.#lanes.prepare(adapters),
       tracer: parts.tracer,
       compact: (snapshot) => this.#replicator.compact(snapshot),
       stored: (snapshot) => this.#replicator.snapshotStored(snapshot),
@@ -119,10 +122,16 @@ export class Manager implements PeerEvents {
   }
 
   #createLanes(): AdapterLanes {
-    const { clock, randomBytes, sealing, administration, adapters } = this.#parts;
+    const { clock, tracer, startExecutor, randomBytes, sealing, administration } = this.#parts;
     const rights = new RightsInForce(() => administration.constitution);
-    return new AdapterLanes(adapters, {
-      clock,
+    return new AdapterLanes({
+      ...{ clock, tracer, startExecutor },
+      onMessage: (adapterId, message) => this.#fromWorker(adapterId, message),
+      onEnded: (adapterId, why) => {
+        this.#requests.ended(adapterId, why);
+        this.#snapshots.ended(adapterId);
+        this.#arrived.ended(adapterId);
+      },
       randomBytes,
       settings: () => (administration.committed ?? administration).constitution.settings,
       rights: () => rights.now,
@@ -247,9 +256,8 @@ export class Manager implements PeerEvents {
     this.#requests.request(request, false, respond);
   }
 
-  /** A message of an adapter's worker. */
-  fromWorker(adapterId: number, message: FromWorker): void {
-    const found = this.#lanes.byId.get(adapterId);
+  #fromWorker(adapterId: number, message: FromWorker): void {
+    const found = this.#lanes.importable(adapterId);
     if (found === undefined || this.#stopped) return;
     switch (message.type) {
       case "ready":
@@ -276,6 +284,9 @@ export class Manager implements PeerEvents {
       case "nextPart":
       case "imported":
         this.#snapshots.fromWorker(adapterId, message);
+        return;
+      case "unable":
+        this.#lanes.unable(adapterId, message.message);
         return;
       case "failed":
         this.#fatal(new CocoError("Internal", `the worker of adapter ${adapterId} failed: ${message.message}`));
@@ -336,6 +347,7 @@ export class Manager implements PeerEvents {
     const before = this.#parts.administration.committed;
     const governance = this.#parts.administration.commit(header.index);
     if (governance !== before) {
+      this.#lanes.follow(governance?.constitution.adapters ?? []);
       this.#parts.onGovernance({ before, header });
       this.#unopened.keysChanged();
     }
@@ -373,6 +385,7 @@ export class Manager implements PeerEvents {
   #onInstalled({ seqno, mark }: ReceivedSnapshot): void {
     this.#committedSeqno = seqno;
     this.#committedIndex = mark.index;
+    this.#lanes.follow(this.#parts.administration.constitution.adapters);
     this.#parts.onGovernance(undefined);
     this.#requests.governance.restored();
     this.#unopened.forget();
