@@ -41,7 +41,8 @@ export const ERRORS = define({
   },
   ActorNotAllowed: {
     status: 403,
-    remedy: "The transaction was not executed: the members took the sender's right to transact away before it was ordered.",
+    remedy:
+      "The transaction was not executed: the members took the sender's right to transact away before it was ordered.",
   },
   ParticipantBanned: {
     status: 403,

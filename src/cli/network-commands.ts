@@ -26,6 +26,7 @@ interface GenesisOptions {
   readonly adapter: readonly NamedValue[];
   readonly code: readonly string[];
   readonly settings?: string;
+  readonly closed: boolean;
   readonly epochLength?: number;
   readonly snapshotEvery?: number;
   readonly quorum?: QuorumSetting;
@@ -45,6 +46,7 @@ export function addNetworkCommands(program: Command, context: CommandContext): v
     .option("--participant <id=file>", "a participant and its certificate (PEM); repeatable", collectNamed, [])
     .requiredOption("--node <file>", "a node's entry signed by its owner; repeatable", collect, [])
     .option("--adapter <name=file>", "an adapter and its options (JSON); repeatable", collectNamed, [])
+    .option("--closed", "adapters are not served before the members open the network", false)
     .option("--code <file>", "approved code, a file of coco code measure --json; repeatable", collect, [])
     .option("--settings <file>", "settings that differ from the defaults (JSON)")
     .option("--epoch-length <ms>", "longest life of an epoch; 0: no epoch ends by time", wholeNumber(0, MAX_NUMBER))
@@ -66,6 +68,7 @@ async function genesis({ output }: CommandContext, options: GenesisOptions, asJs
   const { sha256 } = await import("../enclave/manager/node-crypto.ts");
   const constitution = assembleGenesis({
     networkName: options.name,
+    open: !options.closed,
     actors: [
       ...(await readFounders(options.member, "member")),
       ...(await readFounders(options.participant, "participant")),

@@ -53,6 +53,8 @@ export interface GenesisParts {
   readonly adapters: readonly AdapterEntry[];
   /** As {@link settingsWith} completes them. */
   readonly settings?: SettingsChange;
+  /** Whether adapters are served from the start; true unless given. */
+  readonly open?: boolean;
 }
 
 /** A signer over a private key in PEM, on P-256 or P-384. Throws `ConfigurationInvalid` without a word of the key. */
@@ -93,7 +95,7 @@ export function readSignedNode(file: string): Promise<SignedNode> {
 export function assembleGenesis(parts: GenesisParts): Constitution {
   const constitution: Constitution = {
     version: 1,
-    network: { name: parts.networkName, open: true },
+    network: { name: parts.networkName, open: parts.open ?? true },
     actors: parts.actors.map(readFounder),
     nodes: parts.nodes.map((node) => node.entry),
     codeManifest: parts.codeManifest,

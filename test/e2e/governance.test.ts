@@ -130,9 +130,12 @@ describe("a proposal that openssl signed", () => {
     const created = await post(follower(), CREATE, file);
     assert.equal(created.status, 200, created.body);
     const { proposalId, proposerId, proposalState, ballotCount } = created.json;
-    assert.deepEqual({ proposalId, proposerId, proposalState, ballotCount }, {
-      ...{ proposalId: id, proposerId: "globex", proposalState: "Open", ballotCount: 0 },
-    });
+    assert.deepEqual(
+      { proposalId, proposerId, proposalState, ballotCount },
+      {
+        ...{ proposalId: id, proposerId: "globex", proposalState: "Open", ballotCount: 0 },
+      },
+    );
     const transactionId = /x-ms-ccf-transaction-id: (\d+\.\d+)/.exec(created.headers)?.[1];
     const status = await read(follower(), `/gov/service/transactions/${transactionId}`);
     assert.deepEqual(status.json, { transactionId, status: "Committed" });
@@ -153,7 +156,10 @@ describe("a proposal that openssl signed", () => {
       const events = eventsOf(feed.state.text);
       return events.length >= names.length ? events : undefined;
     });
-    assert.deepEqual(told.map(({ event }) => event), names);
+    assert.deepEqual(
+      told.map(({ event }) => event),
+      names,
+    );
     assert.ok(told.slice(0, 4).every(({ data }) => data.proposalId === id));
     const byCurl = await until("curl has read it", () => {
       const events = eventsOf(curlFeed.stdout());
@@ -187,14 +193,20 @@ describe("a proposal that openssl signed", () => {
     assert.deepEqual([withdrawn.status, withdrawn.json.proposalState], [200, "Withdrawn"], withdrawn.body);
 
     const history = (await read(follower(1), `${PROPOSALS}/${id}/history`, participant)).json.value ?? [];
-    assert.deepEqual(history.map(({ type }) => type), ["proposal", "withdrawal"]);
+    assert.deepEqual(
+      history.map(({ type }) => type),
+      ["proposal", "withdrawal"],
+    );
     const [first] = history;
     const signed = parseSignedRequest(Buffer.from(present(first?.message), "base64"));
     assert.equal(toHex(sha256(signed.signedBytes)), id);
     assert.equal(toHex(sha256(Buffer.from(present(first?.certificates?.[0]), "base64"))), signed.keyId);
 
     const listed = (await read(leader, `${PROPOSALS}?state=Withdrawn&proposer=globex&action=set_settings`)).json;
-    assert.deepEqual(listed.value?.map(({ proposalId }) => proposalId), [id]);
+    assert.deepEqual(
+      listed.value?.map(({ proposalId }) => proposalId),
+      [id],
+    );
     const page = (await read(leader, `${PROPOSALS}?limit=1`)).json;
     assert.equal(page.value?.length, 1);
     const next = (await curl(leader, present(page.nextLink), ...asClient(globex))).json;
@@ -260,14 +272,23 @@ describe("a proposal that openssl signed", () => {
 describe("the service as members see it", () => {
   test("names members by id and by certificate, nodes, policies and itself", async () => {
     const members = (await read(follower(), "/gov/service/members")).json.value ?? [];
-    assert.deepEqual(members.map(({ memberId }) => memberId), ["member0", "globex", "initech"]);
+    assert.deepEqual(
+      members.map(({ memberId }) => memberId),
+      ["member0", "globex", "initech"],
+    );
     const byCertificate = await read(follower(), `/gov/service/members/${toHex(sha256(derOf(globex)))}`);
     assert.equal(byCertificate.json.memberId, "globex");
     requireRefusal(await read(follower(), "/gov/service/members/umbrella"), [404, "NotFound"]);
     const participants = (await read(follower(), "/gov/service/participants")).json.value ?? [];
-    assert.deepEqual(participants.map(({ memberId }) => memberId), ["umbrella"]);
+    assert.deepEqual(
+      participants.map(({ memberId }) => memberId),
+      ["umbrella"],
+    );
     const nodes = (await read(follower(), "/gov/service/nodes")).json.value ?? [];
-    assert.deepEqual(nodes.map(({ status }) => status), ["Trusted", "Trusted", "Trusted"]);
+    assert.deepEqual(
+      nodes.map(({ status }) => status),
+      ["Trusted", "Trusted", "Trusted"],
+    );
     const one = await read(follower(), `/gov/service/nodes/${nodes[0]?.nodeId}`);
     assert.deepEqual(one.json, nodes[0]);
     const policies = (await read(follower(), "/gov/service/policies")).json.value ?? [];

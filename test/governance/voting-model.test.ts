@@ -154,13 +154,21 @@ class Pair {
     const ballot = network.ballot(by, id, cast, seen.digest);
     const taken = this.#takes(() => network.request(ballot));
     assert.equal(taken, model.cast(by, at, { vote: cast, effect: seen.effect }, network.nowMs), `${by} votes on ${at}`);
-    if (taken) assert.equal(this.#takes(() => network.request(ballot)), false, "a ballot is taken once");
+    if (taken)
+      assert.equal(
+        this.#takes(() => network.request(ballot)),
+        false,
+        "a ballot is taken once",
+      );
   }
 
   compare(): void {
     const { network, model } = this;
     const states = this.ids.map((id) => network.proposal(id).state);
-    assert.deepEqual(states, model.proposals.map(({ state }) => state));
+    assert.deepEqual(
+      states,
+      model.proposals.map(({ state }) => state),
+    );
     assert.deepEqual(network.members, model.members);
     const { codeManifest, policies, version } = network.state.constitution;
     assert.deepEqual(policies.default, POLICIES[model.policyAt]);
@@ -173,15 +181,19 @@ describe("proposals and votes in any order", () => {
   test(`come out as in the model, under every policy, over ${RUNS} interleavings`, () => {
     const seen = new Map<string, number>();
     fc.assert(
-      fc.property(fc.nat(POLICIES.length - 1), fc.array(step, { minLength: 10, maxLength: 16, size: "max" }), (policyAt, steps) => {
-        const pair = new Pair(policyAt);
-        for (const next of steps) pair.take(next);
-        for (const { state } of pair.model.proposals) seen.set(state, (seen.get(state) ?? 0) + 1);
-        const bytes = encodeGovernanceState(pair.network.state);
-        const again = decodeGovernanceState(bytes, sha256);
-        assert.equal(toHex(encodeGovernanceState(again)), toHex(bytes));
-        assert.deepEqual(again, pair.network.state);
-      }),
+      fc.property(
+        fc.nat(POLICIES.length - 1),
+        fc.array(step, { minLength: 10, maxLength: 16, size: "max" }),
+        (policyAt, steps) => {
+          const pair = new Pair(policyAt);
+          for (const next of steps) pair.take(next);
+          for (const { state } of pair.model.proposals) seen.set(state, (seen.get(state) ?? 0) + 1);
+          const bytes = encodeGovernanceState(pair.network.state);
+          const again = decodeGovernanceState(bytes, sha256);
+          assert.equal(toHex(encodeGovernanceState(again)), toHex(bytes));
+          assert.deepEqual(again, pair.network.state);
+        },
+      ),
       { numRuns: RUNS },
     );
     const ends = ["Accepted", "Rejected", "Withdrawn", "Expired", "Failed", "Dropped", "Scheduled", "Open"];

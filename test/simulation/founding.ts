@@ -212,8 +212,7 @@ export function foundNetwork(options: FoundingOptions): Founded {
     ),
     changeNodes: (state, nodes, nowMs) =>
       agreedRequests(state, nodeListActions(state.constitution, nodes), [requestSigner()], governanceCrypto, nowMs),
-    decide: (state, actions, nowMs) =>
-      agreedRequests(state, actions, [requestSigner()], governanceCrypto, nowMs),
+    decide: (state, actions, nowMs) => agreedRequests(state, actions, [requestSigner()], governanceCrypto, nowMs),
     askForEpoch: (state, nowMs) =>
       agreedRequests(state, [{ name: "open_epoch", args: {} }], [requestSigner()], governanceCrypto, nowMs),
     networkId,

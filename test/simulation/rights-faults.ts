@@ -24,7 +24,11 @@ function restrict(id: string, restriction: Restriction | null): Action {
 }
 
 /** Lets the members decide on an action, counted as `<kind>.<its name>`; nothing when there is none, or the leader refuses. */
-export function decideOn(context: FaultContext, kind: string, make: (constitution: Constitution) => Action | undefined): void {
+export function decideOn(
+  context: FaultContext,
+  kind: string,
+  make: (constitution: Constitution) => Action | undefined,
+): void {
   const { founded } = context.world;
   let action: Action | undefined;
   const accepted = context.leader().govern((state, nowMs) => {
@@ -52,9 +56,7 @@ function strikeRestriction(context: FaultContext): void {
 function strikeListing(context: FaultContext): void {
   const id = context.random.pick(GUESTS);
   decideOn(context, "rights", (constitution) =>
-    guestOf(constitution, id) === undefined
-      ? listAgain(id)
-      : { name: "remove_participant", args: { actor: id } },
+    guestOf(constitution, id) === undefined ? listAgain(id) : { name: "remove_participant", args: { actor: id } },
   );
 }
 

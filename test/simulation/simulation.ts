@@ -323,7 +323,10 @@ export class Simulation {
     for (const id of ids) {
       const state = node.committedStateOf(id);
       if (id === this.#protocol.adapter.id || state === undefined) continue;
-      invariant(state.version === others.versionOf(id), `${node.name} ends with version ${state.version} of adapter ${id}`);
+      invariant(
+        state.version === others.versionOf(id),
+        `${node.name} ends with version ${state.version} of adapter ${id}`,
+      );
       if (state.version > 0) others.check(id, node.name, state);
     }
   }

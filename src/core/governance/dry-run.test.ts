@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { GOVERNANCE_CRYPTO as CRYPTO, GovernedNetwork, requestSignerOf } from "../../../test/support/governed-network.ts";
+import {
+  GOVERNANCE_CRYPTO as CRYPTO,
+  GovernedNetwork,
+  requestSignerOf,
+} from "../../../test/support/governed-network.ts";
 import { CocoError } from "../../errors.ts";
 import type { Action } from "./actions.ts";
 import { dryRun } from "./dry-run.ts";
@@ -13,7 +17,10 @@ describe("a dry run", () => {
     const network = new GovernedNetwork([0, 1, 2]);
     const { state } = network;
     const result = dryRun(state, [LATENCY], network.place.timeMs, CRYPTO);
-    assert.deepEqual(result.changes.map(({ path, after }) => [path, after]), [["settings.maxDelayMs", 5]]);
+    assert.deepEqual(
+      result.changes.map(({ path, after }) => [path, after]),
+      [["settings.maxDelayMs", 5]],
+    );
     assert.match(result.policies[0]?.words ?? "", /^changing settings needs 2 of 3 members/);
     assert.deepEqual([result.verdict, result.missing], ["open", ["acme", "globex", "initech"]]);
     network.execute({ type: "request", ...network.requests(LATENCY)[0] });
@@ -26,8 +33,16 @@ describe("a dry run", () => {
 
   test("counts members that vote by their criteria", () => {
     const network = new GovernedNetwork([0, 1, 2]);
-    const criteria = { actions: ["set_settings"], existingActor: false, nodesPerActor: 0, codeApprovedByMajority: false };
-    for (const [member, verdict] of [["acme", "open"], ["globex", "accepted"]] as const) {
+    const criteria = {
+      actions: ["set_settings"],
+      existingActor: false,
+      nodesPerActor: 0,
+      codeApprovedByMajority: false,
+    };
+    for (const [member, verdict] of [
+      ["acme", "open"],
+      ["globex", "accepted"],
+    ] as const) {
       const origin = { networkId: network.state.networkId, createdAt: 1, sha256: CRYPTO.sha256 };
       const signer = requestSignerOf(member);
       const votes = signRequest("automatic_vote", criteriaPayload([criteria]), { ...origin, signer });

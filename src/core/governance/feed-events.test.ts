@@ -60,12 +60,16 @@ describe("what members are told", () => {
       },
     ]);
     const first = network.tell(network.ballot("acme", proposal.id, "yes"));
-    assert.deepEqual(first.map(({ type, data }) => [type, data]), [
-      ["ballot_cast", { proposalId: proposal.id, proposerId: "acme", memberId: "acme", vote: "yes" }],
-    ]);
+    assert.deepEqual(
+      first.map(({ type, data }) => [type, data]),
+      [["ballot_cast", { proposalId: proposal.id, proposerId: "acme", memberId: "acme", vote: "yes" }]],
+    );
     const second = network.tell(network.ballot("globex", proposal.id, "yes"));
     assert.deepEqual(types(second), ["ballot_cast", "proposal_accepted", "constitution_changed"]);
-    assert.deepEqual(second.map(({ id }) => id.split(".")[1]), ["1", "2", "3"]);
+    assert.deepEqual(
+      second.map(({ id }) => id.split(".")[1]),
+      ["1", "2", "3"],
+    );
   });
 
   test("is a rejection, and a withdrawal", () => {
@@ -94,7 +98,12 @@ describe("what members are told", () => {
     assert.deepEqual(types(told), [
       ...["ballot_cast", "proposal_accepted", "constitution_changed", "proposal_changed"],
     ]);
-    const effect = effectOf(network.state, { id: other.id, actions: [{ name: "set_settings", args: { maxDelayMs: 7 } }] }, 0, CRYPTO);
+    const effect = effectOf(
+      network.state,
+      { id: other.id, actions: [{ name: "set_settings", args: { maxDelayMs: 7 } }] },
+      0,
+      CRYPTO,
+    );
     const digest = Buffer.from(effectDigest(network.state.constitution, effect, CRYPTO.sha256)).toString("hex");
     assert.deepEqual(told[3]?.data, { proposalId: other.id, proposerId: "acme", effect: digest });
   });

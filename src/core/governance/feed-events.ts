@@ -80,7 +80,9 @@ function changedProposals(
   nowMs: number,
   crypto: GovernanceCrypto,
 ): readonly Told[] {
-  const open = after.proposals.filter(({ state, id }) => state === "Open" && before.proposals.some((other) => other.id === id));
+  const open = after.proposals.filter(
+    ({ state, id }) => state === "Open" && before.proposals.some((other) => other.id === id),
+  );
   return open.flatMap((proposal): readonly Told[] => {
     const [earlier, now] = [before, after].map((state) => prospectOf(state, proposal, nowMs, crypto));
     if (earlier === undefined || now === undefined || sameProspect(earlier, now)) return [];

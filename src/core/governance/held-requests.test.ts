@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { GOVERNANCE_CRYPTO as CRYPTO, GovernedNetwork, requestSignerOf } from "../../../test/support/governed-network.ts";
+import {
+  GOVERNANCE_CRYPTO as CRYPTO,
+  GovernedNetwork,
+  requestSignerOf,
+} from "../../../test/support/governed-network.ts";
 import { holdsRequest, requestKey } from "./held-requests.ts";
 import { criteriaPayload, signRequest } from "./request-signing.ts";
 import { assembleSignedRequest, parseSignedRequest } from "./signed-request.ts";
@@ -37,7 +41,12 @@ describe("a request the state holds", () => {
     const network = new GovernedNetwork([0]);
     const signer = requestSignerOf("acme");
     const votes = (createdAt: number) =>
-      signRequest("automatic_vote", criteriaPayload([]), { signer, networkId: network.state.networkId, createdAt, sha256 });
+      signRequest("automatic_vote", criteriaPayload([]), {
+        signer,
+        networkId: network.state.networkId,
+        createdAt,
+        sha256,
+      });
     const [first, later] = [votes(1), votes(2)];
     network.execute({ type: "request", ...first });
     const again = assembleSignedRequest(parseSignedRequest(first.message), new Uint8Array(64));

@@ -12,12 +12,13 @@ import { sameTree } from "../../core/governance/action-kind.ts";
 import type { AdapterEntry } from "../../core/governance/constitution.ts";
 import type { UnsealedBatch } from "../../core/ledger/batch.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
-import type { Rights } from "../../core/governance/rights.ts";
+import { type Rights, RightsInForce } from "../../core/governance/rights.ts";
 import type { Clock, Executor, StartExecutor, Tracer } from "../ports.ts";
 import type { ExecutedTransaction, FromWorker } from "../worker/protocol.ts";
 import { type ForwardedOutcome, type Frame, forwardFrames } from "./frames.ts";
 import { AdapterLane } from "./lane.ts";
 import type { LaneOutcome } from "./lane-outcomes.ts";
+import type { ManagerParts } from "./manager-parts.ts";
 import type { BatchLimits, KeyedItem } from "./transaction-queue.ts";
 import type { RoutedAdapter } from "./request-router.ts";
 import type { SnapshotAdapter } from "./snapshot-receiver.ts";
@@ -98,8 +99,7 @@ export class AdapterLanes {
   prepare(adapters: readonly AdapterEntry[]): void {
     for (const { executor } of this.#prepared.values()) executor.close();
     this.#prepared.clear();
-    for (const entry of adapters)
-      if (!this.#lanes.has(entry.id)) this.#prepared.set(entry.id, this.#createLane(entry));
+    for (const entry of adapters) if (!this.#lanes.has(entry.id)) this.#prepared.set(entry.id, this.#createLane(entry));
   }
 
   #takePrepared(entry: AdapterEntry): Lane | undefined {
@@ -284,4 +284,18 @@ export class AdapterLanes {
 function isSameEntry(one: AdapterEntry, other: AdapterEntry): boolean {
   const { name, version, mount } = other;
   return one.name === name && one.version === version && one.mount === mount && sameTree(one.options, other.options);
+}
+
+/** The lanes of a node's manager; no adapter is mounted yet. */
+export function createAdapterLanes(
+  { clock, tracer, startExecutor, randomBytes, sealing, administration }: ManagerParts,
+  around: Pick<AdapterLanesParts, "onMessage" | "onEnded" | "view" | "mayExecute" | "propose" | "send">,
+): AdapterLanes {
+  const rights = new RightsInForce(() => administration.constitution);
+  return new AdapterLanes({
+    ...{ clock, tracer, startExecutor, randomBytes, ...around },
+    settings: () => (administration.committed ?? administration).constitution.settings,
+    rights: () => rights.now,
+    batchTime: () => sealing.batchTime(),
+  });
 }

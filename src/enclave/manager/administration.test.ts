@@ -20,7 +20,12 @@ const founded = foundNetwork({ nodeCount: 3, settings: {} });
 const FIRST = founded.firstTransactions((length) => new Uint8Array(length).fill(7));
 
 /** What of a batch administration looks at. */
-function batch(index: number, transactions: readonly Bytes[], kind: BatchKind = "administrative", version = 1): ParsedBatch {
+function batch(
+  index: number,
+  transactions: readonly Bytes[],
+  kind: BatchKind = "administrative",
+  version = 1,
+): ParsedBatch {
   const header = {
     kind,
     view: 2,

@@ -22,13 +22,15 @@ describe("admission", () => {
 
   test("refuses banned participants, who is no actor, and everybody while the network is not open", () => {
     const { codeOf, world } = fixture(rightsOf({ alice: { type: "banned" } }));
-    assert.deepEqual(["alice", "nobody", "acme"].map((actor) => codeOf(actor)), [
-      "ParticipantBanned",
-      "ActorNotAllowed",
-      undefined,
-    ]);
+    assert.deepEqual(
+      ["alice", "nobody", "acme"].map((actor) => codeOf(actor)),
+      ["ParticipantBanned", "ActorNotAllowed", undefined],
+    );
     world.rights = rightsOf({ alice: undefined }, false);
-    assert.deepEqual(["alice", "acme"].map((actor) => codeOf(actor)), ["NetworkNotOpen", "NetworkNotOpen"]);
+    assert.deepEqual(
+      ["alice", "acme"].map((actor) => codeOf(actor)),
+      ["NetworkNotOpen", "NetworkNotOpen"],
+    );
   });
 
   test("lets a limited participant have a minute's worth, then as many as time gives, and says when the next", () => {

@@ -45,7 +45,13 @@ describe("endpoints", () => {
     assert.equal((await ask("GET", "/gov/things/commit", "acme")).path, "/gov/things/commit");
     const vote = await ask("POST", "/gov/things/ab/votes/acme:submit", "acme");
     assert.deepEqual(vote.parameters, { thingId: "ab", memberId: "acme" });
-    for (const path of ["/gov/things/", "/gov/things/a/b", "/gov/things/a:b", "/gov/thingsx", "/gov/things/a/votes/:submit"])
+    for (const path of [
+      "/gov/things/",
+      "/gov/things/a/b",
+      "/gov/things/a:b",
+      "/gov/thingsx",
+      "/gov/things/a/votes/:submit",
+    ])
       assert.equal((await ask("GET", path, "acme")).status, 404, path);
   });
 

@@ -75,7 +75,15 @@ const KIND = {
   attest: 10,
 } as const;
 const CHALLENGE_BYTES = 32;
-const OUTCOME = { included: 1, rejected: 2, waiting: 3, duplicate: 4, deferred: 5, unavailable: 6, refused: 7 } as const;
+const OUTCOME = {
+  included: 1,
+  rejected: 2,
+  waiting: 3,
+  duplicate: 4,
+  deferred: 5,
+  unavailable: 6,
+  refused: 7,
+} as const;
 
 /** Bytes of a frame. */
 export function encodeFrame(frame: Frame): Bytes {

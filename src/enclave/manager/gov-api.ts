@@ -108,7 +108,8 @@ function proposals(parts: GovApiParts, request: RoutedRequest): FrontendResponse
   const [proposer, action, after] = [query.get("proposer"), query.get("action"), query.get("after")];
   const all = committedState(parts).proposals;
   const from = after === null ? 0 : all.findIndex(({ id }) => id === after) + 1;
-  if (after !== null && from === 0) throw new CocoError("ProposalNotFound", "after: there is no such proposal in the state");
+  if (after !== null && from === 0)
+    throw new CocoError("ProposalNotFound", "after: there is no such proposal in the state");
   const matches = (one: ProposalRecord): boolean =>
     (state === undefined || one.state === state) &&
     (proposer === null || one.proposer === proposer) &&

@@ -14,7 +14,12 @@ import {
   type SignedMessage,
 } from "../../core/governance/proposal.ts";
 import { parseSignedRequest } from "../../core/governance/signed-request.ts";
-import { countVotes, type ProspectiveEffect, type VoteCount, type VotingState } from "../../core/governance/vote-count.ts";
+import {
+  countVotes,
+  type ProspectiveEffect,
+  type VoteCount,
+  type VotingState,
+} from "../../core/governance/vote-count.ts";
 
 /** How long a count of votes is shown without counting again: counting may run scripts. */
 export const VOTE_COUNT_CACHE_MS = 1_000;

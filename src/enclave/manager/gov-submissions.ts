@@ -60,21 +60,32 @@ function requirePath(type: RequestType, signed: SignedRequest, { proposalId }: R
 }
 
 /** The path names the member by its id, by a listed certificate, or as CCF does by the certificate that signed. */
-function requireMember(parts: GovApiParts, { actor, certificate }: VerifiedRequest, memberId: string | undefined): void {
+function requireMember(
+  parts: GovApiParts,
+  { actor, certificate }: VerifiedRequest,
+  memberId: string | undefined,
+): void {
   if (memberId === undefined || memberId === actor || memberId === certificate) return;
   const named = actorNamed(newestState(parts).constitution, memberId, parts.crypto.sha256);
   if (named?.id !== actor) throw refused("OtherPath", `the request was signed by ${actor}, not by whom the path names`);
 }
 
 /** The certificates that name the signer: from the message, else the listed one of the key id, else those of TLS. */
-function chainOf({ crypto, ...parts }: GovApiParts, signed: SignedRequest, presented: readonly Bytes[]): readonly Bytes[] {
+function chainOf(
+  { crypto, ...parts }: GovApiParts,
+  signed: SignedRequest,
+  presented: readonly Bytes[],
+): readonly Bytes[] {
   if (signed.chain.length > 0) return signed.chain;
   const { constitution } = newestState({ crypto, ...parts });
   const listed = certificatesByFingerprint(constitution, crypto.sha256).get(signed.keyId);
   if (listed !== undefined) return [listed.certificate];
   const [leaf] = presented;
   if (leaf !== undefined && toHex(crypto.sha256(leaf)) === signed.keyId) return presented.slice(0, MAX_REQUEST_CHAIN);
-  throw refused("CertificateNotValid", "the certificate of the key id is not listed: send it with the request (x5chain)");
+  throw refused(
+    "CertificateNotValid",
+    "the certificate of the key id is not listed: send it with the request (x5chain)",
+  );
 }
 
 /** What is in effect already is refused here, however often it comes. */

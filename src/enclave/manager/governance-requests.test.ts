@@ -92,7 +92,10 @@ describe("a member's request on a follower", () => {
     requests.leaderReachable();
     world.now += QUERY_RESEND_AFTER_MS;
     requests.leaderReachable();
-    assert.deepEqual(world.sent.map(([peer]) => peer), ["one", "two", "two"]);
+    assert.deepEqual(
+      world.sent.map(([peer]) => peer),
+      ["one", "two", "two"],
+    );
     assert.deepEqual(answers, []);
   });
 
@@ -116,7 +119,10 @@ describe("a member's request on a follower", () => {
     assert.deepEqual(answers, []);
     world.committed = network.execute({ type: "request", ...proposal });
     requests.restored();
-    assert.deepEqual(answers.map(({ type }) => type), ["committed"]);
+    assert.deepEqual(
+      answers.map(({ type }) => type),
+      ["committed"],
+    );
   });
 
   test("waits for a leader, and for its outcome, no longer than other requests", () => {

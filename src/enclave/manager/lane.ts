@@ -18,6 +18,7 @@ import type { NodeId } from "../../core/consensus/types.ts";
 import type { Rights } from "../../core/governance/rights.ts";
 import { CocoError, type ErrorCode, invariant } from "../../errors.ts";
 import { keysOf, type LaneOutcome, OutcomesByOrigin } from "./lane-outcomes.ts";
+import type { CommittedPlace, LaneParts } from "./lane-parts.ts";
 import type { Executor } from "../ports.ts";
 import type { ExecutedTransaction, FromWorker, ItemOutcome } from "../worker/protocol.ts";
 import { type BatchLimits, type KeyedItem, type Queued, type SentItem, TransactionQueue } from "./transaction-queue.ts";
@@ -25,43 +26,7 @@ import { type BatchLimits, type KeyedItem, type Queued, type SentItem, Transacti
 /** Most executed batches that are not committed yet. */
 export const UNCOMMITTED_BATCHES_MAX = 8;
 
-/** A committed batch as the adapter's worker is told of it. */
-export interface CommittedPlace {
-  readonly index: number;
-  readonly view: number;
-  readonly firstSeqno: number;
-  readonly count: number;
-}
-
 const EVERYTHING: BatchLimits = { transactions: Infinity, bytes: Infinity };
-
-/** What a lane needs from the manager. */
-export interface LaneParts {
-  readonly adapterId: number;
-  readonly executor: Executor;
-  readonly limits: () => BatchLimits;
-  /** What senders may do at the end of the log; the same object as long as the constitution there is. */
-  readonly rights: () => Rights;
-  /** How long a batch that is not full waits for more. */
-  readonly maxDelayMs: () => number;
-  /** Calls back after a time. */
-  readonly after: (delayMs: number, callback: () => void) => void;
-  /** Wall clock for a batch, never going back. */
-  readonly batchTime: () => number;
-  readonly randomBytes: (length: number) => Bytes;
-  /** Whether a batch may start now: this node leads, is ready, and no administrative transaction waits. */
-  readonly mayExecute: () => boolean;
-  /**
-   * Seals and proposes executed transactions; the index of the batch, or undefined when this node does not lead any more.
-   * `keys` are those of their ids (`bytesKey`).
-   */
-  readonly propose: (transactions: readonly ExecutedTransaction[], keys: readonly string[]) => number | undefined;
-  /**
-   * Outcomes of transactions by the node that asked. `index` is the batch that includes one, for a duplicate or a refused one
-   * the newest batch of the state it was judged by; 0 otherwise.
-   */
-  readonly deliver: (origin: NodeId | undefined, outcomes: readonly LaneOutcome[]) => void;
-}
 
 type Executed = Extract<FromWorker, { type: "executed" }>;
 

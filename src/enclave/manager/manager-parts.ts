@@ -15,7 +15,7 @@ import type { CheckedData } from "./checked-data.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import type { Replicator, ReplicatorParts } from "./replicator.ts";
 import type { Sealing } from "./sealing.ts";
-import type { SnapshotsParts } from "./snapshots.ts";
+import type { SnapshotsParts } from "./snapshots-parts.ts";
 import type { Beginning } from "./stored-snapshot.ts";
 
 /** The encoded transactions a new network starts with: genesis and first epoch. */

@@ -8,14 +8,13 @@
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
-import { RightsInForce } from "../../core/governance/rights.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { PeerEvents } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import { decodeFrame, encodeFrame, type Frame } from "./frames.ts";
-import { Admission } from "./admission.ts";
-import { AdapterLanes } from "./adapter-lanes.ts";
+import { type Admission, createAdmission } from "./admission.ts";
+import { type AdapterLanes, createAdapterLanes } from "./adapter-lanes.ts";
 import { ArrivedBatches } from "./arrived-batch.ts";
 import { BatchProposer } from "./batch-proposer.ts";
 import type { GovernanceAnswer } from "./governance-requests.ts";
@@ -53,8 +52,7 @@ export class Manager implements PeerEvents {
 
   constructor(parts: ManagerParts) {
     this.#parts = parts;
-    const inForce = new RightsInForce(() => (parts.administration.committed ?? parts.administration).constitution);
-    this.#admission = new Admission({ rights: () => inForce.now, now: () => parts.clock.now() });
+    this.#admission = createAdmission(parts);
     this.#lanes = this.#createLanes();
     this.#lanes.follow(parts.adapters);
     this.#requests = new RequestRouter({
@@ -122,20 +120,13 @@ export class Manager implements PeerEvents {
   }
 
   #createLanes(): AdapterLanes {
-    const { clock, tracer, startExecutor, randomBytes, sealing, administration } = this.#parts;
-    const rights = new RightsInForce(() => administration.constitution);
-    return new AdapterLanes({
-      ...{ clock, tracer, startExecutor },
+    return createAdapterLanes(this.#parts, {
       onMessage: (adapterId, message) => this.#fromWorker(adapterId, message),
       onEnded: (adapterId, why) => {
         this.#requests.ended(adapterId, why);
         this.#snapshots.ended(adapterId);
         this.#arrived.ended(adapterId);
       },
-      randomBytes,
-      settings: () => (administration.committed ?? administration).constitution.settings,
-      rights: () => rights.now,
-      batchTime: () => sealing.batchTime(),
       view: () => this.#leadership(),
       mayExecute: () => this.#leaderReady && !this.#duties.pending,
       propose: (adapterId, transactions, keys) => this.#proposer.application(adapterId, transactions, keys),

@@ -108,7 +108,8 @@ export class OpenRequests {
 
   /** Answers all requests for an adapter. */
   answerAll(adapterId: number, response: RoutedResponse): void {
-    for (const request of this.#requests.values()) if (request.adapterId === adapterId) this.answer(request.id, response);
+    for (const request of this.#requests.values())
+      if (request.adapterId === adapterId) this.answer(request.id, response);
   }
 
   /** A request was sent to the leader. */

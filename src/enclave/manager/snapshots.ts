@@ -7,57 +7,21 @@
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesEqual, concatBytes, EMPTY, fromHex } from "../../core/codec/bytes.ts";
-import type { NodeId, Ready, SnapshotMark } from "../../core/consensus/types.ts";
+import type { Ready, SnapshotMark } from "../../core/consensus/types.ts";
 import { decodeAdministrative, type GovernanceState } from "../../core/governance/administrative.ts";
 import { encodeGovernanceState } from "../../core/governance/state-codec.ts";
-import type { AdapterEntry } from "../../core/governance/constitution.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
-import type { LedgerCrypto } from "../../core/ledger/keys.ts";
 import { SnapshotWriter } from "../../core/ledger/snapshot.ts";
 import { makeKeeperSeal } from "../../core/ledger/snapshot-keeper.ts";
 import { MAX_SNAPSHOT_PART_BYTES, type SnapshotManifest } from "../../core/ledger/snapshot-format.ts";
-import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError, invariant } from "../../errors.ts";
-import type { Clock, Disk, Executor, SnapshotFile, Tracer } from "../ports.ts";
+import type { Clock, Executor, SnapshotFile } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
-import type { Administration } from "./administration.ts";
 import type { OwnSnapshots, SnapshotEvidence } from "./arrived-batch.ts";
+import type { SnapshotsParts } from "./snapshots-parts.ts";
 import type { SnapshotTransfer } from "./replicator.ts";
-import {
-  type ImportTargets,
-  type ReceivedSnapshot,
-  type SnapshotAdapter,
-  SnapshotReceiver,
-  type WorkerImport,
-} from "./snapshot-receiver.ts";
+import { type ReceivedSnapshot, SnapshotReceiver, type WorkerImport } from "./snapshot-receiver.ts";
 import { type Beginning, importStored } from "./stored-snapshot.ts";
-
-/** What snapshots need of the node around them. */
-export interface SnapshotsParts {
-  readonly nodeId: NodeId;
-  readonly networkId: string;
-  /** 16 random bytes, fresh for this boot. */
-  readonly salt: Bytes;
-  readonly tail: LedgerTail;
-  readonly administration: Administration;
-  readonly crypto: LedgerCrypto;
-  /** Key of an epoch by a governance state that holds its record; undefined when it is not wrapped to this node. */
-  readonly epochKeyOf: (epoch: number, state: GovernanceState) => Bytes | undefined;
-  readonly disk: Disk;
-  /** Those that are mounted. */
-  readonly adapters: ReadonlyMap<number, SnapshotAdapter>;
-  readonly targets: ImportTargets;
-  /** See `SnapshotReceiverParts`. */
-  readonly prepare: (adapters: readonly AdapterEntry[]) => void;
-  readonly tracer: Tracer;
-  /** A snapshot has its evidence: consensus may forget what lies before it. */
-  readonly compact: (snapshot: SnapshotMark) => void;
-  /** A snapshot from the leader is durable, or (undefined) of no use. */
-  readonly stored: (snapshot: SnapshotMark | undefined) => void;
-  /** The state was replaced by this snapshot. */
-  readonly onInstalled: (snapshot: ReceivedSnapshot) => void;
-  readonly onFatal: (error: CocoError) => void;
-}
 
 /** A finished snapshot on this node's disk. */
 export interface OwnSnapshot {

@@ -264,7 +264,13 @@ describe("submissions whose sender lost its rights", () => {
     said("a", refused, 0);
     assert.deepEqual(world.answers.get(1), ["ActorNotAllowed"]);
     assert.equal(world.answers.size, 1);
-    assert.deepEqual([world.sent, world.senders], [["a", "a"], ["alice", "bob"]]);
+    assert.deepEqual(
+      [world.sent, world.senders],
+      [
+        ["a", "a"],
+        ["alice", "bob"],
+      ],
+    );
     said("a", included, 5);
     submissions.committed(5, () => [keyOf("a")]);
     assert.deepEqual(world.answers.get(2), ["included"]);

@@ -229,7 +229,10 @@ export class Submissions {
       const result = entry.result ?? entry.item.id;
       if (entry.refusal !== undefined) this.#endRefused(entry, entry.refusal);
       else
-        this.#end(entry, entry.mayBeRestored ? { type: "included", result, position: 0 } : { type: "duplicate", result });
+        this.#end(
+          entry,
+          entry.mayBeRestored ? { type: "included", result, position: 0 } : { type: "duplicate", result },
+        );
     }
   }
 

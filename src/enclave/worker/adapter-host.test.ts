@@ -20,7 +20,11 @@ function emptyFixture() {
     randomBytes: (length) => new Uint8Array(length),
     log: () => {},
   });
-  const world = { paused: undefined as Promise<void> | undefined, emitted: [] as FromWorker[], recreate: (_options: unknown): Adapter => kv };
+  const world = {
+    paused: undefined as Promise<void> | undefined,
+    emitted: [] as FromWorker[],
+    recreate: (_options: unknown): Adapter => kv,
+  };
   const adapter = pausingAdapter(kv, () => world.paused);
   const store = new VersionedStore({ tables: adapter.tables, keptVersions: 4 });
   const host = new AdapterHost({

@@ -57,7 +57,14 @@ export class AdapterHost {
     this.#store = parts.store;
     this.#emit = emit;
     this.#execution = new BatchExecution(adapter, log);
-    this.#desk = new RequestDesk({ adapter: () => this.#adapter, preparer, emit, defer, log, views: () => this.#views() });
+    this.#desk = new RequestDesk({
+      adapter: () => this.#adapter,
+      preparer,
+      emit,
+      defer,
+      log,
+      views: () => this.#views(),
+    });
   }
 
   /** Takes one message of the manager. */
@@ -269,6 +276,8 @@ export class AdapterHost {
 }
 
 function requireSameTables({ tables: before }: Adapter, { tables: after }: Adapter): void {
-  const isSame = after.length === before.length && after.every(({ id, name }, at) => before[at]?.id === id && before[at].name === name);
+  const isSame =
+    after.length === before.length &&
+    after.every(({ id, name }, at) => before[at]?.id === id && before[at].name === name);
   if (!isSame) throw new CocoError("ConstitutionInvalid", "an adapter keeps its tables, whatever its options are");
 }

@@ -118,7 +118,12 @@ export async function signByOpenssl(
 
 /** What answers of the governance endpoints hold, as far as tests look. */
 export interface AnswerBody {
-  readonly error?: { readonly code: string; readonly reason?: string; readonly message: string; readonly remedy: string };
+  readonly error?: {
+    readonly code: string;
+    readonly reason?: string;
+    readonly message: string;
+    readonly remedy: string;
+  };
   readonly value?: readonly AnswerBody[];
   readonly nextLink?: string;
   readonly proposalId?: string;
@@ -170,11 +175,21 @@ export async function curl(node: NetworkNode, path: string, ...options: readonly
   const [head = "", ...rest] = stdout.replace(/^HTTP\/1.1 100 [^]*?\r\n\r\n/, "").split("\r\n\r\n");
   const body = rest.join("\r\n\r\n");
   const status = Number(/^HTTP\/1.1 (\d+)/.exec(head)?.[1]);
-  return { status, headers: head.toLowerCase(), body, json: body.startsWith("{") ? (JSON.parse(body) as AnswerBody) : {} };
+  return {
+    status,
+    headers: head.toLowerCase(),
+    body,
+    json: body.startsWith("{") ? (JSON.parse(body) as AnswerBody) : {},
+  };
 }
 
 /** Posts a signed request with curl, as CCF's members do. */
-export function post(node: NetworkNode, path: string, file: string, ...options: readonly string[]): Promise<CurlAnswer> {
+export function post(
+  node: NetworkNode,
+  path: string,
+  file: string,
+  ...options: readonly string[]
+): Promise<CurlAnswer> {
   return curl(
     node,
     `${path}?${API_VERSION}`,
