@@ -88,8 +88,8 @@ export class LeaderDuties {
   }
 
   /**
-   * Takes a member's request and proposes it when it is due; `done` tells what became of it. Throws `ProposalInvalid` when it does not hold now,
-   * `TooManyRequests` when too many wait.
+   * Takes a member's request, and proposes it when nothing else is on its way; `done` tells what became of it. Throws
+   * `ProposalInvalid` when it does not hold now, `TooManyRequests` when too many wait.
    */
   submit(message: SignedMessage, done: WaitingRequest["done"]): void {
     const { administration, view } = this.#parts;
