@@ -96,7 +96,16 @@ describe("a node that joins", () => {
     assert.match(other.stderr, /JoinOtherNetwork/);
     const file = join(network.dir, "other-service.pem");
     await writeFile(file, guest.founder.certificate);
-    const untrusted = await runCoco("node", "join", "--dir", newcomer.dir, "--url", urlOf(first), "--service-cert", file);
+    const untrusted = await runCoco(
+      "node",
+      "join",
+      "--dir",
+      newcomer.dir,
+      "--url",
+      urlOf(first),
+      "--service-cert",
+      file,
+    );
     assert.equal(untrusted.code, 4, untrusted.stderr);
     assert.match(untrusted.stderr, /JoinAnswerUntrusted/);
     const nothing = await runCoco("node", "join", "--dir", newcomer.dir, "--url", urlOf(first));

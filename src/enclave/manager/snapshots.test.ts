@@ -1,73 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { cheapHash } from "../../../test/simulation/cheap-hash.ts";
+import { confirmed, load, PART_BYTES, transfer, withSnapshot } from "../../../test/support/snapshot-transfer.ts";
 import { SnapshotNetwork, SnapshotNode, stateOf } from "../../../test/support/snapshot-node.ts";
 import { type Bytes, concatBytes, EMPTY, toHex } from "../../core/codec/bytes.ts";
-import type { SnapshotMark } from "../../core/consensus/types.ts";
-import { encodeAdministrative, type GovernanceState } from "../../core/governance/administrative.ts";
-import type { Constitution } from "../../core/governance/constitution.ts";
-import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
-
-/** Bytes of one part of a snapshot on its way to a peer. */
-const PART_BYTES = 700;
-
-/** A node that has founded the network and finished a snapshot without evidence. */
-function withSnapshot(): { network: SnapshotNetwork; node: SnapshotNode; index: number } {
-  const network = new SnapshotNetwork();
-  const node = new SnapshotNode(network);
-  node.found();
-  node.execute(3);
-  const index = node.execute(4);
-  node.run();
-  return { network, node, index };
-}
-
-/** One part of what a node gives its peers. */
-function load(node: SnapshotNode, offset: number, index?: number) {
-  const found: { snapshot: SnapshotMark | undefined; data: Bytes; last: boolean }[] = [];
-  const part = { peer: "peer", index, offset, maxBytes: PART_BYTES };
-  node.snapshots.load(part, (snapshot, data, last) => found.push({ snapshot, data, last }));
-  node.run();
-  assert.equal(found.length, 1);
-  return found[0] ?? { snapshot: undefined, data: EMPTY, last: true };
-}
-
-/** What happens to a snapshot on its way. */
-interface Falsification {
-  readonly data?: (data: Bytes, offset: number) => Bytes;
-  readonly mark?: Partial<SnapshotMark>;
-}
-
-/** Hands the confirmed snapshot of a node to another. */
-function transfer(
-  from: SnapshotNode,
-  to: SnapshotNode,
-  { data: change, mark: wrong }: Falsification = {},
-): SnapshotMark {
-  for (let offset = 0; ; ) {
-    const { snapshot, data, last } = load(from, offset);
-    assert.ok(snapshot);
-    to.snapshots.receive({
-      from: from.nodeId,
-      snapshot: { ...snapshot, ...wrong },
-      offset,
-      data: change?.(data, offset) ?? data,
-      last,
-    });
-    if (last) return snapshot;
-    offset += data.length;
-  }
-}
-
-/** A node with a confirmed snapshot, and one that has nothing. */
-function confirmed() {
-  const { network, node, index } = withSnapshot();
-  node.confirm(node.unconfirmed);
-  node.durable();
-  node.run();
-  return { network, node, index, other: new SnapshotNode(network, 1) };
-}
 
 describe("a snapshot of one's own", () => {
   test("is taken where the transactions pass a multiple of the setting, and is the same on every node", () => {
@@ -343,79 +279,5 @@ describe("a snapshot for a peer", () => {
     other.follow();
     other.run();
     assert.deepEqual([other.unconfirmed, other.fatal], [node.unconfirmed, []]);
-  });
-});
-
-describe("a snapshot of a leader", () => {
-  /** A node that has committed two epochs, and a leader whose snapshot continues that ledger with another governance state. */
-  const offered = (change: (state: GovernanceState, first: GovernanceState) => GovernanceState) => {
-    const network = new SnapshotNetwork();
-    const leader = new SnapshotNode(network);
-    leader.found();
-    const first = leader.administration.committed;
-    assert.ok(first);
-    const { founded } = network;
-    const requests = founded.askForEpoch(first, 0).map((message) => ({ type: "request", ...message }) as const);
-    const epoch = founded.epochMaker((length) => new Uint8Array(length).fill(8)).epoch(first);
-    leader.administrate([...requests, epoch].map(encodeAdministrative));
-    const other = new SnapshotNode(network, 1);
-    other.follow();
-    const state = leader.administration.committed;
-    assert.ok(state);
-    assert.deepEqual([state.epochs.length, state.constitution.version], [2, 2]);
-    leader.administration.restore(change(state, first), leader.tail.lastIndex, 0);
-    leader.execute(9);
-    leader.run();
-    leader.confirm(leader.unconfirmed);
-    leader.durable();
-    const mark = transfer(leader, other);
-    other.run();
-    const taken = other.stored.length === 1 && other.stored[0]?.index === mark.index;
-    assert.ok(taken || (other.stored[0] === undefined && other.disk.files.size === 0));
-    return taken;
-  };
-  const withConstitution = (state: GovernanceState, constitution: Constitution): GovernanceState => ({
-    ...state,
-    constitution,
-    constitutionDigest: constitutionDigest(constitution, cheapHash),
-  });
-  const renamed = ({ constitution }: GovernanceState, version: number): Constitution => ({
-    ...constitution,
-    version,
-    network: { name: "another", open: true },
-  });
-
-  test("is taken when its governance is, or continues, what is committed here", () => {
-    const same = offered((state) => state);
-    // How a later constitution came about is for the evidence to say.
-    const later = offered((state) => withConstitution(state, renamed(state, 3)));
-    assert.deepEqual([same, later], [true, true]);
-  });
-
-  test("is refused with another epoch in the place of a committed one, or without it", () => {
-    for (const place of [0, 1]) {
-      const another = (state: GovernanceState): GovernanceState => ({
-        ...state,
-        epochs: state.epochs.map((epoch, at) =>
-          at === place ? { ...epoch, sealedServiceKey: epoch.sealedServiceKey.map((byte) => byte ^ 1) } : epoch,
-        ),
-      });
-      assert.equal(offered(another), false);
-    }
-    assert.equal(
-      offered((state) => ({ ...state, epochs: state.epochs.slice(0, 1) })),
-      false,
-    );
-  });
-
-  test("is refused with an older constitution than the committed one, or another one of its version", () => {
-    assert.equal(
-      offered((state, first) => withConstitution(state, first.constitution)),
-      false,
-    );
-    assert.equal(
-      offered((state) => withConstitution(state, renamed(state, 2))),
-      false,
-    );
   });
 });
