@@ -148,6 +148,19 @@ export const ERRORS = define({
   // governance
   ConstitutionInvalid: { status: 400, remedy: "Correct the named field of the constitution." },
   ProposalInvalid: { status: 400, remedy: "Sign the proposal again for the constitution now in force." },
+  // clients
+  WrongUsage: { status: 400, remedy: "See the command's --help." },
+  CannotConnect: { status: 502, remedy: "Check the address, and that the node runs and can be reached from here." },
+  ServiceNotTrusted: {
+    status: 502,
+    remedy: "Name this network's service certificate, and an address that the node's own certificate lists.",
+  },
+  AnswerInvalid: {
+    status: 502,
+    remedy: "Check that the address is of a validating node, of a version that fits this one.",
+  },
+  EffectNotVerified: { status: 409, remedy: "Do not vote; ask another node what the proposal does, and compare." },
+  SignerFailed: { status: 500, remedy: "Check what holds the key, and that key and certificate belong together." },
   // receipts
   ReceiptInvalid: { status: 400, remedy: "The receipt does not prove the transaction; ask another node for it." },
   // broken invariant: a fault in this program

@@ -1,7 +1,9 @@
 /** `coco node`: making, vouching for and running a validating node. */
 import { type Command, Option } from "commander";
 import { LOG_LEVELS, createOutput, readText } from "./arguments.ts";
+import { addConnectionOptions, withEnvironment } from "./connection-options.ts";
 import { addJoinCommand } from "./join-command.ts";
+import type { NodeViewOptions } from "./node-views.ts";
 import { type CommandContext, printJson } from "./output.ts";
 import { runNode } from "./run-node.ts";
 import { stopRequested } from "./stop-signals.ts";
@@ -19,13 +21,22 @@ const SIGN_HELP = `
 Example:
   coco node sign --entry node0/vn-entry.json --member acme --key acme_privk.pem --network trade --out node0-signed.json
 
-Then whoever assembles the genesis constitution gets the file: coco network genesis --node node0-signed.json ...`;
+Then whoever assembles the genesis constitution gets the file: coco constitution init --node node0-signed.json ...
+In a network that runs, it goes into a proposal: coco member propose --action add_node --arg entry=@node0-signed.json`;
 
 const START_HELP = `
 Example:
   coco node start --dir node0
 
 The node runs in the foreground and logs JSON lines to standard error. Ctrl-C or SIGTERM stops it in order.`;
+
+const LIST_HELP = `
+Example:
+  coco node list`;
+
+const STATE_HELP = `
+Example:
+  coco node state --url https://node0.example.com:8443`;
 
 interface InitOptions {
   readonly dir: string;
@@ -43,6 +54,7 @@ interface SignOptions {
   readonly key: string;
   readonly network: string;
   readonly out: string;
+  readonly json?: boolean;
 }
 
 interface StartOptions {
@@ -77,6 +89,7 @@ export function addNodeCommands(program: Command, context: CommandContext): void
     .requiredOption("--key <file>", "private key of the member (PEM)")
     .requiredOption("--network <name>", "name of the network the node is for")
     .requiredOption("--out <file>", "file to write")
+    .option("--json", "print JSON")
     .addHelpText("after", SIGN_HELP)
     .action((options: SignOptions) => sign(context, options));
   node
@@ -87,7 +100,23 @@ export function addNodeCommands(program: Command, context: CommandContext): void
     .addOption(new Option("--parent-pipe", "stop when standard input is closed").hideHelp())
     .addHelpText("after", START_HELP)
     .action((options: StartOptions) => start(context, options));
+  addNodeViews(node, context);
   addJoinCommand(node, context);
+}
+
+function addNodeViews(node: Command, context: CommandContext): void {
+  const list = node.command("list").description("the validating nodes of a network");
+  addConnectionOptions(list)
+    .addHelpText("after", LIST_HELP)
+    .action(async (options: NodeViewOptions) =>
+      (await import("./node-views.ts")).listNodes(context, withEnvironment(options)),
+    );
+  const state = node.command("state").description("how a validating node stands in consensus");
+  addConnectionOptions(state)
+    .addHelpText("after", STATE_HELP)
+    .action(async (options: NodeViewOptions) =>
+      (await import("./node-views.ts")).showState(context, withEnvironment(options)),
+    );
 }
 
 async function init({ output }: CommandContext, options: InitOptions, asJson: boolean): Promise<void> {
@@ -107,11 +136,9 @@ async function sign({ output }: CommandContext, options: SignOptions): Promise<v
   ]);
   const request = await readNodeRequest(options.entry);
   const key = await readText(options.key, MAX_KEY_FILE_BYTES);
-  await createOutput(
-    output,
-    options.out,
-    signedNodeToJson(signNodeEntry(request, key, options.member, options.network)),
-  );
+  const signed = signNodeEntry(request, key, options.member, options.network);
+  await createOutput(output, options.out, signedNodeToJson(signed));
+  if (options.json === true) printJson(output, { nodeId: request.nodeId, owner: options.member, file: options.out });
 }
 
 async function start(context: CommandContext, { dir, logLevel, parentPipe }: StartOptions): Promise<void> {

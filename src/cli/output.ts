@@ -2,6 +2,7 @@
  * How commands speak: data on standard output, talk on standard error, and what an exit code means. Errors are told as
  * code, message and remedy; the stack only with `--debug`.
  */
+import { remedyOf } from "../core/governance/refusal.ts";
 import { CocoError, type ErrorCode } from "../errors.ts";
 
 /** Exit codes of the `coco` command. */
@@ -11,7 +12,10 @@ export const EXIT = {
   usage: 2,
   notReady: 3,
   verificationFailed: 4,
+  denied: 5,
   removed: 5,
+  rejectedByVote: 6,
+  timeout: 7,
   interrupted: 130,
 } as const;
 
@@ -20,8 +24,19 @@ const EXIT_OF_ERROR: Partial<Record<ErrorCode, number>> = {
   NoLeader: EXIT.notReady,
   ChannelFailed: EXIT.notReady,
   RequestTimeout: EXIT.notReady,
-  JoinNotApproved: EXIT.notReady,
+  CannotConnect: EXIT.notReady,
+  TooManyRequests: EXIT.notReady,
   EvidenceRejected: EXIT.verificationFailed,
+  EffectNotVerified: EXIT.verificationFailed,
+  ServiceNotTrusted: EXIT.verificationFailed,
+  AuthenticationRequired: EXIT.denied,
+  CertificateUnknown: EXIT.denied,
+  CertificateExpired: EXIT.denied,
+  CertificateRevoked: EXIT.denied,
+  CertificateInvalid: EXIT.denied,
+  NotAuthorized: EXIT.denied,
+  WrongUsage: EXIT.usage,
+  JoinNotApproved: EXIT.notReady,
   JoinAnswerUntrusted: EXIT.verificationFailed,
   NodeRemoved: EXIT.removed,
 };
@@ -40,11 +55,21 @@ export const processOutput: Output = {
   talk: (text) => void process.stderr.write(text),
 };
 
+/** Asks a person at a terminal; an empty answer is the default. */
+export type Ask = (question: string, standard?: string) => Promise<string>;
+
 /** What a running command has at hand. */
 export interface CommandContext {
   readonly output: Output;
+  /** Undefined: nobody sits at a terminal. */
+  readonly ask?: Ask;
   /** Code the process ends with. */
   exitCode: number;
+}
+
+/** Where people are told what they are to agree to: beside the data when that is JSON. */
+export function forPeople({ data, talk }: Output, asJson: boolean): Output {
+  return { data: asJson ? talk : data, talk };
 }
 
 /** Prints one value as indented JSON. */
@@ -58,12 +83,24 @@ export function printFields(output: Output, fields: Readonly<Record<string, stri
   for (const [name, value] of Object.entries(fields)) output.data(`${name.padEnd(width)}  ${value}\n`);
 }
 
+/** Prints rows as aligned columns, the first row being their titles. */
+export function printTable(output: Output, rows: readonly (readonly string[])[]): void {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  for (const row of rows)
+    output.data(
+      `${row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd()}\n`,
+    );
+}
+
 /** Tells an error and returns the exit code for it. */
 export function reportError(output: Output, error: unknown, debug: boolean): number {
   const known = error instanceof CocoError ? error : undefined;
   const message = error instanceof Error ? error.message : String(error);
   output.talk(`COCO ${known?.code ?? "Internal"}: ${message}\n`);
-  if (known !== undefined) output.talk(`  ${known.remedy}\n`);
+  if (known !== undefined) output.talk(`  ${remedyOf(known)}\n`);
   else output.talk("  Run the command again with --debug and report what it prints.\n");
   if (debug && error instanceof Error) output.talk(`${stackOf(error)}\n`);
   return known === undefined ? EXIT.failed : (EXIT_OF_ERROR[known.code] ?? EXIT.failed);

@@ -36,13 +36,27 @@ describe("coco, wrong usage", () => {
   });
 
   test("every command has help with an example", async () => {
-    const commands = ["sandbox start", "node init", "node sign", "node start", "member keygen", "network genesis"];
+    const commands = ["sandbox start", "node init", "node sign", "node start", "node list", "node state"];
+    const member = [
+      "keygen",
+      "staff",
+      "propose",
+      "vote",
+      "withdraw",
+      "automatic-votes",
+      "send",
+      "finish",
+      "status",
+      "watch",
+      "resume",
+    ];
     for (const command of [
       ...commands,
+      ...member.map((name) => `member ${name}`),
+      "constitution init",
+      "constitution check",
+      "constitution show",
       "code measure",
-      "code propose",
-      "code vote",
-      "code assemble",
       "receipt verify",
       "ledger verify",
       "ledger show",
@@ -66,7 +80,12 @@ describe("coco, wrong usage", () => {
       ["sandbox", "start", "--port", "66000"],
       ["sandbox", "start", "--port", "-1"],
       ["sandbox", "start", "--log-level", "loud"],
-      ["network", "genesis", "--member", "acme"],
+      ["constitution", "init", "--member", "acme"],
+      ["constitution", "init", "--name", "trade"],
+      ["constitution", "init", "--policy", "add_nobody=majority"],
+      ["constitution", "init", "--policy", "default=most"],
+      ["constitution", "init", "--policy", "default=count:many"],
+      ["constitution", "init", "--policy", "default=majority/expires=soon"],
       ["receipt", "verify"],
       ["--unknown"],
     ];
@@ -76,7 +95,7 @@ describe("coco, wrong usage", () => {
   test("help is a command, as is the version, and both end with 0", async () => {
     const root = (await coco("--help")).data;
     assert.deepEqual(await coco("help"), { code: 0, data: root, talk: "" });
-    assert.match((await coco("help", "code")).data, /assemble/);
+    assert.match((await coco("help", "code")).data, /measure/);
     const version = await coco("version");
     assert.match(version.data, /^coco-framework \d/);
     for (const flag of ["--version", "-V"]) assert.deepEqual(await coco(flag), version);
@@ -154,7 +173,8 @@ describe("coco receipt verify", () => {
     await writeFile(receiptFile, "no JSON");
     assert.equal((await coco("receipt", "verify", receiptFile, "--service-cert", certificateFile)).code, 1);
     await writeFile(receiptFile, JSON.stringify(RECEIPT));
-    await coco("member", "keygen", "--id", "other", "--name", "Other", "--out", inRoot("other"));
+    const kind = ["--ca", "--curve", "p256"];
+    await coco("member", "keygen", "--id", "other", "--name", "Other", "--dir", inRoot("other"), ...kind);
     const other = await coco("receipt", "verify", receiptFile, "--service-cert", inRoot("other", "other_cert.pem"));
     assert.equal(other.code, 1);
     assert.match(other.talk, /does not endorse/);
@@ -167,7 +187,7 @@ describe("coco receipt verify", () => {
   });
 });
 
-/** Founds a network of two members with a node each; returns the arguments of `coco network genesis` without `--out`. */
+/** Founds a network of two members with a node each; returns the arguments of `coco constitution init` without `--out`. */
 async function found(folder: string, adapterOptions: unknown): Promise<readonly string[]> {
   await writeFile(inRoot(folder, "ethereum.json"), JSON.stringify(adapterOptions));
   await writeFile(
@@ -177,7 +197,7 @@ async function found(folder: string, adapterOptions: unknown): Promise<readonly 
   const parts: string[] = [];
   for (const [at, id] of ["acme", "globex"].entries()) {
     assert.equal(
-      (await coco("member", "keygen", "--id", id, "--name", `${id} Ltd`, "--out", inRoot(folder, "keys"))).code,
+      (await coco("member", "keygen", "--id", id, "--name", `${id} Ltd`, "--dir", inRoot(folder, "keys"))).code,
       0,
     );
     const dir = inRoot(folder, `node${at}`);
@@ -196,10 +216,10 @@ async function found(folder: string, adapterOptions: unknown): Promise<readonly 
     parts.push("--member", `${id}=${inRoot(folder, "keys", `${id}_cert.pem`)}`, "--node", signed);
   }
   const files = ["--adapter", `ethereum=${inRoot(folder, "ethereum.json")}`, "--code", inRoot(folder, "code.json")];
-  return ["network", "genesis", "--name", "trade", ...parts, ...files];
+  return ["constitution", "init", "--name", "trade", ...parts, ...files];
 }
 
-describe("coco, founding and governing a network", () => {
+describe("coco, founding a network", () => {
   test("settings come from a file, and options on the command line go before it", async () => {
     const folder = await mkdtemp(inRoot("settings-"));
     const args = await found(folder.slice(root.length + 1), { chainId: 1337 });
@@ -267,47 +287,9 @@ describe("coco, founding and governing a network", () => {
     assert.ok(!(await readdir(folder)).includes("genesis.json"));
     const key = await readFile(join(folder, "keys", "acme_privk.pem"), "utf8");
     assert.equal(
-      (await coco("member", "keygen", "--id", "acme", "--name", "A", "--out", join(folder, "keys"))).code,
+      (await coco("member", "keygen", "--id", "acme", "--name", "A", "--dir", join(folder, "keys"))).code,
       1,
     );
     assert.equal(await readFile(join(folder, "keys", "acme_privk.pem"), "utf8"), key);
-  });
-
-  test("code is approved by a proposal and a majority of ballots, and by nothing less", async () => {
-    const folder = await mkdtemp(inRoot("found-"));
-    const name = folder.slice(root.length + 1);
-    const genesis = ["--genesis", join(folder, "genesis.json")];
-    assert.equal(
-      (await coco(...(await found(name, { chainId: 1337 })), "--out", join(folder, "genesis.json"))).code,
-      0,
-    );
-    const code = join(folder, "new.json");
-    await writeFile(code, JSON.stringify({ measurement: "cd".repeat(32), name: "code", version: "2" }));
-    const as = (id: string) => ["--member", id, "--key", join(folder, "keys", `${id}_privk.pem`)];
-    const proposal = join(folder, "p");
-    assert.equal((await coco("code", "propose", ...genesis, ...as("acme"), "--code", code, "--out", proposal)).code, 0);
-    const vote = (id: string, file: string, out: string) =>
-      coco("code", "vote", "--proposal", proposal, "--code", file, ...as(id), "--out", join(folder, out));
-    assert.equal((await vote("acme", join(folder, "code.json"), "wrong")).code, 1);
-    assert.ok(!(await readdir(folder)).includes("wrong"));
-    assert.equal((await vote("acme", code, "a")).code, 0);
-    assert.equal((await vote("globex", code, "g")).code, 0);
-    const assemble = (...ballots: readonly string[]) =>
-      coco(
-        "code",
-        "assemble",
-        ...genesis,
-        "--proposal",
-        proposal,
-        ...ballots.flatMap((file) => ["--ballot", join(folder, file)]),
-        "--out",
-        join(folder, "approval.cbor"),
-      );
-    const tooFew = await assemble("a");
-    assert.equal(tooFew.code, 1);
-    assert.match(tooFew.talk, /1 of 2 members/);
-    const enough = await assemble("a", "g");
-    assert.equal(enough.code, 0, enough.talk);
-    assert.match(enough.data, new RegExp(`constitution +2\nmeasurement +${"cd".repeat(32)}`));
   });
 });

@@ -4,11 +4,11 @@
  */
 import { Command, CommanderError } from "commander";
 import { addCodeCommands } from "./code-commands.ts";
+import { addConstitutionCommands } from "./constitution-commands.ts";
 import { addLedgerCommands } from "./ledger-commands.ts";
 import { addMemberCommands } from "./member-commands.ts";
-import { addNetworkCommands } from "./network-commands.ts";
 import { addNodeCommands } from "./node-commands.ts";
-import { type CommandContext, EXIT, type Output, reportError } from "./output.ts";
+import { type Ask, type CommandContext, EXIT, type Output, reportError } from "./output.ts";
 import { addReceiptCommands } from "./receipt-commands.ts";
 import { addSandboxCommands } from "./sandbox-commands.ts";
 import { addVersionCommand } from "./version-command.ts";
@@ -16,14 +16,13 @@ import { addVersionCommand } from "./version-command.ts";
 const ROOT_HELP = `
 Examples:
   coco sandbox start                          a network of three validating nodes on this machine
+  coco member propose --action open_epoch     propose a change of the network; coco member vote decides on it
   coco receipt verify receipt.json --service-cert service_cert.pem
-
-Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 cannot connect or not ready, 4 verification failed,
-5 removed from the network, 130 interrupted.`;
+Exit codes: 0 ok, 1 failed, 2 usage, 3 not ready, 4 unverified, 5 denied or removed, 6 voted down, 7 timeout, 130 interrupted.`;
 
 /** Runs the command of these arguments and returns its exit code. */
-export async function run(args: readonly string[], output: Output): Promise<number> {
-  const context: CommandContext = { output, exitCode: EXIT.ok };
+export async function run(args: readonly string[], output: Output, ask?: Ask): Promise<number> {
+  const context: CommandContext = { output, exitCode: EXIT.ok, ...(ask !== undefined && { ask }) };
   const program = createProgram(context);
   try {
     if (args.length === 0) program.outputHelp();
@@ -71,7 +70,7 @@ function createProgram(context: CommandContext): Command {
   addSandboxCommands(program, context);
   addNodeCommands(program, context);
   addMemberCommands(program, context);
-  addNetworkCommands(program, context);
+  addConstitutionCommands(program, context);
   addCodeCommands(program, context);
   addLedgerCommands(program, context);
   addReceiptCommands(program, context);

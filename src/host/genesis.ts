@@ -27,6 +27,7 @@ import { treeToJson } from "../core/governance/fields.ts";
 import type { Signer } from "../core/governance/governance-crypto.ts";
 import { signNodeTuple } from "../core/governance/node-entry.ts";
 import { derOfPem } from "../core/governance/pem.ts";
+import type { VotingPolicies } from "../core/governance/policy.ts";
 import { settingsWith, type SettingsChange } from "../core/governance/settings.ts";
 import { createActorSigner, createGovernanceCrypto } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
@@ -53,7 +54,10 @@ export interface GenesisParts {
   readonly adapters: readonly AdapterEntry[];
   /** As {@link settingsWith} completes them. */
   readonly settings?: SettingsChange;
-  /** Whether adapters are served from the start; true unless given. */
+  /** {@link DEFAULT_POLICIES} unless given. */
+  readonly policies?: VotingPolicies;
+  readonly script?: string;
+  /** True unless given. */
   readonly open?: boolean;
 }
 
@@ -100,7 +104,8 @@ export function assembleGenesis(parts: GenesisParts): Constitution {
     nodes: parts.nodes.map((node) => node.entry),
     codeManifest: parts.codeManifest,
     teeManifest: teeManifestOf(parts.nodes),
-    policies: DEFAULT_POLICIES,
+    policies: parts.policies ?? DEFAULT_POLICIES,
+    ...(parts.script !== undefined && { script: parts.script }),
     settings: settingsWith(parts.settings ?? {}),
     adapters: parts.adapters,
   };

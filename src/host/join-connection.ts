@@ -25,6 +25,7 @@ export interface NodeAnswer {
 export class JoinConnection {
   readonly #url: URL;
   readonly #agent: Agent;
+  readonly #keys = new WeakMap<TLSSocket, Bytes>();
 
   /** @param serviceCertificate PEM; undefined: any certificate is taken, and the node's evidence alone counts */
   constructor(url: string, serviceCertificate: string | undefined) {
@@ -32,7 +33,18 @@ export class JoinConnection {
       throw new CocoError("ConfigurationInvalid", `--url ${url}: expected https://host:port`);
     this.#url = new URL(url);
     const trust = serviceCertificate === undefined ? { rejectUnauthorized: false } : { ca: serviceCertificate };
-    this.#agent = new Agent({ keepAlive: true, maxSockets: 1, minVersion: "TLSv1.3", ...trust });
+    this.#agent = new Agent({ keepAlive: true, maxSockets: 1, minVersion: "TLSv1.3", maxCachedSessions: 0, ...trust });
+  }
+
+  /** The key the node's certificate was shown for; asked once for each connection, as the runtime tells it once. */
+  #keyOf(socket: TLSSocket): Bytes | undefined {
+    const known = this.#keys.get(socket);
+    if (known !== undefined) return known;
+    const key = socket.getPeerX509Certificate()?.publicKey;
+    if (key === undefined) return undefined;
+    const der = new Uint8Array(key.export({ type: "spki", format: "der" }));
+    this.#keys.set(socket, der);
+    return der;
   }
 
   /** Closes it. */
@@ -60,7 +72,7 @@ export class JoinConnection {
       request.on("timeout", () => fail(new CocoError("ChannelFailed", `${this.#url.host} does not answer`)));
       request.on("error", (error) => fail(failureOf(this.#url.host, error)));
       request.on("response", (response) => {
-        const publicKey = (response.socket as TLSSocket).getPeerX509Certificate()?.publicKey;
+        const publicKey = this.#keyOf(response.socket as TLSSocket);
         const chunks: Buffer[] = [];
         let length = 0;
         response.on("data", (chunk: Buffer) => {
@@ -73,7 +85,7 @@ export class JoinConnection {
           const answer = new Uint8Array(Buffer.concat(chunks));
           if (response.statusCode !== 200) reject(errorOf(response.statusCode ?? 0, answer));
           else if (publicKey === undefined) reject(new CocoError("ChannelFailed", "the connection was closed"));
-          else resolve({ body: answer, publicKey: new Uint8Array(publicKey.export({ type: "spki", format: "der" })) });
+          else resolve({ body: answer, publicKey });
         });
       });
       request.end(body);

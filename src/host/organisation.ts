@@ -3,6 +3,7 @@
  * the network sees the certificate only.
  */
 import {
+  type ActorCurve,
   createStaffCertificate,
   createOrganisationCertificate,
   generateKeyPairPem,
@@ -42,15 +43,27 @@ async function createOnce(file: string, data: string, mode: number): Promise<voi
   throw new CocoError("ConfigurationInvalid", `${file}: exists; it is not overwritten`, { file });
 }
 
-/** Makes an organisation's key and its self-signed CA certificate. */
-export function createOrganisation(id: string, name: string, days: number): Credentials {
-  const { privateKey } = generateKeyPairPem();
+/** What an organisation's certificate is made for. */
+export interface OrganisationKind {
+  readonly curve?: ActorCurve;
+  /** Whether it issues certificates to staff, or only signs. */
+  readonly kind?: "ca" | "signer";
+}
+
+/** Makes an organisation's key and its self-signed certificate; a CA certificate on P-256 unless `kind` says otherwise. */
+export function createOrganisation(id: string, name: string, days: number, kind: OrganisationKind = {}): Credentials {
+  const { privateKey } = generateKeyPairPem(kind.curve);
   const subject = { commonName: id, organisation: name };
-  return { privateKey, certificate: createOrganisationCertificate(subject, privateKey, issuanceOf(days)) };
+  return { privateKey, certificate: createOrganisationCertificate(subject, privateKey, issuanceOf(days), kind.kind) };
 }
 
 /** Makes a key and a certificate for a member of staff, or a program, of an organisation. */
-export function createStaff(commonName: string, organisation: Credentials, days: number): Credentials {
-  const { privateKey, publicKey } = generateKeyPairPem();
+export function createStaff(
+  commonName: string,
+  organisation: Credentials,
+  days: number,
+  curve?: ActorCurve,
+): Credentials {
+  const { privateKey, publicKey } = generateKeyPairPem(curve);
   return { privateKey, certificate: createStaffCertificate({ commonName }, publicKey, organisation, issuanceOf(days)) };
 }

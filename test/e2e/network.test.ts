@@ -95,22 +95,17 @@ describe("a request of members", () => {
 
   async function refusal(node: NetworkNode, proposal: Buffer) {
     const { status, body } = await postProposal(node, proposal);
-    const { code, message, data } = JSON.parse(body).error;
-    return { status, code, message, data };
+    const { code } = JSON.parse(body).error;
+    return { status, code };
   }
 
-  test("opens an epoch, counts once, and is for the leader", async () => {
+  test("opens an epoch, counts once, and reaches the leader by any node", async () => {
     const before = await epochsOf();
     const [hash] = await sendTransfers(leader, { account: 5, from: 0, count: 1 });
     const id = await transactionIdOf(leader, present(hash));
     const agreed = await agree(network, leader, { name: "open_epoch", args: {} });
 
-    const elsewhere = await refusal(follower, agreed.proposal);
-    assert.deepEqual([elsewhere.status, elsewhere.code], [503, "NoLeader"]);
-    const { primary_id } = await leader.read<NetworkView>("/node/network");
-    assert.ok(String(elsewhere.message).includes(present(primary_id)), elsewhere.message);
-
-    const { status, body } = await postProposal(leader, agreed.proposal);
+    const { status, body } = await postProposal(follower, agreed.proposal);
     assert.equal(status, 200, body);
     const voted = await postBallot(leader, network, agreed);
     assert.equal(voted.status, 200, voted.body);

@@ -207,14 +207,17 @@ export function foundNetwork(options: FoundingOptions): Founded {
         },
       ],
       [requestSigner()],
-      governanceCrypto,
-      0,
+      { crypto: governanceCrypto, nowMs: 0 },
     ),
     changeNodes: (state, nodes, nowMs) =>
-      agreedRequests(state, nodeListActions(state.constitution, nodes), [requestSigner()], governanceCrypto, nowMs),
-    decide: (state, actions, nowMs) => agreedRequests(state, actions, [requestSigner()], governanceCrypto, nowMs),
+      agreedRequests(state, nodeListActions(state.constitution, nodes), [requestSigner()], {
+        crypto: governanceCrypto,
+        nowMs,
+      }),
+    decide: (state, actions, nowMs) =>
+      agreedRequests(state, actions, [requestSigner()], { crypto: governanceCrypto, nowMs }),
     askForEpoch: (state, nowMs) =>
-      agreedRequests(state, [{ name: "open_epoch", args: {} }], [requestSigner()], governanceCrypto, nowMs),
+      agreedRequests(state, [{ name: "open_epoch", args: {} }], [requestSigner()], { crypto: governanceCrypto, nowMs }),
     networkId,
     attest: (isUpgraded, reportData) =>
       simulatedEvidence(keyOf("machine"), keyOf(isUpgraded ? "other code" : "code"), reportData),

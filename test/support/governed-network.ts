@@ -134,7 +134,7 @@ export class GovernedNetwork {
     const signers = [requestSignerOf("acme"), requestSignerOf("globex")] as const;
     // Each proposal of a test is signed a second after the one before.
     this.place = { ...this.place, timeMs: this.place.timeMs + 1_000 };
-    return agreedRequests(this.state, actions, signers, GOVERNANCE_CRYPTO, this.place.timeMs);
+    return agreedRequests(this.state, actions, signers, { crypto: GOVERNANCE_CRYPTO, nowMs: this.place.timeMs });
   }
 
   /** Executes such requests. */

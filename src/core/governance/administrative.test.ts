@@ -120,9 +120,9 @@ describe("requests of members, with real keys", () => {
     const [one, two, three] = four.founders.map(({ requestSigner }) => requestSigner);
     assert.ok(one && two && three);
     const start = executeAdministrative(undefined, { type: "genesis", constitution: four.constitution }, PLACE, crypto);
-    const half = execute(agreedRequests(start, [APPROVE], [one, two], crypto, PLACE.timeMs), start);
+    const half = execute(agreedRequests(start, [APPROVE], [one, two], { crypto, nowMs: PLACE.timeMs }), start);
     assert.deepEqual([half.constitution.version, half.proposals[0]?.state], [1, "Open"]);
-    const most = execute(agreedRequests(start, [APPROVE], [one, two, three], crypto, PLACE.timeMs), start);
+    const most = execute(agreedRequests(start, [APPROVE], [one, two, three], { crypto, nowMs: PLACE.timeMs }), start);
     assert.equal(most.constitution.version, 2);
   });
 

@@ -1,7 +1,6 @@
 /** A proposal with the votes of several members whose keys are all at hand: a sandbox's, a test network's. */
 import { CocoError } from "../../errors.ts";
 import type { Action } from "./actions.ts";
-import type { GovernanceCrypto } from "./governance-crypto.ts";
 import type { SignedMessage } from "./proposal.ts";
 import {
   ballotPayload,
@@ -11,19 +10,18 @@ import {
   type RequestOrigin,
   type RequestSigner,
 } from "./request-signing.ts";
-import { prospectOf, type VotingState } from "./vote-count.ts";
+import { prospectOf, type Trial, type VotingState } from "./vote-count.ts";
 
 /**
  * A proposal of the first member, and a yes of each of them on what it would do to the state as it is. Throws
  * `ProposalInvalid` when it can't be done.
- * @param nowMs when it is signed, in milliseconds since 1970
+ * The time is that of signing.
  */
 export function agreedRequests(
   state: VotingState,
   actions: readonly Action[],
   members: readonly [RequestSigner, ...RequestSigner[]],
-  crypto: GovernanceCrypto,
-  nowMs: number,
+  { nowMs, crypto }: Trial,
 ): readonly [SignedMessage, ...SignedMessage[]] {
   const origin = (signer: RequestSigner): RequestOrigin => ({
     signer,

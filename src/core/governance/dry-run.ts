@@ -51,9 +51,10 @@ export function dryRun(
   crypto: GovernanceCrypto,
 ): DryRun {
   const { constitution } = state;
-  const proposal = proposalToTry(actions, nowMs);
+  const times = proposalTimes(constitution.policies, judgedActions(actions));
+  const proposal = proposalToTry(actions, nowMs, times);
   validateByScript(state, proposal, nowMs, crypto);
-  const effect = effectOf(state, proposal, nowMs, crypto);
+  const effect = effectOf(state, proposal, { nowMs, crypto });
   const { votes, judgement } = countVotes(state, proposal, nowMs, crypto);
   return {
     digest: toHex(effectDigest(constitution, effect, crypto.sha256)),
@@ -62,16 +63,16 @@ export function dryRun(
     verdict: judgement.verdict,
     votes,
     missing: judgement.missing,
-    times: proposalTimes(constitution.policies, judgedActions(actions)),
+    times,
   };
 }
 
 /** Nobody's proposal. */
-function proposalToTry(actions: readonly Action[], nowMs: number): ProposalRecord {
+function proposalToTry(actions: readonly Action[], nowMs: number, times: ProposalTimes): ProposalRecord {
+  const expiresAtMs = nowMs + times.expiresAfterMs;
   return {
     ...{ id: "", proposer: "", certificate: "", message: new Uint8Array(0), chain: [] },
-    ...{ actions, description: undefined, state: "Open", openedAtMs: nowMs, openedAtSeqno: 0 },
-    expiresAtMs: Number.MAX_SAFE_INTEGER,
+    ...{ actions, description: undefined, state: "Open", openedAtMs: nowMs, openedAtSeqno: 0, expiresAtMs },
     ...{ scheduled: undefined, ballots: [], withdrawal: undefined, finalVotes: [], failure: undefined },
     decidedAtMs: undefined,
   };

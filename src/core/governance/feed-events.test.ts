@@ -34,7 +34,7 @@ class ToldNetwork extends GovernedNetwork {
   ballot(member: string, id: string, vote: "yes" | "no") {
     const proposal = this.state.proposals.find((one) => one.id === id);
     assert.ok(proposal);
-    const effect = effectOf(this.state, proposal, this.place.timeMs, CRYPTO);
+    const effect = effectOf(this.state, proposal, { nowMs: this.place.timeMs, crypto: CRYPTO });
     const digest = effectDigest(this.state.constitution, effect, CRYPTO.sha256);
     return signRequest("ballot", ballotPayload(vote, digest), this.origin(member), id);
   }
@@ -101,8 +101,7 @@ describe("what members are told", () => {
     const effect = effectOf(
       network.state,
       { id: other.id, actions: [{ name: "set_settings", args: { maxDelayMs: 7 } }] },
-      0,
-      CRYPTO,
+      { nowMs: 0, crypto: CRYPTO },
     );
     const digest = Buffer.from(effectDigest(network.state.constitution, effect, CRYPTO.sha256)).toString("hex");
     assert.deepEqual(told[3]?.data, { proposalId: other.id, proposerId: "acme", effect: digest });

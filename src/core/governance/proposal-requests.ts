@@ -6,12 +6,12 @@
  * A request that comes again is refused: proposals by the replay guard, ballots and automatic votes because they must be
  * newer than the member's last, withdrawals because the proposal is not open any more.
  */
-import { bytesEqual, toHex, utf8Decode } from "../codec/bytes.ts";
+import { bytesEqual, toHex } from "../codec/bytes.ts";
 import { judgedActions } from "./actions.ts";
 import { readActionList } from "./action-codec.ts";
 import { readCriteria } from "./automatic-votes.ts";
 import type { BatchPlace } from "./epochs.ts";
-import { parseJson, readDocument, type FieldContext, type FieldReader } from "./fields.ts";
+import { parseJsonBytes, readDocument, type FieldContext, type FieldReader } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import { proposalTimes } from "./policy.ts";
 import {
@@ -36,7 +36,15 @@ import { checkCreatedAt, checkReplay, remember, type RememberedRequest } from ".
 import { MAX_SCRIPT_BYTES, readScriptValidation, SCRIPT_RETURNS } from "./script.ts";
 import { settleProposal, withProposal, type SettledState } from "./settle.ts";
 import { verifySigner, type VerifiedRequest } from "./signer.ts";
-import { effectOf, memberIds, proposalText, prospectOf, type VotingState } from "./vote-count.ts";
+import {
+  effectOf,
+  memberIds,
+  onlySetsScript,
+  proposalText,
+  prospectOf,
+  type Trial,
+  type VotingState,
+} from "./vote-count.ts";
 import { scriptView } from "./script-view.ts";
 
 /** The part of the governance state that requests change. */
@@ -77,7 +85,7 @@ export function executeRequest<State extends ProposalsState>(
 
 function readPayload<T>({ request }: VerifiedRequest, read: (fields: FieldReader) => T): T {
   const context: FieldContext = { form: "json", code: "ProposalInvalid", data: { reason: "Malformed" } };
-  return readDocument(parseJson(utf8Decode(request.payload), context), context, read);
+  return readDocument(parseJsonBytes(request.payload, context), context, read);
 }
 
 function propose<State extends ProposalsState>(
@@ -99,7 +107,7 @@ function propose<State extends ProposalsState>(
   const content = { id, actions };
   validateByScript(state, content, place.timeMs, crypto);
   // What can't be carried out now is refused now, where its proposer can still correct it.
-  effectOf(state, content, place.timeMs, crypto);
+  effectOf(state, content, { nowMs: place.timeMs, crypto });
   const proposal: ProposalRecord = {
     ...content,
     ...message,
@@ -130,7 +138,7 @@ export function validateByScript(
   crypto: GovernanceCrypto,
 ): void {
   const { constitution, networkId } = state;
-  if (constitution.script === undefined) return;
+  if (constitution.script === undefined || onlySetsScript(actions)) return;
   const result = crypto.runScript({
     source: constitution.script,
     function: "validate",
@@ -196,7 +204,7 @@ function cast<State extends ProposalsState>(
   if (earlier !== undefined && request.createdAt <= earlier.createdAt)
     throw refused("BallotNotNewer", "the member cast this ballot, or one signed after it, before");
   const choice = readPayload(verified, readBallotChoice);
-  requireEffectSeen(state, proposal, choice, place.timeMs, crypto);
+  requireEffectSeen(state, proposal, choice, { nowMs: place.timeMs, crypto });
   const { createdAt } = request;
   const ballot: BallotRecord = { ...message, member: actor, certificate, createdAt, choice, atMs: place.timeMs };
   const ballots = [...proposal.ballots, ballot];
@@ -227,8 +235,7 @@ function requireEffectSeen(
   state: ProposalsState,
   proposal: ProposalRecord,
   choice: BallotChoice,
-  nowMs: number,
-  crypto: GovernanceCrypto,
+  { nowMs, crypto }: Trial,
 ): void {
   if (choice.type !== "plain") return;
   const prospect = prospectOf(state, proposal, nowMs, crypto);

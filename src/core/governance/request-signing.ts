@@ -53,7 +53,18 @@ function jsonBytes(value: unknown): Bytes {
   return utf8Encode(JSON.stringify(value));
 }
 
-function contentOf(type: RequestType, payload: Bytes, origin: RequestOrigin, proposalId?: string): RequestContent {
+/** Where a request comes from, whoever signs it in the end. */
+export interface UnsignedOrigin extends Omit<RequestOrigin, "signer"> {
+  readonly signer: Pick<RequestSigner, "chain" | "algorithm">;
+}
+
+/** What is signed for a request of any type, for keys that are elsewhere; `proposalId` is for ballots and withdrawals. */
+export function requestContent(
+  type: RequestType,
+  payload: Bytes,
+  origin: UnsignedOrigin,
+  proposalId?: string,
+): RequestContent {
   const { signer, networkId, createdAt, sha256 } = origin;
   const [certificate = new Uint8Array(0)] = signer.chain;
   const keyId = toHex(sha256(certificate));
@@ -68,13 +79,13 @@ export function signRequest(
   origin: RequestOrigin,
   proposalId?: string,
 ): SignedMessage {
-  const content = contentOf(type, payload, origin, proposalId);
+  const content = requestContent(type, payload, origin, proposalId);
   const { chain, sign } = origin.signer;
   return { message: assembleSignedRequest(content, sign(bytesToSign(content))), chain };
 }
 
 /** Signs a proposal. */
 export function signProposal(payload: Bytes, origin: RequestOrigin): SignedProposal {
-  const id = toHex(origin.sha256(bytesToSign(contentOf("proposal", payload, origin))));
+  const id = toHex(origin.sha256(bytesToSign(requestContent("proposal", payload, origin))));
   return { ...signRequest("proposal", payload, origin), id };
 }

@@ -30,7 +30,7 @@ const originOf = (signer: (typeof members)[number], id: string) => ({
 const signed = (by: typeof members, what = statement): SignedMessage[] =>
   by.map((member) => signRequest("resume", resumePayload(what.nodes), originOf(member, what.networkId)));
 const check = (resume: readonly SignedMessage[], node: ResumingNode = first): void =>
-  checkResume(standing, decodeMessages(encodeMessages(resume)), node, crypto, nowMs);
+  checkResume(standing, decodeMessages(encodeMessages(resume)), node, { crypto, nowMs });
 
 describe("a resume", () => {
   test("holds on each node that it names, when a majority of the members have signed it", () => {

@@ -9,12 +9,11 @@ import type { NodeId } from "../consensus/types.ts";
 import type { StandingConstitution } from "./administrative.ts";
 import { MAX_NODES } from "./constitution.ts";
 import { parseJson, readDocument, type FieldContext, type FieldReader } from "./fields.ts";
-import type { GovernanceCrypto } from "./governance-crypto.ts";
 import { judge, policyOf, type Vote } from "./policy.ts";
 import type { SignedMessage } from "./proposal.ts";
 import { refused } from "./refusal.ts";
 import { verifySigner } from "./signer.ts";
-import { memberIds } from "./vote-count.ts";
+import { memberIds, type Trial } from "./vote-count.ts";
 
 /** Bytes of a nonce. */
 export const RESUME_NONCE_BYTES = 32;
@@ -46,8 +45,7 @@ export function checkResume(
   standing: Pick<StandingConstitution, "networkId" | "constitution">,
   signed: readonly SignedMessage[],
   node: ResumingNode,
-  crypto: GovernanceCrypto,
-  nowMs: number,
+  { nowMs, crypto }: Trial,
 ): void {
   const verified = signed.map((message) => verifySigner(standing, message, nowMs, crypto));
   const [first] = verified;

@@ -6,7 +6,16 @@ import { bytesEqual } from "../codec/bytes.ts";
 import type { ActionEffect } from "./actions.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import { isPending, withinHistory, type ProposalRecord } from "./proposal.ts";
-import { countVotes, effectOf, failureOf, memberIds, type VoteCount, type VotingState } from "./vote-count.ts";
+import {
+  countVotes,
+  effectOf,
+  failureOf,
+  memberIds,
+  prospectOf,
+  type Trial,
+  type VoteCount,
+  type VotingState,
+} from "./vote-count.ts";
 
 /** What one proposal has come to, and what it does to the constitution if it takes effect now. */
 export interface Settlement {
@@ -58,7 +67,8 @@ function settle(state: VotingState, proposal: ProposalRecord, nowMs: number, cry
   const { verdict, takesEffectAtMs } = count.judgement;
   if (verdict === "rejected") return without({ state: "Rejected", finalVotes });
   if (verdict === "accepted") {
-    if (takesEffectAtMs === undefined || takesEffectAtMs <= nowMs) return enact(state, proposal, count, nowMs, crypto);
+    if (takesEffectAtMs === undefined || takesEffectAtMs <= nowMs)
+      return enact(state, proposal, count.votes, { nowMs, crypto });
     if (count.prospect.type === "failure")
       return without({ state: "Failed", finalVotes, failure: count.prospect.failure });
     const scheduled = { atMs: takesEffectAtMs, effect: count.prospect.digest };
@@ -77,19 +87,17 @@ function settleScheduled(
 ): Settlement {
   const { scheduled } = proposal;
   if (scheduled === undefined || nowMs < scheduled.atMs) return { proposal, effect: undefined };
-  const count = countVotes(state, proposal, nowMs, crypto);
-  const { prospect } = count;
+  const prospect = prospectOf(state, proposal, nowMs, crypto);
   if (prospect.type === "effect" && !bytesEqual(prospect.digest, scheduled.effect))
     return { proposal: { ...proposal, state: "Open", scheduled: undefined, finalVotes: [] }, effect: undefined };
-  return enact(state, proposal, { ...count, votes: proposal.finalVotes }, nowMs, crypto);
+  return enact(state, proposal, proposal.finalVotes, { nowMs, crypto });
 }
 
 function enact(
   state: VotingState,
   proposal: ProposalRecord,
-  { votes }: Pick<VoteCount, "votes">,
-  nowMs: number,
-  crypto: GovernanceCrypto,
+  votes: VoteCount["votes"],
+  { nowMs, crypto }: Trial,
 ): Settlement {
   const decided = { ...proposal, scheduled: undefined, finalVotes: votes, decidedAtMs: nowMs };
   const members = memberIds(state.constitution);
@@ -97,7 +105,7 @@ function enact(
   const yes = votes.filter(({ member, vote }) => vote === "yes" && members.includes(member)).length;
   try {
     const approval = { yes, members: members.length };
-    const effect = effectOf(state, proposal, nowMs, crypto, approval);
+    const effect = effectOf(state, proposal, { nowMs, crypto, approval });
     return { proposal: { ...decided, state: "Accepted" }, effect };
   } catch (error) {
     return { proposal: { ...decided, state: "Failed", failure: failureOf(error) }, effect: undefined };

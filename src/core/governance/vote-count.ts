@@ -16,7 +16,15 @@ import { actionsTree, readActions } from "./action-codec.ts";
 import { treeToJson } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import type { JsonValue } from "./json-value.ts";
-import { judgeProposal, policyOf, type ProposalJudgement, type Rule, type Verdict, type Vote } from "./policy.ts";
+import {
+  judge,
+  judgeProposal,
+  policyOf,
+  type ProposalJudgement,
+  type Rule,
+  type Verdict,
+  type Vote,
+} from "./policy.ts";
 import type { AutomaticVotes, BallotRecord, FinalVote, ProposalFailure, ProposalRecord } from "./proposal.ts";
 import { isRefusal, refused, remedyOf } from "./refusal.ts";
 import { readAddedActions, readScriptResolution, readScriptVote, SCRIPT_RETURNS } from "./script.ts";
@@ -64,6 +72,14 @@ export function proposalText(actions: readonly Action[]): string {
   return JSON.stringify(treeToJson({ actions: actionsTree(actions) }));
 }
 
+/**
+ * Whether a proposal does nothing but replace or remove the constitution's script. It is not put before `validate` and `apply`
+ * of that script, and what every member wants passes whatever `resolve` says: a script that fails could never go otherwise.
+ */
+export function onlySetsScript(actions: readonly Action[]): boolean {
+  return actions.every(({ name }) => name === "set_script");
+}
+
 /** The actions of a proposal, and those that the constitution's script adds to them. */
 function allActions(
   state: VotingState,
@@ -72,7 +88,7 @@ function allActions(
   crypto: GovernanceCrypto,
 ): readonly Action[] {
   const { script } = state.constitution;
-  if (script === undefined) return proposal.actions;
+  if (script === undefined || onlySetsScript(proposal.actions)) return proposal.actions;
   const result = crypto.runScript({
     source: script,
     function: "apply",
@@ -98,20 +114,27 @@ export function prospectOf(
   crypto: GovernanceCrypto,
 ): ProspectiveEffect {
   try {
-    const effect = effectOf(state, proposal, nowMs, crypto);
+    const effect = effectOf(state, proposal, { nowMs, crypto });
     return { type: "effect", effect, digest: effectDigest(state.constitution, effect, crypto.sha256) };
   } catch (error) {
     return { type: "failure", failure: failureOf(error) };
   }
 }
 
+/** When, and by whose cryptography, something is tried. */
+export interface Trial {
+  /** The ledger's clock, in milliseconds since 1970. */
+  readonly nowMs: number;
+  readonly crypto: GovernanceCrypto;
+  /** How the vote went; absent while it is only judged what a proposal would do. */
+  readonly approval?: ActionContext["approval"];
+}
+
 /** What a proposal does; throws `ProposalInvalid` naming the action when it can't be done. */
 export function effectOf(
   state: VotingState,
   proposal: Pick<ProposalRecord, "id" | "actions">,
-  nowMs: number,
-  crypto: GovernanceCrypto,
-  approval?: ActionContext["approval"],
+  { nowMs, crypto, approval }: Trial,
 ): ActionEffect {
   const { constitution, attested } = state;
   const effect = applyActions(constitution, allActions(state, proposal, nowMs, crypto), {
@@ -153,6 +176,7 @@ export function countVotes(
   crypto: GovernanceCrypto,
 ): VoteCount {
   const prospect = prospectOf(state, proposal, nowMs, crypto);
+  const open: OpenProposal = { state, proposal, prospect, nowMs, crypto };
   const members = memberIds(state.constitution);
   const newest = new Map(proposal.ballots.map((ballot) => [ballot.member, ballot]));
   const { actors } = state.constitution;
@@ -162,14 +186,14 @@ export function countVotes(
     const cast = newest.get(member);
     const ballot = cast && stillSpeaks(actors, cast, crypto) ? cast : undefined;
     if (cast !== undefined && ballot === undefined) stale.push(member);
-    const vote = ballot && voteOf(ballot, state, proposal, prospect, nowMs, crypto);
+    const vote = ballot && voteOf(ballot, open);
     if (typeof vote === "string") return [{ member, vote, by: ballot?.choice.type === "script" ? "script" : "ballot" }];
     if (vote?.type === "stale") stale.push(member);
     if (vote?.type === "failed") scriptFailures.push({ member, message: vote.message });
-    return votesByCriteria(member, state, proposal, prospect, crypto) ? [{ member, vote: "yes", by: "criteria" }] : [];
+    return votesByCriteria(member, open) ? [{ member, vote: "yes", by: "criteria" }] : [];
   });
   const counted = new Map(votes.map(({ member, vote }) => [member, vote]));
-  const verdict = scriptVerdict(state, proposal, votes, nowMs, crypto);
+  const verdict = scriptVerdict(votes, open);
   const judgement = judgeProposal(state.constitution.policies, {
     actionNames: judgedActions(proposal.actions),
     votes: counted,
@@ -184,14 +208,14 @@ export function countVotes(
 
 type BallotOutcome = Vote | { readonly type: "stale" } | { readonly type: "failed"; readonly message: string };
 
-function voteOf(
-  { choice }: BallotRecord,
-  state: VotingState,
-  proposal: ProposalRecord,
-  prospect: ProspectiveEffect,
-  nowMs: number,
-  crypto: GovernanceCrypto,
-): BallotOutcome {
+/** A proposal whose votes are being counted. */
+interface OpenProposal extends Trial {
+  readonly state: VotingState;
+  readonly proposal: ProposalRecord;
+  readonly prospect: ProspectiveEffect;
+}
+
+function voteOf({ choice }: BallotRecord, { state, proposal, prospect, nowMs, crypto }: OpenProposal): BallotOutcome {
   if (choice.type === "plain") {
     // What can't be done at all has no effect to compare: then the votes decide whether it counts as failed.
     const fits = prospect.type === "failure" || bytesEqual(choice.effect, prospect.digest);
@@ -207,13 +231,7 @@ function voteOf(
   return readScriptVote(result.value) ?? { type: "failed", message: `vote returns ${SCRIPT_RETURNS.vote}` };
 }
 
-function votesByCriteria(
-  member: string,
-  state: VotingState,
-  proposal: ProposalRecord,
-  prospect: ProspectiveEffect,
-  crypto: GovernanceCrypto,
-): boolean {
+function votesByCriteria(member: string, { state, proposal, prospect, crypto }: OpenProposal): boolean {
   if (prospect.type === "failure") return false;
   const own = state.automaticVotes.find((votes) => votes.member === member);
   if (own === undefined || !stillSpeaks(state.constitution.actors, own, crypto)) return false;
@@ -226,13 +244,10 @@ function usesScript(rule: Rule): boolean {
 
 /** What the constitution's script says, for policies that ask it; undefined when there is none or it does not say. */
 function scriptVerdict(
-  { constitution, ...state }: VotingState,
-  proposal: ProposalRecord,
   votes: readonly FinalVote[],
-  nowMs: number,
-  crypto: GovernanceCrypto,
+  { state, proposal, nowMs, crypto }: OpenProposal,
 ): Verdict | undefined {
-  const { script, policies } = constitution;
+  const { script, policies } = state.constitution;
   const isScripted = judgedActions(proposal.actions).some((name) => usesScript(policyOf(policies, name).rule));
   if (script === undefined || !isScripted) return undefined;
   const cast = votes.filter(({ vote }) => vote !== "abstain");
@@ -245,7 +260,23 @@ function scriptVerdict(
       cast.map(({ member, vote }) => ({ member_id: member, vote: vote === "yes" })),
       proposal.id,
     ],
-    view: viewOf({ constitution, ...state }, nowMs),
+    view: viewOf(state, nowMs),
   });
-  return result.ok ? readScriptResolution(result.value) : undefined;
+  const said = result.ok ? readScriptResolution(result.value) : undefined;
+  return onlySetsScript(proposal.actions) ? orByAll(said, state.constitution, votes) : said;
+}
+
+/** The script's verdict, where all members together can do without it: it does not end the vote before one of them says no. */
+function orByAll(
+  said: Verdict | undefined,
+  constitution: Constitution,
+  votes: readonly FinalVote[],
+): Verdict | undefined {
+  const byAll = judge(
+    { type: "unanimous" },
+    new Map(votes.map(({ member, vote }) => [member, vote])),
+    memberIds(constitution),
+  );
+  if (byAll === "accepted") return byAll;
+  return said === "rejected" && byAll === "open" ? byAll : said;
 }

@@ -1,5 +1,6 @@
 /**
- * Issuing X.509 v3 certificates (RFC 5280) with P-256 keys: organisations and their staff, validating nodes, the service.
+ * Issuing X.509 v3 certificates (RFC 5280): organisations and their staff with keys on P-256 or P-384, validating nodes and
+ * the service with keys on P-256.
  *
  * pkijs builds the structures; signing goes through node:crypto in one synchronous call, so that the manager needs no
  * promise to make a certificate. Time and randomness are handed in. Everything is PEM in and out.
@@ -44,7 +45,6 @@ export const SERIAL_BYTES = 16;
 const DAY_MS = 24 * 3600 * 1000;
 const OID_COMMON_NAME = "2.5.4.3";
 const OID_ORGANISATION = "2.5.4.10";
-const OID_ECDSA_SHA256 = "1.2.840.10045.4.3.2";
 const OID_SUBJECT_KEY_IDENTIFIER = "2.5.29.14";
 const OID_KEY_USAGE = "2.5.29.15";
 const OID_SUBJECT_ALTERNATIVE_NAME = "2.5.29.17";
@@ -65,7 +65,16 @@ const GENERALIZED_TIME = 1;
 const KEY_USAGE_CA = { bits: 0b1000_0110, unused: 1 };
 const KEY_USAGE_LEAF = { bits: 0b1000_0000, unused: 7 };
 
-/** A P-256 key pair in PEM: PKCS #8 and SubjectPublicKeyInfo. */
+/** Curves of keys, and what signs with them: the hash, and its algorithm identifier. */
+const CURVES = {
+  "P-256": { name: "prime256v1", hash: "sha256", algorithm: "1.2.840.10045.4.3.2" },
+  "P-384": { name: "secp384r1", hash: "sha384", algorithm: "1.2.840.10045.4.3.3" },
+} as const;
+
+/** Curves on which an organisation's key may be. */
+export type ActorCurve = keyof typeof CURVES;
+
+/** A key pair in PEM: PKCS #8 and SubjectPublicKeyInfo. */
 export interface KeyPairPem {
   readonly privateKey: string;
   readonly publicKey: string;
@@ -100,24 +109,28 @@ interface Plan {
   readonly alternativeNames: readonly string[];
 }
 
-/** Makes a P-256 key pair. */
-export function generateKeyPairPem(): KeyPairPem {
+/** Makes a key pair. */
+export function generateKeyPairPem(curve: ActorCurve = "P-256"): KeyPairPem {
   return generateKeyPairSync("ec", {
-    namedCurve: "P-256",
+    namedCurve: curve,
     publicKeyEncoding: { type: "spki", format: "pem" },
     privateKeyEncoding: { type: "pkcs8", format: "pem" },
   });
 }
 
-/** Self-signed CA certificate of an organisation: what the constitution lists for a member or participant (R3). */
-export function createOrganisationCertificate(name: SubjectName, privateKey: string, issuance: Issuance): string {
-  const key = readPrivateKey(privateKey);
-  return issue(
-    { ...noExtras, subject: name, publicKey: createPublicKey(key), ca: { pathLength: 0 } },
-    key,
-    undefined,
-    issuance,
-  );
+/**
+ * Self-signed certificate of an organisation: what the constitution lists for a member or participant (R3). A CA certificate
+ * unless `kind` says that it only signs.
+ */
+export function createOrganisationCertificate(
+  name: SubjectName,
+  privateKey: string,
+  issuance: Issuance,
+  kind: "ca" | "signer" = "ca",
+): string {
+  const key = readPrivateKey(privateKey, requireActorKey);
+  const ca = kind === "ca" ? { pathLength: 0 } : undefined;
+  return issue({ ...noExtras, subject: name, publicKey: createPublicKey(key), ca }, key, undefined, issuance);
 }
 
 /** Certificate of a member of staff (or a front-end) under the organisation's certificate; for client authentication. */
@@ -130,10 +143,10 @@ export function createStaffCertificate(
   const plan = {
     ...noExtras,
     subject: name,
-    publicKey: readPublicKey(publicKey),
+    publicKey: readPublicKey(publicKey, requireActorKey),
     extendedUsages: [OID_CLIENT_AUTHENTICATION],
   };
-  return issueUnder(organisation, plan, issuance);
+  return issueUnder(organisation, plan, issuance, requireActorKey);
 }
 
 /** Self-signed certificate of a validating node for channels: what counts of it is the key, which the VN list names. */
@@ -211,12 +224,12 @@ export function certificateDer(pem: string): Bytes {
 
 const noExtras = { ca: undefined, extendedUsages: [], alternativeNames: [] };
 
-function readPrivateKey(pem: string): KeyObject {
-  return requireP256(guarded(() => createPrivateKey(pem)));
+function readPrivateKey(pem: string, require = requireP256): KeyObject {
+  return require(guarded(() => createPrivateKey(pem)));
 }
 
-function readPublicKey(pem: string): KeyObject {
-  return requireP256(guarded(() => createPublicKey(pem)));
+function readPublicKey(pem: string, require = requireP256): KeyObject {
+  return require(guarded(() => createPublicKey(pem)));
 }
 
 /** Errors of the parser may quote the input; a private key must not reach a log. */
@@ -234,9 +247,19 @@ function requireP256(key: KeyObject): KeyObject {
   return key;
 }
 
-function issueUnder(issuer: Issuer, plan: Plan, issuance: Issuance): string {
+function curveOf(key: KeyObject): (typeof CURVES)[ActorCurve] | undefined {
+  const name = key.asymmetricKeyDetails?.namedCurve;
+  return Object.values(CURVES).find((curve) => curve.name === name);
+}
+
+function requireActorKey(key: KeyObject): KeyObject {
+  if (curveOf(key) === undefined) throw new CocoError("MalformedInput", "expected a key on P-256 or P-384");
+  return key;
+}
+
+function issueUnder(issuer: Issuer, plan: Plan, issuance: Issuance, require = requireP256): string {
   const certificate = readCertificate(certificateDer(issuer.certificate));
-  const key = readPrivateKey(issuer.privateKey);
+  const key = readPrivateKey(issuer.privateKey, require);
   if (certificate === undefined || !certificate.ca)
     throw new CocoError("MalformedInput", "the issuer's certificate is no CA certificate");
   if (!certificate.checkPrivateKey(key))
@@ -261,12 +284,14 @@ function issue(plan: Plan, signer: KeyObject, issuer: X509Certificate | undefine
   const issuerKeyId =
     issuer === undefined ? keyId : keyIdentifier(issuer.publicKey.export({ type: "spki", format: "der" }));
   certificate.extensions = extensionsOf(plan, keyId, issuerKeyId);
-  certificate.signature = new AlgorithmIdentifier({ algorithmId: OID_ECDSA_SHA256 });
-  certificate.signatureAlgorithm = new AlgorithmIdentifier({ algorithmId: OID_ECDSA_SHA256 });
+  const curve = curveOf(signer);
+  invariant(curve, "keys are on a curve of the table");
+  certificate.signature = new AlgorithmIdentifier({ algorithmId: curve.algorithm });
+  certificate.signatureAlgorithm = new AlgorithmIdentifier({ algorithmId: curve.algorithm });
   const toBeSigned = new Uint8Array(certificate.encodeTBS().toBER());
   certificate.tbsView = toBeSigned;
   certificate.signatureValue = new BitString({
-    valueHex: arrayBuffer(sign("sha256", toBeSigned, { key: signer, dsaEncoding: "der" })),
+    valueHex: arrayBuffer(sign(curve.hash, toBeSigned, { key: signer, dsaEncoding: "der" })),
   });
   return pemOfDer(new Uint8Array(certificate.toSchema().toBER()), "CERTIFICATE");
 }

@@ -41,6 +41,8 @@ export const REQUEST_TIMEOUT_MS = 30_000;
 /** An idle connection is closed after this time. */
 export const IDLE_TIMEOUT_MS = 65_000;
 
+const METHODS = /^[A-Z]+(, [A-Z]+)*$/;
+
 /** A request as the node sees it. */
 export interface FrontendRequest {
   readonly method: string;
@@ -98,8 +100,9 @@ export function errorResponse(error: CocoError): FrontendResponse {
   const { code, message, data, status } = error;
   const { allow } = data;
   const more = code === "ProposalInvalid" ? data : {};
-  const body = Buffer.from(JSON.stringify({ error: { code, message, remedy: remedyOf(error), ...more } }));
-  const headers = typeof allow === "string" ? { headers: { allow } } : {};
+  const body = Buffer.from(JSON.stringify({ error: { ...more, code, message, remedy: remedyOf(error) } }));
+  // An error may have come from another node: what is no list of methods does not get into a header.
+  const headers = typeof allow === "string" && METHODS.test(allow) ? { headers: { allow } } : {};
   return { status, contentType: "application/json", body, ...headers };
 }
 
@@ -187,11 +190,6 @@ export class ClientFrontend {
       socket.once("close", () => this.#sockets.delete(socket));
       this.#server.emit("connection", socket);
     });
-  }
-
-  /** Shows this certificate chain (PEM) to who connects from now on. */
-  present(certificate: string): void {
-    this.#server.setSecureContext({ cert: certificate, key: this.#parts.privateKey, minVersion: "TLSv1.3" });
   }
 
   /** Bytes of requests and unsent answers now. */

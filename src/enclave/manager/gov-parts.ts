@@ -14,7 +14,7 @@ import type { ServiceIdentity } from "./service-keys.ts";
 /** Versions of the endpoints that `api-version` may name; all are the same here. */
 export const API_VERSIONS: readonly string[] = ["2024-07-01", "2023-06-01-preview"];
 /** Header with the transaction of the ledger that an answer stands on. */
-export const TRANSACTION_ID_HEADER = "x-ms-ccf-transaction-id";
+const TRANSACTION_ID_HEADER = "x-ms-ccf-transaction-id";
 
 /** What the endpoints read and use. */
 export interface GovApiParts {

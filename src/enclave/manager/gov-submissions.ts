@@ -2,15 +2,15 @@
  * Members' signed requests as they come in: what can be told at once is, and the rest goes to the leader. Who sends one does
  * not matter, its signature does; the certificates that name its signer come with it, or from the constitution, or from TLS.
  */
-import { toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
+import { toHex, type Bytes } from "../../core/codec/bytes.ts";
 import { readActionList } from "../../core/governance/action-codec.ts";
 import { criteriaTree } from "../../core/governance/automatic-votes.ts";
 import { dryRun } from "../../core/governance/dry-run.ts";
-import { type FieldContext, parseJson, readDocument, treeToJson } from "../../core/governance/fields.ts";
+import { type FieldContext, parseJsonBytes, readDocument, treeToJson } from "../../core/governance/fields.ts";
 import { holdsRequest } from "../../core/governance/held-requests.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { refused } from "../../core/governance/refusal.ts";
-import { MAX_DESCRIPTION_LENGTH } from "../../core/governance/proposal-requests.ts";
+import { MAX_DESCRIPTION_LENGTH, proposalIdOf } from "../../core/governance/proposal-requests.ts";
 import { type VerifiedRequest, verifySigner } from "../../core/governance/signer.ts";
 import {
   MAX_REQUEST_BYTES,
@@ -43,7 +43,7 @@ export function submitRequest(type: RequestType) {
     refuseKnown(parts, message);
     parts.manager.govern(message, (answer) => {
       if (answer.type === "refused") respond(errorResponse(answer.error));
-      else respondHeld(parts, verified, answer, respond);
+      else respondHeld(parts, verified, answer.transactionId, respond);
     });
   };
 }
@@ -96,15 +96,16 @@ function refuseKnown({ administration, crypto, now }: GovApiParts, message: Sign
 
 function respondHeld(
   parts: GovApiParts,
-  { request, actor }: VerifiedRequest,
-  { key, transactionId }: { readonly key: string; readonly transactionId: string | undefined },
+  verified: VerifiedRequest,
+  transactionId: string | undefined,
   respond: Respond,
 ): void {
   try {
+    const proposalId = proposalIdOf(verified, parts.crypto.sha256);
     const answer =
-      request.type === "automatic_vote"
-        ? automaticVotesView(parts, actor)
-        : proposalSummary(proposalOf(parts, request.proposalId ?? key));
+      proposalId === undefined
+        ? automaticVotesView(parts, verified.actor)
+        : proposalSummary(proposalOf(parts, proposalId));
     respond(answerAt(transactionId ?? committedId(parts), json(answer)));
   } catch (error) {
     respond(errorResponse(error instanceof CocoError ? error : new CocoError("Internal", "the request failed")));
@@ -120,7 +121,7 @@ function automaticVotesView(parts: GovApiParts, actor: string) {
 export function answerDryRun(parts: GovApiParts, request: RoutedRequest, respond: Respond): void {
   requireSize(request.body);
   const context: FieldContext = { form: "json", code: "ProposalInvalid", data: { reason: "Malformed" } };
-  const actions = readDocument(parseJson(utf8Decode(request.body), context), context, (fields) => {
+  const actions = readDocument(parseJsonBytes(request.body, context), context, (fields) => {
     if (fields.has("description")) fields.text("description", { max: MAX_DESCRIPTION_LENGTH });
     return readActionList(fields);
   });

@@ -15,15 +15,15 @@ import { CocoError } from "../../errors.ts";
 import type { Administration } from "./administration.ts";
 import type { Frame } from "./frames.ts";
 import type { RequestOutcome } from "./leader-duties.ts";
+import type { Leadership } from "./leadership.ts";
 import { LEADER_WAIT_MS, OPEN_REQUEST_TIMEOUT_MS, QUERY_RESEND_AFTER_MS } from "./open-requests.ts";
-import type { Leadership } from "./request-router.ts";
 
 /** Most clients of one node that wait for their governance requests; the next one is answered 503. */
 export const GOVERNANCE_REQUESTS_MAX = 64;
 
 /** What became of a request: `transactionId` undefined when a snapshot brought it. */
 export type GovernanceAnswer =
-  | { readonly type: "committed"; readonly key: string; readonly transactionId: string | undefined }
+  | { readonly type: "committed"; readonly transactionId: string | undefined }
   | { readonly type: "refused"; readonly error: CocoError };
 
 type Done = (answer: GovernanceAnswer) => void;
@@ -161,7 +161,7 @@ export class GovernanceRequests {
       const transaction = decodeAdministrative(publicPart);
       if (transaction.type !== "request") continue;
       const key = requestKey(transaction.message, this.#parts.sha256);
-      this.#answerKey(key, { type: "committed", key, transactionId: `${header.view}.${header.firstSeqno + at}` });
+      this.#answerKey(key, { type: "committed", transactionId: `${header.view}.${header.firstSeqno + at}` });
     }
   }
 
@@ -170,7 +170,7 @@ export class GovernanceRequests {
     const { administration, sha256 } = this.#parts;
     for (const open of [...this.#open.values()])
       if (holds(administration.committed, open.message, sha256))
-        this.#answer(open, { type: "committed", key: open.key, transactionId: undefined });
+        this.#answer(open, { type: "committed", transactionId: undefined });
   }
 
   /** Who leads now. */

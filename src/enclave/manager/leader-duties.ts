@@ -19,7 +19,6 @@ import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { CocoError } from "../../errors.ts";
 import type { Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
-import type { ManagerParts } from "./manager-parts.ts";
 import type { OwnSnapshot } from "./snapshots.ts";
 
 /** Most requests of members that wait on one node; the next one is refused. */
@@ -89,7 +88,8 @@ export class LeaderDuties {
   }
 
   /**
-   * Takes a member's request; `done` tells what became of it. Throws `ProposalInvalid` when it does not hold now,
+   * Takes a member's request and proposes it when it is due; `done` tells what became of it. Throws `ProposalInvalid` when it does
+   * not hold now,
    * `TooManyRequests` when too many wait.
    */
   submit(message: SignedMessage, done: WaitingRequest["done"]): void {
@@ -98,6 +98,7 @@ export class LeaderDuties {
     if (this.#waiting.length >= WAITING_REQUESTS_MAX)
       throw new CocoError("TooManyRequests", "too many requests wait for the ledger");
     this.#waiting.push({ message, done });
+    this.next();
   }
 
   /** Takes a node's evidence; one that is not listed is refused like one whose evidence does not hold, with a line in the log. */
@@ -218,9 +219,18 @@ export class LeaderDuties {
   }
 }
 
+/** What a manager hands on to its duties. */
+export interface LeaderDutiesSources extends Pick<LeaderDutiesParts, "administration" | "keyOf" | "tracer"> {
+  readonly sealing: { batchTime(): number };
+  readonly tail: { readonly lastSeqno: number };
+  readonly epochMaker: EpochMaker;
+  /** See {@link LeaderDuties.carry}. */
+  readonly approval: readonly SignedMessage[] | undefined;
+}
+
 /** The duties of a node's manager. */
 export function createLeaderDuties(
-  { administration, sealing, tail, tracer, epochMaker, keyOf, approval }: ManagerParts,
+  { administration, sealing, tail, tracer, epochMaker, keyOf, approval }: LeaderDutiesSources,
   around: Pick<LeaderDutiesParts, "snapshot" | "propose"> & { learnersCaughtUp(): LeaderView["learnersCaughtUp"] },
 ): LeaderDuties {
   const { snapshot, propose } = around;

@@ -23,7 +23,8 @@ import { createLeaderDuties, type LeaderDuties } from "./leader-duties.ts";
 import type { ArrivedRequest, ManagerParts } from "./manager-parts.ts";
 import { FIRST_ID_BYTES, firstIdOf, type RoutedResponse } from "./open-requests.ts";
 import type { Replicator } from "./replicator.ts";
-import { type Leadership, RequestRouter } from "./request-router.ts";
+import type { Leadership } from "./leadership.ts";
+import { RequestRouter } from "./request-router.ts";
 import type { ReceivedSnapshot } from "./snapshot-receiver.ts";
 import { Snapshots } from "./snapshots.ts";
 import { takeWorkerMessage } from "./worker-messages.ts";
@@ -70,7 +71,6 @@ export class Manager implements PeerEvents {
         lead: (message, done) => {
           requireRunnable(message, parts.administration.constitution, parts.adapterProblem);
           this.#duties.submit(message, done);
-          this.#duties.next();
         },
       },
     });

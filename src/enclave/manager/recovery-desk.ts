@@ -63,7 +63,7 @@ export class RecoveryDesk {
     const signed = decodeMessages(encoded);
     if (!recovering()) throw new CocoError("NotReady", "this node is not waiting to be resumed");
     const node = this.#node();
-    checkResume({ networkId, constitution: constitution() }, signed, node, crypto, now());
+    checkResume({ networkId, constitution: constitution() }, signed, node, { crypto, nowMs: now() });
     this.#nonce = undefined;
     tracer.event("warn", "resumed", { view: node.view, seqno: node.seqno, nonce: toHex(node.nonce) });
     resume();

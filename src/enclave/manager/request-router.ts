@@ -7,6 +7,7 @@ import type { NodeId, Ready } from "../../core/consensus/types.ts";
 import { CocoError } from "../../errors.ts";
 import type { Frame } from "./frames.ts";
 import { type GovernanceFrame, GovernanceRequests, type GovernanceRequestsParts } from "./governance-requests.ts";
+import type { Leadership } from "./leadership.ts";
 import type { ArrivedRequest } from "./manager-parts.ts";
 import { errorClientResponse, type OpenRequest, OpenRequests, type RoutedResponse } from "./open-requests.ts";
 import { ReadIndex } from "./read-index.ts";
@@ -20,16 +21,6 @@ export interface RoutedAdapter {
   readonly isUnable: boolean;
   /** The newest committed version of its state as the manager counts; a worker may not have taken it yet. */
   committedVersion(): number;
-}
-
-/** Who leads, as far as this node knows. */
-export interface Leadership {
-  readonly leader: NodeId | undefined;
-  readonly term: number;
-  /** This node leads. */
-  readonly leads: boolean;
-  /** This node leads and executes. */
-  readonly serving: boolean;
 }
 
 /** Frames between nodes about requests and reads. */

@@ -74,7 +74,8 @@ class Bench {
     kind: "administrative" | "application" = "application",
   ): ParsedBatch {
     const adapterId = kind === "application" ? 1 : 0;
-    const batch = parseBatch(this.sealing.build({ kind, view: 2, adapterId, governanceVersion: 1, transactions }));
+    const governanceVersion = this.administration.appended?.constitution.version ?? 0;
+    const batch = parseBatch(this.sealing.build({ kind, view: 2, adapterId, governanceVersion, transactions }));
     this.administration.append(batch);
     return batch;
   }

@@ -55,13 +55,10 @@ export function keysOf(
 export function decide(state: GovernanceState, ...actions: readonly Action[]): GovernanceState {
   const [first, second] = network.founders as readonly [TestFounder, TestFounder];
   place = { ...place, timeMs: Math.max(place.timeMs, TEST_TIME_MS) + 1_000 };
-  const requests = agreedRequests(
-    state,
-    actions,
-    [first.requestSigner, second.requestSigner],
-    governanceCrypto,
-    place.timeMs,
-  );
+  const requests = agreedRequests(state, actions, [first.requestSigner, second.requestSigner], {
+    crypto: governanceCrypto,
+    nowMs: place.timeMs,
+  });
   return requests.reduce((after, message) => execute(after, { type: "request", ...message }), state);
 }
 

@@ -17,6 +17,7 @@ import type { CodeEntry, Constitution } from "../../core/governance/constitution
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { encodeMessages } from "../../core/governance/proposal-codec.ts";
+import type { Trial } from "../../core/governance/vote-count.ts";
 import type { RequestSigner } from "../../core/governance/request-signing.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import { PUBLIC_FILE_MODE, writeFileAtomic } from "../files.ts";
@@ -39,13 +40,12 @@ export function approveCode(
   state: GovernanceState,
   { measurement, name, version }: CodeEntry,
   members: readonly RequestSigner[],
-  crypto: GovernanceCrypto,
-  nowMs: number,
+  trial: Trial,
 ): readonly SignedMessage[] {
   const [first, ...others] = members;
   invariant(first, "a sandbox has members");
   const actions = [{ name: "approve_code", args: { measurement, name, version } }] as const;
-  return agreedRequests(state, actions, [first, ...others], crypto, nowMs);
+  return agreedRequests(state, actions, [first, ...others], trial);
 }
 
 /** The state of a network that has not run yet. */
@@ -74,7 +74,7 @@ export async function approveNewCode(
     if (lists(state)) continue;
     members ??= await readMembers(layout);
     const nowMs = Date.now();
-    const approval = approveCode(state, code, members, crypto, nowMs);
+    const approval = approveCode(state, code, members, { crypto, nowMs });
     if (!lists(withRequests(state, approval, nowMs, crypto)))
       throw new CocoError("CodeNotApproved", "the sandbox's members cannot approve its new code by themselves");
     await writeFileAtomic(join(layout.node(at), APPROVAL_FILE), encodeMessages(approval), PUBLIC_FILE_MODE);

@@ -6,6 +6,7 @@ import type { Action } from "../../../src/core/governance/actions.ts";
 import { agreedRequests } from "../../../src/core/governance/agreed-requests.ts";
 import { constitutionFromJson } from "../../../src/core/governance/constitution-codec.ts";
 import type { Constitution } from "../../../src/core/governance/constitution.ts";
+import type { RequestSigner } from "../../../src/core/governance/request-signing.ts";
 import { parseSignedRequest } from "../../../src/core/governance/signed-request.ts";
 import { createGovernanceCrypto } from "../../../src/enclave/manager/node-crypto.ts";
 import type { HttpAnswer } from "./json-rpc.ts";
@@ -23,10 +24,12 @@ export interface NetworkView {
   readonly nodes: readonly { readonly node_id: string; readonly primary: boolean }[];
 }
 
-/** A proposal and the member's ballot on it, as COSE messages. */
+/** A proposal and ballots on it, as COSE messages; `ballot` is the network's member's. */
 export interface Agreed {
   readonly proposal: Buffer;
   readonly ballot: Buffer;
+  /** Of the others who agreed, each to be cast under its id. */
+  readonly others: readonly Buffer[];
   readonly proposalId: string;
 }
 
@@ -37,16 +40,27 @@ export async function constitutionOf(node: NetworkNode): Promise<Constitution> {
 }
 
 /** The requests of the network's member that bring about actions, for the constitution that a node tells. */
-export async function agree(network: Network, node: NetworkNode, ...actions: readonly Action[]): Promise<Agreed> {
+export function agree(network: Network, node: NetworkNode, ...actions: readonly Action[]): Promise<Agreed> {
+  return agreeBy([network.member], node, ...actions);
+}
+
+/** The requests of several members that bring about actions, proposed by the first. */
+export async function agreeBy(
+  members: readonly [RequestSigner, ...RequestSigner[]],
+  node: NetworkNode,
+  ...actions: readonly Action[]
+): Promise<Agreed> {
   const constitution = await constitutionOf(node);
   const { network_id: networkId } = await node.read<NetworkView>("/node/network");
   const state = { networkId, constitution, proposals: [], automaticVotes: [], departing: [], attested: new Map() };
   const crypto = createGovernanceCrypto();
-  const [proposal, ballot] = agreedRequests(state, actions, [network.member], crypto, Date.now());
-  const { message } = present(ballot);
+  const [proposal, ...cast] = agreedRequests(state, actions, members, { crypto, nowMs: Date.now() });
+  const [ballot, ...others] = cast.map(({ message }) => Buffer.from(message));
+  const message = present(ballot);
   return {
     proposal: Buffer.from(proposal.message),
-    ballot: Buffer.from(message),
+    ballot: message,
+    others,
     proposalId: present(parseSignedRequest(message).proposalId),
   };
 }
@@ -60,9 +74,19 @@ export function postProposal(node: NetworkNode, proposal: Buffer): Promise<HttpA
   return post(node, "/gov/members/proposals:create", proposal);
 }
 
+/** Hands a ballot of this member on a proposal to a node. */
+export function postBallotOf(
+  node: NetworkNode,
+  member: string,
+  proposalId: string,
+  ballot: Buffer,
+): Promise<HttpAnswer> {
+  return post(node, `/gov/members/proposals/${proposalId}/ballots/${member}:submit`, ballot);
+}
+
 /** Hands the member's ballot on a proposal to a node. */
 export function postBallot(node: NetworkNode, network: Network, { proposalId, ballot }: Agreed): Promise<HttpAnswer> {
-  return post(node, `/gov/members/proposals/${proposalId}/ballots/${network.memberId}:submit`, ballot);
+  return postBallotOf(node, network.memberId, proposalId, ballot);
 }
 
 /** Both; the first answer that is an error, or the last one. */

@@ -204,18 +204,9 @@ export class Network {
     const nodes: NetworkNode[] = [];
     const signed: SignedNode[] = [];
     for (let at = 0; at < count; at++) {
-      const proxy = await LinkProxy.start(() => nodes.map((node) => node.pid).filter((pid) => pid > 0));
-      const [port, clientPort] = await freePorts();
-      proxy.forwardTo(port);
-      const name = `node${at}`;
-      const folder = join(dir, name);
-      const request = await initNode({
-        ...{ dir: folder, name, machineKeyFile: join(dir, "machine.key") },
-        ...{ listen: `127.0.0.1:${port}`, advertise: `127.0.0.1:${proxy.port}` },
-        ...{ clientListen: `127.0.0.1:${clientPort}`, clientAdvertise: `127.0.0.1:${clientPort}` },
-      });
-      signed.push(signNodeEntry(request, privateKey, MEMBER, NETWORK));
-      nodes.push(new NetworkNode({ name, dir: folder, clientPort, proxy, credentials }));
+      const { node, entry } = await makeNode(dir, `node${at}`, credentials, nodes);
+      signed.push(entry);
+      nodes.push(node);
     }
     const owner: Founder = { id: MEMBER, name: "Member 0", role: "member", certificate };
     const genesis = await genesisOf(signed, [owner, ...others], settings, founding);
@@ -234,6 +225,11 @@ export class Network {
     for (const node of network.nodes) node.start();
     await network.ready();
     return network;
+  }
+
+  /** A node that the network does not list, with its entry signed by the member. */
+  newcomer(name: string): Promise<NewNode> {
+    return makeNode(this.dir, name, present(this.nodes[0]).credentials, [...this.nodes]);
   }
 
   /** Waits until every node serves and knows a leader. */
@@ -273,6 +269,31 @@ export class Network {
     }
     await rm(this.dir, { recursive: true, force: true });
   }
+}
+
+/** A node that is made, and not started. */
+export interface NewNode {
+  readonly node: NetworkNode;
+  readonly entry: SignedNode;
+}
+
+async function makeNode(
+  dir: string,
+  name: string,
+  credentials: NetworkNode["credentials"],
+  others: readonly NetworkNode[],
+): Promise<NewNode> {
+  const proxy = await LinkProxy.start(() => others.map((node) => node.pid).filter((pid) => pid > 0));
+  const [port, clientPort] = await freePorts();
+  proxy.forwardTo(port);
+  const folder = join(dir, name);
+  const request = await initNode({
+    ...{ dir: folder, name, machineKeyFile: join(dir, "machine.key") },
+    ...{ listen: `127.0.0.1:${port}`, advertise: `127.0.0.1:${proxy.port}` },
+    ...{ clientListen: `127.0.0.1:${clientPort}`, clientAdvertise: `127.0.0.1:${clientPort}` },
+  });
+  const entry = signNodeEntry(request, String(credentials.key), MEMBER, NETWORK);
+  return { node: new NetworkNode({ name, dir: folder, clientPort, proxy, credentials }), entry };
 }
 
 async function genesisOf(

@@ -172,7 +172,7 @@ export async function curl(node: NetworkNode, path: string, ...options: readonly
     { timeoutMs: 70_000 },
   );
   assert.equal(code, 0, `curl ${url}: ${stderr}`);
-  const [head = "", ...rest] = stdout.replace(/^HTTP\/1.1 100 [^]*?\r\n\r\n/, "").split("\r\n\r\n");
+  const [head = "", ...rest] = stdout.replace(/^HTTP\/1.1 100 [\s\S]*?\r\n\r\n/, "").split("\r\n\r\n");
   const body = rest.join("\r\n\r\n");
   const status = Number(/^HTTP\/1.1 (\d+)/.exec(head)?.[1]);
   return {
