@@ -165,6 +165,7 @@ export function createCoreNode({ founded, node, files, peers, disk, prefill }: C
     tookPart: false,
     peers,
     tracer: SILENT,
+    adapterProblem: () => undefined,
     startExecutor: (_adapter, onMessage) => {
       const worker = startWorker(onMessage, prefill);
       store = worker.store;

@@ -4,11 +4,15 @@
  */
 import type { AdapterFactory, AdapterManifest, PrepareFunction } from "../adapters/adapter.ts";
 import { ETHEREUM_MANIFEST } from "../adapters/ethereum/manifest.ts";
+import { parseEthereumOptions } from "../adapters/ethereum/options.ts";
+import type { ProposedAdapter } from "../enclave/manager/adapter-proposals.ts";
 import { CocoError } from "../errors.ts";
 
 /** An adapter this build can run. */
 export interface AvailableAdapter {
   readonly manifest: AdapterManifest;
+  /** Throws `ConstitutionInvalid` for options that the adapter cannot take; without loading it. */
+  readonly checkOptions: (options: unknown) => void;
   load(): Promise<AdapterFactory>;
   loadPrepare(): Promise<PrepareFunction>;
 }
@@ -16,6 +20,7 @@ export interface AvailableAdapter {
 const ADAPTERS: readonly AvailableAdapter[] = [
   {
     manifest: ETHEREUM_MANIFEST,
+    checkOptions: parseEthereumOptions,
     load: async () => (await import("../adapters/ethereum/ethereum-adapter.ts")).createEthereumAdapter,
     loadPrepare: async () => (await import("../adapters/ethereum/prepare.ts")).prepare,
   },
@@ -35,6 +40,17 @@ export function mountedAdapter(name: string, version: string): AvailableAdapter 
   if (isNewer(version, own))
     throw new CocoError("ConstitutionInvalid", `this build has version ${own} of adapter ${name}, not ${version}`);
   return found;
+}
+
+/** Why this build cannot run an adapter; undefined when it can. */
+export function adapterProblem({ name, version, options }: ProposedAdapter): string | undefined {
+  try {
+    mountedAdapter(name, version).checkOptions(options);
+    return undefined;
+  } catch (error) {
+    if (error instanceof CocoError && error.code === "ConstitutionInvalid") return error.message;
+    throw error;
+  }
 }
 
 /** Whether a version of the form `1.2.3` comes after another; what is no number counts as 0. */

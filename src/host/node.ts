@@ -27,6 +27,7 @@ import { APPROVAL_FILE, JOINED_FILE, loadNode, type NodeFolder, SERVICE_CERTIFIC
 import { readSnapshotManifest } from "./snapshot-head.ts";
 import { loadScriptRunner } from "./script-engine-file.ts";
 import { nodeSockets } from "./sockets.ts";
+import { adapterProblem } from "./adapters.ts";
 import { createTracer, systemClock } from "./system.ts";
 import { startThreadExecutor, type ThreadExecutor } from "./thread-executor.ts";
 import { openVirtualTee, type VirtualTee } from "./virtual-tee.ts";
@@ -135,6 +136,7 @@ function assemble(context: NodeContext, parts: Parts, { disk, content }: LedgerF
       parts.executors.push(executor);
       return executor;
     },
+    adapterProblem,
     onServing: serviceCertificateWriter(join(folder.dir, SERVICE_CERTIFICATE_FILE), options.onServing, failed),
   });
 }

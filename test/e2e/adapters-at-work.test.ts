@@ -79,21 +79,24 @@ describe("a network that began without adapters", () => {
     await allAnswer("0x0", "eth_getBalance", FUNDED, "latest");
   });
 
-  test("goes on without one that no node's code has: each says so, and serves the others", async () => {
-    await decide({
-      name: "mount_adapter",
-      args: { name: "unheard-of", version: "1.0.0", mount: "/other", options: {} },
-    });
-    for (const node of network.nodes) {
-      await until(`${node.name} says so`, async () =>
-        node.events("adapter_unavailable").length > 0 ? true : undefined,
+  test("is not given one that the leader's code has not, or with options it cannot take", async () => {
+    const { leader } = await network.leader();
+    for (const [args, what] of [
+      [{ ...MOUNTED, name: "unheard-of", mount: "/other", options: {} }, /no adapter named unheard-of/],
+      [{ ...MOUNTED, name: "unknown", version: "9.0.0", mount: "/other" }, /no adapter named unknown/],
+    ] as const) {
+      const { status, body } = await postAgreed(
+        leader,
+        network,
+        await agree(network, leader, { name: "mount_adapter", args }),
       );
-      const { status, body } = await node.rpc.http({ path: "/other", body: "{}" });
-      assert.deepEqual(
-        [status, (JSON.parse(body) as { error: { code: string } }).error.code],
-        [503, "AdapterUnavailable"],
-      );
+      assert.equal(status, 400, body);
+      assert.match(body, what);
     }
+    const bad = { name: "configure_adapter", args: { name: "ethereum", options: { chainId: "none" } } } as const;
+    const { status, body } = await postAgreed(leader, network, await agree(network, leader, bad));
+    assert.equal(status, 400, body);
+    assert.match(body, /AdapterNotRunnable/);
     await allAnswer("0x63", "eth_chainId");
   });
 });

@@ -101,6 +101,7 @@ export function assembleProcess(
         trace.say(() => `${name} ${event} ${JSON.stringify(fields ?? {})}`);
       },
     },
+    adapterProblem: () => undefined,
     startExecutor: (adapter, onMessage) => {
       const ends = { adapterId: adapter.id, toManager: onMessage, random: random.fork() };
       const started = startWatchedWorker(world, life, machine, ends);

@@ -315,6 +315,11 @@ export class Simulation {
     }
   }
 
+  /** The members decide on actions. */
+  decide(...how: Parameters<Founded["decide"]>): ReturnType<Founded["decide"]> {
+    return this.#founded.decide(...how);
+  }
+
   /** The adapters of the constitution run on every node, with the states of the ledger, and no others. */
   #endsWithAdapters(node: SimulatedNode): void {
     const { others, governance } = this.checker;

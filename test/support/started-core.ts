@@ -103,6 +103,7 @@ export function startCore(
     tookPart: true,
     peers: { send: hasPeers ? (_peer, frame) => (sent?.push(frame) ?? 0) < 0 : unused },
     tracer: { event: () => undefined },
+    adapterProblem: () => undefined,
     startExecutor: () => ({ send: worker ?? unused, close: () => undefined }),
     firstTransactions: unused,
     approval: undefined,

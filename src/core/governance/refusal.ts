@@ -106,6 +106,7 @@ export const REFUSALS = define({
   AdapterUnknown: "Name an adapter of the constitution.",
   AdapterExists: "Use configure_adapter for an adapter that is mounted.",
   MountInUse: "Choose a path that no other adapter is mounted at.",
+  AdapterNotRunnable: "Correct what is named, or let members approve code that has the adapter and run it first.",
   AdaptersFull: "Remove an adapter that is not needed any more.",
   // decisions on the VN list
   NodesInvalid: "Correct the VN list.",

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { rightsOf } from "../../../test/support/rights-of.ts";
 import { EMPTY, utf8Encode } from "../../core/codec/bytes.ts";
-import type { ToWorker } from "../worker/protocol.ts";
+import type { AdapterEntry } from "../../core/governance/constitution.ts";
+import type { FromWorker, ToWorker } from "../worker/protocol.ts";
 import { AdapterLanes } from "./adapter-lanes.ts";
 
 describe("the lanes of a node", () => {
@@ -59,5 +60,110 @@ describe("the lanes of a node", () => {
     transactions = 5;
     finish();
     assert.equal(size(), 5);
+  });
+});
+
+describe("the adapters of a node", () => {
+  const ENTRY: AdapterEntry = { id: 1, name: "one", version: "0", mount: "/one", options: { a: 1 } };
+  const OTHER: AdapterEntry = { id: 2, name: "two", version: "0", mount: "/two", options: {} };
+
+  /** Lanes whose workers say what a test lets them say. */
+  function fixture() {
+    const log: string[] = [];
+    const workers: ((message: FromWorker) => void)[] = [];
+    const lanes = new AdapterLanes({
+      tracer: { event: (level, event) => void (level === "error" && log.push(event)) },
+      startExecutor: ({ id }, onMessage) => {
+        log.push(`start ${id}`);
+        workers.push(onMessage);
+        return { send: ({ type }) => log.push(`${type} ${id}`), close: () => log.push(`close ${id}`) };
+      },
+      onMessage: (adapterId, { type }) => log.push(`${type} of ${adapterId}`),
+      onEnded: (adapterId, why) => log.push(`${why} ${adapterId}`),
+      clock: { now: () => 0, wallTime: () => 0, after: () => () => undefined },
+      randomBytes: (length) => new Uint8Array(length),
+      settings: () => ({ maxBatch: { transactions: 9, bytes: 1000 }, maxDelayMs: 0, answerAfter: "commit" }),
+      rights: () => RIGHTS,
+      batchTime: () => 1,
+      view: () => ({ leads: true, serving: true, leader: "me" }),
+      mayExecute: () => true,
+      propose: () => 1,
+      send: (peer, frame) => {
+        if (frame.type === "outcomes")
+          log.push(
+            ...frame.outcomes.map(({ outcome }) => `${peer} ${"code" in outcome ? outcome.code : outcome.type}`),
+          );
+        return true;
+      },
+    });
+    const taken = () => log.splice(0);
+    return { lanes, workers, taken };
+  }
+  const RIGHTS = rightsOf({ alice: undefined });
+  const sent = { sender: { actor: "alice", certificate: "00" }, item: { id: utf8Encode("t"), body: EMPTY } };
+
+  test("are those of the constitution: started, configured and ended where it changes, and only there", () => {
+    const { lanes, workers, taken } = fixture();
+    lanes.follow([ENTRY]);
+    assert.deepEqual(taken(), ["start 1"]);
+    lanes.follow([{ ...ENTRY, options: { a: 1 } }, OTHER]);
+    assert.deepEqual(taken(), ["start 2"]);
+    lanes.follow([{ ...ENTRY, options: { a: 2 } }, OTHER]);
+    assert.deepEqual(taken(), ["rollback 1", "configure 1"]);
+    lanes.follow([OTHER]);
+    assert.deepEqual(taken(), ["close 1", "removed 1"]);
+    assert.deepEqual([...lanes.byId.keys()], [2]);
+    workers[0]?.({ type: "failed", message: "it was ended" });
+    workers[1]?.({ type: "ready", tables: [] });
+    assert.deepEqual(taken(), ["ready of 2"]);
+  });
+
+  test("that this node's code cannot run are given up, loudly: transactions are told so, batches still counted", () => {
+    const { lanes, taken } = fixture();
+    lanes.follow([ENTRY, OTHER]);
+    lanes.ready(1);
+    taken();
+    const lane = lanes.byId.get(1);
+    lanes.unable(1, "no such adapter");
+    lanes.unable(1, "no such adapter");
+    assert.deepEqual(taken(), ["adapter_unavailable", "rollback 1", "unable 1"]);
+    lane?.lane.enqueue([sent], "peer");
+    lanes.pump(true);
+    lane?.lane.committed({ index: 3, view: 2, firstSeqno: 3, count: 1 }, () => []);
+    assert.deepEqual(taken(), ["peer AdapterUnavailable", "genesis 2", "apply 1", "commit 1"]);
+    assert.deepEqual([lane?.isUnable, lane?.committedVersion(), lanes.byId.get(2)?.isUnable], [true, 1, false]);
+    lanes.follow([{ ...ENTRY, options: { a: 2 } }, OTHER]);
+    assert.equal(lane?.keepsState, true);
+    lanes.ready(1);
+    assert.deepEqual([lane?.isUnable, taken()], [false, ["rollback 1", "configure 1"]]);
+    lane?.lane.enqueue([sent], "peer");
+    assert.deepEqual(taken(), ["execute 1"]);
+  });
+
+  test("that never ran here begin anew under other options", () => {
+    const { lanes, taken } = fixture();
+    lanes.follow([ENTRY]);
+    lanes.unable(1, "a is too small");
+    taken();
+    lanes.follow([{ ...ENTRY, options: { a: 2 } }]);
+    assert.deepEqual(taken(), ["close 1", "start 1"]);
+    lanes.pump(true);
+    assert.deepEqual(taken(), ["genesis 1"]);
+  });
+
+  test("of a snapshot on its way have workers that are not served, until it is installed or another takes its place", () => {
+    const { lanes, taken } = fixture();
+    lanes.follow([ENTRY]);
+    lanes.prepare([ENTRY, OTHER]);
+    assert.deepEqual(taken(), ["start 1", "start 2"]);
+    assert.deepEqual([...lanes.byId.keys()], [1]);
+    const prepared = lanes.importable(2);
+    prepared?.restore(7, 70);
+    lanes.follow([ENTRY, OTHER]);
+    assert.equal(lanes.byId.get(2), prepared);
+    assert.deepEqual(taken(), []);
+    lanes.prepare([ENTRY, { ...OTHER, id: 3 }]);
+    lanes.follow([ENTRY, { ...OTHER, id: 3, mount: "/three" }]);
+    assert.deepEqual(taken(), ["start 3", "close 2", "removed 2", "start 3", "close 3"]);
   });
 });

@@ -3,8 +3,8 @@
  * clients, and the mail to its worker; and the ways of transactions and outcomes between them and the leader.
  *
  * They follow the committed constitution batch by batch, so that all nodes begin, configure and end an adapter at the same
- * place of the ledger. A worker whose adapter this node's code cannot run is given up: the node says so, answers for that
- * adapter with `AdapterUnavailable`, and goes on with everything else.
+ * place of the ledger. Where this node's code cannot run an adapter, or not with its options, the node says so, answers for
+ * that adapter with `AdapterUnavailable`, and goes on with everything else.
  */
 import { type Bytes, bytesKey } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
@@ -32,6 +32,9 @@ export interface Lane extends RoutedAdapter, SnapshotAdapter {
   /** As the constitution has it now. */
   entry: AdapterEntry;
   isUnable: boolean;
+  /** Whether its worker has been ready. */
+  hasRun: boolean;
+  keepsState: boolean;
 }
 
 /** Who leads, as far as transactions need to know. */
@@ -115,7 +118,11 @@ export class AdapterLanes {
     lane.entry = entry;
     if (before === entry || sameTree(before.options, entry.options)) return;
     this.#parts.tracer.event("info", "adapter_configured", { adapter: entry.name });
-    lane.lane.configure(entry.options);
+    // One that never ran has no state to lose.
+    if (!lane.keepsState && lane.committedVersion() === 0) {
+      lane.executor.close();
+      this.#lanes.set(entry.id, this.#createLane(entry));
+    } else lane.lane.configure(entry.options);
   }
 
   #remove(lane: Lane): void {
@@ -126,14 +133,24 @@ export class AdapterLanes {
     this.#parts.onEnded(id, "removed");
   }
 
+  /** The adapter of a worker runs, perhaps again. */
+  ready(adapterId: number): void {
+    const lane = this.importable(adapterId);
+    if (lane === undefined) return;
+    lane.hasRun = true;
+    if (!lane.isUnable) return;
+    lane.isUnable = false;
+    lane.lane.enable();
+  }
+
   /** A worker cannot run its adapter. */
   unable(adapterId: number, message: string): void {
-    const lane = this.#lanes.get(adapterId) ?? this.#prepared.get(adapterId);
+    const lane = this.importable(adapterId);
     if (lane === undefined || lane.isUnable) return;
     const { name, version } = lane.entry;
     this.#parts.tracer.event("error", "adapter_unavailable", { adapter: name, version, message });
     lane.isUnable = true;
-    lane.executor.close();
+    lane.keepsState = lane.hasRun;
     lane.lane.disable();
     this.#parts.onEnded(adapterId, "unable");
   }
@@ -180,7 +197,8 @@ export class AdapterLanes {
     });
     const committedVersion = () => lane.committedVersion;
     const restore = (version: number, index: number) => lane.restore(version, index);
-    return { lane, mount, submissions, mailbox, executor, entry, isUnable: false, committedVersion, restore };
+    const condition = { isUnable: false, hasRun: false, keepsState: true };
+    return { lane, mount, submissions, mailbox, executor, entry, ...condition, committedVersion, restore };
   }
 
   /** Those that are mounted, by id. */

@@ -1,94 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { rightsOf } from "../../../test/support/rights-of.ts";
-import { type Bytes, EMPTY, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
-import { CocoError } from "../../errors.ts";
-import type { ExecutedTransaction, ItemOutcome, ToWorker, TransactionItem } from "../worker/protocol.ts";
-import { AdapterLane, UNCOMMITTED_BATCHES_MAX } from "./lane.ts";
-import { QUEUE_BYTES_MAX, QUEUE_MAX, type SentItem } from "./transaction-queue.ts";
-
-/** Both may transact. */
-const RIGHTS = rightsOf({ alice: undefined, bob: undefined });
-const SENDER = { actor: "alice", certificate: "00" };
-const sent = (item: TransactionItem, actor = SENDER.actor): SentItem => ({ item, sender: { ...SENDER, actor } });
-const item = (name: string, actor?: string): SentItem =>
-  sent({ id: utf8Encode(name), body: utf8Encode(`body ${name}`) }, actor);
-const named = (names: readonly string[]): SentItem[] => names.map((name) => item(name));
-const transaction = (id: Bytes): ExecutedTransaction => ({
-  id,
-  publicPart: EMPTY,
-  privatePart: EMPTY,
-  claimsDigest: undefined,
-});
-
-/** A lane whose worker does what the test says, in a ledger that starts at index 10. */
-function fixture(limits = { transactions: 10, bytes: 1000 }, maxDelayMs = 0) {
-  const world = {
-    leading: true,
-    /** An administrative batch is on its way. */
-    closed: false,
-    rights: RIGHTS,
-    /** Most bytes of the ids of a batch that fit the ledger. */
-    bytesMax: Infinity,
-    dropped: [] as string[],
-    index: 10,
-    sent: [] as ToWorker[],
-    delivered: [] as string[],
-    timers: [] as (() => void)[],
-  };
-  const lane = new AdapterLane({
-    adapterId: 1,
-    executor: { send: (message) => world.sent.push(message), close: () => {} },
-    limits: () => limits,
-    rights: () => world.rights,
-    batchTime: () => 1,
-    randomBytes: (length) => new Uint8Array(length),
-    maxDelayMs: () => maxDelayMs,
-    after: (_delayMs, callback) => world.timers.push(callback),
-    mayExecute: () => world.leading && !world.closed,
-    propose: (transactions) => {
-      if (transactions.reduce((sum, { id }) => sum + id.length, 0) > world.bytesMax)
-        throw new CocoError("LimitExceeded", "batch of too many bytes");
-      return world.leading ? world.index++ : undefined;
-    },
-    deliver: (origin, outcomes) => {
-      for (const { id, outcome, index } of outcomes) {
-        world.delivered.push(`${origin ?? "here"} ${utf8Decode(id)} ${outcome.type} ${index}`);
-      }
-    },
-  });
-  const executing = () => {
-    const last = world.sent.findLast((message) => message.type === "execute");
-    return last?.type === "execute" ? last.items.map(({ id }) => utf8Decode(id)) : undefined;
-  };
-  /** What the worker was given last. */
-  const newest = () => world.sent.findLast((message) => message.type === "execute" || message.type === "genesis");
-  /** The worker finishes what it was given last, or something from before. */
-  const finish = (
-    outcome: (at: number) => ItemOutcome = (at) => ({ type: "included", result: EMPTY, position: at }),
-    last = newest(),
-  ) => {
-    assert.ok(last?.type === "execute" || last?.type === "genesis");
-    const items = last.type === "execute" ? last.items : [];
-    const outcomes = items.map((_, at) => outcome(at));
-    const kept = items.filter((_, at) => outcomes[at]?.type === "included").map(({ id }) => transaction(id));
-    const transactions = last.type === "genesis" ? [transaction(EMPTY)] : kept;
-    const dropped = world.dropped.splice(0).map((name) => ({ id: utf8Encode(name), error: EMPTY }));
-    lane.executed({ type: "executed", generation: last.generation, outcomes, transactions, dropped, more: false });
-  };
-  const commit = (index: number) => lane.committed({ index, view: 2, firstSeqno: index, count: 1 }, () => [EMPTY]);
-  const begin = () => {
-    lane.executeGenesis();
-    finish();
-    lane.durable(10);
-    commit(10);
-  };
-  return { world, lane, executing, newest, finish, commit, begin };
-}
+import { item, laneFixture, named, sent } from "../../../test/support/lane-fixture.ts";
+import { EMPTY, utf8Encode } from "../../core/codec/bytes.ts";
+import type { ItemOutcome } from "../worker/protocol.ts";
+import { type AdapterLane, UNCOMMITTED_BATCHES_MAX } from "./lane.ts";
+import { QUEUE_BYTES_MAX, QUEUE_MAX } from "./transaction-queue.ts";
 
 describe("a lane", () => {
   test("executes nothing before the adapter's genesis, and each transaction once", () => {
-    const { lane, executing, world, begin } = fixture();
+    const { lane, executing, world, begin } = laneFixture();
     lane.enqueue([item("a")], "peer");
     assert.equal(world.sent.length, 0);
     begin();
@@ -98,7 +18,7 @@ describe("a lane", () => {
   });
 
   test("closes a batch when the one before it is durable", () => {
-    const { lane, executing, finish, begin } = fixture();
+    const { lane, executing, finish, begin } = laneFixture();
     begin();
     lane.enqueue([item("a")], undefined);
     finish();
@@ -110,7 +30,7 @@ describe("a lane", () => {
   });
 
   test("undoes a batch that is too large for the ledger, and nothing before it, and runs it again in halves", () => {
-    const { lane, world, executing, finish, commit, begin } = fixture();
+    const { lane, world, executing, finish, commit, begin } = laneFixture();
     begin();
     lane.enqueue([item("a")], "peer");
     finish();
@@ -134,7 +54,7 @@ describe("a lane", () => {
   });
 
   test("fails a transaction that does not fit the ledger by itself, and no other", () => {
-    const { lane, world, executing, finish, begin } = fixture();
+    const { lane, world, executing, finish, begin } = laneFixture();
     begin();
     world.bytesMax = 3;
     lane.enqueue([item("large")], "left");
@@ -160,7 +80,7 @@ describe("a lane", () => {
   });
 
   test("runs again what the adapter kept waiting when a batch is undone", () => {
-    const { lane, world, executing, finish, begin } = fixture();
+    const { lane, world, executing, finish, begin } = laneFixture();
     begin();
     lane.enqueue([item("w")], "left");
     finish(() => ({ type: "waiting", result: EMPTY }));
@@ -174,7 +94,7 @@ describe("a lane", () => {
   });
 
   test("tells the node of a transaction the adapter dropped, and answers for one that waits by itself", () => {
-    const { lane, world, finish, begin } = fixture();
+    const { lane, world, finish, begin } = laneFixture();
     begin();
     lane.enqueue([item("w")], "left");
     finish(() => ({ type: "waiting", result: EMPTY }));
@@ -187,11 +107,11 @@ describe("a lane", () => {
   });
 
   test("refuses what is too many or too much", () => {
-    const { lane, world } = fixture();
+    const { lane, world } = laneFixture();
     const large = (at: number) => sent({ id: utf8Encode(String(at)), body: new Uint8Array(QUEUE_BYTES_MAX / 4) });
     lane.enqueue([1, 2, 3, 4, 5].map(large), "peer");
     assert.deepEqual(world.delivered, ["peer 5 unavailable 0"]);
-    const other = fixture();
+    const other = laneFixture();
     other.lane.enqueue(
       Array.from({ length: QUEUE_MAX + 1 }, (_, at) => item(String(at))),
       "peer",
@@ -200,7 +120,7 @@ describe("a lane", () => {
   });
 
   test("starts anew from a state that took the place of its own", () => {
-    const { lane, world, finish, begin } = fixture();
+    const { lane, world, finish, begin } = laneFixture();
     begin();
     lane.enqueue([item("a")], undefined);
     lane.restore(40, 90);
@@ -215,7 +135,7 @@ describe("a lane", () => {
   });
 
   test("lets a batch that is not full wait for more, as the settings say", () => {
-    const { lane, world, executing, finish, begin } = fixture({ transactions: 3, bytes: 1000 }, 50);
+    const { lane, world, executing, finish, begin } = laneFixture({ transactions: 3, bytes: 1000 }, 50);
     begin();
     lane.enqueue([item("a")], undefined);
     lane.enqueue([item("b")], undefined);
@@ -229,7 +149,7 @@ describe("a lane", () => {
   });
 
   test("does not wait for the disk when a batch is full, and keeps to the limits of a batch", () => {
-    const { lane, executing, finish, begin } = fixture({ transactions: 2, bytes: 1000 });
+    const { lane, executing, finish, begin } = laneFixture({ transactions: 2, bytes: 1000 });
     begin();
     lane.enqueue([item("a"), item("b"), item("c"), item("d"), item("e")], undefined);
     assert.deepEqual(executing(), ["a", "b"]);
@@ -237,14 +157,14 @@ describe("a lane", () => {
     assert.deepEqual(executing(), ["c", "d"]);
     finish();
     assert.deepEqual(executing(), ["c", "d"], "the last batch is not full");
-    const bytes = fixture({ transactions: 10, bytes: 10 });
+    const bytes = laneFixture({ transactions: 10, bytes: 10 });
     bytes.begin();
     bytes.lane.enqueue([item("a"), item("b")], undefined);
     assert.deepEqual(bytes.executing(), ["a"]);
   });
 
   test("has a bounded number of uncommitted batches under way", () => {
-    const { lane, world, finish, commit, begin } = fixture({ transactions: 1, bytes: 1000 });
+    const { lane, world, finish, commit, begin } = laneFixture({ transactions: 1, bytes: 1000 });
     begin();
     lane.enqueue(
       Array.from({ length: 20 }, (_, at) => item(String(at))),
@@ -258,7 +178,7 @@ describe("a lane", () => {
   });
 
   test("tells each node its outcomes with the batch they are judged by, and queues deferred ones again, first", () => {
-    const { lane, world, executing, finish, begin } = fixture();
+    const { lane, world, executing, finish, begin } = laneFixture();
     begin();
     lane.enqueue([item("a")], undefined);
     finish(() => ({ type: "waiting", result: EMPTY }));
@@ -288,7 +208,7 @@ describe("a lane", () => {
     ["another state takes the place of its own", (lane: AdapterLane) => lane.restore(40, 90)],
   ] as const) {
     test(`takes no result from before ${what} for one of the batch that runs now`, () => {
-      const { lane, world, executing, newest, finish, begin } = fixture();
+      const { lane, world, executing, newest, finish, begin } = laneFixture();
       begin();
       lane.enqueue([item("a")], "left");
       const late = newest();
@@ -303,7 +223,7 @@ describe("a lane", () => {
   }
 
   test("undoes what is not committed when its node stops leading, and ignores late results", () => {
-    const { lane, world, finish, commit, begin } = fixture();
+    const { lane, world, finish, commit, begin } = laneFixture();
     begin();
     lane.enqueue([item("a")], undefined);
     finish();
@@ -319,110 +239,5 @@ describe("a lane", () => {
     const [apply, committed] = world.sent.slice(-2);
     assert.deepEqual(apply, { type: "apply", generation: 1, parts: [EMPTY] });
     assert.ok(committed?.type === "commit" && committed.batches[0]?.version === 2);
-  });
-});
-
-describe("the rights of senders in a lane", () => {
-  const BANNED = rightsOf({ alice: { type: "banned" }, bob: undefined });
-  const started = () => {
-    const made = fixture();
-    made.begin();
-    return made;
-  };
-
-  test("are judged when a batch closes: what was queued under older rights is refused by the newer ones", () => {
-    const { world, lane, executing, commit, finish } = started();
-    lane.enqueue([item("a")], "left");
-    world.closed = true;
-    finish();
-    lane.enqueue([item("b"), item("c", "bob")], "left");
-    world.rights = BANNED;
-    commit(11);
-    lane.durable(11);
-    world.closed = false;
-    lane.pump();
-    assert.deepEqual(executing(), ["c"]);
-    assert.deepEqual(world.delivered, ["left a included 11", "left b refused 11"]);
-    finish();
-    assert.equal(world.delivered.at(-1), "left c included 12");
-  });
-
-  test("go on to the next batch when all of one are refused, and run nothing when all are", () => {
-    const { world, lane, executing, finish } = fixture({ transactions: 2, bytes: 1000 });
-    lane.executeGenesis();
-    lane.enqueue([item("a"), item("b"), item("c"), item("d", "bob")], undefined);
-    world.rights = BANNED;
-    finish();
-    assert.equal(world.sent.at(-1)?.type, "genesis", "the genesis of the adapter begins again behind the change");
-    finish();
-    lane.durable(world.index);
-    lane.pump();
-    assert.deepEqual(executing(), ["d"]);
-    assert.deepEqual(
-      world.delivered,
-      ["a", "b", "c"].map((name) => `here ${name} refused 10`),
-    );
-    finish();
-    lane.durable(world.index);
-    const before = world.sent.length;
-    lane.enqueue([item("e")], undefined);
-    assert.equal(world.sent.length, before);
-    assert.equal(world.delivered.at(-1), "here e refused 11");
-  });
-
-  test("that change while a batch executes undo it: it runs again behind the change, without who lost them", () => {
-    const { world, lane, executing, finish } = started();
-    lane.enqueue([item("a"), item("b", "bob")], "left");
-    assert.deepEqual(executing(), ["a", "b"]);
-    const late = world.sent.at(-1);
-    world.rights = BANNED;
-    world.closed = true;
-    finish();
-    assert.deepEqual(world.delivered, []);
-    assert.deepEqual(world.sent.at(-1), { type: "rollback", version: 1, generation: 1 });
-    world.closed = false;
-    lane.pump();
-    assert.deepEqual(executing(), ["b"]);
-    // The worker's answer to the batch that was undone comes late.
-    finish(undefined, late as Extract<ToWorker, { type: "execute" }>);
-    assert.deepEqual(world.delivered, ["left a refused 10"]);
-    finish();
-    assert.deepEqual(world.delivered, ["left a refused 10", "left b included 11"]);
-  });
-
-  test("that change and are in force before a batch has executed let it begin again at once", () => {
-    const { world, lane, executing, finish } = started();
-    lane.enqueue([item("a"), item("b", "bob")], "left");
-    world.rights = BANNED;
-    finish();
-    assert.deepEqual(executing(), ["b"]);
-  });
-
-  test("count for what the adapter keeps waiting, too: it is taken back and judged anew", () => {
-    const { world, lane, executing, finish } = started();
-    lane.enqueue([item("a"), item("b", "bob")], "left");
-    finish(() => ({ type: "waiting", result: EMPTY }));
-    world.rights = BANNED;
-    lane.enqueue([item("c", "bob")], "right");
-    assert.deepEqual(world.sent.at(-2), { type: "rollback", version: 1, generation: 1 });
-    assert.deepEqual(executing(), ["b", "c"]);
-    assert.deepEqual(world.delivered.slice(2), ["left a refused 10"]);
-  });
-
-  test("that do not change leave batches and the adapter's memory alone", () => {
-    const { world, lane, finish } = started();
-    lane.enqueue([item("a")], "left");
-    finish();
-    assert.ok(world.sent.every(({ type }) => type !== "rollback"));
-    assert.deepEqual(world.delivered, ["left a included 11"]);
-  });
-
-  test("take in a network that is not open nobody's transactions", () => {
-    const { world, lane } = started();
-    world.rights = rightsOf({ alice: undefined }, false);
-    const before = world.sent.length;
-    lane.enqueue([item("a"), item("b", "acme"), item("c", "nobody")], undefined);
-    assert.deepEqual(world.delivered, ["here a refused 10", "here b refused 10", "here c refused 10"]);
-    assert.ok(world.sent.slice(before).every(({ type }) => type !== "execute"));
   });
 });

@@ -201,12 +201,18 @@ export class AdapterLane {
     this.executor.send({ type: "configure", options });
   }
 
+  /** The adapter runs again. */
+  enable(): void {
+    this.#disabled = false;
+    this.pump();
+  }
+
   /** The adapter does not run on this node; what waits for it here is told. */
   disable(): void {
     this.#disabled = true;
     const waiting = [...(this.#executing ?? []), ...this.#queue.takeParked(), ...this.#queue.take(EVERYTHING)];
     this.#executing = undefined;
-    this.#generation++;
+    this.#rollBack([]);
     this.#fail(waiting, "AdapterUnavailable");
   }
 

@@ -9,6 +9,7 @@ import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import type { CocoError } from "../../errors.ts";
 import type { Clock, PeerTransport, StartExecutor, Tracer } from "../ports.ts";
+import type { AdapterProblem } from "./adapter-proposals.ts";
 import type { Administration } from "./administration.ts";
 import type { ArrivedBatchesParts } from "./arrived-batch.ts";
 import type { CheckedData } from "./checked-data.ts";
@@ -43,6 +44,7 @@ export interface ManagerParts {
   /** Those that are mounted where this node begins. */
   readonly adapters: readonly AdapterEntry[];
   readonly startExecutor: StartExecutor;
+  readonly adapterProblem: AdapterProblem;
   readonly tracer: Tracer;
   /** Makes the consensus driver around the callbacks of this manager. */
   readonly createReplicator: (

@@ -9,12 +9,13 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import type { ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
-import { CocoError } from "../../errors.ts";
+import type { CocoError } from "../../errors.ts";
 import type { PeerEvents } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import { decodeFrame, encodeFrame, type Frame } from "./frames.ts";
 import { type Admission, createAdmission } from "./admission.ts";
 import { type AdapterLanes, createAdapterLanes } from "./adapter-lanes.ts";
+import { requireRunnable } from "./adapter-proposals.ts";
 import { ArrivedBatches } from "./arrived-batch.ts";
 import { BatchProposer } from "./batch-proposer.ts";
 import type { GovernanceAnswer } from "./governance-requests.ts";
@@ -26,6 +27,7 @@ import type { Leadership } from "./leadership.ts";
 import { RequestRouter } from "./request-router.ts";
 import type { ReceivedSnapshot } from "./snapshot-receiver.ts";
 import { Snapshots } from "./snapshots.ts";
+import { takeWorkerMessage } from "./worker-messages.ts";
 import { UnopenedBatches } from "./unopened-batches.ts";
 
 /** Time between looks at what took too long. */
@@ -66,7 +68,10 @@ export class Manager implements PeerEvents {
       governance: {
         sha256: parts.snapshots.crypto.sha256,
         administration: parts.administration,
-        lead: (message, done) => this.#duties.submit(message, done),
+        lead: (message, done) => {
+          requireRunnable(message, parts.administration.constitution, parts.adapterProblem);
+          this.#duties.submit(message, done);
+        },
       },
     });
     this.#snapshots = new Snapshots({
@@ -248,35 +253,11 @@ export class Manager implements PeerEvents {
   #fromWorker(adapterId: number, message: FromWorker): void {
     const found = this.#lanes.importable(adapterId);
     if (found === undefined || this.#stopped) return;
-    switch (message.type) {
-      case "ready":
-        this.#arrived.mounted(adapterId, message.tables);
-        return;
-      case "responses":
-        for (const { id, response } of message.responses) this.#requests.answer(id, response);
-        return;
-      case "leader":
-        for (const id of message.ids) this.#requests.forLeader(id);
-        return;
-      case "submit":
-        for (const { id, items } of message.submissions) {
-          // Nobody waits any more for what has no sender: it was answered as timed out, and is not executed.
-          const sender = this.#requests.callerOf(id);
-          if (sender !== undefined) found.submissions.submit(id, items, sender);
-        }
-        return;
-      case "executed":
-        found.lane.executed(message);
-        return;
-      case "unable":
-        this.#lanes.unable(adapterId, message.message);
-        return;
-      case "failed":
-        this.#fatal(new CocoError("Internal", `the worker of adapter ${adapterId} failed: ${message.message}`));
-        return;
-      default:
-        this.#snapshots.fromWorker(adapterId, message);
-    }
+    const receivers = {
+      ...{ lanes: this.#lanes, arrived: this.#arrived, requests: this.#requests, snapshots: this.#snapshots },
+      onFatal: (error: CocoError) => this.#fatal(error),
+    };
+    takeWorkerMessage(receivers, found, message);
   }
 
   #onRoleChanged(status: ConsensusStatus): void {

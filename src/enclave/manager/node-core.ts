@@ -19,6 +19,7 @@ import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts"
 import { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, PeerTransport, StartExecutor, Tracer } from "../ports.ts";
+import type { AdapterProblem } from "./adapter-proposals.ts";
 import { Administration } from "./administration.ts";
 import type { WrappedEpoch } from "./arrived-batch.ts";
 import { CheckedData } from "./checked-data.ts";
@@ -70,6 +71,7 @@ export interface NodeCoreParts {
   readonly peers: PeerTransport;
   readonly tracer: Tracer;
   readonly startExecutor: StartExecutor;
+  readonly adapterProblem: AdapterProblem;
   readonly firstTransactions: FirstTransactions;
   /** Approval of this node's code that is not in the ledger yet. */
   readonly approval: readonly SignedMessage[] | undefined;
@@ -126,13 +128,10 @@ export class NodeCore {
       nodeId: parts.nodeId,
       clock,
       randomBytes,
-      tail: this.tail,
-      checked: this.#checked,
-      sealing: this.sealing,
-      administration: this.administration,
+      ...{ tail: this.tail, checked: this.#checked, sealing: this.sealing, administration: this.administration },
       peers: parts.peers,
       adapters: (beginning?.snapshot.state.constitution ?? genesis).adapters,
-      startExecutor: parts.startExecutor,
+      ...{ startExecutor: parts.startExecutor, adapterProblem: parts.adapterProblem },
       tracer: parts.tracer,
       createReplicator: (callbacks) => {
         const driver = { consensus, log: this.#log, checked: this.#checked, disk: parts.disk, clock };

@@ -1,6 +1,6 @@
 /**
- * The ways of requests: those of members to the leader, and those of clients to the worker of the adapter mounted at their
- * path, to the leader when only it can answer, and behind an index when they ask for a linearizable answer.
+ * The ways of requests: those of members to the leader; those of clients to the worker of the adapter mounted at their path, if
+ * they may come to it, to the leader when only it can answer, and behind an index when they ask for a linearizable answer.
  */
 import type { Caller, ClientResponse } from "../../adapters/adapter.ts";
 import type { NodeId, Ready } from "../../core/consensus/types.ts";

@@ -19,8 +19,8 @@ import type { Disk, Executor, SnapshotFile, Tracer } from "../ports.ts";
 /** An adapter's side of snapshots. */
 export interface SnapshotAdapter {
   readonly executor: Executor;
-  /** This node's code cannot run it: it has no state here. */
-  readonly isUnable: boolean;
+  /** False: this node's code never ran it, it has no state here. */
+  readonly keepsState: boolean;
   committedVersion(): number;
   /** The state was replaced by this version, which the batch at `index` made or one before it. */
   restore(version: number, index: number): void;
@@ -219,7 +219,7 @@ export class WorkerImport {
 
   #send(adapterId: number, version: number, part: { data: Bytes; first: boolean }, last: boolean): void {
     const adapter = this.#target(adapterId);
-    if (adapter.isUnable) return;
+    if (!adapter.keepsState) return;
     if (!last) this.#waiting.set(adapterId, (this.#waiting.get(adapterId) ?? 0) + 1);
     adapter.executor.send({ type: "importSnapshot", version, part: part.data, first: part.first, last });
   }

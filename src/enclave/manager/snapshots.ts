@@ -156,7 +156,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     const epoch = state.epochs.length;
     const epochKey = epochKeyOf(epoch, state);
     if (epochKey === undefined) return;
-    if ([...adapters.values()].some(({ isUnable }) => isUnable)) {
+    if ([...adapters.values()].some(({ keepsState }) => !keepsState)) {
       const reason = "an adapter does not run on this node";
       this.#parts.tracer.event("warn", "snapshot_skipped", { index, reason });
       return;

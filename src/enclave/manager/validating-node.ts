@@ -15,6 +15,7 @@ import type { NodeId } from "../../core/consensus/types.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { Clock, Crypto, Disk, DiskContent, Entropy, Sockets, StartExecutor, Tracer } from "../ports.ts";
+import type { AdapterProblem } from "./adapter-proposals.ts";
 import { Callers } from "./callers.ts";
 import { createNodeCertificate } from "./certificates.ts";
 import { createChannelIdentity } from "./channel-identity.ts";
@@ -69,6 +70,7 @@ export interface ValidatingNodeParts {
   readonly sockets: Sockets;
   readonly tracer: Tracer;
   readonly startExecutor: StartExecutor;
+  readonly adapterProblem: AdapterProblem;
   /** Clients are served under this service certificate (PEM); called again for each new one. */
   readonly onServing: (serviceCertificate: string) => void;
   readonly onFatal: (error: CocoError) => void;
@@ -115,6 +117,7 @@ export class ValidatingNode {
       peers: { send: (peer, frame) => peers?.send(peer, frame) ?? false },
       tracer: parts.tracer,
       startExecutor: parts.startExecutor,
+      adapterProblem: parts.adapterProblem,
       firstTransactions: () => firstTransactions(genesis, this.#networkId, { crypto: this.#crypto, entropy, clock }),
       approval: parts.approval,
       epochMaker: this.#epochMaker(),

@@ -4,6 +4,7 @@ import { createKvAdapter, KV_BATCH_WEIGHT, prepareKv } from "../../../test/simul
 import { pausingAdapter } from "../../../test/simulation/pausing-adapter.ts";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { type Bytes, EMPTY, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
+import { CocoError } from "../../errors.ts";
 import { VersionedStore } from "../../core/kv/store.ts";
 import { AdapterHost } from "./adapter-host.ts";
 import type { FromWorker } from "./protocol.ts";
@@ -293,5 +294,57 @@ describe("a state as a whole", () => {
     const target = emptyFixture();
     target.host.handle({ type: "importSnapshot", version: 1, part: preface, first: false, last: false });
     assert.equal(target.world.emitted.at(-1)?.type, "failed", "a part of an import that was not begun");
+  });
+});
+
+describe("an adapter that is configured", () => {
+  test("goes on from its state under other options, and hears of it as of a state that came as a whole", () => {
+    const { host, world, request, execute, commit, answers } = fixture();
+    execute(0, "a|x=1");
+    commit(2);
+    const options: unknown[] = [];
+    const restored: (readonly [version: number, recent: readonly number[]])[] = [];
+    const before = world.recreate;
+    world.recreate = (given) => {
+      options.push(given);
+      const made = before(given);
+      return {
+        ...made,
+        restored: (state, recent) => {
+          restored.push([state.version, recent.map(({ version }) => version)]);
+          made.restored(state, recent);
+        },
+      };
+    };
+    host.handle({ type: "configure", options: { limit: 7 } });
+    assert.deepEqual([options, restored], [[{ limit: 7 }], [[2, [1, 2]]]]);
+    request(1, "get x");
+    assert.deepEqual(answers(), ["1 1"]);
+    execute(0, "b|x=2");
+    commit(3);
+    request(2, "get x");
+    assert.deepEqual(answers(), ["1 1", "2 2"]);
+  });
+
+  test("says so when it cannot take the options, or would have other tables, and keeps its state until it can", () => {
+    for (const recreate of [
+      (): Adapter => {
+        throw new CocoError("ConstitutionInvalid", "limit is not known");
+      },
+      (made: Adapter): Adapter => ({ ...made, tables: made.tables.slice(1) }),
+    ]) {
+      const { host, world, execute, commit, request, answers } = fixture();
+      const before = world.recreate;
+      world.recreate = (options) => recreate(before(options));
+      host.handle({ type: "configure", options: {} });
+      assert.equal(world.emitted.at(-1)?.type, "unable");
+      execute(0, "a|x=1");
+      commit(2);
+      world.recreate = before;
+      host.handle({ type: "configure", options: {} });
+      assert.equal(world.emitted.at(-1)?.type, "ready");
+      request(1, "get x");
+      assert.deepEqual(answers(), ["1 1"]);
+    }
   });
 });

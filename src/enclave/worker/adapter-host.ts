@@ -184,11 +184,11 @@ export class AdapterHost {
       adapter = this.#recreate(options);
       requireSameTables(this.#adapter, adapter);
     } catch (error) {
-      this.#queue.length = 0;
-      this.#busy = true;
+      // Its state goes on as the ledger does, under the options before: other options may come.
       this.#emit({ type: "unable", message: error instanceof Error ? error.message : "unknown" });
       return;
     }
+    this.#emit({ type: "ready", tables: adapter.tables });
     this.#adapter = adapter;
     this.#execution = new BatchExecution(adapter, this.#log);
     const { headVersion } = this.#store;

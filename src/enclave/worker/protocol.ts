@@ -138,7 +138,10 @@ export type FromWorker =
   | { readonly type: "nextPart"; readonly version: number }
   /** The last part was taken in: the imported version is the state. */
   | { readonly type: "imported"; readonly version: number }
-  /** The code of this node has no such adapter, or it cannot take its options: the worker takes no message any more. */
+  /**
+   * The code of this node has no such adapter, or it cannot take its options. An adapter that ran keeps its state as batches
+   * come, and is `ready` again under options it can take; one that never ran has none.
+   */
   | { readonly type: "unable"; readonly message: string }
   /** The worker broke and cannot go on. */
   | { readonly type: "failed"; readonly message: string };
