@@ -65,7 +65,7 @@ async function setAt(record: Record<string, unknown>, path: readonly string[], v
   if (["__proto__", "constructor", "prototype"].includes(name))
     throw new CocoError("WrongUsage", `--arg ${name}: no such field`);
   if (rest.length === 0) {
-    record[name] = await valueOf(value);
+    record[name] = await jsonOrText(value);
     return;
   }
   const inner = record[name];
@@ -75,7 +75,7 @@ async function setAt(record: Record<string, unknown>, path: readonly string[], v
 }
 
 /** A JSON value where the text is one that is no number in disguise; else the text itself. */
-async function valueOf(text: string): Promise<unknown> {
+async function jsonOrText(text: string): Promise<unknown> {
   if (text.startsWith("@")) return readReferenced(text.slice(1), ".");
   if (!/^(?:[[{"]|true$|false$|null$|-?(?:0|[1-9]\d{0,15})$)/.test(text)) return text;
   try {

@@ -49,6 +49,7 @@ export interface SigningOptions extends ConnectionOptions {
   readonly pkcs11Key?: string;
   readonly pkcs11PinEnv: string;
   readonly prepare?: string;
+  readonly out?: string;
   readonly networkId?: string;
 }
 
@@ -60,5 +61,6 @@ export function addSigningOptions(command: Command): Command {
     .option("--pkcs11-key <label>", "label of the key there")
     .option("--pkcs11-pin-env <variable>", "environment variable with the PIN", "COCO_PKCS11_PIN")
     .option("--prepare <file>", "do not sign: write what is to be signed, for coco member finish")
+    .option("--out <file>", "sign, and write the request instead of sending it: see coco member send")
     .option("--network-id <hex>", "network id, to prepare or sign without asking a node");
 }

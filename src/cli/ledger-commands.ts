@@ -3,13 +3,17 @@ import { type Command, InvalidArgumentError } from "commander";
 import { CocoError } from "../errors.ts";
 import { createOutput, readText } from "./arguments.ts";
 import { type CommandContext, EXIT, printFields, printJson } from "./output.ts";
-import type { BadPlace, BatchVisitor, LedgerReport } from "./ledger-reader.ts";
+import type { ParsedBatch } from "../core/ledger/batch-format.ts";
+import type { LedgerTail } from "../core/ledger/tail.ts";
+import type { BadPlace, LedgerReport } from "./ledger-reader.ts";
 import type { SeqnoRange } from "./ledger-lines.ts";
 import type { StartReport } from "./ledger-start.ts";
 
 const MAX_CERTIFICATE_FILE_BYTES = 1024 * 1024;
 /** Most bytes that `coco ledger export --out` writes at once; a larger range is exported in pieces. */
 export const EXPORT_BYTES_MAX = 256 * 1024 * 1024;
+
+const OTHER_SERVICE = "the ledger is of a service with another certificate than the one given";
 
 const VERIFY_HELP = `
 Example:
@@ -34,6 +38,13 @@ Example:
   coco ledger export node0 --range 1-1000 --out transactions.jsonl
 
 One JSON value per transaction and line: public part, digests, and the path to the signed root of its batch.`;
+
+const GOVERNANCE_HELP = `
+Example:
+  coco ledger governance node0 --service-cert service_cert.pem
+
+Every proposal with who proposed it, who voted what and when, what it changed and what became of it. The whole ledger is
+verified on the way, signatures of proposals and ballots included. Ends with 1, after what holds, when some of it does not.`;
 
 interface VerifyOptions {
   readonly serviceCert?: string;
@@ -80,6 +91,16 @@ export function addLedgerCommands(program: Command, context: CommandContext): vo
     .addHelpText("after", SHOW_HELP)
     .action((dir: string, options: ShowOptions, command: Command) => show(context, dir, options, isJson(command)));
   ledger
+    .command("governance")
+    .description("print proposals, votes and what became of them")
+    .argument("<dir>", "a node's folder, or a ledger folder")
+    .option("--service-cert <file>", "the ledger must be of the service with this certificate (PEM)")
+    .option("--json", "print JSON")
+    .addHelpText("after", GOVERNANCE_HELP)
+    .action((dir: string, options: VerifyOptions, command: Command) =>
+      governance(context, dir, options, isJson(command)),
+    );
+  ledger
     .command("export")
     .description("write transactions as JSON lines")
     .argument("<dir>", "a node's folder, or a ledger folder")
@@ -117,7 +138,7 @@ async function verify(context: CommandContext, dir: string, options: VerifyOptio
     throw new CocoError("LedgerCorrupt", `${what}; take the folder of a node that has it from its genesis`);
   }
   if (isService === false)
-    throw new CocoError("LedgerCorrupt", "the ledger is of a service with another certificate than the one given");
+    throw new CocoError("LedgerCorrupt", OTHER_SERVICE);
   const bad = report.snapshots.find(({ problem }) => problem !== undefined);
   throw new CocoError("LedgerCorrupt", `snapshot ${bad?.index}: ${bad?.problem}`);
 }
@@ -157,7 +178,7 @@ function startFields({ index, firstIndex, evidenceIndex, keeper }: StartReport):
 /** Verifies a folder and hands out lines for its batches; throws naming the first bad entry after those before it. */
 async function printLines(
   dir: string,
-  linesOf: (...args: Parameters<BatchVisitor>) => readonly string[],
+  linesOf: (batch: ParsedBatch, tail: LedgerTail) => readonly string[],
   print: (line: string) => void,
 ): Promise<void> {
   const { loadLedgerGovernance, openLedgerFolder, verifyFolder } = await import("./ledger-reader.ts");
@@ -175,6 +196,29 @@ async function show(context: CommandContext, dir: string, options: ShowOptions, 
     (batch) => (administrative && batch.header.kind !== "administrative" ? [] : showBatch(batch, range, asJson)),
     (line) => context.output.data(`${line}\n`),
   );
+}
+
+async function governance(context: CommandContext, dir: string, options: VerifyOptions, asJson: boolean): Promise<void> {
+  const { isServiceOf, loadLedgerGovernance, openLedgerFolder, verifyFolder } = await import("./ledger-reader.ts");
+  const { GovernanceHistory, proposalLines } = await import("./ledger-governance.ts");
+  const { loadGovernanceCrypto } = await import("../host/script-engine-file.ts");
+  const certificate =
+    options.serviceCert === undefined ? undefined : await readText(options.serviceCert, MAX_CERTIFICATE_FILE_BYTES);
+  const ledger = await openLedgerFolder(dir);
+  const crypto = await loadGovernanceCrypto();
+  let history: InstanceType<typeof GovernanceHistory> | undefined;
+  const { report } = verifyFolder(ledger, await loadLedgerGovernance(), (batch, _tail, before) => {
+    history ??= new GovernanceHistory(crypto, before);
+    history.see(batch);
+  });
+  const proposals = history?.proposals() ?? [];
+  const isService = certificate === undefined ? undefined : isServiceOf(report, certificate);
+  const isValid = report.bad === undefined && isService !== false;
+  if (asJson) printJson(context.output, { valid: isValid, network: report.networkId ?? null, proposals });
+  else for (const line of proposals.flatMap(proposalLines)) context.output.data(`${line}\n`);
+  if (proposals.length === 0 && !asJson) context.output.talk("there are no proposals\n");
+  if (report.bad !== undefined) throw badEntry(report.bad);
+  if (isService === false) throw new CocoError("LedgerCorrupt", OTHER_SERVICE);
 }
 
 async function exportRange(context: CommandContext, dir: string, { range, out }: ExportOptions): Promise<void> {

@@ -77,8 +77,8 @@ export interface VerifiedFolder {
   readonly state: GovernanceState | undefined;
 }
 
-/** Called for each batch that holds, in order, with the ledger up to it. */
-export type BatchVisitor = (batch: ParsedBatch, tail: LedgerTail) => void;
+/** Called for each batch that holds, in order, with the ledger up to it and governance before it. */
+export type BatchVisitor = (batch: ParsedBatch, tail: LedgerTail, before: GovernanceState | undefined) => void;
 
 /** Governance as a verifier of a ledger executes it. */
 export async function loadLedgerGovernance(): Promise<LedgerGovernance<GovernanceState>> {
@@ -116,6 +116,7 @@ export function verifyFolder(
   const views = new Set<number>();
   const services: ServiceReport[] = (from.state?.services ?? []).map(serviceReport);
   let last: ParsedBatch | undefined;
+  let before = from.state;
   const { tail } = from;
   // A folder whose start does not fit together has no entry that could be verified.
   const fromIndex = found.problem === undefined ? Math.max(layout.firstIndex, tail.lastIndex + 1) : scan.nextIndex;
@@ -131,7 +132,8 @@ export function verifyFolder(
         services.push(serviceReport(service));
       signers.add(toHex(batch.header.signer));
       views.add(batch.header.view);
-      visit(batch, tail);
+      visit(batch, tail, before);
+      before = state;
     },
   });
   const { state } = result;

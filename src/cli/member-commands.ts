@@ -73,7 +73,6 @@ function addResumeCommand(member: Command, context: CommandContext): void {
     .description("let nodes go on that may have forgotten what they promised")
     .requiredOption("--node-url <url>", "https://host:port of a node that recovers; repeatable", collect, [])
     .option("--signed <file>", "a member's signed resume; repeatable", collect, [])
-    .option("--out <file>", "write the signed resume, for whoever sends it")
     .option("--send", "send what is signed to the nodes")
     .option("-y, --yes", "do not ask before signing");
   addSigningOptions(command)

@@ -17,7 +17,7 @@ import { govPath, readerOf, readNetworkId, readStanding, readSummary, type Stand
 import { type CommandContext, printJson } from "./output.ts";
 import { digestOf, outcomeOf } from "./proposal-check.ts";
 import type { ServiceClient } from "./service-client.ts";
-import { onlyPrepares, printOutcome, signOrPrepare } from "./signing.ts";
+import { offlineNetwork, printOutcome, signOrPrepare } from "./signing.ts";
 
 /** Type of the bodies that are signed requests. */
 export const COSE = "application/cose";
@@ -44,22 +44,17 @@ export async function propose(
     ...(action !== undefined && { action }),
     ...(description !== undefined && { description }),
   });
-  if (onlyPrepares(options) && options.networkId !== undefined) return prepareOffline(context, content, options);
+  const networkId = offlineNetwork(options);
+  if (networkId !== undefined) {
+    await signOrPrepare(context, options, { type: "proposal", payload: payloadOf(content), networkId });
+    return;
+  }
   const client = await connect(options);
   try {
     await proposeTo(client, context, content, options);
   } finally {
     client.close();
   }
-}
-
-async function prepareOffline(
-  context: CommandContext,
-  content: ProposalContent,
-  options: ProposeOptions,
-): Promise<void> {
-  const networkId = options.networkId ?? "";
-  await signOrPrepare(context, options, { type: "proposal", payload: payloadOf(content), networkId });
 }
 
 function payloadOf({ actions, description }: ProposalContent): Uint8Array {
@@ -92,10 +87,11 @@ async function proposeTo(
 /** Whether a person at a terminal agrees; where nobody can be asked, the command itself is the agreement. */
 export async function confirmed(
   context: CommandContext,
-  options: { readonly yes?: boolean; readonly prepare?: string },
+  options: { readonly yes?: boolean; readonly prepare?: string; readonly out?: string },
   question: string,
 ): Promise<boolean> {
-  if (options.yes === true || context.ask === undefined || options.prepare !== undefined) return true;
+  const isSent = options.prepare === undefined && options.out === undefined;
+  if (options.yes === true || context.ask === undefined || !isSent) return true;
   const answer = await context.ask(question, "no");
   if (/^y(?:es)?$/i.test(answer)) return true;
   context.output.talk("nothing was sent\n");

@@ -9,7 +9,7 @@ import type { SignedMessage } from "../core/governance/proposal.ts";
 import { RESUME_NONCE_BYTES, type ResumingNode, resumePayload } from "../core/governance/resume.ts";
 import { MAX_REQUEST_BYTES, parseSignedRequest } from "../core/governance/signed-request.ts";
 import { CocoError } from "../errors.ts";
-import { createOutput, readBytes } from "./arguments.ts";
+import { readBytes } from "./arguments.ts";
 import { connectDirectly } from "./connection.ts";
 import type { SigningOptions } from "./connection-options.ts";
 import { readerOf } from "./governance-reader.ts";
@@ -22,7 +22,6 @@ import { signOrPrepare } from "./signing.ts";
 export interface ResumeOptions extends SigningOptions {
   readonly nodeUrl: readonly string[];
   readonly signed: readonly string[];
-  readonly out?: string;
   readonly send?: boolean;
   readonly yes?: boolean;
   readonly json?: boolean;
@@ -31,16 +30,15 @@ export interface ResumeOptions extends SigningOptions {
 /** Runs `coco member resume`. */
 export async function resume(context: CommandContext, options: ResumeOptions): Promise<void> {
   const { out, send, signed, prepare } = options;
-  if (out === undefined && send !== true && prepare === undefined)
+  if ([out !== undefined, send === true, prepare !== undefined].filter(Boolean).length !== 1)
     throw new CocoError("WrongUsage", "say what to do with the signature: --out, --send, or --prepare");
   const clients = await Promise.all(options.nodeUrl.map((url) => connectDirectly(url, options)));
   try {
     const waiting = await Promise.all(clients.map(readWaiting));
     const messages = await Promise.all(signed.map(readSigned));
-    const own = send === true && messages.length > 0 && out === undefined ? [] : await sign(context, options, waiting);
-    if (own === undefined) return;
-    if (out !== undefined) for (const { message } of own) await createOutput(context.output, out, message);
-    if (send === true) await sendTo(clients, [...messages, ...own]);
+    const isSigned = send === true && messages.length > 0 && out === undefined;
+    const own = isSigned ? undefined : await sign(context, options, waiting);
+    if (send === true) await sendTo(clients, own === undefined ? messages : [...messages, own]);
     report(context, options, waiting);
   } finally {
     for (const client of clients) client.close();
@@ -74,24 +72,24 @@ async function readWaiting(client: ServiceClient): Promise<WaitingNode> {
   };
 }
 
-/** Nothing when it is only prepared. */
+/** Nothing when it goes into a file. */
 async function sign(
   context: CommandContext,
   options: ResumeOptions,
   waiting: readonly WaitingNode[],
-): Promise<readonly SignedMessage[] | undefined> {
+): Promise<SignedMessage | undefined> {
   const [first, ...others] = [...new Set(waiting.map(({ networkId }) => networkId))];
   if (first === undefined || others.length > 0)
     throw new CocoError("WrongUsage", "--node-url names nodes of several networks");
   for (const { nodeId, url, view, seqno } of waiting)
     context.output.talk(`${url}  node ${nodeId}, its log ends with ${view}.${seqno}\n`);
   const question = `Let these nodes go on? Nothing committed may be missing on them together. (yes/no)`;
-  if (!(await confirmed(context, options, question))) return undefined;
+  const { prepare: _, out: __, ...asked } = options;
+  if (!(await confirmed(context, asked, question))) throw new CocoError("WrongUsage", "nothing was signed");
   // The same bytes for every member, in whatever order they name the nodes.
   const sorted = [...waiting].sort((left, right) => (left.nodeId < right.nodeId ? -1 : 1));
   const payload: Bytes = resumePayload(sorted);
-  const message = await signOrPrepare(context, options, { type: "resume", payload, networkId: first });
-  return message && [message];
+  return await signOrPrepare(context, options, { type: "resume", payload, networkId: first });
 }
 
 async function readSigned(file: string): Promise<SignedMessage> {

@@ -6,9 +6,9 @@ import type { Vote } from "../core/governance/policy.ts";
 import type { SignedMessage } from "../core/governance/proposal.ts";
 import { ballotPayload, criteriaPayload } from "../core/governance/request-signing.ts";
 import { MAX_SCRIPT_BYTES } from "../core/governance/script.ts";
-import { parseSignedRequest, type RequestType } from "../core/governance/signed-request.ts";
+import { MAX_REQUEST_BYTES, parseSignedRequest, type RequestType } from "../core/governance/signed-request.ts";
 import { CocoError } from "../errors.ts";
-import { createOutput, readJson, readText } from "./arguments.ts";
+import { createOutput, readBytes, readJson, readText } from "./arguments.ts";
 import { connect } from "./connection.ts";
 import type { ConnectionOptions, SigningOptions } from "./connection-options.ts";
 import { printChanges, printFailure } from "./effect-lines.ts";
@@ -17,7 +17,7 @@ import { confirmed, COSE, networkIdOf, sendProposal } from "./member-propose.ts"
 import { type CommandContext, printJson } from "./output.ts";
 import { checkProposal, NO_EFFECT, type CheckedProposal } from "./proposal-check.ts";
 import type { ServiceClient } from "./service-client.ts";
-import { finishRequest, onlyPrepares, printOutcome, readPrepared, readSignature, signOrPrepare } from "./signing.ts";
+import { finishRequest, offlineNetwork, printOutcome, readPrepared, readSignature, signOrPrepare } from "./signing.ts";
 
 const MAX_CRITERIA_FILE_BYTES = 256 * 1024;
 
@@ -57,10 +57,11 @@ export async function castBallot(
   vote: Vote | undefined,
   options: VoteOptions,
 ): Promise<void> {
-  const { ballot, effect, networkId } = options;
+  const { ballot, effect } = options;
   if ((vote === undefined) === (ballot === undefined))
     throw new CocoError("WrongUsage", "vote yes, no or abstain, or by a script with --ballot");
-  if (onlyPrepares(options) && networkId !== undefined && (effect !== undefined || ballot !== undefined)) {
+  const networkId = offlineNetwork(options);
+  if (networkId !== undefined && (effect !== undefined || ballot !== undefined)) {
     requireFullId(id);
     const payload = await ballotOf(vote, ballot, hexBytes(effect));
     await signOrPrepare(context, options, { type: "ballot", payload, networkId, proposalId: id });
@@ -121,8 +122,8 @@ function printChecked({ output }: CommandContext, checked: CheckedProposal): voi
 
 /** Runs `coco member withdraw`. */
 export async function withdrawProposal(context: CommandContext, id: string, options: VoteOptions): Promise<void> {
-  const { networkId } = options;
-  if (onlyPrepares(options) && networkId !== undefined) {
+  const networkId = offlineNetwork(options);
+  if (networkId !== undefined) {
     requireFullId(id);
     await signOrPrepare(context, options, { type: "withdrawal", payload: NO_PAYLOAD, networkId, proposalId: id });
     return;
@@ -148,8 +149,8 @@ export async function register(context: CommandContext, file: string, options: V
   const payload = criteriaPayload(
     readDocument(await readJson(file, MAX_CRITERIA_FILE_BYTES), fieldContext, readCriteria),
   );
-  const { networkId } = options;
-  if (onlyPrepares(options) && networkId !== undefined) {
+  const networkId = offlineNetwork(options);
+  if (networkId !== undefined) {
     await signOrPrepare(context, options, { type: "automatic_vote", payload, networkId });
     return;
   }
@@ -200,4 +201,15 @@ export async function finishPrepared(context: CommandContext, file: string, opti
     await withClient(options, "send", (client) => sendAbout(client, context, signed, options.json === true));
   else if (options.json === true)
     printJson(context.output, { type: parseSignedRequest(signed.message).type, file: out });
+}
+
+/** Runs `coco member send`. */
+export async function sendFile(
+  context: CommandContext,
+  file: string,
+  options: ConnectionOptions & { readonly json?: boolean },
+): Promise<void> {
+  const message = await readBytes(file, MAX_REQUEST_BYTES);
+  const signed = { message, chain: parseSignedRequest(message).chain };
+  await withClient(options, "send", (client) => sendAbout(client, context, signed, options.json === true));
 }

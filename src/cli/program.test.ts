@@ -44,6 +44,7 @@ describe("coco, wrong usage", () => {
       "vote",
       "withdraw",
       "automatic-votes",
+      "send",
       "finish",
       "status",
       "watch",

@@ -2,7 +2,12 @@
 import { Argument, type Command } from "commander";
 import type { Vote } from "../core/governance/policy.ts";
 import { collectNamed } from "./arguments.ts";
-import { addConnectionOptions, addSigningOptions, withEnvironment } from "./connection-options.ts";
+import {
+  addConnectionOptions,
+  addSigningOptions,
+  type ConnectionOptions,
+  withEnvironment,
+} from "./connection-options.ts";
 import type { ProposeOptions } from "./member-propose.ts";
 import type { FinishOptions, VoteOptions } from "./member-vote.ts";
 import type { CommandContext } from "./output.ts";
@@ -41,6 +46,13 @@ Example:
 The file holds {"criteria": [{"actions": ["add_node"], "existingActor": true, "nodesPerActor": 2,
 "codeApprovedByMajority": true}]}: your vote is yes on each proposal that meets one of them, unless you cast a ballot. They
 take the place of the earlier ones; an empty list ends them.`;
+
+const SEND_HELP = `
+Example:
+  coco member vote 3f9a0c21 yes --out ballot.cose
+  coco member send ballot.cose
+
+Needs no certificate of yours: the request is judged by its signature.`;
 
 const FINISH_HELP = `
 Example:
@@ -109,6 +121,12 @@ export function addVoteCommands(member: Command, context: CommandContext): void 
     .addHelpText("after", AUTOMATIC_HELP)
     .action(async (file: string, options: VoteOptions) =>
       (await voting()).register(context, file, withEnvironment(options)),
+    );
+  const send = member.command("send").description("send a signed request").argument("<file>", "file of --out");
+  addConnectionOptions(send)
+    .addHelpText("after", SEND_HELP)
+    .action(async (file: string, options: ConnectionOptions) =>
+      (await voting()).sendFile(context, file, withEnvironment(options)),
     );
   const finish = member
     .command("finish")

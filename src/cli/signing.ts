@@ -81,9 +81,11 @@ function algorithmOf(certificate: Bytes, file: string): CoseAlgorithm {
   throw new CocoError("ConfigurationInvalid", `${file}: requests are signed with keys on P-256 or P-384`, { file });
 }
 
-/** Whether the options say that something else signs. */
-export function onlyPrepares(options: SigningOptions): boolean {
-  return options.prepare !== undefined;
+/** The network of a request that is only written to a file, so that no node has to be asked; undefined: one has to. */
+export function offlineNetwork({ prepare, out, networkId }: SigningOptions): string | undefined {
+  if (networkId !== undefined && !/^[0-9a-f]{64}$/.test(networkId))
+    throw new CocoError("WrongUsage", "--network-id: expected 64 hex digits");
+  return prepare === undefined && out === undefined ? undefined : networkId;
 }
 
 async function signerOf(options: SigningOptions, certificate: SigningCertificate): Promise<SignFunction> {
@@ -126,9 +128,7 @@ export function finishRequest({ content, chain }: PreparedRequest, signature: By
   return { message: assembleSignedRequest(content, raw, chain), chain };
 }
 
-/**
- * Signs a request as the options say; undefined when it is only prepared, which is then told, with what comes next.
- */
+/** Signs a request as the options say; undefined when it goes into a file, and there is nothing to send. */
 export async function signOrPrepare(
   context: CommandContext,
   options: SigningOptions,
@@ -141,7 +141,10 @@ export async function signOrPrepare(
     return undefined;
   }
   const sign = await signerOf(options, certificate);
-  return finishRequest(prepared, sign(bytesToSign(prepared.content)));
+  const signed = finishRequest(prepared, sign(bytesToSign(prepared.content)));
+  if (options.out === undefined) return signed;
+  await createOutput(context.output, options.out, signed.message);
+  return undefined;
 }
 
 async function writePrepared(

@@ -97,7 +97,7 @@ describe("members with the command line", () => {
     assert.match(vote.stdout, /effect +[0-9a-f]{64}, found out here/);
     assert.equal((await json("member", "vote", proposalId, "yes", ...network.as("globex"))).ballotCount, 2);
     const open = (await done("member", "status", proposalId, ...network.as("globex"))).stdout;
-    assert.match(open, /state +Open[^]*acme: yes[^]*globex: yes[^]*missing +initech/);
+    assert.match(open, /state +Open[\s\S]*acme: yes[\s\S]*globex: yes[\s\S]*missing +initech/);
     const table = (await done("member", "status", "--state", "open", ...network.as("initech"))).stdout;
     assert.match(table, new RegExp(`${proposalId.slice(0, 12)} +Open +acme +set_settings +2 yes +initech +in 6 days`));
 
@@ -187,7 +187,7 @@ describe("members with the command line", () => {
   test("the constitution and the nodes are shown in words and in JSON", async () => {
     const text = (await done("constitution", "show", ...network.as("globex"))).stdout;
     assert.match(text, /changing settings needs all 3 members/);
-    assert.match(text, /retiring code needs .*no veto by globex[^]*takes effect 1 hour after it is accepted/);
+    assert.match(text, /retiring code needs .*no veto by globex[\s\S]*takes effect 1 hour after it is accepted/);
     const { constitution, networkId, digest } = await json("constitution", "show", ...network.as("globex"));
     assert.notEqual(networkId, digest);
     const genesis = constitutionFromJson(await readFile(network.genesis, "utf8"));
@@ -195,7 +195,10 @@ describe("members with the command line", () => {
     const checked = await json("constitution", "check", network.genesis);
     assert.deepEqual([checked.valid, checked.digest], [true, networkId]);
     const { nodes } = await json("node", "list", ...network.as("initech"));
-    assert.deepEqual(nodes.map(({ status }: { status: string }) => status), ["Trusted", "Trusted", "Trusted"]);
+    assert.deepEqual(
+      nodes.map(({ status }: { status: string }) => status),
+      ["Trusted", "Trusted", "Trusted"],
+    );
     assert.match((await done("node", "list", ...network.as("acme"))).stdout, /^ID +STATUS +OWNER/);
   });
 });

@@ -117,7 +117,7 @@ describe("a constitution's script", () => {
       const script = scripted(body, "resolve");
       const network = new VotingNetwork({ members: MEMBERS, policies, script, runScript });
       const id = network.propose("a", { name: "set_script", args: { source: "export const validate = 1;" } });
-      for (const member of MEMBERS) network.vote(member, id);
+      for (const member of MEMBERS.slice(1)) network.vote(member, id);
       assert.equal(network.proposal(id).state, "Open");
       requireReadable(network);
       network.advance(60_000);

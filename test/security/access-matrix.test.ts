@@ -25,6 +25,8 @@ import { present } from "../e2e/lib/processes.ts";
 import { ETHEREUM_PATH } from "../e2e/lib/sandbox.ts";
 import { type ClientIdentity, identityOf, makeOrganisations, type Standing } from "../support/client-identities.ts";
 
+/** Number of identities that are asked about. */
+const CALLERS = 15;
 const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"] as const;
 const API = "?api-version=2024-07-01";
 const PROPOSALS = "/gov/members/proposals";
@@ -32,7 +34,7 @@ const DAY_MS = 86_400_000;
 
 /** What an endpoint answers to a caller it is for; an error as its status, code and reason. */
 type Outcome = string;
-type Who = "signed" | "actor" | "member";
+type Who = "signed" | "newcomer" | "actor" | "member";
 
 interface Decision {
   readonly who: Who;
@@ -54,6 +56,8 @@ const signed = (type: RequestType, outcome: Outcome): Decision => ({ who: "signe
 /** Every endpoint, and what was decided about it. Names in braces are filled in by {@link pathFor}. */
 const DECISIONS: Readonly<Record<string, Decision>> = {
   "GET /node/api": actor("200"),
+  "GET /node/join/challenge": { who: "newcomer", outcome: "200" },
+  "POST /node/join": { who: "newcomer", outcome: "400 MalformedInput", body: "no evidence" },
   "GET /node/state": actor("200"),
   "GET /node/network": actor("200"),
   "GET /node/constitution": actor("200"),
@@ -68,7 +72,10 @@ const DECISIONS: Readonly<Record<string, Decision>> = {
   [`POST ${PROPOSALS}:create`]: signed("proposal", "200"),
   [`POST ${PROPOSALS}:dry-run`]: { who: "member", outcome: "200", body: OPEN_EPOCH },
   [`POST ${PROPOSALS}/{proposalId}:withdraw`]: signed("withdrawal", "400 ProposalInvalid/ProposalNotFound"),
-  [`POST ${PROPOSALS}/{proposalId}/ballots/{memberId}:submit`]: signed("ballot", "400 ProposalInvalid/ProposalNotFound"),
+  [`POST ${PROPOSALS}/{proposalId}/ballots/{memberId}:submit`]: signed(
+    "ballot",
+    "400 ProposalInvalid/ProposalNotFound",
+  ),
   "POST /gov/members/automatic-votes/{memberId}:register": signed("automatic_vote", "200"),
   [`GET ${PROPOSALS}`]: actor("200"),
   [`GET ${PROPOSALS}/{proposalId}`]: actor(NO_PROPOSAL),
@@ -94,7 +101,15 @@ const CALL = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "eth_chainId", para
 const MOUNTED = [ETHEREUM_PATH, "/"];
 const NOWHERE = [
   ...["/gov", "/gov/", "/node", "/node/", "/nothing", "/gov/members", "/gov/service", `${PROPOSALS}/`, "/node/api/"],
-  ...["//gov/feed", "/gov//feed", "/GOV/feed", "/node/../gov/feed", "/%67ov/feed", `${PROPOSALS}//actions`, "/ethereal"],
+  ...[
+    "//gov/feed",
+    "/gov//feed",
+    "/GOV/feed",
+    "/node/../gov/feed",
+    "/%67ov/feed",
+    `${PROPOSALS}//actions`,
+    "/ethereal",
+  ],
   ...[`${PROPOSALS}:create/`, `${PROPOSALS}:Create`, `${PROPOSALS}/:withdraw`, "/node/__proto__", "/__proto__"],
 ];
 
@@ -108,6 +123,7 @@ before(async () => {
   node = present(network.nodes[0]);
   const actions = [
     { name: "remove_member", args: { actor: "hooli" } },
+    { name: "restrict_participant", args: { actor: "tyrell", restriction: { type: "banned" } } },
     { name: "set_revocations", args: { actor: "globex", revocations: [organisations.revocations] } },
   ] as const;
   const agreed = await agreeBy([network.member, organisations.globex], node, ...actions);
@@ -168,7 +184,8 @@ function outcomeOf(status: number, text: string): Outcome {
   return `${status} ${error.code}${error.reason === undefined ? "" : `/${error.reason}`}`;
 }
 
-const isKnown = (standing: Standing): boolean => standing === "member" || standing === "participant";
+const isParticipant = (standing: Standing): boolean => standing === "participant" || standing === "banned";
+const isKnown = (standing: Standing): boolean => standing === "member" || isParticipant(standing);
 
 /** The rule: what this caller hears at this endpoint with its own method. */
 function expectedAt({ who, outcome }: Decision, { standing }: ClientIdentity): Outcome {
@@ -176,8 +193,9 @@ function expectedAt({ who, outcome }: Decision, { standing }: ClientIdentity): O
     // What counts is whose signature is in the body, and each of them signs as it can.
     if (standing === undefined) return UNSIGNED;
     if (standing === "member") return outcome;
-    return `400 ProposalInvalid/${standing === "participant" ? "NotAMember" : "CertificateNotValid"}`;
+    return `400 ProposalInvalid/${isParticipant(standing) ? "NotAMember" : "CertificateNotValid"}`;
   }
+  if (who === "newcomer") return outcome;
   if (!isKnown(standing)) return refusalOf(standing);
   return who === "actor" || who === standing ? outcome : "403 NotAuthorized";
 }
@@ -234,18 +252,23 @@ function cellsOf(caller: ClientIdentity): readonly Cell[] {
       const decision = DECISIONS[`${method} ${template}`];
       if (decision === undefined) return { method, path, expected: otherwise };
       const expected = { outcome: expectedAt(decision, caller), allow: undefined };
-      return method === "GET" ? { method, path, expected } : { method, path, expected, body: bodyFor(decision, caller) };
+      return method === "GET"
+        ? { method, path, expected }
+        : { method, path, expected, body: bodyFor(decision, caller) };
     });
   });
+  const served = caller.standing === "banned" ? "403 ParticipantBanned" : "200";
   const adapters = MOUNTED.flatMap((path) =>
     METHODS.map((method): Cell => {
       if (!known) return { method, path, expected: refused };
       if (method !== "POST") return { method, path, expected: { outcome: "405 MethodNotAllowed", allow: "POST" } };
-      return { method, path, expected: { outcome: "200", allow: undefined }, body: utf8Encode(CALL) };
+      return { method, path, expected: { outcome: served, allow: undefined }, body: utf8Encode(CALL) };
     }),
   );
   const nowhere = NOWHERE.flatMap((path) =>
-    METHODS.map((method): Cell => ({ method, path, expected: known ? { outcome: NOT_HERE, allow: undefined } : refused })),
+    METHODS.map(
+      (method): Cell => ({ method, path, expected: known ? { outcome: NOT_HERE, allow: undefined } : refused }),
+    ),
   );
   return [...endpoints, ...adapters, ...nowhere];
 }
@@ -283,10 +306,10 @@ describe("the access matrix", () => {
     const paths = new Set(Object.keys(DECISIONS).map((endpoint) => endpoint.replace(/^\w+ /, ""))).size;
     for (const caller of identities)
       assert.equal(cellsOf(caller).length, (paths + MOUNTED.length + NOWHERE.length) * METHODS.length);
-    assert.equal(new Set(identities.map(({ name }) => name)).size, 14);
+    assert.equal(new Set(identities.map(({ name }) => name)).size, CALLERS);
   });
 
-  for (const at of Array.from({ length: 14 }, (_, index) => index))
+  for (const at of Array.from({ length: CALLERS }, (_, index) => index))
     test(`holds for caller ${at}`, async (context) => {
       const caller = present(identities[at]);
       context.diagnostic(caller.name);
@@ -298,7 +321,11 @@ describe("the access matrix", () => {
     const { value } = JSON.parse(body) as { value: { proposerId: string; proposalState: string }[] };
     assert.deepEqual(
       value.map(({ proposerId, proposalState }) => [proposerId, proposalState]),
-      [[network.memberId, "Accepted"], ["globex", "Open"], [network.memberId, "Open"]],
+      [
+        [network.memberId, "Accepted"],
+        ["globex", "Open"],
+        [network.memberId, "Open"],
+      ],
     );
     const state = await node.read<{ refused_frames: number }>("/node/state");
     assert.equal(state.refused_frames, 0);

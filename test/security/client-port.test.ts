@@ -1,69 +1,24 @@
 /** What clients, known or not, can do to a node's client port with few means. */
 import assert from "node:assert/strict";
 import { request as httpsRequest, Agent } from "node:https";
-import { createServer, type AddressInfo } from "node:net";
 import { after, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { connect } from "node:tls";
 import { toHex } from "../../src/core/codec/bytes.ts";
 import { MAX_REQUEST_BYTES } from "../../src/core/governance/signed-request.ts";
-import { createNodeCertificate, generateKeyPairPem } from "../../src/enclave/manager/certificates.ts";
 import {
-  ClientFrontend,
-  type FrontendParts,
   type FrontendRequest,
   HEADERS_TIMEOUT_MS,
   UNAUTHENTICATED_REQUESTS_MAX,
 } from "../../src/enclave/manager/frontend.ts";
-import { nodeEntropy } from "../../src/enclave/manager/node-crypto.ts";
-import type { Sockets } from "../../src/enclave/ports.ts";
 import { CocoError } from "../../src/errors.ts";
 import { certificatesPem, issue } from "../support/issue-certificates.ts";
+import { closeFrontends, frontend, stranger } from "../support/test-frontend.ts";
 
 /** Time after a limit in which the connection must be gone. */
 const GRACE_MS = 8_000;
 
-interface Fixture {
-  readonly port: number;
-  readonly certificate: string;
-  readonly privateKey: string;
-  readonly front: ClientFrontend;
-}
-
-const cleanups: (() => void)[] = [];
-after(() => {
-  for (const cleanup of cleanups) cleanup();
-});
-
-async function frontend(
-  authenticate: FrontendParts["authenticate"],
-  options: Partial<Pick<FrontendParts, "bytesUnderWayMax" | "handle" | "isSigned">> = {},
-): Promise<Fixture> {
-  const { privateKey } = generateKeyPairPem();
-  const issuance = { notBeforeMs: Date.now() - 86_400_000, days: 10, entropy: nodeEntropy };
-  const certificate = createNodeCertificate("node", privateKey, issuance);
-  const front = new ClientFrontend({
-    certificate,
-    privateKey,
-    authenticate,
-    isSigned: () => false,
-    handle: (_request, respond) => respond({ status: 200, contentType: "text/plain", body: new Uint8Array(1) }),
-    ...options,
-  });
-  let port = 0;
-  const sockets: Sockets = {
-    listen: async (_address, onSocket) => {
-      const server = createServer(onSocket);
-      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-      port = (server.address() as AddressInfo).port;
-      return { close: () => server.close() };
-    },
-    connect: () => assert.fail("a frontend connects nowhere"),
-  };
-  await front.start("127.0.0.1:0", sockets);
-  cleanups.push(() => front.close());
-  return { port, certificate, privateKey, front };
-}
+after(closeFrontends);
 
 describe("the client port", () => {
   const caller = { actor: "member1", certificate: "00" };
@@ -101,7 +56,7 @@ describe("the client port", () => {
       cert: certificate,
       key: privateKey,
     });
-    cleanups.push(() => agent.destroy());
+    after(() => agent.destroy());
     const status = (): Promise<number | undefined> =>
       new Promise((resolve, reject) => {
         const request = httpsRequest({ host: "127.0.0.1", port, path: "/", agent }, (response) => {
@@ -216,24 +171,6 @@ describe("the client port", () => {
     assert.equal(front.bytesUnderWay, 0);
   });
 });
-
-/** One request without a client certificate, on a connection of its own unless it is given an agent. */
-function stranger(port: number, path: string, body: Buffer, agent: Agent | false = false) {
-  return new Promise<{ readonly status: number; readonly text: string }>((resolve, reject) => {
-    const sent = httpsRequest(
-      { host: "127.0.0.1", port, path, method: "POST", agent, rejectUnauthorized: false },
-      (response) => {
-        let text = "";
-        response.on("data", (part: Buffer) => {
-          text += part.toString();
-        });
-        response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
-      },
-    );
-    sent.on("error", reject);
-    sent.end(body);
-  });
-}
 
 describe("a client without a certificate", () => {
   const nobody = () => new CocoError("CertificateUnknown", "nobody");

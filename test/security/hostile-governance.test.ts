@@ -8,12 +8,22 @@ import type { Action } from "../../src/core/governance/actions.ts";
 import type { GovernanceState } from "../../src/core/governance/administrative.ts";
 import type { VotingPolicy } from "../../src/core/governance/policy.ts";
 import type { SignedMessage } from "../../src/core/governance/proposal.ts";
+import { isRefusal } from "../../src/core/governance/refusal.ts";
 import { decodeGovernanceState, encodeGovernanceState } from "../../src/core/governance/state-codec.ts";
 import { countVotes } from "../../src/core/governance/vote-count.ts";
 import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
 import { loadGovernanceCrypto } from "../../src/host/script-engine-file.ts";
+import { CocoError } from "../../src/errors.ts";
 import { refusal } from "../support/governed-network.ts";
-import { execute, founderSigner, genesisState, NOW_MS, proposalBy, requestBy, yesBy } from "../support/real-governance.ts";
+import {
+  execute,
+  founderSigner,
+  genesisState,
+  NOW_MS,
+  proposalBy,
+  requestBy,
+  yesBy,
+} from "../support/real-governance.ts";
 
 const ENGINES = [await loadGovernanceCrypto(), await loadGovernanceCrypto()] as const;
 const [CRYPTO] = ENGINES;
@@ -33,7 +43,8 @@ const THROWN: Readonly<Record<string, string>> = {
   "text that never ends": "{ toString() { for (;;); }, [Symbol.toPrimitive]() { for (;;); } }",
   "an error that breaks its own words": `Object.defineProperties(new Error("a"), {
     name: { get() { throw this } }, message: { get() { throw this } }, stack: { get() { throw this } } })`,
-  "an error of errors": "(() => { let e = new Error('x'); for (let i = 0; i < 9999; i++) e = new Error(e, { cause: e }); return e })()",
+  "an error of errors":
+    "(() => { let e = new Error('x'); for (let i = 0; i < 9999; i++) e = new Error(e, { cause: e }); return e })()",
   "a symbol": "Symbol('yes')",
   "a whole number of any size": "2n ** 4000n",
   "a function": "() => 'yes'",
@@ -130,7 +141,10 @@ describe("a ballot that means harm", () => {
   const control = run(opened, ...votes);
 
   test("would be accepted without it", () => {
-    assert.deepEqual(control.proposals.map(({ state }) => state), ["Accepted"]);
+    assert.deepEqual(
+      control.proposals.map(({ state }) => state),
+      ["Accepted"],
+    );
   });
 
   for (const [name, source] of SCRIPTS)
@@ -142,7 +156,10 @@ describe("a ballot that means harm", () => {
       const [one, other] = ENGINES.map((crypto) => countVotes(cast, proposal, NOW_MS, crypto));
       assert.deepEqual(one, other);
       assert.deepEqual(one?.votes, []);
-      assert.deepEqual(one?.scriptFailures.map(({ member }) => member), ["member3"]);
+      assert.deepEqual(
+        one?.scriptFailures.map(({ member }) => member),
+        ["member3"],
+      );
       const decided = run(cast, ...votes);
       assert.equal(decided.proposals[0]?.ballots.length, 3);
       assert.deepEqual(encodeGovernanceState(withoutBallotsOf(decided, "member3")), encodeGovernanceState(control));
@@ -179,6 +196,27 @@ describe("a script of the constitution that means harm", () => {
         assert.equal(decided.constitution.script, undefined);
       });
 
+  const ADDED: Readonly<Record<string, string>> = {
+    "half a character":
+      "[{ name: 'approve_code', args: { measurement: '33'.repeat(32), name: '\\ud800', version: '1' } }]",
+    "a prototype": "[{ name: 'open_epoch', args: JSON.parse('{\"__proto__\": 1}') }]",
+    "what no action is": "[{ name: 'constructor', args: {} }]",
+    "too many": "Array.from({ length: 65 }, () => ({ name: 'open_epoch', args: {} }))",
+    "the last member's removal":
+      "['member1', 'member2', 'member3'].map((actor) => ({ name: 'remove_member', args: { actor } }))",
+  };
+  for (const [name, actions] of Object.entries(ADDED))
+    test(`in apply: adds ${name}. The proposal is refused, and nothing else happens`, () => {
+      const state = genesisState(CRYPTO, { script: functionOf(`return { actions: ${actions} }`, "apply") });
+      const before = encodeGovernanceState(state);
+      for (const crypto of ENGINES)
+        assert.throws(
+          () => execute(state, { type: "request", ...proposalBy(FIRST, APPROVE) }, crypto),
+          (error) => error instanceof CocoError && isRefusal(error),
+        );
+      assert.deepEqual(encodeGovernanceState(state), before);
+    });
+
   const byScript: VotingPolicy = { rule: { type: "script" }, expiresAfterMs: 60_000, deliberationMs: 0, delayMs: 0 };
   for (const [name, body] of [...Object.entries(BODIES), ["rejects everything", "return 'Rejected'"] as const])
     test(`in resolve: ${name}. Nothing passes, and all members together take it out`, () => {
@@ -189,8 +227,14 @@ describe("a script of the constitution that means harm", () => {
       if (name === "rejects everything") assert.equal(other.proposals[0]?.state, "Rejected");
       else assert.equal(run(other, ...votesOn(other)).proposals[0]?.state, "Open");
 
-      const opened = run(state, proposalBy(FIRST, { name: "set_policy", args: { action: "default", policy: MAJORITY } }));
-      assert.notEqual(run(opened, ...(opened.proposals[0]?.state === "Open" ? votesOn(opened) : [])).proposals[0]?.state, "Accepted");
+      const opened = run(
+        state,
+        proposalBy(FIRST, { name: "set_policy", args: { action: "default", policy: MAJORITY } }),
+      );
+      assert.notEqual(
+        run(opened, ...(opened.proposals[0]?.state === "Open" ? votesOn(opened) : [])).proposals[0]?.state,
+        "Accepted",
+      );
 
       const replaced: Action = { name: "set_script", args: { source: functionOf("return 'Accepted'", "resolve") } };
       const asked = run(state, proposalBy(FIRST, replaced));

@@ -51,9 +51,7 @@ function strikeRestriction(context: FaultContext): void {
 function strikeListing(context: FaultContext): void {
   const id = context.random.pick(GUESTS);
   decideOn(context, "rights.listing", (constitution) =>
-    guestOf(constitution, id) === undefined
-      ? listAgain(id)
-      : { name: "remove_participant", args: { actor: id } },
+    guestOf(constitution, id) === undefined ? listAgain(id) : { name: "remove_participant", args: { actor: id } },
   );
 }
 

@@ -167,7 +167,9 @@ describe("a simulated network", () => {
       assert.ok(follower);
       const answers: string[] = [];
       const ask = () =>
-        follower.request({ body, actor: "owner" }, (response) => answers.push(response ? utf8Decode(response.body) : "no answer"));
+        follower.request({ body, actor: "owner" }, (response) =>
+          answers.push(response ? utf8Decode(response.body) : "no answer"),
+        );
       ask();
       await run(2_000);
       follower.end({ silent: false, byItself: false });

@@ -4,7 +4,9 @@
  */
 import { after, before, describe, test } from "node:test";
 import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
 import { Agent, request } from "node:https";
+import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
 import { fromHex, toHex } from "../../src/core/codec/bytes.ts";
 import { encodeMessages } from "../../src/core/governance/proposal-codec.ts";
@@ -13,7 +15,7 @@ import { resumePayload, type ResumingNode } from "../../src/core/governance/resu
 import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
 import { compareNodes, Load } from "../e2e/lib/load.ts";
 import { Network, type NetworkNode } from "../e2e/lib/network.ts";
-import { present, until } from "../e2e/lib/processes.ts";
+import { present, runCoco, until } from "../e2e/lib/processes.ts";
 
 const SOME = 100;
 
@@ -69,6 +71,23 @@ function asNode({ node_id: nodeId, nonce, last_transaction_id: id }: RecoveryDoc
   return { nodeId, nonce: fromHex(nonce), view, seqno };
 }
 
+/** As members do it: one signs and gives what is signed to whoever sends it. */
+async function resumeByCommand(nodes: readonly NetworkNode[]): Promise<void> {
+  const [certificate, key] = [join(network.dir, "member_cert.pem"), join(network.dir, "member_privk.pem")];
+  const { cert, key: privateKey } = present(nodes[0]).credentials;
+  await writeFile(certificate, cert);
+  await writeFile(key, privateKey, { mode: 0o600 });
+  const urls = nodes.flatMap(({ clientPort }) => ["--node-url", `https://127.0.0.1:${clientPort}`]);
+  const identity = ["--cert", certificate, "--key", key];
+  const signed = join(network.dir, "resume.cose");
+  const made = await runCoco("member", "resume", ...urls, ...identity, "--out", signed, "--json");
+  assert.equal(made.code, 0, made.stderr);
+  assert.equal(JSON.parse(made.stdout).resumed, false);
+  const sent = await runCoco("member", "resume", ...urls, ...identity, "--signed", signed, "--send", "--json");
+  assert.equal(sent.code, 0, sent.stderr);
+  assert.equal(JSON.parse(sent.stdout).nodes.length, nodes.length);
+}
+
 describe("a network that does not trust its disks", () => {
   test("goes on without a node that never comes back when the members have signed a resume, and loses nothing", async () => {
     const load = new Load(network);
@@ -87,10 +106,10 @@ describe("a network that does not trust its disks", () => {
     const origin = { signer: network.member, networkId, createdAt: Math.floor(Date.now() / 1000), sha256 };
     const signed = (stated: readonly ResumingNode[]) =>
       encodeMessages([signRequest("resume", resumePayload(stated), origin)]);
-    const resume = signed(nodes);
     const stale = signed(nodes.map((node) => ({ ...node, nonce: new Uint8Array(32) })));
     assert.equal((await ask(one, "/node/resume", stale)).status, 400);
-    for (const node of back) assert.equal((await ask(node, "/node/resume", resume)).status, 200);
+    const resume = signed(nodes);
+    await resumeByCommand(back);
     await Promise.all(back.map((node) => node.ready()));
     await compareNodes(back, load.receipts);
     assert.equal((await ask(one, "/node/resume", resume)).status, 503, "once");

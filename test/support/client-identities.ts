@@ -18,8 +18,8 @@ import {
   USAGE,
 } from "./issue-certificates.ts";
 
-/** What an identity is to the network: a member or participant, or why it is nobody (undefined: it shows nothing). */
-export type Standing = "member" | "participant" | ErrorCode | undefined;
+/** What an identity is to the network: a member or participant, perhaps a banned one, or why it is nobody (undefined: it shows nothing). */
+export type Standing = "member" | "participant" | "banned" | ErrorCode | undefined;
 
 /** Somebody with certificates and their key. */
 export interface ClientIdentity {
@@ -34,7 +34,7 @@ export interface ClientIdentity {
 
 /** Organisations around the present time, and who can be made of them. */
 export interface Organisations {
-  /** To be listed: `globex` and `hooli` are members, `umbrella` is a participant. */
+  /** To be listed: `globex` and `hooli` are members, `umbrella` and `tyrell` are participants. */
   readonly founders: readonly Founder[];
   /** The list by which globex revokes a certificate of its staff, DER. */
   readonly revocations: Bytes;
@@ -56,15 +56,17 @@ function identity(
   return { name, standing, actor, tls: { cert: certificatesPem(chain), key }, signer };
 }
 
-/** Makes the organisations; `hooli` is to be removed from the members before its identity is asked about. */
+/** Makes the organisations; before they are asked about, `hooli` is to be removed and `tyrell` to be banned. */
 export function makeOrganisations(nowMs: number): Organisations {
   const around = { fromMs: nowMs - 10 * DAY_MS, untilMs: nowMs + 10 * DAY_MS };
   const make = (options: CertificateOptions = {}): TestCertificate => issue({ ...around, ...options });
   const globex = make({ subject: "O=Globex, CN=Globex CA", ca: true });
   const umbrella = make({ subject: "O=Umbrella, CN=Umbrella CA", ca: true, key: makeKey("P-384") });
   const hooli = make({ subject: "CN=hooli" });
+  const tyrell = make({ subject: "CN=tyrell" });
   const strange = make({ subject: "CN=Unknown CA", ca: true });
-  const of = (options: CertificateOptions): TestCertificate => make({ issuer: globex, subject: "CN=staff", ...options });
+  const of = (options: CertificateOptions): TestCertificate =>
+    make({ issuer: globex, subject: "CN=staff", ...options });
   const revoked = of({ subject: "CN=revoked" });
   // Its name and issuer are right, its signature is of another key.
   const forged = of({ signer: makeKey() });
@@ -77,6 +79,7 @@ export function makeOrganisations(nowMs: number): Organisations {
       founder("globex", "member", globex),
       founder("hooli", "member", hooli),
       founder("umbrella", "participant", umbrella),
+      founder("tyrell", "participant", tyrell),
     ],
     revocations: issueRevocationList({
       ...{ issuer: globex, revoked: [revoked], fromMs: nowMs - DAY_MS, untilMs: nowMs + 9 * DAY_MS },
@@ -93,6 +96,7 @@ export function makeOrganisations(nowMs: number): Organisations {
       identity("staff of tomorrow", "CertificateInvalid", "globex", [of({ fromMs: nowMs + DAY_MS })]),
       identity("staff that may not sign", "CertificateInvalid", "globex", [of({ usage: USAGE.keyAgreement })]),
       identity("staff of staff", "CertificateInvalid", "globex", [make({ issuer: middle }), middle]),
+      identity("a banned participant", "banned", "tyrell", [tyrell]),
       identity("staff of a participant", "participant", "umbrella", [make({ issuer: umbrella })]),
       identity("staff of a member", "member", "globex", [of({ key: makeKey("P-384") })]),
     ],

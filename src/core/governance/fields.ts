@@ -6,7 +6,7 @@
  * the path of the field, such as `nodes[2].address`, in its message and as `field` in its data.
  */
 import { CocoError, type ErrorCode } from "../../errors.ts";
-import { fromHex, toHex, type Bytes } from "../codec/bytes.ts";
+import { fromHex, toHex, utf8Decode, type Bytes } from "../codec/bytes.ts";
 import type { CborValue } from "../codec/cbor.ts";
 import { isWellFormed, type JsonValue } from "./json-value.ts";
 import { derOfPem, isOneDerSequence, pemOfDer } from "./pem.ts";
@@ -243,6 +243,17 @@ export function parseJson(text: string, context: FieldContext): unknown {
   } catch {
     throw fieldInvalid(context, "", "is not JSON");
   }
+}
+
+/** Parses JSON in UTF-8. */
+export function parseJsonBytes(bytes: Bytes, context: FieldContext): unknown {
+  let text: string;
+  try {
+    text = utf8Decode(bytes);
+  } catch {
+    throw fieldInvalid(context, "", "is not UTF-8");
+  }
+  return parseJson(text, context);
 }
 
 /** Reads a whole document that is one record. */

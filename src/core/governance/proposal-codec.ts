@@ -2,12 +2,19 @@
  * Proposals and automatic votes in the binary form of the governance state. What a signed message says is read from the
  * message again, so that the state cannot tell anything else than what was signed.
  */
-import { fromHex, toHex, utf8Decode, type Bytes, type HashFunction } from "../codec/bytes.ts";
+import { fromHex, toHex, type Bytes, type HashFunction } from "../codec/bytes.ts";
 import { decodeCbor, encodeCbor } from "../codec/cbor.ts";
 import { readActionList } from "./action-codec.ts";
 import { readCriteria } from "./automatic-votes.ts";
 import { MAX_ACTORS, MAX_CERTIFICATE_BYTES } from "./constitution.ts";
-import { parseJson, readDocument, treeToCbor, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
+import {
+  parseJsonBytes,
+  readDocument,
+  treeToCbor,
+  type FieldContext,
+  type FieldReader,
+  type FieldTree,
+} from "./fields.ts";
 import {
   MAX_BALLOTS,
   MAX_HISTORY_BYTES,
@@ -54,7 +61,7 @@ export function readMessage(fields: FieldReader): SignedMessage {
 
 function readPayload<T>({ payload }: SignedRequest, context: FieldContext, read: (fields: FieldReader) => T): T {
   const json: FieldContext = { ...context, form: "json" };
-  return readDocument(parseJson(utf8Decode(payload), json), json, read);
+  return readDocument(parseJsonBytes(payload, json), json, read);
 }
 
 function ballotTree({ member, atMs, ...message }: BallotRecord): FieldTree {

@@ -6,12 +6,12 @@
  * A request that comes again is refused: proposals by the replay guard, ballots and automatic votes because they must be
  * newer than the member's last, withdrawals because the proposal is not open any more.
  */
-import { bytesEqual, toHex, utf8Decode } from "../codec/bytes.ts";
+import { bytesEqual, toHex } from "../codec/bytes.ts";
 import { judgedActions } from "./actions.ts";
 import { readActionList } from "./action-codec.ts";
 import { readCriteria } from "./automatic-votes.ts";
 import type { BatchPlace } from "./epochs.ts";
-import { parseJson, readDocument, type FieldContext, type FieldReader } from "./fields.ts";
+import { parseJsonBytes, readDocument, type FieldContext, type FieldReader } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import { proposalTimes } from "./policy.ts";
 import {
@@ -55,6 +55,11 @@ export interface ProposalsState extends VotingState {
 /** Longest description of a proposal, in characters. */
 export const MAX_DESCRIPTION_LENGTH = 4_000;
 
+/** The id of the proposal that a message is about: its own, or the one it names; undefined for automatic votes. */
+export function proposalIdOf({ request }: VerifiedRequest, sha256: GovernanceCrypto["sha256"]): string | undefined {
+  return request.type === "proposal" ? toHex(sha256(request.signedBytes)) : request.proposalId;
+}
+
 /** Executes a request on the state before it; throws `ProposalInvalid`, with nothing changed, when it does not hold. */
 export function executeRequest<State extends ProposalsState>(
   state: State,
@@ -80,7 +85,7 @@ export function executeRequest<State extends ProposalsState>(
 
 function readPayload<T>({ request }: VerifiedRequest, read: (fields: FieldReader) => T): T {
   const context: FieldContext = { form: "json", code: "ProposalInvalid", data: { reason: "Malformed" } };
-  return readDocument(parseJson(utf8Decode(request.payload), context), context, read);
+  return readDocument(parseJsonBytes(request.payload, context), context, read);
 }
 
 function propose<State extends ProposalsState>(
@@ -141,11 +146,10 @@ export function validateByScript(
     view: { constitution: scriptView(constitution), now: nowMs, networkId },
   });
   if (!result.ok) {
-    if (result.reason === "NotAFunction" || onlySetsScript(actions)) return;
+    if (result.reason === "NotAFunction") return;
     throw refused("ScriptFailed", `validate of the constitution's script: ${result.message}`);
   }
   const said = readScriptValidation(result.value);
-  if (said === undefined && onlySetsScript(actions)) return;
   if (said === undefined) throw refused("ScriptFailed", `validate returns ${SCRIPT_RETURNS.validate}`);
   if (!said.valid) throw refused("NotValidByScript", said.description);
 }

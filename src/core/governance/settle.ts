@@ -11,6 +11,7 @@ import {
   effectOf,
   failureOf,
   memberIds,
+  prospectOf,
   type Trial,
   type VoteCount,
   type VotingState,
@@ -86,8 +87,7 @@ function settleScheduled(
 ): Settlement {
   const { scheduled } = proposal;
   if (scheduled === undefined || nowMs < scheduled.atMs) return { proposal, effect: undefined };
-  const count = countVotes(state, proposal, nowMs, crypto);
-  const { prospect } = count;
+  const prospect = prospectOf(state, proposal, nowMs, crypto);
   if (prospect.type === "effect" && !bytesEqual(prospect.digest, scheduled.effect))
     return { proposal: { ...proposal, state: "Open", scheduled: undefined, finalVotes: [] }, effect: undefined };
   return enact(state, proposal, proposal.finalVotes, { nowMs, crypto });

@@ -16,7 +16,15 @@ import { actionsTree, readActions } from "./action-codec.ts";
 import { treeToJson } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import type { JsonValue } from "./json-value.ts";
-import { judge, judgeProposal, policyOf, type ProposalJudgement, type Rule, type Verdict, type Vote } from "./policy.ts";
+import {
+  judge,
+  judgeProposal,
+  policyOf,
+  type ProposalJudgement,
+  type Rule,
+  type Verdict,
+  type Vote,
+} from "./policy.ts";
 import type { AutomaticVotes, BallotRecord, FinalVote, ProposalFailure, ProposalRecord } from "./proposal.ts";
 import { isRefusal, refused, remedyOf } from "./refusal.ts";
 import { readAddedActions, readScriptResolution, readScriptVote, SCRIPT_RETURNS } from "./script.ts";
@@ -88,11 +96,10 @@ function allActions(
     view: viewOf(state, nowMs),
   });
   if (!result.ok) {
-    if (result.reason === "NotAFunction" || onlySetsScript(proposal.actions)) return proposal.actions;
+    if (result.reason === "NotAFunction") return proposal.actions;
     throw refused("ScriptFailed", `apply of the constitution's script: ${result.message}`);
   }
   const added = readAddedActions(result.value);
-  if (added === undefined && onlySetsScript(proposal.actions)) return proposal.actions;
   if (added === undefined) throw refused("ScriptFailed", `apply returns ${SCRIPT_RETURNS.apply}`);
   if (added.length === 0) return proposal.actions;
   const more = readActions({ actions: added.map(({ name, args }) => ({ name, args })) });
@@ -260,8 +267,16 @@ function scriptVerdict(
 }
 
 /** The script's verdict, where all members together can do without it: it does not end the vote before one of them says no. */
-function orByAll(said: Verdict | undefined, constitution: Constitution, votes: readonly FinalVote[]): Verdict | undefined {
-  const byAll = judge({ type: "unanimous" }, new Map(votes.map(({ member, vote }) => [member, vote])), memberIds(constitution));
+function orByAll(
+  said: Verdict | undefined,
+  constitution: Constitution,
+  votes: readonly FinalVote[],
+): Verdict | undefined {
+  const byAll = judge(
+    { type: "unanimous" },
+    new Map(votes.map(({ member, vote }) => [member, vote])),
+    memberIds(constitution),
+  );
   if (byAll === "accepted") return byAll;
   return said === "rejected" && byAll === "open" ? byAll : said;
 }

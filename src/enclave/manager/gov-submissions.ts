@@ -2,11 +2,11 @@
  * Members' signed requests as they come in: what can be told at once is, and the rest goes to the leader. Who sends one does
  * not matter, its signature does; the certificates that name its signer come with it, or from the constitution, or from TLS.
  */
-import { toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
+import { toHex, type Bytes } from "../../core/codec/bytes.ts";
 import { readActionList } from "../../core/governance/action-codec.ts";
 import { criteriaTree } from "../../core/governance/automatic-votes.ts";
 import { dryRun } from "../../core/governance/dry-run.ts";
-import { type FieldContext, parseJson, readDocument, treeToJson } from "../../core/governance/fields.ts";
+import { type FieldContext, parseJsonBytes, readDocument, treeToJson } from "../../core/governance/fields.ts";
 import { holdsRequest, requestKey } from "../../core/governance/held-requests.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { refused } from "../../core/governance/refusal.ts";
@@ -122,7 +122,7 @@ function automaticVotesView(parts: GovApiParts, actor: string) {
 export function answerDryRun(parts: GovApiParts, request: RoutedRequest, respond: Respond): void {
   requireSize(request.body);
   const context: FieldContext = { form: "json", code: "ProposalInvalid", data: { reason: "Malformed" } };
-  const actions = readDocument(parseJson(utf8Decode(request.body), context), context, (fields) => {
+  const actions = readDocument(parseJsonBytes(request.body, context), context, (fields) => {
     if (fields.has("description")) fields.text("description", { max: MAX_DESCRIPTION_LENGTH });
     return readActionList(fields);
   });

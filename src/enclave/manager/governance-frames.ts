@@ -39,10 +39,12 @@ export interface RefusedRequest {
   readonly error: CocoError;
 }
 
+const TEXT = new TextEncoder();
+
+/** What is shown to people may be cut anywhere, and may tell half characters of a request that was refused for them. */
 function textBytes(text: string): Uint8Array {
-  const bytes = utf8Encode(text);
-  // What is shown to people may be cut anywhere but within a character.
-  return bytes.length <= MAX_REFUSAL_TEXT_BYTES ? bytes : utf8Encode(text.slice(0, MAX_REFUSAL_TEXT_BYTES / 4));
+  const bytes = TEXT.encode(text);
+  return bytes.length <= MAX_REFUSAL_TEXT_BYTES ? bytes : TEXT.encode(text.slice(0, MAX_REFUSAL_TEXT_BYTES / 4));
 }
 
 /** The refusal of a request. */
@@ -51,7 +53,7 @@ export function writeRefusal(writer: ByteWriter, { key, error }: RefusedRequest)
   const values = Object.entries(error.data).slice(0, MAX_REFUSAL_VALUES);
   writer.u8(values.length);
   for (const [name, value] of values) {
-    writer.bytes16(utf8Encode(name));
+    writer.bytes16(textBytes(name));
     if (typeof value === "string") writer.u8(VALUE.text).bytes16(textBytes(value));
     else if (typeof value === "boolean") writer.u8(VALUE.flag).u8(value ? 1 : 0);
     else writer.u8(VALUE.number).bytes16(utf8Encode(String(value)));

@@ -161,8 +161,7 @@ export class NodeCore {
     });
     this.#selfAttestation = new SelfAttestation({
       ...{ nodeId: parts.nodeId, clock, crypto: parts.governanceCrypto, attest: parts.attest },
-      committed: () => this.administration.committed,
-      batchTime: () => this.sealing.batchTime(),
+      ...{ committed: () => this.administration.committed, batchTime: () => this.sealing.batchTime() },
       deliver: (evidence) => this.#toLeader({ type: "attest", ...evidence }),
     });
     this.recovery = new RecoveryDesk({

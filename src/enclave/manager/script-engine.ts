@@ -6,7 +6,7 @@
  * back before each call; so a call finds the same engine, bit by bit, whatever calls came before and however they ended,
  * and takes the same steps on every machine.
  */
-import { utf8Decode, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
+import { utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
 import { invariant } from "../../errors.ts";
 import { webAssembly, type WasmGlobal, type WasmImports, type WasmInstance, type WasmMemory } from "./web-assembly.ts";
 import { METER_EXPORTS, meterModule } from "./script-metering.ts";
@@ -32,6 +32,7 @@ const START_FUEL = 1_000_000_000;
 const EVALUATE_MODULE = 1;
 /** JS_PROMISE_PENDING of QuickJS. */
 const PENDING = 0;
+const ENGINE_TEXT = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Names of the engine's exports in the module of `@jitl/quickjs-wasmfile-release-sync` 0.32.0, which shortens them. */
 const EXPORTS = {
@@ -227,11 +228,12 @@ export class ScriptEngine {
     return this.#value(this.#functions.newString(this.#context, this.#write(utf8Encode(text))));
   }
 
-  /** The text of a value that is one. */
+  /** The text of a value that is one; half a character, which text of the language may have, becomes a replacement. */
   textOf(value: EngineValue): string {
     const at = this.#functions.getString(this.#context, value);
-    invariant(at !== 0, "the script engine has no room for a result");
-    return utf8Decode(this.#memory.subarray(at, this.#memory.indexOf(0, at)));
+    // The script has left no room for it.
+    if (at === 0) stop();
+    return ENGINE_TEXT.decode(this.#memory.subarray(at, this.#memory.indexOf(0, at)));
   }
 
   #value(address: number): EngineValue {

@@ -125,6 +125,7 @@ function resultOf(raw: RawResult, fuel: number): ScriptResult {
   const rest = raw.text.slice(1);
   const failure = FAILURES[mark];
   if (failure !== undefined) return failed(failure[0], rest === "" ? failure[1] : rest, fuel);
+  if (mark !== BOOTSTRAP_MARKS.value) return failed("EngineFailed", "the script brought the engine to a fault", fuel);
   if (utf8Encode(rest).length > MAX_SCRIPT_OUTPUT_BYTES)
     return failed("OutputTooLarge", "the result is too large", fuel);
   const value = readJsonValue(JSON.parse(rest));

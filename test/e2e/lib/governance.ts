@@ -75,7 +75,12 @@ export function postProposal(node: NetworkNode, proposal: Buffer): Promise<HttpA
 }
 
 /** Hands a ballot of this member on a proposal to a node. */
-export function postBallotOf(node: NetworkNode, member: string, proposalId: string, ballot: Buffer): Promise<HttpAnswer> {
+export function postBallotOf(
+  node: NetworkNode,
+  member: string,
+  proposalId: string,
+  ballot: Buffer,
+): Promise<HttpAnswer> {
   return post(node, `/gov/members/proposals/${proposalId}/ballots/${member}:submit`, ballot);
 }
 

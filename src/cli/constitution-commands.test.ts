@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import type { Ask } from "./output.ts";
+import { run } from "./program.ts";
+
+const root = await mkdtemp(join(tmpdir(), "coco-constitution-"));
+after(() => rm(root, { recursive: true, force: true }));
+const at = (name: string) => join(root, name);
+
+async function cocoAsked(ask: Ask | undefined, ...args: readonly string[]) {
+  let [data, talk] = ["", ""];
+  const output = {
+    data: (text: string) => {
+      data += text;
+    },
+    talk: (text: string) => {
+      talk += text;
+    },
+  };
+  const code = await run(args, output, ask);
+  return { code, data, talk };
+}
+const coco = (...args: readonly string[]) => cocoAsked(undefined, ...args);
+
+before(async () => {
+  for (const id of ["acme", "globex"]) await coco("member", "keygen", "--id", id, "--dir", root);
+  const addresses = ["--listen", "--advertise", "--client-listen", "--client-advertise"].flatMap((name, port) => [
+    name,
+    `127.0.0.1:${7000 + port}`,
+  ]);
+  const machine = ["--machine-key", at("machine.key")];
+  await coco("node", "init", "--dir", at("node"), "--name", "node0", ...addresses, ...machine);
+  const owner = ["--member", "acme", "--key", at("acme_privk.pem"), "--network", "trade"];
+  const signed = await coco(
+    "node",
+    "sign",
+    "--entry",
+    at("node/vn-entry.json"),
+    ...owner,
+    "--out",
+    at("n.json"),
+    "--json",
+  );
+  assert.deepEqual([signed.code, JSON.parse(signed.data).owner], [0, "acme"], signed.talk);
+});
+
+const MEMBERS = ["--member", `acme=${at("acme_cert.pem")}`, "--member", `globex=${at("globex_cert.pem")}`];
+const init = (out: string, ...more: readonly string[]) =>
+  coco("constitution", "init", "--name", "trade", ...MEMBERS, "--node", at("n.json"), ...more, "--out", at(out));
+
+describe("coco constitution", () => {
+  test("what was told becomes the constitution, and check explains it", async () => {
+    const policy = ["--policy", "add_member=unanimous", "--policy", "default=veto:acme,majority/delay=1h"];
+    const made = await init("genesis.json", ...policy, "--nodes-per-actor", "3", "--closed");
+    assert.equal(made.code, 0, made.talk);
+    const { network, policies, settings } = JSON.parse(await readFile(at("genesis.json"), "utf8"));
+    assert.equal(network.open, false);
+    assert.equal(settings.nodesPerActor, 3);
+    assert.deepEqual(policies.actions.add_member.rule, { type: "unanimous" });
+    assert.equal(policies.default.delayMs, 3_600_000);
+    const checked = await coco("constitution", "check", at("genesis.json"));
+    assert.equal(checked.code, 0);
+    assert.match(checked.data, /adding a member needs all 2 members/);
+    assert.match(checked.data, /the network takes governance only, until members open it/);
+    const asJson = JSON.parse((await coco("constitution", "check", at("genesis.json"), "--json")).data);
+    assert.deepEqual(Object.keys(asJson), ["valid", "version", "digest", "explanation", "constitution"]);
+    assert.match(made.data, new RegExp(asJson.digest));
+  });
+
+  test("under which nothing could pass is refused with field and what to do, made or read", async () => {
+    const refused = await init("bad.json", "--policy", "add_member=count:3");
+    assert.equal(refused.code, 1);
+    assert.match(refused.talk, /policies\.actions\.add_member\.rule\.yes: is 3, and only 2 can vote.*: name 1 to 2/);
+    const genesis = JSON.parse(await readFile(at("genesis.json"), "utf8"));
+    genesis.policies.default.rule = { type: "script" };
+    await writeFile(at("bad.json"), JSON.stringify(genesis));
+    const read = await coco("constitution", "check", at("bad.json"), "--json");
+    assert.equal(read.code, 1);
+    const { valid, error } = JSON.parse(read.data);
+    assert.deepEqual([valid, error.code, error.field], [false, "ConstitutionInvalid", "policies.default.rule"]);
+    assert.match((await coco("constitution", "check", at("bad.json"))).talk, /add a script, or choose another rule/);
+  });
+
+  test("at a terminal it asks for what is missing", async () => {
+    const asked: string[] = [];
+    const replies = ["trade", `acme=${at("acme_cert.pem")}`, "", at("n.json"), "", "count:1", at("asked.json")];
+    const ask: Ask = async (question, standard) => {
+      asked.push(question);
+      const reply = replies[asked.length - 1] ?? "";
+      return reply === "" ? (standard ?? "") : reply;
+    };
+    const made = await cocoAsked(ask, "constitution", "init", "--json");
+    assert.equal(made.code, 0, made.talk);
+    assert.equal(asked.length, replies.length);
+    const { policies, actors } = JSON.parse(await readFile(at("asked.json"), "utf8"));
+    assert.deepEqual([policies.default.rule, actors.length], [{ type: "count", yes: 1 }, 1]);
+    const silent = await coco("constitution", "init", "--name", "trade");
+    assert.equal(silent.code, 2);
+    assert.match(silent.talk, /WrongUsage: missing: --member, --node, --out/);
+  });
+});
