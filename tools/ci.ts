@@ -28,6 +28,7 @@ const SUITES: readonly Step[] = [
   },
   { name: "explore", script: "dist/test/exploration/main.js", arguments: ["--states", "200000"], budgetSeconds: 120 },
   { name: "seeded-bugs", script: "dist/test/seeded-bugs/main.js", arguments: [], budgetSeconds: 420 },
+  { name: "demo:consortium", script: "dist/bench/consortium-demo.js", arguments: [], budgetSeconds: 300 },
   { name: "bench:core (smoke)", script: "dist/bench/core.js", arguments: ["--quick"], budgetSeconds: 120 },
   { name: "bench (smoke)", script: "dist/bench/main.js", arguments: ["--quick"], budgetSeconds: 180 },
 ];

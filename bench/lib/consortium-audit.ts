@@ -37,7 +37,10 @@ export async function countWrites({ load, running }: Cast): Promise<Writes> {
 /** An auditor with nothing but the first service certificate and a copy of a ledger. */
 export async function audit(cast: Cast): Promise<string> {
   const { consortium, auditor, globex } = cast;
-  assertThat(readOf(auditor, SERVICE_CERTIFICATE) !== readOf(globex, join("node", SERVICE_CERTIFICATE)), "the service has another certificate by now");
+  assertThat(
+    readOf(auditor, SERVICE_CERTIFICATE) !== readOf(globex, join("node", SERVICE_CERTIFICATE)),
+    "the service has another certificate by now",
+  );
   cpSync(join(globex.dir, "node", "ledger"), join(auditor.dir, "ledger"), { recursive: true });
   const verify = ["ledger", "verify", "ledger", "--service-cert", SERVICE_CERTIFICATE, "--from-genesis"];
   await consortium.run(auditor, verify, { show: /./ });
@@ -49,7 +52,10 @@ export async function audit(cast: Cast): Promise<string> {
   const expected = ["open_network", "add_member", "add_participant", "approve_code", "retire_code", "set_policy"];
   const all = [...expected.map((name) => `${name} Accepted`), "add_member Rejected", "remove_member Accepted"];
   assertThat(told.join() === all.join(), `the history tells all of it: ${told.join(", ")}`);
-  assertThat(proposals.every(({ ballots }) => ballots.length >= 2), "it tells every ballot");
+  assertThat(
+    proposals.every(({ ballots }) => ballots.length >= 2),
+    "it tells every ballot",
+  );
   const ballots = proposals.reduce((sum, proposal) => sum + proposal.ballots.length, 0);
   return `ledger valid from its genesis by the first service certificate; ${proposals.length} proposals, ${ballots} ballots`;
 }

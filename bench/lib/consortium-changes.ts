@@ -27,19 +27,29 @@ function propose(organisation: Organisation, file: string, proposal: unknown): v
 }
 
 async function nodesOf(organisation: Organisation): Promise<readonly NodeView[]> {
-  const answer = await ask<{ readonly value: readonly NodeView[] }>(organisation, "/gov/service/nodes?api-version=2024-07-01");
+  const answer = await ask<{ readonly value: readonly NodeView[] }>(
+    organisation,
+    "/gov/service/nodes?api-version=2024-07-01",
+  );
   return answer?.value ?? [];
 }
 
 /** An organisation comes in with its node: too early, then by vote, then when its owner has approved what it is told. */
-async function admit(cast: Cast, newcomer: Organisation, host: Organisation, voters: readonly Organisation[]): Promise<void> {
+async function admit(
+  cast: Cast,
+  newcomer: Organisation,
+  host: Organisation,
+  voters: readonly Organisation[],
+): Promise<void> {
   const { consortium, running, load } = cast;
   const { id, name } = newcomer;
   await prepare(cast, newcomer);
   const join_ = ["node", "join", "--dir", "node", "--url", `https://127.0.0.1:${host.clientPort}`];
   const arguments_ = [...join_, "--service-cert", SERVICE_CERTIFICATE];
   const early = consortium.start(newcomer, arguments_);
-  await until("the newcomer is told that it is too early", () => (early.text().includes("JoinNotListed") ? true : undefined));
+  await until("the newcomer is told that it is too early", () =>
+    early.text().includes("JoinNotListed") ? true : undefined,
+  );
   consortium.hand(newcomer, `keys/${id}_cert.pem`, host);
   consortium.hand(newcomer, `${id}-node.json`, host);
   const kind = id === "umbra" ? "add_participant" : "add_member";
@@ -55,8 +65,13 @@ async function admit(cast: Cast, newcomer: Organisation, host: Organisation, vot
   // It has gone on asking; nobody sits at its terminal to approve, so that it ends and changes nothing.
   await consortium.finish(early, `${id}: coco node join`, { code: 3, show: /not yet|^constitution|JoinNotApproved/ });
   const { digest, version } = await consortium.json<Shown>(host, ["constitution", "show"]);
-  const approved = await consortium.run(newcomer, [...arguments_, "--approve", digest], { show: /^constitution|approved/ });
-  assertThat(approved.stdout.includes(`constitution version ${version}, digest ${digest}`), "the newcomer sees that digest");
+  const approved = await consortium.run(newcomer, [...arguments_, "--approve", digest], {
+    show: /^constitution|approved/,
+  });
+  assertThat(
+    approved.stdout.includes(`constitution version ${version}, digest ${digest}`),
+    "the newcomer sees that digest",
+  );
   consortium.startNode(newcomer);
   await caughtUp(newcomer, host);
   await until(`the node of ${id} votes`, async () =>
@@ -132,19 +147,40 @@ export async function changePolicy(cast: Cast): Promise<string> {
   const rule = { type: "veto", by: ["acme"], rule: { type: "count", yes: 3 } };
   const policy = { rule, expiresAfterMs: 86_400_000, deliberationMs: 0, delayMs: 0 };
   const change = ["--action", "set_policy", "--arg", "action=add_member", "--arg", `policy=${JSON.stringify(policy)}`];
-  const tried = await consortium.run(initech, ["member", "propose", ...change, "--dry-run"], { show: /./ });
-  assertThat(!/needs\n[^\n]*veto/.test(tried.stdout), "the change itself is judged by the old policy");
-  await decide(cast, initech, change, [initech, globex, hooli]);
-  await consortium.run(globex, ["member", "keygen", "--id", "vandelay", "--name", "Vandelay Bank", "--dir", "vandelay"]);
+  await consortium.run(globex, [
+    "member",
+    "keygen",
+    "--id",
+    "vandelay",
+    "--name",
+    "Vandelay Bank",
+    "--dir",
+    "vandelay",
+  ]);
   const add = ["--action", "add_member", "--arg", "id=vandelay", "--arg", "name=Vandelay Bank"];
-  const certificate = ["--arg", 'certificates=["@vandelay/vandelay_cert.pem"]'];
-  const proposed = await consortium.run(globex, ["member", "propose", ...add, ...certificate, "--yes"], { show: /./ });
+  const admission = [...add, "--arg", 'certificates=["@vandelay/vandelay_cert.pem"]'];
+  const needs = { show: /needs/ };
+  const before = await consortium.run(globex, ["member", "propose", ...admission, "--dry-run"], needs);
+  assertThat(/adding a member needs 3 of 4 members;/.test(before.stdout), "so far a majority admits a member");
+  const tried = await consortium.run(initech, ["member", "propose", ...change, "--dry-run"], { show: /./ });
+  assertThat(/setting a voting policy needs 3 of 4 members;/.test(tried.stdout), "the old policy judges its change");
+  await decide(cast, initech, change, [initech, globex, hooli]);
+  const proposed = await consortium.run(globex, ["member", "propose", ...admission, "--yes"], { show: /./ });
+  assertThat(
+    /adding a member needs 3 of 4 members, and no veto/.test(proposed.stdout),
+    "the new policy judges what follows",
+  );
   const id = /^proposal\s+([0-9a-f]{64})/m.exec(proposed.stdout)?.[1] ?? "";
   await consortium.run(globex, ["member", "vote", id.slice(0, 12), "yes", "--yes"], { show: /^state/ });
   await consortium.run(hooli, ["member", "vote", id.slice(0, 12), "yes", "--yes"], { show: /^state/ });
-  const vetoed = await consortium.run(acme, ["member", "vote", id.slice(0, 12), "no", "--yes"], { show: /^needs|^ {2}|^state/ });
+  const vetoed = await consortium.run(acme, ["member", "vote", id.slice(0, 12), "no", "--yes"], {
+    show: /^needs|^ {2}|^state/,
+  });
   assertThat(/^state\s+Rejected/m.test(vetoed.stdout), "the veto rejects it at once");
-  await consortium.run(hooli, ["member", "status", id.slice(0, 12), "--wait", "20"], { code: 6, show: /^state|^ {2}\w+:/ });
+  await consortium.run(hooli, ["member", "status", id.slice(0, 12), "--wait", "20"], {
+    code: 6,
+    show: /^state|^ {2}\w+:/,
+  });
   return "accepted by the old majority; then 2 yes and acme's veto: rejected at once";
 }
 
@@ -166,10 +202,15 @@ export async function expel(cast: Cast): Promise<string> {
   running.splice(running.indexOf(initech), 1);
   if (load.current !== undefined) load.current.ports = running.map(({ clientPort }) => clientPort);
   await until("the service has a new identity on all nodes that stay", () =>
-    running.every((organisation) => readOf(organisation, join("node", SERVICE_CERTIFICATE)) !== oldService) ? true : undefined,
+    running.every((organisation) => readOf(organisation, join("node", SERVICE_CERTIFICATE)) !== oldService)
+      ? true
+      : undefined,
   );
   await until("the channels to the removed node are closed", () =>
-    consortium.nodeLog(acme).split("\n").some((line) => line.includes("channel_down") && line.includes(node.nodeId))
+    consortium
+      .nodeLog(acme)
+      .split("\n")
+      .some((line) => line.includes("channel_down") && line.includes(node.nodeId))
       ? true
       : undefined,
   );

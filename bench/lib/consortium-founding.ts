@@ -137,9 +137,7 @@ export async function found(cast: Cast): Promise<string> {
   ]);
   consortium.hand(acme, "genesis.json", globex, initech);
   const checked = await Promise.all(
-    founders.map((founder) =>
-      consortium.run(founder, ["constitution", "check", "genesis.json"], { show: /digest/ }),
-    ),
+    founders.map((founder) => consortium.run(founder, ["constitution", "check", "genesis.json"], { show: /digest/ })),
   );
   const digests = new Set(checked.map(({ stdout }) => /digest\s+([0-9a-f]{64})/.exec(stdout)?.[1]));
   assertThat(digests.size === 1 && !digests.has(undefined), "all founders compute the same network id");
@@ -171,7 +169,11 @@ export async function open(cast: Cast): Promise<string> {
     cert: readOf(acme, "application/settlement_cert.pem"),
     key: readOf(acme, "application/settlement_privk.pem"),
   };
-  const load = new ConsortiumLoad(identity, CHAIN_ID, running.map(({ clientPort }) => clientPort));
+  const load = new ConsortiumLoad(
+    identity,
+    CHAIN_ID,
+    running.map(({ clientPort }) => clientPort),
+  );
   cast.load.current = load;
   load.start(makeAccounts(WRITERS));
   await until("writes are acknowledged", () => (load.count().acknowledged > 0 ? true : undefined));
@@ -185,7 +187,9 @@ export async function decide(
   proposal: readonly string[],
   voters: readonly Organisation[],
 ): Promise<string> {
-  const proposed = await consortium.run(proposer, ["member", "propose", ...proposal, "--yes"], { show: /^proposal|^state/ });
+  const proposed = await consortium.run(proposer, ["member", "propose", ...proposal, "--yes"], {
+    show: /^proposal|^state/,
+  });
   const id = /^proposal\s+([0-9a-f]{64})/m.exec(proposed.stdout)?.[1] ?? "";
   assertThat(id !== "", "the proposal has an id");
   let state = "";

@@ -10,7 +10,7 @@ import { type Account, sign, type Signed } from "./wallet.ts";
 /** A transfer that nobody acknowledges for so long has failed. */
 const WRITE_LIMIT_MS = 60_000;
 const ANSWER_LIMIT_MS = 5_000;
-const PAUSE_MS = 40;
+const PAUSE_MS = 100;
 const RETRY_MS = 50;
 const GAS = 21_000;
 

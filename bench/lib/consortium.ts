@@ -65,7 +65,11 @@ export function assertThat(holds: boolean, what: string): asserts holds {
 }
 
 /** Waits until a question is answered; throws after a time. */
-export async function until<T>(what: string, ask: () => Promise<T | undefined> | T | undefined, limitMs = 60_000): Promise<T> {
+export async function until<T>(
+  what: string,
+  ask: () => Promise<T | undefined> | T | undefined,
+  limitMs = 60_000,
+): Promise<T> {
   const endMs = Date.now() + limitMs;
   for (;;) {
     const answer = await ask();

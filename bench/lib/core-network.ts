@@ -126,6 +126,7 @@ function startWorker(
   const before = store.headVersion;
   const host = new AdapterHost({
     adapter,
+    recreate: createCoreAdapter,
     store,
     preparer: { prepare: (transactions, done) => done(prepareCore(transactions)) },
     emit: onMessage,
@@ -133,7 +134,7 @@ function startWorker(
     log: (message) => console.error(message),
   });
   const send = (message: ToWorker): void => queueMicrotask(() => host.handle(shifted(message, before)));
-  return { executor: { send }, store };
+  return { executor: { send, close: () => undefined }, store };
 }
 
 /** A node of a founded network on an open ledger folder. */

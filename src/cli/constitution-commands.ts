@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { QuorumSetting } from "../core/governance/constitution.ts";
 import { collect, collectNamed, wholeNumber } from "./arguments.ts";
 import { addConnectionOptions, type ConnectionOptions, withEnvironment } from "./connection-options.ts";
-import type { InitOptions } from "./constitution-init.ts";
+import type { InitOptions } from "./constitution-options.ts";
 import type { CommandContext } from "./output.ts";
 import { collectPolicy, RULE_FORMS } from "./policy-argument.ts";
 

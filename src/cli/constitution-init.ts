@@ -1,36 +1,13 @@
 /** `coco constitution init`: assembles the constitution a network begins with (R11). */
-import type { QuorumSetting } from "../core/governance/constitution.ts";
 import { CocoError } from "../errors.ts";
 import { createOutput, type NamedValue, readJson, readText } from "./arguments.ts";
+import type { InitOptions } from "./constitution-options.ts";
 import { askForMissing } from "./constitution-questions.ts";
 import { type CommandContext, printFields, printJson } from "./output.ts";
-import type { PolicyArgument } from "./policy-argument.ts";
 
 /** Largest file of adapter options in bytes. */
 export const MAX_OPTIONS_FILE_BYTES = 4 * 1024 * 1024;
 const MAX_SMALL_FILE_BYTES = 64 * 1024;
-
-/** Options of `coco constitution init`. */
-export interface InitOptions {
-  readonly name?: string;
-  readonly member: readonly NamedValue[];
-  readonly participant: readonly NamedValue[];
-  readonly node: readonly string[];
-  readonly adapter: readonly NamedValue[];
-  readonly code: readonly string[];
-  readonly policy: readonly PolicyArgument[];
-  readonly policies?: string;
-  readonly script?: string;
-  readonly settings?: string;
-  readonly epochLength?: number;
-  readonly snapshotEvery?: number;
-  readonly quorum?: QuorumSetting;
-  readonly nodesPerActor?: number;
-  readonly trustDisk?: boolean;
-  readonly closed?: boolean;
-  readonly out?: string;
-  readonly json?: boolean;
-}
 
 /** Runs `coco constitution init`. */
 export async function init(context: CommandContext, given: InitOptions): Promise<void> {

@@ -1,7 +1,7 @@
 /** What `coco constitution init` asks at a terminal when it was not told. */
 import { CocoError } from "../errors.ts";
 import { collectNamed, type NamedValue } from "./arguments.ts";
-import type { InitOptions } from "./constitution-init.ts";
+import type { InitOptions } from "./constitution-options.ts";
 import type { Ask, CommandContext } from "./output.ts";
 import { collectPolicy, RULE_FORMS } from "./policy-argument.ts";
 

@@ -162,6 +162,18 @@ describe("coco ledger", async () => {
     assert.equal(told.data.match(/^batch /gm)?.length, 3);
   });
 
+  test("governance tells that nothing was proposed, and refuses the ledger of another service", async () => {
+    const { code, data } = await coco("ledger", "governance", folder, "--json");
+    assert.equal(code, 0);
+    const { valid, proposals } = JSON.parse(data) as { valid: boolean; proposals: unknown[] };
+    assert.deepEqual({ valid, proposals }, { valid: true, proposals: [] });
+    const certificate = join(root, "another-service.pem");
+    await writeFile(certificate, SERVICE_CERTIFICATE);
+    const other = await coco("ledger", "governance", folder, "--service-cert", certificate);
+    assert.equal(other.code, 1);
+    assert.match(other.talk, /another certificate/);
+  });
+
   test("wrong usage ends with 2, a folder without a ledger with 1", async () => {
     for (const args of [
       ["verify"],

@@ -137,8 +137,7 @@ async function verify(context: CommandContext, dir: string, options: VerifyOptio
     const what = `the ledger begins after the snapshot of batch ${ledger.layout.firstIndex - 1}`;
     throw new CocoError("LedgerCorrupt", `${what}; take the folder of a node that has it from its genesis`);
   }
-  if (isService === false)
-    throw new CocoError("LedgerCorrupt", OTHER_SERVICE);
+  if (isService === false) throw new CocoError("LedgerCorrupt", OTHER_SERVICE);
   const bad = report.snapshots.find(({ problem }) => problem !== undefined);
   throw new CocoError("LedgerCorrupt", `snapshot ${bad?.index}: ${bad?.problem}`);
 }
@@ -198,7 +197,12 @@ async function show(context: CommandContext, dir: string, options: ShowOptions, 
   );
 }
 
-async function governance(context: CommandContext, dir: string, options: VerifyOptions, asJson: boolean): Promise<void> {
+async function governance(
+  context: CommandContext,
+  dir: string,
+  options: VerifyOptions,
+  asJson: boolean,
+): Promise<void> {
   const { isServiceOf, loadLedgerGovernance, openLedgerFolder, verifyFolder } = await import("./ledger-reader.ts");
   const { GovernanceHistory, proposalLines } = await import("./ledger-governance.ts");
   const { loadGovernanceCrypto } = await import("../host/script-engine-file.ts");

@@ -4,10 +4,20 @@
  * made with and the policy that judged it: what is told here is what the ledger proves.
  */
 import { bytesEqual } from "../core/codec/bytes.ts";
-import { decodeAdministrative, executeAdministrative, type GovernanceState } from "../core/governance/administrative.ts";
+import {
+  decodeAdministrative,
+  executeAdministrative,
+  type GovernanceState,
+} from "../core/governance/administrative.ts";
 import { describeEffect } from "../core/governance/effects.ts";
 import type { GovernanceCrypto } from "../core/governance/governance-crypto.ts";
-import type { BallotRecord, FinalVote, ProposalFailure, ProposalRecord, ProposalState } from "../core/governance/proposal.ts";
+import type {
+  BallotRecord,
+  FinalVote,
+  ProposalFailure,
+  ProposalRecord,
+  ProposalState,
+} from "../core/governance/proposal.ts";
 import { prospectOf } from "../core/governance/vote-count.ts";
 import type { ParsedBatch } from "../core/ledger/batch-format.ts";
 import { moment } from "./effect-lines.ts";

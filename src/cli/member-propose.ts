@@ -14,7 +14,7 @@ import { connect } from "./connection.ts";
 import type { SigningOptions } from "./connection-options.ts";
 import { printChanges, printNeeds } from "./effect-lines.ts";
 import { govPath, readerOf, readNetworkId, readStanding, readSummary, type Standing } from "./governance-reader.ts";
-import { type CommandContext, printJson } from "./output.ts";
+import { type CommandContext, forPeople, printJson } from "./output.ts";
 import { digestOf, outcomeOf } from "./proposal-check.ts";
 import type { ServiceClient } from "./service-client.ts";
 import { offlineNetwork, printOutcome, signOrPrepare } from "./signing.ts";
@@ -72,10 +72,9 @@ async function proposeTo(
   const crypto = await loadGovernanceCrypto();
   const { shown, changes, policies, standing } = await tryProposal(client, content, crypto);
   if (options.dryRun === true && asJson) return printJson(context.output, shown);
-  if (!asJson) {
-    printChanges(context.output, changes);
-    printNeeds(context.output, policies, shown);
-  }
+  const people = forPeople(context.output, asJson);
+  printChanges(people, changes);
+  printNeeds(people, policies, shown);
   if (options.dryRun === true) return;
   if (!(await confirmed(context, options, `Propose this to the network ${standing.networkName}? (yes/no)`))) return;
   const { networkId } = standing.state;

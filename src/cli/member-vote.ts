@@ -14,7 +14,7 @@ import type { ConnectionOptions, SigningOptions } from "./connection-options.ts"
 import { printChanges, printFailure } from "./effect-lines.ts";
 import { govPath, readerOf, readSummary, resolveProposalId } from "./governance-reader.ts";
 import { confirmed, COSE, networkIdOf, sendProposal } from "./member-propose.ts";
-import { type CommandContext, printJson } from "./output.ts";
+import { type CommandContext, forPeople, type Output, printJson } from "./output.ts";
 import { checkProposal, NO_EFFECT, type CheckedProposal } from "./proposal-check.ts";
 import type { ServiceClient } from "./service-client.ts";
 import { finishRequest, offlineNetwork, printOutcome, readPrepared, readSignature, signOrPrepare } from "./signing.ts";
@@ -67,7 +67,7 @@ export async function castBallot(
     await signOrPrepare(context, options, { type: "ballot", payload, networkId, proposalId: id });
     return;
   }
-  await withClient(options, "read", (client) => voteAt(client, context, id, vote, options));
+  await withClient(options, "read", (client) => voteAt(client, context, { given: id, vote }, options));
 }
 
 function requireFullId(id: string): void {
@@ -90,8 +90,7 @@ async function ballotOf(vote: Vote | undefined, script: string | undefined, effe
 async function voteAt(
   client: ServiceClient,
   context: CommandContext,
-  given: string,
-  vote: Vote | undefined,
+  { given, vote }: { readonly given: string; readonly vote: Vote | undefined },
   options: VoteOptions,
 ): Promise<void> {
   const { loadGovernanceCrypto } = await import("../host/script-engine-file.ts");
@@ -100,7 +99,7 @@ async function voteAt(
   const shown = checked.effect === undefined ? undefined : toHex(checked.effect);
   if (options.effect !== undefined && options.effect !== shown)
     throw new CocoError("EffectNotVerified", `the proposal's effect is ${shown ?? "none"} now, not ${options.effect}`);
-  if (options.json !== true) printChecked(context, checked);
+  printChecked(forPeople(context.output, options.json === true), checked);
   const { networkId } = checked.standing.state;
   const question = `Vote ${vote ?? "by the script"} on this in the network ${checked.standing.networkName}? (yes/no)`;
   if (!(await confirmed(context, options, question))) return;
@@ -109,7 +108,7 @@ async function voteAt(
   if (signed !== undefined) await sendAbout(client, context, signed, options.json === true);
 }
 
-function printChecked({ output }: CommandContext, checked: CheckedProposal): void {
+function printChecked(output: Output, checked: CheckedProposal): void {
   const { id, proposer, description, changes, failure, effect, policies, unchecked } = checked;
   output.data(`proposal  ${id}\nby        ${proposer}\n`);
   if (description !== undefined) output.data(`          ${description}\n`);

@@ -67,6 +67,11 @@ export interface CommandContext {
   exitCode: number;
 }
 
+/** Where people are told what they are to agree to: beside the data when that is JSON. */
+export function forPeople({ data, talk }: Output, asJson: boolean): Output {
+  return { data: asJson ? talk : data, talk };
+}
+
 /** Prints one value as indented JSON. */
 export function printJson(output: Output, value: unknown): void {
   output.data(`${JSON.stringify(value, undefined, 2)}\n`);

@@ -88,7 +88,7 @@ export async function signByModule(key: ModuleKey): Promise<SignFunction> {
     attempt(`${key.module} cannot be loaded`, () => pkcs11.load(key.module));
     attempt("the module does not start", () => pkcs11.C_Initialize());
     try {
-      return signInSlot(pkcs11, theSlot(pkcs11, key.token), key, pin, data);
+      return signInSlot(pkcs11, theSlot(pkcs11, key.token), { ...key, pin }, data);
     } finally {
       pkcs11.C_Finalize();
     }
@@ -110,7 +110,12 @@ function theSlot(pkcs11: Pkcs11, token: string | undefined): Buffer {
   return first.slot;
 }
 
-function signInSlot(pkcs11: Pkcs11, slot: Buffer, key: ModuleKey, pin: string, data: Bytes): Bytes {
+function signInSlot(
+  pkcs11: Pkcs11,
+  slot: Buffer,
+  { pin, ...key }: ModuleKey & { readonly pin: string },
+  data: Bytes,
+): Bytes {
   const session = attempt("the token cannot be opened", () => pkcs11.C_OpenSession(slot, CKF_SERIAL_SESSION));
   try {
     attempt("the token does not take the PIN", () => pkcs11.C_Login(session, CKU_USER, pin));

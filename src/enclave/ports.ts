@@ -7,6 +7,7 @@
 import type { Duplex } from "node:stream";
 import type { Bytes } from "../core/codec/bytes.ts";
 import type { LogEntry, NodeId, PersistRequest, HardState } from "../core/consensus/types.ts";
+import type { AdapterEntry } from "../core/governance/constitution.ts";
 import type { LedgerCrypto } from "../core/ledger/keys.ts";
 import type { FromWorker, ToWorker } from "./worker/protocol.ts";
 
@@ -113,10 +114,15 @@ export interface PeerEvents {
 /** The worker behind an adapter: messages in order, both ways. */
 export interface Executor {
   send(message: ToWorker): void;
+  /** Ends the worker: the adapter is not mounted any more. */
+  close(): void;
 }
 
 /** What the manager offers to an executor. */
 export type ExecutorEvents = (message: FromWorker) => void;
+
+/** Starts the worker of an adapter that the constitution mounts, with nothing in its state. */
+export type StartExecutor = (adapter: AdapterEntry, onMessage: ExecutorEvents) => Executor;
 
 /** Structured log lines; never secrets, never payload. */
 export interface Tracer {

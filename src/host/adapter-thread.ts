@@ -2,11 +2,12 @@
 import { createHash, randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { parentPort, workerData } from "node:worker_threads";
+import type { AdapterComponents } from "../adapters/adapter.ts";
 import { VersionedStore } from "../core/kv/store.ts";
 import { AdapterHost } from "../enclave/worker/adapter-host.ts";
 import type { FromWorker, ToWorker } from "../enclave/worker/protocol.ts";
-import { invariant } from "../errors.ts";
-import { availableAdapter } from "./adapters.ts";
+import { CocoError, invariant } from "../errors.ts";
+import { mountedAdapter } from "./adapters.ts";
 import { PreparePool } from "./prepare-pool.ts";
 
 /** Committed versions of the state that stay readable besides the newest. */
@@ -17,6 +18,8 @@ export const PREPARE_THREADS_MAX = 4;
 /** What the manager's side hands to an adapter thread. */
 export interface AdapterThreadData {
   readonly adapter: string;
+  /** As the constitution mounts it. */
+  readonly version: string;
   readonly options: unknown;
 }
 
@@ -27,25 +30,39 @@ const emit = (message: FromWorker | { type: "log"; message: string }) => port.po
 const log = (message: string) => emit({ type: "log", message });
 
 // Messages that arrive while the adapter loads are kept until it is there.
-const early: ToWorker[] = [];
+let early: ToWorker[] | undefined = [];
 let host: AdapterHost | undefined;
 port.on("message", (message: ToWorker) => {
-  if (host === undefined) early.push(message);
+  if (host === undefined) early?.push(message);
   else host.handle(message);
 });
 
-const available = availableAdapter(data.adapter);
-const [factory, prepare] = await Promise.all([available.load(), available.loadPrepare()]);
-const adapter = factory(data.options)({
-  sha256: (bytes) => createHash("sha256").update(bytes).digest(),
-  now: () => performance.now(),
-  nextTurn: () => new Promise((resolve) => setImmediate(resolve)),
-  randomBytes: (length) => randomBytes(length),
-  log,
-});
-const threads = Math.max(1, Math.min(PREPARE_THREADS_MAX, availableParallelism() - 1));
-const preparer = new PreparePool(data.adapter, prepare, threads, (message) => emit({ type: "failed", message }));
-const store = new VersionedStore({ tables: adapter.tables, keptVersions: KEPT_VERSIONS });
-host = new AdapterHost({ adapter, store, preparer, emit, defer: (callback) => setImmediate(callback), log });
-for (const message of early.splice(0)) host.handle(message);
-emit({ type: "ready", tables: adapter.tables.map(({ id, name }) => ({ id, name })) });
+async function start(): Promise<AdapterHost> {
+  const available = mountedAdapter(data.adapter, data.version);
+  const [factory, prepare] = await Promise.all([available.load(), available.loadPrepare()]);
+  const components: AdapterComponents = {
+    sha256: (bytes) => createHash("sha256").update(bytes).digest(),
+    now: () => performance.now(),
+    nextTurn: () => new Promise((resolve) => setImmediate(resolve)),
+    randomBytes: (length) => randomBytes(length),
+    log,
+  };
+  const recreate = (options: unknown) => factory(options)(components);
+  const adapter = recreate(data.options);
+  const threads = Math.max(1, Math.min(PREPARE_THREADS_MAX, availableParallelism() - 1));
+  const preparer = new PreparePool(data.adapter, prepare, threads, (message) => emit({ type: "failed", message }));
+  const store = new VersionedStore({ tables: adapter.tables, keptVersions: KEPT_VERSIONS });
+  emit({ type: "ready", tables: adapter.tables.map(({ id, name }) => ({ id, name })) });
+  const defer = (callback: () => void): void => void setImmediate(callback);
+  return new AdapterHost({ adapter, recreate, store, preparer, emit, defer, log });
+}
+
+try {
+  host = await start();
+  for (const message of early) host.handle(message);
+} catch (error) {
+  // What the constitution mounts this build cannot run; anything else is a fault of the program and ends the thread.
+  if (!(error instanceof CocoError) || error.code !== "ConstitutionInvalid") throw error;
+  emit({ type: "unable", message: error.message });
+}
+early = undefined;

@@ -27,3 +27,23 @@ export function availableAdapter(name: string): AvailableAdapter {
   if (found === undefined) throw new CocoError("ConstitutionInvalid", `this build has no adapter named ${name}`);
   return found;
 }
+
+/** As {@link availableAdapter}; `ConstitutionInvalid` also when the constitution mounts a newer version than this build has. */
+export function mountedAdapter(name: string, version: string): AvailableAdapter {
+  const found = availableAdapter(name);
+  const own = found.manifest.version;
+  if (isNewer(version, own))
+    throw new CocoError("ConstitutionInvalid", `this build has version ${own} of adapter ${name}, not ${version}`);
+  return found;
+}
+
+/** Whether a version of the form `1.2.3` comes after another; what is no number counts as 0. */
+function isNewer(version: string, other: string): boolean {
+  const numbersOf = (text: string) => text.split(".").map((part) => Number.parseInt(part, 10) || 0);
+  const [left, right] = [numbersOf(version), numbersOf(other)];
+  for (let at = 0; at < Math.max(left.length, right.length); at++) {
+    const difference = (left[at] ?? 0) - (right[at] ?? 0);
+    if (difference !== 0) return difference > 0;
+  }
+  return false;
+}

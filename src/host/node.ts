@@ -8,7 +8,7 @@ import { type Bytes, toHex } from "../core/codec/bytes.ts";
 import type { LogEntry } from "../core/consensus/types.ts";
 import { decodeAdministrative } from "../core/governance/administrative.ts";
 import { constitutionDigest } from "../core/governance/constitution-codec.ts";
-import type { Constitution } from "../core/governance/constitution.ts";
+import type { AdapterEntry, Constitution } from "../core/governance/constitution.ts";
 import type { RunScript } from "../core/governance/script.ts";
 import type { SignedMessage } from "../core/governance/proposal.ts";
 import { decodeMessages } from "../core/governance/proposal-codec.ts";
@@ -21,6 +21,7 @@ import { CocoError } from "../errors.ts";
 import { PUBLIC_FILE_MODE, readConfigurationFile, writeFileAtomic } from "./files.ts";
 import { readConstitutionFile } from "./genesis.ts";
 import { type LedgerFiles, openLedgerFiles } from "./ledger-files.ts";
+import type { AdapterThreadData } from "./adapter-thread.ts";
 import { measureCode, PACKAGE_FOLDER } from "./measure-code.ts";
 import { APPROVAL_FILE, JOINED_FILE, loadNode, type NodeFolder, SERVICE_CERTIFICATE_FILE } from "./node-folder.ts";
 import { readSnapshotManifest } from "./snapshot-head.ts";
@@ -130,12 +131,16 @@ function assemble(context: NodeContext, parts: Parts, { disk, content }: LedgerF
     attest: (reportData) => tee.attest(measurement, reportData),
     startExecutor: (adapter, onMessage) => {
       const log = (message: string) => tracer.event("info", "adapter", { adapter: adapter.name, message });
-      const executor = startThreadExecutor({ adapter: adapter.name, options: adapter.options }, onMessage, log);
+      const executor = startThreadExecutor(threadDataOf(adapter), onMessage, log);
       parts.executors.push(executor);
       return executor;
     },
     onServing: serviceCertificateWriter(join(folder.dir, SERVICE_CERTIFICATE_FILE), options.onServing, failed),
   });
+}
+
+function threadDataOf({ name, version, options }: AdapterEntry): AdapterThreadData {
+  return { adapter: name, version, options };
 }
 
 /** Writes each new service certificate in its turn; tells of the first. */
@@ -159,7 +164,7 @@ function fatal({ options }: NodeContext, parts: Parts, error: CocoError): void {
 
 async function stopParts({ node, executors, ledger }: Parts): Promise<void> {
   node?.close();
-  await Promise.all(executors.map((executor) => executor.close()));
+  await Promise.all(executors.map((executor) => executor.ended()));
   await ledger?.close();
 }
 

@@ -9,7 +9,8 @@ import type { AdapterThreadData } from "./adapter-thread.ts";
 
 /** A running adapter thread. */
 export interface ThreadExecutor extends Executor {
-  close(): Promise<void>;
+  /** Resolves when the thread has ended. */
+  ended(): Promise<void>;
 }
 
 /**
@@ -27,20 +28,21 @@ export function startThreadExecutor(
     workerData: data,
     env: {},
   });
-  let closing = false;
+  let ending: Promise<unknown> | undefined;
+  const end = (): Promise<unknown> => (ending ??= worker.terminate());
   worker.on("message", (message: FromWorker | { type: "log"; message: string }) => {
     if (message.type === "log") onLog(message.message);
     else onMessage(message);
   });
   worker.on("error", (error) => onMessage({ type: "failed", message: error.message }));
   worker.on("exit", () => {
-    if (!closing) onMessage({ type: "failed", message: "the adapter's thread ended" });
+    if (ending === undefined) onMessage({ type: "failed", message: "the adapter's thread ended" });
   });
   return {
     send: (message: ToWorker) => worker.postMessage(message),
-    close: async () => {
-      closing = true;
-      await worker.terminate();
+    close: () => void end(),
+    ended: async () => {
+      await end();
     },
   };
 }

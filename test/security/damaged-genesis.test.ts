@@ -62,7 +62,7 @@ describe("a ledger whose first record was changed", () => {
           },
           sockets: { listen: () => assert.fail(), connect: () => assert.fail() },
           tracer: { event: () => {} },
-          startExecutor: () => ({ send: () => {} }),
+          startExecutor: () => ({ send: () => {}, close: () => {} }),
           onServing: () => {},
           onFatal: () => {},
         });

@@ -23,6 +23,7 @@ import type { Crypto } from "../../src/enclave/ports.ts";
 import { invariant } from "../../src/errors.ts";
 import type { Founded } from "./founding.ts";
 import type { ReplayedVersion, SimulatedProtocol } from "./protocol.ts";
+import { OtherAdapters } from "./other-adapters.ts";
 import { ReadChecker } from "./read-checker.ts";
 
 /** Every how many versions the whole state is compared, not only what the version wrote. */
@@ -62,6 +63,12 @@ interface Place {
   readonly view: number;
 }
 
+/** A worker of a node. */
+export interface WorkerPlace {
+  readonly node: NodeId;
+  readonly adapterId: number;
+}
+
 /** See the module's header. */
 export class Checker {
   readonly #founded: Founded;
@@ -81,12 +88,14 @@ export class Checker {
   readonly #protocol: SimulatedProtocol;
   readonly #checkVersion: (version: ReplayedVersion) => void;
   readonly reads = new ReadChecker();
+  readonly others: OtherAdapters;
   /** States that came from snapshots. */
   restored = 0;
 
   constructor(founded: Founded, crypto: Crypto, protocol: SimulatedProtocol) {
     this.#founded = founded;
     this.#protocol = protocol;
+    this.others = new OtherAdapters(protocol.tables, (state) => this.#digest(state));
     this.#checkVersion = protocol.createReplayCheck(this.reads);
     this.#crypto = crypto;
     this.#tail = new LedgerTail(crypto.sha256);
@@ -175,6 +184,10 @@ export class Checker {
     this.#places.push({ firstSeqno: header.firstSeqno, view: header.view });
     if (header.kind !== "application") return;
     const opened = unsealBatch(batch, this.#keys, this.#crypto);
+    if (header.adapterId !== this.#protocol.adapter.id) {
+      this.others.replay(header.adapterId, opened.parts);
+      return;
+    }
     const next = this.#store.headVersion + 1;
     const included = opened.ids().flatMap((id) => (id.length > 0 ? [this.#protocol.idOf(id)] : []));
     for (const id of included) this.#include(id, next);
@@ -226,7 +239,11 @@ export class Checker {
   }
 
   /** A worker was told that a version is committed. */
-  commitsVersion(node: NodeId, state: StateReader, place: CommittedBatch): void {
+  commitsVersion({ node, adapterId }: WorkerPlace, state: StateReader, place: CommittedBatch): void {
+    if (adapterId !== this.#protocol.adapter.id) {
+      this.others.check(adapterId, node, state);
+      return;
+    }
     const known = this.#versions.get(place.version);
     invariant(known, `${node} commits version ${place.version}, which the ledger does not have`);
     const same =
@@ -247,7 +264,11 @@ export class Checker {
   }
 
   /** A worker's state was replaced by a snapshot's. */
-  restores(node: NodeId, state: StateReader): void {
+  restores({ node, adapterId }: WorkerPlace, state: StateReader): void {
+    if (adapterId !== this.#protocol.adapter.id) {
+      this.others.check(adapterId, node, state);
+      return;
+    }
     const same = this.#digest(state) === this.#digest(this.#reader(state.version));
     invariant(same, `${node} takes another state for version ${state.version} from a snapshot`);
     this.restored++;

@@ -5,6 +5,7 @@
  * First anything may be struck. Then a core, a quorum of sound nodes, is left alone while the others suffer on. Then all
  * faults end.
  */
+import { ADAPTER_FAULTS } from "./adapter-faults.ts";
 import { FaultContext, type FaultKind, type FaultWorld } from "./fault-context.ts";
 import { DISTRUSTED_FAULTS, MACHINE_FAULTS } from "./machine-faults.ts";
 import { MEMBERSHIP_FAULTS } from "./membership-faults.ts";
@@ -48,6 +49,7 @@ export class Faults {
       ...MACHINE_FAULTS,
       ...MEMBERSHIP_FAULTS,
       ...RIGHTS_FAULTS,
+      ...ADAPTER_FAULTS,
       ...(datagrams ? DATAGRAM_FAULTS : []),
       ...(world.founded.constitution.settings.trustDisk ? [] : DISTRUSTED_FAULTS),
     ]) {

@@ -23,14 +23,19 @@ function restrict(id: string, restriction: Restriction | null): Action {
   return { name: "restrict_participant", args: { actor: id, restriction } };
 }
 
-function decideOn(context: FaultContext, name: string, make: (constitution: Constitution) => Action | undefined): void {
+/** Lets the members decide on an action, counted as `<kind>.<its name>`; nothing when there is none, or the leader refuses. */
+export function decideOn(
+  context: FaultContext,
+  kind: string,
+  make: (constitution: Constitution) => Action | undefined,
+): void {
   const { founded } = context.world;
   let action: Action | undefined;
   const accepted = context.leader().govern((state, nowMs) => {
     action = make(state.constitution);
     return action === undefined ? [] : founded.decide(state, [action], nowMs);
   });
-  if (accepted && action !== undefined) context.note(name, "network");
+  if (accepted && action !== undefined) context.note(`${kind}.${(action as Action).name}`, "network");
 }
 
 function nextRestriction(random: SeededRandom, before: Restriction | undefined): Restriction | null {
@@ -42,7 +47,7 @@ function nextRestriction(random: SeededRandom, before: Restriction | undefined):
 
 function strikeRestriction(context: FaultContext): void {
   const id = context.random.pick(GUESTS);
-  decideOn(context, "rights.restrict", (constitution) => {
+  decideOn(context, "rights", (constitution) => {
     const guest = guestOf(constitution, id);
     return guest && restrict(id, nextRestriction(context.random, guest.restriction));
   });

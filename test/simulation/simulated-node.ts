@@ -9,7 +9,6 @@ import type { ConsensusStatus, NodeId } from "../../src/core/consensus/types.ts"
 import type { GovernanceState } from "../../src/core/governance/administrative.ts";
 import type { SignedMessage } from "../../src/core/governance/proposal.ts";
 import type { NodeEntry } from "../../src/core/governance/constitution.ts";
-import type { VersionedStore } from "../../src/core/kv/store.ts";
 import type { TransactionStatus } from "../../src/core/ledger/tail.ts";
 import type { NodeCore } from "../../src/enclave/manager/node-core.ts";
 import type { Crypto, PeerTransport } from "../../src/enclave/ports.ts";
@@ -41,6 +40,8 @@ export interface NodeRequest {
   readonly body: string;
   /** Whose client sends it. */
   readonly actor: string;
+  /** The first adapter's unless given. */
+  readonly path?: string;
   readonly linearizable?: boolean;
 }
 
@@ -111,8 +112,18 @@ export class SimulatedNode {
 
   /** The committed state; undefined while the node does not run. */
   get committedState(): StateReader | undefined {
-    const store: VersionedStore | undefined = this.#running?.worker.store;
+    return this.committedStateOf(this.#world.protocol.adapter.id);
+  }
+
+  /** The committed state of an adapter; undefined while it does not run. */
+  committedStateOf(adapterId: number): StateReader | undefined {
+    const store = this.#running?.workers.get(adapterId)?.store;
     return store?.reader(store.committedVersion);
+  }
+
+  /** Ids of the adapters that run. */
+  get adapterIds(): readonly number[] {
+    return [...(this.#running?.workers.keys() ?? [])].sort((one, other) => one - other);
   }
 
   /** Merkle root over the node's whole log. */
@@ -298,7 +309,7 @@ export class SimulatedNode {
 
   /** A client's request; `undefined` answers a connection that was refused or broke. */
   request(
-    { body, actor, linearizable = false }: NodeRequest,
+    { body, actor, path = this.#world.protocol.adapter.mount, linearizable = false }: NodeRequest,
     respond: (response: ClientResponse | undefined) => void,
   ): void {
     const life = this.#life;
@@ -309,7 +320,7 @@ export class SimulatedNode {
     life.openRequests++;
     life.gate.enter(() => {
       const request = {
-        path: this.#world.protocol.adapter.mount,
+        path,
         body: utf8Encode(body),
         caller: { actor, certificate: "00" },
         linearizable,

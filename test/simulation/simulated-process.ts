@@ -53,7 +53,8 @@ export interface Life {
 export interface Running {
   readonly core: NodeCore;
   readonly consensus: WatchedConsensus;
-  readonly worker: SimulatedWorker;
+  /** By adapter. */
+  readonly workers: ReadonlyMap<number, SimulatedWorker>;
 }
 
 /** The machine a process runs on, as far as the process depends on it. */
@@ -86,7 +87,7 @@ export function assembleProcess(
   const enter = (input: () => void) => gate.enter(input);
   const entropy = (length: number) => watch.pass("entropy.bytes", () => random.bytes(length));
   const isUpgraded = !machine.isFirstBoot && upgrades;
-  let worker: SimulatedWorker | undefined;
+  const workers = new Map<number, SimulatedWorker>();
   let consensus: WatchedConsensus | undefined;
   const core = new NodeCore({
     ...{ nodeId: id, publicKey, genesis: constitution, networkId, crypto, governanceCrypto },
@@ -100,11 +101,17 @@ export function assembleProcess(
         trace.say(() => `${name} ${event} ${JSON.stringify(fields ?? {})}`);
       },
     },
-    startExecutor: (_adapter, onMessage) => {
-      const started = startWatchedWorker(world, life, machine, { toManager: onMessage, random: random.fork() });
-      worker = started;
+    startExecutor: (adapter, onMessage) => {
+      const ends = { adapterId: adapter.id, toManager: onMessage, random: random.fork() };
+      const started = startWatchedWorker(world, life, machine, ends);
+      workers.set(adapter.id, started);
       const { executor } = started;
-      return { send: (message) => watch.pass("executor.send", () => executor.send(message)) };
+      return {
+        send: (message) => watch.pass("executor.send", () => executor.send(message)),
+        close: () => {
+          if (workers.get(adapter.id) === started) workers.delete(adapter.id);
+        },
+      };
     },
     firstTransactions: () => founded.firstTransactions(entropy),
     // As after an upgrade: a node that started again brings code that the members have approved.
@@ -128,11 +135,12 @@ export function assembleProcess(
     },
     sizes: world,
   });
-  invariant(worker !== undefined && consensus !== undefined, "a node has consensus and a worker");
-  return { core, consensus, worker };
+  invariant(consensus !== undefined, "a node has consensus");
+  return { core, consensus, workers };
 }
 
 interface WorkerEnds {
+  readonly adapterId: number;
   readonly toManager: (message: FromWorker) => void;
   readonly random: ReturnType<Scheduler["random"]["fork"]>;
 }
@@ -141,7 +149,7 @@ function startWatchedWorker(
   { scheduler, protocol, executionMaxMs, checker, trace }: ProcessWorld,
   life: Life,
   { id, name, crypto }: Machine,
-  { toManager, random }: WorkerEnds,
+  { adapterId, toManager, random }: WorkerEnds,
 ): SimulatedWorker {
   return startWorker({
     scheduler,
@@ -152,10 +160,10 @@ function startWatchedWorker(
     enter: (input) => life.gate.enter(input),
     toManager: (message) => life.watch.pass("executor.message", () => toManager(message)),
     committed: (state, place) => {
-      if (life.alive) checker.commitsVersion(id, state, place);
+      if (life.alive) checker.commitsVersion({ node: id, adapterId }, state, place);
     },
     restored: (state) => {
-      if (life.alive) checker.restores(id, state);
+      if (life.alive) checker.restores({ node: id, adapterId }, state);
     },
     log: (message) => trace.say(() => `${name} worker: ${message}`),
   });

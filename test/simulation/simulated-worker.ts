@@ -107,6 +107,7 @@ export function startWorker(parts: WorkerParts): SimulatedWorker {
   const promises = protocol.isAsynchronous || executionMaxMs > 0;
   const host = new AdapterHost({
     adapter,
+    recreate: () => createAdapter(parts),
     store,
     preparer: {
       prepare: (transactions, done) => {
@@ -126,5 +127,5 @@ export function startWorker(parts: WorkerParts): SimulatedWorker {
     if (promises) scheduler.settlePromises();
     host.handle(message);
   });
-  return { executor: { send: (message) => hop.send(message) }, store };
+  return { executor: { send: (message) => hop.send(message), close: () => {} }, store };
 }

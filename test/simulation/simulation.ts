@@ -12,6 +12,7 @@ import { CocoError, invariant } from "../../src/errors.ts";
 import { Checker } from "./checker.ts";
 import { FaultCounts } from "./fault-counts.ts";
 import { Faults } from "./faults.ts";
+import { SECOND_MOUNT, secondAdapter } from "./adapter-faults.ts";
 import { rightsRestored } from "./rights-faults.ts";
 import { CHEAP_CRYPTOGRAPHY, type Founded, foundNetwork, OWNER } from "./founding.ts";
 import { HostileFrames } from "./hostile-frames.ts";
@@ -76,6 +77,7 @@ export class Simulation {
   readonly #watch: TransactionWatch;
   readonly #prober: Client;
   readonly #protocol: SimulatedProtocol;
+  #settling = false;
   #listed: readonly NodeEntry[] | undefined;
   #members: readonly SimulatedNode[] = [];
 
@@ -212,6 +214,20 @@ export class Simulation {
     for (const node of this.members) node.start();
     for (const client of this.clients) client.start();
     this.#askLater();
+    this.#useSecondLater(0);
+  }
+
+  /** Somebody uses what is mounted beside the first adapter; what becomes of that the checker sees. */
+  #useSecondLater(count: number): void {
+    const { scheduler } = this;
+    scheduler.after(scheduler.random.waiting(ASK_INTERVAL_MS), () => {
+      const entry = secondAdapter(this.checker.governance?.constitution ?? this.#founded.constitution);
+      if (entry !== undefined && !this.#settling) {
+        const node = scheduler.random.pick(this.members);
+        node.request({ body: `second-${count}|key=${count}`, actor: OWNER, path: SECOND_MOUNT }, () => undefined);
+      }
+      this.#useSecondLater(count + 1);
+    });
   }
 
   #askLater(): void {
@@ -281,6 +297,7 @@ export class Simulation {
   /** Ends the faults and lets time pass until nothing is left to do. */
   async settle(): Promise<void> {
     this.faults.stop();
+    this.#settling = true;
     for (const client of this.clients) client.finish();
     const calmMs = this.plan.network === "datagram" ? DATAGRAM_CALM_LIMIT_MS : CALM_LIMIT_MS;
     const limit = this.scheduler.now + calmMs;
@@ -294,6 +311,23 @@ export class Simulation {
       invariant(node.committedState, `${node.name} has a state`);
       this.checker.endsWith(node.name, node.committedState);
       this.checker.endsOnDisk(node.name, node.disk);
+      this.#endsWithAdapters(node);
+    }
+  }
+
+  /** The adapters of the constitution run on every node, with the states of the ledger, and no others. */
+  #endsWithAdapters(node: SimulatedNode): void {
+    const { others, governance } = this.checker;
+    const ids = governance?.constitution.adapters.map(({ id }) => id) ?? [];
+    invariant(node.adapterIds.join() === ids.join(), `${node.name} runs the adapters ${node.adapterIds.join()}`);
+    for (const id of ids) {
+      const state = node.committedStateOf(id);
+      if (id === this.#protocol.adapter.id || state === undefined) continue;
+      invariant(
+        state.version === others.versionOf(id),
+        `${node.name} ends with version ${state.version} of adapter ${id}`,
+      );
+      if (state.version > 0) others.check(id, node.name, state);
     }
   }
 
@@ -307,7 +341,9 @@ export class Simulation {
   get #isSettled(): boolean {
     const index = this.checker.committedIndex;
     const { members } = this;
-    const versions = new Set(members.map((node) => node.committedState?.version));
+    const versions = new Set(
+      members.map((node) => node.adapterIds.map((id) => node.committedStateOf(id)?.version).join()),
+    );
     return (
       index > 0 &&
       versions.size === 1 &&

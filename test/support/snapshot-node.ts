@@ -136,6 +136,8 @@ export class StateWorker {
     this.states.set(this.version, concatBytes(before, data));
   }
 
+  close(): void {}
+
   send(message: ToWorker): void {
     this.sent.push(message);
     if (message.type === "exportSnapshot") this.#left = this.states.get(message.version) ?? EMPTY;
@@ -225,6 +227,7 @@ export class SnapshotNode {
     const { nodeId, tail, administration, disk, worker, opening } = this;
     const adapter = {
       executor: worker,
+      isUnable: false,
       committedVersion: () => worker.version,
       restore: (version: number, index: number) => worker.restore(version, index),
     };
@@ -234,6 +237,8 @@ export class SnapshotNode {
       ...opening,
       ...{ nodeId, salt, tail, administration, disk },
       adapters: new Map([[KV_ADAPTER_ID, adapter]]),
+      targets: (adapterId) => (adapterId === KV_ADAPTER_ID ? adapter : undefined),
+      prepare: () => undefined,
       tracer: { event: (_level, event) => this.traced.push(event) },
       compact: (mark) => this.compacted.push(mark),
       stored: (mark) => this.stored.push(mark),

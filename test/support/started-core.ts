@@ -103,7 +103,7 @@ export function startCore(
     tookPart: true,
     peers: { send: hasPeers ? (_peer, frame) => (sent?.push(frame) ?? 0) < 0 : unused },
     tracer: { event: () => undefined },
-    startExecutor: () => ({ send: worker ?? unused }),
+    startExecutor: () => ({ send: worker ?? unused, close: () => undefined }),
     firstTransactions: unused,
     approval: undefined,
     carriesService: () => true,

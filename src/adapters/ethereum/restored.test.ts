@@ -41,6 +41,7 @@ class Node {
     this.store = new VersionedStore({ tables: adapter.tables, keptVersions: 64 });
     this.#host = new AdapterHost({
       adapter,
+      recreate: (options) => createEthereumAdapter(options)(TEST_COMPONENTS),
       store: this.store,
       preparer: { prepare: (transactions, done) => done(prepare(transactions)) },
       emit: (message) => {

@@ -12,7 +12,11 @@ describe("the lanes of a node", () => {
     let index = 10;
     const rights = rightsOf({ alice: undefined });
     const sender = { actor: "alice", certificate: "00" };
-    const lanes = new AdapterLanes([{ id: 1, name: "test", mount: "/test", executor: { send: (m) => sent.push(m) } }], {
+    const lanes = new AdapterLanes({
+      tracer: { event: () => undefined },
+      startExecutor: () => ({ send: (message) => sent.push(message), close: () => undefined }),
+      onMessage: () => undefined,
+      onEnded: () => undefined,
       clock: { now: () => 0, wallTime: () => 0, after: () => () => undefined },
       randomBytes: (length) => new Uint8Array(length),
       settings: () => ({ maxBatch: { transactions, bytes: 1000 }, maxDelayMs: 0, answerAfter: "commit" }),
@@ -23,6 +27,7 @@ describe("the lanes of a node", () => {
       propose: () => index++,
       send: () => true,
     });
+    lanes.follow([{ id: 1, name: "test", version: "0", mount: "/test", options: {} }]);
     const lane = lanes.byId.get(1)?.lane;
     assert.ok(lane);
     const newest = () => sent.findLast((message) => message.type === "execute" || message.type === "genesis");

@@ -1,20 +1,24 @@
 /**
- * The adapters of one node: for each the lane of its executions, the transactions of this node's clients, and the mail to its
- * worker; and the ways of transactions and outcomes between them and the leader.
+ * The adapters of one node: for each that the constitution mounts the lane of its executions, the transactions of this node's
+ * clients, and the mail to its worker; and the ways of transactions and outcomes between them and the leader.
+ *
+ * They follow the committed constitution batch by batch, so that all nodes begin, configure and end an adapter at the same
+ * place of the ledger. A worker whose adapter this node's code cannot run is given up: the node says so, answers for that
+ * adapter with `AdapterUnavailable`, and goes on with everything else.
  */
 import { type Bytes, bytesKey } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
+import { sameTree } from "../../core/governance/action-kind.ts";
+import type { AdapterEntry } from "../../core/governance/constitution.ts";
 import type { UnsealedBatch } from "../../core/ledger/batch.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { type Rights, RightsInForce } from "../../core/governance/rights.ts";
-import { CocoError } from "../../errors.ts";
-import type { Clock } from "../ports.ts";
-import type { Administration } from "./administration.ts";
-import type { ExecutedTransaction } from "../worker/protocol.ts";
+import type { Clock, Executor, StartExecutor, Tracer } from "../ports.ts";
+import type { ExecutedTransaction, FromWorker } from "../worker/protocol.ts";
 import { type ForwardedOutcome, type Frame, forwardFrames } from "./frames.ts";
 import { AdapterLane } from "./lane.ts";
 import type { LaneOutcome } from "./lane-outcomes.ts";
-import type { AdapterPart } from "./manager-parts.ts";
+import type { ManagerParts } from "./manager-parts.ts";
 import type { BatchLimits, KeyedItem } from "./transaction-queue.ts";
 import type { RoutedAdapter } from "./request-router.ts";
 import type { SnapshotAdapter } from "./snapshot-receiver.ts";
@@ -25,6 +29,9 @@ import { WorkerMailbox } from "./worker-mailbox.ts";
 export interface Lane extends RoutedAdapter, SnapshotAdapter {
   readonly lane: AdapterLane;
   readonly submissions: Submissions;
+  /** As the constitution has it now. */
+  entry: AdapterEntry;
+  isUnable: boolean;
 }
 
 /** Who leads, as far as transactions need to know. */
@@ -38,6 +45,12 @@ export interface LeaderView {
 /** What the lanes need of the node around them. */
 export interface AdapterLanesParts {
   readonly clock: Clock;
+  readonly tracer: Tracer;
+  readonly startExecutor: StartExecutor;
+  /** A message of the worker of an adapter that is mounted, or is being imported. */
+  readonly onMessage: (adapterId: number, message: FromWorker) => void;
+  /** An adapter ends on this node: nobody answers for it any more. */
+  readonly onEnded: (adapterId: number, why: "removed" | "unable") => void;
   readonly randomBytes: (length: number) => Bytes;
   /** As the network has them now: a vote may change them. */
   readonly settings: () => {
@@ -62,16 +75,90 @@ export interface AdapterLanesParts {
 /** See the module's header. */
 export class AdapterLanes {
   readonly #parts: AdapterLanesParts;
-  readonly #lanes: ReadonlyMap<number, Lane>;
+  readonly #lanes = new Map<number, Lane>();
+  /** Of adapters that a snapshot on its way into this node has, and this node has not yet. */
+  readonly #prepared = new Map<number, Lane>();
 
-  constructor(adapters: readonly AdapterPart[], parts: AdapterLanesParts) {
+  constructor(parts: AdapterLanesParts) {
     this.#parts = parts;
-    this.#lanes = new Map(adapters.map((adapter) => [adapter.id, this.#createLane(adapter)]));
   }
 
-  #createLane(adapter: AdapterPart): Lane {
+  /** From now on these adapters are mounted, with these options. */
+  follow(adapters: readonly AdapterEntry[]): void {
+    for (const [id, lane] of this.#lanes) if (adapters.every((entry) => entry.id !== id)) this.#remove(lane);
+    for (const entry of adapters) {
+      const lane = this.#lanes.get(entry.id);
+      if (lane === undefined) this.#lanes.set(entry.id, this.#takePrepared(entry) ?? this.#createLane(entry));
+      else this.#configure(lane, entry);
+    }
+    for (const { executor } of this.#prepared.values()) executor.close();
+    this.#prepared.clear();
+  }
+
+  /** Starts workers for the adapters of a snapshot that this node has not mounted: they may be imported into. */
+  prepare(adapters: readonly AdapterEntry[]): void {
+    for (const { executor } of this.#prepared.values()) executor.close();
+    this.#prepared.clear();
+    for (const entry of adapters) if (!this.#lanes.has(entry.id)) this.#prepared.set(entry.id, this.#createLane(entry));
+  }
+
+  #takePrepared(entry: AdapterEntry): Lane | undefined {
+    const lane = this.#prepared.get(entry.id);
+    // A snapshot that was given up may have named anything.
+    if (lane === undefined || !isSameEntry(lane.entry, entry)) return undefined;
+    this.#prepared.delete(entry.id);
+    return lane;
+  }
+
+  #configure(lane: Lane, entry: AdapterEntry): void {
+    const before = lane.entry;
+    lane.entry = entry;
+    if (before === entry || sameTree(before.options, entry.options)) return;
+    this.#parts.tracer.event("info", "adapter_configured", { adapter: entry.name });
+    lane.lane.configure(entry.options);
+  }
+
+  #remove(lane: Lane): void {
+    const { id, name } = lane.entry;
+    this.#parts.tracer.event("info", "adapter_removed", { adapter: name });
+    this.#lanes.delete(id);
+    lane.executor.close();
+    this.#parts.onEnded(id, "removed");
+  }
+
+  /** A worker cannot run its adapter. */
+  unable(adapterId: number, message: string): void {
+    const lane = this.#lanes.get(adapterId) ?? this.#prepared.get(adapterId);
+    if (lane === undefined || lane.isUnable) return;
+    const { name, version } = lane.entry;
+    this.#parts.tracer.event("error", "adapter_unavailable", { adapter: name, version, message });
+    lane.isUnable = true;
+    lane.executor.close();
+    lane.lane.disable();
+    this.#parts.onEnded(adapterId, "unable");
+  }
+
+  /** Nothing of a worker that was ended, and nothing to it. */
+  #startExecutor(entry: AdapterEntry): Executor {
+    let isOpen = true;
+    const executor = this.#parts.startExecutor(entry, (message) => {
+      if (isOpen) this.#parts.onMessage(entry.id, message);
+    });
+    return {
+      send: (message) => {
+        if (isOpen) executor.send(message);
+      },
+      close: () => {
+        if (isOpen) executor.close();
+        isOpen = false;
+      },
+    };
+  }
+
+  #createLane(entry: AdapterEntry): Lane {
     const { clock, randomBytes, settings, rights, batchTime, view, mayExecute, propose } = this.#parts;
-    const { id, mount, executor } = adapter;
+    const { id, mount } = entry;
+    const executor = this.#startExecutor(entry);
     const mailbox = new WorkerMailbox(executor, clock, () => view().serving);
     const submissions = new Submissions({
       now: () => clock.now(),
@@ -93,12 +180,17 @@ export class AdapterLanes {
     });
     const committedVersion = () => lane.committedVersion;
     const restore = (version: number, index: number) => lane.restore(version, index);
-    return { lane, mount, submissions, mailbox, executor, committedVersion, restore };
+    return { lane, mount, submissions, mailbox, executor, entry, isUnable: false, committedVersion, restore };
   }
 
-  /** By adapter id. */
+  /** Those that are mounted, by id. */
   get byId(): ReadonlyMap<number, Lane> {
     return this.#lanes;
+  }
+
+  /** An adapter whose state may be imported: one that is mounted, or will be by the snapshot that is on its way. */
+  importable(adapterId: number): Lane | undefined {
+    return this.#lanes.get(adapterId) ?? this.#prepared.get(adapterId);
   }
 
   /** Transactions of this node's clients whose outcome is not final. */
@@ -146,17 +238,15 @@ export class AdapterLanes {
   }
 
   /**
-   * A batch of an adapter is committed.
+   * A batch of an adapter is committed. That the adapter was mounted at its place is known since the batch entered the log:
+   * if it is not now, the batch waited for a key while the adapter was removed, and nobody needs its state any more.
    * @param ownKeys the keys of its transactions when this node executed it
    * @param open opens its content otherwise
    */
   committed(batch: ParsedBatch, ownKeys: readonly string[] | undefined, open: () => UnsealedBatch): void {
     const { index, view, firstSeqno, count, adapterId } = batch.header;
     const found = this.#lanes.get(adapterId);
-    if (found === undefined)
-      throw new CocoError("LedgerCorrupt", `batch ${index} is of adapter ${adapterId}, which is not mounted`, {
-        index,
-      });
+    if (found === undefined) return;
     const opened = ownKeys === undefined ? open() : undefined;
     found.lane.committed({ index, view, firstSeqno, count }, () => opened?.parts ?? []);
     found.submissions.committed(index, () => ownKeys ?? opened?.ids().map(bytesKey) ?? []);
@@ -191,23 +281,19 @@ export class AdapterLanes {
   }
 }
 
-/** What a manager hands on to its lanes. */
-export interface AdapterLanesSources extends Pick<AdapterLanesParts, "clock" | "randomBytes"> {
-  readonly sealing: { batchTime(): number };
-  readonly administration: Pick<Administration, "committed" | "constitution">;
-  readonly adapters: readonly AdapterPart[];
+function isSameEntry(one: AdapterEntry, other: AdapterEntry): boolean {
+  const { name, version, mount } = other;
+  return one.name === name && one.version === version && one.mount === mount && sameTree(one.options, other.options);
 }
 
-/** The lanes of a node's manager. */
+/** The lanes of a node's manager; no adapter is mounted yet. */
 export function createAdapterLanes(
-  { clock, randomBytes, sealing, administration, adapters }: AdapterLanesSources,
-  around: Pick<AdapterLanesParts, "view" | "mayExecute" | "propose" | "send">,
+  { clock, tracer, startExecutor, randomBytes, sealing, administration }: ManagerParts,
+  around: Pick<AdapterLanesParts, "onMessage" | "onEnded" | "view" | "mayExecute" | "propose" | "send">,
 ): AdapterLanes {
   const rights = new RightsInForce(() => administration.constitution);
-  return new AdapterLanes(adapters, {
-    ...around,
-    clock,
-    randomBytes,
+  return new AdapterLanes({
+    ...{ clock, tracer, startExecutor, randomBytes, ...around },
     settings: () => (administration.committed ?? administration).constitution.settings,
     rights: () => rights.now,
     batchTime: () => sealing.batchTime(),

@@ -4,8 +4,9 @@
  * A limited participant has so many requests per minute on each node, by a bucket that holds a minute's worth and fills
  * evenly. A request is what comes by HTTP, whatever an adapter finds in it.
  */
-import type { Rights } from "../../core/governance/rights.ts";
+import { type Rights, RightsInForce } from "../../core/governance/rights.ts";
 import { CocoError } from "../../errors.ts";
+import type { ManagerParts } from "./manager-parts.ts";
 
 const MINUTE_MS = 60_000;
 
@@ -77,4 +78,10 @@ export class Admission {
       retryAfterSeconds: Math.max(1, Math.ceil(Math.round(waitMs) / 1000)),
     });
   }
+}
+
+/** Admission of a node's manager. */
+export function createAdmission({ administration, clock }: Pick<ManagerParts, "administration" | "clock">): Admission {
+  const inForce = new RightsInForce(() => (administration.committed ?? administration).constitution);
+  return new Admission({ rights: () => inForce.now, now: () => clock.now() });
 }

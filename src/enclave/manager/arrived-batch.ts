@@ -70,6 +70,11 @@ export class ArrivedBatches {
     this.#tables.set(adapterId, new TableSet(tables));
   }
 
+  /** An adapter has ended. */
+  ended(adapterId: number): void {
+    this.#tables.delete(adapterId);
+  }
+
   /**
    * Throws `LedgerCorrupt` when a batch of a peer cannot be followed; see the module's header.
    * @param state governance as the log with this batch tells it

@@ -38,7 +38,7 @@ function fixture(limits = { transactions: 10, bytes: 1000 }, maxDelayMs = 0) {
   };
   const lane = new AdapterLane({
     adapterId: 1,
-    executor: { send: (message) => world.sent.push(message) },
+    executor: { send: (message) => world.sent.push(message), close: () => {} },
     limits: () => limits,
     rights: () => world.rights,
     batchTime: () => 1,

@@ -16,8 +16,9 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesKey } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import type { Rights } from "../../core/governance/rights.ts";
-import { CocoError, invariant } from "../../errors.ts";
+import { CocoError, type ErrorCode, invariant } from "../../errors.ts";
 import { keysOf, type LaneOutcome, OutcomesByOrigin } from "./lane-outcomes.ts";
+import type { CommittedPlace, LaneParts } from "./lane-parts.ts";
 import type { Executor } from "../ports.ts";
 import type { ExecutedTransaction, FromWorker, ItemOutcome } from "../worker/protocol.ts";
 import { type BatchLimits, type KeyedItem, type Queued, type SentItem, TransactionQueue } from "./transaction-queue.ts";
@@ -25,41 +26,7 @@ import { type BatchLimits, type KeyedItem, type Queued, type SentItem, Transacti
 /** Most executed batches that are not committed yet. */
 export const UNCOMMITTED_BATCHES_MAX = 8;
 
-/** A committed batch as the adapter's worker is told of it. */
-export interface CommittedPlace {
-  readonly index: number;
-  readonly view: number;
-  readonly firstSeqno: number;
-  readonly count: number;
-}
-
-/** What a lane needs from the manager. */
-export interface LaneParts {
-  readonly adapterId: number;
-  readonly executor: Executor;
-  readonly limits: () => BatchLimits;
-  /** What senders may do at the end of the log; the same object as long as the constitution there is. */
-  readonly rights: () => Rights;
-  /** How long a batch that is not full waits for more. */
-  readonly maxDelayMs: () => number;
-  /** Calls back after a time. */
-  readonly after: (delayMs: number, callback: () => void) => void;
-  /** Wall clock for a batch, never going back. */
-  readonly batchTime: () => number;
-  readonly randomBytes: (length: number) => Bytes;
-  /** Whether a batch may start now: this node leads, is ready, and no administrative transaction waits. */
-  readonly mayExecute: () => boolean;
-  /**
-   * Seals and proposes executed transactions; the index of the batch, or undefined when this node does not lead any more.
-   * `keys` are those of their ids (`bytesKey`).
-   */
-  readonly propose: (transactions: readonly ExecutedTransaction[], keys: readonly string[]) => number | undefined;
-  /**
-   * Outcomes of transactions by the node that asked. `index` is the batch that includes one, for a duplicate or a refused one
-   * the newest batch of the state it was judged by; 0 otherwise.
-   */
-  readonly deliver: (origin: NodeId | undefined, outcomes: readonly LaneOutcome[]) => void;
-}
+const EVERYTHING: BatchLimits = { transactions: Infinity, bytes: Infinity };
 
 type Executed = Extract<FromWorker, { type: "executed" }>;
 
@@ -73,6 +40,8 @@ export class AdapterLane {
   /** What the batch that executes, and what the adapter keeps, was judged by. */
   #rights: Rights | undefined;
   #more = false;
+  /** The code of this node cannot run the adapter: batches of others are counted, nothing else. */
+  #disabled = false;
   /** Most transactions of the next batch, while larger ones were too much for the ledger. */
   #transactionsMax = Infinity;
   /** A batch waits for more requests, or has waited. */
@@ -122,6 +91,10 @@ export class AdapterLane {
   enqueueKeyed(entries: readonly KeyedItem[], origin: NodeId | undefined): void {
     const told: LaneOutcome[] = [];
     for (const { item, key, sender } of entries) {
+      if (this.#disabled) {
+        told.push({ id: item.id, key, outcome: { type: "unavailable", code: "AdapterUnavailable" }, index: 0 });
+        continue;
+      }
       if (this.#queue.has(key)) continue;
       const parked = this.#queue.parked(key);
       // Its node sends it again because a frame or the channel was lost; the adapter would call it known.
@@ -137,6 +110,7 @@ export class AdapterLane {
   /** Runs the adapter's genesis as the first batch. */
   executeGenesis(): void {
     invariant(this.isEmpty && this.isIdle, "genesis runs first and once");
+    if (this.#disabled) return;
     this.#executing = [];
     const { batchTime, randomBytes, rights } = this.#parts;
     this.#rights = rights();
@@ -150,7 +124,7 @@ export class AdapterLane {
 
   /** Starts a batch if one may start. */
   pump(): void {
-    if (this.#executing !== undefined || this.isEmpty) return;
+    if (this.#executing !== undefined || this.isEmpty || this.#disabled) return;
     const { mayExecute, batchTime, randomBytes } = this.#parts;
     if (mayExecute()) this.#judgeAnew();
     if (this.#queue.length === 0 && !this.#more) return;
@@ -217,6 +191,23 @@ export class AdapterLane {
     this.#rollBack(batch);
     if (!this.isEmpty) this.pump();
     else if (this.#parts.mayExecute()) this.executeGenesis();
+  }
+
+  /** The adapter goes on under other options: what has not come into a batch is run anew. */
+  configure(options: unknown): void {
+    const batch = this.#executing ?? [];
+    this.#executing = undefined;
+    this.#rollBack(batch);
+    this.executor.send({ type: "configure", options });
+  }
+
+  /** The adapter does not run on this node; what waits for it here is told. */
+  disable(): void {
+    this.#disabled = true;
+    const waiting = [...(this.#executing ?? []), ...this.#queue.takeParked(), ...this.#queue.take(EVERYTHING)];
+    this.#executing = undefined;
+    this.#generation++;
+    this.#fail(waiting, "AdapterUnavailable");
   }
 
   /** Lets more requests come before the batch closes: latency is traded for throughput. */
@@ -286,17 +277,20 @@ export class AdapterLane {
       const keys = new Set(
         included.length === 0 ? batch.map(({ key }) => key) : included.map(({ id }) => bytesKey(id)),
       );
-      this.#fail(again.filter(({ key }) => keys.has(key)));
+      this.#fail(
+        again.filter(({ key }) => keys.has(key)),
+        "LimitExceeded",
+      );
       again = again.filter(({ key }) => !keys.has(key));
     } else this.#transactionsMax = Math.max(1, Math.floor(batch.length / 2));
     this.#queue.putBack(again);
     this.pump();
   }
 
-  #fail(transactions: readonly Queued[]): void {
+  #fail(transactions: readonly Queued[], code: ErrorCode): void {
     for (const { key, item, origin } of transactions) {
       this.#queue.settle(key);
-      const outcome: ItemOutcome = { type: "unavailable", code: "LimitExceeded" };
+      const outcome: ItemOutcome = { type: "unavailable", code };
       this.#parts.deliver(origin, [{ id: item.id, key, outcome, index: 0 }]);
     }
   }

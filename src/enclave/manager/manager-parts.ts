@@ -3,28 +3,20 @@ import type { Caller } from "../../adapters/adapter.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
+import type { AdapterEntry } from "../../core/governance/constitution.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import type { CocoError } from "../../errors.ts";
-import type { Clock, Executor, PeerTransport, Tracer } from "../ports.ts";
+import type { Clock, PeerTransport, StartExecutor, Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
 import type { ArrivedBatchesParts } from "./arrived-batch.ts";
 import type { CheckedData } from "./checked-data.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import type { Replicator, ReplicatorParts } from "./replicator.ts";
 import type { Sealing } from "./sealing.ts";
-import type { SnapshotsParts } from "./snapshots.ts";
+import type { SnapshotsParts } from "./snapshots-parts.ts";
 import type { Beginning } from "./stored-snapshot.ts";
-
-/** An adapter of the constitution with the worker it runs in. */
-export interface AdapterPart {
-  readonly id: number;
-  readonly name: string;
-  /** HTTP path prefix. */
-  readonly mount: string;
-  readonly executor: Executor;
-}
 
 /** The encoded transactions a new network starts with: genesis and first epoch. */
 export type FirstTransactions = () => readonly Bytes[];
@@ -48,7 +40,9 @@ export interface ManagerParts {
   readonly sealing: Sealing;
   readonly administration: Administration;
   readonly peers: PeerTransport;
-  readonly adapters: readonly AdapterPart[];
+  /** Those that are mounted where this node begins. */
+  readonly adapters: readonly AdapterEntry[];
+  readonly startExecutor: StartExecutor;
   readonly tracer: Tracer;
   /** Makes the consensus driver around the callbacks of this manager. */
   readonly createReplicator: (

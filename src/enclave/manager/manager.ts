@@ -8,13 +8,12 @@
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
-import { RightsInForce } from "../../core/governance/rights.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { PeerEvents } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import { decodeFrame, encodeFrame, type Frame } from "./frames.ts";
-import { Admission } from "./admission.ts";
+import { type Admission, createAdmission } from "./admission.ts";
 import { type AdapterLanes, createAdapterLanes } from "./adapter-lanes.ts";
 import { ArrivedBatches } from "./arrived-batch.ts";
 import { BatchProposer } from "./batch-proposer.ts";
@@ -54,14 +53,9 @@ export class Manager implements PeerEvents {
 
   constructor(parts: ManagerParts) {
     this.#parts = parts;
-    const inForce = new RightsInForce(() => (parts.administration.committed ?? parts.administration).constitution);
-    this.#admission = new Admission({ rights: () => inForce.now, now: () => parts.clock.now() });
-    this.#lanes = createAdapterLanes(parts, {
-      view: () => this.#leadership(),
-      mayExecute: () => this.#leaderReady && !this.#duties.pending,
-      propose: (adapterId, transactions, keys) => this.#proposer.application(adapterId, transactions, keys),
-      send: (peer, frame) => this.#send(peer, frame),
-    });
+    this.#admission = createAdmission(parts);
+    this.#lanes = this.#createLanes();
+    this.#lanes.follow(parts.adapters);
     this.#requests = new RequestRouter({
       now: () => parts.clock.now(),
       firstId: firstIdOf(parts.randomBytes(FIRST_ID_BYTES)),
@@ -80,6 +74,8 @@ export class Manager implements PeerEvents {
       tail: parts.tail,
       administration: parts.administration,
       adapters: this.#lanes.byId,
+      targets: (adapterId) => this.#lanes.importable(adapterId),
+      prepare: (adapters) => this.#lanes.prepare(adapters),
       tracer: parts.tracer,
       compact: (snapshot) => this.#replicator.compact(snapshot),
       stored: (snapshot) => this.#replicator.snapshotStored(snapshot),
@@ -118,6 +114,21 @@ export class Manager implements PeerEvents {
       onFatal: (error) => this.#fatal(error),
       apply: (batch) => this.#applicationCommitted(batch),
       onEnd: () => this.#requests.reads.applied(this.#committedIndex),
+    });
+  }
+
+  #createLanes(): AdapterLanes {
+    return createAdapterLanes(this.#parts, {
+      onMessage: (adapterId, message) => this.#fromWorker(adapterId, message),
+      onEnded: (adapterId, why) => {
+        this.#requests.ended(adapterId, why);
+        this.#snapshots.ended(adapterId);
+        this.#arrived.ended(adapterId);
+      },
+      view: () => this.#leadership(),
+      mayExecute: () => this.#leaderReady && !this.#duties.pending,
+      propose: (adapterId, transactions, keys) => this.#proposer.application(adapterId, transactions, keys),
+      send: (peer, frame) => this.#send(peer, frame),
     });
   }
 
@@ -234,9 +245,8 @@ export class Manager implements PeerEvents {
     this.#requests.request(request, false, respond);
   }
 
-  /** A message of an adapter's worker. */
-  fromWorker(adapterId: number, message: FromWorker): void {
-    const found = this.#lanes.byId.get(adapterId);
+  #fromWorker(adapterId: number, message: FromWorker): void {
+    const found = this.#lanes.importable(adapterId);
     if (found === undefined || this.#stopped) return;
     switch (message.type) {
       case "ready":
@@ -257,6 +267,9 @@ export class Manager implements PeerEvents {
         return;
       case "executed":
         found.lane.executed(message);
+        return;
+      case "unable":
+        this.#lanes.unable(adapterId, message.message);
         return;
       case "failed":
         this.#fatal(new CocoError("Internal", `the worker of adapter ${adapterId} failed: ${message.message}`));
@@ -319,6 +332,7 @@ export class Manager implements PeerEvents {
     const before = this.#parts.administration.committed;
     const governance = this.#parts.administration.commit(header.index);
     if (governance !== before) {
+      this.#lanes.follow(governance?.constitution.adapters ?? []);
       this.#parts.onGovernance({ before, header });
       this.#unopened.keysChanged();
     }
@@ -356,6 +370,7 @@ export class Manager implements PeerEvents {
   #onInstalled({ seqno, mark }: ReceivedSnapshot): void {
     this.#committedSeqno = seqno;
     this.#committedIndex = mark.index;
+    this.#lanes.follow(this.#parts.administration.constitution.adapters);
     this.#parts.onGovernance(undefined);
     this.#requests.governance.restored();
     this.#unopened.forget();

@@ -9,7 +9,7 @@ import { Solo } from "../../core/consensus/solo.ts";
 import type { RaftOptions } from "../../core/consensus/state.ts";
 import type { Consensus, LogEntry, NodeId } from "../../core/consensus/types.ts";
 import { decodeAdministrative, executeAdministrative } from "../../core/governance/administrative.ts";
-import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
+import type { Constitution } from "../../core/governance/constitution.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { configurationOfBatch } from "../../core/governance/administrative-batch.ts";
 import { genesisConfiguration } from "../../core/governance/configuration.ts";
@@ -18,7 +18,7 @@ import { verifyBatch } from "../../core/ledger/batch.ts";
 import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
 import { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
-import type { Clock, Crypto, Disk, DiskContent, Executor, ExecutorEvents, PeerTransport, Tracer } from "../ports.ts";
+import type { Clock, Crypto, Disk, DiskContent, PeerTransport, StartExecutor, Tracer } from "../ports.ts";
 import { Administration } from "./administration.ts";
 import type { WrappedEpoch } from "./arrived-batch.ts";
 import { CheckedData } from "./checked-data.ts";
@@ -27,7 +27,7 @@ import type { EpochTransaction } from "../../core/governance/administrative.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import { encodeFrame, type Frame } from "./frames.ts";
 import { Manager } from "./manager.ts";
-import type { AdapterPart, FirstTransactions, OnGovernance } from "./manager-parts.ts";
+import type { FirstTransactions, OnGovernance } from "./manager-parts.ts";
 import { SelfAttestation } from "./self-attestation.ts";
 import { RecoveryDesk } from "./recovery-desk.ts";
 import { Replicator } from "./replicator.ts";
@@ -69,7 +69,7 @@ export interface NodeCoreParts {
   readonly tookPart: boolean;
   readonly peers: PeerTransport;
   readonly tracer: Tracer;
-  readonly startExecutor: (adapter: AdapterEntry, onMessage: ExecutorEvents) => Executor;
+  readonly startExecutor: StartExecutor;
   readonly firstTransactions: FirstTransactions;
   /** Approval of this node's code that is not in the ledger yet. */
   readonly approval: readonly SignedMessage[] | undefined;
@@ -131,7 +131,8 @@ export class NodeCore {
       sealing: this.sealing,
       administration: this.administration,
       peers: parts.peers,
-      adapters: genesis.adapters.map((adapter) => this.#startAdapter(adapter)),
+      adapters: (beginning?.snapshot.state.constitution ?? genesis).adapters,
+      startExecutor: parts.startExecutor,
       tracer: parts.tracer,
       createReplicator: (callbacks) => {
         const driver = { consensus, log: this.#log, checked: this.#checked, disk: parts.disk, clock };
@@ -179,11 +180,6 @@ export class NodeCore {
     const { leader } = this.manager.status;
     if (leader === this.#parts.nodeId) this.manager.frame(leader, encodeFrame(frame));
     else if (leader !== undefined) this.#parts.peers.send(leader, encodeFrame(frame));
-  }
-
-  #startAdapter(adapter: AdapterEntry): AdapterPart {
-    const executor = this.#parts.startExecutor(adapter, (message) => this.manager.fromWorker(adapter.id, message));
-    return { id: adapter.id, name: adapter.name, mount: adapter.mount, executor };
   }
 
   /** Forgets every key: the node stops. */

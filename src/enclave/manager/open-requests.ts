@@ -106,6 +106,12 @@ export class OpenRequests {
     request.respond(response);
   }
 
+  /** Answers all requests for an adapter. */
+  answerAll(adapterId: number, response: RoutedResponse): void {
+    for (const request of this.#requests.values())
+      if (request.adapterId === adapterId) this.answer(request.id, response);
+  }
+
   /** A request was sent to the leader. */
   sent(request: OpenRequest, leader: NodeId): void {
     const again = request.sentTo === leader && request.resendAfterMs !== undefined;

@@ -17,6 +17,8 @@ import type { WorkerMailbox } from "./worker-mailbox.ts";
 export interface RoutedAdapter {
   readonly mount: string;
   readonly mailbox: WorkerMailbox;
+  /** This node's code cannot run it. */
+  readonly isUnable: boolean;
   /** The newest committed version of its state as the manager counts; a worker may not have taken it yet. */
   committedVersion(): number;
 }
@@ -70,7 +72,13 @@ export class RequestRouter {
   /** The adapter mounted at a path; `/` reaches the only adapter of a network that has one. */
   #adapterAt(path: string): number | undefined {
     const { adapters } = this.#parts;
-    for (const [id, { mount }] of adapters) if (path === mount || path.startsWith(`${mount}/`)) return id;
+    let found: { readonly id: number; readonly length: number } | undefined;
+    for (const [id, { mount }] of adapters) {
+      // One mount may lie below another: the longest counts, in whatever order they came.
+      const fits = path === mount || path.startsWith(`${mount}/`);
+      if (fits && mount.length > (found?.length ?? 0)) found = { id, length: mount.length };
+    }
+    if (found !== undefined) return found.id;
     if (path === "/" && adapters.size === 1) return [...adapters.keys()][0];
     return undefined;
   }
@@ -83,7 +91,9 @@ export class RequestRouter {
       return;
     }
     const { path, body, caller, linearizable } = request;
-    const refusal = this.#parts.refusalOf(caller.actor, !fromPeer);
+    const refusal =
+      this.#parts.refusalOf(caller.actor, !fromPeer) ??
+      (this.#parts.adapters.get(adapterId)?.isUnable === true ? unable() : undefined);
     if (refusal !== undefined) {
       respond(errorClientResponse(refusal));
       return;
@@ -163,6 +173,12 @@ export class RequestRouter {
     }
   }
 
+  /** An adapter ended on this node: its requests are answered so. */
+  ended(adapterId: number, why: "removed" | "unable"): void {
+    const error = why === "unable" ? unable() : new CocoError("NotFound", "the adapter is not mounted any more");
+    this.#requests.answerAll(adapterId, errorClientResponse(error));
+  }
+
   /** Who leads now. */
   leadershipChanged(leadership: Leadership): void {
     const before = this.#leadership;
@@ -192,4 +208,8 @@ export class RequestRouter {
     this.governance.tick();
     this.leaderReachable();
   }
+}
+
+function unable(): CocoError {
+  return new CocoError("AdapterUnavailable", "the code of this node cannot run the adapter");
 }

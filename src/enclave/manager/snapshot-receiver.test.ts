@@ -12,6 +12,13 @@ type Part = Ready["snapshotParts"][number];
 
 /** A snapshot cut into parts, and a node that receives it: its disk and its worker answer when told. */
 class Bench {
+  readonly prepared: number[] = [];
+  readonly #target = {
+    executor: { send: () => this.untaken++, close: () => undefined },
+    isUnable: false,
+    committedVersion: () => 0,
+    restore: () => assert.fail("nothing is installed"),
+  };
   readonly parts: Part[] = [];
   /** Writes the disk has not answered. */
   readonly writes: (() => void)[] = [];
@@ -50,9 +57,8 @@ class Bench {
           },
         }),
       },
-      adapters: new Map([
-        [KV_ADAPTER_ID, { executor: { send: () => this.untaken++ }, committedVersion: () => 0, restore: unused }],
-      ]),
+      targets: (adapterId) => (adapterId === KV_ADAPTER_ID ? this.#target : undefined),
+      prepare: (adapters) => this.prepared.push(...adapters.map(({ id }) => id)),
       tracer: { event: () => undefined },
       stored: (mark) => this.stored.push(mark),
     });
@@ -71,7 +77,7 @@ class Bench {
 
   take(): void {
     this.untaken--;
-    this.receiver.taken();
+    this.receiver.taken(KV_ADAPTER_ID);
   }
 }
 

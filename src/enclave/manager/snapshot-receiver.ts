@@ -7,6 +7,7 @@ import { sameConfiguration } from "../../core/consensus/configuration.ts";
 import type { NodeId, Ready, SnapshotMark } from "../../core/consensus/types.ts";
 import { type GovernanceState, signingKeys } from "../../core/governance/administrative.ts";
 import { decodeGovernanceState } from "../../core/governance/state-codec.ts";
+import type { AdapterEntry } from "../../core/governance/constitution.ts";
 import type { LedgerCrypto } from "../../core/ledger/keys.ts";
 import { type SnapshotEvent, SnapshotReader } from "../../core/ledger/snapshot.ts";
 import type { SnapshotManifest } from "../../core/ledger/snapshot-format.ts";
@@ -18,10 +19,15 @@ import type { Disk, Executor, SnapshotFile, Tracer } from "../ports.ts";
 /** An adapter's side of snapshots. */
 export interface SnapshotAdapter {
   readonly executor: Executor;
+  /** This node's code cannot run it: it has no state here. */
+  readonly isUnable: boolean;
   committedVersion(): number;
   /** The state was replaced by this version, which the batch at `index` made or one before it. */
   restore(version: number, index: number): void;
 }
+
+/** Where the states of a snapshot go: adapters by id, undefined for those that are not mounted. */
+export type ImportTargets = (adapterId: number) => SnapshotAdapter | undefined;
 
 /** The node on whose disk a snapshot lies. */
 export interface Keeper {
@@ -40,7 +46,9 @@ export interface SnapshotOpening {
 /** What receiving one needs besides. */
 export interface SnapshotReceiverParts extends SnapshotOpening {
   readonly disk: Disk;
-  readonly adapters: ReadonlyMap<number, SnapshotAdapter>;
+  readonly targets: ImportTargets;
+  /** Starts the workers of adapters that this node has not mounted yet. */
+  readonly prepare: (adapters: readonly AdapterEntry[]) => void;
   readonly tracer: Tracer;
   readonly stored: (snapshot: SnapshotMark | undefined) => void;
   readonly nodeId: NodeId;
@@ -70,10 +78,20 @@ export class OpenedSnapshot {
   #found: Omit<ReceivedSnapshot, "digest"> | undefined;
   #digest: Bytes | undefined;
 
-  /** @param onPart gets the parts of the adapters' states in order */
-  constructor(opening: SnapshotOpening, onPart: (adapterId: number, data: Bytes) => void) {
+  readonly #onFront: (state: GovernanceState) => void;
+
+  /**
+   * @param onPart gets the parts of the adapters' states in order
+   * @param onFront gets the state of governance before them
+   */
+  constructor(
+    opening: SnapshotOpening,
+    onPart: (adapterId: number, data: Bytes) => void,
+    onFront: (state: GovernanceState) => void = () => {},
+  ) {
     const { networkId, crypto, epochKeyOf } = opening;
     this.#onPart = onPart;
+    this.#onFront = onFront;
     this.#crypto = crypto;
     this.#reader = new SnapshotReader(networkId, {
       crypto,
@@ -111,6 +129,7 @@ export class OpenedSnapshot {
         configurationIndex: manifest.configurationIndex,
       };
       this.#found = { mark, seqno: last.signatureSeqno, tail, state, manifest };
+      this.#onFront(state);
     }
   }
 
@@ -132,16 +151,19 @@ export const IMPORT_PARTS_WAITING_MAX = 4;
 
 /** Hands the parts of adapters' states to their workers; the last part of each waits for {@link WorkerImport.finish}. */
 export class WorkerImport {
-  readonly #adapters: ReadonlyMap<number, SnapshotAdapter>;
-  #waiting = 0;
+  readonly #targetOf: ImportTargets;
+  /** The worker that got the first part of an adapter gets them all. */
+  readonly #targets = new Map<number, SnapshotAdapter>();
+  #waiting = new Map<number, number>();
   #onRoom: (() => void) | undefined;
   readonly #held = new Map<number, { readonly data: Bytes; readonly first: boolean }>();
 
-  constructor(adapters: ReadonlyMap<number, SnapshotAdapter>) {
-    this.#adapters = adapters;
+  constructor(targetOf: ImportTargets) {
+    this.#targetOf = targetOf;
   }
 
   add(adapterId: number, data: Bytes, version: number): void {
+    this.#target(adapterId);
     const held = this.#held.get(adapterId);
     if (held !== undefined) this.#send(adapterId, version, held, false);
     this.#held.set(adapterId, { data, first: held === undefined });
@@ -149,23 +171,39 @@ export class WorkerImport {
 
   /** Calls back once the workers have taken enough of what was sent. */
   whenRoom(callback: () => void): void {
-    if (this.#waiting < IMPORT_PARTS_WAITING_MAX) callback();
+    if (this.#hasRoom) callback();
     else this.#onRoom = callback;
   }
 
+  get #hasRoom(): boolean {
+    let waiting = 0;
+    for (const parts of this.#waiting.values()) waiting += parts;
+    return waiting < IMPORT_PARTS_WAITING_MAX;
+  }
+
   /** A worker took a part and asks for the next. */
-  taken(): void {
-    this.#waiting--;
-    if (this.#waiting >= IMPORT_PARTS_WAITING_MAX) return;
+  taken(adapterId: number): void {
+    this.#waiting.set(adapterId, Math.max(0, (this.#waiting.get(adapterId) ?? 0) - 1));
+    this.#tellRoom();
+  }
+
+  /** A worker has ended: nothing waits for it. */
+  ended(adapterId: number): void {
+    this.#waiting.delete(adapterId);
+    this.#tellRoom();
+  }
+
+  #tellRoom(): void {
+    if (!this.#hasRoom) return;
     const callback = this.#onRoom;
     this.#onRoom = undefined;
     callback?.();
   }
 
-  /** Throws `MalformedInput` unless each adapter in the manifest is mounted here and has a state: then nothing is missing to install it. */
+  /** Throws `MalformedInput` unless each adapter in the manifest has a worker here and a state: then nothing is missing to install it. */
   requireStates({ manifest }: ReceivedSnapshot): void {
     for (const { id } of manifest.adapters)
-      if (!this.#adapters.has(id) || !this.#held.has(id))
+      if (!this.#held.has(id) || this.#targetOf(id) !== this.#targets.get(id))
         throw new CocoError("MalformedInput", `snapshot: adapter ${id} has no state in it, or is not mounted`);
   }
 
@@ -175,16 +213,23 @@ export class WorkerImport {
       const held = this.#held.get(id);
       invariant(held !== undefined, "an adapter with a version has a state");
       this.#send(id, version, held, true);
-      this.#adapters.get(id)?.restore(version, mark.index);
+      this.#targets.get(id)?.restore(version, mark.index);
     }
   }
 
   #send(adapterId: number, version: number, part: { data: Bytes; first: boolean }, last: boolean): void {
-    const adapter = this.#adapters.get(adapterId);
-    if (adapter === undefined)
-      throw new CocoError("LedgerCorrupt", `the snapshot holds adapter ${adapterId}, which is not mounted`);
-    if (!last) this.#waiting++;
+    const adapter = this.#target(adapterId);
+    if (adapter.isUnable) return;
+    if (!last) this.#waiting.set(adapterId, (this.#waiting.get(adapterId) ?? 0) + 1);
     adapter.executor.send({ type: "importSnapshot", version, part: part.data, first: part.first, last });
+  }
+
+  #target(adapterId: number): SnapshotAdapter {
+    const known = this.#targets.get(adapterId) ?? this.#targetOf(adapterId);
+    if (known === undefined)
+      throw new CocoError("LedgerCorrupt", `the snapshot holds adapter ${adapterId}, which is not mounted`);
+    this.#targets.set(adapterId, known);
+    return known;
   }
 }
 
@@ -272,12 +317,15 @@ export class SnapshotReceiver {
 
   #begin(index: number): void {
     this.#receiving?.file.abandon();
-    const workers = new WorkerImport(this.#parts.adapters);
-    const snapshot: OpenedSnapshot = new OpenedSnapshot(this.#parts, (adapterId, data) => {
+    const workers = new WorkerImport(this.#parts.targets);
+    const onPart = (adapterId: number, data: Bytes): void => {
       const adapter = snapshot.found?.manifest.adapters.find(({ id }) => id === adapterId);
       invariant(adapter !== undefined, "a part belongs to an adapter of the manifest");
       workers.add(adapterId, data, adapter.version);
-    });
+    };
+    const snapshot: OpenedSnapshot = new OpenedSnapshot(this.#parts, onPart, ({ constitution }) =>
+      this.#parts.prepare(constitution.adapters),
+    );
     const file = this.#parts.disk.createSnapshot(index);
     this.#receiving = { snapshot, file, import: workers, bytes: 0, writing: false };
   }
@@ -303,8 +351,13 @@ export class SnapshotReceiver {
   }
 
   /** A worker took a part. Parts from the leader come at their own pace: one is on its way at a time. */
-  taken(): void {
-    this.#receiving?.import.taken();
+  taken(adapterId: number): void {
+    this.#receiving?.import.taken(adapterId);
+  }
+
+  /** A worker has ended. */
+  ended(adapterId: number): void {
+    this.#receiving?.import.ended(adapterId);
   }
 }
 

@@ -7,51 +7,21 @@
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesEqual, concatBytes, EMPTY, fromHex } from "../../core/codec/bytes.ts";
-import type { NodeId, Ready, SnapshotMark } from "../../core/consensus/types.ts";
+import type { Ready, SnapshotMark } from "../../core/consensus/types.ts";
 import { decodeAdministrative, type GovernanceState } from "../../core/governance/administrative.ts";
 import { encodeGovernanceState } from "../../core/governance/state-codec.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
-import type { LedgerCrypto } from "../../core/ledger/keys.ts";
 import { SnapshotWriter } from "../../core/ledger/snapshot.ts";
 import { makeKeeperSeal } from "../../core/ledger/snapshot-keeper.ts";
 import { MAX_SNAPSHOT_PART_BYTES, type SnapshotManifest } from "../../core/ledger/snapshot-format.ts";
-import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError, invariant } from "../../errors.ts";
-import type { Clock, Disk, Executor, SnapshotFile, Tracer } from "../ports.ts";
+import type { Clock, Executor, SnapshotFile } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
-import type { Administration } from "./administration.ts";
 import type { OwnSnapshots, SnapshotEvidence } from "./arrived-batch.ts";
+import type { SnapshotsParts } from "./snapshots-parts.ts";
 import type { SnapshotTransfer } from "./replicator.ts";
-import {
-  type ReceivedSnapshot,
-  type SnapshotAdapter,
-  SnapshotReceiver,
-  type WorkerImport,
-} from "./snapshot-receiver.ts";
+import { type ReceivedSnapshot, SnapshotReceiver, type WorkerImport } from "./snapshot-receiver.ts";
 import { type Beginning, importStored } from "./stored-snapshot.ts";
-
-/** What snapshots need of the node around them. */
-export interface SnapshotsParts {
-  readonly nodeId: NodeId;
-  readonly networkId: string;
-  /** 16 random bytes, fresh for this boot. */
-  readonly salt: Bytes;
-  readonly tail: LedgerTail;
-  readonly administration: Administration;
-  readonly crypto: LedgerCrypto;
-  /** Key of an epoch by a governance state that holds its record; undefined when it is not wrapped to this node. */
-  readonly epochKeyOf: (epoch: number, state: GovernanceState) => Bytes | undefined;
-  readonly disk: Disk;
-  readonly adapters: ReadonlyMap<number, SnapshotAdapter>;
-  readonly tracer: Tracer;
-  /** A snapshot has its evidence: consensus may forget what lies before it. */
-  readonly compact: (snapshot: SnapshotMark) => void;
-  /** A snapshot from the leader is durable, or (undefined) of no use. */
-  readonly stored: (snapshot: SnapshotMark | undefined) => void;
-  /** The state was replaced by this snapshot. */
-  readonly onInstalled: (snapshot: ReceivedSnapshot) => void;
-  readonly onFatal: (error: CocoError) => void;
-}
 
 /** A finished snapshot on this node's disk. */
 export interface OwnSnapshot {
@@ -96,14 +66,15 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
 
   constructor(parts: SnapshotsParts) {
     this.#parts = parts;
-    const { networkId, nodeId, crypto, disk, adapters, epochKeyOf, tracer, stored } = parts;
+    const { networkId, nodeId, crypto, disk, targets, prepare, epochKeyOf, tracer, stored } = parts;
     const requireContinuation = (found: Omit<ReceivedSnapshot, "digest">) => this.#requireContinuation(found);
     this.#receiver = new SnapshotReceiver({
       networkId,
       nodeId,
       crypto,
       disk,
-      adapters,
+      targets,
+      prepare,
       epochKeyOf,
       tracer,
       stored,
@@ -122,9 +93,9 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   /** Hands the state this node begins from to the workers; calls back when they have it. */
   begin(beginning: Beginning, clock: Clock, done: () => void): void {
     this.#standsOn(beginning.snapshot, beginning.stored.bytes);
-    const { adapters } = this.#parts;
+    const { targets } = this.#parts;
     const { mark, seqno } = beginning.snapshot;
-    this.#beginning = importStored(beginning, this.#parts, { adapters, clock }, () => {
+    this.#beginning = importStored(beginning, this.#parts, { targets, clock }, () => {
       this.#beginning = undefined;
       this.#parts.tracer.event("info", "started_from_snapshot", { index: mark.index, seqno });
       done();
@@ -185,6 +156,11 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     const epoch = state.epochs.length;
     const epochKey = epochKeyOf(epoch, state);
     if (epochKey === undefined) return;
+    if ([...adapters.values()].some(({ isUnable }) => isUnable)) {
+      const reason = "an adapter does not run on this node";
+      this.#parts.tracer.event("warn", "snapshot_skipped", { index, reason });
+      return;
+    }
     const left = [...adapters]
       .map(([adapterId, adapter]) => ({ adapterId, version: adapter.committedVersion() }))
       .filter(({ version }) => version > 0)
@@ -270,8 +246,8 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     const [current] = making?.left ?? [];
     if (message.type === "imported") return;
     if (message.type === "nextPart") {
-      if (this.#beginning !== undefined) this.#beginning.taken();
-      else this.#receiver.taken();
+      if (this.#beginning !== undefined) this.#beginning.taken(adapterId);
+      else this.#receiver.taken(adapterId);
       return;
     }
     if (making === undefined || current?.adapterId !== adapterId || current.version !== message.version) return;
@@ -290,6 +266,14 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
         this.#nextAdapter(making);
       } else this.#executorOf(adapterId).send({ type: "nextPart", version });
     });
+  }
+
+  /** The worker of an adapter has ended. */
+  ended(adapterId: number): void {
+    this.#beginning?.ended(adapterId);
+    this.#receiver.ended(adapterId);
+    const making = this.#making;
+    if (making?.left.some((left) => left.adapterId === adapterId)) this.#giveUp(making, "the adapter has ended");
   }
 
   #giveUp(making: Making, reason: string): void {

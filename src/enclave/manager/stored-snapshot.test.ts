@@ -189,7 +189,7 @@ describe("the snapshot to begin from", () => {
       assert.ok(sent.length - taken <= IMPORT_PARTS_WAITING_MAX, `${sent.length - taken} parts wait`);
       assert.equal(done.count, 0);
       taken++;
-      workers.taken();
+      workers.taken(KV_ADAPTER_ID);
     }
     assert.deepEqual([done.count, restored], [1, [[2, second]]]);
     assert.ok(sent.length > IMPORT_PARTS_WAITING_MAX);
@@ -215,12 +215,13 @@ function startImport(beginning: Beginning, opening: SnapshotOpening) {
     return () => undefined;
   };
   const adapter = {
-    executor: { send: (message: ToWorker) => sent.push(message) },
+    executor: { send: (message: ToWorker) => sent.push(message), close: () => undefined },
+    isUnable: false,
     committedVersion: () => 0,
     restore: (version: number, index: number) => restored.push([version, index]),
   };
   const done = { count: 0 };
-  const world = { adapters: new Map([[KV_ADAPTER_ID, adapter]]), clock: { now: () => 0, wallTime: () => 0, after } };
+  const world = { targets: () => adapter, clock: { now: () => 0, wallTime: () => 0, after } };
   const workers = importStored(beginning, opening, world, () => done.count++);
   return { sent, timers, restored, done, workers };
 }

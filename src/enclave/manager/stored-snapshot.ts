@@ -9,10 +9,10 @@ import { batchKindOf, parseBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, DiskContent, StoredSnapshot, Tracer } from "../ports.ts";
 import {
+  type ImportTargets,
   type Keeper,
   OpenedSnapshot,
   type ReceivedSnapshot,
-  type SnapshotAdapter,
   type SnapshotOpening,
   WorkerImport,
 } from "./snapshot-receiver.ts";
@@ -84,10 +84,10 @@ function hasEvidence(content: DiskContent, { mark, digest }: ReceivedSnapshot): 
 export function importStored(
   { stored, snapshot }: Beginning,
   opening: SnapshotOpening,
-  world: { readonly adapters: ReadonlyMap<number, SnapshotAdapter>; readonly clock: Clock },
+  world: { readonly targets: ImportTargets; readonly clock: Clock },
   done: () => void,
 ): WorkerImport {
-  const workers = new WorkerImport(world.adapters);
+  const workers = new WorkerImport(world.targets);
   const versions = new Map(snapshot.manifest.adapters.map(({ id, version }) => [id, version]));
   const opened = new OpenedSnapshot(opening, (adapterId, data) =>
     workers.add(adapterId, data, versions.get(adapterId) ?? 0),

@@ -10,11 +10,11 @@ import type { GovernanceCrypto } from "../../core/governance/governance-crypto.t
 import type { RunScript } from "../../core/governance/script.ts";
 import { feedEvents } from "../../core/governance/feed-events.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
-import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
+import type { Constitution } from "../../core/governance/constitution.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
 import { CocoError, invariant } from "../../errors.ts";
-import type { Clock, Crypto, Disk, DiskContent, Entropy, Executor, ExecutorEvents, Sockets, Tracer } from "../ports.ts";
+import type { Clock, Crypto, Disk, DiskContent, Entropy, Sockets, StartExecutor, Tracer } from "../ports.ts";
 import { Callers } from "./callers.ts";
 import { createNodeCertificate } from "./certificates.ts";
 import { createChannelIdentity } from "./channel-identity.ts";
@@ -68,7 +68,7 @@ export interface ValidatingNodeParts {
   readonly tookPart: boolean;
   readonly sockets: Sockets;
   readonly tracer: Tracer;
-  readonly startExecutor: (adapter: AdapterEntry, onMessage: ExecutorEvents) => Executor;
+  readonly startExecutor: StartExecutor;
   /** Clients are served under this service certificate (PEM); called again for each new one. */
   readonly onServing: (serviceCertificate: string) => void;
   readonly onFatal: (error: CocoError) => void;

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createKvAdapter, KV_BATCH_WEIGHT, prepareKv } from "../../../test/simulation/kv-adapter.ts";
 import { pausingAdapter } from "../../../test/simulation/pausing-adapter.ts";
+import type { Adapter } from "../../adapters/adapter.ts";
 import { type Bytes, EMPTY, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
 import { VersionedStore } from "../../core/kv/store.ts";
 import { AdapterHost } from "./adapter-host.ts";
@@ -12,7 +13,6 @@ const CALLER = { actor: "a", certificate: "00" };
 
 /** A host without any state of the key-value adapter, whose execution waits while `paused` is set. */
 function emptyFixture() {
-  const world = { paused: undefined as Promise<void> | undefined, emitted: [] as FromWorker[] };
   const kv = createKvAdapter({
     sha256: (data) => data,
     now: () => 0,
@@ -20,10 +20,16 @@ function emptyFixture() {
     randomBytes: (length) => new Uint8Array(length),
     log: () => {},
   });
+  const world = {
+    paused: undefined as Promise<void> | undefined,
+    emitted: [] as FromWorker[],
+    recreate: (_options: unknown): Adapter => kv,
+  };
   const adapter = pausingAdapter(kv, () => world.paused);
   const store = new VersionedStore({ tables: adapter.tables, keptVersions: 4 });
   const host = new AdapterHost({
     adapter,
+    recreate: (options) => world.recreate(options),
     store,
     preparer: { prepare: (transactions, done) => done(prepareKv(transactions)) },
     emit: (message) => world.emitted.push(message),

@@ -17,6 +17,8 @@ import { RecentBatches, StateExport, StateImport } from "./state-transfer.ts";
 /** What an adapter host is made of. */
 export interface AdapterHostParts {
   readonly adapter: Adapter;
+  /** Makes the adapter anew with other options; throws when it cannot take them. */
+  readonly recreate: (options: unknown) => Adapter;
   readonly store: VersionedStore;
   readonly preparer: Preparer;
   readonly emit: (message: FromWorker) => void;
@@ -30,10 +32,12 @@ type StateMessage = Exclude<ToWorker, Message<"requests" | "forget">>;
 
 /** Runs one adapter; see the module's header. */
 export class AdapterHost {
-  readonly #adapter: Adapter;
+  readonly #recreate: AdapterHostParts["recreate"];
+  readonly #log: (message: string) => void;
+  #adapter: Adapter;
   readonly #store: VersionedStore;
   readonly #emit: (message: FromWorker) => void;
-  readonly #execution: BatchExecution;
+  #execution: BatchExecution;
   readonly #desk: RequestDesk;
   /** Changes of state that wait for the one that runs; the manager bounds the batches under way. */
   readonly #queue: StateMessage[] = [];
@@ -48,10 +52,19 @@ export class AdapterHost {
   constructor(parts: AdapterHostParts) {
     const { adapter, preparer, emit, defer, log } = parts;
     this.#adapter = adapter;
+    this.#recreate = parts.recreate;
+    this.#log = log;
     this.#store = parts.store;
     this.#emit = emit;
     this.#execution = new BatchExecution(adapter, log);
-    this.#desk = new RequestDesk({ adapter, preparer, emit, defer, log, views: () => this.#views() });
+    this.#desk = new RequestDesk({
+      adapter: () => this.#adapter,
+      preparer,
+      emit,
+      defer,
+      log,
+      views: () => this.#views(),
+    });
   }
 
   /** Takes one message of the manager. */
@@ -138,6 +151,9 @@ export class AdapterHost {
           this.#adapter.rolledBack(this.#head(), written);
           return undefined;
         }
+        case "configure":
+          this.#configure(message.options);
+          return undefined;
         case "exportSnapshot":
           this.#beginExport(message);
           return undefined;
@@ -159,6 +175,24 @@ export class AdapterHost {
     this.#queue.length = 0;
     this.#busy = true;
     this.#emit({ type: "failed", message: error instanceof Error ? error.message : "unknown" });
+  }
+
+  /** Tables stand in the ledger and stay what they are. What the adapter kept outside them begins anew. */
+  #configure(options: unknown): void {
+    let adapter: Adapter;
+    try {
+      adapter = this.#recreate(options);
+      requireSameTables(this.#adapter, adapter);
+    } catch (error) {
+      this.#queue.length = 0;
+      this.#busy = true;
+      this.#emit({ type: "unable", message: error instanceof Error ? error.message : "unknown" });
+      return;
+    }
+    this.#adapter = adapter;
+    this.#execution = new BatchExecution(adapter, this.#log);
+    const { headVersion } = this.#store;
+    if (headVersion > 0) adapter.restored(this.#head(), this.#recent.upTo(headVersion));
   }
 
   #execute(message: Message<"execute">): Promise<void> | undefined {
@@ -239,4 +273,11 @@ export class AdapterHost {
     this.#emit({ type: "imported", version });
     this.#takeEarly();
   }
+}
+
+function requireSameTables({ tables: before }: Adapter, { tables: after }: Adapter): void {
+  const isSame =
+    after.length === before.length &&
+    after.every(({ id, name }, at) => before[at]?.id === id && before[at].name === name);
+  if (!isSame) throw new CocoError("ConstitutionInvalid", "an adapter keeps its tables, whatever its options are");
 }

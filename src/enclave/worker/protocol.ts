@@ -82,6 +82,8 @@ export type ToWorker =
     }
   /** Drop every version after `version`. */
   | { readonly type: "rollback"; readonly version: number; readonly generation: number }
+  /** The adapter goes on under other options, from the head of its state, which is committed. */
+  | { readonly type: "configure"; readonly options: unknown }
   /**
    * Hold a committed version for export, in place of the one held before. Execution, commits and queries go on meanwhile.
    * Parts have at most `maxBytes`, which worker/state-transfer.ts bounds on both sides.
@@ -136,5 +138,7 @@ export type FromWorker =
   | { readonly type: "nextPart"; readonly version: number }
   /** The last part was taken in: the imported version is the state. */
   | { readonly type: "imported"; readonly version: number }
+  /** The code of this node has no such adapter, or it cannot take its options: the worker takes no message any more. */
+  | { readonly type: "unable"; readonly message: string }
   /** The worker broke and cannot go on. */
   | { readonly type: "failed"; readonly message: string };

@@ -22,7 +22,8 @@ export interface Preparer {
 
 /** What a request desk is made of. */
 export interface RequestDeskParts {
-  readonly adapter: Adapter;
+  /** As it is configured now. */
+  readonly adapter: () => Adapter;
   readonly preparer: Preparer;
   readonly emit: (message: FromWorker) => void;
   /** Calls back after the messages that are already waiting; groups answers into one message. */
@@ -69,7 +70,8 @@ export class RequestDesk {
 
   /** Takes new requests. Without a state they are answered `NotReady`. */
   take(calls: readonly ClientCall[]): void {
-    const { adapter, emit } = this.#parts;
+    const { emit } = this.#parts;
+    const adapter = this.#parts.adapter();
     const views = this.#parts.views();
     const submissions: { id: number; submission: Submission }[] = [];
     const forLeader: number[] = [];

@@ -15,7 +15,13 @@ import type { RequestSigner } from "../../../src/core/governance/request-signing
 import type { SettingsChange } from "../../../src/core/governance/settings.ts";
 import { createOrganisationCertificate, generateKeyPairPem } from "../../../src/enclave/manager/certificates.ts";
 import { nodeEntropy } from "../../../src/enclave/manager/node-crypto.ts";
-import { assembleGenesis, type Founder, signNodeEntry, type SignedNode } from "../../../src/host/genesis.ts";
+import {
+  assembleGenesis,
+  type Founder,
+  type GenesisParts,
+  signNodeEntry,
+  type SignedNode,
+} from "../../../src/host/genesis.ts";
 import { measureCode, PACKAGE_FOLDER } from "../../../src/host/measure-code.ts";
 import { initNode, SERVICE_CERTIFICATE_FILE } from "../../../src/host/node-folder.ts";
 import { readRequestSigner } from "../../../src/host/request-signer.ts";
@@ -165,6 +171,9 @@ export class NetworkNode {
   }
 }
 
+/** What a genesis constitution says otherwise than usual. */
+export type Founding = Partial<Pick<GenesisParts, "adapters" | "open">>;
+
 /** A founded network; see the module's header. */
 export class Network {
   readonly dir: string;
@@ -181,7 +190,12 @@ export class Network {
   }
 
   /** Founds a network, without starting it. @param others founders beside the member that owns the nodes */
-  static async found(count = 3, settings: SettingsChange = {}, others: readonly Founder[] = []): Promise<Network> {
+  static async found(
+    count = 3,
+    settings: SettingsChange = {},
+    others: readonly Founder[] = [],
+    founding: Founding = {},
+  ): Promise<Network> {
     const dir = await temporaryFolder();
     const { privateKey } = generateKeyPairPem();
     const issuance = { notBeforeMs: Date.now() - DAY_MS, days: 30, entropy: nodeEntropy };
@@ -195,14 +209,19 @@ export class Network {
       nodes.push(node);
     }
     const owner: Founder = { id: MEMBER, name: "Member 0", role: "member", certificate };
-    const genesis = await genesisOf(signed, [owner, ...others], settings);
+    const genesis = await genesisOf(signed, [owner, ...others], settings, founding);
     for (const node of nodes) await writeFile(join(node.dir, "genesis.json"), genesis);
     return new Network(dir, nodes, readRequestSigner(certificate, privateKey));
   }
 
   /** Founds a network and starts all its nodes. */
-  static async start(count = 3, settings: SettingsChange = {}, others: readonly Founder[] = []): Promise<Network> {
-    const network = await Network.found(count, settings, others);
+  static async start(
+    count = 3,
+    settings: SettingsChange = {},
+    others: readonly Founder[] = [],
+    founding: Founding = {},
+  ): Promise<Network> {
+    const network = await Network.found(count, settings, others, founding);
     for (const node of network.nodes) node.start();
     await network.ready();
     return network;
@@ -281,6 +300,7 @@ async function genesisOf(
   nodes: readonly SignedNode[],
   actors: readonly Founder[],
   settings: SettingsChange,
+  founding: Founding,
 ): Promise<string> {
   const funded = Array.from({ length: FUNDED_ACCOUNTS }, (_, at) => privateKeyToAccount(accountKey(at)).address);
   const alloc = Object.fromEntries(funded.map((address) => [address.toLowerCase(), { balance: `${10n ** 24n}` }]));
@@ -300,6 +320,7 @@ async function genesisOf(
         options: { chainId: CHAIN_ID, alloc, timestamp: 1_700_000_000 },
       },
     ],
+    ...founding,
   });
   return constitutionToJson(constitution);
 }

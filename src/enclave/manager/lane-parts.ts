@@ -1,0 +1,44 @@
+/** What an adapter's lane is made of, and what it is told. */
+import type { Bytes } from "../../core/codec/bytes.ts";
+import type { NodeId } from "../../core/consensus/types.ts";
+import type { Rights } from "../../core/governance/rights.ts";
+import type { Executor } from "../ports.ts";
+import type { ExecutedTransaction } from "../worker/protocol.ts";
+import type { LaneOutcome } from "./lane-outcomes.ts";
+import type { BatchLimits } from "./transaction-queue.ts";
+
+/** A committed batch as the adapter's worker is told of it. */
+export interface CommittedPlace {
+  readonly index: number;
+  readonly view: number;
+  readonly firstSeqno: number;
+  readonly count: number;
+}
+
+/** What a lane needs from the manager. */
+export interface LaneParts {
+  readonly adapterId: number;
+  readonly executor: Executor;
+  readonly limits: () => BatchLimits;
+  /** What senders may do at the end of the log; the same object as long as the constitution there is. */
+  readonly rights: () => Rights;
+  /** How long a batch that is not full waits for more. */
+  readonly maxDelayMs: () => number;
+  /** Calls back after a time. */
+  readonly after: (delayMs: number, callback: () => void) => void;
+  /** Wall clock for a batch, never going back. */
+  readonly batchTime: () => number;
+  readonly randomBytes: (length: number) => Bytes;
+  /** Whether a batch may start now: this node leads, is ready, and no administrative transaction waits. */
+  readonly mayExecute: () => boolean;
+  /**
+   * Seals and proposes executed transactions; the index of the batch, or undefined when this node does not lead any more.
+   * `keys` are those of their ids (`bytesKey`).
+   */
+  readonly propose: (transactions: readonly ExecutedTransaction[], keys: readonly string[]) => number | undefined;
+  /**
+   * Outcomes of transactions by the node that asked. `index` is the batch that includes one, for a duplicate or a refused one
+   * the newest batch of the state it was judged by; 0 otherwise.
+   */
+  readonly deliver: (origin: NodeId | undefined, outcomes: readonly LaneOutcome[]) => void;
+}
