@@ -7,10 +7,10 @@ import { readActionList } from "../../core/governance/action-codec.ts";
 import { criteriaTree } from "../../core/governance/automatic-votes.ts";
 import { dryRun } from "../../core/governance/dry-run.ts";
 import { type FieldContext, parseJsonBytes, readDocument, treeToJson } from "../../core/governance/fields.ts";
-import { holdsRequest, requestKey } from "../../core/governance/held-requests.ts";
+import { holdsRequest } from "../../core/governance/held-requests.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { refused } from "../../core/governance/refusal.ts";
-import { MAX_DESCRIPTION_LENGTH } from "../../core/governance/proposal-requests.ts";
+import { MAX_DESCRIPTION_LENGTH, proposalIdOf } from "../../core/governance/proposal-requests.ts";
 import { type VerifiedRequest, verifySigner } from "../../core/governance/signer.ts";
 import {
   MAX_REQUEST_BYTES,
@@ -101,11 +101,10 @@ function respondHeld(
   respond: Respond,
 ): void {
   try {
-    const { request, message, actor } = verified;
-    const proposalId = request.proposalId ?? requestKey(message.message, parts.crypto.sha256);
+    const proposalId = proposalIdOf(verified, parts.crypto.sha256);
     const answer =
-      request.type === "automatic_vote"
-        ? automaticVotesView(parts, actor)
+      proposalId === undefined
+        ? automaticVotesView(parts, verified.actor)
         : proposalSummary(proposalOf(parts, proposalId));
     respond(answerAt(transactionId ?? committedId(parts), json(answer)));
   } catch (error) {
