@@ -55,6 +55,11 @@ export interface ProposalsState extends VotingState {
 /** Longest description of a proposal, in characters. */
 export const MAX_DESCRIPTION_LENGTH = 4_000;
 
+/** The id of the proposal that a message is about: its own, or the one it names; undefined for automatic votes. */
+export function proposalIdOf({ request }: VerifiedRequest, sha256: GovernanceCrypto["sha256"]): string | undefined {
+  return request.type === "proposal" ? toHex(sha256(request.signedBytes)) : request.proposalId;
+}
+
 /** Executes a request on the state before it; throws `ProposalInvalid`, with nothing changed, when it does not hold. */
 export function executeRequest<State extends ProposalsState>(
   state: State,
