@@ -8,7 +8,7 @@ import { ACTION_NAMES, isActionName } from "../core/governance/action-names.ts";
 import type { Action } from "../core/governance/actions.ts";
 import { parseJson, readDocument, type FieldContext } from "../core/governance/fields.ts";
 import { pemBlocks } from "../core/governance/pem.ts";
-import { MAX_DESCRIPTION_LENGTH } from "../core/governance/proposal-requests.ts";
+import { MAX_DESCRIPTION_LENGTH } from "../core/governance/action-codec.ts";
 import { CocoError } from "../errors.ts";
 import { readText } from "./arguments.ts";
 

@@ -10,7 +10,7 @@ import { describeEffect, type DescribedChange } from "../core/governance/effects
 import { parseJson, readDocument, type FieldContext, type FieldReader } from "../core/governance/fields.ts";
 import type { GovernanceCrypto } from "../core/governance/governance-crypto.ts";
 import type { ProposalFailure, SignedMessage } from "../core/governance/proposal.ts";
-import { MAX_DESCRIPTION_LENGTH } from "../core/governance/proposal-requests.ts";
+import { MAX_DESCRIPTION_LENGTH } from "../core/governance/action-codec.ts";
 import { parseSignedRequest } from "../core/governance/signed-request.ts";
 import { verifySigner } from "../core/governance/signer.ts";
 import { prospectOf, type ProspectiveEffect } from "../core/governance/vote-count.ts";

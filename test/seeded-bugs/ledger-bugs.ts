@@ -146,8 +146,8 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     "epoch-key-taken-from-what-is-not-committed",
     "enclave/manager/node-core",
     {
-      find: "committed: () => this.administration.committed,",
-      replace: "committed: () => this.administration.appended,",
+      find: "committed: () => this.administration.committed,\n      open:",
+      replace: "committed: () => this.administration.appended,\n      open:",
     },
     tests("src/enclave/manager/node-core"),
   ),

@@ -11,6 +11,8 @@ import { refused } from "./refusal.ts";
 
 /** Most actions of one proposal. */
 export const MAX_ACTIONS = 64;
+/** Longest description of a proposal, in characters. */
+export const MAX_DESCRIPTION_LENGTH = 4_000;
 /** Longest name of an action that an error repeats, in characters. */
 const MAX_NAME_SHOWN = 64;
 
@@ -42,6 +44,17 @@ export function readActionList(fields: FieldReader): readonly Action[] {
   const items = fields.values("actions", MAX_ACTIONS);
   if (items.length === 0) throw refused("NoActions", "actions: a proposal has at least one action");
   return items.map(readAction);
+}
+
+/** Reads the payload of a proposal: its actions, and what its member says of them. */
+export function readProposalPayload(fields: FieldReader): {
+  readonly actions: readonly Action[];
+  readonly description: string | undefined;
+} {
+  return {
+    actions: readActionList(fields),
+    description: fields.has("description") ? fields.text("description", { max: MAX_DESCRIPTION_LENGTH }) : undefined,
+  };
 }
 
 /** Reads a whole record `{"actions": [...]}`, such as a script returns. */

@@ -4,7 +4,7 @@
  */
 import { fromHex, toHex, type Bytes, type HashFunction } from "../codec/bytes.ts";
 import { decodeCbor, encodeCbor } from "../codec/cbor.ts";
-import { readActionList } from "./action-codec.ts";
+import { readProposalPayload } from "./action-codec.ts";
 import { readCriteria } from "./automatic-votes.ts";
 import { MAX_ACTORS, MAX_CERTIFICATE_BYTES } from "./constitution.ts";
 import {
@@ -27,7 +27,7 @@ import {
   type ProposalRecord,
   type SignedMessage,
 } from "./proposal.ts";
-import { MAX_DESCRIPTION_LENGTH, readBallotChoice } from "./proposal-requests.ts";
+import { readBallotChoice } from "./proposal-requests.ts";
 import { REPLAY_WINDOW, type RememberedRequest } from "./replay-guard.ts";
 import {
   MAX_CREATED_AT,
@@ -127,10 +127,7 @@ function proposalTree(proposal: ProposalRecord): FieldTree {
 function readProposal(fields: FieldReader, sha256: HashFunction): ProposalRecord {
   const message = readMessage(fields);
   const request = parseSignedRequest(message.message);
-  const content = readPayload(request, fields.context, (payload) => ({
-    actions: readActionList(payload),
-    description: payload.has("description") ? payload.text("description", { max: MAX_DESCRIPTION_LENGTH }) : undefined,
-  }));
+  const content = readPayload(request, fields.context, readProposalPayload);
   return {
     ...message,
     ...content,

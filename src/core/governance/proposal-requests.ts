@@ -8,7 +8,7 @@
  */
 import { bytesEqual, toHex } from "../codec/bytes.ts";
 import { judgedActions } from "./actions.ts";
-import { readActionList } from "./action-codec.ts";
+import { readProposalPayload } from "./action-codec.ts";
 import { readCriteria } from "./automatic-votes.ts";
 import type { BatchPlace } from "./epochs.ts";
 import { parseJsonBytes, readDocument, type FieldContext, type FieldReader } from "./fields.ts";
@@ -51,9 +51,6 @@ import { scriptView } from "./script-view.ts";
 export interface ProposalsState extends VotingState {
   readonly recentRequests: readonly RememberedRequest[];
 }
-
-/** Longest description of a proposal, in characters. */
-export const MAX_DESCRIPTION_LENGTH = 4_000;
 
 /** The id of the proposal that a message is about: its own, or the one it names; undefined for automatic votes. */
 export function proposalIdOf({ request }: VerifiedRequest, sha256: GovernanceCrypto["sha256"]): string | undefined {
@@ -100,10 +97,7 @@ function propose<State extends ProposalsState>(
   if (state.proposals.some((proposal) => proposal.id === id))
     throw refused("ProposalReplay", "this very proposal was submitted before");
   checkReplay(state.recentRequests, remembered);
-  const { actions, description } = readPayload(verified, (fields) => ({
-    actions: readActionList(fields),
-    description: fields.has("description") ? fields.text("description", { max: MAX_DESCRIPTION_LENGTH }) : undefined,
-  }));
+  const { actions, description } = readPayload(verified, readProposalPayload);
   const content = { id, actions };
   validateByScript(state, content, place.timeMs, crypto);
   // What can't be carried out now is refused now, where its proposer can still correct it.

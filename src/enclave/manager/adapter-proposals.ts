@@ -4,7 +4,7 @@
  * counts, and who cannot run it says so (adapter-lanes.ts).
  */
 import { utf8Decode } from "../../core/codec/bytes.ts";
-import { readActionList } from "../../core/governance/action-codec.ts";
+import { readProposalPayload } from "../../core/governance/action-codec.ts";
 import type { Action } from "../../core/governance/actions.ts";
 import type { AdapterEntry, Constitution } from "../../core/governance/constitution.ts";
 import { parseJson, readDocument } from "../../core/governance/fields.ts";
@@ -27,7 +27,8 @@ export function requireRunnable(
   const { type, payload } = parseSignedRequest(message);
   if (type !== "proposal") return;
   const context = { form: "json", code: "ProposalInvalid", givesReasons: true } as const;
-  readDocument(parseJson(utf8Decode(payload), context), context, readActionList).forEach((action, at) => {
+  const { actions } = readDocument(parseJson(utf8Decode(payload), context), context, readProposalPayload);
+  actions.forEach((action, at) => {
     const proposed = adapterOf(action, constitution);
     const problem = proposed && problemOf(proposed);
     if (problem !== undefined) throw refused("AdapterNotRunnable", problem, { action: at, name: action.name });

@@ -3,14 +3,14 @@
  * not matter, its signature does; the certificates that name its signer come with it, or from the constitution, or from TLS.
  */
 import { toHex, type Bytes } from "../../core/codec/bytes.ts";
-import { readActionList } from "../../core/governance/action-codec.ts";
+import { readProposalPayload } from "../../core/governance/action-codec.ts";
 import { criteriaTree } from "../../core/governance/automatic-votes.ts";
 import { dryRun } from "../../core/governance/dry-run.ts";
 import { type FieldContext, parseJsonBytes, readDocument, treeToJson } from "../../core/governance/fields.ts";
 import { holdsRequest } from "../../core/governance/held-requests.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { refused } from "../../core/governance/refusal.ts";
-import { MAX_DESCRIPTION_LENGTH, proposalIdOf } from "../../core/governance/proposal-requests.ts";
+import { proposalIdOf } from "../../core/governance/proposal-requests.ts";
 import { type VerifiedRequest, verifySigner } from "../../core/governance/signer.ts";
 import {
   MAX_REQUEST_BYTES,
@@ -121,10 +121,7 @@ function automaticVotesView(parts: GovApiParts, actor: string) {
 export function answerDryRun(parts: GovApiParts, request: RoutedRequest, respond: Respond): void {
   requireSize(request.body);
   const context: FieldContext = { form: "json", code: "ProposalInvalid", data: { reason: "Malformed" } };
-  const actions = readDocument(parseJsonBytes(request.body, context), context, (fields) => {
-    if (fields.has("description")) fields.text("description", { max: MAX_DESCRIPTION_LENGTH });
-    return readActionList(fields);
-  });
+  const { actions } = readDocument(parseJsonBytes(request.body, context), context, readProposalPayload);
   const nowMs = parts.now();
   const result = dryRun(committedState(parts), actions, nowMs, parts.crypto);
   respond(answerAt(committedId(parts), json(dryRunView(result, nowMs))));
