@@ -176,7 +176,7 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
   bug(
     "snapshot-of-a-state-that-waits-for-keys",
     "enclave/manager/snapshots",
-    { find: "    if (!applied) return;\n", replace: "" },
+    { find: "if (!applied || this.#making?.mark", replace: "if (this.#making?.mark" },
     tests("src/enclave/manager/snapshots"),
   ),
   bug(
@@ -207,13 +207,13 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     "received-snapshot-with-other-epochs",
     "enclave/manager/snapshots",
     { find: "if (!sameEpochs || later < version", replace: "if (later < version" },
-    tests("src/enclave/manager/snapshots"),
+    tests("src/enclave/manager/leader-snapshot"),
   ),
   bug(
     "received-snapshot-with-another-constitution",
     "enclave/manager/snapshots",
     { find: "later < version || !sameConstitution ||", replace: "later < version ||" },
-    tests("src/enclave/manager/snapshots"),
+    tests("src/enclave/manager/leader-snapshot"),
   ),
   bug(
     "received-snapshot-with-an-older-constitution",
@@ -222,7 +222,7 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
       find: "if (!sameEpochs || later < version || !sameConstitution",
       replace: "if (!sameEpochs || (later === version && !sameConstitution)",
     },
-    tests("src/enclave/manager/snapshots"),
+    tests("src/enclave/manager/leader-snapshot"),
   ),
   bug(
     "stored-snapshot-of-another-keeper-taken",
