@@ -8,7 +8,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { run } from "../src/cli/program.ts";
+import { coco } from "./support/coco-here.ts";
 import { verifySignedFile } from "./support/signed-file.ts";
 
 const MODULES = [
@@ -31,20 +31,6 @@ async function missing(): Promise<string | undefined> {
   } catch {
     return "pkcs11js is missing: npm install --no-save --save-prod --ignore-scripts=false pkcs11js";
   }
-}
-
-async function coco(...args: readonly string[]) {
-  let [data, talk] = ["", ""];
-  const output = {
-    data: (text: string) => {
-      data += text;
-    },
-    talk: (text: string) => {
-      talk += text;
-    },
-  };
-  const code = await run(args, output);
-  return { code, data, talk };
 }
 
 function softhsm(...args: readonly string[]): void {

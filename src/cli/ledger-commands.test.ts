@@ -15,25 +15,12 @@ import { administrativeTransaction, Sealing } from "../enclave/manager/sealing.t
 import { firstTransactions } from "../enclave/manager/service-keys.ts";
 import { openLedgerFiles } from "../host/ledger-files.ts";
 import { systemClock } from "../host/system.ts";
-import { run } from "./program.ts";
+import { coco } from "../../test/support/coco-here.ts";
 import { SERVICE_CERTIFICATE } from "./test-receipt-sample.ts";
 
 const root = await mkdtemp(join(tmpdir(), "coco-ledger-cli-"));
 after(() => rm(root, { recursive: true, force: true }));
 const network = foundNetwork(1, 1);
-
-async function coco(...args: readonly string[]) {
-  let [data, talk] = ["", ""];
-  const code = await run(args, {
-    data: (text) => {
-      data += text;
-    },
-    talk: (text) => {
-      talk += text;
-    },
-  });
-  return { code, data, talk };
-}
 
 const crypto = createNodeCrypto((network.nodes[0] as (typeof network.nodes)[0]).privateKey);
 const FIRST = firstTransactions(network.constitution, network.networkId, {

@@ -14,24 +14,11 @@ import { SnapshotWriter } from "../core/ledger/snapshot.ts";
 import { makeKeeperSeal } from "../core/ledger/snapshot-keeper.ts";
 import { createNodeCrypto, nodeEntropy, sha256 } from "../enclave/manager/node-crypto.ts";
 import { openLedgerFiles } from "../host/ledger-files.ts";
-import { run } from "./program.ts";
+import { coco } from "../../test/support/coco-here.ts";
 import { SERVICE_CERTIFICATE } from "./test-receipt-sample.ts";
 
 const root = await mkdtemp(join(tmpdir(), "coco-ledger-start-"));
 after(() => rm(root, { recursive: true, force: true }));
-
-async function coco(...args: readonly string[]) {
-  let [data, talk] = ["", ""];
-  const code = await run(args, {
-    data: (text) => {
-      data += text;
-    },
-    talk: (text) => {
-      talk += text;
-    },
-  });
-  return { code, data, talk };
-}
 
 /** A snapshot of a ledger at its end, on the disk of its second node. */
 function snapshotOf(ledger: RealLedger, keeper = 1): { readonly file: Bytes; readonly digest: Bytes } {

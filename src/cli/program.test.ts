@@ -4,27 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { readConstitutionFile } from "../host/genesis.ts";
-import { run } from "./program.ts";
+import { coco } from "../../test/support/coco-here.ts";
 import { RECEIPT, SERVICE_CERTIFICATE } from "./test-receipt-sample.ts";
 
 const root = await mkdtemp(join(tmpdir(), "coco-cli-"));
 after(() => rm(root, { recursive: true, force: true }));
 const inRoot = (...names: readonly string[]) => join(root, ...names);
-
-/** Runs `coco` with these arguments in this process. */
-async function coco(...args: readonly string[]) {
-  let [data, talk] = ["", ""];
-  const output = {
-    data: (text: string) => {
-      data += text;
-    },
-    talk: (text: string) => {
-      talk += text;
-    },
-  };
-  const code = await run(args, output);
-  return { code, data, talk };
-}
 
 describe("coco, wrong usage", () => {
   test("without a command it shows help of at most 25 lines and ends with 0", async () => {

@@ -90,6 +90,24 @@ function malformed(problem: string): CocoError {
 
 /** Reads a certificate in DER; throws `MalformedInput`. */
 export function parseCertificate(der: Bytes): Certificate {
+  return { ...parseSigned(der, { readBody, malformed, maxBytes: MAX_CERTIFICATE_BYTES }), der };
+}
+
+/** What is signed, without the signature: the algorithm stands in it once more. */
+export type SignedBody<T extends Signed> = Omit<T, "algorithm" | "signature" | "signedBytes"> & {
+  readonly algorithmBytes: Bytes;
+};
+
+/** How one kind of signed structure is read. */
+interface SignedKind<B> {
+  readonly readBody: (reader: DerReader) => B;
+  readonly malformed: (problem: string) => CocoError;
+  readonly maxBytes: number;
+}
+
+/** Reads what a CA signed, the body, the algorithm and the signature (RFC 5280, 4.1.1 and 5.1.1); throws `MalformedInput`. */
+export function parseSigned<B extends { readonly algorithmBytes: Bytes }>(der: Bytes, kind: SignedKind<B>) {
+  const { readBody, malformed, maxBytes } = kind;
   return readDer(
     der,
     (reader) =>
@@ -98,9 +116,9 @@ export function parseCertificate(der: Bytes): Certificate {
         const { value: algorithm, encoding: algorithmBytes } = readAlgorithm(inner);
         if (!bytesEqual(algorithmBytes, body.algorithmBytes)) throw malformed("two signature algorithms");
         const { algorithmBytes: _, ...fields } = body;
-        return { ...fields, der, algorithm, signature: inner.bitBytes(), signedBytes: encoding };
+        return { ...fields, algorithm, signature: inner.bitBytes(), signedBytes: encoding };
       }),
-    MAX_CERTIFICATE_BYTES,
+    maxBytes,
   );
 }
 
@@ -132,9 +150,7 @@ export function readSerial(reader: DerReader): string {
   return toHex(serial);
 }
 
-type Body = Omit<Certificate, "der" | "algorithm" | "signature" | "signedBytes"> & { readonly algorithmBytes: Bytes };
-
-function readBody(reader: DerReader): Body {
+function readBody(reader: DerReader): Omit<SignedBody<Certificate>, "der"> {
   const version = reader.optional(contextTag(0, "constructed"), (tagged) => tagged.smallInteger(VERSION_3));
   if (version !== VERSION_3) throw malformed("expected version 3");
   const serial = readSerial(reader);

@@ -4,10 +4,18 @@
  * Lists of another kind (delta lists, indirect lists, lists for a part of the certificates only) and lists without a next
  * update are refused: each of them would let a revoked certificate through that a reader of the plain kind does not see.
  */
-import { bytesEqual, type Bytes } from "../codec/bytes.ts";
-import { contextTag, DER, type DerReader, readDer } from "../codec/der.ts";
+import type { Bytes } from "../codec/bytes.ts";
+import { contextTag, DER, type DerReader } from "../codec/der.ts";
 import { CocoError } from "../../errors.ts";
-import { type Extension, readAlgorithm, readExtensions, readSerial, type Signed } from "./certificate.ts";
+import {
+  type Extension,
+  parseSigned,
+  readAlgorithm,
+  readExtensions,
+  readSerial,
+  type Signed,
+  type SignedBody,
+} from "./certificate.ts";
 import { readName } from "./name.ts";
 
 /** Largest revocation list of an actor, DER, in bytes. */
@@ -35,23 +43,10 @@ function malformed(problem: string): CocoError {
 
 /** Reads a revocation list in DER; throws `MalformedInput`, also for the kinds that are not supported. */
 export function parseRevocationList(der: Bytes): RevocationList {
-  return readDer(
-    der,
-    (reader) =>
-      reader.sequence((inner) => {
-        const { value: body, encoding } = inner.withEncoding(() => inner.sequence(readBody));
-        const { value: algorithm, encoding: algorithmBytes } = readAlgorithm(inner);
-        if (!bytesEqual(algorithmBytes, body.algorithmBytes)) throw malformed("two signature algorithms");
-        const { algorithmBytes: _, ...fields } = body;
-        return { ...fields, algorithm, signature: inner.bitBytes(), signedBytes: encoding };
-      }),
-    MAX_REVOCATION_LIST_BYTES,
-  );
+  return parseSigned(der, { readBody, malformed, maxBytes: MAX_REVOCATION_LIST_BYTES });
 }
 
-type Body = Omit<RevocationList, "algorithm" | "signature" | "signedBytes"> & { readonly algorithmBytes: Bytes };
-
-function readBody(reader: DerReader): Body {
+function readBody(reader: DerReader): SignedBody<RevocationList> {
   const isVersion2 = reader.nextIs(DER.integer);
   if (isVersion2 && reader.smallInteger(VERSION_2) !== VERSION_2) throw malformed("expected version 1 or 2");
   const { encoding: algorithmBytes } = readAlgorithm(reader);

@@ -68,17 +68,23 @@ function ballotTree({ member, atMs, ...message }: BallotRecord): FieldTree {
   return { member, atMs, ...messageTree(message) };
 }
 
-function readBallot(fields: FieldReader, sha256: HashFunction): BallotRecord {
+/** What ballots and automatic votes have in common, and what the message asks for. */
+function readRequestRecord<T>(fields: FieldReader, sha256: HashFunction, read: (fields: FieldReader) => T) {
   const message = readMessage(fields);
   const request = parseSignedRequest(message.message);
-  return {
+  const record = {
     ...message,
     member: fields.text("member", ACTOR),
     certificate: fingerprint(message, sha256),
     createdAt: request.createdAt,
-    choice: readPayload(request, fields.context, readBallotChoice),
     atMs: fields.integer("atMs", COUNT),
   };
+  return { record, asked: readPayload(request, fields.context, read) };
+}
+
+function readBallot(fields: FieldReader, sha256: HashFunction): BallotRecord {
+  const { record, asked } = readRequestRecord(fields, sha256, readBallotChoice);
+  return { ...record, choice: asked };
 }
 
 function fingerprint({ chain: [signing] }: SignedMessage, sha256: HashFunction): string {
@@ -184,16 +190,8 @@ export function readProposalFields(fields: FieldReader, sha256: HashFunction): P
 }
 
 function readAutomaticVotes(fields: FieldReader, sha256: HashFunction): AutomaticVotes {
-  const message = readMessage(fields);
-  const request = parseSignedRequest(message.message);
-  return {
-    ...message,
-    member: fields.text("member", ACTOR),
-    certificate: fingerprint(message, sha256),
-    createdAt: request.createdAt,
-    atMs: fields.integer("atMs", COUNT),
-    criteria: readPayload(request, fields.context, readCriteria),
-  };
+  const { record, asked } = readRequestRecord(fields, sha256, readCriteria);
+  return { ...record, criteria: asked };
 }
 
 /** Most signed messages in one file of them. */
