@@ -40,8 +40,11 @@ export function recordsOf(fields: FieldReader, name: string): readonly FieldRead
   return fields.values(name, 10_000).map((item, at) => readerOf(item, `${fields.pathOf(name)}[${at}]`));
 }
 
+/** What is asked of a node here. */
+export type GovernanceClient = Pick<ServiceClient, "url" | "text" | "json">;
+
 /** The items of a list, all its pages together. */
-export async function listAll(client: ServiceClient, path: string): Promise<readonly unknown[]> {
+export async function listAll(client: Pick<ServiceClient, "json">, path: string): Promise<readonly unknown[]> {
   const items: unknown[] = [];
   let next: string | undefined = path;
   for (let page = 0; next !== undefined && page < MAX_PAGES; page++) {
@@ -67,8 +70,20 @@ export async function readNetworkId(client: ServiceClient): Promise<string> {
   return readerOf(await client.json(govPath("/service/info"))).hex("networkId", 32);
 }
 
+/** Times the parts are read: a vote may be committed between two of them. */
+const STANDING_READS = 4;
+
 /** Reads the constitution in force with what votes are counted by. Throws `AnswerInvalid` when the parts do not fit. */
-export async function readStanding(client: ServiceClient, crypto: GovernanceCrypto): Promise<Standing> {
+export async function readStanding(client: GovernanceClient, crypto: GovernanceCrypto): Promise<Standing> {
+  for (let reads = 0; reads < STANDING_READS; reads++) {
+    const standing = await readParts(client, crypto);
+    if (standing !== undefined) return standing;
+  }
+  throw new CocoError("AnswerInvalid", `${client.url}: the constitution does not have the digest the node names`);
+}
+
+/** Undefined when the parts are not of one constitution. */
+async function readParts(client: GovernanceClient, crypto: GovernanceCrypto): Promise<Standing | undefined> {
   const [text, info, nodes] = await Promise.all([
     client.text(govPath("/service/constitution")),
     client.json(govPath("/service/info")),
@@ -77,8 +92,7 @@ export async function readStanding(client: ServiceClient, crypto: GovernanceCryp
   const fields = readerOf(info);
   const constitution = constitutionFromJson(text);
   const digest = toHex(constitutionDigest(constitution, crypto.sha256));
-  if (fields.hex("constitutionDigest", 32) !== digest)
-    throw new CocoError("AnswerInvalid", `${client.url}: the constitution does not have the digest the node names`);
+  if (fields.hex("constitutionDigest", 32) !== digest) return undefined;
   const networkId = fields.hex("networkId", 32);
   const state = {
     // Nodes that are leaving only bound how many more may leave at once; the network refuses what would be too much.

@@ -13,7 +13,7 @@ import {
 } from "../../src/enclave/manager/frontend.ts";
 import { CocoError } from "../../src/errors.ts";
 import { certificatesPem, issue } from "../support/issue-certificates.ts";
-import { closeFrontends, frontend, stranger } from "../support/test-frontend.ts";
+import { closeFrontends, frontend, raw, stranger } from "../support/test-frontend.ts";
 
 /** Time after a limit in which the connection must be gone. */
 const GRACE_MS = 8_000;
@@ -219,6 +219,38 @@ describe("a client without a certificate", () => {
     while (held.length === 0) await delay(5);
     held[0]?.();
     assert.equal((await again).status, 200);
+  });
+});
+
+describe("requests sent without waiting for their answers", () => {
+  const get = (path: string): string => `GET ${path} HTTP/1.1\r\nhost: a\r\n\r\n`;
+  const post = "POST /signed HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx";
+
+  test("hold nothing any more when the connection of a stranger is gone", async () => {
+    const { port, front } = await frontend(() => new CocoError("CertificateUnknown", "nobody"), {
+      isSigned: (method, path) => method === "POST" && path === "/signed",
+    });
+    for (let round = 0; round <= UNAUTHENTICATED_REQUESTS_MAX; round++) await raw(port, {}, get("/").repeat(20) + post);
+    for (let round = 0; round < 200 && front.bytesUnderWay > 0; round++) await delay(20);
+    assert.equal(front.bytesUnderWay, 0);
+    assert.equal((await stranger(port, "/signed", Buffer.from("x"))).status, 200);
+  });
+
+  test("begin no answer in parts that outlives the connection", async () => {
+    let open = 0;
+    const { port, certificate, privateKey } = await frontend(() => ({ actor: "member1", certificate: "00" }), {
+      handle: (_request, respond) =>
+        respond({
+          ...{ status: 200, contentType: "text/event-stream", body: Buffer.from("begin\n") },
+          stream: (stream) => {
+            open++;
+            stream.onClose(() => open--);
+          },
+        }),
+    });
+    await raw(port, { cert: certificate, key: privateKey }, get("/feed").repeat(8), 1);
+    for (let round = 0; round < 200 && open > 0; round++) await delay(20);
+    assert.equal(open, 0);
   });
 });
 

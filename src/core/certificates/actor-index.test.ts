@@ -10,7 +10,7 @@ import {
 } from "../../../test/support/issue-certificates.ts";
 import { createCertificateVerifier, sha256 } from "../../enclave/manager/node-crypto.ts";
 import { toHex, utf8Encode, type Bytes } from "../codec/bytes.ts";
-import { ActorIndex, type ListedActor, MAX_PRESENTED_CERTIFICATES } from "./actor-index.ts";
+import { ActorIndex, type ListedActor, MAX_PRESENTED_CERTIFICATES, MAX_REMEMBERED_ISSUERS } from "./actor-index.ts";
 import type { VerifySignature } from "./algorithm.ts";
 
 const verify = createCertificateVerifier();
@@ -85,6 +85,29 @@ describe("the index of actors", () => {
     });
     for (let at = 0; at < 5; at++) assert.equal(find(counted, [issue({ issuer: contoso })]), "contoso");
     assert.equal(signatures, 6);
+  });
+
+  test("remembers the verdicts of few issuers on a revocation list, whatever keys an actor makes", () => {
+    const list = issueRevocationList({ issuer: contoso, revoked: [] });
+    let signatures = 0;
+    const counted = indexOf([actor("contoso", [contoso], [list])], (...request) => {
+      signatures++;
+      return verify(...request);
+    });
+    const signaturesOf = (chain: readonly TestCertificate[]): number => {
+      signatures = 0;
+      find(counted, chain);
+      return signatures;
+    };
+    const chains = Array.from({ length: MAX_REMEMBERED_ISSUERS + 1 }, () => {
+      const middle = issue({ subject: "O=Contoso", ca: true, issuer: contoso });
+      return [issue({ issuer: middle }), middle];
+    });
+    const first = chains[0] as readonly TestCertificate[];
+    const [fresh, remembered] = [signaturesOf(first), signaturesOf(first)];
+    assert.ok(remembered < fresh, `${remembered} < ${fresh}`);
+    for (const chain of chains.slice(1)) signaturesOf(chain);
+    assert.ok(signaturesOf(first) > remembered);
   });
 
   test("names the subject that has the problem, and nothing of what it cannot read", () => {

@@ -16,6 +16,9 @@ export const MAX_PRESENTED_CERTIFICATES = 8;
 /** Most actors whose certificates are tried for one caller; more can have the same name only by their own doing. */
 export const MAX_CANDIDATE_ACTORS = 8;
 
+/** Most issuers' keys whose verdicts on one revocation list are remembered: who makes more of them has them verified again. */
+export const MAX_REMEMBERED_ISSUERS = 64;
+
 /** An actor as the index needs it. */
 export interface ListedActor {
   readonly id: string;
@@ -66,6 +69,7 @@ function remembering(verify: VerifySignature): VerifySignature {
     }
     const key = bytesKey(publicKey);
     const known = byKey.get(key) ?? verify(algorithm, publicKey, data, signature);
+    if (byKey.size >= MAX_REMEMBERED_ISSUERS && !byKey.has(key)) byKey.clear();
     byKey.set(key, known);
     return known;
   };

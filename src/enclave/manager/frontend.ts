@@ -16,6 +16,7 @@ import { remedyOf } from "../../core/governance/refusal.ts";
 import { MAX_REQUEST_BYTES } from "../../core/governance/signed-request.ts";
 import { CocoError } from "../../errors.ts";
 import type { Sockets } from "../ports.ts";
+import { type AnswerEnd, AnswerEnds } from "./answer-ends.ts";
 import { RequestSlots } from "./request-slots.ts";
 
 /** Largest body of a request (go-ethereum's limit). */
@@ -131,6 +132,7 @@ export class ClientFrontend {
     UNAUTHENTICATED_REQUESTS_MAX,
     UNAUTHENTICATED_REQUESTS_PER_CONNECTION_MAX,
   );
+  readonly #ends = new AnswerEnds();
   #listener: { close(): void } | undefined;
   /** See {@link BYTES_UNDER_WAY_MAX}. */
   #bytesUnderWay = 0;
@@ -204,12 +206,13 @@ export class ClientFrontend {
   }
 
   #request(request: IncomingMessage, response: ServerResponse): void {
-    const respond = (answer: FrontendResponse) => this.#respond(request, response, answer);
+    const socket = request.socket as TLSSocket;
+    const end = this.#ends.of(socket, response);
+    const respond = (answer: FrontendResponse) => this.#respond({ request, response, end }, answer);
     const refuse = (error: CocoError) => {
       request.resume();
       respond(errorResponse(error));
     };
-    const socket = request.socket as TLSSocket;
     const target = targetOf(request);
     const found = this.#callerOf(socket);
     const isUnknown = found instanceof CocoError;
@@ -217,7 +220,7 @@ export class ClientFrontend {
       respond(errorResponse(found));
       return;
     }
-    if (isUnknown && !this.#unauthenticated.take(socket, response)) {
+    if (isUnknown && !this.#unauthenticated.take(socket, end)) {
       refuse(new CocoError("TooManyRequests", "too many requests without a client certificate under way"));
       return;
     }
@@ -226,7 +229,7 @@ export class ClientFrontend {
       return;
     }
     const max = isUnknown ? UNAUTHENTICATED_BODY : AUTHENTICATED_BODY;
-    this.#readBody(request, max, this.#holder(response), (body) => {
+    this.#readBody(request, max, this.#holder(end), (body) => {
       if (body === undefined) {
         respond(errorResponse(new CocoError("LimitExceeded", `request body above ${max.bytes} bytes`)));
         return;
@@ -253,16 +256,14 @@ export class ClientFrontend {
   }
 
   /** Counts bytes that are kept for a request, until its answer is sent or its connection is gone. */
-  #holder(response: ServerResponse): (bytes: number) => void {
+  #holder(end: AnswerEnd): (bytes: number) => void {
     let held = 0;
-    let closed = false;
-    response.once("close", () => {
-      closed = true;
+    end.onOver(() => {
       this.#bytesUnderWay -= held;
     });
     return (bytes) => {
       // What comes after the end is nobody's to release any more.
-      if (closed) return;
+      if (end.isOver) return;
       held += bytes;
       this.#bytesUnderWay += bytes;
     };
@@ -294,8 +295,8 @@ export class ClientFrontend {
     });
   }
 
-  #respond(request: IncomingMessage, response: ServerResponse, answer: FrontendResponse): void {
-    if (response.headersSent || response.destroyed) return;
+  #respond({ request, response, end }: Exchange, answer: FrontendResponse): void {
+    if (response.headersSent || end.isOver) return;
     // A body that was not read to its end cannot be followed by another request on this connection.
     if (!request.complete) response.setHeader("connection", "close");
     const { stream } = answer;
@@ -305,26 +306,33 @@ export class ClientFrontend {
       ...answer.headers,
     });
     if (stream === undefined) {
-      this.#holder(response)(answer.body.length);
+      this.#holder(end)(answer.body.length);
       response.end(answer.body);
       return;
     }
     response.write(answer.body);
-    stream(this.#streamOf(request.socket as TLSSocket, response));
+    stream(this.#streamOf(request.socket as TLSSocket, response, end));
   }
 
-  #streamOf(socket: TLSSocket, response: ServerResponse): ResponseStream {
+  #streamOf(socket: TLSSocket, response: ServerResponse, end: AnswerEnd): ResponseStream {
     return {
       caller: () => this.#callerOf(socket),
       write: (text) => {
-        if (response.destroyed || response.writableEnded) return;
+        if (end.isOver || response.writableEnded) return;
         if (response.writableLength + text.length > STREAM_BYTES_WAITING_MAX) socket.destroy();
         else response.write(text);
       },
       end: () => void response.end(),
-      onClose: (callback) => void response.once("close", callback),
+      onClose: (callback) => end.onOver(callback),
     };
   }
+}
+
+/** A request with its answer. */
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly end: AnswerEnd;
 }
 
 interface BodyBounds {

@@ -1,9 +1,5 @@
 /** Bounds how many requests are under way at once, in all and by whom: a slot is free again when its answer is over. */
-
-/** Something that tells when it is over, such as an answer of HTTP. */
-export interface Ending {
-  once(event: "close", callback: () => void): unknown;
-}
+import type { AnswerEnd } from "./answer-ends.ts";
 
 /** See the module's header. */
 export class RequestSlots<Holder> {
@@ -19,12 +15,12 @@ export class RequestSlots<Holder> {
   }
 
   /** Takes a slot until the answer is over; false when there is none. */
-  take(holder: Holder, answer: Ending): boolean {
+  take(holder: Holder, end: AnswerEnd): boolean {
     const held = this.#held.get(holder) ?? 0;
     if (this.#taken >= this.#all || held >= this.#each) return false;
     this.#taken++;
     this.#held.set(holder, held + 1);
-    answer.once("close", () => this.#release(holder));
+    end.onOver(() => this.#release(holder));
     return true;
   }
 
