@@ -75,7 +75,7 @@ export const ERRORS = define({
   TransactionNotCommitted: { status: 404, remedy: "Retry once the transaction is committed." },
   // node life cycle
   NotReady: { status: 503, remedy: "Retry; the node is starting or catching up." },
-  ConfigurationInvalid: { status: 500, remedy: "Correct the named field of the configuration file." },
+  ConfigurationInvalid: { status: 500, remedy: "Correct the named file or field." },
   FolderOfAnotherNetwork: { status: 500, remedy: "Start the node with the folder that belongs to this network." },
   FolderInUse: { status: 500, remedy: "Stop the process that uses the folder, or name another one." },
   PortTaken: { status: 500, remedy: "Stop the process that holds the port, or choose another with --port." },
@@ -85,6 +85,7 @@ export const ERRORS = define({
   },
   NodeProcessFailed: { status: 500, remedy: "Read the log of the node that is named; its last lines are shown." },
   // ledger
+  LedgerIncomplete: { status: 500, remedy: "Take the folder of a node that has the ledger from its genesis on." },
   LedgerCorrupt: {
     status: 500,
     remedy:
@@ -162,7 +163,11 @@ export const ERRORS = define({
   EffectNotVerified: { status: 409, remedy: "Do not vote; ask another node what the proposal does, and compare." },
   SignerFailed: { status: 500, remedy: "Check what holds the key, and that key and certificate belong together." },
   // receipts
-  ReceiptInvalid: { status: 400, remedy: "The receipt does not prove the transaction; ask another node for it." },
+  ReceiptInvalid: {
+    status: 400,
+    remedy:
+      "If the service has changed its identity since, give its endorsements (--endorsements); else ask another node for the receipt.",
+  },
   // broken invariant: a fault in this program
   Internal: { status: 500, remedy: "Report it with the log around it; the node keeps its ledger safe." },
 });

@@ -44,7 +44,9 @@ Example:
   coco ledger governance node0 --service-cert service_cert.pem
 
 Every proposal with who proposed it, who voted what and when, what it changed and what became of it. The whole ledger is
-verified on the way, signatures of proposals and ballots included. Ends with 1, after what holds, when some of it does not.`;
+verified on the way, signatures of proposals and ballots included. Of a folder that does not begin with the genesis, what was
+proposed and voted before its oldest snapshot is missing, and a note says so. Ends with 1, after what holds, when some of it
+does not.`;
 
 interface VerifyOptions {
   readonly serviceCert?: string;
@@ -129,23 +131,23 @@ async function verify(context: CommandContext, dir: string, options: VerifyOptio
     isService !== false &&
     report.snapshots.every(({ problem }) => problem === undefined);
   if (asJson) printJson(context.output, { valid: isValid, ...report, service: isService ?? null });
-  else printReport(context, report);
+  else printReport(context, report, isCut ? "without its genesis" : "valid");
   if (isValid) return;
   context.exitCode = EXIT.failed;
   if (report.bad !== undefined) throw badEntry(report.bad);
   if (isCut) {
     const what = `the ledger begins after the snapshot of batch ${ledger.layout.firstIndex - 1}`;
-    throw new CocoError("LedgerCorrupt", `${what}; take the folder of a node that has it from its genesis`);
+    throw new CocoError("LedgerIncomplete", what);
   }
   if (isService === false) throw new CocoError("LedgerCorrupt", OTHER_SERVICE);
   const bad = report.snapshots.find(({ problem }) => problem !== undefined);
   throw new CocoError("LedgerCorrupt", `snapshot ${bad?.index}: ${bad?.problem}`);
 }
 
-function printReport({ output }: CommandContext, report: LedgerReport): void {
+function printReport({ output }: CommandContext, report: LedgerReport, verdict: string): void {
   const { start } = report;
   printFields(output, {
-    ledger: report.bad === undefined ? "valid" : "valid only up to here",
+    ledger: report.bad === undefined ? verdict : "valid only up to here",
     ...(start && startFields(start)),
     network: report.networkId ?? "not known",
     batches: `${(start?.index ?? 0) + 1}-${report.lastIndex}`,
@@ -174,8 +176,18 @@ function startFields({ index, firstIndex, evidenceIndex, keeper }: StartReport):
   };
 }
 
+/** Says what is not shown of a ledger that does not begin with its genesis. */
+function noteStart({ output }: CommandContext, { start }: LedgerReport): void {
+  if (start === undefined) return;
+  const { index } = start;
+  output.talk(
+    `note: what stands in batches 1-${index} is not shown: the folder is read from the snapshot of batch ${index} on\n`,
+  );
+}
+
 /** Verifies a folder and hands out lines for its batches; throws naming the first bad entry after those before it. */
 async function printLines(
+  context: CommandContext,
   dir: string,
   linesOf: (batch: ParsedBatch, tail: LedgerTail) => readonly string[],
   print: (line: string) => void,
@@ -184,6 +196,7 @@ async function printLines(
   const { report } = verifyFolder(await openLedgerFolder(dir), await loadLedgerGovernance(), (batch, tail) =>
     linesOf(batch, tail).forEach(print),
   );
+  noteStart(context, report);
   if (report.bad !== undefined) throw badEntry(report.bad);
 }
 
@@ -191,6 +204,7 @@ async function show(context: CommandContext, dir: string, options: ShowOptions, 
   const { showBatch } = await import("./ledger-lines.ts");
   const { range, administrative = false } = options;
   await printLines(
+    context,
     dir,
     (batch) => (administrative && batch.header.kind !== "administrative" ? [] : showBatch(batch, range, asJson)),
     (line) => context.output.data(`${line}\n`),
@@ -218,9 +232,11 @@ async function governance(
   const proposals = history?.proposals() ?? [];
   const isService = certificate === undefined ? undefined : isServiceOf(report, certificate);
   const isValid = report.bad === undefined && isService !== false;
-  if (asJson) printJson(context.output, { valid: isValid, network: report.networkId ?? null, proposals });
+  const { networkId: network = null, start = null } = report;
+  if (asJson) printJson(context.output, { valid: isValid, network, start, proposals });
   else for (const line of proposals.flatMap(proposalLines)) context.output.data(`${line}\n`);
   if (proposals.length === 0 && !asJson) context.output.talk("there are no proposals\n");
+  noteStart(context, report);
   if (report.bad !== undefined) throw badEntry(report.bad);
   if (isService === false) throw new CocoError("LedgerCorrupt", OTHER_SERVICE);
 }
@@ -229,6 +245,7 @@ async function exportRange(context: CommandContext, dir: string, { range, out }:
   const { exportBatch } = await import("./ledger-lines.ts");
   if (out === undefined)
     return printLines(
+      context,
       dir,
       (batch, tail) => exportBatch(batch, tail, range),
       (line) => context.output.data(`${line}\n`),
@@ -241,6 +258,6 @@ async function exportRange(context: CommandContext, dir: string, { range, out }:
       throw new CocoError("LimitExceeded", `the range is larger than ${EXPORT_BYTES_MAX} bytes; export it in pieces`);
     lines.push(`${line}\n`);
   };
-  await printLines(dir, (batch, tail) => exportBatch(batch, tail, range), collect);
+  await printLines(context, dir, (batch, tail) => exportBatch(batch, tail, range), collect);
   await createOutput(context.output, out, lines.join(""));
 }

@@ -126,6 +126,10 @@ describe("the ledger of a node that has taken a snapshot from its leader", () =>
     await writeFile(certificate, SERVICE_CERTIFICATE);
     assert.equal((await verify(folder, "--service-cert", certificate)).code, 1);
     const shown = await coco("ledger", "show", folder);
+    assert.match(shown.talk, /^note: what stands in batches 1-3 is not shown/);
+    const governance = await coco("ledger", "governance", folder, "--json");
+    assert.equal(JSON.parse(governance.data).start.index, 3);
+    assert.match(governance.talk, /^note: what stands in batches 1-3 is not shown/);
     assert.deepEqual([shown.code, shown.data.match(/^batch /gm)?.length], [0, entries.length - 3]);
   });
 
@@ -133,7 +137,8 @@ describe("the ledger of a node that has taken a snapshot from its leader", () =>
     const folder = await writeFolder("strict", entries[2], behind(3), new Map([[3, first.file]]));
     const { code, report, talk } = await verify(folder, "--from-genesis");
     assert.deepEqual([code, report.valid], [1, false]);
-    assert.match(talk, /begins after the snapshot of batch 3/);
+    assert.match(talk, /LedgerIncomplete: the ledger begins after the snapshot of batch 3/);
+    assert.doesNotMatch((await coco("ledger", "verify", folder, "--from-genesis")).data, /valid/);
     const whole = await writeFolder("whole", undefined, entries, new Map());
     assert.equal((await verify(whole, "--from-genesis")).code, 0);
   });
