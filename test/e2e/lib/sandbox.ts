@@ -1,7 +1,7 @@
 /**
  * A sandbox network for a test file: started by the command line as a user would, stopped with everything it made.
  */
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RpcClient } from "./json-rpc.ts";
@@ -63,6 +63,16 @@ export function temporaryFolder(): Promise<string> {
   return mkdtemp(join(tmpdir(), "coco-e2e-"));
 }
 
+/** The last lines of the nodes' logs. */
+async function nodeLogs(dir: string): Promise<string> {
+  const names = (await readdir(dir).catch(() => [])).filter((name) => /^node\d+$/.test(name));
+  const logs = names.map(async (name) => {
+    const log = await readFile(join(dir, name, "node.log"), "utf8").catch(() => "");
+    return `\n${name}: ${log.slice(-3000)}`;
+  });
+  return (await Promise.all(logs)).join("");
+}
+
 /** Starts a sandbox and waits until it is ready. */
 export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
   const dir = options.dir ?? (await temporaryFolder());
@@ -87,7 +97,9 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
       return JSON.parse(await readFile(file, "utf8")) as Endpoints;
     },
     { timeoutMs: 60_000 },
-  );
+  ).catch(async (error: unknown) => {
+    throw new Error(`it wrote ${child.stdout()}${child.stderr()}${await nodeLogs(dir)}`, { cause: error });
+  });
   const readyMs = Date.now() - startedMs;
   return sandboxOf({ dir, endpoints, process: child, readyMs });
 }
