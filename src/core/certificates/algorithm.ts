@@ -117,8 +117,9 @@ function readPssParameters(reader: DerReader): SignatureAlgorithm {
     tagged.sequence((inner) => ({ identifier: inner.objectIdentifier(), hash: readHash(inner) })),
   );
   const saltLength = reader.optional(contextTag(2, "constructed"), (tagged) => tagged.smallInteger(MAX_SALT_BYTES));
+  // It can only be its default, which DER leaves out, and which the certificates of AMD's chips repeat.
+  reader.optional(contextTag(3, "constructed"), (tagged) => tagged.smallInteger(1));
   const known = HASHES.get(hash ?? "");
-  // A trailer field could only repeat its default, which DER leaves out.
   if (known === undefined || mask?.identifier !== MASK_GENERATION_1 || mask.hash !== hash)
     return { type: "unsupported", identifier: RSA_PSS };
   return { type: "rsa-pss", hash: known, saltLength: saltLength ?? 20 };

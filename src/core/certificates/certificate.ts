@@ -63,6 +63,8 @@ export interface Certificate extends Signed {
   readonly alternativeNames: readonly GeneralName[];
   /** Object identifiers of critical extensions that are not interpreted. */
   readonly unknownCritical: readonly string[];
+  /** All of them, for readers of extensions that are not interpreted here. */
+  readonly extensions: readonly Extension[];
 }
 
 /** An extension with its value still encoded. */
@@ -161,7 +163,7 @@ function readBody(reader: DerReader): Omit<SignedBody<Certificate>, "der"> {
   const { value: keyType, encoding: publicKey } = reader.withEncoding(() => readKeyType(reader));
   const extensions = reader.optional(contextTag(3, "constructed"), readExtensions) ?? [];
   const names = { serial, algorithmBytes, issuer, subject };
-  return { ...names, ...validity, publicKey, keyType, ...interpret(extensions) };
+  return { ...names, ...validity, publicKey, keyType, ...interpret(extensions), extensions };
 }
 
 /** Reads the extensions of a certificate or revocation list; none may stand there twice. */
