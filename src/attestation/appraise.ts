@@ -24,7 +24,11 @@ export interface Appraisal {
  * Appraises claims against the manifests of a constitution.
  * @param nowMs the ledger's clock: entries count while they are in force; undefined: entries count whatever their dates
  */
-export function appraise(claims: Claims, constitution: Constitution, nowMs: number | undefined): Appraisal {
+export function appraise(
+  claims: Claims,
+  constitution: Pick<Constitution, "codeManifest" | "teeManifest">,
+  nowMs: number | undefined,
+): Appraisal {
   const reasons: AppraisalReason[] = [];
   const counts = (entry: InForce): boolean => nowMs === undefined || isInForce(entry, nowMs);
   const machine = constitution.teeManifest.find(

@@ -3,7 +3,7 @@
  * claims are what verified evidence says. Verification (is the evidence genuine and fresh?) and appraisal (do the
  * manifests allow what it claims?) are apart. Pure: validating nodes, clients in browsers and the command line share it.
  */
-import type { Bytes, HashFunction } from "../core/codec/bytes.ts";
+import { toHex, type Bytes, type HashFunction } from "../core/codec/bytes.ts";
 import type { VerifyFunction } from "../core/governance/cose.ts";
 import { CocoError } from "../errors.ts";
 
@@ -48,6 +48,11 @@ export interface VirtualClaims {
 
 /** Claims of any supported TEE. */
 export type Claims = VirtualClaims;
+
+/** What the code runs on, as its TEE names it; lower-case hex. */
+export function platformOf(claims: Claims): string {
+  return toHex(claims.machineKey);
+}
 
 /** An `EvidenceRejected` error with its machine-readable reason. */
 export function evidenceRejected(reason: EvidenceRejection, message: string, cause?: unknown): CocoError {

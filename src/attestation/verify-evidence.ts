@@ -6,7 +6,7 @@ import { bytesEqual, type Bytes } from "../core/codec/bytes.ts";
 import { readDocument, type FieldContext } from "../core/governance/fields.ts";
 import type { EvidenceClaims, EvidenceProblem } from "../core/governance/governance-crypto.ts";
 import { CocoError } from "../errors.ts";
-import { evidenceRejected, MAX_EVIDENCE_BYTES, type Claims, type EvidenceCrypto } from "./evidence.ts";
+import { evidenceRejected, MAX_EVIDENCE_BYTES, platformOf, type Claims, type EvidenceCrypto } from "./evidence.ts";
 import { decodeEvidenceCbor, readVirtualEvidence } from "./virtual.ts";
 
 const CONTEXT: FieldContext = { form: "cbor", code: "EvidenceRejected", data: { reason: "Malformed" } };
@@ -33,13 +33,18 @@ export function claimsOfEvidence(
   evidence: Bytes,
   expectedReportData: Bytes,
   crypto: EvidenceCrypto,
-): EvidenceClaims | EvidenceProblem {
+): Claims | EvidenceProblem {
   try {
-    const { measurement, machineKey } = verifyEvidence(evidence, expectedReportData, crypto);
-    return { measurement, machineKey };
+    return verifyEvidence(evidence, expectedReportData, crypto);
   } catch (error) {
     if (error instanceof CocoError && error.code === "EvidenceRejected")
       return { problem: String(error.data["reason"]) };
     throw error;
   }
+}
+
+/** What claims say as far as all TEEs say it. */
+export function commonClaims(claims: Claims | EvidenceProblem): EvidenceClaims | EvidenceProblem {
+  if ("problem" in claims) return claims;
+  return { tee: claims.tee, measurement: claims.measurement, platform: platformOf(claims) };
 }

@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Bytes, toHex } from "../core/codec/bytes.ts";
 import type { LogEntry } from "../core/consensus/types.ts";
-import { decodeAdministrative } from "../core/governance/administrative.ts";
+import { decodeAdministrative } from "../core/governance/administrative-codec.ts";
 import { constitutionDigest } from "../core/governance/constitution-codec.ts";
 import type { AdapterEntry, Constitution } from "../core/governance/constitution.ts";
 import type { RunScript } from "../core/governance/script.ts";

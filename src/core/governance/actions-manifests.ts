@@ -163,10 +163,10 @@ export function checkManifests(after: Constitution, before: Constitution, { nowM
 
 /** Nodes of a constitution that were allowed to run what they run, and are not any more. */
 export function expelledNodes(after: Constitution, before: Constitution, context: ActionContext): readonly NodeId[] {
-  const { attested, nowMs } = context;
+  const { attested, nowMs, crypto } = context;
   return after.nodes.flatMap(({ nodeId }) => {
     const node = attested.get(nodeId);
-    const isExpelled = node !== undefined && mayRun(before, node, nowMs) && !mayRun(after, node, nowMs);
+    const isExpelled = node !== undefined && mayRun(before, node, nowMs, crypto) && !mayRun(after, node, nowMs, crypto);
     return isExpelled ? [nodeId] : [];
   });
 }

@@ -39,6 +39,8 @@ export const MAX_SCRIPT_LENGTH = 256 * 1024;
 export const MAX_DATE_MS = 8_640_000_000_000_000;
 /** Length of a code measurement in bytes. */
 export const MEASUREMENT_BYTES = 32;
+/** Longest measurement of any TEE in bytes. */
+export const MAX_MEASUREMENT_BYTES = 48;
 /** Length of an X25519 public key in bytes. */
 export const ENCRYPTION_KEY_BYTES = 32;
 
@@ -105,6 +107,11 @@ export interface CodeEntry extends InForce {
   readonly approval?: { readonly yes: number; readonly members: number };
 }
 
+/** The TEEs there are; the order is that of their strength, the weakest first. */
+export const TEE_NAMES = ["virtual", "vsm", "sgx", "tdx", "snp"] as const;
+/** One of {@link TEE_NAMES}. */
+export type TeeName = (typeof TEE_NAMES)[number];
+
 /** One approved TEE (R7). The virtual TEE is known by the public key of its machine (SubjectPublicKeyInfo DER, P-256). */
 export interface TeeEntry extends InForce {
   readonly tee: "virtual";
@@ -154,6 +161,11 @@ export interface NetworkSettings {
   readonly answerAfter: "commit" | "execution";
   /** Most validating nodes one actor may own; 0: no bound but that of the VN list. */
   readonly nodesPerActor: number;
+  /**
+   * How long evidence of a node counts, in milliseconds of the ledger's clock, before the node is quarantined; 0 or absent,
+   * as in networks founded before there were leases: without end.
+   */
+  readonly leaseMs?: number;
 }
 
 /** A protocol that runs on the network. */
@@ -200,6 +212,7 @@ export const DEFAULT_SETTINGS: NetworkSettings = {
   maxDelayMs: 0,
   answerAfter: "commit",
   nodesPerActor: 0,
+  leaseMs: 86_400_000,
 };
 
 /** Policies of a network that names none: a majority of all members, within a week. */

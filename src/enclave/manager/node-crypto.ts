@@ -21,7 +21,8 @@ import {
   verify,
   type KeyObject,
 } from "node:crypto";
-import { claimsOfEvidence } from "../../attestation/verify-evidence.ts";
+import { recordedAppraiser } from "../../attestation/appraise-recorded.ts";
+import { claimsOfEvidence, commonClaims } from "../../attestation/verify-evidence.ts";
 import { describeCertificate, isRevocationListOf } from "../../core/certificates/description.ts";
 import { bytesEqual, concatBytes, type Bytes, type HashFunction } from "../../core/codec/bytes.ts";
 import { ActorIndex, type ListedActor } from "../../core/certificates/actor-index.ts";
@@ -294,7 +295,8 @@ export function createGovernanceCrypto(runScript = noScripts): GovernanceCrypto 
     identify: identifier(verifyIssued),
     verifyEndorsement: (endorsement, subject, issuer, use) =>
       verifyEndorsement([endorsement, subject, issuer], use, verifyIssued),
-    appraise: (evidence, reportData) => claimsOfEvidence(evidence, reportData, evidenceCrypto),
+    verifyEvidence: (evidence, reportData) => commonClaims(claimsOfEvidence(evidence, reportData, evidenceCrypto)),
+    appraise: recordedAppraiser(({ evidence, reportData }) => claimsOfEvidence(evidence, reportData, evidenceCrypto)),
     runScript,
   };
 }

@@ -295,7 +295,11 @@ export class ValidatingNode {
       manager,
       serves: () => this.#service !== undefined,
       join: this.#joinDesk(),
-      node: { ...{ manager, administration, tail, sealing, recovery, history, service }, crypto: this.#crypto },
+      node: {
+        ...{ manager, administration, tail, sealing, recovery, history, service },
+        crypto: this.#crypto,
+        appraiser: this.#governanceCrypto,
+      },
       gov: {
         ...{ manager, administration, tail, service },
         crypto: this.#governanceCrypto,
