@@ -55,6 +55,7 @@ export interface EpochMaker {
 
 /** What the duties need of the node around them. */
 export interface LeaderDutiesParts {
+  readonly nodeId: NodeId;
   readonly administration: Administration;
   readonly maker: EpochMaker;
   readonly keyOf: (epoch: number) => Bytes | undefined;
@@ -131,6 +132,8 @@ export class LeaderDuties {
     const { administration, maker } = this.#parts;
     const state = administration.committed;
     if (state === undefined) return undefined;
+    // A quarantined leader does nothing for the network any more but to show what it runs, until another one leads.
+    if (isQuarantined(state, this.#parts.nodeId)) return this.#nextAttestation(view.now);
     const step = administration.nextStep(view);
     this.#tellWaitingExpulsion(view.now);
     if (step?.type === "configure") return { type: "configure", ...step.configuration };
@@ -222,10 +225,10 @@ export class LeaderDuties {
       return undefined;
     } catch (error) {
       if (!(error instanceof CocoError) || error.code === "Internal") throw error;
-      if (transaction.type === "attest") {
-        const { nodeId } = transaction;
-        tracer.event("warn", "attestation_refused", { nodeId, reason: String(error.data["reason"] ?? error.code) });
-      }
+      const reason = String(error.data["reason"] ?? error.code);
+      // By its own clock a node may renew its lease early; what was recorded while its evidence was under way is no news either.
+      if (transaction.type === "attest" && reason !== "NothingChanged" && reason !== "ChallengeStale")
+        tracer.event("warn", "attestation_refused", { nodeId: transaction.nodeId, reason });
       return error;
     }
   }
@@ -258,7 +261,7 @@ export class LeaderDuties {
 }
 
 /** What a manager hands on to its duties. */
-export interface LeaderDutiesSources extends Pick<LeaderDutiesParts, "administration" | "keyOf" | "tracer"> {
+export interface LeaderDutiesSources extends Pick<LeaderDutiesParts, "nodeId" | "administration" | "keyOf" | "tracer"> {
   readonly sealing: { batchTime(): number };
   readonly clock: Pick<Clock, "now">;
   readonly tail: { readonly lastSeqno: number };
@@ -269,7 +272,7 @@ export interface LeaderDutiesSources extends Pick<LeaderDutiesParts, "administra
 
 /** The duties of a node's manager. */
 export function createLeaderDuties(
-  { administration, sealing, tail, tracer, clock, epochMaker, keyOf, approval }: LeaderDutiesSources,
+  { nodeId, administration, sealing, tail, tracer, clock, epochMaker, keyOf, approval }: LeaderDutiesSources,
   around: Pick<LeaderDutiesParts, "snapshot" | "propose"> & { learnersCaughtUp(): LeaderView["learnersCaughtUp"] },
 ): LeaderDuties {
   const { snapshot, propose } = around;
@@ -279,7 +282,7 @@ export function createLeaderDuties(
     learnersCaughtUp: around.learnersCaughtUp(),
   });
   const elapsedMs = () => clock.now();
-  const own = { administration, tracer, maker: epochMaker, keyOf, view, elapsedMs };
+  const own = { nodeId, administration, tracer, maker: epochMaker, keyOf, view, elapsedMs };
   const duties = new LeaderDuties({ ...own, snapshot, propose });
   if (approval !== undefined) duties.carry(approval);
   return duties;
