@@ -14,7 +14,13 @@ import {
   type RequestTransaction,
 } from "../../core/governance/administrative-codec.ts";
 import type { AttestTransaction } from "../../core/governance/attest.ts";
-import { lapsedNodes, leaseLengthMs, quarantinable, type QuarantineTransaction } from "../../core/governance/leases.ts";
+import {
+  isQuarantined,
+  lapsedNodes,
+  leaseLengthMs,
+  quarantinable,
+  type QuarantineTransaction,
+} from "../../core/governance/leases.ts";
 import type { LeaderView } from "../../core/governance/next-step.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { CocoError } from "../../errors.ts";
