@@ -180,6 +180,15 @@ export class FieldReader {
     return toHex(this.bytes(name, { length }));
   }
 
+  /** Hex of each of at most `count` byte strings of `length` bytes. */
+  hexes(name: string, bounds: { readonly length: number; readonly count: number }): readonly string[] {
+    return this.values(name, bounds.count).map((value, at) => {
+      const bytes = this.#bytesOf(`${name}[${at}]`, value);
+      if (bytes.length !== bounds.length) throw this.invalid(`${name}[${at}]`, `expected ${bounds.length} bytes`);
+      return toHex(bytes);
+    });
+  }
+
   /** A certificate as DER; PEM in the JSON form. */
   certificate(name: string, max: number): Bytes {
     return this.#der(name, this.value(name), max, "CERTIFICATE");
