@@ -50,7 +50,7 @@ export function parseAzureVtpmJson(json: Bytes): AzureVtpmEvidence {
   return fields.has("version") ? readVersioned(fields) : readUnversioned(fields);
 }
 
-/** `{version, tpm_quote: {message, signature, pcrs}, hcl_report, vcek}`, of hex, base64url and base64. */
+/** `{version, tpm_quote: {message, signature, pcrs}, hcl_report, vcek}`, of hex and base64url. */
 function readVersioned(fields: JsonFields): AzureVtpmEvidence {
   const version = fields.get("version");
   if (version !== 1 && version !== 2) throw malformed("an unknown version");
@@ -63,7 +63,7 @@ function readVersioned(fields: JsonFields): AzureVtpmEvidence {
       signature: hex(quote.get("signature")),
       pcrs: pcrList(quote.get("pcrs"), (value) => fromHex(asHex(value, PCR_BYTES) ?? "")),
     },
-    certificates: [fromBase64(asText(fields.get("vcek")) ?? "")],
+    certificates: [base64Url(asText(fields.get("vcek")) ?? "")],
   };
 }
 
