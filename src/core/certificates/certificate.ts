@@ -25,6 +25,7 @@ export const MAX_PATH_LENGTH_CONSTRAINT = 0xffff;
 /** What the certified key may be used for (RFC 5280, 4.2.1.3), as far as it matters here. */
 export interface KeyUsage {
   readonly digitalSignature: boolean;
+  readonly keyAgreement: boolean;
   readonly certificateSign: boolean;
   readonly revocationListSign: boolean;
 }
@@ -228,7 +229,12 @@ function readBasicConstraints(reader: DerReader): { readonly isCa: boolean; read
 function readKeyUsage(reader: DerReader): KeyUsage {
   const bits = reader.namedBits();
   if (bits.size === 0) throw malformed("a key usage that allows nothing");
-  return { digitalSignature: bits.has(0), certificateSign: bits.has(5), revocationListSign: bits.has(6) };
+  return {
+    digitalSignature: bits.has(0),
+    keyAgreement: bits.has(4),
+    certificateSign: bits.has(5),
+    revocationListSign: bits.has(6),
+  };
 }
 
 function readKeyPurposes(reader: DerReader): readonly string[] {

@@ -206,7 +206,8 @@ function leafProblem(certificate: Certificate, isForPurpose: boolean): PathProbl
   return maySign && isForPurpose ? undefined : "KeyUsage";
 }
 
-function isSelfIssued(certificate: Certificate): boolean {
+/** Whether a certificate names itself as its issuer. */
+export function isSelfIssued(certificate: Certificate): boolean {
   return certificate.subject.key === certificate.issuer.key;
 }
 
@@ -229,7 +230,7 @@ function namesOf(certificate: Certificate): readonly GeneralName[] {
 }
 
 /** A CA's new certificate for its own name is not bound by its constraints (RFC 5280, 6.1.3 b), unless it is the leaf. */
-function breaksConstraints(certificate: Certificate, above: readonly Certificate[], isLeaf: boolean): boolean {
+export function breaksConstraints(certificate: Certificate, above: readonly Certificate[], isLeaf: boolean): boolean {
   if (!isLeaf && isSelfIssued(certificate)) return false;
   const constraints = above.flatMap(({ nameConstraints }) => nameConstraints ?? []);
   if (constraints.length === 0) return false;

@@ -138,6 +138,17 @@ export class FieldReader {
     return found;
   }
 
+  /** A list of some of the given texts, none twice. */
+  choices<T extends string>(name: string, choices: readonly T[]): readonly T[] {
+    const found = this.values(name, choices.length).map((value, at) => {
+      const choice = choices.find((candidate) => candidate === value);
+      if (choice === undefined) throw this.invalid(`${name}[${at}]`, `expected one of: ${choices.join(", ")}`);
+      return choice;
+    });
+    if (new Set(found).size !== found.length) throw this.invalid(name, "has an item twice");
+    return found;
+  }
+
   /** A whole number within bounds. */
   integer(name: string, bounds: IntegerBounds): number {
     const value = this.value(name);
