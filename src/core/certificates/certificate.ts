@@ -93,7 +93,12 @@ function malformed(problem: string): CocoError {
 
 /** Reads a certificate in DER; throws `MalformedInput`. */
 export function parseCertificate(der: Bytes): Certificate {
-  return { ...parseSigned(der, { readBody, malformed, maxBytes: MAX_CERTIFICATE_BYTES }), der };
+  return parseLargeCertificate(der, MAX_CERTIFICATE_BYTES);
+}
+
+/** {@link parseCertificate} for certificates that carry evidence in an extension, of at most `maxBytes`. */
+export function parseLargeCertificate(der: Bytes, maxBytes: number): Certificate {
+  return { ...parseSigned(der, { readBody, malformed, maxBytes }), der };
 }
 
 /** What is signed, without the signature: the algorithm stands in it once more. */
