@@ -25,6 +25,7 @@ export const MAX_PATH_LENGTH_CONSTRAINT = 0xffff;
 /** What the certified key may be used for (RFC 5280, 4.2.1.3), as far as it matters here. */
 export interface KeyUsage {
   readonly digitalSignature: boolean;
+  readonly keyAgreement: boolean;
   readonly certificateSign: boolean;
   readonly revocationListSign: boolean;
 }
@@ -92,7 +93,12 @@ function malformed(problem: string): CocoError {
 
 /** Reads a certificate in DER; throws `MalformedInput`. */
 export function parseCertificate(der: Bytes): Certificate {
-  return { ...parseSigned(der, { readBody, malformed, maxBytes: MAX_CERTIFICATE_BYTES }), der };
+  return parseLargeCertificate(der, MAX_CERTIFICATE_BYTES);
+}
+
+/** {@link parseCertificate} for certificates that carry evidence in an extension, of at most `maxBytes`. */
+export function parseLargeCertificate(der: Bytes, maxBytes: number): Certificate {
+  return { ...parseSigned(der, { readBody, malformed, maxBytes }), der };
 }
 
 /** What is signed, without the signature: the algorithm stands in it once more. */
@@ -225,7 +231,12 @@ function readBasicConstraints(reader: DerReader): { readonly isCa: boolean; read
 function readKeyUsage(reader: DerReader): KeyUsage {
   const bits = reader.namedBits();
   if (bits.size === 0) throw malformed("a key usage that allows nothing");
-  return { digitalSignature: bits.has(0), certificateSign: bits.has(5), revocationListSign: bits.has(6) };
+  return {
+    digitalSignature: bits.has(0),
+    keyAgreement: bits.has(4),
+    certificateSign: bits.has(5),
+    revocationListSign: bits.has(6),
+  };
 }
 
 function readKeyPurposes(reader: DerReader): readonly string[] {
