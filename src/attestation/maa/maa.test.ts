@@ -26,7 +26,7 @@ import {
   TOKEN_TIME,
   vbsClaims,
 } from "../vsm/test-vsm-evidence.ts";
-import { missingTee, teeVector } from "../vsm/test-vsm-vectors.ts";
+import { missingTeeVectors, teeVector } from "../../../test/support/tee-vectors.ts";
 import { appraiseMaa } from "./appraise.ts";
 import { pinnedKeys, readKeySet, type TokenKey } from "./keys.ts";
 import { MAX_TOKEN_LENGTH, parseToken } from "./token.ts";
@@ -90,7 +90,7 @@ function numbersOf({ spki }: TestKey): JsonObject {
 }
 
 describe("a real token about a confidential machine of Azure", {
-  skip: missingTee("vbs-maa/maa-azurevm-sevsnpvm"),
+  skip: missingTeeVectors("vbs-maa/maa-azurevm-sevsnpvm"),
 }, () => {
   const file = (name: string): Bytes => teeVector(`vbs-maa/maa-azurevm-sevsnpvm/${name}`);
   const atMs = Date.UTC(2022, 8, 7, 22);
