@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { missingTeeVectors, teeVector } from "../../../test/support/tee-vectors.ts";
 import { fromHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
-import { STRICT_SNP_POLICY } from "../../core/governance/policy-snp.ts";
+import { type SnpPolicy, STRICT_SNP_POLICY } from "../../core/governance/policy-snp.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
 import { makeKey } from "../../../test/support/issue-certificates.ts";
 import { CocoError } from "../../errors.ts";
@@ -15,8 +15,8 @@ import { makeVtpmEvidence } from "./test-azure-vtpm.ts";
 
 const crypto = createAttestationCrypto();
 const roots = createAmdRoots();
-const nowMs = Date.UTC(2025, 0, 1);
-const allowV2 = { ...STRICT_SNP_POLICY, allow: ["v2"] } as const;
+const nowMs = Date.UTC(2026, 0, 1);
+const policy = STRICT_SNP_POLICY;
 
 for (const [name, nonce] of [
   ["evidence-v1.json", utf8Encode("challenge")],
@@ -28,11 +28,11 @@ for (const [name, nonce] of [
   const file = `snp/trustee-az-vtpm/${name}`;
   describe(`a confidential Azure machine as a whole (${name})`, { skip: missingTeeVectors(file) }, () => {
     const real = () => parseAzureVtpmJson(teeVector(file));
-    const judge = (policy: typeof STRICT_SNP_POLICY, bound: { readonly nonce: Bytes }, at = nowMs) =>
-      judgeAzureVtpm(real(), policy, { roots, nowMs: at, bound }, crypto);
+    const judge = (bound: Bytes, change: Partial<SnpPolicy> = {}, at = nowMs) =>
+      judgeAzureVtpm(real(), { ...policy, ...change }, { roots, nowMs: at, bound: { nonce: bound } }, crypto);
 
-    test("is accepted where version 2 is, and claims report and TPM", () => {
-      const { claims, checks } = judge(allowV2, { nonce });
+    test("is accepted under the strict policy, and claims report and TPM", () => {
+      const { claims, checks } = judge(nonce);
       assert.deepEqual(reasonsOf(checks), []);
       assert.equal(claims.generation, "Milan");
       assert.equal(claims.vmpl, 0);
@@ -40,10 +40,10 @@ for (const [name, nonce] of [
       assert.equal(claims.vtpm.secureBoot, true);
     });
 
-    test("is rejected under the strict policy, for another nonce, and before its certificate", () => {
-      assert.deepEqual(reasonsOf(judge(STRICT_SNP_POLICY, { nonce }).checks), ["VersionNotAllowed"]);
-      assert.deepEqual(reasonsOf(judge(allowV2, { nonce: new Uint8Array(32) }).checks), ["NonceMismatch"]);
-      assert.deepEqual(reasonsOf(judge(allowV2, { nonce }, Date.UTC(2015, 0)).checks), ["CertificateExpired"]);
+    test("is rejected by a policy for others, for another nonce, and before its certificate", () => {
+      assert.deepEqual(reasonsOf(judge(nonce, { products: ["Genoa"] }).checks), ["ProductNotAllowed"]);
+      assert.deepEqual(reasonsOf(judge(new Uint8Array(32)).checks), ["NonceMismatch"]);
+      assert.deepEqual(reasonsOf(judge(nonce, {}, Date.UTC(2015, 0)).checks), ["CertificateExpired"]);
     });
 
     test("is the same after it travelled", () => {
@@ -70,7 +70,7 @@ function isMalformed(error: unknown): boolean {
 
 test("evidence of a machine without a genuine SNP report is rejected as malformed", () => {
   const made = makeVtpmEvidence(makeKey("rsa"));
-  assert.throws(() => judgeAzureVtpm(made, allowV2, { roots, nowMs }, crypto), isMalformed);
+  assert.throws(() => judgeAzureVtpm(made, policy, { roots, nowMs }, crypto), isMalformed);
   const wrong = { ...made, hclReport: made.hclReport.subarray(1) };
-  assert.throws(() => judgeAzureVtpm(wrong, allowV2, { roots, nowMs }, crypto), isMalformed);
+  assert.throws(() => judgeAzureVtpm(wrong, policy, { roots, nowMs }, crypto), isMalformed);
 });
