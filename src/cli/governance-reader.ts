@@ -4,7 +4,7 @@
  */
 import { toHex } from "../core/codec/bytes.ts";
 import { constitutionDigest, constitutionFromJson } from "../core/governance/constitution-codec.ts";
-import { MAX_DATE_MS } from "../core/governance/constitution.ts";
+import { MAX_DATE_MS } from "../core/governance/manifest-codec.ts";
 import { FieldReader, type FieldContext } from "../core/governance/fields.ts";
 import type { GovernanceCrypto } from "../core/governance/governance-crypto.ts";
 import type { VotingState } from "../core/governance/vote-count.ts";

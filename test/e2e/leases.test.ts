@@ -56,7 +56,7 @@ describe("a network with short leases", () => {
     }
     const now = await quotesOf(leader);
     assert.ok(now.every(({ quarantined, reasons }) => !quarantined && reasons.length === 0));
-    assert.equal(Number(await leader.rpc.call<Hex>("eth_getTransactionCount", [account.address, "latest"])), nonce);
+    assert.equal(Number(await leader.rpc.call<Hex>("eth_getTransactionCount", account.address, "latest")), nonce);
     assert.ok(nonce > 20, `${nonce} writes`);
   });
 

@@ -3,7 +3,8 @@
  */
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { toHex, type Bytes } from "../../src/core/codec/bytes.ts";
-import type { Actor, CodeEntry, Constitution } from "../../src/core/governance/constitution.ts";
+import type { Actor, Constitution } from "../../src/core/governance/constitution.ts";
+import type { CodeEntry } from "../../src/core/governance/manifest-entries.ts";
 import { constitutionDigest } from "../../src/core/governance/constitution-codec.ts";
 import type { Signer } from "../../src/core/governance/governance-crypto.ts";
 import {

@@ -8,8 +8,10 @@ import { fromHex, toHex, utf8Encode, type Bytes } from "../../src/core/codec/byt
 import { readActions } from "../../src/core/governance/action-codec.ts";
 import type { ActionContext } from "../../src/core/governance/action-kind.ts";
 import { applyActions, type ActionEffect } from "../../src/core/governance/actions.ts";
-import { nodeEntryTree, teeEntryTree } from "../../src/core/governance/constitution-codec.ts";
-import type { Constitution, NodeEntry, NodeTuple, TeeEntry } from "../../src/core/governance/constitution.ts";
+import { nodeEntryTree } from "../../src/core/governance/constitution-codec.ts";
+import { teeEntryTree } from "../../src/core/governance/manifest-codec.ts";
+import type { Constitution, NodeEntry, NodeTuple } from "../../src/core/governance/constitution.ts";
+import type { VirtualTeeEntry } from "../../src/core/governance/manifest-entries.ts";
 import { treeToJson } from "../../src/core/governance/fields.ts";
 import type { AttestedNode, CertificateDescription } from "../../src/core/governance/governance-crypto.ts";
 import type { JsonValue } from "../../src/core/governance/json-value.ts";
@@ -48,7 +50,7 @@ export function fingerprintOf(name: string): string {
 }
 
 /** A machine. */
-export function machineOf(name: string): TeeEntry {
+export function machineOf(name: string): VirtualTeeEntry {
   return { tee: "virtual", machineKey: sha256(utf8Encode(name)), note: `machine ${name}` };
 }
 

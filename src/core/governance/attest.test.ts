@@ -21,7 +21,7 @@ import { decodeGovernanceState, encodeGovernanceState } from "./state-codec.ts";
 
 const { codeManifest, teeManifest } = constitutionOf([0]);
 const CODE = fromHex(codeManifest[0]?.measurement ?? "");
-const MACHINE = teeManifest[0]?.machineKey ?? new Uint8Array(0);
+const MACHINE = teeManifest[0]?.tee === "virtual" ? teeManifest[0].machineKey : new Uint8Array(0);
 const NEW_CODE = sha256(utf8Encode("new code"));
 
 interface Claimed {

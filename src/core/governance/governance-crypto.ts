@@ -3,7 +3,8 @@
  */
 import type { IdentifiedActor, ListedActor, UnknownActor } from "../certificates/actor-index.ts";
 import type { Bytes, HashFunction } from "../codec/bytes.ts";
-import type { Constitution, TeeName } from "./constitution.ts";
+import type { Constitution } from "./constitution.ts";
+import type { TeeName } from "./manifest-entries.ts";
 import type { CoseAlgorithm, SignFunction, VerifyFunction } from "./cose.ts";
 import type { RunScript } from "./script.ts";
 

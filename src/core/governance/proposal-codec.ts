@@ -6,7 +6,8 @@ import { fromHex, toHex, type Bytes, type HashFunction } from "../codec/bytes.ts
 import { decodeCbor, encodeCbor } from "../codec/cbor.ts";
 import { readProposalPayload } from "./action-codec.ts";
 import { readCriteria } from "./automatic-votes.ts";
-import { MAX_ACTORS, MAX_CERTIFICATE_BYTES } from "./constitution.ts";
+import { MAX_ACTORS } from "./constitution.ts";
+import { MAX_CERTIFICATE_BYTES } from "./certificate-limits.ts";
 import {
   parseJsonBytes,
   readDocument,

@@ -83,9 +83,10 @@ export const REFUSALS = define({
   // code and machines
   AlreadyApproved: "Retire the entry in the same proposal if it is to be approved anew.",
   ManifestFull: "Retire an entry that is not needed any more.",
-  CodeUnknown: "Name code of the code manifest by its measurement.",
+  CodeUnknown: "Name code of the code manifest by its measurement and, of hardware, its reference values.",
+  CodeAmbiguous: "Name the reference values of the entry as well.",
   CodeNotInForce: "Approve the code first, or wait until it is in force.",
-  TeeUnknown: "Name a machine of the TEE manifest by its key.",
+  TeeUnknown: "Name a machine of the TEE manifest by its key, or an entry for hardware by TEE and id.",
   TeeNotInForce: "Wait until the machine is in force, or approve it anew.",
   DateInPast: "Name a date after the present time of the ledger.",
   DatesContradict: "Name a date of end after the one of begin, and not after the one already set.",

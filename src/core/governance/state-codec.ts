@@ -14,7 +14,9 @@ import {
   nodeEntryTree,
   readNodeEntry,
 } from "./constitution-codec.ts";
-import { MAX_CONSTITUTION_BYTES, MAX_MEASUREMENT_BYTES, MAX_NODES, TEE_NAMES } from "./constitution.ts";
+import { MAX_CONSTITUTION_BYTES, MAX_NODES } from "./constitution.ts";
+import { MAX_MEASUREMENT_BYTES } from "./manifest-codec.ts";
+import { TEE_NAMES } from "./manifest-entries.ts";
 import {
   MAX_EPOCHS_BYTES,
   MAX_SEALED_SERVICE_KEY_BYTES,

@@ -21,6 +21,9 @@ import {
   verify,
   type KeyObject,
 } from "node:crypto";
+import type { AttestationCrypto } from "../../attestation/checks.ts";
+import type { EvidenceCrypto, HardwareRoots } from "../../attestation/evidence.ts";
+import { pinnedRoots } from "../../attestation/pinned-roots.ts";
 import { recordedAppraiser } from "../../attestation/appraise-recorded.ts";
 import { claimsOfEvidence, commonClaims } from "../../attestation/verify-evidence.ts";
 import { describeCertificate, isRevocationListOf } from "../../core/certificates/description.ts";
@@ -276,11 +279,12 @@ const noScripts: RunScript = () => {
 /**
  * The cryptography of governance; it is what verification of evidence needs, too.
  * @param runScript needed wherever governance transactions are executed
+ * @param roots of hardware: those pinned in this program unless given; nothing but a test gives others
  */
-export function createGovernanceCrypto(runScript = noScripts): GovernanceCrypto {
+export function createGovernanceCrypto(runScript = noScripts, roots?: HardwareRoots): GovernanceCrypto {
   const verifyByKey = createVerifier(MAX_CACHED_PUBLIC_KEYS, ["ES256", "ES384"]);
-  const evidenceCrypto = { sha256, verify: createVerifier() };
   const verifyIssued = createCertificateVerifier();
+  const evidenceCrypto = createEvidenceCrypto(roots);
   return {
     sha256,
     verify: verifyByKey,
@@ -295,10 +299,23 @@ export function createGovernanceCrypto(runScript = noScripts): GovernanceCrypto 
     identify: identifier(verifyIssued),
     verifyEndorsement: (endorsement, subject, issuer, use) =>
       verifyEndorsement([endorsement, subject, issuer], use, verifyIssued),
-    verifyEvidence: (evidence, reportData) => commonClaims(claimsOfEvidence(evidence, reportData, evidenceCrypto)),
-    appraise: recordedAppraiser(({ evidence, reportData }) => claimsOfEvidence(evidence, reportData, evidenceCrypto)),
+    verifyEvidence: (evidence, reportData, nowMs) =>
+      commonClaims(claimsOfEvidence(evidence, reportData, evidenceCrypto, nowMs)),
+    appraise: recordedAppraiser(({ evidence, reportData, attestedAtMs }) =>
+      claimsOfEvidence(evidence, reportData, evidenceCrypto, attestedAtMs),
+    ),
     runScript,
   };
+}
+
+/**
+ * The cryptography that evidence of any TEE is verified with.
+ * @param roots those pinned in this program unless given; nothing but a test gives others
+ */
+export function createEvidenceCrypto(roots = pinnedRoots()): EvidenceCrypto {
+  const digest: AttestationCrypto["digest"] = (name, data) => new Uint8Array(hash(name, data, "buffer"));
+  const crypto = { digest, verify: createCertificateVerifier() };
+  return { sha256, verify: createVerifier(), hardware: { crypto, roots } };
 }
 
 /** Keeps the index of the list of actors asked for last: it changes by vote only, and is asked for many times. */

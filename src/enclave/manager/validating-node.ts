@@ -29,7 +29,7 @@ import { History } from "./history.ts";
 import { JoinDesk } from "./join-desk.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import type { GovernanceChange } from "./manager-parts.ts";
-import { createGovernanceCrypto, createNodeCrypto } from "./node-crypto.ts";
+import { createEvidenceCrypto, createGovernanceCrypto, createNodeCrypto } from "./node-crypto.ts";
 import { NodeCore } from "./node-core.ts";
 import { type NodeKeys, signingKeyPem } from "./node-keys.ts";
 import {
@@ -80,6 +80,7 @@ export interface ValidatingNodeParts {
 export class ValidatingNode {
   readonly #parts: ValidatingNodeParts;
   readonly #crypto: Crypto;
+  readonly #evidenceCrypto = createEvidenceCrypto();
   readonly #core: NodeCore;
   readonly #channels: Channels;
   readonly #networkId: string;
@@ -157,7 +158,7 @@ export class ValidatingNode {
   #channelIdentity(): ChannelIdentity {
     const { keys, attest } = this.#parts;
     return createChannelIdentity({
-      ...{ keys, attest, networkId: this.#networkId, crypto: this.#crypto },
+      ...{ keys, attest, networkId: this.#networkId, crypto: this.#crypto, evidenceCrypto: this.#evidenceCrypto },
       certificate: this.#ownCertificate(),
       administration: this.#core.administration,
       constitution: () => this.#appraisalConstitution(),
@@ -281,7 +282,16 @@ export class ValidatingNode {
     const { keys, genesis, attest, clock, entropy, tracer } = this.#parts;
     const { administration, sealing } = this.#core;
     return new JoinDesk({
-      ...{ networkId: this.#networkId, genesis, node: keys, attest, clock, entropy, tracer, crypto: this.#crypto },
+      ...{
+        networkId: this.#networkId,
+        genesis,
+        node: keys,
+        attest,
+        clock,
+        entropy,
+        tracer,
+        crypto: this.#evidenceCrypto,
+      },
       committed: () => administration.committed,
       ledgerTime: () => sealing.batchTime(),
     });
