@@ -9,7 +9,7 @@ import { fromHex, toHex, utf8Decode, type Bytes } from "../core/codec/bytes.ts";
 import { treeToCbor, type FieldReader } from "../core/governance/fields.ts";
 import type { HardwareTeeEntry } from "../core/governance/manifest-entries.ts";
 import { STRICT_SNP_POLICY } from "../core/governance/policy-snp.ts";
-import { isAccepted, reasonsOf, type AttestationCrypto, type Check } from "./checks.ts";
+import type { AttestationCrypto, Check } from "./checks.ts";
 import { appraiseDcap } from "./dcap/appraise.ts";
 import type { DcapClaims } from "./dcap/claims.ts";
 import { verifyDcap } from "./dcap/verify.ts";
@@ -153,10 +153,4 @@ function vsmClaims(evidence: HardwareEvidence, { crypto }: HardwareVerification,
     judge: (entry) =>
       entry.tee === "vsm" ? judgeVsmEvidence(evidence, entry.policy, { nowMs }, crypto).checks : OTHER_TEE,
   };
-}
-
-/** Whether an entry of the TEE manifest accepts claims; its reasons otherwise. */
-export function judgeByEntry(claims: HardwareClaims, entry: HardwareTeeEntry): readonly string[] {
-  const checks = claims.judge(entry);
-  return isAccepted(checks) ? [] : reasonsOf(checks);
 }

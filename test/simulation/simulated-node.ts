@@ -110,7 +110,7 @@ export class SimulatedNode {
 
   /** How the node stands with its lease; undefined while it does not run. */
   get ownStanding(): OwnStanding | undefined {
-    return this.#running?.core.manager.ownStanding;
+    return this.#running?.core.manager.leases.own;
   }
 
   /** What governance has in effect there; undefined while it does not run. */

@@ -12,13 +12,8 @@ import {
   generateKeyPairPem,
   type Issuer,
 } from "../../src/enclave/manager/certificates.ts";
-import {
-  createSignFunction,
-  encryptionKeyFromSeed,
-  nodeEntropy,
-  rawEncryptionKey,
-  sha256,
-} from "../../src/enclave/manager/node-crypto.ts";
+import { createSignFunction, nodeEntropy, sha256 } from "../../src/enclave/manager/node-crypto.ts";
+import { encryptionKeyFromSeed, rawEncryptionKey } from "../../src/enclave/manager/key-wrapping.ts";
 import { assembleGenesis, signerOf, signNodeEntry, type Founder, type SignedNode } from "../../src/host/genesis.ts";
 import { readRequestSigner } from "../../src/host/request-signer.ts";
 import type { RequestSigner } from "../../src/core/governance/request-signing.ts";

@@ -25,9 +25,6 @@ import {
 } from "./manifest-codec.ts";
 import { refused, type Refusal } from "./refusal.ts";
 
-/** Largest machine key in bytes, SubjectPublicKeyInfo DER. */
-export const MAX_MACHINE_KEY_BYTES = 256;
-
 /** Code to be approved. */
 export type ApproveCodeArgs = Omit<CodeEntry, "approvedAt" | "approval">;
 

@@ -28,7 +28,7 @@ export interface ClientApiParts {
   readonly node: Omit<NodeApiParts, "endpoints">;
   readonly gov: GovApiParts;
   readonly join: JoinDesk;
-  readonly manager: Pick<Manager, "serves" | "request" | "ownStanding">;
+  readonly manager: Pick<Manager, "serves" | "request" | "leases">;
   /** Whether adapters are served yet. */
   readonly serves: () => boolean;
 }
@@ -41,7 +41,7 @@ export function createClientApi(parts: ClientApiParts): Pick<FrontendParts, "isS
   return {
     isSigned: (method, path) => GOV_ENDPOINTS.isSigned(method, path) || JOIN_ENDPOINTS.isSigned(method, path),
     handle: (request, respond) => {
-      const isClosed = manager.ownStanding === "quarantined" && !isOpenInQuarantine(request.path);
+      const isClosed = manager.leases.own === "quarantined" && !isOpenInQuarantine(request.path);
       if (isClosed) refuse(quarantined(), respond);
       else if (isJoinPath(request.path)) JOIN_ENDPOINTS.answer(join, request, constitution, respond);
       else if (isNodePath(request.path)) NODE_ENDPOINTS.answer(node, request, constitution, respond);

@@ -151,3 +151,13 @@ export class LeaseWatch {
     return peer === this.#neglectful || (committed !== undefined && isQuarantined(committed, peer));
   }
 }
+
+/** The watch of a node's manager. */
+export function createLeaseWatch({
+  tail,
+  ...parts
+}: Omit<LeaseWatchParts, "ledgerTimeMs"> & {
+  readonly tail: { readonly last: { readonly timeMs: number } | undefined };
+}): LeaseWatch {
+  return new LeaseWatch({ ...parts, ledgerTimeMs: () => tail.last?.timeMs ?? 0 });
+}

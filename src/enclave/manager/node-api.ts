@@ -82,7 +82,7 @@ function nodeState({ manager, tail }: NodeApiParts, _request: FrontendRequest, r
       last_seqno: tail.lastSeqno,
       committed_seqno: manager.committedSeqno,
       refused_frames: manager.refusedFrames,
-      lease: manager.ownStanding,
+      lease: manager.leases.own,
     }),
   );
 }

@@ -217,7 +217,10 @@ export class NodeCore {
       initial: genesisConfiguration(genesis),
       configurationOf: configurationOfBatch,
       random: () => uniform(randomBytes(4)),
-      mayLead: () => this.administration.publicKeyOf(nodeId) !== undefined && this.manager.mayLead,
+      mayLead: () =>
+        this.administration.publicKeyOf(nodeId) !== undefined &&
+        !this.manager.waitsForKeys &&
+        this.manager.leases.mayLead,
       electionTimeoutMinMs: ELECTION_TIMEOUT_MIN_MS,
       electionTimeoutMaxMs: ELECTION_TIMEOUT_MAX_MS,
       heartbeatIntervalMs: HEARTBEAT_INTERVAL_MS,

@@ -30,7 +30,8 @@ import {
   type Issuance,
   type Issuer,
 } from "./certificates.ts";
-import { createSignFunction, unwrapKey, wrapKey, WRAPPED_KEY_BYTES } from "./node-crypto.ts";
+import { createSignFunction } from "./node-crypto.ts";
+import { unwrapKey, wrapKey, WRAPPED_KEY_BYTES } from "./key-wrapping.ts";
 
 /** Validity of the service certificate in days; a vote renews it. */
 export const SERVICE_CERTIFICATE_DAYS = 365;
