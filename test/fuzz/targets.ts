@@ -53,7 +53,7 @@ const JSON_TOKENS = texts(
   "__proto__",
 );
 
-function require(holds: boolean, fault: string): void {
+function expect(holds: boolean, fault: string): void {
   if (!holds) throw new Error(fault);
 }
 
@@ -67,12 +67,12 @@ function plain(value: StrictJson): unknown {
 function decodeJson(input: Bytes): void {
   const text = utf8Decode(input);
   const ours = JSON.stringify(plain(parseStrictJson(text)));
-  require(ours === JSON.stringify(JSON.parse(text)), "another value than JSON.parse reads");
+  expect(ours === JSON.stringify(JSON.parse(text)), "another value than JSON.parse reads");
 }
 
 function decodeCertificate(input: Bytes): void {
   const certificate = parseCertificate(input);
-  require(bytesEqual(certificate.der, input), "a certificate of other bytes");
+  expect(bytesEqual(certificate.der, input), "a certificate of other bytes");
   readVek(certificate);
   platformOf(certificate);
 }
@@ -82,7 +82,7 @@ export function fuzzTargets(seeds: FuzzSeeds): readonly FuzzTarget[] {
   return [
     {
       ...{ name: "cbor", seeds: seeds.cbor, tokens: CBOR_TOKENS, scripts: scripts(CODEC) },
-      run: (input) => require(bytesEqual(encodeCbor(decodeCbor(input)), input), "two encodings of one value"),
+      run: (input) => expect(bytesEqual(encodeCbor(decodeCbor(input)), input), "two encodings of one value"),
     },
     { name: "json", seeds: seeds.json, tokens: JSON_TOKENS, scripts: scripts(CODEC), run: decodeJson },
     {
