@@ -123,7 +123,7 @@ export function prospectOf(
 ): ProspectiveEffect {
   try {
     const effect = effectOf(state, proposal, { nowMs, crypto });
-    return { type: "effect", effect, digest: effectDigest(state.constitution, effect, crypto.sha256) };
+    return { type: "effect", effect, digest: effectDigest(state, effect, crypto.sha256) };
   } catch (error) {
     return { type: "failure", failure: failureOf(error) };
   }
