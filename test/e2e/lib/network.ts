@@ -94,9 +94,9 @@ export class NetworkNode {
     return `${this.#process?.stdout() ?? ""}${this.#process?.stderr() ?? ""}`;
   }
 
-  /** Starts the node's process. */
-  start(): void {
-    this.#process = startProcess(process.execPath, [CLI, "node", "start", "--dir", this.dir]);
+  /** Starts the node's process. @param cli the `coco` command, of other code than this installation's */
+  start(cli = CLI): void {
+    this.#process = startProcess(process.execPath, [cli, "node", "start", "--dir", this.dir]);
     this.#isRunning = true;
   }
 
