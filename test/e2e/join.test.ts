@@ -139,7 +139,8 @@ describe("a node that joins", () => {
     assert.equal(code, 0, stderr);
     newcomer.start();
     await newcomer.ready();
-    assert.equal(await newcomer.blockNumber(), await first.blockNumber());
+    const blocks = await first.blockNumber();
+    await until("it has caught up", async () => ((await newcomer.blockNumber()) === blocks ? true : undefined));
     await sendTransfers(newcomer, { account: 1, from: 0, count: 3 });
     const { node_id } = await newcomer.read<{ node_id: string }>("/node/state");
     assert.equal(node_id, entry.entry.nodeId);
