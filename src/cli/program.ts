@@ -3,6 +3,7 @@
  * quick.
  */
 import { Command, CommanderError } from "commander";
+import { addAttestCommands } from "./attest/commands.ts";
 import { addCodeCommands } from "./code-commands.ts";
 import { addConstitutionCommands } from "./constitution-commands.ts";
 import { addLedgerCommands } from "./ledger-commands.ts";
@@ -74,6 +75,7 @@ function createProgram(context: CommandContext): Command {
   addCodeCommands(program, context);
   addLedgerCommands(program, context);
   addReceiptCommands(program, context);
+  addAttestCommands(program, context);
   addVersionCommand(program, context);
   return program;
 }
