@@ -32,6 +32,7 @@ interface VerifyOptions extends Omit<EvidenceFiles, "tee"> {
   readonly allow?: string;
   readonly measurement?: string;
   readonly reportData?: string;
+  readonly nonce?: string;
 }
 
 /** Adds `coco attest`. */
@@ -55,6 +56,7 @@ export function addAttestCommands(program: Command, context: CommandContext): vo
     .option("--runtime-data <file>", "what the report data must be the digest of")
     .option("--measurement <hex>", "what the measurement must be")
     .option("--report-data <hex>", "what the report data must be, all 64 bytes")
+    .option("--nonce <hex>", "what the quote of a vTPM must answer")
     .option("--at <time>", "time of verification, ISO 8601; now unless given")
     .option("--policy <file>", "appraisal policy, JSON; the strict one unless given")
     .option("--allow <names>", "what to allow beside it, separated by commas")
@@ -77,7 +79,7 @@ async function verify(
     import("./judge.ts"),
     import("./policies.ts"),
   ]);
-  const { tee, at, policy, allow, measurement, reportData, ...files } = options;
+  const { tee, at, policy, allow, measurement, reportData, nonce, ...files } = options;
   const named: EvidenceFiles = { ...filesOnly(files), ...(tee !== undefined && { tee: teeOf(tee) }) };
   const content = await readEvidence(folder === undefined ? named : await filesOfFolder(folder, named));
   const document = policy === undefined ? undefined : await readJson(policy, MAX_POLICY_FILE_BYTES);
@@ -88,6 +90,7 @@ async function verify(
     expected: {
       ...(measurement !== undefined && { measurement: measurement.toLowerCase() }),
       ...(reportData !== undefined && { reportData: reportData.toLowerCase() }),
+      ...(nonce !== undefined && { nonce: nonceOf(nonce) }),
     },
   });
   context.exitCode = EXIT_OF_VERDICT[judgement.verdict];
@@ -105,6 +108,11 @@ function filesOnly(options: Omit<EvidenceFiles, "tee">): Omit<EvidenceFiles, "te
 function teeOf(name: string): TeeName {
   if (!TEES.includes(name)) throw new CocoError("WrongUsage", `--tee ${name}: expected one of ${TEES.join(", ")}`);
   return name as TeeName;
+}
+
+function nonceOf(hex: string): Uint8Array {
+  if (!/^(?:[0-9a-f]{2})*$/i.test(hex)) throw new CocoError("WrongUsage", "--nonce: expected hex");
+  return new Uint8Array(Buffer.from(hex, "hex"));
 }
 
 function timeOf(text: string): number {

@@ -45,7 +45,7 @@ const PLACES: readonly (readonly [keyof EvidenceFiles, RegExp])[] = [
   ["securityPolicy", /security[-_]policy/i],
   ["runtimeData", /^runtime[-_]data\.json$/i],
   ["certs", /(?:^host-amd-cert-base64$|certificate.*\.(?:json|pem)$|\.(?:pem|der|crt|cer|testcer)$)/i],
-  ["report", /(?:report|attestation).*\.(?:bin|hex)$/i],
+  ["report", /^(?!.*response).*(?:report|attestation).*\.(?:bin|hex)$/i],
 ];
 
 function ambiguous(dir: string, place: string, names: readonly string[]): CocoError {

@@ -5,11 +5,21 @@ import { appraiseDcap } from "../../attestation/dcap/appraise.ts";
 import { INTEL_SGX_ROOT } from "../../attestation/dcap/chains.ts";
 import { verifyDcap } from "../../attestation/dcap/verify.ts";
 import type { Endorsement, EndorsementKind } from "../../attestation/hardware-evidence.ts";
+import { appraiseMaa } from "../../attestation/maa/appraise.ts";
+import { pinnedKeys, readKeySet } from "../../attestation/maa/keys.ts";
+import { type MaaClaims, verifyMaa } from "../../attestation/maa/verify.ts";
+import { readCertificates } from "../../attestation/snp/certificates.ts";
 import { judgeSnpEvidence } from "../../attestation/snp/evidence.ts";
 import { createAmdRoots } from "../../attestation/snp/roots.ts";
+import { verifyAzureVtpm } from "../../attestation/tpm/azure-vtpm.ts";
+import { parseAzureVtpmJson } from "../../attestation/tpm/azure-vtpm-codec.ts";
 import { appraiseUvm, MICROSOFT_UVM_ISSUERS } from "../../attestation/uvm/appraise.ts";
 import { verifyUvm } from "../../attestation/uvm/verify.ts";
-import { toHex, type Bytes } from "../../core/codec/bytes.ts";
+import { appraiseVbs } from "../../attestation/vsm/appraise.ts";
+import { verifyVbs } from "../../attestation/vsm/verify.ts";
+import { MIN_RSA_BITS } from "../../core/certificates/algorithm.ts";
+import { EMPTY, toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
+import { type MaaJwtPolicy, TOKEN_TEES, type VbsHgsPolicy } from "../../core/governance/policy-vsm.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
 import { CocoError } from "../../errors.ts";
 import type { EvidenceContent } from "./content.ts";
@@ -20,7 +30,7 @@ export interface JudgeOptions {
   readonly nowMs: number;
   readonly policies: Policies;
   /** What must be in the evidence, lower-case hex. */
-  readonly expected: { readonly measurement?: string; readonly reportData?: string };
+  readonly expected: { readonly measurement?: string; readonly reportData?: string; readonly nonce?: Bytes };
 }
 
 /** A claim: of one word, or a record of such. */
@@ -70,7 +80,7 @@ function verificationOf(content: EvidenceContent, options: JudgeOptions): Verifi
   const { nowMs, policies } = options;
   switch (content.tee) {
     case "snp":
-      return judgeSnp(content, options);
+      return content.vtpm === undefined ? judgeSnp(content, options) : judgeVtpm(content.vtpm, content, options);
     case "sgx":
     case "tdx": {
       const evidence = { quote: required(content, "quote"), collateral: required(content, "collateral") };
@@ -84,14 +94,84 @@ function verificationOf(content: EvidenceContent, options: JudgeOptions): Verifi
       return { claims, checks: [...checks, ...appraiseUvm(claims, uvmIssuers(policies))] };
     }
     case "vsm":
+      return judgeVbs(content, options);
     case "maa":
-      throw new CocoError("WrongUsage", "not yet");
+      return judgeMaa(content, options);
   }
 }
 
 /** An endorsement of a utility VM says nothing unless its issuer counts: by the policy, or else Azure's. */
 function uvmIssuers({ snp }: Policies) {
   return snp.uvm.length > 0 ? snp.uvm : MICROSOFT_UVM_ISSUERS;
+}
+
+/** The report of a VBS enclave with its health certificate first and what leads to a root behind it. */
+function judgeVbs(content: EvidenceContent, { nowMs, policies: { vsm } }: JudgeOptions): Verification<object> {
+  const report = required(content, "report");
+  const [healthCertificate, ...intermediates] = content.certs.flatMap(readCertificates);
+  if (healthCertificate === undefined)
+    throw new CocoError("WrongUsage", "a report of a VBS enclave needs its health certificate: --certs FILE");
+  if (vsm !== undefined && vsm.format !== "vbs-hgs")
+    throw new CocoError("WrongUsage", "the policy is for tokens: a report needs one of the format vbs-hgs");
+  const evidence = { report, healthCertificate, intermediates };
+  const { claims, checks } = verifyVbs(evidence, { roots: vsm?.roots ?? [], nowMs }, crypto);
+  return { claims, checks: [...checks, ...appraiseVbs(claims, vsm ?? NO_ANCHORS)] };
+}
+
+function judgeMaa(content: EvidenceContent, { nowMs, policies: { vsm } }: JudgeOptions): Verification<object> {
+  const { jwks } = content;
+  const token = utf8Decode(required(content, "token")).trim();
+  if (vsm !== undefined && vsm.format !== "maa-jwt")
+    throw new CocoError("WrongUsage", "the policy is for reports: a token needs one of the format maa-jwt");
+  if (vsm === undefined && jwks === undefined)
+    throw new CocoError("WrongUsage", "a token needs the keys of its issuer: --jwks FILE, or --policy FILE");
+  const evidence = { token, ...(jwks !== undefined && { jwks }) };
+  const pinned = vsm === undefined ? {} : { keys: pinnedKeys(vsm.keys) };
+  const { claims, checks } = verifyMaa(evidence, { nowMs, ...pinned }, crypto);
+  if (vsm !== undefined) return { claims, checks: [...checks, ...appraiseMaa(claims, vsm)] };
+  const note: Check = { name: "issuer", outcome: "skipped", detail: "no policy names it: the keys given are trusted" };
+  return { claims, checks: [...checks, note, ...appraiseMaa(claims, policyOfKeys(claims, jwks ?? EMPTY))] };
+}
+
+/** Without a policy the keys that were given count, whoever issued the token and under whichever rules. */
+function policyOfKeys({ issuer = "", policyHash = "" }: MaaClaims, jwks: Bytes): MaaJwtPolicy {
+  const { roots: _, uniqueIds: __, minimumSecureKernelSvn: ___, ...enclaves } = NO_ANCHORS;
+  return {
+    ...enclaves,
+    format: "maa-jwt",
+    issuer,
+    keys: readKeySet(jwks).map(({ keyId, publicKey }) => ({ keyId, publicKey })),
+    policyHash,
+    attestationTypes: TOKEN_TEES,
+    minimumKeyBits: MIN_RSA_BITS,
+  };
+}
+
+/** The strict policy for reports of VBS enclaves: nobody is trusted. */
+const NO_ANCHORS: VbsHgsPolicy = {
+  format: "vbs-hgs",
+  roots: [],
+  uniqueIds: [],
+  authorIds: [],
+  familyIds: [],
+  imageIds: [],
+  minimumEnclaveSvn: 0,
+  minimumPlatformSvn: 0,
+  minimumSecureKernelSvn: 0,
+  allowDebug: false,
+};
+
+/** An Azure machine: its TPM's quote, and the SNP report that is inside. */
+function judgeVtpm(vtpm: Bytes, content: EvidenceContent, options: JudgeOptions): Verification<object> {
+  const { nonce } = options.expected;
+  const { claims: machine, checks } = verifyAzureVtpm(
+    parseAzureVtpmJson(vtpm),
+    nonce === undefined ? {} : { nonce },
+    crypto,
+  );
+  const { snpReport, certificates, tee: _, ...tpm } = machine;
+  const snp = judgeSnp({ ...content, report: snpReport, certs: [...content.certs, ...certificates] }, options);
+  return { claims: { ...snp.claims, tpm }, checks: [...checks, ...snp.checks] };
 }
 
 function judgeSnp(content: EvidenceContent, { nowMs, policies }: JudgeOptions): Verification<object> {
@@ -106,7 +186,7 @@ function judgeSnp(content: EvidenceContent, { nowMs, policies }: JudgeOptions): 
   return judgeSnpEvidence(evidence, policy, { roots: createAmdRoots(), nowMs }, crypto);
 }
 
-function required(content: EvidenceContent, part: "report" | "quote" | "collateral" | "uvm"): Bytes {
+function required(content: EvidenceContent, part: "report" | "quote" | "collateral" | "uvm" | "token"): Bytes {
   const bytes = content[part];
   if (bytes === undefined) throw new CocoError("WrongUsage", `evidence of ${content.tee} needs --${part} FILE`);
   return bytes;

@@ -15,12 +15,15 @@ import {
 } from "../../core/governance/policy-dcap.ts";
 import { readDocument, type FieldContext } from "../../core/governance/fields.ts";
 import { CocoError, invariant } from "../../errors.ts";
+import { readVsmPolicy, type VsmPolicy } from "../../core/governance/policy-vsm.ts";
 import type { TeeName } from "./inputs.ts";
 
 /** The policy of each kind of evidence. */
 export interface Policies {
   readonly snp: SnpPolicy;
   readonly dcap: DcapPolicy;
+  /** Undefined: nobody is trusted. */
+  readonly vsm?: VsmPolicy;
 }
 
 /** Names that `--allow` knows, of all TEEs: what is of no use to a TEE is left aside there. */
@@ -47,7 +50,13 @@ export function policiesFor(
   const isSnp = tee === "snp" || tee === "uvm";
   const snp = isSnp && document !== undefined ? readDocument(document, context, readSnpPolicy) : STRICT_SNP_POLICY;
   const dcap = isDcap && document !== undefined ? readDocument(document, context, readDcapPolicy) : {};
-  return { snp: opened(allowingSnp, snp, names, SNP_ALLOWANCES), dcap: opened(allowingDcap, dcap, names, DCAP_NAMES) };
+  const isVsm = tee === "vsm" || tee === "maa";
+  const vsm = isVsm && document !== undefined ? readDocument(document, context, readVsmPolicy) : undefined;
+  return {
+    ...(vsm !== undefined && { vsm: names.includes("debug") ? { ...vsm, allowDebug: true } : vsm }),
+    snp: opened(allowingSnp, snp, names, SNP_ALLOWANCES),
+    dcap: opened(allowingDcap, dcap, names, DCAP_NAMES),
+  };
 }
 
 const DCAP_NAMES: readonly string[] = [...DCAP_ALLOWANCES, ...TCB_STATUSES];
