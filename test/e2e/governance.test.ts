@@ -214,6 +214,13 @@ describe("a proposal that openssl signed", () => {
     const refused = await post(follower(), CREATE, unknown.file);
     requireRefusal(refused, [400, "ProposalInvalid", "UnknownAction"]);
     assert.equal((await read(leader, `${PROPOSALS}/${unknown.id}`)).json.error?.code, "ProposalNotFound");
+    const logged = await until("the refusal is in the log", () =>
+      follower()
+        .events("request_refused")
+        .find(({ request }) => request === unknown.id),
+    );
+    assert.deepEqual([logged["actor"], logged["reason"]], ["globex", "UnknownAction"]);
+    for (const { reason } of follower().events("request_refused")) assert.notEqual(reason, "SignatureInvalid");
 
     requireRefusal(await curl(leader, `${PROPOSALS}?${API_VERSION}`), [401, "AuthenticationRequired"]);
     requireRefusal(await curl(leader, "/node/state"), [401, "AuthenticationRequired"]);
