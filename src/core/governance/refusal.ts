@@ -66,6 +66,8 @@ export const REFUSALS = define({
   LastCertificate: "Add another certificate in the same proposal, or remove the actor.",
   RevocationsNotSigned:
     "Send lists that one of the actor's CA certificates has signed; replace those of a certificate that goes.",
+  RevocationsNotCurrent:
+    "Let the CA issue a list that is current, with a next update still to come, and send that one; or leave out its lists.",
   // nodes
   NodeUnknown: "Name a node of the VN list by its id.",
   NodeExists: "Use replace_node for a node that is listed.",
