@@ -15,8 +15,10 @@ import {
 } from "../../../test/support/intel-platform.ts";
 import { isAccepted, reasonsOf } from "../checks.ts";
 import { appraiseDcap } from "./appraise.ts";
+import type { HardwareEvidence } from "../hardware-evidence.ts";
 import { INTEL_SGX_ROOT } from "./chains.ts";
-import { failedNames, refusals, refusedInEachForm, verified } from "./test-refusals.ts";
+import { judgeDcapEvidence } from "./evidence.ts";
+import { crypto, failedNames, refusals, refusedInEachForm, verified } from "./test-refusals.ts";
 
 const other = makeKey();
 
@@ -224,4 +226,23 @@ describe("R19: signatures that are none", () => {
       assert.deepEqual(refusals({ collateral }), ["CollateralInvalid"], signature.slice(0, 4));
     }
   });
+});
+
+describe("evidence as it travels", () => {
+  for (const form of QUOTE_FORMS) {
+    test(`${form}: is judged as a whole, and only with one piece of collateral, under its TEE's name`, () => {
+      const { quote, collateral, roots, nowMs } = makeEvidence({ form });
+      const tee = form.startsWith("sgx") ? "sgx" : "tdx";
+      const endorsements = [{ kind: "collateral", content: collateral }] as const;
+      const judge = (evidence: Partial<HardwareEvidence>, policy = {}) =>
+        judgeDcapEvidence({ tee, evidence: quote, endorsements, ...evidence }, policy, { roots, nowMs }, crypto);
+      assert.ok(isAccepted(judge({}).checks));
+      assert.deepEqual(reasonsOf(judge({}, { statuses: [] }).checks), ["TcbStatusNotAllowed"]);
+      const malformed = { code: "EvidenceRejected" };
+      assert.throws(() => judge({ endorsements: [] }), malformed);
+      assert.throws(() => judge({ endorsements: [...endorsements, ...endorsements] }), malformed);
+      assert.throws(() => judge({ endorsements: [{ kind: "certificates", content: collateral }] }), malformed);
+      assert.throws(() => judge({ tee: tee === "sgx" ? "tdx" : "sgx" }), malformed);
+    });
+  }
 });
