@@ -4,7 +4,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { toHex } from "../../src/core/codec/bytes.ts";
-import { constitutionDigest } from "../../src/core/governance/constitution-codec.ts";
+import { constitutionDigest, constitutionToJson } from "../../src/core/governance/constitution-codec.ts";
 import type { Action } from "../../src/core/governance/actions.ts";
 import { createOrganisationCertificate, generateKeyPairPem } from "../../src/enclave/manager/certificates.ts";
 import { nodeEntropy, sha256 } from "../../src/enclave/manager/node-crypto.ts";
@@ -128,15 +128,25 @@ describe("a node that joins", () => {
     const wrong = await runCoco(...joinArguments("--approve", "00".repeat(32)));
     assert.equal(wrong.code, 3);
     assert.match(wrong.stderr, /JoinNotApproved/);
+    const older = await runCoco(...joinArguments("--constitution", join(first.dir, "genesis.json")));
+    assert.equal(older.code, 3, older.stderr);
+    assert.match(older.stderr, /JoinNotApproved/);
   });
 
   test("is let in when its owner approves, catches up, attests itself, and serves clients", async () => {
     await sendTransfers(first, { account: 0, from: 0, count: 5 });
-    const digest = toHex(constitutionDigest(await constitutionOf(first), sha256));
+    // As somebody that the owner trusts gave it.
+    const constitution = await constitutionOf(first);
+    const file = join(network.dir, "constitution.json");
+    await writeFile(file, constitutionToJson(constitution));
     const id = await networkId();
-    const approve = ["--network-id", id, "--approve", digest];
-    const { code, stderr } = await runCoco("node", "join", "--dir", newcomer.dir, "--url", urlOf(first), ...approve);
-    assert.equal(code, 0, stderr);
+    const approve = ["--network-id", id, "--constitution", file, "--json"];
+    const joined = await runCoco("node", "join", "--dir", newcomer.dir, "--url", urlOf(first), ...approve);
+    assert.equal(joined.code, 0, joined.stderr);
+    assert.deepEqual(JSON.parse(joined.stdout), {
+      ...{ network: constitution.network.name, networkId: id, constitutionVersion: constitution.version },
+      digest: toHex(constitutionDigest(constitution, sha256)),
+    });
     newcomer.start();
     await newcomer.ready();
     const blocks = await first.blockNumber();

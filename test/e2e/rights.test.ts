@@ -8,6 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { Action } from "../../src/core/governance/actions.ts";
+import { toHex } from "../../src/core/codec/bytes.ts";
+import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
 import { privateKeyToAccount } from "viem/accounts";
 import { follow } from "./lib/feed.ts";
 import { agree, agreeBy, constitutionOf, postAgreed, postBallotOf, postProposal } from "./lib/governance.ts";
@@ -15,7 +17,15 @@ import { type HttpAnswer, RpcClient } from "./lib/json-rpc.ts";
 import { requireSameLedgers } from "./lib/ledgers.ts";
 import { signTransfer } from "./lib/load.ts";
 import { accountKey, Network, type NetworkNode } from "./lib/network.ts";
-import { certificateOf, type Identity, issuedBy, selfSigned, signByOpenssl } from "./lib/organisations.ts";
+import {
+  certificateOf,
+  derOf,
+  type Identity,
+  issuedBy,
+  revocationListOf,
+  selfSigned,
+  signByOpenssl,
+} from "./lib/organisations.ts";
 import { present, until } from "./lib/processes.ts";
 
 const API = "api-version=2024-07-01";
@@ -168,6 +178,37 @@ describe("a participant that is connected", () => {
     await everywhere(connected, call, "200");
     for (const client of connected)
       for (let times = 0; times < 5; times++) assert.equal(outcome(await call(client)), "200");
+  });
+});
+
+describe("a member whose keys change", () => {
+  test("rolls over without losing its id; what it lists no more, or has revoked, is refused on open connections", async () => {
+    const [next, other] = [
+      await selfSigned(dir, "hooli-next", "P-384", true),
+      await issuedBy(hooli, dir, "other", "P-256"),
+    ];
+    const revoked = clientsOf(other);
+    for (const client of revoked) assert.equal(outcome(await call(client)), "200");
+    const list = await revocationListOf(hooli, dir, [other]);
+    const rolled = clientsOf(next);
+    for (const client of rolled) assert.equal(outcome(await call(client)), "401 CertificateUnknown");
+    const certificate = derOf(next);
+    await decide(
+      { name: "set_revocations", args: { actor: "hooli", revocations: [list] } },
+      { name: "add_certificate", args: { actor: "hooli", certificate } },
+    );
+    await everywhere(revoked, call, "401 CertificateRevoked");
+    await everywhere(rolled, call, "200");
+    const shown = await read(present(rolled[0]), `/gov/service/members/${toHex(sha256(certificate))}?${API}`);
+    assert.equal((JSON.parse(shown.body) as { memberId: string }).memberId, "hooli");
+    assert.equal(
+      outcome(await call(clientOf(present(network.nodes[2]), staff))),
+      "200",
+      "the rest of its staff goes on",
+    );
+
+    await decide({ name: "remove_certificate", args: { actor: "hooli", fingerprint: toHex(sha256(certificate)) } });
+    await everywhere(rolled, call, "401 CertificateUnknown");
   });
 });
 

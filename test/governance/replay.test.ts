@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import type { VoteCriteria, SignedMessage } from "../../src/core/governance/proposal.ts";
-import { REPLAY_WINDOW } from "../../src/core/governance/replay-guard.ts";
+import { MAX_CLOCK_SKEW_MS, REPLAY_WINDOW } from "../../src/core/governance/replay-guard.ts";
 import { signProposal, proposalPayload } from "../../src/core/governance/request-signing.ts";
 import { parseSignedRequest, type RequestType } from "../../src/core/governance/signed-request.ts";
 import { decodeGovernanceState, encodeGovernanceState } from "../../src/core/governance/state-codec.ts";
@@ -155,8 +155,18 @@ describe("a request that comes again", () => {
     const nowSeconds = Math.floor(network.nowMs / 1000);
     assert.throws(() => network.request(signed(0, nowSeconds + 400)), refusal("InvalidCreatedAt"));
     for (const [at, createdAt] of [900, 910, 920].entries()) network.request(signed(at, createdAt));
+    network.advance(MAX_CLOCK_SKEW_MS);
     assert.throws(() => network.request(signed(4, 909)), refusal("ProposalCreatedTooLongAgo"));
     assert.doesNotThrow(() => network.request(signed(5, 910)));
+  });
+
+  test("is in time when it was signed just now, however far ahead others have signed", () => {
+    const network = new VotingNetwork({ members: MEMBERS });
+    const nowSeconds = Math.floor(network.nowMs / 1000);
+    const propose = (member: string, at: number, createdAt: number) =>
+      network.request(signProposal(proposalPayload([approveCode(at)]), network.origin(member, { createdAt })));
+    for (let at = 0; at < 9; at++) propose("a", at, nowSeconds + 300);
+    assert.doesNotThrow(() => propose("b", 20, nowSeconds - 2));
   });
 });
 

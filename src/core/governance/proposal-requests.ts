@@ -96,7 +96,7 @@ function propose<State extends ProposalsState>(
   const remembered = { createdAt: request.createdAt, id };
   if (state.proposals.some((proposal) => proposal.id === id))
     throw refused("ProposalReplay", "this very proposal was submitted before");
-  checkReplay(state.recentRequests, remembered);
+  checkReplay(state.recentRequests, remembered, place.timeMs);
   const { actions, description } = readPayload(verified, readProposalPayload);
   const content = { id, actions };
   validateByScript(state, content, place.timeMs, crypto);
@@ -266,7 +266,7 @@ function registerCriteria<State extends ProposalsState>(
   const earlier = state.automaticVotes.find(({ member }) => member === actor);
   // The state forgets those of a member that leaves, and the member may come back.
   const remembered = { createdAt: request.createdAt, id: toHex(crypto.sha256(request.signedBytes)) };
-  const isReplay = replayOf(state.recentRequests, remembered) !== undefined;
+  const isReplay = replayOf(state.recentRequests, remembered, timeMs) !== undefined;
   if (isReplay || (earlier !== undefined && request.createdAt <= earlier.createdAt))
     throw refused("RequestNotNewer", "the member registered these criteria, or some signed after them, before");
   const criteria = readPayload(verified, readCriteria);

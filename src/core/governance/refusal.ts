@@ -24,7 +24,8 @@ export const REFUSALS = define({
   NothingToResolve: "Wait until the proposal's time has come.",
   InvalidCreatedAt: "Check the clock of whoever signs, and sign again.",
   ProposalReplay: "Leave it: the proposal is known. Sign a new one to propose the same again.",
-  ProposalCreatedTooLongAgo: "Sign the proposal again, with the present time.",
+  ProposalCreatedTooLongAgo:
+    "Sign the proposal again, with the present time; if it was that, with one some minutes ahead, as others did.",
   ProposalNotFound: "Check the proposal's id; proposals decided long ago are in the ledger only.",
   ProposalNotOpen: "Look at what became of the proposal; make a new one if you want something else.",
   NotTheProposer: "Vote no, or let the member that made the proposal withdraw it.",
