@@ -4,13 +4,17 @@
  * policy. Where real evidence is at hand (COCO_VECTORS) it is that; otherwise it is made, with smaller keys, and the row says so.
  */
 import { parseArgs } from "node:util";
+import { INTEL_SGX_ROOT } from "../src/attestation/dcap/chains.ts";
+import { judgeDcapEvidence } from "../src/attestation/dcap/evidence.ts";
 import { judgeSnpEvidence } from "../src/attestation/snp/evidence.ts";
 import { createAmdRoots } from "../src/attestation/snp/roots.ts";
 import { isAccepted } from "../src/attestation/checks.ts";
 import type { Endorsement, HardwareEvidence } from "../src/attestation/hardware-evidence.ts";
+import type { DcapPolicy } from "../src/core/governance/policy-dcap.ts";
 import { type SnpPolicy, STRICT_SNP_POLICY } from "../src/core/governance/policy-snp.ts";
 import { createAttestationCrypto } from "../src/enclave/manager/attestation-crypto.ts";
 import { invariant } from "../src/errors.ts";
+import { makeEvidence, type QuoteForm } from "../test/support/intel-platform.ts";
 import { certificatesPem, NOW_MS } from "../test/support/issue-certificates.ts";
 import { makeSnpPki } from "../test/support/snp-pki.ts";
 import { missingTeeVectors, teeVector } from "../test/support/tee-vectors.ts";
@@ -26,13 +30,45 @@ interface Subject {
 }
 
 const SNP_GOAL_MS = 4;
+const DCAP_GOAL_MS = 12;
 const WARM_UP_ROUNDS = 50;
 const DEFAULT_ROUNDS = "500";
 
 const SUBJECTS: readonly Subject[] = [
   { what: "SNP report, its chain and a policy", goalMs: SNP_GOAL_MS, prepare: () => prepareSnp(false) },
   { what: "the same with a utility VM endorsement", goalMs: SNP_GOAL_MS, prepare: () => prepareSnp(true) },
+  {
+    what: "SGX quote (version 3), its collateral and a policy",
+    goalMs: DCAP_GOAL_MS,
+    prepare: () => prepareDcap("sgx/phala-v3", "sgx-3", Date.UTC(2025, 5, 20)),
+  },
+  {
+    what: "TDX quote (version 5), its collateral and a policy",
+    goalMs: DCAP_GOAL_MS,
+    prepare: () => prepareDcap("tdx/google-v5-uptodate", "tdx-5-15", Date.UTC(2026, 2, 18)),
+  },
 ];
+
+function prepareDcap(folder: string, form: QuoteForm, realNowMs: number): ReturnType<Subject["prepare"]> {
+  const crypto = createAttestationCrypto();
+  const policy: DcapPolicy = { statuses: ["UpToDate", "ConfigurationAndSWHardeningNeeded"] };
+  const isReal = missingTeeVectors(folder) === false;
+  const { quote, collateral, roots, nowMs } = isReal
+    ? {
+        quote: teeVector(`${folder}/quote.bin`),
+        collateral: teeVector(`${folder}/collateral.json`),
+        roots: [INTEL_SGX_ROOT],
+        nowMs: realNowMs,
+      }
+    : makeEvidence({ form });
+  const evidence: HardwareEvidence = {
+    tee: form === "sgx-3" ? "sgx" : "tdx",
+    evidence: quote,
+    endorsements: [{ kind: "collateral", content: collateral }],
+  };
+  const verify = () => isAccepted(judgeDcapEvidence(evidence, policy, { roots, nowMs }, crypto).checks);
+  return { source: isReal ? "real" : "made", verify };
+}
 
 function prepareSnp(withUvm: boolean): ReturnType<Subject["prepare"]> {
   const crypto = createAttestationCrypto();

@@ -115,7 +115,7 @@ function dcapClaims(
   return {
     tee: claims.tee,
     measurement: claims.measurement,
-    reportData: claims.reportData,
+    reportData: fromHex(claims.reportData),
     platform: claims.ppid ?? "00",
     measured: dcapValues(claims),
     judge: (entry) =>

@@ -1,7 +1,7 @@
 /** Real quotes of real machines: each gives exactly what is written down beside it, at the time it was looked at. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { toHex, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
+import { utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
 import { allowingDcap, type DcapPolicy } from "../../core/governance/policy-dcap.ts";
 import { isAccepted, reasonsOf } from "../checks.ts";
 import { appraiseDcap } from "./appraise.ts";
@@ -48,7 +48,7 @@ describe("real quotes", { skip: quotesMissing }, () => {
       assert.equal(claims.quoteVersion, expected.version);
       assert.equal(claims.measurement, expected.measurement);
       assert.equal(claims.attributes, expected.attributes);
-      assert.equal(toHex(claims.reportData), expected.report_data);
+      assert.equal(claims.reportData, expected.report_data);
       assert.equal(claims.fmspc, expected.fmspc);
       assert.equal(claims.pceSvn, expected.pce_svn);
       assert.equal(claims.cpuSvn, expected.cpu_svn);

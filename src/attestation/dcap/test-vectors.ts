@@ -1,18 +1,14 @@
 /**
- * Test support: real quotes with their collateral. The folder is named by COCO_VECTORS, or is `shared/vectors` beside the
- * working directory; tests that need it say so when it is absent, and what is made by test/support/intel-platform.ts
- * takes their place.
+ * Test support: real quotes with their collateral, where they are (test/support/tee-vectors.ts). Where they are not, tests that
+ * need them say so, and what test/support/intel-platform.ts makes takes their place.
  */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { missingTeeVectors, TEE_VECTORS, teeJson, teeVector } from "../../../test/support/tee-vectors.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 
-const folder = join(process.env["COCO_VECTORS"] ?? resolve("../shared/vectors"), "tee");
-
 /** Why tests of real quotes are skipped, or false when they are there. */
-export const quotesMissing: string | false = existsSync(join(folder, "tdx"))
-  ? false
-  : `real quotes not found in ${folder} (set COCO_VECTORS)`;
+export const quotesMissing: string | false = missingTeeVectors("tdx");
 
 /** What verification of a real quote gives. */
 export interface ExpectedQuote {
@@ -53,12 +49,13 @@ export interface RealQuote {
 export function realQuotes(): readonly RealQuote[] {
   if (quotesMissing !== false) return [];
   return ["sgx", "tdx"].flatMap((tee) =>
-    readdirSync(join(folder, tee), { withFileTypes: true })
+    readdirSync(join(TEE_VECTORS, tee), { withFileTypes: true })
       .filter((entry) => entry.isDirectory())
-      .map(({ name }) => {
-        const file = (part: string): Bytes => new Uint8Array(readFileSync(join(folder, tee, name, part)));
-        const expected = JSON.parse(Buffer.from(file("expected.json")).toString("utf8")) as ExpectedQuote;
-        return { name, quote: file("quote.bin"), collateral: file("collateral.json"), expected };
-      }),
+      .map(({ name }) => ({
+        name,
+        quote: teeVector(`${tee}/${name}/quote.bin`),
+        collateral: teeVector(`${tee}/${name}/collateral.json`),
+        expected: teeJson<ExpectedQuote>(`${tee}/${name}/expected.json`),
+      })),
   );
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { pemOfDer } from "../../core/governance/pem.ts";
-import { concatBytes, utf8Encode } from "../../core/codec/bytes.ts";
+import { concatBytes, toHex, utf8Encode } from "../../core/codec/bytes.ts";
 import { DAY_MS, issue, makeKey, NOW_MS } from "../../../test/support/issue-certificates.ts";
 import {
   makeEvidence,
@@ -15,8 +15,10 @@ import {
 } from "../../../test/support/intel-platform.ts";
 import { isAccepted, reasonsOf } from "../checks.ts";
 import { appraiseDcap } from "./appraise.ts";
+import type { HardwareEvidence } from "../hardware-evidence.ts";
 import { INTEL_SGX_ROOT } from "./chains.ts";
-import { failedNames, refusals, refusedInEachForm, verified } from "./test-refusals.ts";
+import { judgeDcapEvidence } from "./evidence.ts";
+import { crypto, failedNames, refusals, refusedInEachForm, verified } from "./test-refusals.ts";
 
 const other = makeKey();
 
@@ -27,7 +29,7 @@ describe("a quote that is genuine and up to date", () => {
       assert.deepEqual(failedNames([...checks, ...appraiseDcap(claims, {})]), []);
       assert.equal(claims.tee, form.startsWith("sgx") ? "sgx" : "tdx");
       assert.equal(claims.measurement, form.startsWith("sgx") ? "e1".repeat(32) : "d1".repeat(48));
-      assert.deepEqual(claims.reportData, REPORT_DATA);
+      assert.equal(claims.reportData, toHex(REPORT_DATA));
       assert.equal(claims.tcbStatus, "UpToDate");
       assert.equal(claims.fmspc, "00a067110000");
       assert.equal(claims.pceSvn, 13);
@@ -224,4 +226,23 @@ describe("R19: signatures that are none", () => {
       assert.deepEqual(refusals({ collateral }), ["CollateralInvalid"], signature.slice(0, 4));
     }
   });
+});
+
+describe("evidence as it travels", () => {
+  for (const form of QUOTE_FORMS) {
+    test(`${form}: is judged as a whole, and only with one piece of collateral, under its TEE's name`, () => {
+      const { quote, collateral, roots, nowMs } = makeEvidence({ form });
+      const tee = form.startsWith("sgx") ? "sgx" : "tdx";
+      const endorsements = [{ kind: "collateral", content: collateral }] as const;
+      const judge = (evidence: Partial<HardwareEvidence>, policy = {}) =>
+        judgeDcapEvidence({ tee, evidence: quote, endorsements, ...evidence }, policy, { roots, nowMs }, crypto);
+      assert.ok(isAccepted(judge({}).checks));
+      assert.deepEqual(reasonsOf(judge({}, { statuses: [] }).checks), ["TcbStatusNotAllowed"]);
+      const malformed = { code: "EvidenceRejected" };
+      assert.throws(() => judge({ endorsements: [] }), malformed);
+      assert.throws(() => judge({ endorsements: [...endorsements, ...endorsements] }), malformed);
+      assert.throws(() => judge({ endorsements: [{ kind: "certificates", content: collateral }] }), malformed);
+      assert.throws(() => judge({ tee: tee === "sgx" ? "tdx" : "sgx" }), malformed);
+    });
+  }
 });

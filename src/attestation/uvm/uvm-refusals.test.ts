@@ -2,61 +2,28 @@
 import assert from "node:assert/strict";
 import { constants, createHash, sign } from "node:crypto";
 import { describe, test } from "node:test";
-import { issue, makeKey, type TestCertificate } from "../../../test/support/issue-certificates.ts";
-import { toBase64Url } from "../../core/codec/base64.ts";
-import { type Bytes, concatBytes, EMPTY, utf8Encode } from "../../core/codec/bytes.ts";
-import { type CborKey, type CborValue, encodeCbor } from "../../core/codec/cbor.ts";
+import { issue, makeKey } from "../../../test/support/issue-certificates.ts";
+import {
+  DID,
+  didOf,
+  endorsement,
+  type EndorsementOptions,
+  FEED,
+  leaf,
+  MEASUREMENT,
+  middle,
+  PURPOSE,
+  root,
+} from "../../../test/support/uvm-endorsement.ts";
+import { type Bytes, concatBytes } from "../../core/codec/bytes.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
 import { reasonsOf } from "../checks.ts";
 import { appraiseUvm } from "./appraise.ts";
 import { verifyUvm } from "./verify.ts";
 
 const crypto = createAttestationCrypto();
-const PURPOSE = "1.3.6.1.4.1.311.76.59.1.2";
-const MEASUREMENT = "ab".repeat(48);
-const FEED = "Test-UVM";
-const root = issue({ subject: "O=Test, CN=Root", ca: true });
-const middle = issue({ subject: "O=Test, CN=Middle", issuer: root, ca: true });
-const leaf = issue({ subject: "O=Test, CN=Leaf", key: makeKey("P-384"), issuer: middle, purposes: [PURPOSE] });
-const didOf = ({ der }: TestCertificate, purpose = PURPOSE): string =>
-  `did:x509:0:sha256:${toBase64Url(crypto.digest("sha256", der))}::eku:${purpose}`;
-const DID = didOf(root);
-
-interface Options {
-  readonly did?: string;
-  readonly chain?: readonly TestCertificate[];
-  readonly signer?: TestCertificate;
-  readonly algorithm?: CborValue;
-  readonly headers?: readonly (readonly [CborKey, CborValue])[];
-  readonly without?: readonly CborKey[];
-  readonly unprotected?: readonly (readonly [CborKey, CborValue])[];
-  readonly payload?: string | null;
-  readonly svn?: unknown;
-  readonly sign?: (data: Bytes) => Bytes;
-}
-
-function endorsement(options: Options = {}): Bytes {
-  const { did = DID, chain = [leaf, middle, root], signer = leaf, algorithm = -35, svn = "10" } = options;
-  const headers = new Map<CborKey, CborValue>([
-    [1, algorithm],
-    [3, "application/json"],
-    [33, chain.map(({ der }) => der)],
-    ["iss", did],
-    ["feed", FEED],
-    ...(options.headers ?? []),
-  ]);
-  for (const label of options.without ?? []) headers.delete(label);
-  const text = JSON.stringify({ "x-ms-sevsnpvm-guestsvn": svn, "x-ms-sevsnpvm-launchmeasurement": MEASUREMENT });
-  const payload = options.payload === null ? null : utf8Encode(options.payload ?? text);
-  const encoded = encodeCbor(headers);
-  const signed = encodeCbor(["Signature1", encoded, EMPTY, payload ?? utf8Encode(text)]);
-  const { privateKey } = signer.key;
-  const signature = options.sign?.(signed) ?? sign("sha384", signed, { key: privateKey, dsaEncoding: "ieee-p1363" });
-  const items = [encoded, new Map(options.unprotected ?? []), payload, new Uint8Array(signature)];
-  return encodeCbor({ tag: 18, value: items });
-}
-
-const reasons = (options: Options = {}): readonly string[] => reasonsOf(verifyUvm(endorsement(options), crypto).checks);
+const reasons = (options: EndorsementOptions = {}): readonly string[] =>
+  reasonsOf(verifyUvm(endorsement(options), crypto).checks);
 const INVALID = ["UvmEndorsementInvalid"];
 const malformed = { code: "EvidenceRejected", data: { reason: "Malformed" } };
 
@@ -135,7 +102,7 @@ describe("messages [R16]", () => {
     assert.deepEqual(reasons({ unprotected: critical }), INVALID);
     assert.deepEqual(reasons({ unprotected: [["feed", FEED]] }), INVALID);
     assert.deepEqual(reasons({ headers: [[3, "application/octet-stream"]] }), INVALID);
-    const thumbprint = (hash: string, number: number, of = leaf): Options => ({
+    const thumbprint = (hash: string, number: number, of = leaf): EndorsementOptions => ({
       headers: [[34, [number, new Uint8Array(createHash(hash).update(of.der).digest())]]],
     });
     assert.deepEqual(reasons(thumbprint("sha256", -16)), []);

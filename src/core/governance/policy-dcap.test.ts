@@ -55,8 +55,8 @@ test("what a policy does not know, or says twice, is refused by the name of its 
     ["enclaveAttributes", "05"],
     ["guestAttributes", "000000100000000000"],
     ["extendedFeatures", "E702060000000000"],
-    ["modules", [{ measurement: "ab".repeat(47) }]],
-    ["modules", ["ab".repeat(48)]],
+    ["moduleMeasurements", ["ab".repeat(47)]],
+    ["moduleMeasurements", [{}]],
     ["enclaves", [{ signer: "cd".repeat(32), productId: 1 }]],
     ["enclaves", [{ signer: "cd".repeat(32), productId: 65536, minVersion: 0 }]],
   ];

@@ -24,7 +24,7 @@ import type { EvidenceCrypto, HardwareRoots } from "../../attestation/evidence.t
 import { pinnedRoots } from "../../attestation/pinned-roots.ts";
 import { recordedAppraiser } from "../../attestation/appraise-recorded.ts";
 import { claimsOfEvidence, commonClaims } from "../../attestation/verify-evidence.ts";
-import { describeCertificate, isRevocationListOf } from "../../core/certificates/description.ts";
+import { describeCertificate, revocationListOf } from "../../core/certificates/description.ts";
 import { bytesEqual, concatBytes, type Bytes, type HashFunction } from "../../core/codec/bytes.ts";
 import { ActorIndex, type ListedActor } from "../../core/certificates/actor-index.ts";
 import type { SignatureAlgorithm, VerifySignature } from "../../core/certificates/algorithm.ts";
@@ -285,7 +285,7 @@ export function createGovernanceCrypto(runScript = noScripts, roots?: HardwareRo
       return verifyByKey(key, data, signature);
     },
     describeCertificate,
-    isRevocationListOf: (list, certificate) => isRevocationListOf(list, certificate, verifyIssued),
+    revocationListOf: (list, certificate) => revocationListOf(list, certificate, verifyIssued),
     identify: identifier(verifyIssued),
     verifyEndorsement: (endorsement, subject, issuer, use) =>
       verifyEndorsement([endorsement, subject, issuer], use, verifyIssued),
