@@ -94,7 +94,8 @@ async function readContext(options: StartNodeOptions): Promise<NodeContext> {
   const approval = await readApproval(join(folder.dir, APPROVAL_FILE));
   const tookPart = existsSync(join(folder.dir, SERVICE_CERTIFICATE_FILE));
   const tracer = createTracer(folder.name, options.logLevel);
-  const message = "the virtual TEE says which code runs here: identity, not isolation from whoever controls the machine";
+  const message =
+    "the virtual TEE says which code runs here: identity, not isolation from whoever controls the machine";
   tracer.event("warn", "virtual_tee", { message });
   return { options, folder, tracer, tee, keys, genesis, measurement, approval, tookPart, runScript, joined };
 }
