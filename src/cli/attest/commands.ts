@@ -13,7 +13,7 @@ const TEES = ["snp", "sgx", "tdx", "vsm", "uvm", "maa"];
 const EXIT_OF_VERDICT = { accept: 0, reject: 1, error: 2 } as const;
 
 const HELP = `
-What to verify: a folder as the platforms write them, or files.
+Examples: a folder as the platforms write them, or files.
   coco attest verify /opt/uvm-context --report report.bin          an Azure container's security context with its report
   coco attest verify --tee snp --report report.bin --certs vcek.der
   coco attest verify --tee tdx --quote quote.bin --collateral collateral.json --at 2026-03-18T00:00:00Z

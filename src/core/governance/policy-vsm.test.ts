@@ -57,7 +57,12 @@ describe("policies of VSM", () => {
   test("what JSON leaves out is the strict choice", () => {
     const none = { uniqueIds: [], authorIds: [], familyIds: [], imageIds: [] };
     const minimums = { minimumEnclaveSvn: 0, minimumPlatformSvn: 0, minimumSecureKernelSvn: 0 };
-    assert.deepEqual(readJson({ format: "vbs-hgs", roots: [pem] }), { ...vbs, ...none, ...minimums, allowDebug: false });
+    assert.deepEqual(readJson({ format: "vbs-hgs", roots: [pem] }), {
+      ...vbs,
+      ...none,
+      ...minimums,
+      allowDebug: false,
+    });
     const { issuer, policyHash } = maa;
     const keys = [{ keyId: "certified", certificate: pem }];
     const read = readJson({ format: "maa-jwt", issuer, keys, policyHash, attestationTypes: ["vbs"] });
@@ -78,7 +83,8 @@ describe("policies of VSM", () => {
   });
 
   test("refuses what would accept nothing, or more than it says", () => {
-    const json = (policy: VsmPolicy, change: object) => () => readJson({ ...Object(treeToJson(vsmPolicyTree(policy))), ...change });
+    const json = (policy: VsmPolicy, change: object) => () =>
+      readJson({ ...Object(treeToJson(vsmPolicyTree(policy))), ...change });
     const cases: readonly (readonly [VsmPolicy, object, string])[] = [
       [vbs, { format: "vsm-sim" }, "format"],
       [vbs, { roots: [] }, "roots"],
@@ -93,7 +99,16 @@ describe("policies of VSM", () => {
       [maa, { issuer: "https://test.example/" }, "issuer"],
       [maa, { issuer: "https://Test.example" }, "issuer"],
       [maa, { keys: [] }, "keys"],
-      [maa, { keys: [{ keyId: "a", publicKey: "00" }, { keyId: "a", publicKey: "00" }] }, "keys"],
+      [
+        maa,
+        {
+          keys: [
+            { keyId: "a", publicKey: "00" },
+            { keyId: "a", publicKey: "00" },
+          ],
+        },
+        "keys",
+      ],
       [maa, { keys: [{ keyId: "a" }] }, "keys[0].publicKey"],
       [maa, { keys: [{ keyId: "a", publicKey: "00", certificate: pem }] }, "keys[0].publicKey"],
       [maa, { policyHash: "ab" }, "policyHash"],
