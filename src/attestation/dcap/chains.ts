@@ -7,6 +7,7 @@
  */
 import { parseCertificate, readOrNothing, type Certificate, type Signed } from "../../core/certificates/certificate.ts";
 import { parseRevocationList, type RevocationList } from "../../core/certificates/crl.ts";
+import { commonNameOf } from "../../core/certificates/name.ts";
 import { namesIssuer, signatureProblem } from "../../core/certificates/path.ts";
 import { toHex, type Bytes } from "../../core/codec/bytes.ts";
 import type { AttestationCrypto, Checks } from "../checks.ts";
@@ -78,18 +79,11 @@ function isEcdsaSha256(algorithm: Signed["algorithm"]): boolean {
   return algorithm.type === "ecdsa" && algorithm.hash === "sha256";
 }
 
-/** The one common name of a subject, as it stands there. */
-function commonName(certificate: Certificate): string | undefined {
-  const names = certificate.subject.text.split(", ").filter((part) => part.startsWith("CN="));
-  return names.length === 1 ? names[0]?.slice("CN=".length) : undefined;
-}
-
 /** Why a certificate is not one that may stand at its place. */
 function placeProblem(chain: Chain, names: ChainNames): string | undefined {
   for (const [at, certificate] of chain.entries()) {
     const { subject, isCa, pathLength, keyUsage, unknownCritical } = certificate;
-    if (names[at]?.includes(commonName(certificate) ?? "") !== true)
-      return `${subject.text}: another name was expected`;
+    if (names[at]?.includes(commonNameOf(subject) ?? "") !== true) return `${subject.text}: another name was expected`;
     if (unknownCritical.length > 0) return `${subject.text}: a critical extension that is not known`;
     if (isCa !== at > 0) return `${subject.text}: ${isCa ? "a CA" : "no CA"} at this place`;
     if (at === 0 && keyUsage?.digitalSignature === false) return `${subject.text}: may not sign`;

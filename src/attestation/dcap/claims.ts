@@ -1,5 +1,5 @@
 /** What a DCAP quote claims, with what its collateral adds: of the enclave or guest, and of the platform it runs on. */
-import { toHex, type Bytes } from "../../core/codec/bytes.ts";
+import { toHex } from "../../core/codec/bytes.ts";
 import type { TcbStatus } from "../../core/governance/policy-dcap.ts";
 import type { Platform } from "./pck.ts";
 import type { EnclaveReport, GuestReport, Quote } from "./quote.ts";
@@ -34,7 +34,7 @@ export interface SgxClaims extends PlatformClaims {
   readonly tee: "sgx";
   /** MRENCLAVE. */
   readonly measurement: string;
-  readonly reportData: Bytes;
+  readonly reportData: string;
   readonly signer: string;
   readonly productId: number;
   readonly version: number;
@@ -52,7 +52,7 @@ export interface TdxClaims extends PlatformClaims {
   readonly tee: "tdx";
   /** MRTD. */
   readonly measurement: string;
-  readonly reportData: Bytes;
+  readonly reportData: string;
   /** RTMR 0 to 3. */
   readonly registers: readonly string[];
   /** TDATTRIBUTES. */
@@ -115,7 +115,7 @@ function enclaveClaims(body: EnclaveReport, platform: PlatformClaims): SgxClaims
   return {
     tee: "sgx",
     measurement: toHex(body.mrEnclave),
-    reportData: body.reportData,
+    reportData: toHex(body.reportData),
     signer: toHex(body.mrSigner),
     productId: body.productId,
     version: body.version,
@@ -134,7 +134,7 @@ function guestClaims(body: GuestReport, platform: PlatformClaims): TdxClaims {
   return {
     tee: "tdx",
     measurement: toHex(body.mrTd),
-    reportData: body.reportData,
+    reportData: toHex(body.reportData),
     registers: body.registers.map(toHex),
     attributes: toHex(body.tdAttributes),
     extendedFeatures: toHex(body.xfam),

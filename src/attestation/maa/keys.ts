@@ -40,7 +40,10 @@ function malformed(problem: string): CocoError {
   return new CocoError("MalformedInput", `key set: ${problem}`);
 }
 
-/** Reads a key set; keys of other types than RSA, or for another use than signing, are left out. Throws `MalformedInput`. */
+/**
+ * Reads a key set. Keys of other types than RSA, for another use than signing, or that only a certificate gives which cannot
+ * be read, are left out: each stands for itself. Throws `MalformedInput`.
+ */
 export function readKeySet(json: Bytes): readonly TokenKey[] {
   const keys = parseJsonFields(json, "key set").get("keys");
   if (!Array.isArray(keys) || keys.length > MAX_KEY_SET_KEYS)
@@ -70,6 +73,7 @@ function readKey(value: StrictJson): TokenKey | undefined {
   if (keyId === undefined || keyId === "") throw malformed("a key without an id");
   const certificate = certificateOf(fields);
   const publicKey = numbersOf(fields) ?? certificate?.publicKey;
+  if (publicKey === undefined && fields.has("x5c")) return undefined;
   const key = publicKey && keyOf(keyId, publicKey);
   if (key === undefined) throw malformed(`key ${keyId} is no RSA key`);
   if (certificate !== undefined && !bytesEqual(certificate.publicKey, key.publicKey))
@@ -84,7 +88,7 @@ function certificateOf(fields: JsonFields): Certificate | undefined {
   if (chain === undefined) return undefined;
   const first = Array.isArray(chain) && chain.length <= MAX_KEY_CERTIFICATES ? asText(chain[0]) : undefined;
   if (first === undefined) throw malformed(`expected 1 to ${MAX_KEY_CERTIFICATES} certificates beside a key`);
-  return parseLargeCertificate(fromBase64(first), MAX_TOKEN_CERTIFICATE_BYTES);
+  return readOrNothing(() => parseLargeCertificate(fromBase64(first), MAX_TOKEN_CERTIFICATE_BYTES));
 }
 
 function numbersOf(fields: JsonFields): Bytes | undefined {

@@ -1,96 +1,45 @@
 import assert from "node:assert/strict";
-import { constants, createHmac, createPublicKey, sign, X509Certificate } from "node:crypto";
+import { constants, createHmac, sign } from "node:crypto";
 import { describe, test } from "node:test";
-import { issue, makeKey, NOW_MS, type TestKey } from "../../../test/support/issue-certificates.ts";
+import { issue, NOW_MS } from "../../../test/support/issue-certificates.ts";
+import { missingTeeVectors, teeVector } from "../../../test/support/tee-vectors.ts";
 import { toBase64, toBase64Url } from "../../core/codec/base64.ts";
 import { fromHex, toHex, utf8Decode, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
 import type { MaaJwtPolicy, TokenTee } from "../../core/governance/policy-vsm.ts";
 import { pemOfDer } from "../../core/governance/pem.ts";
-import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
 import { CocoError } from "../../errors.ts";
-import type { Expected } from "../bound-data.ts";
-import { reasonsOf, type Verification } from "../checks.ts";
+import { reasonsOf } from "../checks.ts";
+import { appraiseMaa } from "./appraise.ts";
+import { readKeySet } from "./keys.ts";
+import { MAX_TOKEN_LENGTH, parseToken } from "./token.ts";
+import { verifyMaa } from "./verify.ts";
 import {
   commonClaims,
-  extensionWithPem,
   guestClaims,
-  IDS,
   ISSUER,
   type JsonObject,
-  makeToken,
   mutate,
-  POLICY_HASH,
   rs256,
   seededChoices,
   sgxClaims,
   TOKEN_TIME,
   vbsClaims,
 } from "../vsm/test-vsm-evidence.ts";
-import { missingTee, teeVector } from "../vsm/test-vsm-vectors.ts";
-import { appraiseMaa } from "./appraise.ts";
-import { pinnedKeys, readKeySet, type TokenKey } from "./keys.ts";
-import { MAX_TOKEN_LENGTH, parseToken } from "./token.ts";
-import { type MaaClaims, verifyMaa } from "./verify.ts";
-
-const crypto = createAttestationCrypto();
-const key = makeKey("rsa");
-const attacker = makeKey("rsa");
-const keyId = "test key";
-const keys = pinnedKeys([{ keyId, publicKey: key.spki }]);
-const HEADER = { alg: "RS256", jku: `${ISSUER}/certs`, kid: keyId, typ: "JWT" };
-const policy: MaaJwtPolicy = {
-  format: "maa-jwt",
-  issuer: ISSUER,
-  keys: [{ keyId, publicKey: key.spki }],
-  policyHash: toHex(POLICY_HASH),
-  attestationTypes: ["sevsnpvm", "azurevm", "sgx", "vbs"],
-  minimumKeyBits: 2048,
-  authorIds: [IDS.authorId.repeat(32)],
-  familyIds: [],
-  imageIds: [IDS.imageId.repeat(16)],
-  minimumEnclaveSvn: 0,
-  minimumPlatformSvn: 0,
-  allowDebug: false,
-};
-const guestPolicy: MaaJwtPolicy = { ...policy, authorIds: [], imageIds: [] };
-const guest = { ...commonClaims("sevsnpvm"), ...guestClaims() };
-
-function token(payload: JsonObject | string, header: JsonObject = HEADER, signer = rs256(key.privateKey)): string {
-  return makeToken(header, payload, signer);
-}
-
-function verify(text: string, accepted: readonly TokenKey[] = keys, nowMs = NOW_MS): Verification<MaaClaims> {
-  return verifyMaa({ token: text }, { nowMs, keys: accepted }, crypto);
-}
-
-function reasonsAgainst(text: string, accepted = keys, nowMs = NOW_MS): readonly string[] {
-  try {
-    return reasonsOf(verify(text, accepted, nowMs).checks);
-  } catch (error) {
-    assert.ok(error instanceof CocoError && error.code === "MalformedInput", String(error));
-    return ["Malformed"];
-  }
-}
-
-/** Reasons of appraisal against a token that verifies. */
-function judged(payload: JsonObject, change: Partial<MaaJwtPolicy> = {}, expected: Expected = {}) {
-  const { claims, checks } = verify(token(payload));
-  assert.deepEqual(reasonsOf(checks), []);
-  return reasonsOf(appraiseMaa(claims, { ...policy, ...change }, expected));
-}
-
-/** A key set of one RSA key. */
-function keySet(fields: JsonObject): Bytes {
-  return utf8Encode(JSON.stringify({ keys: [{ kty: "RSA", kid: keyId, ...fields }] }));
-}
-
-function numbersOf({ spki }: TestKey): JsonObject {
-  const { n, e } = createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" }).export({ format: "jwk" });
-  return { n, e };
-}
+import {
+  crypto,
+  key,
+  attacker,
+  HEADER,
+  policy,
+  guestPolicy,
+  guest,
+  token,
+  reasonsAgainst,
+  numbersOf,
+} from "./test-tokens.ts";
 
 describe("a real token about a confidential machine of Azure", {
-  skip: missingTee("vbs-maa/maa-azurevm-sevsnpvm"),
+  skip: missingTeeVectors("vbs-maa/maa-azurevm-sevsnpvm"),
 }, () => {
   const file = (name: string): Bytes => teeVector(`vbs-maa/maa-azurevm-sevsnpvm/${name}`);
   const atMs = Date.UTC(2022, 8, 7, 22);
@@ -340,206 +289,5 @@ describe("verification of tokens", () => {
       for (const candidate of [`${toBase64Url(header)}.${toBase64Url(payload)}.${signature}`, text(whole)])
         assert.notDeepEqual(reasonsAgainst(candidate), undefined, `seed ${seed}, round ${round}`);
     }
-  });
-});
-
-describe("key sets", () => {
-  const good = token(guest);
-  const withKeys = (jwks: Bytes) => reasonsOf(verifyMaa({ token: good, jwks }, { nowMs: NOW_MS }, crypto).checks);
-
-  test("give keys by their numbers, or by their certificate alone", () => {
-    assert.deepEqual(withKeys(keySet({ ...numbersOf(key), alg: "RS256", use: "sig" })), []);
-    const certificate = issue({ key, subject: `CN=${ISSUER}` });
-    const x5c = [toBase64(certificate.der)];
-    assert.deepEqual(withKeys(keySet({ x5c })), []);
-    assert.deepEqual(withKeys(keySet({ x5c, ...numbersOf(key) })), []);
-    assert.throws(() => readKeySet(keySet({ x5c, ...numbersOf(attacker) })), { code: "MalformedInput" });
-  });
-
-  test("R18: give the key of the certificate itself, not of one inside it", () => {
-    const pem = pemOfDer(issue({ key: attacker }).der, "CERTIFICATE");
-    const certificate = issue({ key, more: [extensionWithPem(`\n${pem}`)] });
-    const careless = new X509Certificate(certificate.der).publicKey.export({ type: "spki", format: "der" });
-    assert.deepEqual(new Uint8Array(careless), attacker.spki, "the library takes what is inside");
-    const jwks = keySet({ x5c: [toBase64(certificate.der)] });
-    assert.deepEqual(readKeySet(jwks)[0]?.publicKey, key.spki);
-    assert.deepEqual(withKeys(jwks), []);
-    const forged = token(guest, HEADER, rs256(attacker.privateKey));
-    assert.deepEqual(reasonsOf(verifyMaa({ token: forged, jwks }, { nowMs: NOW_MS }, crypto).checks), ["TokenInvalid"]);
-  });
-
-  test("R17: keys of less than 2048 bits prove nothing", () => {
-    const short = makeKey("rsa-1024");
-    const signed = token(guest, HEADER, rs256(short.privateKey));
-    for (const jwks of [keySet(numbersOf(short)), keySet({ x5c: [toBase64(issue({ key: short }).der)] })])
-      assert.deepEqual(reasonsOf(verifyMaa({ token: signed, jwks }, { nowMs: NOW_MS }, crypto).checks), [
-        "AlgorithmNotAllowed",
-      ]);
-  });
-
-  test("are judged by the dates of their certificates", () => {
-    const x5c = [toBase64(issue({ key, untilMs: NOW_MS - 1000 }).der)];
-    assert.deepEqual(withKeys(keySet({ x5c })), ["CertificateExpired"]);
-  });
-
-  test("leave out keys of other types and uses, and limit a key to its algorithm", () => {
-    assert.deepEqual(readKeySet(keySet({ kty: "EC" })), []);
-    assert.deepEqual(readKeySet(keySet({ ...numbersOf(key), use: "enc" })), []);
-    assert.deepEqual(withKeys(keySet({ ...numbersOf(key), alg: "PS256" })), ["AlgorithmNotAllowed"]);
-  });
-
-  test("are refused when they are not what they say", () => {
-    const one = { kty: "RSA", kid: keyId, ...numbersOf(key) };
-    const { n, e } = numbersOf(key);
-    const leading = toBase64Url(Uint8Array.from([0, ...Buffer.from(String(n), "base64url")]));
-    const wrong: readonly unknown[] = [
-      [],
-      {},
-      { keys: {} },
-      { keys: [7] },
-      { keys: [{ ...one, kid: 7 }] },
-      { keys: [{ ...one, n: undefined }] },
-      { keys: [{ ...one, n: leading }] },
-      { keys: [{ ...one, n: `${n}=` }] },
-      { keys: [{ ...one, e: "AQ" }] },
-      { keys: [{ ...one, e: "" }] },
-      { keys: [{ kty: "RSA", kid: keyId }] },
-      { keys: [{ kty: "RSA", kid: keyId, x5c: [] }] },
-      { keys: [{ kty: "RSA", kid: keyId, x5c: ["AAAA"] }] },
-      { keys: [{ kty: "RSA", kid: keyId, x5c: [toBase64(issue().der)] }] },
-      { keys: [one, { ...one, e }] },
-      { keys: Array.from({ length: 65 }, (_, at) => ({ ...one, kid: String(at) })) },
-    ];
-    for (const value of wrong)
-      assert.throws(
-        () => readKeySet(utf8Encode(JSON.stringify(value))),
-        { code: "MalformedInput" },
-        JSON.stringify(value),
-      );
-  });
-
-  test("end in keys or in a named error, whatever comes", () => {
-    const seed = 2020;
-    const next = seededChoices(seed);
-    const set = keySet({ x5c: [toBase64(issue({ key }).der)] });
-    for (let round = 0; round < 2000; round++) {
-      try {
-        readKeySet(mutate(set, next));
-      } catch (error) {
-        assert.ok(
-          error instanceof CocoError && error.code === "MalformedInput",
-          `seed ${seed}, ${round}: ${String(error)}`,
-        );
-      }
-    }
-  });
-
-  test("pinned as what is no RSA key are left out", () => {
-    assert.deepEqual(pinnedKeys([{ keyId, publicKey: makeKey().spki }]), []);
-    assert.deepEqual(pinnedKeys([{ keyId, certificate: utf8Encode("none") }]), []);
-    assert.deepEqual(pinnedKeys([{ keyId, certificate: issue().der }]), []);
-    assert.equal(pinnedKeys([{ keyId, certificate: issue({ key }).der }])[0]?.bits, 2048);
-  });
-});
-
-describe("appraisal of tokens", () => {
-  const bound = new Uint8Array(64).fill(9);
-  const vbs = (more: JsonObject = {}) => ({ ...commonClaims("vbs"), ...vbsClaims(more) });
-  const sgx = (more: JsonObject = {}) => ({ ...commonClaims("sgx"), ...sgxClaims(more) });
-  const snp = (more: JsonObject = {}) => ({ ...commonClaims("sevsnpvm"), ...guestClaims(more) });
-  const azure = (inner: JsonObject = {}, outer: JsonObject = {}) => ({
-    ...commonClaims("azurevm", {
-      "x-ms-azurevm-bootdebug-enabled": false,
-      "x-ms-azurevm-kerneldebug-enabled": false,
-      "x-ms-azurevm-hypervisordebug-enabled": false,
-      "x-ms-runtime": { "client-payload": { nonce: toBase64(bound) } },
-    }),
-    ...outer,
-    "x-ms-isolation-tee": {
-      "x-ms-attestation-type": "sevsnpvm",
-      "x-ms-compliance-status": "azure-compliant-cvm",
-      ...guestClaims(),
-      ...inner,
-    },
-  });
-
-  test("accepts what a policy names", () => {
-    const expected = (measurement: string) => ({ reportData: bound, measurements: [measurement] });
-    assert.deepEqual(judged(vbs(), {}, expected("00")), []);
-    assert.deepEqual(judged(sgx(), { imageIds: [] }, expected("cc".repeat(32))), []);
-    assert.deepEqual(judged(snp(), guestPolicy, expected("aa".repeat(48))), []);
-    assert.deepEqual(judged(azure(), guestPolicy, expected("aa".repeat(48))), []);
-  });
-
-  test("R17: rejects another issuer, policy, key or kind than the policy's", () => {
-    assert.deepEqual(judged(snp(), { ...guestPolicy, issuer: "https://other.example" }), ["IssuerNotTrusted"]);
-    assert.deepEqual(judged(snp(), { ...guestPolicy, policyHash: "00".repeat(32) }), ["TokenPolicyMismatch"]);
-    assert.deepEqual(judged({ ...snp(), "x-ms-policy-hash": undefined }, guestPolicy), ["TokenPolicyMismatch"]);
-    assert.deepEqual(judged({ ...snp(), "x-ms-policy-hash": "AA" }, guestPolicy), ["TokenPolicyMismatch"]);
-    assert.deepEqual(judged(snp(), { ...guestPolicy, attestationTypes: ["azurevm", "sgx"] }), ["TokenPolicyMismatch"]);
-    const others = [{ keyId, publicKey: attacker.spki }];
-    assert.deepEqual(judged(snp(), { ...guestPolicy, keys: others }), ["IssuerNotTrusted"]);
-    assert.deepEqual(judged(snp(), { ...guestPolicy, minimumKeyBits: 3072 }), ["AlgorithmNotAllowed"]);
-  });
-
-  test("R1: rejects debugging unless the policy allows it", () => {
-    const cases: readonly (readonly [JsonObject, Partial<MaaJwtPolicy>])[] = [
-      [snp({ "is-debuggable": true }), guestPolicy],
-      [sgx({ "is-debuggable": true }), { imageIds: [] }],
-      [vbs({ enclaveFlags: 1 }), {}],
-      [azure({ "x-ms-sevsnpvm-is-debuggable": true }), guestPolicy],
-      [azure({}, { "x-ms-azurevm-kerneldebug-enabled": true }), guestPolicy],
-      [azure({}, { "x-ms-azurevm-bootdebug-enabled": undefined }), guestPolicy],
-    ];
-    for (const [payload, change] of cases) {
-      assert.deepEqual(judged(payload, change), ["DebugEnabled"]);
-      assert.deepEqual(judged(payload, { ...change, allowDebug: true }), []);
-    }
-  });
-
-  test("R2, R3: rejects guests that may be moved, or are not at the highest level", () => {
-    assert.deepEqual(judged(snp({ "migration-allowed": true }), guestPolicy), ["MigrationEnabled"]);
-    for (const vmpl of [1, 2, 3, 4, 0xffffffff])
-      assert.deepEqual(judged(snp({ vmpl }), guestPolicy), ["PrivilegeLevel"]);
-    for (const status of ["none", undefined])
-      assert.deepEqual(judged(azure({ "x-ms-compliance-status": status }), guestPolicy), ["FeatureRequired"]);
-  });
-
-  test("rejects VBS enclaves on machines whose security is not shown", () => {
-    for (const name of ["aikValidated", "secureBootEnabled", "bootDebuggingDisabled", "vbsEnabled", "vbsReportPresent"])
-      for (const value of [false, undefined, 1, "true"])
-        assert.deepEqual(judged(vbs({ [name]: value })), ["FeatureRequired"], name);
-  });
-
-  test("R5, R25: rejects other identities and lower versions than the policy names", () => {
-    for (const name of ["authorIds", "imageIds", "familyIds"] as const) {
-      const other = ["00".repeat(name === "authorIds" ? 32 : 16)];
-      assert.deepEqual(judged(vbs(), { [name]: other }), ["IdentityMismatch"], name);
-    }
-    for (const name of ["authorIds", "imageIds"] as const)
-      assert.deepEqual(judged(vbs(), { [name]: [] }), ["IdentityMismatch"], "a VBS enclave has to be named");
-    assert.deepEqual(judged(vbs(), { minimumEnclaveSvn: 6 }), ["TcbTooOld"]);
-    assert.deepEqual(judged(vbs(), { minimumPlatformSvn: 8 }), ["TcbTooOld"]);
-    assert.deepEqual(judged(snp(), { ...guestPolicy, minimumPlatformSvn: 1 }), ["TcbTooOld"]);
-    assert.deepEqual(judged(sgx(), { imageIds: [], authorIds: ["00".repeat(32)] }), ["IdentityMismatch"]);
-    assert.deepEqual(judged(snp(), guestPolicy, { measurements: ["00".repeat(48)] }), ["MeasurementMismatch"]);
-  });
-
-  test("R13: binds report data whole", () => {
-    const other = Uint8Array.from(bound);
-    other[63] = 0;
-    for (const reportData of [other, bound.subarray(0, 32), bound.subarray(0, 63)]) {
-      const mismatch = ["ReportDataMismatch"];
-      assert.deepEqual(judged(vbs(), {}, { reportData }), mismatch);
-      assert.deepEqual(judged(sgx(), { imageIds: [] }, { reportData }), mismatch);
-      assert.deepEqual(judged(snp(), guestPolicy, { reportData }), mismatch);
-      assert.deepEqual(judged(azure(), guestPolicy, { reportData }), mismatch);
-    }
-    assert.deepEqual(judged(vbs({ rp_data: undefined }), {}, { reportData: bound }), ["ReportDataMismatch"]);
-    assert.deepEqual(judged(sgx({ "report-data": undefined }), { imageIds: [] }, { reportData: bound }), [
-      "ReportDataMismatch",
-    ]);
-    const noNonce = azure({}, { "x-ms-runtime": {} });
-    assert.deepEqual(judged(noNonce, guestPolicy, { reportData: bound }), ["ReportDataMismatch"]);
   });
 });

@@ -37,9 +37,9 @@ function checkKind(checks: Checks, claims: SnpClaims, policy: SnpPolicy): void {
   const isCurrent = version >= FIRST_SAFE_VERSION || policy.allow.includes("v2");
   checks.require("version", isCurrent, "VersionNotAllowed", `version ${version}`);
   const isKnown = generation !== undefined && (policy.products.length === 0 || policy.products.includes(generation));
-  checks.require("product", isKnown, "ProductNotAllowed", generation ?? "unknown");
+  checks.require("allowed product", isKnown, "ProductNotAllowed", generation ?? "unknown");
   const isChipKey = signingKey === "vcek" || (signingKey === "vlek" && policy.allow.includes("vlek"));
-  checks.require("kind of key", isChipKey, "KeyKindNotAllowed", signingKey);
+  checks.require("allowed kind of key", isChipKey, "KeyKindNotAllowed", signingKey);
 }
 
 function checkGuest(checks: Checks, { guestPolicy, vmpl }: SnpClaims, { allow }: SnpPolicy): void {
@@ -64,8 +64,8 @@ function checkMinimumTcb(checks: Checks, { cpuid, reportedTcb, committedTcb }: S
   const minimum = policy.minimumTcb.find((entry) => entry.cpuid === cpuid)?.tcb;
   const detail = minimum === undefined ? `no minimum for model ${cpuid ?? "unknown"}` : `minimum ${minimum}`;
   const isMet = (tcb: string): boolean => minimum !== undefined && isTcbAtLeast(fromHex(tcb), fromHex(minimum));
-  checks.require("minimum TCB", isMet(reportedTcb), "TcbTooOld", `reported ${reportedTcb}, ${detail}`);
-  checks.require("minimum TCB", isMet(committedTcb), "TcbTooOld", `committed ${committedTcb}, ${detail}`);
+  checks.require("minimum of reported TCB", isMet(reportedTcb), "TcbTooOld", `reported ${reportedTcb}, ${detail}`);
+  checks.require("minimum of committed TCB", isMet(committedTcb), "TcbTooOld", `committed ${committedTcb}, ${detail}`);
 }
 
 const REQUIREMENTS: Readonly<Record<SnpRequirement, readonly [ReasonCode, (claims: SnpClaims) => boolean]>> = {

@@ -35,8 +35,14 @@ export function checkChain(checks: Checks, vek: Vek, context: ChainContext): boo
   const chain = new ChainSearch(context).chainOf(checks, vek.certificate);
   if (chain === undefined) return false;
   const path = [vek.certificate, chain.intermediate, chain.root];
-  checks.require("chain", path.every(isSignedAsAmdDoes), "AlgorithmNotAllowed", "expected RSASSA-PSS with SHA-384");
-  for (const certificate of [chain.intermediate, chain.root]) checkIssuer(checks, certificate);
+  checks.require(
+    "chain's algorithms",
+    path.every(isSignedAsAmdDoes),
+    "AlgorithmNotAllowed",
+    "expected RSASSA-PSS with SHA-384",
+  );
+  checkIssuer(checks, "intermediate", chain.intermediate);
+  checkIssuer(checks, "root as issuer", chain.root);
   checkRoot(checks, chain.root, vek, context);
   const outside = path.find(({ notBeforeMs, notAfterMs }) => context.nowMs < notBeforeMs || context.nowMs > notAfterMs);
   checks.require("validity", outside === undefined, "CertificateExpired", outside ? validityOf(outside) : "");
@@ -93,9 +99,10 @@ function isPinned(root: Certificate, { roots, crypto }: ChainContext): boolean {
   return Object.values(roots.pins).includes(toHex(crypto.digest("sha256", root.publicKey)));
 }
 
-function checkIssuer(checks: Checks, { isCa, keyUsage, unknownCritical, subject }: Certificate): void {
+function checkIssuer(checks: Checks, name: string, certificate: Certificate): void {
+  const { isCa, keyUsage, unknownCritical, subject } = certificate;
   const mayIssue = isCa && keyUsage?.certificateSign !== false && unknownCritical.length === 0;
-  checks.require("chain", mayIssue, "ChainInvalid", `${subject.text} may not issue certificates`);
+  checks.require(name, mayIssue, "ChainInvalid", `${subject.text} may not issue certificates`);
 }
 
 /** The root must be the pinned one of the signing key's own product, and say so itself. */
@@ -129,6 +136,6 @@ function checkRevocation(checks: Checks, { intermediate, root }: Chain, context:
   const isRevoked = genuine.some(({ revoked }) => revoked.has(intermediate.serial));
   checks.require("revocation", !isRevoked, "CertificateRevoked", `${intermediate.subject.text} is revoked`);
   const isCurrent = genuine.some(({ thisUpdateMs, nextUpdateMs }) => thisUpdateMs <= nowMs && nowMs <= nextUpdateMs);
-  checks.require("revocation", isCurrent, "RevocationMissing", `no current list that ${root.subject.text} signed`);
+  checks.require("revocation list", isCurrent, "RevocationMissing", `no current list that ${root.subject.text} signed`);
   return isCurrent;
 }

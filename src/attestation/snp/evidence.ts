@@ -1,6 +1,5 @@
 /** SNP evidence as it travels, judged as a whole: report, certificates, utility VM endorsement and host policy, by a policy. */
-import type { Bytes } from "../../core/codec/bytes.ts";
-import { toHex } from "../../core/codec/bytes.ts";
+import { type Bytes, toHex } from "../../core/codec/bytes.ts";
 import type { SnpPolicy } from "../../core/governance/policy-snp.ts";
 import { type AttestationCrypto, Checks, type Verification } from "../checks.ts";
 import { evidenceRejected } from "../evidence.ts";
@@ -40,16 +39,21 @@ export function judgeSnpEvidence(
   const checks = new Checks();
   checks.add(verified);
   checks.add(appraiseSnp(claims, policy));
-  const uvm = judgeUvm(checks, one("uvm-endorsements"), claims, policy, crypto);
+  const endorsement = one("uvm-endorsements");
+  const uvm = judgeUvm(checks, { endorsement, claims, policy }, crypto);
   checkHostPolicy(checks, one("host-policy"), claims, crypto);
   return { claims: { ...claims, ...(uvm && { uvm }) }, checks: checks.list };
 }
 
+interface UvmQuestion {
+  readonly endorsement: Bytes | undefined;
+  readonly claims: SnpClaims;
+  readonly policy: SnpPolicy;
+}
+
 function judgeUvm(
   checks: Checks,
-  endorsement: Bytes | undefined,
-  claims: SnpClaims,
-  policy: SnpPolicy,
+  { endorsement, claims, policy }: UvmQuestion,
   crypto: AttestationCrypto,
 ): UvmClaims | undefined {
   if (endorsement === undefined) {

@@ -69,7 +69,7 @@ export function verifySnp(
 function checkReport(checks: Checks, report: SnpReport): void {
   const { signatureAlgorithm, committedTcb, reportedTcb } = report;
   const isEcdsa = signatureAlgorithm === ECDSA_P384_SHA384;
-  checks.require("algorithm", isEcdsa, "AlgorithmNotAllowed", `signature algorithm ${signatureAlgorithm}`);
+  checks.require("signature algorithm", isEcdsa, "AlgorithmNotAllowed", `signature algorithm ${signatureAlgorithm}`);
   const tcbs = `committed ${tcbText(committedTcb)}, reported ${tcbText(reportedTcb)}`;
   checks.require("committed TCB", isTcbAtLeast(committedTcb, reportedTcb), "TcbMismatch", tcbs);
   checks.require("chip key", !report.chipKeyMasked, "ChipHidden", "the chip's key is masked");
@@ -95,10 +95,15 @@ function isSignedBy(
 function checkSigner(checks: Checks, report: SnpReport, vek: Vek): void {
   const { certificate, kind } = vek;
   const named = signingKeyOf(report);
-  checks.require("signing key", kind === named, "EndorsementMismatch", `report: ${named}, certificate: ${kind}`);
+  checks.require(
+    "kind of signing key",
+    kind === named,
+    "EndorsementMismatch",
+    `report: ${named}, certificate: ${kind}`,
+  );
   const { keyType } = certificate;
   const isP384 = keyType.type === "ec" && keyType.curve === "P-384";
-  checks.require("signing key", isP384, "AlgorithmNotAllowed", "expected a key on P-384");
+  checks.require("curve of signing key", isP384, "AlgorithmNotAllowed", "expected a key on P-384");
   const isPlain = !certificate.isCa && certificate.unknownCritical.length === 0 && vek.unreadable.length === 0;
   const problem = certificate.isCa ? "it is a CA" : [...certificate.unknownCritical, ...vek.unreadable].join(", ");
   checks.require("signing key's certificate", isPlain, "ChainInvalid", problem);
@@ -123,7 +128,7 @@ function checkChip(checks: Checks, { chipId }: SnpReport, vek: Vek): void {
   }
   checks.require("provider", vek.providerId === undefined, "EndorsementMismatch", "a chip's key names a provider");
   const isShown = chipId.some((byte) => byte !== 0);
-  checks.require("chip", isShown, "ChipHidden", "the chip's id is zero");
+  checks.require("chip is named", isShown, "ChipHidden", "the chip's id is zero");
   const isOfChip = vek.product !== undefined && isForChip(vek, chipId, vek.product);
   checks.require("chip", isOfChip, "EndorsementMismatch", "the certificate is of another chip");
 }

@@ -7,7 +7,7 @@ import { createAttestationCrypto } from "../../enclave/manager/attestation-crypt
 import { CocoError } from "../../errors.ts";
 import { reasonsOf } from "../checks.ts";
 import { mutate, seededChoices } from "../vsm/test-vsm-evidence.ts";
-import { missingTee, teeVector } from "../vsm/test-vsm-vectors.ts";
+import { missingTeeVectors, teeVector } from "../../../test/support/tee-vectors.ts";
 import { type AzureVtpmEvidence, verifyAzureVtpm, vtpmNonce } from "./azure-vtpm.ts";
 import { decodeTpmQuote, encodeTpmQuote, parseAzureVtpmJson } from "./azure-vtpm-codec.ts";
 import { MAX_HCL_REPORT_BYTES, parseHclReport } from "./hcl-report.ts";
@@ -53,7 +53,7 @@ for (const [name, nonce] of [
   ],
 ] as const) {
   const file = `snp/trustee-az-vtpm/${name}`;
-  describe(`real evidence of a confidential machine of Azure (${name})`, { skip: missingTee(file) }, () => {
+  describe(`real evidence of a confidential machine of Azure (${name})`, { skip: missingTeeVectors(file) }, () => {
     const real = (): AzureVtpmEvidence => parseAzureVtpmJson(teeVector(file));
 
     test("is accepted, and hands on the SNP report it belongs to", () => {

@@ -4,7 +4,7 @@
  * Layout, little-endian: header `HCLA` of 32 bytes, the report, a header of 20 bytes, JSON, and zeros.
  */
 import type { SignatureHash } from "../../core/certificates/algorithm.ts";
-import type { Bytes } from "../../core/codec/bytes.ts";
+import { toHex, type Bytes } from "../../core/codec/bytes.ts";
 import type { StrictJson } from "../../core/codec/json.ts";
 import { CocoError } from "../../errors.ts";
 import { LittleEndianReader } from "../little-endian.ts";
@@ -37,6 +37,11 @@ export interface HclReport {
   readonly attestationKey: Bytes;
   readonly machineId?: string;
   readonly secureBoot?: boolean;
+}
+
+/** Whether bytes start as an HCL report does. */
+export function isHclReport(bytes: Bytes): boolean {
+  return toHex(bytes.subarray(0, 4)) === "48434c41";
 }
 
 /** Reads an HCL report; throws `MalformedInput`. */

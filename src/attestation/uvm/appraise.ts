@@ -14,16 +14,11 @@ export const MICROSOFT_UVM_ISSUERS: readonly UvmPolicy[] = [
 /** Judges claims by the approved issuers; DIDs are compared as text. */
 export function appraiseUvm({ issuer, feed, svn }: UvmClaims, approved: readonly UvmPolicy[]): readonly Check[] {
   const checks = new Checks();
-  const named = approved.filter((entry) => entry.did === issuer && entry.feed === feed);
-  const isNamed = checks.require(
-    "utility VM's issuer",
-    named.length > 0,
-    "UvmEndorsementNotAllowed",
-    `${issuer} ${feed}`,
-  );
-  if (!isNamed) return checks.list;
-  const lowest = Math.min(...named.map(({ minSvn }) => minSvn));
-  const detail = `version ${svn}, at least ${lowest} is required`;
-  checks.require("utility VM's version", svn >= lowest, "UvmEndorsementNotAllowed", detail);
+  const entry = approved.find((candidate) => candidate.did === issuer && candidate.feed === feed);
+  checks.require("utility VM's issuer", entry !== undefined, "UvmEndorsementNotAllowed", `${issuer} ${feed}`);
+  if (entry !== undefined) {
+    const detail = `version ${svn}, at least ${entry.minSvn} is required`;
+    checks.require("utility VM's version", svn >= entry.minSvn, "UvmEndorsementNotAllowed", detail);
+  }
   return checks.list;
 }

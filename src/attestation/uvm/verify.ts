@@ -154,15 +154,24 @@ function checkHeaders(
   [leaf = EMPTY]: readonly Bytes[],
   crypto: AttestationCrypto,
 ): void {
-  const require = (holds: boolean, problem: string) =>
-    checks.require("utility VM's headers", holds, "UvmEndorsementInvalid", problem);
+  const expect = (what: string, holds: boolean, problem: string) =>
+    checks.require(`utility VM's ${what}`, holds, "UvmEndorsementInvalid", problem);
   const contentType = headers.get(HEADER.contentType);
-  require(contentType === "application/json", "expected the content type application/json");
+  expect("content type", contentType === "application/json", "expected the content type application/json");
   // What must be understood to understand the message: nothing that this reader knows.
-  require(!headers.has(HEADER.critical) && !unprotected.has(HEADER.critical), "headers are critical");
-  require([...unprotected.keys()].every((label) => !headers.has(label)), "a header stands in both sets");
+  expect(
+    "critical headers",
+    !headers.has(HEADER.critical) && !unprotected.has(HEADER.critical),
+    "headers are critical",
+  );
+  expect(
+    "sets of headers",
+    [...unprotected.keys()].every((label) => !headers.has(label)),
+    "a header stands in both sets",
+  );
   const thumbprint = headers.get(HEADER.thumbprint);
-  if (thumbprint !== undefined) require(isThumbprintOf(thumbprint, leaf, crypto), "x5t is of another certificate");
+  if (thumbprint !== undefined)
+    expect("thumbprint", isThumbprintOf(thumbprint, leaf, crypto), "x5t is of another certificate");
   const isKnown = ALGORITHMS.has(headers.get(HEADER.algorithm));
   checks.require("utility VM's algorithm", isKnown, "AlgorithmNotAllowed", String(headers.get(HEADER.algorithm)));
 }

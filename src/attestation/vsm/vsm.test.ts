@@ -28,7 +28,7 @@ import {
   u32,
   vbsModule,
 } from "./test-vsm-evidence.ts";
-import { missingTee, teeVector } from "./test-vsm-vectors.ts";
+import { missingTeeVectors, teeVector } from "../../../test/support/tee-vectors.ts";
 import { verifyVbs, type VsmClaims } from "./verify.ts";
 
 const crypto = createAttestationCrypto();
@@ -73,7 +73,7 @@ function judged(options: ReportOptions, change: Partial<VbsHgsPolicy> = {}, expe
   return reasonsOf(appraiseVbs(claims, { ...policy, ...change }, expected));
 }
 
-describe("the report of a SQL Server enclave", { skip: missingTee("vbs-maa/sql-vsm") }, () => {
+describe("the report of a SQL Server enclave", { skip: missingTeeVectors("vbs-maa/sql-vsm") }, () => {
   const file = (name: string): Bytes => teeVector(`vbs-maa/sql-vsm/${name}`);
   const atMs = Date.UTC(2019, 9, 30, 20);
   const real = (): { readonly report: Bytes; readonly healthCertificate: Bytes } => ({

@@ -195,20 +195,20 @@ function required(content: EvidenceContent, part: "report" | "quote" | "collater
 /** Checks of what the caller expects beside the policy. */
 function expectations(claims: Judgement["claims"], { runtimeData }: EvidenceContent, { expected }: JudgeOptions) {
   const checks: Check[] = [];
-  const require = (name: string, holds: boolean, code: "MeasurementMismatch" | "ReportDataMismatch", detail: string) =>
+  const expect = (name: string, holds: boolean, code: "MeasurementMismatch" | "ReportDataMismatch", detail: string) =>
     checks.push(holds ? { name, outcome: "passed" } : { name, outcome: "failed", code, detail });
   const { measurement, reportData } = claims;
   if (expected.measurement !== undefined) {
     const isExpected = measurement === expected.measurement;
-    require("expected measurement", isExpected, "MeasurementMismatch", `found ${String(measurement)}`);
+    expect("expected measurement", isExpected, "MeasurementMismatch", `found ${String(measurement)}`);
   }
   if (expected.reportData !== undefined) {
     const isExpected = reportData === expected.reportData;
-    require("expected report data", isExpected, "ReportDataMismatch", `found ${String(reportData)}`);
+    expect("expected report data", isExpected, "ReportDataMismatch", `found ${String(reportData)}`);
   }
   if (runtimeData !== undefined) {
     const bound = toHex(crypto.digest("sha256", runtimeData)).padEnd(2 * REPORT_DATA_HALF, "0");
-    require("runtime data", reportData === bound, "ReportDataMismatch", `found ${String(reportData)}`);
+    expect("runtime data", reportData === bound, "ReportDataMismatch", `found ${String(reportData)}`);
   }
   return checks;
 }

@@ -77,19 +77,11 @@ export const MAX_DCAP_POLICY_ENTRIES = 256;
 export const MAX_EVALUATION_NUMBER = 1_000_000;
 
 const MAX_U16 = 0xffff;
-const ADVISORY = { max: 32, pattern: /^INTEL-SA-[0-9]{5}$/ };
+const ADVISORY = /^INTEL-SA-[0-9]{5}$/;
+const ALLOWABLE_STATUSES = TCB_STATUSES.filter(isAllowableStatus);
+const MODULES = { length: 48, count: MAX_DCAP_POLICY_ENTRIES };
 const MASK_BYTES = 8;
-const MRSEAM_BYTES = 48;
 const MRSIGNER_BYTES = 32;
-
-function uniqueTexts<T extends string>(fields: FieldReader, name: string, isKnown: (text: string) => text is T): T[] {
-  const values = fields.values(name, MAX_DCAP_POLICY_ENTRIES).map((value) => {
-    if (typeof value === "string" && isKnown(value)) return value;
-    throw fields.invalid(name, "has an entry that is not known");
-  });
-  if (new Set(values).size !== values.length) throw fields.invalid(name, "has an entry twice");
-  return values;
-}
 
 /** Whether a text names a TCB status that a policy can allow. */
 export function isAllowableStatus(text: string): text is TcbStatus {
@@ -101,12 +93,13 @@ export function isDcapAllowance(text: string): text is DcapAllowance {
   return DCAP_ALLOWANCES.some((allowance) => allowance === text);
 }
 
-function isAdvisory(text: string): text is string {
-  return ADVISORY.pattern.test(text);
-}
-
-function readModule(fields: FieldReader): string {
-  return fields.hex("measurement", MRSEAM_BYTES);
+function readAdvisories(fields: FieldReader): readonly string[] {
+  const advisories = fields.values("advisories", MAX_DCAP_POLICY_ENTRIES).map((value, at) => {
+    if (typeof value === "string" && ADVISORY.test(value)) return value;
+    throw fields.invalid(`advisories[${at}]`, "expected an advisory such as INTEL-SA-00615");
+  });
+  if (new Set(advisories).size !== advisories.length) throw fields.invalid("advisories", "has an item twice");
+  return advisories;
 }
 
 function readEnclave(fields: FieldReader): EnclaveIdentity {
@@ -121,16 +114,16 @@ function readEnclave(fields: FieldReader): EnclaveIdentity {
 export function readDcapPolicy(fields: FieldReader): DcapPolicy {
   const has = (name: string): boolean => fields.has(name);
   return {
-    ...(has("statuses") && { statuses: uniqueTexts(fields, "statuses", isAllowableStatus) }),
-    ...(has("advisories") && { advisories: uniqueTexts(fields, "advisories", isAdvisory) }),
+    ...(has("statuses") && { statuses: fields.choices("statuses", ALLOWABLE_STATUSES) }),
+    ...(has("advisories") && { advisories: readAdvisories(fields) }),
     ...(has("minEvaluationNumber") && {
       minEvaluationNumber: fields.integer("minEvaluationNumber", { min: 0, max: MAX_EVALUATION_NUMBER }),
     }),
-    ...(has("allow") && { allow: uniqueTexts(fields, "allow", isDcapAllowance) }),
+    ...(has("allow") && { allow: fields.choices("allow", DCAP_ALLOWANCES) }),
     ...(has("enclaveAttributes") && { enclaveAttributes: fields.hex("enclaveAttributes", MASK_BYTES) }),
     ...(has("guestAttributes") && { guestAttributes: fields.hex("guestAttributes", MASK_BYTES) }),
     ...(has("extendedFeatures") && { extendedFeatures: fields.hex("extendedFeatures", MASK_BYTES) }),
-    ...(has("modules") && { moduleMeasurements: fields.list("modules", MAX_DCAP_POLICY_ENTRIES, readModule) }),
+    ...(has("moduleMeasurements") && { moduleMeasurements: fields.hexes("moduleMeasurements", MODULES) }),
     ...(has("enclaves") && { enclaves: fields.list("enclaves", MAX_DCAP_POLICY_ENTRIES, readEnclave) }),
   };
 }
@@ -147,7 +140,7 @@ export function dcapPolicyTree(policy: DcapPolicy): FieldRecord {
     enclaveAttributes: mask(enclaveAttributes),
     guestAttributes: mask(guestAttributes),
     extendedFeatures: mask(extendedFeatures),
-    modules: moduleMeasurements?.map((measurement) => ({ measurement: fromHex(measurement) })),
+    moduleMeasurements: moduleMeasurements?.map(fromHex),
     enclaves: enclaves?.map(({ signer, productId, minVersion }) => ({
       signer: fromHex(signer),
       productId,

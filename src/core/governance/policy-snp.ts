@@ -128,6 +128,18 @@ function listOf<T>(fields: FieldReader, name: string, read: () => readonly T[]):
   return fields.context.form === "json" && !fields.has(name) ? [] : read();
 }
 
+/** Records that `keyOf` tells apart: two of one key would leave open which of them counts. */
+function recordsOf<T>(
+  fields: FieldReader,
+  name: string,
+  read: (record: FieldReader) => T,
+  keyOf: (record: T) => string,
+): readonly T[] {
+  const records = listOf(fields, name, () => fields.list(name, MAX_SNP_POLICY_ENTRIES, read));
+  if (new Set(records.map(keyOf)).size !== records.length) throw fields.invalid(name, "has two entries for one thing");
+  return records;
+}
+
 function readMinimum(fields: FieldReader): SnpMinimumTcb {
   return { cpuid: fields.hex("cpuid", CPUID_BYTES), tcb: fields.hex("tcb", TCB_BYTES) };
 }
@@ -146,9 +158,8 @@ export function readSnpPolicy(fields: FieldReader): SnpPolicy {
     listOf(fields, name, () => fields.hexes(name, { length, count: MAX_SNP_POLICY_ENTRIES }));
   const chosen = <T extends string>(name: string, choices: readonly T[]) =>
     listOf(fields, name, () => fields.choices(name, choices));
-  const minimumTcb = listOf(fields, "minimumTcb", () => fields.list("minimumTcb", MAX_SNP_POLICY_ENTRIES, readMinimum));
-  if (new Set(minimumTcb.map(({ cpuid }) => cpuid)).size !== minimumTcb.length)
-    throw fields.invalid("minimumTcb", "has a model twice");
+  const minimumTcb = recordsOf(fields, "minimumTcb", readMinimum, ({ cpuid }) => cpuid);
+  const uvm = recordsOf(fields, "uvm", readUvm, ({ did, feed }) => JSON.stringify([did, feed]));
   return {
     products: chosen("products", SNP_PRODUCTS),
     minimumTcb,
@@ -159,7 +170,7 @@ export function readSnpPolicy(fields: FieldReader): SnpPolicy {
     ...(fields.has("familyId") && { familyId: fields.hex("familyId", ID_BYTES) }),
     ...(fields.has("imageId") && { imageId: fields.hex("imageId", ID_BYTES) }),
     hostData: hexes("hostData", HOST_DATA_BYTES),
-    uvm: listOf(fields, "uvm", () => fields.list("uvm", MAX_SNP_POLICY_ENTRIES, readUvm)),
+    uvm,
   };
 }
 

@@ -122,31 +122,20 @@ function readPinnedKey(fields: FieldReader): PinnedTokenKey {
     : { keyId, publicKey: fields.bytes("publicKey", { max: MAX_TOKEN_KEY_BYTES }) };
 }
 
-function readAttestationTypes(fields: FieldReader): readonly TokenTee[] {
-  const name = "attestationTypes";
-  const values = fields.values(name, TOKEN_TEES.length);
-  const types = values.map((value, at) => {
-    const type = TOKEN_TEES.find((candidate) => candidate === value);
-    if (type === undefined) throw fields.invalid(`${name}[${at}]`, `expected one of: ${TOKEN_TEES.join(", ")}`);
-    return type;
-  });
-  if (types.length === 0 || new Set(types).size !== types.length)
-    throw fields.invalid(name, "is empty or repeats itself");
-  return types;
-}
-
 function readMaaJwt(fields: FieldReader): MaaJwtPolicy {
   const issuer = fields.text("issuer", { max: MAX_ISSUER_LENGTH, pattern: ISSUER });
   const keys = fields.list("keys", MAX_TOKEN_KEYS, readPinnedKey);
   if (keys.length === 0 || new Set(keys.map(({ keyId }) => keyId)).size !== keys.length)
     throw fields.invalid("keys", "names no key, or two keys with one id");
+  const attestationTypes = fields.choices("attestationTypes", TOKEN_TEES);
+  if (attestationTypes.length === 0) throw fields.invalid("attestationTypes", "names none: nothing would be accepted");
   const bits = { min: MIN_RSA_BITS, max: MAX_RSA_BITS };
   return {
     format: "maa-jwt",
     issuer,
     keys,
     policyHash: fields.hex("policyHash", HASH_BYTES),
-    attestationTypes: readAttestationTypes(fields),
+    attestationTypes,
     minimumKeyBits: orDefault(fields, "minimumKeyBits", MIN_RSA_BITS, () => fields.integer("minimumKeyBits", bits)),
     ...readEnclave(fields),
   };
