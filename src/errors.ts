@@ -83,6 +83,10 @@ export const ERRORS = define({
     status: 410,
     remedy: "Ask the members why. To come back, the node is voted in again and then runs `coco node join`.",
   },
+  NodeQuarantined: {
+    status: 503,
+    remedy: "Ask another node; this one comes back by itself when evidence of what it runs is recorded again.",
+  },
   NodeProcessFailed: { status: 500, remedy: "Read the log of the node that is named; its last lines are shown." },
   // ledger
   LedgerIncomplete: { status: 500, remedy: "Take the folder of a node that has the ledger from its genesis on." },
@@ -107,6 +111,7 @@ export const ERRORS = define({
   DiskFailed: { status: 500, remedy: "Check the disk, then start the node again." },
   // attestation and channels
   EvidenceRejected: { status: 403, remedy: "Compare the evidence with the code and TEE manifests." },
+  AttestationFailed: { status: 500, remedy: "Check that the node's TEE is there and gives evidence." },
   CodeNotApproved: { status: 403, remedy: "Propose the measurement for the code manifest and let members vote." },
   TeeUnavailable: {
     status: 500,

@@ -6,13 +6,8 @@ import { constitutionDigest } from "../../src/core/governance/constitution-codec
 import type { Constitution } from "../../src/core/governance/constitution.ts";
 import type { SettingsChange } from "../../src/core/governance/settings.ts";
 import { createOrganisationCertificate, generateKeyPairPem } from "../../src/enclave/manager/certificates.ts";
-import {
-  createSignFunction,
-  encryptionKeyFromSeed,
-  nodeEntropy,
-  rawEncryptionKey,
-  sha256,
-} from "../../src/enclave/manager/node-crypto.ts";
+import { createSignFunction, nodeEntropy, sha256 } from "../../src/enclave/manager/node-crypto.ts";
+import { encryptionKeyFromSeed, rawEncryptionKey } from "../../src/enclave/manager/key-wrapping.ts";
 import { assembleGenesis, type Founder, signNodeEntry } from "../../src/host/genesis.ts";
 import type { NodeRequest } from "../../src/host/node-folder.ts";
 import { CORE_ADAPTER_ID, CORE_MOUNT } from "./core-adapter.ts";

@@ -3,8 +3,10 @@
  * The result depends on nothing but its arguments, so every validating node comes to the same one.
  */
 import { bytesEqual } from "../core/codec/bytes.ts";
-import { isInForce, type Constitution, type InForce } from "../core/governance/constitution.ts";
+import type { Constitution } from "../core/governance/constitution.ts";
 import { CocoError, type ErrorCode } from "../errors.ts";
+import { isInForce, type InForce, type ReferenceValues } from "../core/governance/manifest-entries.ts";
+import { isAccepted } from "./checks.ts";
 import type { Claims, EvidenceRejection } from "./evidence.ts";
 
 /** One reason against accepting claims. */
@@ -24,28 +26,76 @@ export interface Appraisal {
  * Appraises claims against the manifests of a constitution.
  * @param nowMs the ledger's clock: entries count while they are in force; undefined: entries count whatever their dates
  */
-export function appraise(claims: Claims, constitution: Constitution, nowMs: number | undefined): Appraisal {
-  const reasons: AppraisalReason[] = [];
+export function appraise(
+  claims: Claims,
+  constitution: Pick<Constitution, "codeManifest" | "teeManifest">,
+  nowMs: number | undefined,
+): Appraisal {
   const counts = (entry: InForce): boolean => nowMs === undefined || isInForce(entry, nowMs);
-  const machine = constitution.teeManifest.find(
-    (entry) => entry.tee === claims.tee && bytesEqual(entry.machineKey, claims.machineKey),
-  );
-  if (machine === undefined || !counts(machine)) {
-    const [reason, what] =
-      machine === undefined
-        ? (["TeeNotListed", "the TEE manifest does not list the machine"] as const)
-        : (["TeeNotInForce", "the machine is listed, and not in force"] as const);
-    reasons.push({ code: "EvidenceRejected", reason, message: what });
-  }
-  const code = constitution.codeManifest.find(({ measurement }) => measurement === claims.measurement);
-  if (code === undefined || !counts(code)) {
-    const [reason, what] =
-      code === undefined
-        ? (["MeasurementNotListed", "the code manifest does not list the measurement"] as const)
-        : (["MeasurementNotInForce", "the code manifest lists, but not as in force, the measurement"] as const);
-    reasons.push({ code: "CodeNotApproved", reason, message: `${what} ${claims.measurement}` });
-  }
+  const reasons = [...teeReasons(claims, constitution, counts), ...codeReasons(claims, constitution, counts)];
   return { accepted: reasons.length === 0, reasons };
+}
+
+type Counts = (entry: InForce) => boolean;
+
+function teeReasons(
+  claims: Claims,
+  { teeManifest }: Pick<Constitution, "teeManifest">,
+  counts: Counts,
+): readonly AppraisalReason[] {
+  const against = (reason: EvidenceRejection, message: string): readonly AppraisalReason[] => [
+    { code: "EvidenceRejected", reason, message },
+  ];
+  if (claims.tee === "virtual") {
+    const machine = teeManifest.find(
+      (entry) => entry.tee === "virtual" && bytesEqual(entry.machineKey, claims.machineKey),
+    );
+    if (machine === undefined) return against("TeeNotListed", "the TEE manifest does not list the machine");
+    return counts(machine) ? [] : against("TeeNotInForce", "the machine is listed, and not in force");
+  }
+  const entries = teeManifest.filter((entry) => entry.tee === claims.tee);
+  if (entries.length === 0) return against("TeeNotListed", `the TEE manifest lists nothing of ${claims.tee}`);
+  const verdicts = entries.filter(counts).map((entry) => (entry.tee === "virtual" ? [] : claims.judge(entry)));
+  if (verdicts.length === 0) return against("TeeNotInForce", `entries for ${claims.tee} are listed, and none in force`);
+  if (verdicts.some(isAccepted)) return [];
+  return (verdicts[0] ?? []).flatMap((check) =>
+    check.outcome === "failed" ? against(check.code, `${check.name}: ${check.detail}`) : [],
+  );
+}
+
+function codeReasons(
+  claims: Claims,
+  { codeManifest }: Pick<Constitution, "codeManifest">,
+  counts: Counts,
+): readonly AppraisalReason[] {
+  const { measurement } = claims;
+  const listed = codeManifest.filter((code) => code.measurement === measurement);
+  const matching = listed.filter((code) => matchesReference(claims, code.reference));
+  if (matching.some(counts)) return [];
+  const [reason, what]: readonly [EvidenceRejection, string] =
+    matching.length > 0
+      ? ["MeasurementNotInForce", "the code manifest lists, but not as in force, the measurement"]
+      : listed.length > 0
+        ? ["MeasurementMismatch", "the code manifest lists with other reference values the measurement"]
+        : ["MeasurementNotListed", "the code manifest does not list the measurement"];
+  return [{ code: "CodeNotApproved", reason, message: `${what} ${measurement}` }];
+}
+
+/** What an entry names of the values beside the measurement must be as the hardware measured it. */
+function matchesReference(claims: Claims, reference: ReferenceValues | undefined): boolean {
+  if (claims.tee === "virtual" || reference === undefined) return claims.tee === "virtual" && reference === undefined;
+  const { measured } = claims;
+  const fits = <T>(wanted: T | undefined, found: T): boolean => wanted === undefined || wanted === found;
+  if (measured.tee === "snp" && reference.tee === "snp") return fits(reference.hostData, measured.hostData);
+  if (measured.tee === "tdx" && reference.tee === "tdx")
+    return reference.registers?.every((register, at) => register === measured.registers[at]) ?? true;
+  if (measured.tee === "sgx" && reference.tee === "sgx")
+    return (
+      fits(reference.signer, measured.signer) &&
+      fits(reference.productId, measured.productId) &&
+      measured.version >= (reference.minVersion ?? 0)
+    );
+  return measured.tee === "vsm" && reference.tee === "vsm";
 }
 
 /** Throws the first reason of an appraisal that was not accepted. */

@@ -50,7 +50,7 @@ function withField(name: string, value: CborValue | undefined): Bytes {
 
 describe("verification of virtual evidence", () => {
   test("gives the claims of genuine evidence", () => {
-    const claims = verifyEvidence(evidence, reportData, crypto);
+    const claims = verifyEvidence(evidence, reportData, crypto, 0);
     assert.deepEqual(claims, {
       tee: "virtual",
       measurement: TEST_CODE.measurement,
@@ -64,28 +64,31 @@ describe("verification of virtual evidence", () => {
       const changed = Uint8Array.from(evidence);
       changed[at] = (changed[at] as number) ^ (1 + (at % 255));
       const reasons = ["Malformed", "UnknownTee", "SignatureInvalid"];
-      assert.throws(() => verifyEvidence(changed, reportData, crypto), rejectedFor(...reasons), `byte ${at}`);
-      assert.throws(() => verifyEvidence(evidence.subarray(0, at), reportData, crypto), rejectedFor("Malformed"));
+      assert.throws(() => verifyEvidence(changed, reportData, crypto, 0), rejectedFor(...reasons), `byte ${at}`);
+      assert.throws(() => verifyEvidence(evidence.subarray(0, at), reportData, crypto, 0), rejectedFor("Malformed"));
     }
     assert.throws(
-      () => verifyEvidence(concatBytes(evidence, Uint8Array.of(0)), reportData, crypto),
+      () => verifyEvidence(concatBytes(evidence, Uint8Array.of(0)), reportData, crypto, 0),
       rejectedFor("Malformed"),
     );
     assert.throws(
-      () => verifyEvidence(new Uint8Array(MAX_EVIDENCE_BYTES + 1), reportData, crypto),
+      () => verifyEvidence(new Uint8Array(MAX_EVIDENCE_BYTES + 1), reportData, crypto, 0),
       rejectedFor("Malformed"),
     );
   });
 
   test("rejects missing, unknown and mistyped fields", () => {
     for (const name of ["tee", "statement", "signature"]) {
-      assert.throws(() => verifyEvidence(withField(name, undefined), reportData, crypto), rejectedFor("Malformed"));
+      assert.throws(() => verifyEvidence(withField(name, undefined), reportData, crypto, 0), rejectedFor("Malformed"));
     }
-    assert.throws(() => verifyEvidence(withField("more", 1), reportData, crypto), rejectedFor("Malformed"));
-    assert.throws(() => verifyEvidence(withField("statement", "text"), reportData, crypto), rejectedFor("Malformed"));
-    assert.throws(() => verifyEvidence(withField("tee", "sgx"), reportData, crypto), rejectedFor("UnknownTee"));
+    assert.throws(() => verifyEvidence(withField("more", 1), reportData, crypto, 0), rejectedFor("Malformed"));
     assert.throws(
-      () => verifyEvidence(withField("signature", new Uint8Array(64)), reportData, crypto),
+      () => verifyEvidence(withField("statement", "text"), reportData, crypto, 0),
+      rejectedFor("Malformed"),
+    );
+    assert.throws(() => verifyEvidence(withField("tee", "sgx"), reportData, crypto, 0), rejectedFor("UnknownTee"));
+    assert.throws(
+      () => verifyEvidence(withField("signature", new Uint8Array(64)), reportData, crypto, 0),
       rejectedFor("SignatureInvalid"),
     );
   });
@@ -95,7 +98,7 @@ describe("verification of virtual evidence", () => {
       { measurement: TEST_CODE.measurement, reportData, machineKey: machine.machineKey },
       makeMachine().sign,
     );
-    assert.throws(() => verifyEvidence(forged, reportData, crypto), rejectedFor("SignatureInvalid"));
+    assert.throws(() => verifyEvidence(forged, reportData, crypto, 0), rejectedFor("SignatureInvalid"));
   });
 
   test("rejects a machine key of another curve", () => {
@@ -103,7 +106,7 @@ describe("verification of virtual evidence", () => {
     assert.throws(() => createSignFunction(privateKey), { code: "ConfigurationInvalid" });
     const machineKey = new Uint8Array(publicKey.export({ type: "spki", format: "der" }));
     const forged = encodeVirtualEvidence({ measurement: TEST_CODE.measurement, reportData, machineKey }, machine.sign);
-    assert.throws(() => verifyEvidence(forged, reportData, crypto), rejectedFor("SignatureInvalid"));
+    assert.throws(() => verifyEvidence(forged, reportData, crypto, 0), rejectedFor("SignatureInvalid"));
   });
 
   test("rejects evidence made for any other channel", () => {
@@ -117,10 +120,10 @@ describe("verification of virtual evidence", () => {
     ];
     for (const change of changes) {
       const expected = channelReportData({ ...binding, ...change }, sha256);
-      assert.throws(() => verifyEvidence(evidence, expected, crypto), rejectedFor("ReportDataMismatch"));
+      assert.throws(() => verifyEvidence(evidence, expected, crypto, 0), rejectedFor("ReportDataMismatch"));
     }
     assert.throws(
-      () => verifyEvidence(evidence, reportData.subarray(0, 32), crypto),
+      () => verifyEvidence(evidence, reportData.subarray(0, 32), crypto, 0),
       rejectedFor("ReportDataMismatch"),
     );
   });
@@ -138,13 +141,13 @@ describe("verification of virtual evidence", () => {
 
 describe("appraisal", () => {
   test("accepts listed code on a listed machine", () => {
-    const appraisal = appraise(verifyEvidence(evidence, reportData, crypto), network.constitution, 0);
+    const appraisal = appraise(verifyEvidence(evidence, reportData, crypto, 0), network.constitution, 0);
     assert.deepEqual(appraisal, { accepted: true, reasons: [] });
     assert.doesNotThrow(() => requireAccepted(appraisal));
   });
 
   test("names every reason against it", () => {
-    const claims = verifyEvidence(makeEvidence("99".repeat(32), makeMachine()), reportData, crypto);
+    const claims = verifyEvidence(makeEvidence("99".repeat(32), makeMachine()), reportData, crypto, 0);
     const appraisal = appraise(claims, network.constitution, 0);
     assert.equal(appraisal.accepted, false);
     assert.deepEqual(
@@ -158,7 +161,7 @@ describe("appraisal", () => {
   });
 
   test("honours the dates of code and machine, at the ledger's time", () => {
-    const claims = verifyEvidence(evidence, reportData, crypto);
+    const claims = verifyEvidence(evidence, reportData, crypto, 0);
     const { codeManifest, teeManifest } = network.constitution;
     const dated = {
       ...network.constitution,
@@ -175,7 +178,7 @@ describe("appraisal", () => {
   });
 
   test("code that is not approved is CodeNotApproved", () => {
-    const claims = verifyEvidence(makeEvidence("99".repeat(32)), reportData, crypto);
+    const claims = verifyEvidence(makeEvidence("99".repeat(32)), reportData, crypto, 0);
     assert.throws(() => requireAccepted(appraise(claims, network.constitution, 0)), { code: "CodeNotApproved" });
   });
 });

@@ -12,11 +12,11 @@ import { bytesEqual, fromHex, toHex, type Bytes, type HashFunction } from "../co
 import { nodeTupleTree, readNodeTuple } from "../core/governance/constitution-codec.ts";
 import {
   MAX_CONSTITUTION_BYTES,
-  MEASUREMENT_BYTES,
   type Constitution,
   type NodeEntry,
   type NodeTuple,
 } from "../core/governance/constitution.ts";
+import { MAX_MEASUREMENT_BYTES, MEASUREMENT_BYTES, readMeasurement } from "../core/governance/manifest-codec.ts";
 import { readDocument, treeToCbor, type FieldContext } from "../core/governance/fields.ts";
 import { MAX_SERVICE_CERTIFICATE_BYTES, MAX_SERVICES } from "../core/governance/service-chain.ts";
 import { CocoError, type ErrorCode } from "../errors.ts";
@@ -92,7 +92,7 @@ export function decodeJoinRequest(bytes: Bytes): JoinRequest {
     node: fields.record("node", readNodeTuple),
     challenge: fields.bytes("challenge", { length: CHALLENGE_BYTES }),
     ownChallenge: fields.bytes("ownChallenge", { length: CHALLENGE_BYTES }),
-    measurement: fields.hex("measurement", MEASUREMENT_BYTES),
+    measurement: readMeasurement(fields, "measurement", [MEASUREMENT_BYTES, MAX_MEASUREMENT_BYTES]),
     evidence: fields.bytes("evidence", { max: MAX_EVIDENCE_BYTES }),
   }));
 }
@@ -167,10 +167,10 @@ const OF_EVIDENCE: Partial<Record<EvidenceRejection, ErrorCode>> = {
 };
 
 /** What evidence claims that is genuine and bound to what the request says, field by field. */
-function boundClaims(request: JoinRequest, crypto: EvidenceCrypto): Claims {
+function boundClaims(request: JoinRequest, crypto: EvidenceCrypto, nowMs: number): Claims {
   const { evidence, measurement } = request;
   const expected = joinReportData(request, crypto.sha256);
-  const claims = genuine(evidence, crypto);
+  const claims = genuine(evidence, crypto, nowMs);
   if (claims.measurement !== measurement)
     throw new CocoError("JoinCodeMismatch", `the evidence is of code ${claims.measurement}, the request of another`);
   if (!bytesEqual(claims.reportData.subarray(0, HALF), expected.subarray(0, HALF)))
@@ -180,9 +180,9 @@ function boundClaims(request: JoinRequest, crypto: EvidenceCrypto): Claims {
   return claims;
 }
 
-function genuine(evidence: Bytes, crypto: EvidenceCrypto): Claims {
+function genuine(evidence: Bytes, crypto: EvidenceCrypto, nowMs: number): Claims {
   try {
-    return verifyEvidence(evidence, undefined, crypto);
+    return verifyEvidence(evidence, undefined, crypto, nowMs);
   } catch (error) {
     if (!(error instanceof CocoError) || error.code !== "EvidenceRejected") throw error;
     const code = OF_EVIDENCE[String(error.data["reason"]) as EvidenceRejection] ?? "JoinEvidenceMalformed";
@@ -208,7 +208,7 @@ export function checkJoinRequest(request: JoinRequest, network: JoinedNetwork, c
     throw new CocoError("JoinOtherNetwork", `the request is for network ${networkId}, this is ${network.networkId}`);
   if (toHex(crypto.sha256(node.publicKey)) !== node.nodeId)
     throw new CocoError("JoinKeyMismatch", `${node.nodeId} is not the id of the public key`);
-  const claims = boundClaims(request, crypto);
+  const claims = boundClaims(request, crypto, network.nowMs);
   const { reasons } = appraise(claims, network.constitution, network.nowMs);
   const code = reasons.find((reason) => reason.code === "CodeNotApproved");
   if (code !== undefined) throw new CocoError("JoinCodeNotApproved", code.message, { reason: code.reason });
@@ -236,7 +236,7 @@ export function checkAnswerEvidence(
 ): void {
   let claims: Claims;
   try {
-    claims = verifyEvidence(evidence, answerReportData(binding, crypto.sha256), crypto);
+    claims = verifyEvidence(evidence, answerReportData(binding, crypto.sha256), crypto, network.nowMs);
   } catch (error) {
     if (!(error instanceof CocoError) || error.code !== "EvidenceRejected") throw error;
     throw new CocoError("JoinAnswerUntrusted", `the node's evidence: ${error.message}`, {}, { cause: error });

@@ -7,7 +7,7 @@
  */
 import { decodeCbor, encodeCbor } from "../core/codec/cbor.ts";
 import { concatBytes, fromHex, utf8Encode, type Bytes } from "../core/codec/bytes.ts";
-import { MEASUREMENT_BYTES } from "../core/governance/constitution.ts";
+import { MEASUREMENT_BYTES } from "../core/governance/manifest-codec.ts";
 import type { SignFunction } from "../core/governance/cose.ts";
 import { readDocument, treeToCbor, type FieldContext, type FieldReader } from "../core/governance/fields.ts";
 import { CocoError } from "../errors.ts";

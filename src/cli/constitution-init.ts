@@ -72,7 +72,7 @@ async function readFounders(entries: readonly NamedValue[], role: "member" | "pa
 
 async function readCode(files: readonly string[]) {
   const { readJsonFile } = await import("../host/node-folder.ts");
-  const { readCodeIdentity } = await import("../core/governance/constitution-codec.ts");
+  const { readCodeIdentity } = await import("../core/governance/manifest-codec.ts");
   if (files.length > 0) return await Promise.all(files.map((file) => readJsonFile(file, readCodeIdentity)));
   const { ownCode } = await import("./own-code.ts");
   return [await ownCode()];

@@ -1,5 +1,5 @@
 /** What a proposal would do and need, as lines for people. */
-import { MAX_DATE_MS } from "../core/governance/constitution.ts";
+import { MAX_DATE_MS } from "../core/governance/manifest-codec.ts";
 import type { NeededPolicy } from "../core/governance/dry-run.ts";
 import type { DescribedChange } from "../core/governance/effects.ts";
 import type { FieldReader } from "../core/governance/fields.ts";

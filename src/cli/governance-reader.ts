@@ -3,13 +3,13 @@
  * is: the constitution against its digest, a proposal against the signatures in it.
  */
 import { toHex } from "../core/codec/bytes.ts";
-import type { AttestedNode } from "../core/governance/action-kind.ts";
 import { constitutionDigest, constitutionFromJson } from "../core/governance/constitution-codec.ts";
-import { MAX_DATE_MS, MAX_NODES } from "../core/governance/constitution.ts";
+import { MAX_DATE_MS } from "../core/governance/manifest-codec.ts";
 import { FieldReader, type FieldContext } from "../core/governance/fields.ts";
 import type { GovernanceCrypto } from "../core/governance/governance-crypto.ts";
 import type { VotingState } from "../core/governance/vote-count.ts";
 import { CocoError } from "../errors.ts";
+import { readEvidence } from "./evidence-reader.ts";
 import type { ServiceClient } from "./service-client.ts";
 
 const API_VERSION = "2024-07-01";
@@ -84,10 +84,10 @@ export async function readStanding(client: GovernanceClient, crypto: GovernanceC
 
 /** Undefined when the parts are not of one constitution. */
 async function readParts(client: GovernanceClient, crypto: GovernanceCrypto): Promise<Standing | undefined> {
-  const [text, info, nodes] = await Promise.all([
+  const [text, info, evidence] = await Promise.all([
     client.text(govPath("/service/constitution")),
     client.json(govPath("/service/info")),
-    listAll(client, govPath("/service/nodes")),
+    readEvidence(client),
   ]);
   const fields = readerOf(info);
   const constitution = constitutionFromJson(text);
@@ -97,18 +97,9 @@ async function readParts(client: GovernanceClient, crypto: GovernanceCrypto): Pr
   const state = {
     // Nodes that are leaving only bound how many more may leave at once; the network refuses what would be too much.
     ...{ networkId, constitution, proposals: [], automaticVotes: [], departing: [] },
-    attested: new Map(nodes.slice(0, 2 * MAX_NODES).flatMap(readAttested)),
+    attested: new Map(evidence.nodes.flatMap(({ nodeId, attested }) => (attested ? [[nodeId, attested]] : []))),
   };
   return { networkName: constitution.network.name, digest, state };
-}
-
-function readAttested(node: unknown): readonly (readonly [string, AttestedNode])[] {
-  const fields = readerOf(node, "nodes");
-  const nodeId = fields.hex("nodeId", 32);
-  const measurement = fields.nullable("measurement", () => fields.hex("measurement", 32));
-  const machineKey = fields.nullable("machineKey", () => fields.bytes("machineKey", { max: 256 }));
-  if (measurement === null || machineKey === null) return [];
-  return [[nodeId, { measurement, machineKey }]];
 }
 
 /** A proposal as a list shows it. */

@@ -4,11 +4,8 @@
  * made with and the policy that judged it: what is told here is what the ledger proves.
  */
 import { bytesEqual } from "../core/codec/bytes.ts";
-import {
-  decodeAdministrative,
-  executeAdministrative,
-  type GovernanceState,
-} from "../core/governance/administrative.ts";
+import { executeAdministrative, type GovernanceState } from "../core/governance/administrative.ts";
+import { decodeAdministrative } from "../core/governance/administrative-codec.ts";
 import { describeEffect } from "../core/governance/effects.ts";
 import type { GovernanceCrypto } from "../core/governance/governance-crypto.ts";
 import type {

@@ -1,6 +1,6 @@
 /** How batches and transactions of a ledger look as lines, for people and as JSON. */
 import { type Bytes, toHex } from "../core/codec/bytes.ts";
-import { type AdministrativeTransaction, decodeAdministrative } from "../core/governance/administrative.ts";
+import { type AdministrativeTransaction, decodeAdministrative } from "../core/governance/administrative-codec.ts";
 import type { ParsedBatch } from "../core/ledger/batch-format.ts";
 import { signatureLeaf, transactionLeaf, writeSetDigestOf } from "../core/ledger/leaf.ts";
 import type { LedgerTail } from "../core/ledger/tail.ts";

@@ -5,7 +5,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { toHex } from "../core/codec/bytes.ts";
-import { type GovernanceState, signingKeys } from "../core/governance/administrative.ts";
+import type { GovernanceState } from "../core/governance/administrative.ts";
+import { signingKeys } from "../core/governance/departing-nodes.ts";
 import { executeAdministrativeBatch } from "../core/governance/administrative-batch.ts";
 import type { ServiceRecord } from "../core/governance/service-chain.ts";
 import { derOfPem } from "../core/governance/pem.ts";

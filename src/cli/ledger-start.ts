@@ -5,7 +5,9 @@
  * ledger and that snapshot are authenticated backwards, by the chain of digests that ends in it.
  */
 import { bytesEqual, concatBytes, toHex } from "../core/codec/bytes.ts";
-import { decodeAdministrative, type GovernanceState, signingKeys } from "../core/governance/administrative.ts";
+import type { GovernanceState } from "../core/governance/administrative.ts";
+import { decodeAdministrative } from "../core/governance/administrative-codec.ts";
+import { signingKeys } from "../core/governance/departing-nodes.ts";
 import { decodeGovernanceState } from "../core/governance/state-codec.ts";
 import { type ParsedBatch, parseBatch } from "../core/ledger/batch-format.ts";
 import { signatureLeaf } from "../core/ledger/leaf.ts";

@@ -1,5 +1,5 @@
 /** `coco member status` and `watch`: proposals, how their votes stand, and what happens to them. */
-import { MAX_DATE_MS } from "../core/governance/constitution.ts";
+import { MAX_DATE_MS } from "../core/governance/manifest-codec.ts";
 import type { FieldReader } from "../core/governance/fields.ts";
 import { durationInWords } from "../core/governance/policy-words.ts";
 import { PROPOSAL_STATES } from "../core/governance/proposal.ts";

@@ -1,6 +1,6 @@
 /** The identity of this installation's own code, as a code manifest lists it. */
 import { toHex } from "../core/codec/bytes.ts";
-import type { CodeEntry } from "../core/governance/constitution.ts";
+import type { CodeEntry } from "../core/governance/manifest-entries.ts";
 import { measureCode, PACKAGE_FOLDER, packageIdentity } from "../host/measure-code.ts";
 
 /** Measurement, name and version of the running package. */

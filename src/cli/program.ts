@@ -8,6 +8,7 @@ import { addCodeCommands } from "./code-commands.ts";
 import { addConstitutionCommands } from "./constitution-commands.ts";
 import { addLedgerCommands } from "./ledger-commands.ts";
 import { addMemberCommands } from "./member-commands.ts";
+import { addNetworkCommands } from "./network-commands.ts";
 import { addNodeCommands } from "./node-commands.ts";
 import { type Ask, type CommandContext, EXIT, type Output, reportError } from "./output.ts";
 import { addReceiptCommands } from "./receipt-commands.ts";
@@ -73,6 +74,7 @@ function createProgram(context: CommandContext): Command {
   addConstitutionCommands(program, context);
   addCodeCommands(program, context);
   addLedgerCommands(program, context);
+  addNetworkCommands(program, context);
   addReceiptCommands(program, context);
   addAttestCommands(program, context);
   addVersionCommand(program, context);

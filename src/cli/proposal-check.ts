@@ -11,6 +11,7 @@ import { parseJson, readDocument, type FieldContext, type FieldReader } from "..
 import type { GovernanceCrypto } from "../core/governance/governance-crypto.ts";
 import type { ProposalFailure, SignedMessage } from "../core/governance/proposal.ts";
 import { MAX_DESCRIPTION_LENGTH } from "../core/governance/action-codec.ts";
+import { LEDGER_PROPOSER, removalContent } from "../core/governance/removal-proposals.ts";
 import { parseSignedRequest } from "../core/governance/signed-request.ts";
 import { verifySigner } from "../core/governance/signer.ts";
 import { prospectOf, type ProspectiveEffect } from "../core/governance/vote-count.ts";
@@ -43,8 +44,7 @@ export async function checkProposal(
   id: string,
   crypto: GovernanceCrypto,
 ): Promise<CheckedProposal> {
-  const signed = await readSignedProposal(client, id, crypto);
-  const { actions, description } = contentOf(signed);
+  const { signed, actions, description } = await readContent(client, id, crypto);
   for (let attempt = 1; ; attempt++) {
     const detail = readerOf(await client.json(govPath(`/members/proposals/${id}`)));
     const standing = await readStanding(client, crypto);
@@ -54,7 +54,7 @@ export async function checkProposal(
     // Between the two questions the constitution may have changed.
     if (shown !== undefined && shown !== digestOf(prospect) && attempt === 1) continue;
     if (shown !== undefined && shown !== digestOf(prospect)) throw differs(client, standing, prospect, shown);
-    const by = signerOf(standing, signed, crypto);
+    const by = signed === undefined ? LEDGER_PROPOSER : signerOf(standing, signed, crypto);
     if (by !== undefined && by !== proposer)
       throw new CocoError("EffectNotVerified", `${by} signed the proposal, and the node says ${proposer} did`);
     return {
@@ -96,17 +96,32 @@ export function outcomeOf(prospect: ProspectiveEffect, { state }: Standing, cryp
   return { effect: prospect.digest, changes, failure: undefined };
 }
 
-async function readSignedProposal(client: ServiceClient, id: string, crypto: GovernanceCrypto): Promise<SignedMessage> {
+/** What a proposal says and who signed that; nobody signs those that the ledger makes, whose id says all. */
+interface ProposalContent {
+  readonly signed: SignedMessage | undefined;
+  readonly actions: readonly Action[];
+  readonly description: string | undefined;
+}
+
+async function readContent(client: ServiceClient, id: string, crypto: GovernanceCrypto): Promise<ProposalContent> {
   const history = readerOf(await client.json(govPath(`/members/proposals/${id}/history`)));
   const [first] = recordsOf(history, "value");
   if (first === undefined) throw new CocoError("AnswerInvalid", `${client.url}: the proposal has no history`);
+  if (first.has("nodeId")) return removalOf(client, id, first, crypto);
   const bytes = (text: unknown): Bytes =>
     new Uint8Array(Buffer.from(typeof text === "string" && text.length <= MAX_BASE64 ? text : "", "base64"));
   const message = bytes(first.value("message"));
   const chain = first.values("certificates", 8).map(bytes);
   if (toHex(crypto.sha256(parseSignedRequest(message).signedBytes)) !== id)
     throw new CocoError("EffectNotVerified", `${client.url} shows another proposal under the id ${id}`);
-  return { message, chain };
+  return { signed: { message, chain }, ...contentOf({ message, chain }) };
+}
+
+function removalOf({ url }: ServiceClient, id: string, fields: FieldReader, { sha256 }: GovernanceCrypto) {
+  const seqno = fields.integer("openedAtSeqno", { min: 1, max: Number.MAX_SAFE_INTEGER });
+  const { actions, description, id: made } = removalContent(fields.hex("nodeId", 32), seqno, sha256);
+  if (made !== id) throw new CocoError("EffectNotVerified", `${url} shows another proposal under the id ${id}`);
+  return { signed: undefined, actions, description };
 }
 
 function contentOf({ message }: SignedMessage) {

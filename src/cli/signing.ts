@@ -4,7 +4,7 @@
  */
 import { X509Certificate } from "node:crypto";
 import { toHex, utf8Decode, utf8Encode, type Bytes } from "../core/codec/bytes.ts";
-import { MAX_CERTIFICATE_BYTES } from "../core/governance/constitution.ts";
+import { MAX_CERTIFICATE_BYTES } from "../core/governance/certificate-limits.ts";
 import type { CoseAlgorithm, SignFunction } from "../core/governance/cose.ts";
 import { PemField, parseJson, readDocument, treeToJson, type FieldContext } from "../core/governance/fields.ts";
 import { derOfPem, pemBlocks } from "../core/governance/pem.ts";

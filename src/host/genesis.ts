@@ -3,25 +3,23 @@
  * them. Whoever assembles it gains nothing: each founder compares the network id before starting a node with it.
  */
 import { createPrivateKey, type KeyObject } from "node:crypto";
-import { toHex, utf8Decode } from "../core/codec/bytes.ts";
+import { utf8Decode } from "../core/codec/bytes.ts";
 import {
   constitutionFromJson,
   constitutionToJson,
   nodeEntryTree,
   readNodeEntry,
-  readTeeEntry,
-  teeEntryTree,
 } from "../core/governance/constitution-codec.ts";
+import { readTeeEntry, teeEntryTree } from "../core/governance/manifest-codec.ts";
 import {
   DEFAULT_POLICIES,
   MAX_CONSTITUTION_JSON_LENGTH,
   type Actor,
   type AdapterEntry,
-  type CodeEntry,
   type Constitution,
   type NodeEntry,
-  type TeeEntry,
 } from "../core/governance/constitution.ts";
+import { type CodeEntry, teeKey, type TeeEntry } from "../core/governance/manifest-entries.ts";
 import { verifyConstitution } from "../core/governance/constitution-verify.ts";
 import { treeToJson } from "../core/governance/fields.ts";
 import type { Signer } from "../core/governance/governance-crypto.ts";
@@ -127,7 +125,7 @@ function readFounder(founder: Founder, at: number): Actor {
 function teeManifestOf(nodes: readonly SignedNode[]): TeeEntry[] {
   const machines = new Map<string, TeeEntry>();
   for (const { tee } of nodes) {
-    const key = toHex(tee.machineKey);
+    const key = teeKey(tee);
     if (!machines.has(key)) machines.set(key, tee);
   }
   return [...machines.values()];

@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Bytes, toHex } from "../core/codec/bytes.ts";
 import type { LogEntry } from "../core/consensus/types.ts";
-import { decodeAdministrative } from "../core/governance/administrative.ts";
+import { decodeAdministrative } from "../core/governance/administrative-codec.ts";
 import { constitutionDigest } from "../core/governance/constitution-codec.ts";
 import type { AdapterEntry, Constitution } from "../core/governance/constitution.ts";
 import type { RunScript } from "../core/governance/script.ts";
@@ -94,6 +94,8 @@ async function readContext(options: StartNodeOptions): Promise<NodeContext> {
   const approval = await readApproval(join(folder.dir, APPROVAL_FILE));
   const tookPart = existsSync(join(folder.dir, SERVICE_CERTIFICATE_FILE));
   const tracer = createTracer(folder.name, options.logLevel);
+  const message = "the virtual TEE says which code runs here: identity, not isolation from whoever controls the machine";
+  tracer.event("warn", "virtual_tee", { message });
   return { options, folder, tracer, tee, keys, genesis, measurement, approval, tookPart, runScript, joined };
 }
 

@@ -8,7 +8,7 @@ import { encodeMessage } from "../../src/core/consensus/messages.ts";
 import { append, ScriptedNode } from "../../src/core/consensus/testing/scriptedNode.ts";
 import type { ConsensusMessage } from "../../src/core/consensus/types.ts";
 import { decodeFrame, encodeFrame } from "../../src/enclave/manager/frames.ts";
-import { encodeAdministrative } from "../../src/core/governance/administrative.ts";
+import { encodeAdministrative } from "../../src/core/governance/administrative-codec.ts";
 import { type Bytes, EMPTY } from "../../src/core/codec/bytes.ts";
 import type { BatchInput, BatchTransaction } from "../../src/core/ledger/batch.ts";
 import { encodeWriteSet } from "../../src/core/kv/write-set.ts";

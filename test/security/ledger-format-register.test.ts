@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { encodeCbor } from "../../src/core/codec/cbor.ts";
-import { decodeAdministrative } from "../../src/core/governance/administrative.ts";
+import { decodeAdministrative } from "../../src/core/governance/administrative-codec.ts";
 import { GOVERNANCE_STATE_VERSION } from "../../src/core/governance/state-codec.ts";
 import { BATCH_FORMAT_VERSION, BATCH_KIND_CODES, TRANSACTION_FLAGS } from "../../src/core/ledger/batch-format.ts";
 import { COSE_LABELS } from "../../src/core/ledger/cose-receipt.ts";

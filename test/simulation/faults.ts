@@ -7,6 +7,7 @@
  */
 import { ADAPTER_FAULTS } from "./adapter-faults.ts";
 import { FaultContext, type FaultKind, type FaultWorld } from "./fault-context.ts";
+import { LEASE_FAULTS } from "./lease-faults.ts";
 import { DISTRUSTED_FAULTS, MACHINE_FAULTS } from "./machine-faults.ts";
 import { MEMBERSHIP_FAULTS } from "./membership-faults.ts";
 import { DATAGRAM_FAULTS, NETWORK_FAULTS } from "./network-faults.ts";
@@ -51,6 +52,7 @@ export class Faults {
       ...RIGHTS_FAULTS,
       ...ADAPTER_FAULTS,
       ...(datagrams ? DATAGRAM_FAULTS : []),
+      ...(world.founded.constitution.settings.leaseMs ? LEASE_FAULTS : []),
       ...(world.founded.constitution.settings.trustDisk ? [] : DISTRUSTED_FAULTS),
     ]) {
       if (random.chance(LEFT_OUT)) continue;

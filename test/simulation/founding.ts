@@ -5,18 +5,14 @@
 import type { Bytes } from "../../src/core/codec/bytes.ts";
 import { toHex, utf8Encode } from "../../src/core/codec/bytes.ts";
 import type { NodeId } from "../../src/core/consensus/types.ts";
-import {
-  encodeAdministrative,
-  type EpochTransaction,
-  executeAdministrative,
-  type GovernanceState,
-  placeAt,
-} from "../../src/core/governance/administrative.ts";
+import { executeAdministrative, type GovernanceState, placeAt } from "../../src/core/governance/administrative.ts";
+import { encodeAdministrative, type EpochTransaction } from "../../src/core/governance/administrative-codec.ts";
 import type { Action } from "../../src/core/governance/actions.ts";
 import { agreedRequests } from "../../src/core/governance/agreed-requests.ts";
 import type { SignedMessage } from "../../src/core/governance/proposal.ts";
 import type { RequestSigner } from "../../src/core/governance/request-signing.ts";
 import { type EpochRecord, missingEpochs } from "../../src/core/governance/epochs.ts";
+import { nodesInGoodStanding } from "../../src/core/governance/leases.ts";
 import type { OfferedService } from "../../src/core/governance/service-chain.ts";
 import { type SettingsChange, settingsWith } from "../../src/core/governance/settings.ts";
 import type { EpochMaker } from "../../src/enclave/manager/leader-duties.ts";
@@ -228,7 +224,7 @@ export function foundNetwork(options: FoundingOptions): Founded {
       ),
     ],
     epochMaker: (random) => ({
-      epoch: (state) => newEpoch(state.epochs.length + 1, state.constitution.nodes, simulatedService(state), random),
+      epoch: (state) => newEpoch(state.epochs.length + 1, nodesInGoodStanding(state), simulatedService(state), random),
       grant: (state, nodeId, keyOfEpoch) => {
         const keys = missingEpochs(state, nodeId).flatMap((epoch) => {
           const key = keyOfEpoch(epoch);

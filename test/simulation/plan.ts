@@ -88,6 +88,8 @@ export interface Plan {
   readonly snapshotTransactions: number;
   readonly epochTransactions: number;
   readonly epochMs: number;
+  /** 0: nodes hold no leases. */
+  readonly leaseMs: number;
   readonly clocks: readonly { readonly skewMs: number; readonly rate: number; readonly grainMs: number }[];
 }
 
@@ -125,6 +127,7 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
     snapshotTransactions: random.chance(0.4) ? 0 : Math.floor(random.magnitude(15, 300)),
     epochTransactions: random.chance(0.6) ? 0 : Math.floor(random.magnitude(15, 300)),
     epochMs: random.chance(0.7) ? 0 : Math.floor(random.magnitude(3_000, 30_000)),
+    leaseMs: 0,
   };
   const distrust = random.chance(DISTRUST);
   const isFlexible = random.chance(FLEXIBLE);

@@ -2,9 +2,16 @@
  * Cheap, deterministic cryptography for the simulator. It keeps the shape of the real one (a changed byte is noticed, a
  * wrong key opens nothing) and watches what the real one could not forgive: the same key and nonce sealing twice.
  */
+import type { Claims } from "../../src/attestation/evidence.ts";
+import { commonClaims } from "../../src/attestation/verify-evidence.ts";
+import { recordedAppraiser } from "../../src/attestation/appraise-recorded.ts";
 import type { Bytes } from "../../src/core/codec/bytes.ts";
 import { ByteWriter, bytesEqual, concatBytes, EMPTY, toHex, utf8Encode } from "../../src/core/codec/bytes.ts";
-import type { CertificateDescription, GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
+import type {
+  CertificateDescription,
+  EvidenceProblem,
+  GovernanceCrypto,
+} from "../../src/core/governance/governance-crypto.ts";
 import {
   type OfferedService,
   type ServiceState,
@@ -88,13 +95,18 @@ export function simulatedEvidence(machineKey: Bytes, measurement: Bytes, reportD
   return concatBytes(machineKey, measurement, mac(machineKey, concatBytes(measurement, reportData)));
 }
 
-function appraise(evidence: Bytes, reportData: Bytes): ReturnType<GovernanceCrypto["appraise"]> {
+function verifyEvidence(evidence: Bytes, reportData: Bytes): ReturnType<GovernanceCrypto["verifyEvidence"]> {
+  return commonClaims(claimsOfSimulated(evidence, reportData));
+}
+
+function claimsOfSimulated(evidence: Bytes, reportData: Bytes): Claims | EvidenceProblem {
   const machineKey = evidence.subarray(0, KEY_LENGTH);
   const measurement = evidence.subarray(KEY_LENGTH, 2 * KEY_LENGTH);
   const isGenuine =
     evidence.length === 2 * KEY_LENGTH + SIGNATURE_LENGTH &&
     bytesEqual(evidence, simulatedEvidence(machineKey, measurement, reportData));
-  return isGenuine ? { measurement: toHex(measurement), machineKey } : { problem: "SignatureInvalid" };
+  if (!isGenuine) return { problem: "SignatureInvalid" };
+  return { tee: "virtual", measurement: toHex(measurement), reportData, machineKey };
 }
 
 /** Governance over simulated keys, with one hash or another. */
@@ -120,7 +132,8 @@ export function simulatedGovernanceCrypto(hash: (data: Bytes) => Bytes): Governa
     revocationListOf: (list, certificate) =>
       bytesEqual(list, certificate) ? { thisUpdateMs: 0, nextUpdateMs: Number.MAX_SAFE_INTEGER } : undefined,
     verifyEndorsement,
-    appraise,
+    verifyEvidence,
+    appraise: recordedAppraiser(({ evidence, reportData }) => claimsOfSimulated(evidence, reportData)),
     runScript: () => {
       throw new CocoError("Internal", "a simulated network has no scripts");
     },

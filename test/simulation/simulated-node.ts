@@ -10,6 +10,7 @@ import type { GovernanceState } from "../../src/core/governance/administrative.t
 import type { SignedMessage } from "../../src/core/governance/proposal.ts";
 import type { NodeEntry } from "../../src/core/governance/constitution.ts";
 import type { TransactionStatus } from "../../src/core/ledger/tail.ts";
+import type { OwnStanding } from "../../src/enclave/manager/lease-watch.ts";
 import type { NodeCore } from "../../src/enclave/manager/node-core.ts";
 import type { Crypto, PeerTransport } from "../../src/enclave/ports.ts";
 import { CocoError, invariant } from "../../src/errors.ts";
@@ -59,6 +60,8 @@ export class SimulatedNode {
   #transport: PeerTransport | undefined;
   /** Whether a node on this machine ever served: what the service certificate in its folder says. */
   #served = false;
+  /** Whether the machine's TEE gives no evidence. */
+  teeIsSilent = false;
   /** Starts of the node so far. */
   boots = 0;
 
@@ -103,6 +106,16 @@ export class SimulatedNode {
   /** Transactions of this node's clients without final outcome. */
   get pendingTransactions(): number {
     return this.#running?.core.manager.pendingTransactions ?? 0;
+  }
+
+  /** How the node stands with its lease; undefined while it does not run. */
+  get ownStanding(): OwnStanding | undefined {
+    return this.#running?.core.manager.leases.own;
+  }
+
+  /** What governance has in effect there; undefined while it does not run. */
+  get governance(): GovernanceState | undefined {
+    return this.#running?.core.administration.committed;
   }
 
   /** Requests of clients that are not answered. */
@@ -334,6 +347,7 @@ export class SimulatedNode {
 
   #assemble(life: Life, opened: OpenedDisk): Running {
     return assembleProcess(this.#world, life, opened, {
+      teeIsSilent: () => this.teeIsSilent,
       id: this.id,
       name: this.name,
       publicKey: this.#publicKey,

@@ -7,7 +7,7 @@ import type { LogEntry, NodeId } from "../../src/core/consensus/types.ts";
 import { NodeCore } from "../../src/enclave/manager/node-core.ts";
 import type { Crypto, PeerTransport } from "../../src/enclave/ports.ts";
 import type { FromWorker } from "../../src/enclave/worker/protocol.ts";
-import { type CocoError, invariant } from "../../src/errors.ts";
+import { CocoError, invariant } from "../../src/errors.ts";
 import type { Checker } from "./checker.ts";
 import type { Founded } from "./founding.ts";
 import type { LogMatching } from "./log-matching.ts";
@@ -67,6 +67,7 @@ export interface Machine {
   readonly isFirstBoot: boolean;
   /** Whether a node on this machine ever served. */
   readonly tookPart: boolean;
+  readonly teeIsSilent: () => boolean;
   readonly send: PeerTransport["send"];
   readonly onServing: () => void;
   readonly onFatal: (error: CocoError) => void;
@@ -120,7 +121,10 @@ export function assembleProcess(
     carriesService: () => true,
     openEpoch: (record) => founded.openEpoch(record, id),
     epochMaker: founded.epochMaker(entropy),
-    attest: (reportData) => founded.attest(isUpgraded, reportData),
+    attest: (reportData) => {
+      if (machine.teeIsSilent()) throw new CocoError("AttestationFailed", "the TEE is silent");
+      return founded.attest(isUpgraded, reportData);
+    },
     onGovernance: () => {
       life.serving = true;
       machine.onServing();

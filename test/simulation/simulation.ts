@@ -8,6 +8,7 @@
  */
 import { bytesEqual, toHex } from "../../src/core/codec/bytes.ts";
 import { ELECTION_TIMEOUT_MAX_MS } from "../../src/enclave/manager/node-core.ts";
+import { isQuarantined } from "../../src/core/governance/leases.ts";
 import { CocoError, invariant } from "../../src/errors.ts";
 import { Checker } from "./checker.ts";
 import { FaultCounts } from "./fault-counts.ts";
@@ -123,14 +124,23 @@ export class Simulation {
 
   #found(): Founded {
     const { quorum, trustDisk } = this.plan;
-    const { nodeCount, spareMachines, answerAfter, maxBatch, epochTransactions, epochMs, snapshotTransactions } =
-      this.plan;
+    const {
+      nodeCount,
+      spareMachines,
+      answerAfter,
+      maxBatch,
+      epochTransactions,
+      epochMs,
+      leaseMs,
+      snapshotTransactions,
+    } = this.plan;
     const cryptography = this.plan.realCryptography ? realCryptography(this.#seed) : CHEAP_CRYPTOGRAPHY;
     const settings = {
       quorum,
       trustDisk,
       answerAfter,
       maxBatch,
+      leaseMs,
       epoch: { lengthMs: epochMs, transactions: epochTransactions, keyCacheMs: EPOCH_KEY_CACHE_MS },
       snapshot: { everyTransactions: snapshotTransactions },
     };
@@ -278,7 +288,9 @@ export class Simulation {
         (voters) => core.filter(({ id }) => voters.includes(id)).length >= quorumSize(this.plan.quorum, voters.length),
       );
     const sound = random.sample(
-      this.nodes.filter((node) => node.isSound && (node.boots > 0 || this.members.includes(node))),
+      this.nodes.filter(
+        (node) => node.isSound && !this.#isQuarantined(node) && (node.boots > 0 || this.members.includes(node)),
+      ),
       this.nodes.length,
     );
     const core: SimulatedNode[] = [];
@@ -287,11 +299,18 @@ export class Simulation {
       isQuorum(core) ||
         this.plan.spareMachines > 0 ||
         !this.plan.trustDisk ||
+        this.plan.leaseMs > 0 ||
         this.plan.quorum.type === "flexible" ||
         [...sets.values()].some(({ length }) => length < this.nodes.length),
       `only ${sound.length} of ${this.nodes.length} nodes are sound`,
     );
     return isQuorum(core) ? core : undefined;
+  }
+
+  /** Its votes do not count, whatever else it does. */
+  #isQuarantined({ id }: SimulatedNode): boolean {
+    const { governance } = this.checker;
+    return governance !== undefined && isQuarantined(governance, id);
   }
 
   /** Ends the faults and lets time pass until nothing is left to do. */

@@ -3,7 +3,8 @@
  */
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { toHex, type Bytes } from "../../src/core/codec/bytes.ts";
-import type { Actor, CodeEntry, Constitution } from "../../src/core/governance/constitution.ts";
+import type { Actor, Constitution } from "../../src/core/governance/constitution.ts";
+import type { CodeEntry } from "../../src/core/governance/manifest-entries.ts";
 import { constitutionDigest } from "../../src/core/governance/constitution-codec.ts";
 import type { Signer } from "../../src/core/governance/governance-crypto.ts";
 import {
@@ -11,13 +12,8 @@ import {
   generateKeyPairPem,
   type Issuer,
 } from "../../src/enclave/manager/certificates.ts";
-import {
-  createSignFunction,
-  encryptionKeyFromSeed,
-  nodeEntropy,
-  rawEncryptionKey,
-  sha256,
-} from "../../src/enclave/manager/node-crypto.ts";
+import { createSignFunction, nodeEntropy, sha256 } from "../../src/enclave/manager/node-crypto.ts";
+import { encryptionKeyFromSeed, rawEncryptionKey } from "../../src/enclave/manager/key-wrapping.ts";
 import { assembleGenesis, signerOf, signNodeEntry, type Founder, type SignedNode } from "../../src/host/genesis.ts";
 import { readRequestSigner } from "../../src/host/request-signer.ts";
 import type { RequestSigner } from "../../src/core/governance/request-signing.ts";

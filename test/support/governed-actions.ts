@@ -3,15 +3,17 @@ import assert from "node:assert/strict";
 import { CocoError } from "../../src/errors.ts";
 import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
 import { constitutionOf, GOVERNANCE_CRYPTO, signerOfMember, tupleOf } from "./governed-network.ts";
-import { simulatedCertificate } from "../simulation/simulated-crypto.ts";
-import { utf8Encode, type Bytes } from "../../src/core/codec/bytes.ts";
+import { simulatedCertificate, simulatedEvidence } from "../simulation/simulated-crypto.ts";
+import { fromHex, toHex, utf8Encode, type Bytes } from "../../src/core/codec/bytes.ts";
 import { readActions } from "../../src/core/governance/action-codec.ts";
 import type { ActionContext } from "../../src/core/governance/action-kind.ts";
 import { applyActions, type ActionEffect } from "../../src/core/governance/actions.ts";
-import { nodeEntryTree, teeEntryTree } from "../../src/core/governance/constitution-codec.ts";
-import type { Constitution, NodeEntry, NodeTuple, TeeEntry } from "../../src/core/governance/constitution.ts";
+import { nodeEntryTree } from "../../src/core/governance/constitution-codec.ts";
+import { teeEntryTree } from "../../src/core/governance/manifest-codec.ts";
+import type { Constitution, NodeEntry, NodeTuple } from "../../src/core/governance/constitution.ts";
+import type { VirtualTeeEntry } from "../../src/core/governance/manifest-entries.ts";
 import { treeToJson } from "../../src/core/governance/fields.ts";
-import type { CertificateDescription } from "../../src/core/governance/governance-crypto.ts";
+import type { AttestedNode, CertificateDescription } from "../../src/core/governance/governance-crypto.ts";
 import type { JsonValue } from "../../src/core/governance/json-value.ts";
 import { signNodeTuple } from "../../src/core/governance/node-entry.ts";
 import { pemOfDer } from "../../src/core/governance/pem.ts";
@@ -48,7 +50,7 @@ export function fingerprintOf(name: string): string {
 }
 
 /** A machine. */
-export function machineOf(name: string): TeeEntry {
+export function machineOf(name: string): VirtualTeeEntry {
   return { tee: "virtual", machineKey: sha256(utf8Encode(name)), note: `machine ${name}` };
 }
 
@@ -108,10 +110,17 @@ export function certifiedAs(change: Partial<CertificateDescription> | undefined)
   return contextOf({ crypto: { ...GOVERNANCE_CRYPTO, describeCertificate } });
 }
 
+/** What is recorded of a node that runs this code on this machine. */
+export function attestedNode(measurement: string, machineKey: Bytes): AttestedNode {
+  const reportData = new Uint8Array(64);
+  const evidence = simulatedEvidence(machineKey, fromHex(measurement), reportData);
+  return { tee: "virtual", measurement, platform: toHex(machineKey), evidence, reportData, attestedAtMs: NOW_MS };
+}
+
 /** A context in which nodes run this code on this machine. */
 export function running(nodes: readonly number[], measurement: string, machine = "machine"): ActionContext {
-  const { machineKey } = machineOf(machine);
-  return contextOf({ attested: new Map(nodes.map((at) => [tupleOf(at).nodeId, { measurement, machineKey }])) });
+  const node = attestedNode(measurement, machineOf(machine).machineKey);
+  return contextOf({ attested: new Map(nodes.map((at) => [tupleOf(at).nodeId, node])) });
 }
 
 /** Reads actions from JSON and applies them. */

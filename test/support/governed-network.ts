@@ -4,14 +4,13 @@
 import { toHex, utf8Encode, type Bytes } from "../../src/core/codec/bytes.ts";
 import { MAJORITY } from "../../src/core/consensus/quorum.ts";
 import type { VoterSet } from "../../src/core/consensus/types.ts";
+import { executeAdministrative, type GovernanceState } from "../../src/core/governance/administrative.ts";
 import {
   decodeAdministrative,
   encodeAdministrative,
-  executeAdministrative,
   type AdministrativeTransaction,
   type EpochTransaction,
-  type GovernanceState,
-} from "../../src/core/governance/administrative.ts";
+} from "../../src/core/governance/administrative-codec.ts";
 import {
   DEFAULT_POLICIES,
   type Actor,
@@ -26,6 +25,7 @@ import type { SignedMessage } from "../../src/core/governance/proposal.ts";
 import type { RequestSigner } from "../../src/core/governance/request-signing.ts";
 import type { BatchPlace } from "../../src/core/governance/epochs.ts";
 import type { GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
+import { nodesInGoodStanding } from "../../src/core/governance/leases.ts";
 import { signNodeTuple } from "../../src/core/governance/node-entry.ts";
 import { settingsWith, type SettingsChange } from "../../src/core/governance/settings.ts";
 import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
@@ -155,12 +155,15 @@ export class GovernedNetwork {
 
   /** The next epoch, with made-up keys. */
   epoch(): EpochTransaction {
-    const { constitution, epochs } = this.state;
+    const { epochs } = this.state;
     const epoch = epochs.length + 1;
     return {
       type: "epoch",
       epoch,
-      wraps: constitution.nodes.map(({ nodeId }) => ({ nodeId, wrapped: keyOf(`${epoch} for ${nodeId}`) })),
+      wraps: nodesInGoodStanding(this.state).map(({ nodeId }) => ({
+        nodeId,
+        wrapped: keyOf(`${epoch} for ${nodeId}`),
+      })),
       ...simulatedService(this.state),
       sealedServiceKey: keyOf(`service key ${epoch}`),
     };

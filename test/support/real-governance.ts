@@ -1,14 +1,12 @@
 /** Governance of a network with real certificates, signatures and scripts, without consensus: as every node executes it. */
 import { toHex, type Bytes, utf8Encode } from "../../src/core/codec/bytes.ts";
 import type { Action } from "../../src/core/governance/actions.ts";
+import { executeAdministrative, type GovernanceState, placeAt } from "../../src/core/governance/administrative.ts";
 import {
   type AdministrativeTransaction,
   decodeAdministrative,
   encodeAdministrative,
-  executeAdministrative,
-  type GovernanceState,
-  placeAt,
-} from "../../src/core/governance/administrative.ts";
+} from "../../src/core/governance/administrative-codec.ts";
 import type { Actor, Constitution } from "../../src/core/governance/constitution.ts";
 import type { GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
 import type { SignedMessage } from "../../src/core/governance/proposal.ts";

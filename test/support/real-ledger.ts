@@ -5,7 +5,8 @@
  */
 import { randomBytes } from "node:crypto";
 import { type Bytes, ByteWriter, EMPTY, fromHex } from "../../src/core/codec/bytes.ts";
-import { encodeAdministrative, type GovernanceState } from "../../src/core/governance/administrative.ts";
+import type { GovernanceState } from "../../src/core/governance/administrative.ts";
+import { encodeAdministrative } from "../../src/core/governance/administrative-codec.ts";
 import { executeAdministrativeBatch } from "../../src/core/governance/administrative-batch.ts";
 import { parseBatch } from "../../src/core/ledger/batch-format.ts";
 import { type BatchInput, type BatchTransaction, buildBatch } from "../../src/core/ledger/batch.ts";

@@ -5,7 +5,10 @@
  */
 import { type Bytes, concatBytes, EMPTY, fromHex, utf8Encode } from "../../src/core/codec/bytes.ts";
 import type { LogEntry, SnapshotMark } from "../../src/core/consensus/types.ts";
-import { type AdministrativeTransaction, encodeAdministrative } from "../../src/core/governance/administrative.ts";
+import {
+  type AdministrativeTransaction,
+  encodeAdministrative,
+} from "../../src/core/governance/administrative-codec.ts";
 import type { SettingsChange } from "../../src/core/governance/settings.ts";
 import { type BatchTransaction, buildBatch, type BatchInput } from "../../src/core/ledger/batch.ts";
 import { type ParsedBatch, parseBatch } from "../../src/core/ledger/batch-format.ts";

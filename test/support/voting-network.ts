@@ -4,13 +4,12 @@
  */
 import { utf8Encode, type Bytes } from "../../src/core/codec/bytes.ts";
 import type { Action } from "../../src/core/governance/actions.ts";
+import { executeAdministrative, type GovernanceState } from "../../src/core/governance/administrative.ts";
 import {
   decodeAdministrative,
   encodeAdministrative,
-  executeAdministrative,
   type AdministrativeTransaction,
-  type GovernanceState,
-} from "../../src/core/governance/administrative.ts";
+} from "../../src/core/governance/administrative-codec.ts";
 import type { Actor, Constitution } from "../../src/core/governance/constitution.ts";
 import type { BatchPlace } from "../../src/core/governance/epochs.ts";
 import type { GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";

@@ -7,7 +7,7 @@
  */
 import { bytesEqual, toHex, type Bytes } from "../codec/bytes.ts";
 import { contextTag, type DerReader, readDer } from "../codec/der.ts";
-import { MAX_CERTIFICATE_BYTES } from "../governance/constitution.ts";
+import { MAX_CERTIFICATE_BYTES } from "../governance/certificate-limits.ts";
 import { CocoError } from "../../errors.ts";
 import { type KeyType, readKeyType, readSignatureAlgorithm, type SignatureAlgorithm } from "./algorithm.ts";
 import { type GeneralName, type Name, readGeneralNames, readName } from "./name.ts";

@@ -3,21 +3,13 @@
  * does to a constitution. One per name of action-names.ts; actions.ts has them all.
  */
 import { encodeCbor } from "../codec/cbor.ts";
-import { bytesEqual, type Bytes } from "../codec/bytes.ts";
+import { bytesEqual } from "../codec/bytes.ts";
 import type { NodeId } from "../consensus/types.ts";
 import { IDENTIFIER_BOUNDS } from "./constitution-codec.ts";
 import type { Actor, Constitution } from "./constitution.ts";
 import { treeToCbor, type FieldReader, type FieldTree } from "./fields.ts";
-import type { GovernanceCrypto } from "./governance-crypto.ts";
+import type { AttestedNode, GovernanceCrypto } from "./governance-crypto.ts";
 import { refused } from "./refusal.ts";
-
-/** What a node was found to run when it was attested. */
-export interface AttestedNode {
-  /** Lower-case hex, 32 bytes. */
-  readonly measurement: string;
-  /** Public key of its machine, SubjectPublicKeyInfo DER. */
-  readonly machineKey: Bytes;
-}
 
 /** What actions are judged by besides the constitution. */
 export interface ActionContext {

@@ -9,7 +9,8 @@ import {
   type ActionKind,
 } from "./action-kind.ts";
 import { readRevocations } from "./constitution-codec.ts";
-import { MAX_ACTOR_CERTIFICATES, MAX_CERTIFICATE_BYTES, type Actor, type Constitution } from "./constitution.ts";
+import { MAX_ACTOR_CERTIFICATES, type Actor, type Constitution } from "./constitution.ts";
+import { MAX_CERTIFICATE_BYTES } from "./certificate-limits.ts";
 import { PemField } from "./fields.ts";
 import { refused } from "./refusal.ts";
 

@@ -1,22 +1,29 @@
 /** Actions on the code manifest and the TEE manifest (R7, R8): approve and retire, at once or at a date. */
-import { bytesEqual, fromHex, toHex, type Bytes } from "../codec/bytes.ts";
+import { fromHex } from "../codec/bytes.ts";
 import type { NodeId } from "../consensus/types.ts";
 import { withReplaced, type ActionContext, type ActionKind } from "./action-kind.ts";
 import { mayRun } from "./attest.ts";
-import { DATE_BOUNDS, readCodeIdentity, readInForce, readTeeEntry, teeEntryTree } from "./constitution-codec.ts";
-import {
-  MAX_MANIFEST_ENTRIES,
-  MEASUREMENT_BYTES,
-  type CodeEntry,
-  type Constitution,
-  type InForce,
-  type TeeEntry,
-} from "./constitution.ts";
+import { DATE_BOUNDS, readCodeIdentity, readInForce, readTeeEntry, teeEntryTree } from "./manifest-codec.ts";
+import { MAX_MANIFEST_ENTRIES, type Constitution } from "./constitution.ts";
 import type { FieldReader } from "./fields.ts";
+import {
+  codeKey,
+  teeKey,
+  type CodeEntry,
+  type InForce,
+  type ReferenceValues,
+  type TeeEntry,
+} from "./manifest-entries.ts";
+import {
+  MAX_MEASUREMENT_BYTES,
+  MEASUREMENT_BYTES,
+  readMeasurement,
+  readReference,
+  readTeeKey,
+  referenceTree,
+  teeKeyTree,
+} from "./manifest-codec.ts";
 import { refused, type Refusal } from "./refusal.ts";
-
-/** Largest machine key in bytes, SubjectPublicKeyInfo DER. */
-export const MAX_MACHINE_KEY_BYTES = 256;
 
 /** Code to be approved. */
 export type ApproveCodeArgs = Omit<CodeEntry, "approvedAt" | "approval">;
@@ -24,12 +31,15 @@ export type ApproveCodeArgs = Omit<CodeEntry, "approvedAt" | "approval">;
 /** Code to be retired: at a date, or at once. */
 export interface RetireCodeArgs {
   readonly measurement: string;
+  /** As the entry has them, where the manifest has several of one measurement. */
+  readonly reference?: ReferenceValues;
   readonly at?: number;
 }
 
-/** A machine to be retired: at a date, or at once. */
+/** An entry of the TEE manifest to be retired: at a date, or at once. */
 export interface RetireTeeArgs {
-  readonly machineKey: Bytes;
+  /** As `teeKey` names it. */
+  readonly key: string;
   readonly at?: number;
 }
 
@@ -50,8 +60,9 @@ function requireFuture(dateMs: number, nowMs: number): void {
 
 const APPROVE_CODE: ActionKind<ApproveCodeArgs> = {
   read: (fields) => ({ ...readCodeIdentity(fields), ...readInForce(fields) }),
-  tree: ({ measurement, name, version, inForceFrom, inForceUntil }) => ({
+  tree: ({ measurement, reference, name, version, inForceFrom, inForceUntil }) => ({
     measurement: fromHex(measurement),
+    reference: reference && referenceTree(reference),
     name,
     version,
     inForceFrom,
@@ -59,7 +70,7 @@ const APPROVE_CODE: ActionKind<ApproveCodeArgs> = {
   }),
   apply: (constitution, args, { nowMs, approval }) => {
     const { codeManifest, version } = constitution;
-    if (codeManifest.some(({ measurement }) => measurement === args.measurement))
+    if (codeManifest.some((code) => codeKey(code) === codeKey(args)))
       throw refused("AlreadyApproved", `measurement ${args.measurement} stands in the code manifest`);
     checkDates(args, nowMs);
     const entry: CodeEntry = { ...args, approvedAt: version + 1, ...(approval && { approval }) };
@@ -70,8 +81,8 @@ const APPROVE_CODE: ActionKind<ApproveCodeArgs> = {
 /** The TEE manifest with one more machine. */
 export function withMachine(constitution: Constitution, entry: TeeEntry, nowMs: number): Constitution {
   const { teeManifest } = constitution;
-  if (teeManifest.some(({ machineKey }) => bytesEqual(machineKey, entry.machineKey)))
-    throw refused("AlreadyApproved", "the machine stands in the TEE manifest");
+  if (teeManifest.some((listed) => teeKey(listed) === teeKey(entry)))
+    throw refused("AlreadyApproved", "the machine, or an entry of this id, stands in the TEE manifest");
   checkDates(entry, nowMs);
   return { ...constitution, teeManifest: [...teeManifest, entry] };
 }
@@ -105,21 +116,33 @@ function readAt(fields: FieldReader): { readonly at?: number } {
 }
 
 const RETIRE_CODE: ActionKind<RetireCodeArgs> = {
-  read: (fields) => ({ measurement: fields.hex("measurement", MEASUREMENT_BYTES), ...readAt(fields) }),
-  tree: ({ measurement, at }) => ({ measurement: fromHex(measurement), at }),
-  apply: (constitution, { measurement, at }, { nowMs }) => {
-    const entry = constitution.codeManifest.find((code) => code.measurement === measurement);
+  read: (fields) => ({
+    measurement: readMeasurement(fields, "measurement", [MEASUREMENT_BYTES, MAX_MEASUREMENT_BYTES]),
+    ...(fields.has("reference") && { reference: fields.record("reference", readReference) }),
+    ...readAt(fields),
+  }),
+  tree: ({ measurement, reference, at }) => ({
+    measurement: fromHex(measurement),
+    reference: reference && referenceTree(reference),
+    at,
+  }),
+  apply: (constitution, { at, ...named }, { nowMs }) => {
+    const { measurement, reference } = named;
+    const listed = constitution.codeManifest.filter((code) => code.measurement === measurement);
+    const isAmbiguous = listed.length > 1 && reference === undefined;
+    if (isAmbiguous) throw refused("CodeAmbiguous", `${listed.length} entries have the measurement ${measurement}`);
+    const entry = listed.find((code) => reference === undefined || codeKey(code) === codeKey(named));
     if (entry === undefined) throw refused("CodeUnknown", `measurement ${measurement} is not in the code manifest`);
     return { ...constitution, codeManifest: retired(constitution.codeManifest, entry, at, nowMs) };
   },
 };
 
 const RETIRE_TEE: ActionKind<RetireTeeArgs> = {
-  read: (fields) => ({ machineKey: fields.bytes("machineKey", { max: MAX_MACHINE_KEY_BYTES }), ...readAt(fields) }),
-  tree: ({ machineKey, at }) => ({ machineKey, at }),
-  apply: (constitution, { machineKey, at }, { nowMs }) => {
-    const entry = constitution.teeManifest.find((tee) => bytesEqual(tee.machineKey, machineKey));
-    if (entry === undefined) throw refused("TeeUnknown", `machine ${toHex(machineKey)} is not in the TEE manifest`);
+  read: (fields) => ({ key: readTeeKey(fields), ...readAt(fields) }),
+  tree: ({ key, at }) => ({ ...teeKeyTree(key), at }),
+  apply: (constitution, { key, at }, { nowMs }) => {
+    const entry = constitution.teeManifest.find((tee) => teeKey(tee) === key);
+    if (entry === undefined) throw refused("TeeUnknown", `${key} is not in the TEE manifest`);
     return { ...constitution, teeManifest: retired(constitution.teeManifest, entry, at, nowMs) };
   },
 };
@@ -163,10 +186,10 @@ export function checkManifests(after: Constitution, before: Constitution, { nowM
 
 /** Nodes of a constitution that were allowed to run what they run, and are not any more. */
 export function expelledNodes(after: Constitution, before: Constitution, context: ActionContext): readonly NodeId[] {
-  const { attested, nowMs } = context;
+  const { attested, nowMs, crypto } = context;
   return after.nodes.flatMap(({ nodeId }) => {
     const node = attested.get(nodeId);
-    const isExpelled = node !== undefined && mayRun(before, node, nowMs) && !mayRun(after, node, nowMs);
+    const isExpelled = node !== undefined && mayRun(before, node, nowMs, crypto) && !mayRun(after, node, nowMs, crypto);
     return isExpelled ? [nodeId] : [];
   });
 }

@@ -3,17 +3,15 @@ import { bytesEqual, fromHex, toHex } from "../codec/bytes.ts";
 import type { NodeId } from "../consensus/types.ts";
 import { requireChange, withReplaced, type ActionContext, type ActionKind } from "./action-kind.ts";
 import { withMachine } from "./actions-manifests.ts";
-import { nodeEntryTree, readNodeEntry, readTeeEntry, teeEntryTree } from "./constitution-codec.ts";
-import {
-  isInForce,
-  MAX_NODES,
-  MEASUREMENT_BYTES,
-  type Constitution,
-  type NodeEntry,
-  type TeeEntry,
-} from "./constitution.ts";
+import { nodeEntryTree, readNodeEntry } from "./constitution-codec.ts";
+import { readTeeEntry, teeEntryTree } from "./manifest-codec.ts";
+import { isInForce, type TeeEntry } from "./manifest-entries.ts";
+import { MAX_NODES, type Constitution, type NodeEntry } from "./constitution.ts";
+import { MEASUREMENT_BYTES } from "./manifest-codec.ts";
 import type { FieldReader } from "./fields.ts";
 import { nodeEntryProblem } from "./node-entry.ts";
+import { teeKey } from "./manifest-entries.ts";
+import { MAX_MEASUREMENT_BYTES, readMeasurement } from "./manifest-codec.ts";
 import { refused } from "./refusal.ts";
 
 const NODE_ID_BYTES = 32;
@@ -58,7 +56,7 @@ function requireSigned(constitution: Constitution, entry: NodeEntry, { networkNa
 
 function withTee(constitution: Constitution, tee: TeeEntry | undefined, nowMs: number): Constitution {
   if (tee === undefined) return constitution;
-  const listed = constitution.teeManifest.find(({ machineKey }) => bytesEqual(machineKey, tee.machineKey));
+  const listed = constitution.teeManifest.find((other) => teeKey(other) === teeKey(tee));
   // Several nodes of one machine may be voted on at a time, and each brings it along.
   if (listed === undefined) return withMachine(constitution, tee, nowMs);
   if (!isInForce(listed, nowMs)) throw refused("TeeNotInForce", "the machine is listed, and not in force");
@@ -66,8 +64,7 @@ function withTee(constitution: Constitution, tee: TeeEntry | undefined, nowMs: n
 }
 
 function requireCode({ codeManifest }: Constitution, measurement: string, nowMs: number): void {
-  const code = codeManifest.find((entry) => entry.measurement === measurement);
-  if (code === undefined || !isInForce(code, nowMs))
+  if (!codeManifest.some((entry) => entry.measurement === measurement && isInForce(entry, nowMs)))
     throw refused("CodeNotInForce", `measurement ${measurement} is not in force`);
 }
 
@@ -75,7 +72,9 @@ const ADD: ActionKind<AddNodeArgs> = {
   read: (fields) => ({
     entry: fields.record("entry", readNodeEntry),
     ...readTee(fields),
-    ...(fields.has("measurement") && { measurement: fields.hex("measurement", MEASUREMENT_BYTES) }),
+    ...(fields.has("measurement") && {
+      measurement: readMeasurement(fields, "measurement", [MEASUREMENT_BYTES, MAX_MEASUREMENT_BYTES]),
+    }),
   }),
   tree: ({ entry, tee, measurement }) => ({
     entry: nodeEntryTree(entry),

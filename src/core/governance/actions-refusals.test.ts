@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
+import { teeKey } from "./manifest-entries.ts";
 import { describe, test } from "node:test";
-import { toHex } from "../codec/bytes.ts";
 import { tupleOf } from "../../../test/support/governed-network.ts";
 import type { ActionContext } from "./action-kind.ts";
 import { encodeConstitution } from "./constitution-codec.ts";
@@ -229,7 +229,7 @@ describe("refused actions", () => {
     "retire_code",
     { measurement: GENESIS_CODE, ...(at !== undefined && { at }) },
   ];
-  const machineKey = toHex(before.teeManifest[0]?.machineKey ?? new Uint8Array(0));
+  const machineKey = teeKey(before.teeManifest[0] ?? assert.fail("no machine"));
   const twoCodes = applyJson(before, [approve({})]).constitution;
   const ending = applyJson(before, [approve({}), retire(NOW_MS + DAY_MS)]).constitution;
   const manifestFull = with_({

@@ -56,7 +56,8 @@ import {
 import { checkReferences } from "./constitution-check.ts";
 import { encodeConstitution } from "./constitution-codec.ts";
 import { constitutionChanges } from "./constitution-diff.ts";
-import { MAX_CONSTITUTION_BYTES, type Constitution, type TeeEntry } from "./constitution.ts";
+import { MAX_CONSTITUTION_BYTES, type Constitution } from "./constitution.ts";
+import type { TeeEntry } from "./manifest-entries.ts";
 import type { FieldContext } from "./fields.ts";
 import { isRefusal, refused } from "./refusal.ts";
 import type { SettingsChange } from "./settings.ts";

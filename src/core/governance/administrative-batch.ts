@@ -3,11 +3,13 @@
  */
 import type { Bytes } from "../codec/bytes.ts";
 import { toHex } from "../codec/bytes.ts";
-import type { Configuration } from "../consensus/types.ts";
+import type { Configuration, NodeId } from "../consensus/types.ts";
 import { batchKindOf, parseBatch, type ParsedBatch } from "../ledger/batch-format.ts";
-import { decodeAdministrative, executeAdministrative, type GovernanceState } from "./administrative.ts";
+import { executeAdministrative, type GovernanceState } from "./administrative.ts";
+import { decodeAdministrative } from "./administrative-codec.ts";
 import { listedNodes } from "./configuration.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
+import { isQuarantined } from "./leases.ts";
 import { refused } from "./refusal.ts";
 import { CocoError, invariant } from "../../errors.ts";
 
@@ -18,7 +20,8 @@ export type AdministrativeBatch = Pick<ParsedBatch, "transactions"> & {
 
 /**
  * Executes the transactions of an administrative batch in order. Throws, with nothing changed, when one does not hold, when
- * the batch changes the configuration twice, or when a node that was voted out opens an epoch: it would know the key.
+ * the batch changes the configuration twice, or when a node opens an epoch that was voted out or is quarantined: it would know
+ * the key.
  */
 export function executeAdministrativeBatch(
   before: GovernanceState | undefined,
@@ -31,16 +34,19 @@ export function executeAdministrativeBatch(
     const transaction = decodeAdministrative(publicPart);
     if (transaction.type === "configure" && ++configurations > 1)
       throw refused("TwoConfigurations", "a batch takes one step of a change of membership");
-    if (
-      transaction.type === "epoch" &&
-      state !== undefined &&
-      !listedNodes(state.constitution).includes(toHex(header.signer))
-    )
-      throw refused("EpochByRemovedNode", "an epoch is opened by a listed node");
+    if (transaction.type === "epoch" && state !== undefined) requireEpochMaker(state, toHex(header.signer));
     state = executeAdministrative(state, transaction, header, crypto);
   }
   invariant(state, "an administrative batch holds a transaction");
   return state;
+}
+
+/** Whoever opens an epoch knows its key. */
+function requireEpochMaker(state: GovernanceState, signer: NodeId): void {
+  if (!listedNodes(state.constitution).includes(signer))
+    throw refused("EpochByRemovedNode", "an epoch is opened by a listed node");
+  if (isQuarantined(state, signer))
+    throw refused("EpochByQuarantinedNode", "an epoch is opened by a node that is not quarantined");
 }
 
 /**

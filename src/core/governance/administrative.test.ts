@@ -12,14 +12,13 @@ import { CocoError } from "../../errors.ts";
 import { encodeCbor } from "../codec/cbor.ts";
 import { bytesEqual, type Bytes } from "../codec/bytes.ts";
 import type { Action } from "./actions.ts";
+import { executeAdministrative, type GovernanceState } from "./administrative.ts";
 import {
   decodeAdministrative,
   encodeAdministrative,
-  executeAdministrative,
   type AdministrativeTransaction,
   type EpochTransaction,
-  type GovernanceState,
-} from "./administrative.ts";
+} from "./administrative-codec.ts";
 import { agreedRequests } from "./agreed-requests.ts";
 import { derOfPem } from "./pem.ts";
 import type { Vote } from "./policy.ts";

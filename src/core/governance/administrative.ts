@@ -2,121 +2,35 @@
  * Administrative transactions (R10, R16): signed or derived changes of the network itself, in the one order of the ledger.
  *
  * Every validating node decodes and executes them itself before it acknowledges them; execution is pure, so all come to
- * the same state or all refuse. The public part of such a transaction in the ledger is exactly its encoding.
+ * the same state or all refuse.
  */
-import { decodeCbor, encodeCbor } from "../codec/cbor.ts";
-import { fromHex, toHex, type Bytes } from "../codec/bytes.ts";
-import type { Configuration, NodeId } from "../consensus/types.ts";
-import {
-  attestedOf,
-  attestTree,
-  executeAttest,
-  readAttest,
-  type AttestationState,
-  type AttestTransaction,
-} from "./attest.ts";
-import { checkNextConfiguration, configurationTree, genesisConfiguration, readConfiguration } from "./configuration.ts";
-import { constitutionDigest, decodeConstitution, encodeConstitution } from "./constitution-codec.ts";
-import { MAX_CONSTITUTION_BYTES, MAX_NODES, type Constitution } from "./constitution.ts";
+import { toHex, type Bytes } from "../codec/bytes.ts";
+import type { Configuration } from "../consensus/types.ts";
+import type { AdministrativeTransaction, EpochTransaction, SnapshotTransaction } from "./administrative-codec.ts";
+import { attestedOf, executeAttest, type AttestationState } from "./attest.ts";
+import { checkNextConfiguration, genesisConfiguration } from "./configuration.ts";
+import { constitutionDigest } from "./constitution-codec.ts";
+import type { Constitution } from "./constitution.ts";
 import { verifyConstitution } from "./constitution-verify.ts";
 import { departingNodes } from "./departing-nodes.ts";
 import {
   checkEpoch,
   grantKeys,
-  MAX_GRANT_KEYS,
-  MAX_SEALED_SERVICE_KEY_BYTES,
-  MAX_WRAPPED_KEY_BYTES,
   withoutStrangers,
   type BatchPlace,
   type EpochRecord,
   type EpochsState,
-  type GrantedKey,
-  type WrappedKey,
 } from "./epochs.ts";
-import { expelTree, expulsionEffect, readExpel, type ExpelTransaction } from "./expulsion.ts";
-import { readDocument, treeToCbor, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
+import { expulsionEffect } from "./expulsion.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
+import { executeQuarantine, leasesAfter, type LeasesState, type QuarantineTransaction } from "./leases.ts";
 import type { SignedMessage } from "./proposal.ts";
-import { readMessage } from "./proposal-codec.ts";
 import { executeRequest, type ProposalsState } from "./proposal-requests.ts";
 import { refused } from "./refusal.ts";
-import { settleProposal, type SettledState } from "./settle.ts";
-import {
-  MAX_SERVICE_CERTIFICATE_BYTES,
-  nextServices,
-  readCrossCertificate,
-  type OfferedService,
-  type ServiceState,
-} from "./service-chain.ts";
+import { removalProposal, withdrawSettledRemovals } from "./removal-proposals.ts";
+import { settleProposal, withProposal, type SettledState } from "./settle.ts";
+import { nextServices, type ServiceState } from "./service-chain.ts";
 import { CocoError } from "../../errors.ts";
-
-/** Largest encoded administrative transaction, in bytes. */
-export const MAX_ADMINISTRATIVE_BYTES = MAX_CONSTITUTION_BYTES + 1024;
-
-/** Starts the network. */
-export interface GenesisTransaction {
-  readonly type: "genesis";
-  readonly constitution: Constitution;
-}
-
-/** Opens an epoch; with a new service identity when somebody lost access since the one before. */
-export interface EpochTransaction extends OfferedService {
-  readonly type: "epoch";
-  /** 1 for the first epoch, one more with each. */
-  readonly epoch: number;
-  /** One per listed validating node, in the order of the VN list. */
-  readonly wraps: readonly WrappedKey[];
-  /** The service's private key, sealed under the epoch key. */
-  readonly sealedServiceKey: Bytes;
-}
-
-/** A member's signed request: a proposal, a ballot, a withdrawal, automatic votes. */
-export interface RequestTransaction extends SignedMessage {
-  readonly type: "request";
-}
-
-/** Settles a proposal whose time has come, or that another change has moved. */
-export interface ResolveTransaction {
-  readonly type: "resolve";
-  readonly proposalId: string;
-}
-
-/** Takes the next step of a change of voters. */
-export interface ConfigureTransaction extends Configuration {
-  readonly type: "configure";
-}
-
-/** Evidence of a snapshot: whoever has its content can check it against the ledger. */
-export interface SnapshotTransaction {
-  readonly type: "snapshot";
-  /** Index of the last batch the snapshot holds. */
-  readonly index: number;
-  /** Sequence number of that batch's signature transaction. */
-  readonly seqno: number;
-  /** Evidence digest, 32 bytes; the same on every node. */
-  readonly digest: Bytes;
-  /** Size of the snapshot in bytes. */
-  readonly bytes: number;
-}
-
-/** Hands a node the keys of epochs that were opened before it was listed. */
-export interface GrantTransaction {
-  readonly type: "grant";
-  readonly nodeId: NodeId;
-  readonly keys: readonly GrantedKey[];
-}
-
-/** Any administrative transaction. */
-export type AdministrativeTransaction =
-  | GenesisTransaction
-  | EpochTransaction
-  | RequestTransaction
-  | ResolveTransaction
-  | ConfigureTransaction
-  | SnapshotTransaction
-  | GrantTransaction
-  | AttestTransaction
-  | ExpelTransaction;
 
 /** The constitution in force. */
 export interface StandingConstitution {
@@ -132,6 +46,7 @@ export interface GovernanceState
     EpochsState,
     ServiceState,
     AttestationState,
+    LeasesState,
     Omit<ProposalsState, "attested"> {
   /** Epochs so far; the last one is in force. */
   readonly epochs: readonly EpochRecord[];
@@ -141,109 +56,6 @@ export interface GovernanceState
   readonly epochDue: boolean;
   /** Newest evidence of a snapshot. */
   readonly snapshot: Pick<SnapshotTransaction, "index" | "seqno" | "digest"> | undefined;
-}
-
-const CONTEXT: FieldContext = { form: "cbor", code: "MalformedInput" };
-const POSITIVE = { min: 1, max: Number.MAX_SAFE_INTEGER };
-
-function transactionTree(transaction: AdministrativeTransaction): FieldTree {
-  const { type } = transaction;
-  switch (type) {
-    case "genesis":
-      return { type, constitution: encodeConstitution(transaction.constitution) };
-    case "epoch": {
-      const { epoch, serviceCertificate, endorsement, backEndorsement, sealedServiceKey } = transaction;
-      const wraps = transaction.wraps.map(({ nodeId, wrapped }) => ({ nodeId: fromHex(nodeId), wrapped }));
-      return { type, epoch, wraps, serviceCertificate, endorsement, backEndorsement, sealedServiceKey };
-    }
-    case "request":
-      return { type, message: transaction.message, chain: transaction.chain };
-    case "resolve":
-      return { type, proposalId: fromHex(transaction.proposalId) };
-    case "configure":
-      return { type, ...configurationTree(transaction) };
-    case "snapshot": {
-      const { index, seqno, digest, bytes } = transaction;
-      return { type, index, seqno, digest, bytes };
-    }
-    case "grant":
-      return {
-        type,
-        nodeId: fromHex(transaction.nodeId),
-        keys: transaction.keys.map(({ epoch, wrapped }) => ({ epoch, wrapped })),
-      };
-    case "attest":
-      return { type, ...attestTree(transaction) };
-    case "expel":
-      return { type, ...expelTree(transaction) };
-  }
-}
-
-/** The binary form of a transaction: the public part of its ledger entry. */
-export function encodeAdministrative(transaction: AdministrativeTransaction): Bytes {
-  return encodeCbor(treeToCbor(transactionTree(transaction)));
-}
-
-function readEpoch(fields: FieldReader): EpochTransaction {
-  const endorsement = readCrossCertificate(fields, "endorsement");
-  const backEndorsement = readCrossCertificate(fields, "backEndorsement");
-  return {
-    type: "epoch",
-    epoch: fields.integer("epoch", POSITIVE),
-    wraps: fields.list("wraps", MAX_NODES, (wrap) => ({
-      nodeId: wrap.hex("nodeId", 32),
-      wrapped: wrap.bytes("wrapped", { max: MAX_WRAPPED_KEY_BYTES }),
-    })),
-    serviceCertificate: fields.certificate("serviceCertificate", MAX_SERVICE_CERTIFICATE_BYTES),
-    ...(endorsement && { endorsement }),
-    ...(backEndorsement && { backEndorsement }),
-    sealedServiceKey: fields.bytes("sealedServiceKey", { max: MAX_SEALED_SERVICE_KEY_BYTES }),
-  };
-}
-
-function readTransaction(fields: FieldReader): AdministrativeTransaction {
-  const later = ["configure", "snapshot", "grant", "attest", "expel"] as const;
-  const type = fields.choice("type", ["genesis", "epoch", "request", "resolve", ...later]);
-  switch (type) {
-    case "genesis":
-      return { type, constitution: decodeConstitution(fields.bytes("constitution", { max: MAX_CONSTITUTION_BYTES })) };
-    case "epoch":
-      return readEpoch(fields);
-    case "request":
-      return { type, ...readMessage(fields) };
-    case "resolve":
-      return { type, proposalId: fields.hex("proposalId", 32) };
-    case "configure":
-      return { type, ...readConfiguration(fields) };
-    case "snapshot":
-      return {
-        type,
-        index: fields.integer("index", POSITIVE),
-        seqno: fields.integer("seqno", POSITIVE),
-        digest: fields.bytes("digest", { length: 32 }),
-        bytes: fields.integer("bytes", POSITIVE),
-      };
-    case "grant":
-      return {
-        type,
-        nodeId: fields.hex("nodeId", 32),
-        keys: fields.list("keys", MAX_GRANT_KEYS, (key) => ({
-          epoch: key.integer("epoch", POSITIVE),
-          wrapped: key.bytes("wrapped", { max: MAX_WRAPPED_KEY_BYTES }),
-        })),
-      };
-    case "attest":
-      return { type, ...readAttest(fields) };
-    case "expel":
-      return { type, ...readExpel(fields) };
-  }
-}
-
-/** Reads the binary form; throws `MalformedInput`, or `ConstitutionInvalid` for the constitution inside. */
-export function decodeAdministrative(bytes: Bytes): AdministrativeTransaction {
-  if (bytes.length > MAX_ADMINISTRATIVE_BYTES)
-    throw new CocoError("LimitExceeded", "administrative transaction is too large");
-  return readDocument(decodeCbor(bytes), CONTEXT, readTransaction);
 }
 
 /**
@@ -256,17 +68,17 @@ export function executeAdministrative(
   place: BatchPlace,
   crypto: GovernanceCrypto,
 ): GovernanceState {
-  if (transaction.type === "genesis") return executeGenesis(state, transaction.constitution, crypto);
+  if (transaction.type === "genesis") return executeGenesis(state, transaction.constitution, place, crypto);
   if (state === undefined) throw refused("BeforeGenesis", "the first transaction of a network is its genesis");
   switch (transaction.type) {
     case "epoch":
       return executeEpoch(state, transaction, place, crypto);
     case "request": {
       const { message, chain } = transaction;
-      return enacted(executeRequest(state, { message, chain }, place, crypto), crypto);
+      return enacted(executeRequest(state, { message, chain }, place, crypto), place, crypto);
     }
     case "resolve":
-      return enacted(executeResolve(state, transaction.proposalId, place, crypto), crypto);
+      return enacted(executeResolve(state, transaction.proposalId, place, crypto), place, crypto);
     case "configure":
       return executeConfigure(state, transaction);
     case "snapshot":
@@ -274,15 +86,21 @@ export function executeAdministrative(
     case "grant":
       return { ...state, epochs: grantKeys(state, transaction.nodeId, transaction.keys) };
     case "attest":
-      return { ...state, attested: executeAttest(state, transaction, place.timeMs, crypto) };
+      return withdrawSettledRemovals(
+        { ...state, ...executeAttest(state, transaction, place.timeMs, crypto) },
+        place.timeMs,
+      );
     case "expel":
-      return enacted({ state, effect: expulsionEffect(state, transaction, place.timeMs) }, crypto);
+      return enacted({ state, effect: expulsionEffect(state, transaction, place.timeMs, crypto) }, place, crypto);
+    case "quarantine":
+      return quarantined(state, transaction, place, crypto);
   }
 }
 
 function executeGenesis(
   state: GovernanceState | undefined,
   constitution: Constitution,
+  { timeMs }: BatchPlace,
   crypto: GovernanceCrypto,
 ): GovernanceState {
   if (state !== undefined) throw refused("SecondGenesis", "the network has its genesis already");
@@ -305,6 +123,7 @@ function executeGenesis(
     recentRequests: [],
     automaticVotes: [],
     attested: new Map(),
+    leases: leasesAfter({ constitution, leases: new Map() }, constitution, timeMs),
   };
 }
 
@@ -333,11 +152,31 @@ function executeResolve(
   return settled;
 }
 
+/** Nodes whose lease has ended, and a proposal to remove each, which members' automatic votes may decide at once. */
+function quarantined(
+  state: GovernanceState,
+  { nodeIds }: QuarantineTransaction,
+  place: BatchPlace,
+  crypto: GovernanceCrypto,
+): GovernanceState {
+  let after: GovernanceState = { ...state, leases: executeQuarantine(state, { nodeIds }, place.timeMs) };
+  for (const nodeId of nodeIds) {
+    const proposal = removalProposal(nodeId, place, after.constitution.policies, crypto.sha256);
+    const settled = settleProposal(withProposal(after, proposal), proposal.id, place.timeMs, crypto);
+    after = enacted(settled, place, crypto);
+  }
+  return after;
+}
+
 /** The state with what a proposal has brought about, if it took effect. */
-function enacted({ state, effect }: SettledState<GovernanceState>, crypto: GovernanceCrypto): GovernanceState {
+function enacted(
+  { state, effect }: SettledState<GovernanceState>,
+  { timeMs }: BatchPlace,
+  crypto: GovernanceCrypto,
+): GovernanceState {
   if (effect === undefined) return state;
   const { constitution, opensEpoch, rotatesService } = effect;
-  return {
+  const after = {
     ...state,
     constitution,
     constitutionDigest: constitutionDigest(constitution, crypto.sha256),
@@ -345,7 +184,9 @@ function enacted({ state, effect }: SettledState<GovernanceState>, crypto: Gover
     serviceRotationDue: state.serviceRotationDue || rotatesService,
     departing: departingNodes(state, constitution),
     attested: attestedOf(state.attested, constitution),
+    leases: leasesAfter(state, constitution, timeMs),
   };
+  return withdrawSettledRemovals(after, timeMs);
 }
 
 function executeConfigure(state: GovernanceState, { current, previous, learners }: Configuration): GovernanceState {
@@ -366,11 +207,6 @@ function executeSnapshot(
   if (index >= place.index || seqno >= place.firstSeqno || seqno < index)
     throw refused("SnapshotOfTheFuture", "evidence is of a snapshot before the batch that holds it");
   return { ...state, snapshot: { index, seqno, digest } };
-}
-
-/** Public key (SubjectPublicKeyInfo, DER) of each node whose signature counts: the listed ones and those that are leaving. */
-export function signingKeys(state: Pick<GovernanceState, "constitution" | "departing">): Map<NodeId, Bytes> {
-  return new Map([...state.departing, ...state.constitution.nodes].map((node) => [node.nodeId, node.publicKey]));
 }
 
 /** The place of a transaction that is only tried out: its time counts. */

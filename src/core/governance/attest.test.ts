@@ -12,7 +12,8 @@ import {
 import { simulatedEvidence } from "../../../test/simulation/simulated-crypto.ts";
 import { sha256 } from "../../enclave/manager/node-crypto.ts";
 import { fromHex, toHex, utf8Encode, type Bytes } from "../codec/bytes.ts";
-import { decodeAdministrative, encodeAdministrative, type GovernanceState } from "./administrative.ts";
+import type { GovernanceState } from "./administrative.ts";
+import { decodeAdministrative, encodeAdministrative } from "./administrative-codec.ts";
 import { attestChallenge, attestReportData, type AttestTransaction } from "./attest.ts";
 import { dueExpulsion } from "./expulsion.ts";
 import { nextStep } from "./next-step.ts";
@@ -20,7 +21,7 @@ import { decodeGovernanceState, encodeGovernanceState } from "./state-codec.ts";
 
 const { codeManifest, teeManifest } = constitutionOf([0]);
 const CODE = fromHex(codeManifest[0]?.measurement ?? "");
-const MACHINE = teeManifest[0]?.machineKey ?? new Uint8Array(0);
+const MACHINE = teeManifest[0]?.tee === "virtual" ? teeManifest[0].machineKey : new Uint8Array(0);
 const NEW_CODE = sha256(utf8Encode("new code"));
 
 interface Claimed {
@@ -44,7 +45,7 @@ function attestedNetwork(nodes: readonly number[]): GovernedNetwork {
 }
 
 function stepOf({ state, place }: GovernedNetwork) {
-  return nextStep(state, { now: place.timeMs, nextSeqno: place.firstSeqno, learnersCaughtUp: true });
+  return nextStep(state, { now: place.timeMs, nextSeqno: place.firstSeqno, learnersCaughtUp: true }, GOVERNANCE_CRYPTO);
 }
 
 const approveNewCode = (dates: { inForceFrom?: number; inForceUntil?: number } = {}) =>
@@ -55,7 +56,7 @@ describe("an attest transaction", () => {
     const { state } = attestedNetwork([0, 1, 2]);
     assert.equal(state.attested.size, 3);
     const record = state.attested.get(idOf(1));
-    assert.deepEqual([record?.measurement, record?.machineKey], [toHex(CODE), MACHINE]);
+    assert.deepEqual([record?.measurement, record?.platform], [toHex(CODE), toHex(MACHINE)]);
     assert.deepEqual(decodeGovernanceState(encodeGovernanceState(state), sha256).attested, state.attested);
   });
 
@@ -185,17 +186,21 @@ describe("an expulsion", () => {
 
   test("waits for as long as the others were too few, and takes as many as they can spare", () => {
     const network = endedFor(3);
-    const due = dueExpulsion(network.state, network.place.timeMs);
+    const due = dueExpulsion(network.state, network.place.timeMs, GOVERNANCE_CRYPTO);
     assert.deepEqual(due, { expels: [idOf(0)], waits: [idOf(1), idOf(2)] });
     network.execute({ type: "expel", nodeIds: due.expels });
     const before = votersOf([0, 1, 2, 3].map(idOf));
     const current = votersOf([1, 2, 3].map(idOf));
-    const waiting = dueExpulsion(network.state, network.place.timeMs);
+    const waiting = dueExpulsion(network.state, network.place.timeMs, GOVERNANCE_CRYPTO);
     assert.deepEqual(waiting, { expels: [], waits: [idOf(1), idOf(2)] }, "three of four voters are left");
     network.execute({ type: "configure", current, previous: before, learners: [] });
-    assert.deepEqual(dueExpulsion(network.state, network.place.timeMs).expels, [], "not in the middle of a change");
+    assert.deepEqual(
+      dueExpulsion(network.state, network.place.timeMs, GOVERNANCE_CRYPTO).expels,
+      [],
+      "not in the middle of a change",
+    );
     network.execute({ type: "configure", current, previous: undefined, learners: [] });
-    assert.deepEqual(dueExpulsion(network.state, network.place.timeMs).expels, [idOf(1)]);
+    assert.deepEqual(dueExpulsion(network.state, network.place.timeMs, GOVERNANCE_CRYPTO).expels, [idOf(1)]);
   });
 
   test("never takes the only node", () => {
@@ -203,7 +208,7 @@ describe("an expulsion", () => {
     const until = network.place.timeMs + 60_000;
     network.decide(approveNewCode({ inForceUntil: until }));
     network.execute(attestOf(network.state, 0, { code: NEW_CODE }));
-    assert.deepEqual(dueExpulsion(network.state, until), { expels: [], waits: [idOf(0)] });
+    assert.deepEqual(dueExpulsion(network.state, until, GOVERNANCE_CRYPTO), { expels: [], waits: [idOf(0)] });
     network.place = { ...network.place, timeMs: until };
     assert.throws(() => network.execute({ type: "expel", nodeIds: [idOf(0)] }), refusal("ExpulsionNotDue"));
   });
@@ -211,8 +216,9 @@ describe("an expulsion", () => {
 
 test("evidence of the simulator is of the code it names", () => {
   const evidence = simulatedEvidence(MACHINE, CODE, new Uint8Array(64));
-  assert.deepEqual(GOVERNANCE_CRYPTO.appraise(evidence, new Uint8Array(64)), {
+  assert.deepEqual(GOVERNANCE_CRYPTO.verifyEvidence(evidence, new Uint8Array(64), 0), {
+    tee: "virtual",
     measurement: toHex(CODE),
-    machineKey: MACHINE,
+    platform: toHex(MACHINE),
   });
 });

@@ -1,6 +1,6 @@
 /**
- * Attestation in the ledger (R7, R9): which code and machine a listed node was found to run. Every node verifies the evidence
- * and appraises it itself, by the constitution in force and the ledger's clock.
+ * Attestation in the ledger (R7, R9, R32): what a listed node was found to run, with its evidence, which also begins its lease.
+ * Every node verifies the evidence and appraises it itself, by the constitution in force and the ledger's clock.
  *
  * The challenge follows from the state: from the newest epoch, whose sealed service key nobody knew before it was opened,
  * and from the evidence recorded of the node before. So evidence counts once, and only in the epoch it was made in: what
@@ -9,18 +9,19 @@
 import { encodeCbor } from "../codec/cbor.ts";
 import { bytesEqual, EMPTY, fromHex, type Bytes, type HashFunction } from "../codec/bytes.ts";
 import type { NodeId } from "../consensus/types.ts";
-import type { AttestedNode } from "./action-kind.ts";
-import { isInForce, type Constitution, type NodeEntry } from "./constitution.ts";
+import type { Constitution, NodeEntry } from "./constitution.ts";
 import type { EpochRecord } from "./epochs.ts";
 import type { FieldReader, FieldTree } from "./fields.ts";
-import type { EvidenceClaims, GovernanceCrypto } from "./governance-crypto.ts";
+import type { AttestedNode, EvidenceClaims, GovernanceCrypto } from "./governance-crypto.ts";
+import { mayRenew, renewed, type Leases } from "./leases.ts";
 import { refused } from "./refusal.ts";
 
 /** Largest evidence of a node in the ledger, in bytes. */
 export const MAX_ATTESTED_EVIDENCE_BYTES = 64 * 1024;
 
 const DIGEST_BYTES = 32;
-const REPORT_DATA_BYTES = 64;
+/** Length of what evidence is bound to, in bytes. */
+export const REPORT_DATA_BYTES = 64;
 const CHALLENGE_DOMAIN = "coco-attest-challenge-v1";
 const REPORT_DOMAIN = "coco-attest-v1";
 
@@ -33,18 +34,13 @@ export interface AttestTransaction {
   readonly evidence: Bytes;
 }
 
-/** What the state keeps of a node's attestation. */
-export interface AttestedRecord extends AttestedNode {
-  /** SHA-256 of the evidence, 32 bytes: part of the next challenge. */
-  readonly evidenceDigest: Bytes;
-}
-
 /** The part of the governance state that attestation depends on. */
 export interface AttestationState {
   readonly networkId: string;
   readonly constitution: Constitution;
   readonly epochs: readonly EpochRecord[];
-  readonly attested: ReadonlyMap<NodeId, AttestedRecord>;
+  readonly attested: ReadonlyMap<NodeId, AttestedNode>;
+  readonly leases: Leases;
 }
 
 /** The tree form of the transaction's fields. */
@@ -65,7 +61,8 @@ export function readAttest(fields: FieldReader): Omit<AttestTransaction, "type">
 export function attestChallenge(state: AttestationState, nodeId: NodeId, sha256: HashFunction): Bytes | undefined {
   const newest = state.epochs.at(-1);
   if (newest === undefined) return undefined;
-  const before = state.attested.get(nodeId)?.evidenceDigest ?? EMPTY;
+  const recorded = state.attested.get(nodeId);
+  const before = recorded === undefined ? EMPTY : sha256(recorded.evidence);
   const epoch = [newest.epoch, sha256(newest.sealedServiceKey)];
   return sha256(encodeCbor([CHALLENGE_DOMAIN, fromHex(state.networkId), fromHex(nodeId), epoch, before]));
 }
@@ -83,22 +80,23 @@ export function attestReportData(
 }
 
 /** Whether a constitution lets a node run what it runs, at a time of the ledger's clock. */
-export function mayRun(constitution: Constitution, node: AttestedNode, nowMs: number): boolean {
-  return codeInForce(constitution, node, nowMs) && machineInForce(constitution, node, nowMs);
+export function mayRun(
+  constitution: Constitution,
+  node: AttestedNode,
+  nowMs: number,
+  crypto: Pick<GovernanceCrypto, "appraise">,
+): boolean {
+  return crypto.appraise(node, constitution, nowMs).length === 0;
 }
 
-function codeInForce({ codeManifest }: Constitution, { measurement }: AttestedNode, nowMs: number): boolean {
-  return codeManifest.some((code) => code.measurement === measurement && isInForce(code, nowMs));
-}
-
-function machineInForce({ teeManifest }: Constitution, { machineKey }: AttestedNode, nowMs: number): boolean {
-  return teeManifest.some((tee) => bytesEqual(tee.machineKey, machineKey) && isInForce(tee, nowMs));
-}
-
-/** Whether a node is recorded with this code and machine. */
-export function isRecorded(state: AttestationState, nodeId: NodeId, node: AttestedNode): boolean {
-  const record = state.attested.get(nodeId);
-  return record?.measurement === node.measurement && bytesEqual(record.machineKey, node.machineKey);
+/** Whether a node is recorded with this code on this platform. */
+export function isRecorded(
+  { attested }: Pick<AttestationState, "attested">,
+  nodeId: NodeId,
+  { tee, measurement, platform }: EvidenceClaims,
+): boolean {
+  const record = attested.get(nodeId);
+  return record?.tee === tee && record.measurement === measurement && record.platform === platform;
 }
 
 /** What is known of nodes that are listed; the same map when that is all there is. */
@@ -111,31 +109,42 @@ export function attestedOf(
   return kept.length === attested.size ? attested : new Map(kept);
 }
 
-/** The attested nodes with this one; throws `ProposalInvalid` when its evidence does not hold or does not appraise. */
+/** What an `attest` makes of the state: the record, and the node's lease begun anew. */
+export type Attested = Pick<AttestationState, "attested" | "leases">;
+
+/** Records a node's evidence; throws `ProposalInvalid` when it does not hold or does not appraise, or nothing asks for it. */
 export function executeAttest(
   state: AttestationState,
   { nodeId, challenge, evidence }: AttestTransaction,
   nowMs: number,
   crypto: GovernanceCrypto,
-): ReadonlyMap<NodeId, AttestedRecord> {
-  const node = state.constitution.nodes.find((entry) => entry.nodeId === nodeId);
-  if (node === undefined) throw refused("NodeNotListed", `node ${nodeId} is not in the VN list`);
+): Attested {
+  const entry = state.constitution.nodes.find((listed) => listed.nodeId === nodeId);
+  if (entry === undefined) throw refused("NodeNotListed", `node ${nodeId} is not in the VN list`);
   const expected = attestChallenge(state, nodeId, crypto.sha256);
   if (expected === undefined || !bytesEqual(challenge, expected))
     throw refused("ChallengeStale", `the evidence of node ${nodeId} was made for another state of the ledger`);
-  const reportData = attestReportData(state.networkId, node, challenge, crypto.sha256);
-  const claims = genuineClaims(nodeId, crypto.appraise(evidence, reportData));
-  if (!codeInForce(state.constitution, claims, nowMs))
-    throw refused("CodeNotInForce", `node ${nodeId} runs code ${claims.measurement}, which is not in force`);
-  if (!machineInForce(state.constitution, claims, nowMs))
-    throw refused("TeeNotInForce", `node ${nodeId} runs on a machine that is not in force`);
-  if (isRecorded(state, nodeId, claims))
-    throw refused("NothingChanged", `node ${nodeId} is recorded with this code and machine`);
-  const { measurement, machineKey } = claims;
-  return new Map(state.attested).set(nodeId, { measurement, machineKey, evidenceDigest: crypto.sha256(evidence) });
+  const reportData = attestReportData(state.networkId, entry, challenge, crypto.sha256);
+  const claims = genuineClaims(nodeId, crypto.verifyEvidence(evidence, reportData, nowMs));
+  const { tee, measurement, platform } = claims;
+  const node = { tee, measurement, platform, evidence, reportData, attestedAtMs: nowMs };
+  const [reason] = crypto.appraise(node, state.constitution, nowMs);
+  if (reason !== undefined) {
+    const refusal = reason.manifest === "code" ? "CodeNotInForce" : "TeeNotInForce";
+    throw refused(refusal, `node ${nodeId}: ${reason.message}`);
+  }
+  if (isRecorded(state, nodeId, claims) && !mayRenew(state, nodeId, nowMs))
+    throw refused(
+      "NothingChanged",
+      `node ${nodeId} is recorded with this code on this platform, and its lease is young`,
+    );
+  return {
+    attested: new Map(state.attested).set(nodeId, node),
+    leases: renewed(state.leases, nodeId, nowMs),
+  };
 }
 
-function genuineClaims(nodeId: NodeId, result: ReturnType<GovernanceCrypto["appraise"]>): EvidenceClaims {
+function genuineClaims(nodeId: NodeId, result: ReturnType<GovernanceCrypto["verifyEvidence"]>): EvidenceClaims {
   if ("problem" in result) {
     const { problem } = result;
     throw refused("EvidenceInvalid", `the evidence of node ${nodeId} does not hold: ${problem}`, { problem });

@@ -1,16 +1,9 @@
 /** Differences of constitutions in plain words, for members who decide on them. */
 import { toHex, type Bytes } from "../codec/bytes.ts";
 import type { ConstitutionChange } from "./constitution-diff.ts";
-import type {
-  Actor,
-  AdapterEntry,
-  CodeEntry,
-  Constitution,
-  InForce,
-  NodeEntry,
-  Restriction,
-  TeeEntry,
-} from "./constitution.ts";
+import type { Actor, AdapterEntry, Constitution, NodeEntry, Restriction } from "./constitution.ts";
+import type { CodeEntry, InForce, TeeEntry } from "./manifest-entries.ts";
+import { referenceTree, teeEntryTree } from "./manifest-codec.ts";
 import { treeToJson, type FieldTree } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import { explainPolicy } from "./policy-words.ts";
@@ -81,16 +74,31 @@ function nodeInWords(before: NodeEntry | undefined, after: NodeEntry | undefined
     : `moves ${what} from ${earlier} to ${later}`;
 }
 
+/** An entry of the code manifest in words, without its dates. */
+export function codeEntryInWords({ name, version, measurement, reference }: CodeEntry): string {
+  const more = reference && `, as ${reference.tee} measures it: ${shown(referenceTree(reference))}`;
+  return `code ${name} ${version}, measurement ${measurement}${more ?? ""}`;
+}
+
+/** An entry of the TEE manifest in words, without its dates. */
+export function teeEntryInWords(entry: TeeEntry, crypto: WordsCrypto): string {
+  if (entry.tee === "virtual") {
+    const key = toHex(crypto.sha256(entry.machineKey));
+    return `machine ${entry.note} (${entry.tee}, key with SHA-256 ${key})`;
+  }
+  const { policy } = teeEntryTree(entry);
+  return `hardware ${entry.tee} ${entry.id} (${entry.note}) by the policy ${JSON.stringify(treeToJson(policy ?? null))}`;
+}
+
 function codeInWords(before: CodeEntry | undefined, after: CodeEntry | undefined): string {
   const code = after ?? before;
-  const what = `code ${code?.name} ${code?.version}, measurement ${code?.measurement}`;
+  const what = code === undefined ? "code" : codeEntryInWords(code);
   return entryInWords(what, before, after);
 }
 
 function teeInWords(before: TeeEntry | undefined, after: TeeEntry | undefined, crypto: WordsCrypto): string {
   const entry = after ?? before;
-  const key = entry === undefined ? "" : toHex(crypto.sha256(entry.machineKey));
-  return entryInWords(`machine ${entry?.note} (${entry?.tee}, key with SHA-256 ${key})`, before, after);
+  return entryInWords(entry === undefined ? "machine" : teeEntryInWords(entry, crypto), before, after);
 }
 
 function entryInWords(what: string, before: InForce | undefined, after: InForce | undefined): string {

@@ -4,7 +4,9 @@
  * They are pure and need no cryptography, so every reader of a constitution gets them; errors name the field.
  */
 import { toHex } from "../codec/bytes.ts";
-import type { Constitution, InForce } from "./constitution.ts";
+import { codeKey, teeKey } from "./manifest-entries.ts";
+import type { Constitution } from "./constitution.ts";
+import type { InForce } from "./manifest-entries.ts";
 import { checkPolicies } from "./policy-check.ts";
 import { fieldInvalid, type FieldContext } from "./fields.ts";
 
@@ -147,18 +149,8 @@ function checkConsensus({ nodes, settings }: Constitution, context: FieldContext
 function checkManifests({ version, codeManifest, teeManifest }: Constitution, context: FieldContext): void {
   notEmpty(context, "codeManifest", codeManifest.length);
   notEmpty(context, "teeManifest", teeManifest.length);
-  unique(
-    context,
-    "codeManifest",
-    "measurement",
-    codeManifest.map((code) => code.measurement),
-  );
-  unique(
-    context,
-    "teeManifest",
-    "machineKey",
-    teeManifest.map((entry) => toHex(entry.machineKey)),
-  );
+  unique(context, "codeManifest", "measurement", codeManifest.map(codeKey));
+  unique(context, "teeManifest", "machineKey", teeManifest.map(teeKey));
   checkDates(context, "codeManifest", codeManifest);
   checkDates(context, "teeManifest", teeManifest);
   for (const [at, { approvedAt }] of codeManifest.entries()) {

@@ -18,26 +18,22 @@ import {
   MAX_ACTORS,
   MAX_ADAPTER_ID,
   MAX_ADAPTERS,
-  MAX_CERTIFICATE_BYTES,
   MAX_CONSTITUTION_BYTES,
   MAX_CONSTITUTION_JSON_LENGTH,
-  MAX_DATE_MS,
   MAX_MANIFEST_ENTRIES,
   MAX_NODES,
   MAX_REQUESTS_PER_MINUTE,
   MAX_REVOCATIONS_BYTES,
   MAX_SCRIPT_LENGTH,
-  MEASUREMENT_BYTES,
   type Actor,
   type AdapterEntry,
-  type CodeEntry,
   type Constitution,
-  type InForce,
   type NodeEntry,
   type NodeTuple,
   type Restriction,
-  type TeeEntry,
 } from "./constitution.ts";
+import { MAX_CERTIFICATE_BYTES } from "./certificate-limits.ts";
+import type { CodeEntry } from "./manifest-entries.ts";
 import {
   PemField,
   readDocument,
@@ -48,18 +44,22 @@ import {
   type FieldRecord,
   type FieldTree,
 } from "./fields.ts";
+import {
+  NAME_BOUNDS,
+  readCodeIdentity,
+  readInForce,
+  readTeeEntry,
+  referenceTree,
+  teeEntryTree,
+} from "./manifest-codec.ts";
 import { isWellFormed, readJsonValue, type JsonValue } from "./json-value.ts";
 import { readVotingPolicies, votingPoliciesTree } from "./policy-codec.ts";
 import { readSettings, settingsTree } from "./settings.ts";
 
 /** Bounds of an actor id. */
 export const IDENTIFIER_BOUNDS = { max: 64, pattern: IDENTIFIER };
-const NAME_BOUNDS = { max: 128 };
-const NOTE_BOUNDS = { max: 256 };
 const MOUNT_BOUNDS = { max: 64, pattern: /^\/[a-z0-9][a-z0-9-]*$/ };
 const ADAPTER_ID_BOUNDS = { min: 1, max: MAX_ADAPTER_ID };
-/** Bounds of a date of a manifest. */
-export const DATE_BOUNDS = { min: 0, max: MAX_DATE_MS };
 const VERSION_BOUNDS = { min: 1, max: Number.MAX_SAFE_INTEGER };
 const MAX_PUBLIC_KEY_BYTES = 256;
 const MAX_SIGNATURE_BYTES = 4096;
@@ -126,23 +126,6 @@ export function readNodeEntry(fields: FieldReader): NodeEntry {
   };
 }
 
-/** Reads measurement, name and version of a code identity. */
-export function readCodeIdentity(fields: FieldReader): Pick<CodeEntry, "measurement" | "name" | "version"> {
-  return {
-    measurement: fields.hex("measurement", MEASUREMENT_BYTES),
-    name: fields.text("name", NAME_BOUNDS),
-    version: fields.text("version", NAME_BOUNDS),
-  };
-}
-
-/** Reads the dates of an entry of a manifest, each of which may be absent. */
-export function readInForce(fields: FieldReader): InForce {
-  return {
-    ...(fields.has("inForceFrom") && { inForceFrom: fields.integer("inForceFrom", DATE_BOUNDS) }),
-    ...(fields.has("inForceUntil") && { inForceUntil: fields.integer("inForceUntil", DATE_BOUNDS) }),
-  };
-}
-
 function readCodeEntry(fields: FieldReader): CodeEntry {
   return {
     ...readCodeIdentity(fields),
@@ -154,16 +137,6 @@ function readCodeEntry(fields: FieldReader): CodeEntry {
         members: approval.integer("members", { min: 1, max: MAX_ACTORS }),
       })),
     }),
-  };
-}
-
-/** Reads the fields of an entry of the TEE manifest. */
-export function readTeeEntry(fields: FieldReader): TeeEntry {
-  return {
-    tee: fields.choice("tee", ["virtual"]),
-    machineKey: fields.bytes("machineKey", { max: MAX_PUBLIC_KEY_BYTES }),
-    note: fields.text("note", NOTE_BOUNDS),
-    ...readInForce(fields),
   };
 }
 
@@ -228,12 +201,6 @@ export function nodeTupleTree(node: NodeTuple): { readonly [name: string]: Field
   return { nodeId: fromHex(nodeId), address, clientAddress, publicKey, encryptionKey };
 }
 
-/** The tree form of an entry of the TEE manifest. */
-export function teeEntryTree(entry: TeeEntry): FieldRecord {
-  const { tee, machineKey, note, inForceFrom, inForceUntil } = entry;
-  return { tee, machineKey, note, inForceFrom, inForceUntil };
-}
-
 /** The tree form of an entry of the VN list. */
 export function nodeEntryTree(node: NodeEntry): FieldTree {
   return { ...nodeTupleTree(node), owner: node.owner, signature: node.signature };
@@ -262,6 +229,7 @@ export function codeEntryTree(code: CodeEntry): FieldRecord {
   const { name, version, inForceFrom, inForceUntil, approvedAt, approval } = code;
   return {
     measurement: fromHex(code.measurement),
+    reference: code.reference && referenceTree(code.reference),
     name,
     version,
     inForceFrom,

@@ -5,14 +5,11 @@
  */
 import { toHex, type Bytes, type HashFunction } from "../codec/bytes.ts";
 import { sameTree } from "./action-kind.ts";
-import {
-  adapterOptionsTree,
-  codeEntryTree,
-  nodeEntryTree,
-  restrictionTree,
-  teeEntryTree,
-} from "./constitution-codec.ts";
-import type { Actor, AdapterEntry, CodeEntry, Constitution, NodeEntry, TeeEntry } from "./constitution.ts";
+import { adapterOptionsTree, codeEntryTree, nodeEntryTree, restrictionTree } from "./constitution-codec.ts";
+import { teeEntryTree } from "./manifest-codec.ts";
+import { codeKey, teeKey } from "./manifest-entries.ts";
+import type { Actor, AdapterEntry, Constitution, NodeEntry } from "./constitution.ts";
+import type { CodeEntry, TeeEntry } from "./manifest-entries.ts";
 import { PemField, type FieldRecord, type FieldTree, type PemLabel } from "./fields.ts";
 import { votingPolicyTree } from "./policy-codec.ts";
 import type { VotingPolicy } from "./policy.ts";
@@ -117,11 +114,11 @@ function addEntries(changes: Changes, before: Constitution, after: Constitution)
     const tree = (node: NodeEntry | undefined) => (node === undefined ? null : nodeEntryTree(node));
     add(changes, { path: `nodes.${id}`, before: tree(earlier), after: tree(later), part });
   }
-  for (const [id, earlier, later] of pairs(before.codeManifest, after.codeManifest, (code) => code.measurement)) {
+  for (const [id, earlier, later] of pairs(before.codeManifest, after.codeManifest, codeKey)) {
     const part = { type: "code", before: earlier, after: later } as const;
     add(changes, { path: `codeManifest.${id}`, before: codeTree(earlier), after: codeTree(later), part });
   }
-  for (const [id, earlier, later] of pairs(before.teeManifest, after.teeManifest, (tee) => toHex(tee.machineKey))) {
+  for (const [id, earlier, later] of pairs(before.teeManifest, after.teeManifest, teeKey)) {
     const part = { type: "tee", before: earlier, after: later } as const;
     const tree = (tee: TeeEntry | undefined) => (tee === undefined ? null : teeEntryTree(tee));
     add(changes, { path: `teeManifest.${id}`, before: tree(earlier), after: tree(later), part });

@@ -1,7 +1,15 @@
 /** A whole constitution in plain words, for those who are to agree on it: who is in it, what runs, who can decide what. */
-import { toHex } from "../codec/bytes.ts";
-import { certificateInWords, inForceInWords, restrictionInWords, shortHex, type WordsCrypto } from "./change-words.ts";
+import {
+  certificateInWords,
+  codeEntryInWords,
+  inForceInWords,
+  teeEntryInWords,
+  restrictionInWords,
+  shortHex,
+  type WordsCrypto,
+} from "./change-words.ts";
 import type { Actor, Constitution } from "./constitution.ts";
+import { TEE_NAMES } from "./manifest-entries.ts";
 import { durationInWords, explainPolicies } from "./policy-words.ts";
 
 /** One part of the explanation. */
@@ -55,13 +63,23 @@ function manifestLines({ codeManifest, teeManifest }: Constitution, crypto: Word
     ...codeManifest.map((code) => {
       const { approval } = code;
       const by = approval === undefined ? "" : `, approved by ${approval.yes} of ${approval.members} members`;
-      return `code ${code.name} ${code.version}, measurement ${code.measurement}${inForceInWords(code)}${by}`;
+      return `${codeEntryInWords(code)}${inForceInWords(code)}${by}`;
     }),
-    ...teeManifest.map((entry) => {
-      const key = toHex(crypto.sha256(entry.machineKey));
-      return `machine ${entry.note} (${entry.tee}, key with SHA-256 ${key})${inForceInWords(entry)}`;
-    }),
+    ...teeManifest.map((entry) => `${teeEntryInWords(entry, crypto)}${inForceInWords(entry)}`),
+    weakestLine(teeManifest),
   ];
+}
+
+/** As strong as the weakest that it admits (R7). */
+function weakestLine(teeManifest: Constitution["teeManifest"]): string {
+  const weakest = TEE_NAMES.find((tee) => teeManifest.some((entry) => entry.tee === tee)) ?? "virtual";
+  if (weakest !== "virtual") return `no TEE that is admitted is weaker than ${weakest}`;
+  return "the virtual TEE is admitted: it says which code runs where, and keeps nobody with access to a machine out";
+}
+
+function leaseLine({ leaseMs = 0 }: Constitution["settings"]): string {
+  if (leaseMs === 0) return "evidence of a node counts without end: there are no leases";
+  return `a node shows what it runs every ${durationInWords(leaseMs)}, or is quarantined`;
 }
 
 function settingLines({ network, settings, script, adapters }: Constitution): readonly string[] {
@@ -74,6 +92,7 @@ function settingLines({ network, settings, script, adapters }: Constitution): re
   return [
     network.open ? "the network is open to requests" : "the network takes governance only, until members open it",
     `an epoch ends ${ends.join(", ")}`,
+    leaseLine(settings),
     trustDisk ? "a node that restarts trusts its disk" : "a node that restarts does not vote before it has caught up",
     `a write is answered after its ${answerAfter}`,
     script === undefined ? "no script judges proposals" : `a script of ${script.length} characters may judge proposals`,

@@ -7,6 +7,7 @@
 import type { Bytes } from "../codec/bytes.ts";
 import type { NodeId, QuorumPolicy } from "../consensus/types.ts";
 import type { JsonValue } from "./json-value.ts";
+import type { CodeEntry, TeeEntry } from "./manifest-entries.ts";
 import { DEFAULT_EXPIRY_MS, type VotingPolicies } from "./policy.ts";
 
 /** Largest constitution in its binary form, in bytes. */
@@ -23,8 +24,6 @@ export const MAX_MANIFEST_ENTRIES = 1000;
 export const MAX_ADAPTERS = 16;
 /** Largest id of an adapter: ids of all networks' adapters have two bytes in the ledger. */
 export const MAX_ADAPTER_ID = 65_535;
-/** Largest certificate of an actor, DER, in bytes. */
-export const MAX_CERTIFICATE_BYTES = 16 * 1024;
 /** Most certificates of one actor at a time. */
 export const MAX_ACTOR_CERTIFICATES = 8;
 /** Most lists of revoked certificates (CRLs) of one actor. */
@@ -35,10 +34,6 @@ export const MAX_REVOCATIONS_BYTES = 64 * 1024;
 export const MAX_REQUESTS_PER_MINUTE = 1_000_000_000;
 /** Longest script of a constitution, in UTF-16 units. */
 export const MAX_SCRIPT_LENGTH = 256 * 1024;
-/** Latest time an in-force date may name, in milliseconds since 1970: the last one a `Date` holds. */
-export const MAX_DATE_MS = 8_640_000_000_000_000;
-/** Length of a code measurement in bytes. */
-export const MEASUREMENT_BYTES = 32;
 /** Length of an X25519 public key in bytes. */
 export const ENCRYPTION_KEY_BYTES = 32;
 
@@ -85,33 +80,6 @@ export interface NodeEntry extends NodeTuple {
   readonly signature: Bytes;
 }
 
-/** When an entry of a manifest counts: from its first date on and before its second, by the clock of the ledger. */
-export interface InForce {
-  /** Milliseconds since 1970; absent: from its approval on. */
-  readonly inForceFrom?: number;
-  /** Milliseconds since 1970; absent: until it is retired. */
-  readonly inForceUntil?: number;
-}
-
-/** One approved code identity (R7). */
-export interface CodeEntry extends InForce {
-  /** Lower-case hex, 32 bytes. */
-  readonly measurement: string;
-  readonly name: string;
-  readonly version: string;
-  /** Constitution version that first lists it; absent for entries of the genesis constitution. */
-  readonly approvedAt?: number;
-  /** Votes that approved it; absent for entries of the genesis constitution, which the founders compared by its digest. */
-  readonly approval?: { readonly yes: number; readonly members: number };
-}
-
-/** One approved TEE (R7). The virtual TEE is known by the public key of its machine (SubjectPublicKeyInfo DER, P-256). */
-export interface TeeEntry extends InForce {
-  readonly tee: "virtual";
-  readonly machineKey: Bytes;
-  readonly note: string;
-}
-
 /** When epochs end, and how long old keys stay in memory. */
 export interface EpochSettings {
   /** Longest life of an epoch in milliseconds of the ledger's clock; 0: time ends no epoch. */
@@ -154,6 +122,11 @@ export interface NetworkSettings {
   readonly answerAfter: "commit" | "execution";
   /** Most validating nodes one actor may own; 0: no bound but that of the VN list. */
   readonly nodesPerActor: number;
+  /**
+   * How long evidence of a node counts, in milliseconds of the ledger's clock, before the node is quarantined; 0 or absent,
+   * as in networks founded before there were leases: without end.
+   */
+  readonly leaseMs?: number;
 }
 
 /** A protocol that runs on the network. */
@@ -200,6 +173,7 @@ export const DEFAULT_SETTINGS: NetworkSettings = {
   maxDelayMs: 0,
   answerAfter: "commit",
   nodesPerActor: 0,
+  leaseMs: 86_400_000,
 };
 
 /** Policies of a network that names none: a majority of all members, within a week. */
@@ -210,8 +184,3 @@ export const DEFAULT_POLICIES: VotingPolicies = {
 
 /** Pattern of actor ids, network names and adapter names: they stand in paths, certificates and logs. */
 export const IDENTIFIER = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;
-
-/** Whether an entry of a manifest counts at a time of the ledger's clock, in milliseconds since 1970. */
-export function isInForce({ inForceFrom = 0, inForceUntil = Infinity }: InForce, nowMs: number): boolean {
-  return inForceFrom <= nowMs && nowMs < inForceUntil;
-}

@@ -1,4 +1,6 @@
 /** Nodes that were voted out since the newest epoch was opened: they may still vote, and their signatures still count. */
+import type { Bytes } from "../codec/bytes.ts";
+import type { NodeId } from "../consensus/types.ts";
 import { MAX_NODES, type Constitution, type NodeEntry } from "./constitution.ts";
 import { refused } from "./refusal.ts";
 
@@ -21,4 +23,9 @@ export function departingNodes(
   if (leaving.length > MAX_DEPARTING_NODES)
     throw refused("ChangeInProgress", "too many nodes were removed since the newest epoch was opened");
   return leaving;
+}
+
+/** Public key (SubjectPublicKeyInfo, DER) of each node whose signature counts: the listed ones and those that are leaving. */
+export function signingKeys(state: DepartingState): Map<NodeId, Bytes> {
+  return new Map([...state.departing, ...state.constitution.nodes].map((node) => [node.nodeId, node.publicKey]));
 }

@@ -19,6 +19,7 @@ import { describeEffect, effectDigest, type DescribedChange } from "./effects.ts
 import { isRefusal } from "./refusal.ts";
 import {
   applyJson,
+  attestedNode,
   consortium,
   contextOf,
   DAY_MS,
@@ -287,9 +288,7 @@ function anyAction(): fc.Arbitrary<ActionJson> {
 }
 
 describe("whatever is proposed", () => {
-  const attested = new Map(
-    [3, 4].map((at) => [idOf(at), { measurement: GENESIS_CODE, machineKey: machineOf("machine").machineKey }]),
-  );
+  const attested = new Map([3, 4].map((at) => [idOf(at), attestedNode(GENESIS_CODE, machineOf("machine").machineKey)]));
   const context = contextOf({ attested });
 
   test("it is carried out as a whole and leads to a constitution everybody can read, or is refused and changes nothing", () => {

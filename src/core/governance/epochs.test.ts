@@ -109,7 +109,10 @@ describe("the next epoch", () => {
     assert.throws(() => network.execute(network.epoch()), refusal("EpochsFull"));
     assert.equal(due(network.state, 0, 0), false);
     assert.deepEqual(missingEpochs(network.state, idOf(0)), []);
-    assert.equal(nextStep(network.state, { now: 0, nextSeqno: 0, learnersCaughtUp: true }), undefined);
+    assert.equal(
+      nextStep(network.state, { now: 0, nextSeqno: 0, learnersCaughtUp: true }, GOVERNANCE_CRYPTO),
+      undefined,
+    );
   });
 });
 

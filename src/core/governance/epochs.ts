@@ -1,11 +1,13 @@
 /**
  * Epochs (R26): spans of the ledger sealed under one key. The key of an epoch stands in the transaction that opens it,
- * wrapped to each listed validating node; who joins later is granted the keys before. The rules here need no key.
+ * wrapped to each listed validating node that is not quarantined; who joins later, or renews its lease, is granted the keys
+ * before. The rules here need no key.
  */
 import type { Bytes } from "../codec/bytes.ts";
 import type { Configuration, NodeId } from "../consensus/types.ts";
 import { allVotersListed, listedNodes, votersOf } from "./configuration.ts";
 import type { Constitution } from "./constitution.ts";
+import { isQuarantined, nodesInGoodStanding, type Leases } from "./leases.ts";
 import { refused } from "./refusal.ts";
 
 /** Largest wrapped epoch key in bytes. */
@@ -38,7 +40,10 @@ export interface WrappedKey {
 export interface EpochRecord {
   /** 1 for the first epoch, one more with each. */
   readonly epoch: number;
-  /** One per validating node that was listed when the epoch opened, in the order of the VN list; then those granted since. */
+  /**
+   * One per validating node that was listed and not quarantined when the epoch opened, in the order of the VN list; then those
+   * granted since.
+   */
   readonly wraps: readonly WrappedKey[];
   /** The service's private key, sealed under the epoch key. */
   readonly sealedServiceKey: Bytes;
@@ -68,6 +73,7 @@ export interface EpochsState {
   readonly configuration: Configuration;
   readonly epochs: readonly EpochRecord[];
   readonly epochDue: boolean;
+  readonly leases: Leases;
 }
 
 /** How far the epoch in force has come. */
@@ -99,11 +105,17 @@ export function epochIsDue(state: EpochsState, progress: EpochProgress): boolean
 }
 
 function isDue(state: EpochsState, progress: EpochProgress): boolean {
-  return isDueByGovernance(state) || (isDueBySchedule(state, progress) && hasRoomForScheduled(state));
+  if (isDueByGovernance(state)) return true;
+  return (isDueByQuarantine(state) || isDueBySchedule(state, progress)) && hasRoomForScheduled(state);
 }
 
 function isDueByGovernance({ epochs, epochDue }: EpochsState): boolean {
   return epochs.length === 0 || epochDue;
+}
+
+/** A quarantined node has the key in force. Such epochs have the room of scheduled ones: a node's host can bring them about. */
+function isDueByQuarantine({ epochs, leases }: EpochsState): boolean {
+  return epochs.at(-1)?.wraps.some(({ nodeId }) => isQuarantined({ leases }, nodeId)) === true;
 }
 
 function isDueBySchedule({ constitution }: EpochsState, progress: EpochProgress): boolean {
@@ -142,7 +154,7 @@ function hasRoomFor({ epochs }: Pick<EpochsState, "epochs">, wraps: number, limi
   return epochsBytes(epochs) + EPOCH_OVERHEAD + MAX_SEALED_SERVICE_KEY_BYTES + largest <= limit;
 }
 
-/** Throws `ProposalInvalid` unless the next epoch is due and its key is wrapped to exactly the listed nodes. */
+/** Throws `ProposalInvalid` unless the next epoch is due and its key is wrapped to exactly the nodes that are to have it. */
 export function checkEpoch(
   state: EpochsState,
   { epoch, wraps }: Pick<EpochRecord, "epoch" | "wraps">,
@@ -154,19 +166,24 @@ export function checkEpoch(
   if (!allVotersListed(configuration, constitution))
     throw refused("VotersNotListed", "no epoch opens before every node that was voted out has lost its vote");
   const byGovernance = isDueByGovernance(state);
-  if (!byGovernance && !isDueBySchedule(state, epochProgress(state, place.timeMs, place.firstSeqno)))
+  const progress = epochProgress(state, place.timeMs, place.firstSeqno);
+  if (!byGovernance && !isDueByQuarantine(state) && !isDueBySchedule(state, progress))
     throw refused("EpochNotDue", `epoch ${epochs.length} has not ended`);
   const limit = byGovernance ? MAX_EPOCHS_BYTES : MAX_SCHEDULED_EPOCHS_BYTES;
   if (!hasRoomFor(state, constitution.nodes.length, limit))
     throw refused("EpochsFull", `such epochs take at most ${limit} bytes of the governance state`);
-  const { nodes } = constitution;
+  const nodes = nodesInGoodStanding(state);
   const complete = wraps.length === nodes.length && nodes.every((node, at) => wraps[at]?.nodeId === node.nodeId);
   if (!complete)
-    throw refused("EpochWraps", "an epoch key is wrapped to each validating node, in the order of the VN list");
+    throw refused(
+      "EpochWraps",
+      "an epoch key is wrapped to each validating node that is not quarantined, in the order of the VN list",
+    );
 }
 
-/** Epochs whose key a node can't open, oldest first, at most as many as one grant may hand over and there is room for. */
-export function missingEpochs(state: Pick<EpochsState, "epochs">, nodeId: NodeId): readonly number[] {
+/** Epochs whose key a node is to be granted, oldest first, at most as many as one grant hands over and there is room for. */
+export function missingEpochs(state: Pick<EpochsState, "epochs" | "leases">, nodeId: NodeId): readonly number[] {
+  if (isQuarantined(state, nodeId)) return [];
   const missing = state.epochs
     .filter(({ wraps }) => !wraps.some((wrap) => wrap.nodeId === nodeId))
     .map(({ epoch }) => epoch)
@@ -178,6 +195,7 @@ export function missingEpochs(state: Pick<EpochsState, "epochs">, nodeId: NodeId
 export function grantKeys(state: EpochsState, nodeId: NodeId, keys: readonly GrantedKey[]): readonly EpochRecord[] {
   if (!listedNodes(state.constitution).includes(nodeId))
     throw refused("NodeNotListed", "keys are granted to listed validating nodes only");
+  if (isQuarantined(state, nodeId)) throw refused("NodeInQuarantine", `node ${nodeId} is quarantined`);
   const granted = new Map(keys.map(({ epoch, wrapped }) => [epoch, wrapped]));
   const needed = new Set(
     state.epochs.filter(({ wraps }) => !wraps.some((wrap) => wrap.nodeId === nodeId)).map(({ epoch }) => epoch),

@@ -11,6 +11,7 @@ import { mayRun, type AttestationState } from "./attest.ts";
 import { listedNodes, readNodes, voterSetOf } from "./configuration.ts";
 import type { Constitution } from "./constitution.ts";
 import type { FieldReader, FieldTree } from "./fields.ts";
+import type { GovernanceCrypto } from "./governance-crypto.ts";
 import { refused } from "./refusal.ts";
 import { CocoError } from "../../errors.ts";
 
@@ -47,11 +48,15 @@ export function readExpel(fields: FieldReader): Omit<ExpelTransaction, "type"> {
 }
 
 /** Who is to be expelled at a time of the ledger's clock; of a node that was never attested nothing is known. */
-export function dueExpulsion(state: ExpulsionState, nowMs: number): DueExpulsion {
+export function dueExpulsion(
+  state: ExpulsionState,
+  nowMs: number,
+  crypto: Pick<GovernanceCrypto, "appraise">,
+): DueExpulsion {
   const { constitution, attested } = state;
   const due = listedNodes(constitution).filter((nodeId) => {
     const node = attested.get(nodeId);
-    return node !== undefined && !mayRun(constitution, node, nowMs);
+    return node !== undefined && !mayRun(constitution, node, nowMs, crypto);
   });
   if (due.length === 0) return NOBODY;
   let count = due.length;
@@ -88,8 +93,9 @@ export function expulsionEffect(
   state: ExpulsionState,
   { nodeIds }: Pick<ExpelTransaction, "nodeIds">,
   nowMs: number,
+  crypto: Pick<GovernanceCrypto, "appraise">,
 ): ActionEffect {
-  const { expels } = dueExpulsion(state, nowMs);
+  const { expels } = dueExpulsion(state, nowMs, crypto);
   const isDue = expels.length > 0 && expels.length === nodeIds.length && expels.every((id, at) => id === nodeIds[at]);
   if (!isDue) throw refused("ExpulsionNotDue", "these are not the nodes that are to be expelled now");
   const { constitution } = state;

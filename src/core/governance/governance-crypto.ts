@@ -3,6 +3,8 @@
  */
 import type { IdentifiedActor, ListedActor, UnknownActor } from "../certificates/actor-index.ts";
 import type { Bytes, HashFunction } from "../codec/bytes.ts";
+import type { Constitution } from "./constitution.ts";
+import type { TeeName } from "./manifest-entries.ts";
 import type { CoseAlgorithm, SignFunction, VerifyFunction } from "./cose.ts";
 import type { RunScript } from "./script.ts";
 
@@ -28,12 +30,31 @@ export interface RevocationListTimes {
 /** What an endorsement is good for: whatever the service does, or the checking of what it signed, but no TLS. */
 export type EndorsementUse = "service" | "documents";
 
-/** What genuine evidence of a node's TEE says. */
+/** What genuine evidence of a node's TEE says, as far as all TEEs say it. */
 export interface EvidenceClaims {
-  /** Lower-case hex, 32 bytes. */
+  readonly tee: TeeName;
+  /** The code; lower-case hex. */
   readonly measurement: string;
-  /** Public key of the machine, SubjectPublicKeyInfo DER. */
-  readonly machineKey: Bytes;
+  /** What the code runs on, as the TEE names it, lower-case hex: the key of a virtual TEE's machine, the id of a chip. */
+  readonly platform: string;
+}
+
+/** What a node was found to run when it was attested, and the evidence of it. */
+export interface AttestedNode extends EvidenceClaims {
+  readonly evidence: Bytes;
+  /** What the evidence is bound to, 64 bytes. */
+  readonly reportData: Bytes;
+  /** Ledger's clock when it was recorded: the time at which it was verified, and is verified again. */
+  readonly attestedAtMs: number;
+}
+
+/** One reason of the manifests against what evidence claims. */
+export interface AppraisalReason {
+  /** Which manifest speaks against it. */
+  readonly manifest: "code" | "tee";
+  /** For programs. */
+  readonly reason: string;
+  readonly message: string;
 }
 
 /** Why evidence is not genuine, or not made for what it was to be made for. */
@@ -62,8 +83,17 @@ export interface GovernanceCrypto {
     chain: readonly Bytes[],
     nowMs: number,
   ) => IdentifiedActor | UnknownActor;
-  /** What evidence of a TEE says that is genuine and bound to these report data (64 bytes). */
-  readonly appraise: (evidence: Bytes, reportData: Bytes) => EvidenceClaims | EvidenceProblem;
+  /** What evidence of a TEE says that is genuine at a time of the ledger's clock, and bound to these report data (64 bytes). */
+  readonly verifyEvidence: (evidence: Bytes, reportData: Bytes, nowMs: number) => EvidenceClaims | EvidenceProblem;
+  /**
+   * What the manifests have against what a node was found to run, at a time of the ledger's clock; undefined: whatever the dates
+   * of their entries. Evidence of hardware is verified again for it, at the time of its record.
+   */
+  readonly appraise: (
+    node: AttestedNode,
+    manifests: Pick<Constitution, "codeManifest" | "teeManifest">,
+    nowMs: number | undefined,
+  ) => readonly AppraisalReason[];
   /** Runs a script of the constitution or of a ballot; the same result on every node. */
   readonly runScript: RunScript;
   /**

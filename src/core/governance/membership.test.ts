@@ -4,6 +4,7 @@ import fc from "fast-check";
 import {
   constitutionOf,
   entryOf,
+  GOVERNANCE_CRYPTO,
   GovernedNetwork,
   idOf,
   refusal,
@@ -11,7 +12,7 @@ import {
 } from "../../../test/support/governed-network.ts";
 import { nodeListActions } from "../../../test/support/node-list-actions.ts";
 import type { GovernanceState } from "./administrative.ts";
-import { signingKeys } from "./administrative.ts";
+import { signingKeys } from "./departing-nodes.ts";
 import type { Configuration } from "../consensus/types.ts";
 import { checkNextConfiguration, isSettled } from "./configuration.ts";
 import { MAX_NODES, type NodeEntry, type QuorumSetting } from "./constitution.ts";
@@ -41,7 +42,11 @@ function settle(network: GovernedNetwork): string[] {
   const taken: string[] = [];
   for (;;) {
     const { timeMs, firstSeqno } = network.place;
-    const step = nextStep(network.state, { now: timeMs, nextSeqno: firstSeqno, learnersCaughtUp: true });
+    const step = nextStep(
+      network.state,
+      { now: timeMs, nextSeqno: firstSeqno, learnersCaughtUp: true },
+      GOVERNANCE_CRYPTO,
+    );
     if (step === undefined) return taken;
     assert.ok(taken.length < 100, "membership comes to rest");
     taken.push(step.type);
@@ -78,8 +83,8 @@ describe("a change of the VN list", () => {
     const view = { now: 0, nextSeqno: 10, learnersCaughtUp: false };
     network.execute({ type: "grant", nodeId: idOf(3), keys: [{ epoch: 1, wrapped: Uint8Array.of(1) }] });
     configure(network, simple([0, 1, 2], [3]));
-    assert.equal(nextStep(network.state, view), undefined);
-    const step = nextStep(network.state, { ...view, learnersCaughtUp: true });
+    assert.equal(nextStep(network.state, view, GOVERNANCE_CRYPTO), undefined);
+    const step = nextStep(network.state, { ...view, learnersCaughtUp: true }, GOVERNANCE_CRYPTO);
     assert.deepEqual(step, { type: "configure", configuration: joint([0, 1, 2], [0, 1, 3]) });
   });
 
@@ -118,7 +123,7 @@ describe("a change of the VN list", () => {
           if (ids(nodes).sort().join() !== before.sort().join()) network.changeNodes(nodes);
           for (let at = 0; at < steps; at++) {
             const view = { now: 0, nextSeqno: network.place.firstSeqno, learnersCaughtUp: true };
-            const step = nextStep(network.state, view);
+            const step = nextStep(network.state, view, GOVERNANCE_CRYPTO);
             if (step?.type === "configure") configure(network, step.configuration);
             else break;
           }
@@ -298,7 +303,7 @@ describe("quorums and protocols of a changed VN list", () => {
     );
     const view = { now: 1_000, nextSeqno: network.place.firstSeqno, learnersCaughtUp: true };
     const step = { type: "configure", configuration: { current: after, previous: before, learners: [] } };
-    assert.deepEqual(nextStep(network.state, view), step);
+    assert.deepEqual(nextStep(network.state, view, GOVERNANCE_CRYPTO), step);
     assert.deepEqual(settle(network), ["configure", "configure"]);
     assert.deepEqual(network.state.configuration, { current: after, previous: undefined, learners: [] });
     assert.ok(isSettled(network.state.configuration, network.state.constitution));

@@ -7,6 +7,7 @@ import type { Configuration, NodeId } from "../consensus/types.ts";
 import type { GovernanceState } from "./administrative.ts";
 import { jointConfiguration, listedNodes, newcomers, voterSetOf } from "./configuration.ts";
 import { epochIsDue, epochProgress, missingEpochs } from "./epochs.ts";
+import type { GovernanceCrypto } from "./governance-crypto.ts";
 import { dueExpulsion } from "./expulsion.ts";
 
 /** One administrative transaction that a leader should propose. */
@@ -33,11 +34,15 @@ export interface LeaderView {
  * again when it is committed. Order: a joint configuration ends first, because two quorums are harder to get than one;
  * then who is to be expelled is, and who was voted out loses its vote; then the key changes, which must not happen before; then newcomers.
  */
-export function nextStep(state: GovernanceState, view: LeaderView): GovernanceStep | undefined {
+export function nextStep(
+  state: GovernanceState,
+  view: LeaderView,
+  crypto: Pick<GovernanceCrypto, "appraise">,
+): GovernanceStep | undefined {
   const { configuration } = state;
   if (configuration.previous !== undefined)
     return { type: "configure", configuration: { current: configuration.current, previous: undefined, learners: [] } };
-  const { expels } = dueExpulsion(state, view.now);
+  const { expels } = dueExpulsion(state, view.now, crypto);
   if (expels.length > 0) return { type: "expel", nodeIds: expels };
   if (epochIsDue(state, epochProgress(state, view.now, view.nextSeqno))) return { type: "epoch" };
   return nextGrant(state) ?? nextConfiguration(state, view.learnersCaughtUp);

@@ -7,7 +7,7 @@
  */
 import { MAX_RSA_BITS, MIN_RSA_BITS } from "../certificates/algorithm.ts";
 import { type Bytes, fromHex } from "../codec/bytes.ts";
-import { MAX_CERTIFICATE_BYTES } from "./constitution.ts";
+import { MAX_CERTIFICATE_BYTES } from "./certificate-limits.ts";
 import { type FieldReader, type FieldRecord, PemField } from "./fields.ts";
 
 /** Most pinned roots of host guardian services. */

@@ -6,7 +6,8 @@ import { fromHex, toHex, type Bytes, type HashFunction } from "../codec/bytes.ts
 import { decodeCbor, encodeCbor } from "../codec/cbor.ts";
 import { readProposalPayload } from "./action-codec.ts";
 import { readCriteria } from "./automatic-votes.ts";
-import { MAX_ACTORS, MAX_CERTIFICATE_BYTES } from "./constitution.ts";
+import { MAX_ACTORS } from "./constitution.ts";
+import { MAX_CERTIFICATE_BYTES } from "./certificate-limits.ts";
 import {
   parseJsonBytes,
   readDocument,
@@ -28,6 +29,7 @@ import {
   type SignedMessage,
 } from "./proposal.ts";
 import { readBallotChoice } from "./proposal-requests.ts";
+import { isByLedger, LEDGER_PROPOSER, nodeToRemove, removalContent } from "./removal-proposals.ts";
 import { REPLAY_WINDOW, type RememberedRequest } from "./replay-guard.ts";
 import {
   MAX_CREATED_AT,
@@ -118,9 +120,11 @@ function readVote(fields: FieldReader): FinalVote {
 }
 
 function proposalTree(proposal: ProposalRecord): FieldTree {
+  const removes = nodeToRemove(proposal);
+  const content = removes === undefined ? messageTree(proposal) : { removes: fromHex(removes) };
   const { proposer, state, openedAtMs, openedAtSeqno, expiresAtMs, scheduled, decidedAtMs, failure } = proposal;
   return {
-    ...messageTree(proposal),
+    ...content,
     ...{ proposer, state, openedAtMs, openedAtSeqno, expiresAtMs, decidedAtMs },
     scheduled: scheduled && { atMs: scheduled.atMs, effect: scheduled.effect },
     ballots: proposal.ballots.map(ballotTree),
@@ -130,19 +134,31 @@ function proposalTree(proposal: ProposalRecord): FieldTree {
   };
 }
 
-function readProposal(fields: FieldReader, sha256: HashFunction): ProposalRecord {
+function readSignedContent(fields: FieldReader, sha256: HashFunction) {
   const message = readMessage(fields);
   const request = parseSignedRequest(message.message);
   const content = readPayload(request, fields.context, readProposalPayload);
+  const proposer = fields.text("proposer", ACTOR);
+  if (isByLedger({ proposer })) throw fields.invalid("proposer", "signs nothing");
   return {
     ...message,
     ...content,
-    id: toHex(sha256(request.signedBytes)),
-    proposer: fields.text("proposer", ACTOR),
-    certificate: fingerprint(message, sha256),
+    ...{ id: toHex(sha256(request.signedBytes)), proposer, certificate: fingerprint(message, sha256) },
+  };
+}
+
+function readRemoval(fields: FieldReader, openedAtSeqno: number, sha256: HashFunction) {
+  fields.choice("proposer", [LEDGER_PROPOSER]);
+  return removalContent(fields.hex("removes", 32), openedAtSeqno, sha256);
+}
+
+function readProposal(fields: FieldReader, sha256: HashFunction): ProposalRecord {
+  const openedAtSeqno = fields.integer("openedAtSeqno", POSITIVE);
+  return {
+    ...(fields.has("removes") ? readRemoval(fields, openedAtSeqno, sha256) : readSignedContent(fields, sha256)),
     state: fields.choice("state", PROPOSAL_STATES),
     openedAtMs: fields.integer("openedAtMs", COUNT),
-    openedAtSeqno: fields.integer("openedAtSeqno", POSITIVE),
+    openedAtSeqno,
     expiresAtMs: fields.integer("expiresAtMs", COUNT),
     scheduled: fields.has("scheduled") ? fields.record("scheduled", readScheduled) : undefined,
     ballots: fields.list("ballots", MAX_BALLOTS, (ballot) => readBallot(ballot, sha256)),

@@ -32,6 +32,7 @@ import {
   type SignedMessage,
 } from "./proposal.ts";
 import { refused } from "./refusal.ts";
+import { isByLedger } from "./removal-proposals.ts";
 import { checkCreatedAt, checkReplay, remember, replayOf, type RememberedRequest } from "./replay-guard.ts";
 import { MAX_SCRIPT_BYTES, readScriptValidation, SCRIPT_RETURNS } from "./script.ts";
 import { settleProposal, withProposal, type SettledState } from "./settle.ts";
@@ -149,7 +150,7 @@ export function validateByScript(
 }
 
 function checkRoom(state: ProposalsState, proposal: ProposalRecord): void {
-  const pending = state.proposals.filter(isPending);
+  const pending = state.proposals.filter((one) => isPending(one) && !isByLedger(one));
   if (pending.length >= MAX_OPEN_PROPOSALS)
     throw refused("TooManyProposals", `at most ${MAX_OPEN_PROPOSALS} proposals are open at once`);
   if (pending.filter(({ proposer }) => proposer === proposal.proposer).length >= MAX_OPEN_PROPOSALS_PER_MEMBER)

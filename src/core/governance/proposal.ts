@@ -88,9 +88,9 @@ export interface FinalVote {
 export interface ProposalRecord extends SignedMessage {
   /** Hex SHA-256 of what its signature covers. */
   readonly id: string;
-  /** Id of the member. */
+  /** Id of the member; see removal-proposals.ts for proposals that no member made. */
   readonly proposer: string;
-  /** Hex SHA-256 of the signing certificate. */
+  /** Hex SHA-256 of the signing certificate; empty when no member made it. */
   readonly certificate: string;
   readonly description: string | undefined;
   readonly actions: readonly Action[];

@@ -86,9 +86,10 @@ export const REFUSALS = define({
   // code and machines
   AlreadyApproved: "Retire the entry in the same proposal if it is to be approved anew.",
   ManifestFull: "Retire an entry that is not needed any more.",
-  CodeUnknown: "Name code of the code manifest by its measurement.",
+  CodeUnknown: "Name code of the code manifest by its measurement and, of hardware, its reference values.",
+  CodeAmbiguous: "Name the reference values of the entry as well.",
   CodeNotInForce: "Approve the code first, or wait until it is in force.",
-  TeeUnknown: "Name a machine of the TEE manifest by its key.",
+  TeeUnknown: "Name a machine of the TEE manifest by its key, or an entry for hardware by TEE and id.",
   TeeNotInForce: "Wait until the machine is in force, or approve it anew.",
   DateInPast: "Name a date after the present time of the ledger.",
   DatesContradict: "Name a date of end after the one of begin, and not after the one already set.",
@@ -98,6 +99,7 @@ export const REFUSALS = define({
   EvidenceInvalid: "Let the node make its evidence anew, for the network, its own keys and the present challenge.",
   ChallengeStale: "Let the node make its evidence anew: the epoch changed, or its attestation was recorded before.",
   ExpulsionNotDue: "Expel exactly the nodes whose code or machine is not in force, as far as the others can go on.",
+  QuarantineNotDue: "Quarantine only nodes whose lease has ended, as far as the others can go on.",
   // policies and settings
   PolicyInvalid: "Correct the policy, so that the members there are can accept a proposal under it.",
   PolicyNeedsChange: "Change the policy that is named in the same proposal.",
@@ -123,14 +125,16 @@ export const REFUSALS = define({
   // epochs
   EpochNumber: "Open the epoch that follows the newest one.",
   EpochNotDue: "Wait until the epoch in force has ended.",
-  EpochWraps: "Wrap the epoch key to each listed node.",
+  EpochWraps: "Wrap the epoch key to each listed node that is not quarantined.",
   EpochsFull: "Found a successor network: the room of epochs is used up.",
   EpochByRemovedNode: "Let a listed node open the epoch.",
+  EpochByQuarantinedNode: "Let a node whose lease has not ended open the epoch.",
   VotersNotListed: "Wait until nodes that were voted out have lost their votes.",
   ServiceCertificate: "Send the certificate of the service that is in force.",
   ServiceEndorsement: "Send certificates by which the old and the new service identity certify each other.",
   GrantNotNeeded: "Grant keys that the node lacks.",
   NodeNotListed: "Have members vote on the node first.",
+  NodeInQuarantine: "Let the node renew its lease first.",
   // snapshots
   SnapshotNotNewer: "Leave it: there is evidence of a newer snapshot.",
   SnapshotOfTheFuture: "Send evidence of a snapshot before its batch.",

@@ -21,6 +21,8 @@ import {
 export const MAX_SETTING_DURATION_MS = 10 * 365 * 24 * 3600 * 1000;
 /** Most transactions a setting may name. */
 export const MAX_SETTING_TRANSACTIONS = 1_000_000_000_000;
+/** Shortest lease a setting may name, in milliseconds: below it renewals would be most of what the ledger holds. */
+export const MIN_LEASE_MS = 1_000;
 
 const DURATION_BOUNDS = { min: 0, max: MAX_SETTING_DURATION_MS };
 const TRANSACTIONS_BOUNDS = { min: 0, max: MAX_SETTING_TRANSACTIONS };
@@ -79,7 +81,15 @@ export function readSettings(fields: FieldReader): NetworkSettings {
     maxDelayMs: fields.integer("maxDelayMs", { min: 0, max: 10_000 }),
     answerAfter: fields.choice("answerAfter", ["commit", "execution"]),
     nodesPerActor: fields.integer("nodesPerActor", { min: 0, max: MAX_NODES }),
+    ...(fields.has("leaseMs") && { leaseMs: readLease(fields) }),
   };
+}
+
+function readLease(fields: FieldReader): number {
+  const leaseMs = fields.integer("leaseMs", DURATION_BOUNDS);
+  if (leaseMs > 0 && leaseMs < MIN_LEASE_MS)
+    throw fields.invalid("leaseMs", `expected 0 (no leases) or at least ${MIN_LEASE_MS}`);
+  return leaseMs;
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -132,7 +142,8 @@ function quorumTree(quorum: QuorumSetting): FieldTree {
 
 /** The tree form of settings, or of a change of them. */
 export function settingsTree(settings: SettingsChange): FieldRecord {
-  const { consensus, quorum, trustDisk, epoch, snapshot, maxBatch, maxDelayMs, answerAfter, nodesPerActor } = settings;
+  const { consensus, quorum, trustDisk, epoch, snapshot, maxBatch, maxDelayMs, answerAfter, nodesPerActor, leaseMs } =
+    settings;
   return {
     consensus,
     quorum: quorum && quorumTree(quorum),
@@ -143,5 +154,6 @@ export function settingsTree(settings: SettingsChange): FieldRecord {
     maxDelayMs,
     answerAfter,
     nodesPerActor,
+    leaseMs,
   };
 }

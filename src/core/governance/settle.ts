@@ -5,6 +5,7 @@
 import { bytesEqual } from "../codec/bytes.ts";
 import type { ActionEffect } from "./actions.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
+import { isByLedger } from "./removal-proposals.ts";
 import { isPending, withinHistory, type ProposalRecord } from "./proposal.ts";
 import {
   countVotes,
@@ -60,7 +61,8 @@ function settle(state: VotingState, proposal: ProposalRecord, nowMs: number, cry
     proposal: { ...proposal, scheduled: undefined, decidedAtMs, ...outcome },
     effect: undefined,
   });
-  if (!memberIds(state.constitution).includes(proposal.proposer)) return without({ state: "Dropped" });
+  const isOrphan = !isByLedger(proposal) && !memberIds(state.constitution).includes(proposal.proposer);
+  if (isOrphan) return without({ state: "Dropped" });
   if (proposal.state === "Scheduled") return settleScheduled(state, proposal, nowMs, crypto);
   const count = countVotes(state, proposal, nowMs, crypto);
   const finalVotes = count.votes;

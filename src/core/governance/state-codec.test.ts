@@ -7,13 +7,8 @@ import { sha256 } from "../../enclave/manager/node-crypto.ts";
 import { CocoError } from "../../errors.ts";
 import { decodeCbor, encodeCbor, type CborKey, type CborValue } from "../codec/cbor.ts";
 import { bytesEqual, type Bytes } from "../codec/bytes.ts";
-import {
-  decodeAdministrative,
-  encodeAdministrative,
-  executeAdministrative,
-  type AdministrativeTransaction,
-  type GovernanceState,
-} from "./administrative.ts";
+import { executeAdministrative, type GovernanceState } from "./administrative.ts";
+import { decodeAdministrative, encodeAdministrative, type AdministrativeTransaction } from "./administrative-codec.ts";
 import type { Action } from "./actions.ts";
 import { decodeConstitution, encodeConstitution } from "./constitution-codec.ts";
 import { nextStep } from "./next-step.ts";
@@ -60,7 +55,7 @@ function requestsOf(network: GovernedNetwork, actions: readonly Action[]): reado
 
 function stepOf(network: GovernedNetwork, learnersCaughtUp: boolean): readonly AdministrativeTransaction[] {
   const { timeMs, firstSeqno } = network.place;
-  const step = nextStep(network.state, { now: timeMs, nextSeqno: firstSeqno, learnersCaughtUp });
+  const step = nextStep(network.state, { now: timeMs, nextSeqno: firstSeqno, learnersCaughtUp }, GOVERNANCE_CRYPTO);
   if (step?.type === "configure") return [{ type: "configure", ...step.configuration }];
   if (step?.type === "epoch") return [network.epoch()];
   if (step?.type === "expel") return [step];

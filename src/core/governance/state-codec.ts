@@ -14,7 +14,9 @@ import {
   nodeEntryTree,
   readNodeEntry,
 } from "./constitution-codec.ts";
-import { MAX_CONSTITUTION_BYTES, MAX_NODES, MEASUREMENT_BYTES } from "./constitution.ts";
+import { MAX_CONSTITUTION_BYTES, MAX_NODES } from "./constitution.ts";
+import { MAX_MEASUREMENT_BYTES } from "./manifest-codec.ts";
+import { TEE_NAMES } from "./manifest-entries.ts";
 import {
   MAX_EPOCHS_BYTES,
   MAX_SEALED_SERVICE_KEY_BYTES,
@@ -23,19 +25,22 @@ import {
   type WrappedKey,
 } from "./epochs.ts";
 import type { NodeId } from "../consensus/types.ts";
-import type { AttestedRecord } from "./attest.ts";
+import { MAX_ATTESTED_EVIDENCE_BYTES, REPORT_DATA_BYTES } from "./attest.ts";
+import type { AttestedNode } from "./governance-crypto.ts";
+import type { LeaseRecord } from "./leases.ts";
 import { proposalFieldsTree, readProposalFields } from "./proposal-codec.ts";
 import { readDocument, treeToCbor, type FieldContext, type FieldReader, type FieldTree } from "./fields.ts";
 import { readServices, servicesTree } from "./service-chain.ts";
 import { CocoError } from "../../errors.ts";
 
 /** Version of the form below, the only one this program reads. */
-export const GOVERNANCE_STATE_VERSION = 2;
+export const GOVERNANCE_STATE_VERSION = 3;
 /** Largest governance state in its binary form: constitution, epochs, removed nodes. */
 export const MAX_GOVERNANCE_STATE_BYTES = MAX_CBOR_BYTES;
 
 const NODE_ID_BYTES = 32;
-const MAX_MACHINE_KEY_BYTES = 256;
+/** Longest name of a platform: a machine key, SubjectPublicKeyInfo DER. */
+const MAX_PLATFORM_BYTES = 256;
 /** No epoch takes fewer bytes, so that this many can be there. */
 const MAX_EPOCHS = Math.floor(MAX_EPOCHS_BYTES / 128);
 /** Listed nodes, voters of two configurations, and what was listed and removed between two epochs. */
@@ -70,14 +75,19 @@ export function encodeGovernanceState(state: GovernanceState): Bytes {
     snapshot: snapshot && { index: snapshot.index, seqno: snapshot.seqno, digest: snapshot.digest },
     departing: state.departing.map(nodeEntryTree),
     ...proposalFieldsTree(state),
-    attested: [...state.attested].map(([nodeId, { measurement, machineKey, evidenceDigest }]) => ({
-      nodeId: fromHex(nodeId),
-      measurement: fromHex(measurement),
-      machineKey,
-      evidenceDigest,
-    })),
+    attested: [...state.attested].map(([nodeId, node]) => ({ nodeId: fromHex(nodeId), ...attestedTree(node) })),
+    leases: [...state.leases].map(([nodeId, lease]) => ({ nodeId: fromHex(nodeId), ...leaseTree(lease) })),
   };
   return encodeCbor(treeToCbor(tree));
+}
+
+function attestedTree({ tee, measurement, platform, evidence, reportData, attestedAtMs }: AttestedNode) {
+  const named = { measurement: fromHex(measurement), platform: fromHex(platform) };
+  return { tee, ...named, evidence, reportData, attestedAtMs } satisfies FieldTree;
+}
+
+function leaseTree({ fromMs, quarantinedAtMs }: LeaseRecord) {
+  return { fromMs, quarantinedAtMs };
 }
 
 function readWraps(fields: FieldReader): readonly WrappedKey[] {
@@ -114,13 +124,24 @@ function readSnapshot(fields: FieldReader): GovernanceState["snapshot"] {
   }));
 }
 
-function readAttested(fields: FieldReader): [NodeId, AttestedRecord] {
+function readAttested(fields: FieldReader): [NodeId, AttestedNode] {
   const node = {
-    measurement: fields.hex("measurement", MEASUREMENT_BYTES),
-    machineKey: fields.bytes("machineKey", { max: MAX_MACHINE_KEY_BYTES }),
-    evidenceDigest: fields.bytes("evidenceDigest", { length: 32 }),
+    tee: fields.choice("tee", TEE_NAMES),
+    measurement: toHex(fields.bytes("measurement", { max: MAX_MEASUREMENT_BYTES })),
+    platform: toHex(fields.bytes("platform", { max: MAX_PLATFORM_BYTES })),
+    evidence: fields.bytes("evidence", { max: MAX_ATTESTED_EVIDENCE_BYTES }),
+    reportData: fields.bytes("reportData", { length: REPORT_DATA_BYTES }),
+    attestedAtMs: fields.integer("attestedAtMs", COUNT),
   };
   return [fields.hex("nodeId", 32), node];
+}
+
+function readLease(fields: FieldReader): [NodeId, LeaseRecord] {
+  const lease = {
+    fromMs: fields.integer("fromMs", COUNT),
+    ...(fields.has("quarantinedAtMs") && { quarantinedAtMs: fields.integer("quarantinedAtMs", COUNT) }),
+  };
+  return [fields.hex("nodeId", 32), lease];
 }
 
 function readState(fields: FieldReader, sha256: HashFunction): GovernanceState {
@@ -143,6 +164,7 @@ function readState(fields: FieldReader, sha256: HashFunction): GovernanceState {
     departing: fields.list("departing", MAX_DEPARTING_NODES, readNodeEntry),
     ...readProposalFields(fields, sha256),
     attested: new Map(fields.list("attested", MAX_NODES, readAttested)),
+    leases: new Map(fields.list("leases", MAX_NODES, readLease)),
   };
 }
 

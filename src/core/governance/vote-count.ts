@@ -4,7 +4,7 @@
  */
 import { bytesEqual, type Bytes } from "../codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
-import type { ActionContext, AttestedNode } from "./action-kind.ts";
+import type { ActionContext } from "./action-kind.ts";
 import { applyActions, judgedActions, type Action, type ActionEffect } from "./actions.ts";
 import { matchesCriteria } from "./automatic-votes.ts";
 import { scriptView } from "./script-view.ts";
@@ -14,7 +14,7 @@ import { departingNodes, type DepartingState } from "./departing-nodes.ts";
 import { effectDigest } from "./effects.ts";
 import { actionsTree, readActions } from "./action-codec.ts";
 import { treeToJson } from "./fields.ts";
-import type { GovernanceCrypto } from "./governance-crypto.ts";
+import type { AttestedNode, GovernanceCrypto } from "./governance-crypto.ts";
 import type { JsonValue } from "./json-value.ts";
 import {
   judge,

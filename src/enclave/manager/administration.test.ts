@@ -12,7 +12,7 @@ import {
 } from "../../../test/support/governed-network.ts";
 import { nodeListActions } from "../../../test/support/node-list-actions.ts";
 import { type Bytes, EMPTY, fromHex } from "../../core/codec/bytes.ts";
-import { type AdministrativeTransaction, encodeAdministrative } from "../../core/governance/administrative.ts";
+import { type AdministrativeTransaction, encodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import type { BatchKind, ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { Administration } from "./administration.ts";
 

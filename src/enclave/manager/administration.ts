@@ -4,16 +4,18 @@
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import {
-  type AdministrativeTransaction,
   executeAdministrative,
   type GovernanceState,
   placeAt,
-  signingKeys,
   withRequests,
 } from "../../core/governance/administrative.ts";
+import type { AdministrativeTransaction } from "../../core/governance/administrative-codec.ts";
+import { signingKeys } from "../../core/governance/departing-nodes.ts";
 import { executeAdministrativeBatch } from "../../core/governance/administrative-batch.ts";
 import { votersOf } from "../../core/governance/configuration.ts";
 import type { Constitution, NodeEntry } from "../../core/governance/constitution.ts";
+import { dueExpulsion, type DueExpulsion } from "../../core/governance/expulsion.ts";
+import { type GovernanceStep, type LeaderView, nextStep } from "../../core/governance/next-step.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { dueProposal } from "../../core/governance/settle.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
@@ -157,6 +159,18 @@ export class Administration implements LogGovernance {
   tryOut(transaction: AdministrativeTransaction, nowMs: number): void {
     if (this.appended === undefined) throw new CocoError("NotReady", "the genesis of the network is not committed yet");
     executeAdministrative(this.appended, transaction, placeAt(nowMs), this.#crypto);
+  }
+
+  /** What governance in effect wants done next; undefined before genesis is committed. */
+  nextStep(view: LeaderView): GovernanceStep | undefined {
+    const state = this.committed;
+    return state && nextStep(state, view, this.#crypto);
+  }
+
+  /** Who is to be expelled by governance in effect, at this time. */
+  dueExpulsion(nowMs: number): DueExpulsion | undefined {
+    const state = this.committed;
+    return state && dueExpulsion(state, nowMs, this.#crypto);
   }
 
   /** A proposal that stands otherwise at this time than the newest state of the log says. */

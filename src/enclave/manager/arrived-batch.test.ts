@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { KV_ADAPTER_ID } from "../../../test/simulation/founding.ts";
 import { SnapshotNetwork, SnapshotNode } from "../../../test/support/snapshot-node.ts";
 import { type Bytes, EMPTY } from "../../core/codec/bytes.ts";
-import { type AdministrativeTransaction, encodeAdministrative } from "../../core/governance/administrative.ts";
+import { type AdministrativeTransaction, encodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import { encodeWriteSet } from "../../core/kv/write-set.ts";
 import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
 import { ArrivedBatches, type ArrivedBatchesParts } from "./arrived-batch.ts";

@@ -8,11 +8,8 @@
  * What this node reads from its own disk is not asked again: it may be committed, and then the network has decided.
  */
 import { type Bytes, EMPTY } from "../../core/codec/bytes.ts";
-import {
-  decodeAdministrative,
-  type EpochTransaction,
-  type GovernanceState,
-} from "../../core/governance/administrative.ts";
+import type { GovernanceState } from "../../core/governance/administrative.ts";
+import { decodeAdministrative, type EpochTransaction } from "../../core/governance/administrative-codec.ts";
 import type { EpochRecord, GrantedKey } from "../../core/governance/epochs.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { TableSet } from "../../core/kv/tables.ts";

@@ -7,7 +7,7 @@
  */
 import { X509Certificate } from "node:crypto";
 import { bytesEqual, type Bytes } from "../../core/codec/bytes.ts";
-import { MAX_CERTIFICATE_BYTES } from "../../core/governance/constitution.ts";
+import { MAX_CERTIFICATE_BYTES } from "../../core/governance/certificate-limits.ts";
 import { isOneDerSequence, pemOfDer } from "../../core/governance/pem.ts";
 
 /** The certificate in DER bytes; undefined when they are none. */

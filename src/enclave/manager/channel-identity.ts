@@ -1,5 +1,6 @@
 /** Who a node is on its channels, and whom it lets be on the other side: by the newest constitution it knows, at any time. */
 import { appraise, requireAccepted } from "../../attestation/appraise.ts";
+import type { EvidenceCrypto } from "../../attestation/evidence.ts";
 import { channelReportData } from "../../attestation/report-data.ts";
 import { verifyEvidence } from "../../attestation/verify-evidence.ts";
 import { type Bytes, fromHex, toHex } from "../../core/codec/bytes.ts";
@@ -21,6 +22,7 @@ export interface ChannelIdentityParts {
   /** Evidence of this node's code for 64 bytes of report data. */
   readonly attest: (reportData: Bytes) => Bytes;
   readonly crypto: Crypto;
+  readonly evidenceCrypto: EvidenceCrypto;
   readonly administration: Administration;
   /** The constitution evidence is appraised by. */
   readonly constitution: () => Constitution;
@@ -30,7 +32,7 @@ export interface ChannelIdentityParts {
 
 /** See the module's header. */
 export function createChannelIdentity(parts: ChannelIdentityParts): ChannelIdentity {
-  const { keys, networkId, certificate, attest, crypto, administration, constitution, now } = parts;
+  const { keys, networkId, certificate, attest, crypto, evidenceCrypto, administration, constitution, now } = parts;
   const { sha256 } = crypto;
   const digest = fromHex(networkId);
   const binding = { networkId, constitutionDigest: digest };
@@ -51,7 +53,8 @@ export function createChannelIdentity(parts: ChannelIdentityParts): ChannelIdent
       const node = nodeOf(peer);
       if (node === undefined) throw new CocoError("PeerNotListed", `node ${peer} is not in the VN list`);
       const theirs = { ...binding, sender: peer, senderEncryptionKey: node.encryptionKey };
-      const claims = verifyEvidence(evidence, channelReportData({ ...theirs, challenge, exporter }, sha256), crypto);
+      const expected = channelReportData({ ...theirs, challenge, exporter }, sha256);
+      const claims = verifyEvidence(evidence, expected, evidenceCrypto, now());
       requireAccepted(appraise(claims, constitution(), now()));
       return claims;
     },

@@ -10,6 +10,7 @@ import type { GovApiParts } from "./gov-parts.ts";
 import type { Manager } from "./manager.ts";
 import { isJoinPath, JOIN_ENDPOINTS } from "./join-api.ts";
 import type { JoinDesk } from "./join-desk.ts";
+import { quarantined } from "./request-router.ts";
 import { isNodePath, NODE_ENDPOINTS, type NodeApiParts } from "./node-api.ts";
 
 /** Header of requests and answers: `local` (what this node has applied) or `linearizable` (everything committed before). */
@@ -27,7 +28,7 @@ export interface ClientApiParts {
   readonly node: Omit<NodeApiParts, "endpoints">;
   readonly gov: GovApiParts;
   readonly join: JoinDesk;
-  readonly manager: Pick<Manager, "serves" | "request">;
+  readonly manager: Pick<Manager, "serves" | "request" | "leases">;
   /** Whether adapters are served yet. */
   readonly serves: () => boolean;
 }
@@ -40,7 +41,9 @@ export function createClientApi(parts: ClientApiParts): Pick<FrontendParts, "isS
   return {
     isSigned: (method, path) => GOV_ENDPOINTS.isSigned(method, path) || JOIN_ENDPOINTS.isSigned(method, path),
     handle: (request, respond) => {
-      if (isJoinPath(request.path)) JOIN_ENDPOINTS.answer(join, request, constitution, respond);
+      const isClosed = manager.leases.own === "quarantined" && !isOpenInQuarantine(request.path);
+      if (isClosed) refuse(quarantined(), respond);
+      else if (isJoinPath(request.path)) JOIN_ENDPOINTS.answer(join, request, constitution, respond);
       else if (isNodePath(request.path)) NODE_ENDPOINTS.answer(node, request, constitution, respond);
       else if (isGovPath(request.path)) GOV_ENDPOINTS.answer(gov, request, constitution, respond);
       else if (!parts.serves()) refuse(new CocoError("NotReady", "this node does not serve yet"), respond);
@@ -49,6 +52,21 @@ export function createClientApi(parts: ClientApiParts): Pick<FrontendParts, "isS
       else serveRequest(manager, request, respond);
     },
   };
+}
+
+/** What operators and members need to see why a node is quarantined, and to bring it back. */
+const OPEN_IN_QUARANTINE: readonly string[] = [
+  "/node/api",
+  "/node/state",
+  "/node/network",
+  "/node/constitution",
+  "/node/evidence",
+  "/node/recovery",
+  "/node/resume",
+];
+
+function isOpenInQuarantine(path: string): boolean {
+  return OPEN_IN_QUARANTINE.includes(path);
 }
 
 function refuse(error: CocoError, respond: Respond): void {

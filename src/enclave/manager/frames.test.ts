@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { ByteWriter, utf8Encode } from "../../core/codec/bytes.ts";
 import { MAX_ATTESTED_EVIDENCE_BYTES } from "../../core/governance/attest.ts";
-import { MAX_CERTIFICATE_BYTES } from "../../core/governance/constitution.ts";
+import { MAX_CERTIFICATE_BYTES } from "../../core/governance/certificate-limits.ts";
 import { MAX_REQUEST_BYTES, MAX_REQUEST_CHAIN } from "../../core/governance/signed-request.ts";
 import { CocoError } from "../../errors.ts";
 import { decodeFrame, encodeFrame, type Frame, MAX_FRAME_ITEMS } from "./frames.ts";

@@ -6,6 +6,8 @@ import { utf8Encode } from "../../core/codec/bytes.ts";
 import { constitutionToJson } from "../../core/governance/constitution-codec.ts";
 import type { Actor } from "../../core/governance/constitution.ts";
 import { PROPOSAL_STATES, type ProposalRecord } from "../../core/governance/proposal.ts";
+import { isByLedger } from "../../core/governance/removal-proposals.ts";
+import { proposalText } from "../../core/governance/vote-count.ts";
 import { parseSignedRequest } from "../../core/governance/signed-request.ts";
 import { CocoError } from "../../errors.ts";
 import { type Asker, type Endpoint, Endpoints, json, type Respond, type RoutedRequest } from "./endpoints.ts";
@@ -133,9 +135,11 @@ function proposal(parts: GovApiParts, { parameters }: RoutedRequest): FrontendRe
   return json(proposalDetail(committedState(parts), found, parts.now(), parts.crypto));
 }
 
-/** As its member signed them. */
+/** As its member signed them, if one did. */
 function proposalActions(parts: GovApiParts, { parameters }: RoutedRequest): FrontendResponse {
-  const { message } = proposalOf(parts, parameters["proposalId"]);
+  const found = proposalOf(parts, parameters["proposalId"]);
+  const { message, actions } = found;
+  if (isByLedger(found)) return jsonText(proposalText(actions));
   return { status: 200, contentType: "application/json", body: parseSignedRequest(message).payload };
 }
 

@@ -13,6 +13,7 @@ import {
   type ProposalRecord,
   type SignedMessage,
 } from "../../core/governance/proposal.ts";
+import { isByLedger, nodeToRemove } from "../../core/governance/removal-proposals.ts";
 import { parseSignedRequest } from "../../core/governance/signed-request.ts";
 import {
   countVotes,
@@ -121,10 +122,16 @@ export function ballotView({ member, choice, createdAt, atMs }: BallotRecord) {
 export function proposalHistory(proposal: ProposalRecord) {
   const { withdrawal, ballots, proposer } = proposal;
   return [
-    signedView("proposal", proposer, proposal),
+    isByLedger(proposal) ? removalView(proposal) : signedView("proposal", proposer, proposal),
     ...ballots.map((ballot) => signedView("ballot", ballot.member, ballot)),
     ...(withdrawal === undefined ? [] : [signedView("withdrawal", proposer, withdrawal)]),
   ];
+}
+
+/** Nobody signed it: whoever verifies it makes its id of what stands here. */
+function removalView(proposal: ProposalRecord) {
+  const { proposer, openedAtSeqno } = proposal;
+  return { type: "removal", memberId: proposer, nodeId: nodeToRemove(proposal), openedAtSeqno };
 }
 
 function signedView(type: string, memberId: string, { message, chain }: SignedMessage) {

@@ -81,7 +81,8 @@ function nodeView(node: NodeEntry, status: string, attested: GovernanceState["at
     clientAddress,
     publicKey: pemOfDer(publicKey, "PUBLIC KEY"),
     measurement: code?.measurement ?? null,
-    machineKey: code === undefined ? null : toHex(code.machineKey),
+    tee: code?.tee ?? null,
+    machineKey: code?.tee === "virtual" ? code.platform : null,
   };
 }
 

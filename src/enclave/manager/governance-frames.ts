@@ -1,6 +1,6 @@
 /** The bytes of members' requests, and of their refusals, between nodes. Read strictly: a listed node may be compromised. */
 import { fromHex, toHex, utf8Decode, utf8Encode, type ByteReader, type ByteWriter } from "../../core/codec/bytes.ts";
-import { MAX_CERTIFICATE_BYTES } from "../../core/governance/constitution.ts";
+import { MAX_CERTIFICATE_BYTES } from "../../core/governance/certificate-limits.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { MAX_REQUEST_BYTES, MAX_REQUEST_CHAIN } from "../../core/governance/signed-request.ts";
 import { CocoError, type ErrorCode, ERRORS } from "../../errors.ts";

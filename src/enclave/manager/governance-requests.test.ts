@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { encodeAdministrative, type GovernanceState } from "../../core/governance/administrative.ts";
+import type { GovernanceState } from "../../core/governance/administrative.ts";
+import { encodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import { requestKey } from "../../core/governance/held-requests.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";

@@ -7,7 +7,8 @@
  */
 import type { HashFunction } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
-import { decodeAdministrative, type GovernanceState } from "../../core/governance/administrative.ts";
+import type { GovernanceState } from "../../core/governance/administrative.ts";
+import { decodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import { holdsRequest, requestKey } from "../../core/governance/held-requests.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";

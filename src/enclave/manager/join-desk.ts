@@ -3,6 +3,7 @@
  * newcomers that are listed, run approved code and can show it. Whoever reaches the client port may ask, so everything is
  * bounded: challenges by number and age, work by a rate.
  */
+import type { EvidenceCrypto } from "../../attestation/evidence.ts";
 import { answerReportData, checkJoinRequest, type JoinAnswer, type JoinRequest } from "../../attestation/join.ts";
 import { CHALLENGE_BYTES } from "../../attestation/report-data.ts";
 import { type Bytes, toHex } from "../../core/codec/bytes.ts";
@@ -11,7 +12,7 @@ import { encodeConstitution } from "../../core/governance/constitution-codec.ts"
 import type { Constitution, NodeTuple } from "../../core/governance/constitution.ts";
 import { serviceCertificateOf } from "../../core/governance/service-chain.ts";
 import { CocoError } from "../../errors.ts";
-import type { Clock, Crypto, Entropy, Tracer } from "../ports.ts";
+import type { Clock, Entropy, Tracer } from "../ports.ts";
 
 /** Life of a challenge for a node that wants to join. */
 export const JOIN_CHALLENGE_MS = 300_000;
@@ -31,7 +32,7 @@ export interface JoinDeskParts {
   readonly committed: () => GovernanceState | undefined;
   /** Evidence of this node's code for 64 bytes of report data. */
   readonly attest: (reportData: Bytes) => Bytes;
-  readonly crypto: Crypto;
+  readonly crypto: EvidenceCrypto;
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly tracer: Tracer;

@@ -1,28 +1,40 @@
 /**
  * What a leader does for the network itself: it brings members' requests into the ledger, settles proposals whose time has
- * come, takes the steps that follow from them (configurations, epochs, grants), and records the evidence of snapshots. One
+ * come, takes the steps that follow from them (configurations, epochs, grants), records the evidence of nodes and of snapshots,
+ * and quarantines nodes whose lease has ended. One
  * administrative batch at a time; application batches wait for it, so that nobody acts on rights that a vote has taken away
  * (R9). A batch has the very time for which its transaction was found to hold: a millisecond later it may not.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
+import type { GovernanceState } from "../../core/governance/administrative.ts";
 import {
   type AdministrativeTransaction,
   encodeAdministrative,
-  type GovernanceState,
   type RequestTransaction,
-} from "../../core/governance/administrative.ts";
+} from "../../core/governance/administrative-codec.ts";
 import type { AttestTransaction } from "../../core/governance/attest.ts";
-import { dueExpulsion } from "../../core/governance/expulsion.ts";
-import { type LeaderView, nextStep } from "../../core/governance/next-step.ts";
+import {
+  isQuarantined,
+  lapsedNodes,
+  leaseLengthMs,
+  quarantinable,
+  type QuarantineTransaction,
+} from "../../core/governance/leases.ts";
+import type { LeaderView } from "../../core/governance/next-step.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { CocoError } from "../../errors.ts";
-import type { Tracer } from "../ports.ts";
+import type { Clock, Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
 import type { OwnSnapshot } from "./snapshots.ts";
 
 /** Most requests of members that wait on one node; the next one is refused. */
 export const WAITING_REQUESTS_MAX = 64;
+
+/** Longest time a leader waits for a node to renew a lease that has ended before it proposes the quarantine. */
+export const QUARANTINE_GRACE_MAX_MS = 10_000;
+/** Part of a lease that it waits at most. */
+export const QUARANTINE_GRACE_PART = 1 / 4;
 
 /** What became of a member's request: it is committed, it does not hold any more, or this node leads no more. */
 export type RequestOutcome =
@@ -49,12 +61,15 @@ export interface EpochMaker {
 
 /** What the duties need of the node around them. */
 export interface LeaderDutiesParts {
+  readonly nodeId: NodeId;
   readonly administration: Administration;
   readonly maker: EpochMaker;
   readonly keyOf: (epoch: number) => Bytes | undefined;
   readonly view: () => LeaderView;
   readonly snapshot: () => OwnSnapshot | undefined;
   readonly tracer: Tracer;
+  /** Monotonic milliseconds. */
+  readonly elapsedMs: () => number;
   /** Proposes an administrative batch of one transaction and this time. */
   readonly propose: (encoded: Bytes, timeMs: number) => void;
 }
@@ -72,6 +87,9 @@ export class LeaderDuties {
   readonly #attestations = new Map<NodeId, AttestTransaction>();
   /** Nodes that the log was told to be on retired code, and needed. */
   #waitingExpulsion = "";
+  /** Since when this leader finds leases ended. */
+  readonly #lapsedSince = new Map<NodeId, number>();
+  #waitingQuarantine = "";
 
   constructor(parts: LeaderDutiesParts) {
     this.#parts = parts;
@@ -120,8 +138,10 @@ export class LeaderDuties {
     const { administration, maker } = this.#parts;
     const state = administration.committed;
     if (state === undefined) return undefined;
-    const step = nextStep(state, view);
-    this.#tellWaitingExpulsion(state, view.now);
+    // A quarantined leader does nothing for the network any more but to show what it runs, until another one leads.
+    if (isQuarantined(state, this.#parts.nodeId)) return this.#nextAttestation(view.now);
+    const step = administration.nextStep(view);
+    this.#tellWaitingExpulsion(view.now);
     if (step?.type === "configure") return { type: "configure", ...step.configuration };
     if (step?.type === "expel") return step;
     const epoch = step?.type === "epoch" ? maker.epoch(state) : undefined;
@@ -130,6 +150,8 @@ export class LeaderDuties {
     if (grant !== undefined) return grant;
     const attestation = this.#nextAttestation(view.now);
     if (attestation !== undefined) return attestation;
+    const quarantine = this.#quarantine(state, view.now);
+    if (quarantine !== undefined) return quarantine;
     const proposalId = administration.dueProposal(view.now);
     if (proposalId !== undefined) return { type: "resolve", proposalId };
     const message = this.#nextRequest(view.now) ?? this.#nextCarried(state, view.now);
@@ -137,14 +159,39 @@ export class LeaderDuties {
   }
 
   /** Nodes whose code or machine is not in force, and without which the others could not go on. */
-  #tellWaitingExpulsion(state: GovernanceState, nowMs: number): void {
-    const { waits } = dueExpulsion(state, nowMs);
+  #tellWaitingExpulsion(nowMs: number): void {
+    const { waits = [] } = this.#parts.administration.dueExpulsion(nowMs) ?? {};
     const named = waits.join(" ");
     if (named === this.#waitingExpulsion) return;
     this.#waitingExpulsion = named;
     if (named === "") return;
     const message = "too few nodes would be left without these, whose code or machine is not in force any more";
     this.#parts.tracer.event("warn", "expulsion_waits", { message, nodes: named });
+  }
+
+  /**
+   * Nodes whose lease has ended, and that had time since to renew it: the whole network may have stood still, or the ledger's
+   * clock may have leapt with that of this leader.
+   */
+  #quarantine(state: GovernanceState, nowMs: number): QuarantineTransaction | undefined {
+    const lapsed = lapsedNodes(state, nowMs);
+    const elapsedMs = this.#parts.elapsedMs();
+    for (const nodeId of this.#lapsedSince.keys()) if (!lapsed.includes(nodeId)) this.#lapsedSince.delete(nodeId);
+    for (const nodeId of lapsed) if (!this.#lapsedSince.has(nodeId)) this.#lapsedSince.set(nodeId, elapsedMs);
+    const graceMs = Math.min(QUARANTINE_GRACE_MAX_MS, leaseLengthMs(state.constitution) * QUARANTINE_GRACE_PART);
+    const late = lapsed.filter((nodeId) => elapsedMs - (this.#lapsedSince.get(nodeId) ?? elapsedMs) >= graceMs);
+    const nodeIds = quarantinable(state, late);
+    this.#tellWaitingQuarantine(late.slice(nodeIds.length));
+    return nodeIds.length === 0 ? undefined : { type: "quarantine", nodeIds };
+  }
+
+  #tellWaitingQuarantine(waits: readonly NodeId[]): void {
+    const named = waits.join(" ");
+    if (named === this.#waitingQuarantine) return;
+    this.#waitingQuarantine = named;
+    if (named === "") return;
+    const message = "the leases of these nodes have ended, and too few would be left to quarantine them";
+    this.#parts.tracer.event("warn", "quarantine_waits", { message, nodes: named });
   }
 
   #nextAttestation(nowMs: number): AttestTransaction | undefined {
@@ -184,10 +231,10 @@ export class LeaderDuties {
       return undefined;
     } catch (error) {
       if (!(error instanceof CocoError) || error.code === "Internal") throw error;
-      if (transaction.type === "attest") {
-        const { nodeId } = transaction;
-        tracer.event("warn", "attestation_refused", { nodeId, reason: String(error.data["reason"] ?? error.code) });
-      }
+      const reason = String(error.data["reason"] ?? error.code);
+      // By its own clock a node may renew its lease early; what was recorded while its evidence was under way is no news either.
+      if (transaction.type === "attest" && reason !== "NothingChanged" && reason !== "ChallengeStale")
+        tracer.event("warn", "attestation_refused", { nodeId: transaction.nodeId, reason });
       return error;
     }
   }
@@ -214,13 +261,15 @@ export class LeaderDuties {
     this.#underWay = undefined;
     this.#waiting = [];
     this.#attestations.clear();
+    this.#lapsedSince.clear();
     for (const { done } of lost) done({ type: "unknown" });
   }
 }
 
 /** What a manager hands on to its duties. */
-export interface LeaderDutiesSources extends Pick<LeaderDutiesParts, "administration" | "keyOf" | "tracer"> {
+export interface LeaderDutiesSources extends Pick<LeaderDutiesParts, "nodeId" | "administration" | "keyOf" | "tracer"> {
   readonly sealing: { batchTime(): number };
+  readonly clock: Pick<Clock, "now">;
   readonly tail: { readonly lastSeqno: number };
   readonly epochMaker: EpochMaker;
   /** See {@link LeaderDuties.carry}. */
@@ -229,7 +278,7 @@ export interface LeaderDutiesSources extends Pick<LeaderDutiesParts, "administra
 
 /** The duties of a node's manager. */
 export function createLeaderDuties(
-  { administration, sealing, tail, tracer, epochMaker, keyOf, approval }: LeaderDutiesSources,
+  { nodeId, administration, sealing, tail, tracer, clock, epochMaker, keyOf, approval }: LeaderDutiesSources,
   around: Pick<LeaderDutiesParts, "snapshot" | "propose"> & { learnersCaughtUp(): LeaderView["learnersCaughtUp"] },
 ): LeaderDuties {
   const { snapshot, propose } = around;
@@ -238,7 +287,9 @@ export function createLeaderDuties(
     nextSeqno: tail.lastSeqno + 1,
     learnersCaughtUp: around.learnersCaughtUp(),
   });
-  const duties = new LeaderDuties({ administration, tracer, maker: epochMaker, keyOf, view, snapshot, propose });
+  const elapsedMs = () => clock.now();
+  const own = { nodeId, administration, tracer, maker: epochMaker, keyOf, view, elapsedMs };
+  const duties = new LeaderDuties({ ...own, snapshot, propose });
   if (approval !== undefined) duties.carry(approval);
   return duties;
 }

@@ -3,7 +3,8 @@ import { describe, test } from "node:test";
 import { transfer } from "../../../test/support/snapshot-transfer.ts";
 import { cheapHash } from "../../../test/simulation/cheap-hash.ts";
 import { SnapshotNetwork, SnapshotNode } from "../../../test/support/snapshot-node.ts";
-import { encodeAdministrative, type GovernanceState } from "../../core/governance/administrative.ts";
+import type { GovernanceState } from "../../core/governance/administrative.ts";
+import { encodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import type { Constitution } from "../../core/governance/constitution.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
 

@@ -19,6 +19,7 @@ import { requireRunnable } from "./adapter-proposals.ts";
 import { ArrivedBatches } from "./arrived-batch.ts";
 import { BatchProposer } from "./batch-proposer.ts";
 import type { GovernanceAnswer } from "./governance-requests.ts";
+import { createLeaseWatch, type LeaseWatch } from "./lease-watch.ts";
 import { createLeaderDuties, type LeaderDuties } from "./leader-duties.ts";
 import type { ArrivedRequest, ManagerParts } from "./manager-parts.ts";
 import { FIRST_ID_BYTES, firstIdOf, type RoutedResponse } from "./open-requests.ts";
@@ -39,6 +40,8 @@ export class Manager implements PeerEvents {
   readonly #replicator: Replicator;
   readonly #requests: RequestRouter;
   readonly #admission: Admission;
+  /** How this node and its peers stand with their leases. */
+  readonly leases: LeaseWatch;
   readonly #lanes: AdapterLanes;
   readonly #proposer: BatchProposer;
   #status: ConsensusStatus;
@@ -56,6 +59,7 @@ export class Manager implements PeerEvents {
   constructor(parts: ManagerParts) {
     this.#parts = parts;
     this.#admission = createAdmission(parts);
+    this.leases = createLeaseWatch(parts);
     this.#lanes = this.#createLanes();
     this.#lanes.follow(parts.adapters);
     this.#requests = new RequestRouter({
@@ -64,6 +68,7 @@ export class Manager implements PeerEvents {
       adapters: this.#lanes.byId,
       send: (peer, frame) => this.#send(peer, frame),
       refusalOf: (actorId, counts) => this.#admission.refusalOf(actorId, counts),
+      ownStanding: () => this.leases.own,
       confirmRead: (id) => this.#replicator.read(id),
       governance: {
         sha256: parts.snapshots.crypto.sha256,
@@ -220,7 +225,7 @@ export class Manager implements PeerEvents {
   #take(peer: NodeId, frame: Frame): void {
     switch (frame.type) {
       case "consensus":
-        this.#replicator.receive(peer, frame.message);
+        if (!this.leases.isDeaf(peer, frame.message)) this.#replicator.receive(peer, frame.message);
         return;
       case "forward":
         if (this.#status.role === "leader") this.#lanes.byId.get(frame.adapter)?.lane.enqueue(frame.items, peer);
@@ -313,6 +318,7 @@ export class Manager implements PeerEvents {
     const before = this.#parts.administration.committed;
     const governance = this.#parts.administration.commit(header.index);
     if (governance !== before) {
+      this.leases.follow();
       this.#lanes.follow(governance?.constitution.adapters ?? []);
       this.#parts.onGovernance({ before, header });
       this.#unopened.keysChanged();
@@ -352,6 +358,7 @@ export class Manager implements PeerEvents {
     this.#committedSeqno = seqno;
     this.#committedIndex = mark.index;
     this.#lanes.follow(this.#parts.administration.constitution.adapters);
+    this.leases.follow();
     this.#parts.onGovernance(undefined);
     this.#requests.governance.restored();
     this.#unopened.forget();
@@ -376,6 +383,9 @@ export class Manager implements PeerEvents {
     this.#lanes.tick();
     this.#requests.tick();
     this.#unopened.keysChanged();
+    this.leases.tick(this.#status.leader);
+    // Whoever is quarantined hands over; if nobody takes it, the others do not hear this node any more.
+    if (this.#status.role === "leader" && !this.leases.mayLead) this.#replicator.transfer();
     if (this.#leaderReady) this.#duties.next();
     else this.#resumeLeading();
     this.#parts.clock.after(HOUSEKEEPING_INTERVAL_MS, () => this.#housekeep());

@@ -5,6 +5,7 @@
  */
 import { toHex, utf8Encode } from "../../core/codec/bytes.ts";
 import { constitutionToJson } from "../../core/governance/constitution-codec.ts";
+import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import type { LedgerCrypto } from "../../core/ledger/keys.ts";
 import { makeCoseReceipt } from "../../core/ledger/cose-receipt.ts";
@@ -13,6 +14,7 @@ import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
 import type { Administration } from "./administration.ts";
 import { type Endpoint, type EndpointRule, Endpoints, json, type Respond } from "./endpoints.ts";
+import { evidenceView } from "./evidence-view.ts";
 import type { FrontendRequest, FrontendResponse } from "./frontend.ts";
 import type { History } from "./history.ts";
 import type { Manager } from "./manager.ts";
@@ -27,6 +29,7 @@ export interface NodeApiParts {
   readonly tail: LedgerTail;
   readonly sealing: Sealing;
   readonly crypto: LedgerCrypto;
+  readonly appraiser: Pick<GovernanceCrypto, "appraise">;
   readonly history: History;
   readonly recovery: RecoveryDesk;
   /** What `GET /node/api` answers. */
@@ -55,6 +58,7 @@ export const NODE_ENDPOINTS: Endpoints<NodeApiParts> = new Endpoints([
   get("/node/receipt", receipt),
   get("/node/service_endorsements", serviceEndorsements),
   get("/node/transactions", transactions),
+  get("/node/evidence", evidence),
   get("/node/recovery", recovery),
   { method: "POST", path: "/node/resume", who: "actor", handle: resume },
 ]);
@@ -78,6 +82,7 @@ function nodeState({ manager, tail }: NodeApiParts, _request: FrontendRequest, r
       last_seqno: tail.lastSeqno,
       committed_seqno: manager.committedSeqno,
       refused_frames: manager.refusedFrames,
+      lease: manager.leases.own,
     }),
   );
 }
@@ -120,6 +125,17 @@ function constitution({ administration }: NodeApiParts, _request: FrontendReques
   const state = administration.committed;
   if (state === undefined) throw new CocoError("NotReady", "the genesis of the network is not committed yet");
   respond({ status: 200, contentType: "application/json", body: utf8Encode(constitutionToJson(state.constitution)) });
+}
+
+/** What each node was found to run, with the evidence of it. */
+function evidence(
+  { administration, sealing, appraiser }: NodeApiParts,
+  _request: FrontendRequest,
+  respond: Respond,
+): void {
+  const state = administration.committed;
+  if (state === undefined) throw new CocoError("NotReady", "the genesis of the network is not committed yet");
+  respond(json(evidenceView(state, sealing.batchTime(), appraiser)));
 }
 
 function ready({ manager }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {

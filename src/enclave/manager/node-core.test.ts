@@ -4,7 +4,7 @@ import { appendFrame, ManualClock, startCore } from "../../../test/support/start
 import { SnapshotNetwork, SnapshotNode } from "../../../test/support/snapshot-node.ts";
 import { type Bytes, EMPTY, utf8Encode } from "../../core/codec/bytes.ts";
 import type { LogEntry } from "../../core/consensus/types.ts";
-import { encodeAdministrative } from "../../core/governance/administrative.ts";
+import { encodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import type { DiskRequest } from "../ports.ts";
 import { decodeFrame } from "./frames.ts";
 

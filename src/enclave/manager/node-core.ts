@@ -8,7 +8,8 @@ import { Raft } from "../../core/consensus/raft.ts";
 import { Solo } from "../../core/consensus/solo.ts";
 import type { RaftOptions } from "../../core/consensus/state.ts";
 import type { Consensus, LogEntry, NodeId } from "../../core/consensus/types.ts";
-import { decodeAdministrative, executeAdministrative } from "../../core/governance/administrative.ts";
+import { executeAdministrative } from "../../core/governance/administrative.ts";
+import { decodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import type { Constitution } from "../../core/governance/constitution.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { configurationOfBatch } from "../../core/governance/administrative-batch.ts";
@@ -24,7 +25,7 @@ import { Administration } from "./administration.ts";
 import type { WrappedEpoch } from "./arrived-batch.ts";
 import { CheckedData } from "./checked-data.ts";
 import { EpochKeys } from "./epoch-keys.ts";
-import type { EpochTransaction } from "../../core/governance/administrative.ts";
+import type { EpochTransaction } from "../../core/governance/administrative-codec.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import { encodeFrame, type Frame } from "./frames.ts";
 import { Manager } from "./manager.ts";
@@ -162,6 +163,7 @@ export class NodeCore {
     this.#selfAttestation = new SelfAttestation({
       ...{ nodeId: parts.nodeId, clock, crypto: parts.governanceCrypto, attest: parts.attest },
       ...{ committed: () => this.administration.committed, batchTime: () => this.sealing.batchTime() },
+      tracer: parts.tracer,
       deliver: (evidence) => this.#toLeader({ type: "attest", ...evidence }),
     });
     this.recovery = new RecoveryDesk({
@@ -215,7 +217,10 @@ export class NodeCore {
       initial: genesisConfiguration(genesis),
       configurationOf: configurationOfBatch,
       random: () => uniform(randomBytes(4)),
-      mayLead: () => this.administration.publicKeyOf(nodeId) !== undefined && !this.manager.waitsForKeys,
+      mayLead: () =>
+        this.administration.publicKeyOf(nodeId) !== undefined &&
+        !this.manager.waitsForKeys &&
+        this.manager.leases.mayLead,
       electionTimeoutMinMs: ELECTION_TIMEOUT_MIN_MS,
       electionTimeoutMaxMs: ELECTION_TIMEOUT_MAX_MS,
       heartbeatIntervalMs: HEARTBEAT_INTERVAL_MS,

@@ -11,13 +11,9 @@ import {
   createGovernanceCrypto,
   createNodeCrypto,
   createVerifier,
-  encryptionKeyFromSeed,
   nodeEntropy,
-  rawEncryptionKey,
-  unwrapKey,
-  wrapKey,
-  WRAPPED_KEY_BYTES,
 } from "./node-crypto.ts";
+import { encryptionKeyFromSeed, rawEncryptionKey, unwrapKey, wrapKey, WRAPPED_KEY_BYTES } from "./key-wrapping.ts";
 
 const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
 const spki = new Uint8Array(publicKey.export({ type: "spki", format: "der" }));

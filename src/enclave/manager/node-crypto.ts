@@ -1,6 +1,6 @@
 /**
  * The real cryptography of the enclave over node:crypto: the `Crypto` and `Entropy` ports, the cryptography governance and
- * attestation are handed, and key wrapping to a node's X25519 key.
+ * attestation are handed.
  *
  * Signatures are ECDSA P-256 with SHA-256 in IEEE P1363 form (64 bytes r ‖ s); actors may use P-384 with SHA-384 (96 bytes),
  * and their certificates may be signed with more. Whatever fails to verify or to open gives false or undefined, never an
@@ -11,9 +11,7 @@ import {
   createCipheriv,
   createDecipheriv,
   createHash,
-  createPrivateKey,
   createPublicKey,
-  diffieHellman,
   hash,
   hkdfSync,
   randomBytes,
@@ -21,7 +19,11 @@ import {
   verify,
   type KeyObject,
 } from "node:crypto";
-import { claimsOfEvidence } from "../../attestation/verify-evidence.ts";
+import type { AttestationCrypto } from "../../attestation/checks.ts";
+import type { EvidenceCrypto, HardwareRoots } from "../../attestation/evidence.ts";
+import { pinnedRoots } from "../../attestation/pinned-roots.ts";
+import { recordedAppraiser } from "../../attestation/appraise-recorded.ts";
+import { claimsOfEvidence, commonClaims } from "../../attestation/verify-evidence.ts";
 import { describeCertificate, revocationListOf } from "../../core/certificates/description.ts";
 import { bytesEqual, concatBytes, type Bytes, type HashFunction } from "../../core/codec/bytes.ts";
 import { ActorIndex, type ListedActor } from "../../core/certificates/actor-index.ts";
@@ -38,8 +40,6 @@ import { createLaneHash, LANE_MESSAGE_BYTES, LANES } from "./sha256-lanes.ts";
 
 /** Public keys kept ready for verification; the least recently used one makes room. */
 export const MAX_CACHED_PUBLIC_KEYS = 1024;
-/** Length of a wrapped 32-byte key: ephemeral public key, ciphertext, tag. */
-export const WRAPPED_KEY_BYTES = 32 + 32 + 16;
 
 const DIGEST_BYTES = 32;
 const KEY_BYTES = 32;
@@ -50,12 +50,6 @@ const ECDSA = {
   ES256: { curve: "prime256v1", hash: "sha256", bytes: 64 },
   ES384: { curve: "secp384r1", hash: "sha384", bytes: 96 },
 } as const;
-const WRAP_INFO = "coco key wrap v1";
-/** SubjectPublicKeyInfo and PKCS #8 of an X25519 key up to the 32 key bytes (RFC 8410). */
-const X25519_SPKI_PREFIX = Uint8Array.from([0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6e, 0x03, 0x21, 0x00]);
-const X25519_PKCS8_PREFIX = Uint8Array.from([
-  0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6e, 0x04, 0x22, 0x04, 0x20,
-]);
 
 /** The process's random number generator. */
 export const nodeEntropy: Entropy = { bytes: (length) => plain(randomBytes(length)) };
@@ -275,11 +269,12 @@ const noScripts: RunScript = () => {
 /**
  * The cryptography of governance; it is what verification of evidence needs, too.
  * @param runScript needed wherever governance transactions are executed
+ * @param roots of hardware: those pinned in this program unless given; nothing but a test gives others
  */
-export function createGovernanceCrypto(runScript = noScripts): GovernanceCrypto {
+export function createGovernanceCrypto(runScript = noScripts, roots?: HardwareRoots): GovernanceCrypto {
   const verifyByKey = createVerifier(MAX_CACHED_PUBLIC_KEYS, ["ES256", "ES384"]);
-  const evidenceCrypto = { sha256, verify: createVerifier() };
   const verifyIssued = createCertificateVerifier();
+  const evidenceCrypto = createEvidenceCrypto(roots);
   return {
     sha256,
     verify: verifyByKey,
@@ -294,9 +289,23 @@ export function createGovernanceCrypto(runScript = noScripts): GovernanceCrypto 
     identify: identifier(verifyIssued),
     verifyEndorsement: (endorsement, subject, issuer, use) =>
       verifyEndorsement([endorsement, subject, issuer], use, verifyIssued),
-    appraise: (evidence, reportData) => claimsOfEvidence(evidence, reportData, evidenceCrypto),
+    verifyEvidence: (evidence, reportData, nowMs) =>
+      commonClaims(claimsOfEvidence(evidence, reportData, evidenceCrypto, nowMs)),
+    appraise: recordedAppraiser(({ evidence, reportData, attestedAtMs }) =>
+      claimsOfEvidence(evidence, reportData, evidenceCrypto, attestedAtMs),
+    ),
     runScript,
   };
+}
+
+/**
+ * The cryptography that evidence of any TEE is verified with.
+ * @param roots those pinned in this program unless given; nothing but a test gives others
+ */
+export function createEvidenceCrypto(roots = pinnedRoots()): EvidenceCrypto {
+  const digest: AttestationCrypto["digest"] = (name, data) => new Uint8Array(hash(name, data, "buffer"));
+  const crypto = { digest, verify: createCertificateVerifier() };
+  return { sha256, verify: createVerifier(), hardware: { crypto, roots } };
 }
 
 /** Keeps the index of the list of actors asked for last: it changes by vote only, and is asked for many times. */
@@ -335,60 +344,4 @@ function verifyEndorsement(
     namesIssuer(cross, signer) &&
     signatureProblem(cross, signer, verifyIssued) === undefined
   );
-}
-
-/** The raw 32 bytes of an X25519 public key (also of a private key's public half). */
-export function rawEncryptionKey(key: KeyObject): Bytes {
-  const spki = createPublicKeyOf(key).export({ format: "der", type: "spki" });
-  return plain(spki.subarray(X25519_SPKI_PREFIX.length));
-}
-
-function createPublicKeyOf(key: KeyObject): KeyObject {
-  invariant(key.asymmetricKeyType === "x25519", "expected an X25519 key");
-  return key.type === "private" ? createPublicKey(key) : key;
-}
-
-/** An X25519 private key from 32 random bytes. */
-export function encryptionKeyFromSeed(seed: Bytes): KeyObject {
-  invariant(seed.length === KEY_BYTES, "an X25519 private key has 32 bytes");
-  return createPrivateKey({ key: Buffer.concat([X25519_PKCS8_PREFIX, seed]), format: "der", type: "pkcs8" });
-}
-
-interface WrapSecrets {
-  readonly key: Bytes;
-  readonly nonce: Bytes;
-}
-
-/** Undefined for a public key that is none or of low order: the shared secret would not depend on the private key. */
-function wrapSecrets(privateKey: KeyObject, peer: Bytes, ephemeral: Bytes, recipient: Bytes): WrapSecrets | undefined {
-  try {
-    const publicKey = createPublicKey({ key: Buffer.concat([X25519_SPKI_PREFIX, peer]), format: "der", type: "spki" });
-    const shared = diffieHellman({ privateKey, publicKey });
-    const output = hkdf(plain(shared), concatBytes(ephemeral, recipient), WRAP_INFO, KEY_BYTES + NONCE_BYTES);
-    return { key: output.subarray(0, KEY_BYTES), nonce: output.subarray(KEY_BYTES) };
-  } catch {
-    return undefined;
-  }
-}
-
-/**
- * Encrypts a 32-byte key to an X25519 public key (ephemeral X25519, HKDF-SHA-256, AES-256-GCM). `context` is bound to the
- * result: opening needs the same one. Throws `MalformedInput` when the recipient's key can't be used.
- */
-export function wrapKey(recipient: Bytes, key: Bytes, context: Bytes, entropy: Entropy): Bytes {
-  invariant(key.length === KEY_BYTES, "wrapKey wraps keys of 32 bytes");
-  const privateKey = encryptionKeyFromSeed(entropy.bytes(KEY_BYTES));
-  const ephemeral = rawEncryptionKey(privateKey);
-  const secrets = wrapSecrets(privateKey, recipient, ephemeral, recipient);
-  if (secrets === undefined) throw new CocoError("MalformedInput", "not a usable X25519 public key");
-  // The ephemeral key makes key and nonce of every call new, so a derived nonce is never used twice.
-  return concatBytes(ephemeral, seal(secrets.key, secrets.nonce, key, context));
-}
-
-/** Opens {@link wrapKey} with the X25519 private key; undefined when key, context or bytes do not fit. */
-export function unwrapKey(privateKey: KeyObject, wrapped: Bytes, context: Bytes): Bytes | undefined {
-  if (wrapped.length !== WRAPPED_KEY_BYTES) return undefined;
-  const ephemeral = wrapped.subarray(0, KEY_BYTES);
-  const secrets = wrapSecrets(privateKey, ephemeral, ephemeral, rawEncryptionKey(privateKey));
-  return secrets === undefined ? undefined : open(secrets.key, secrets.nonce, wrapped.subarray(KEY_BYTES), context);
 }

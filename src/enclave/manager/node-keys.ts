@@ -10,7 +10,8 @@ import type { NodeId } from "../../core/consensus/types.ts";
 import { readDocument, treeToCbor, type FieldContext } from "../../core/governance/fields.ts";
 import { CocoError } from "../../errors.ts";
 import type { Entropy } from "../ports.ts";
-import { createSignFunction, encryptionKeyFromSeed, rawEncryptionKey, sha256 } from "./node-crypto.ts";
+import { createSignFunction, sha256 } from "./node-crypto.ts";
+import { encryptionKeyFromSeed, rawEncryptionKey } from "./key-wrapping.ts";
 
 /** How the TEE keeps secrets on an untrusted disk. */
 export interface Sealer {

@@ -24,6 +24,7 @@ function boot(random: Bytes) {
     adapters: new Map([[1, { mount: "/kv", mailbox, isUnable: false, committedVersion: () => 1 }]]),
     send: (_peer, frame) => sent.push(frame) > 0,
     refusalOf: () => undefined,
+    ownStanding: () => "good",
     confirmRead: () => undefined,
     governance: {
       sha256,

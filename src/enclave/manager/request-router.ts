@@ -7,6 +7,7 @@ import type { NodeId, Ready } from "../../core/consensus/types.ts";
 import { CocoError } from "../../errors.ts";
 import type { Frame } from "./frames.ts";
 import { type GovernanceFrame, GovernanceRequests, type GovernanceRequestsParts } from "./governance-requests.ts";
+import type { OwnStanding } from "./lease-watch.ts";
 import type { Leadership } from "./leadership.ts";
 import type { ArrivedRequest } from "./manager-parts.ts";
 import { errorClientResponse, type OpenRequest, OpenRequests, type RoutedResponse } from "./open-requests.ts";
@@ -37,6 +38,8 @@ export interface RequestRouterParts {
   readonly send: (peer: NodeId, frame: Frame) => boolean;
   /** Why a request of an actor is not passed on to an adapter; `counts`: it comes from a client of this node. */
   readonly refusalOf: (actorId: string, counts: boolean) => CocoError | undefined;
+  /** How this node stands with its lease. */
+  readonly ownStanding: () => OwnStanding;
   /** Asks this node's consensus for an index; the answer comes to `reads.confirmed`. */
   readonly confirmRead: (id: number) => void;
   readonly governance: Pick<GovernanceRequestsParts, "sha256" | "administration" | "lead">;
@@ -91,7 +94,9 @@ export class RequestRouter {
       return;
     }
     const { path, body, caller, linearizable } = request;
+    const standing = this.#parts.ownStanding();
     const refusal =
+      (standing === "quarantined" ? quarantined() : undefined) ??
       this.#parts.refusalOf(caller.actor, !fromPeer) ??
       (this.#parts.adapters.get(adapterId)?.isUnable === true ? unable() : undefined);
     if (refusal !== undefined) {
@@ -100,7 +105,8 @@ export class RequestRouter {
     }
     const open = this.#requests.open({ adapterId, path, body, caller, fromPeer, respond });
     if (open === undefined) return;
-    if (linearizable === true) this.#readFirst(open);
+    // The leader's answer brings the quarantine with it, if there is one.
+    if (linearizable === true || standing === "unsure") this.#readFirst(open);
     else this.#toWorker(open);
   }
 
@@ -129,7 +135,10 @@ export class RequestRouter {
   #readFirst(open: OpenRequest): void {
     try {
       this.reads.read(() => {
-        if (this.#requests.get(open.id) !== undefined) this.#toWorker(open, true);
+        if (this.#requests.get(open.id) === undefined) return;
+        if (this.#parts.ownStanding() === "quarantined")
+          this.#requests.answer(open.id, errorClientResponse(quarantined()));
+        else this.#toWorker(open, true);
       });
     } catch (error) {
       this.#requests.answer(open.id, errorClientResponse(error as CocoError));
@@ -208,6 +217,11 @@ export class RequestRouter {
     this.governance.tick();
     this.leaderReachable();
   }
+}
+
+/** The error of a node whose lease has ended. */
+export function quarantined(): CocoError {
+  return new CocoError("NodeQuarantined", "the lease of this node has ended: nothing shows any more what it runs");
 }
 
 function unable(): CocoError {

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { foundNetwork } from "../../../test/simulation/founding.ts";
 import { NonceWatch } from "../../../test/simulation/simulated-crypto.ts";
 import { EMPTY, fromHex, toHex, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
-import { encodeAdministrative } from "../../core/governance/administrative.ts";
+import { encodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import type { BatchTransaction } from "../../core/ledger/batch.ts";
 import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
 import { LedgerTail } from "../../core/ledger/tail.ts";

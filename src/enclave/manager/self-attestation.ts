@@ -1,17 +1,18 @@
 /**
- * A node's own part in its attestation: while the ledger does not say what this node runs, it makes evidence for the present
- * challenge and sends it to the leader, again and again until it is recorded. Challenge and record follow from the
- * committed state (core/governance/attest.ts).
+ * A node's own part in its attestation: while the ledger does not say what this node runs, and whenever its lease is to be
+ * renewed, it makes evidence for the present challenge and sends it to the leader, again and again until it is recorded.
+ * Challenge and record follow from the committed state (core/governance/attest.ts).
  */
-import type { Bytes, HashFunction } from "../../core/codec/bytes.ts";
+import { toHex, type Bytes, type HashFunction } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
 import { attestChallenge, attestReportData, isRecorded, mayRun } from "../../core/governance/attest.ts";
 import type { EvidenceClaims, GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
-import { invariant } from "../../errors.ts";
-import type { Clock } from "../ports.ts";
+import { leaseLengthMs, renewalIsDue } from "../../core/governance/leases.ts";
+import { CocoError } from "../../errors.ts";
+import type { Clock, Tracer } from "../ports.ts";
 
-/** Time between two attempts of a node to have its attestation recorded. */
+/** Time between two attempts of a node to have its attestation recorded, and between two looks at its lease. */
 export const ATTEST_RETRY_MS = 1_000;
 
 /** Evidence for the leader. */
@@ -24,22 +25,26 @@ export interface OwnEvidence {
 export interface SelfAttestationParts {
   readonly nodeId: NodeId;
   readonly clock: Clock;
-  readonly crypto: Pick<GovernanceCrypto, "appraise"> & { readonly sha256: HashFunction };
-  /** Evidence of this node's code for 64 bytes of report data. */
+  readonly crypto: Pick<GovernanceCrypto, "verifyEvidence" | "appraise"> & { readonly sha256: HashFunction };
+  /** Evidence of this node's code for 64 bytes of report data; throws `AttestationFailed` when the TEE gives none. */
   readonly attest: (reportData: Bytes) => Bytes;
   readonly committed: () => GovernanceState | undefined;
   /** Time of the ledger as a batch made now would have it. */
   readonly batchTime: () => number;
   /** Gives evidence to the leader, this node or another; it may be lost. */
   readonly deliver: (evidence: OwnEvidence) => void;
+  readonly tracer: Tracer;
 }
 
 /** See the module's header. */
 export class SelfAttestation {
   readonly #parts: SelfAttestationParts;
   #own: EvidenceClaims | undefined;
+  /** The challenge that was answered last, hex. */
+  #answered = "";
   #waits = false;
   #closed = false;
+  #fails = false;
 
   constructor(parts: SelfAttestationParts) {
     this.#parts = parts;
@@ -47,7 +52,10 @@ export class SelfAttestation {
 
   /** Governance in effect changed. */
   governanceChanged(): void {
-    if (!this.#waits) this.#attempt();
+    const state = this.#parts.committed();
+    // Evidence for another challenge than the one that is under way need not wait.
+    if (state !== undefined && (!this.#waits || this.#challenge(state) !== this.#answered)) this.#attempt();
+    this.#lookAgain();
   }
 
   /** Attempts no more. */
@@ -55,31 +63,72 @@ export class SelfAttestation {
     this.#closed = true;
   }
 
-  #attempt(): void {
-    this.#waits = false;
-    const state = this.#parts.committed();
-    if (this.#closed || state === undefined) return;
-    const { nodeId, clock, deliver } = this.#parts;
-    const made = this.#make(state);
-    // Code that is not in force yet is looked at again when it may be.
-    if (made === undefined || isRecorded(state, nodeId, made.claims)) return;
-    if (mayRun(state.constitution, made.claims, this.#parts.batchTime())) deliver(made);
-    this.#waits = true;
-    clock.after(ATTEST_RETRY_MS, () => this.#attempt());
+  #challenge(state: GovernanceState): string {
+    const challenge = attestChallenge(state, this.#parts.nodeId, this.#parts.crypto.sha256);
+    return challenge === undefined ? "" : toHex(challenge);
   }
 
-  /** Evidence for the present challenge; undefined when this node is not to make any, or is recorded. */
-  #make(state: GovernanceState): (OwnEvidence & { readonly claims: EvidenceClaims }) | undefined {
-    const { nodeId, crypto, attest } = this.#parts;
+  #lookAgain(): void {
+    const state = this.#parts.committed();
+    const hasWork = state !== undefined && (this.#isDue(state) || leaseLengthMs(state.constitution) > 0);
+    if (this.#waits || this.#closed || !hasWork) return;
+    this.#waits = true;
+    this.#parts.clock.after(ATTEST_RETRY_MS, () => {
+      this.#waits = false;
+      this.#attempt();
+      this.#lookAgain();
+    });
+  }
+
+  /** Whether this node is listed, and the ledger does not say what it runs, or not for much longer. */
+  #isDue(state: GovernanceState): boolean {
+    const { nodeId, batchTime } = this.#parts;
+    if (state.constitution.nodes.every((node) => node.nodeId !== nodeId)) return false;
+    const isKnown = this.#own !== undefined && isRecorded(state, nodeId, this.#own);
+    return !isKnown || renewalIsDue(state, nodeId, batchTime());
+  }
+
+  #attempt(): void {
+    const { deliver, crypto, batchTime } = this.#parts;
+    const state = this.#parts.committed();
+    if (this.#closed || state === undefined || !this.#isDue(state)) return;
+    const made = this.#make(state);
+    if (made === undefined) return;
+    const { claims, reportData, evidence, challenge } = made;
+    this.#own = claims;
+    // A restarted node that finds itself recorded has no more to do than any other.
+    if (!this.#isDue(state)) return;
+    const nowMs = batchTime();
+    const node = { ...claims, evidence, reportData, attestedAtMs: nowMs };
+    // Code that is not in force yet is looked at again when it may be.
+    if (!mayRun(state.constitution, node, nowMs, crypto)) return;
+    this.#answered = toHex(challenge);
+    deliver({ challenge, evidence });
+  }
+
+  /** Evidence for the present challenge; undefined when this node is not to make any, or its TEE gives none. */
+  #make(state: GovernanceState) {
+    const { nodeId, crypto, attest, batchTime } = this.#parts;
     const entry = state.constitution.nodes.find((node) => node.nodeId === nodeId);
     const challenge = attestChallenge(state, nodeId, crypto.sha256);
     if (entry === undefined || challenge === undefined) return undefined;
-    if (this.#own !== undefined && isRecorded(state, nodeId, this.#own)) return undefined;
     const reportData = attestReportData(state.networkId, entry, challenge, crypto.sha256);
-    const evidence = attest(reportData);
-    const claims = crypto.appraise(evidence, reportData);
-    invariant(!("problem" in claims), "a node's TEE makes evidence that holds");
-    this.#own = claims;
-    return { challenge, evidence, claims };
+    try {
+      const evidence = attest(reportData);
+      const claims = crypto.verifyEvidence(evidence, reportData, batchTime());
+      if ("problem" in claims)
+        throw new CocoError("AttestationFailed", `the evidence does not hold: ${claims.problem}`);
+      this.#fails = false;
+      return { challenge, evidence, reportData, claims };
+    } catch (error) {
+      this.#tellFailure(error);
+      return undefined;
+    }
+  }
+
+  #tellFailure(error: unknown): void {
+    if (!(error instanceof CocoError) || error.code !== "AttestationFailed") throw error;
+    if (!this.#fails) this.#parts.tracer.event("error", "attestation_failed", { message: error.message });
+    this.#fails = true;
   }
 }

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { fromHex, toHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
-import { encodeAdministrative, type GovernanceState } from "../../core/governance/administrative.ts";
+import type { GovernanceState } from "../../core/governance/administrative.ts";
+import { encodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import { configurationOfBatch } from "../../core/governance/administrative-batch.ts";
 import { parseBatch } from "../../core/ledger/batch-format.ts";
 import { LedgerTail } from "../../core/ledger/tail.ts";

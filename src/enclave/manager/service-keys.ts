@@ -6,13 +6,14 @@
 import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from "node:crypto";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { ByteWriter, bytesEqual, concatBytes, fromHex, toHex, utf8Encode } from "../../core/codec/bytes.ts";
+import type { GovernanceState } from "../../core/governance/administrative.ts";
 import {
   encodeAdministrative,
   type EpochTransaction,
-  type GovernanceState,
   type GrantTransaction,
-} from "../../core/governance/administrative.ts";
+} from "../../core/governance/administrative-codec.ts";
 import { type EpochRecord, missingEpochs } from "../../core/governance/epochs.ts";
+import { nodesInGoodStanding } from "../../core/governance/leases.ts";
 import type { Constitution, NodeEntry } from "../../core/governance/constitution.ts";
 import { type OfferedService, type ServiceRecord, serviceCertificateOf } from "../../core/governance/service-chain.ts";
 import type { EndorsementUse } from "../../core/governance/governance-crypto.ts";
@@ -29,7 +30,8 @@ import {
   type Issuance,
   type Issuer,
 } from "./certificates.ts";
-import { createSignFunction, unwrapKey, wrapKey, WRAPPED_KEY_BYTES } from "./node-crypto.ts";
+import { createSignFunction } from "./node-crypto.ts";
+import { unwrapKey, wrapKey, WRAPPED_KEY_BYTES } from "./key-wrapping.ts";
 
 /** Validity of the service certificate in days; a vote renews it. */
 export const SERVICE_CERTIFICATE_DAYS = 365;
@@ -102,7 +104,7 @@ function rotatedService(old: ServiceSecret, ports: ServiceKeyPorts): ServiceSecr
 }
 
 /**
- * The next epoch of a network that has one: a new random key, wrapped to each node of the constitution, with the service
+ * The next epoch of a network that has one: a new random key, wrapped to each listed node that is not quarantined, with the service
  * identity sealed under it, a new one when a rotation is due. The state is the newest of the log; nothing of the keys is kept
  * here: this node, too, takes them from the ledger. `service` is the identity in force.
  */
@@ -111,9 +113,9 @@ export function createEpoch(
   service: ServiceIdentity,
   ports: ServiceKeyPorts,
 ): EpochTransaction {
-  const { networkId, epochs, constitution } = state;
+  const { networkId, epochs } = state;
   const carried = state.serviceRotationDue ? rotatedService(service.secret, ports) : service.secret;
-  return newEpoch({ networkId, epoch: epochs.length + 1, nodes: constitution.nodes }, carried, ports);
+  return newEpoch({ networkId, epoch: epochs.length + 1, nodes: nodesInGoodStanding(state) }, carried, ports);
 }
 
 function newEpoch(

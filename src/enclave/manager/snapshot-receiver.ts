@@ -5,7 +5,8 @@
 import { type Bytes, toHex } from "../../core/codec/bytes.ts";
 import { sameConfiguration } from "../../core/consensus/configuration.ts";
 import type { NodeId, Ready, SnapshotMark } from "../../core/consensus/types.ts";
-import { type GovernanceState, signingKeys } from "../../core/governance/administrative.ts";
+import type { GovernanceState } from "../../core/governance/administrative.ts";
+import { signingKeys } from "../../core/governance/departing-nodes.ts";
 import { decodeGovernanceState } from "../../core/governance/state-codec.ts";
 import type { AdapterEntry } from "../../core/governance/constitution.ts";
 import type { LedgerCrypto } from "../../core/ledger/keys.ts";

@@ -8,7 +8,8 @@
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesEqual, concatBytes, EMPTY, fromHex } from "../../core/codec/bytes.ts";
 import type { Ready, SnapshotMark } from "../../core/consensus/types.ts";
-import { decodeAdministrative, type GovernanceState } from "../../core/governance/administrative.ts";
+import type { GovernanceState } from "../../core/governance/administrative.ts";
+import { decodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import { encodeGovernanceState } from "../../core/governance/state-codec.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { SnapshotWriter } from "../../core/ledger/snapshot.ts";

@@ -4,7 +4,7 @@
  * on a node that lost entries and therefore decides nothing before its peers have sent them again.
  */
 import { bytesEqual } from "../../core/codec/bytes.ts";
-import { decodeAdministrative } from "../../core/governance/administrative.ts";
+import { decodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import { batchKindOf, parseBatch } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, DiskContent, StoredSnapshot, Tracer } from "../ports.ts";

@@ -1,12 +1,11 @@
 /** A network with real keys as governance sees it, for tests of the keys its nodes share: no consensus and no ledger. */
 import type { Bytes } from "../../core/codec/bytes.ts";
+import { executeAdministrative, type GovernanceState } from "../../core/governance/administrative.ts";
 import {
   decodeAdministrative,
   encodeAdministrative,
-  executeAdministrative,
   type AdministrativeTransaction,
-  type GovernanceState,
-} from "../../core/governance/administrative.ts";
+} from "../../core/governance/administrative-codec.ts";
 import type { Action } from "../../core/governance/actions.ts";
 import { agreedRequests } from "../../core/governance/agreed-requests.ts";
 import { foundNetwork, TEST_TIME_MS, type TestFounder, type TestNode } from "../../../test/support/founders.ts";

@@ -30,7 +30,7 @@ import { History } from "./history.ts";
 import { JoinDesk } from "./join-desk.ts";
 import type { EpochMaker } from "./leader-duties.ts";
 import type { GovernanceChange } from "./manager-parts.ts";
-import { createGovernanceCrypto, createNodeCrypto } from "./node-crypto.ts";
+import { createEvidenceCrypto, createGovernanceCrypto, createNodeCrypto } from "./node-crypto.ts";
 import { NodeCore } from "./node-core.ts";
 import { type NodeKeys, signingKeyPem } from "./node-keys.ts";
 import {
@@ -81,6 +81,7 @@ export interface ValidatingNodeParts {
 export class ValidatingNode {
   readonly #parts: ValidatingNodeParts;
   readonly #crypto: Crypto;
+  readonly #evidenceCrypto = createEvidenceCrypto();
   readonly #core: NodeCore;
   readonly #channels: Channels;
   readonly #networkId: string;
@@ -158,7 +159,7 @@ export class ValidatingNode {
   #channelIdentity(): ChannelIdentity {
     const { keys, attest } = this.#parts;
     return createChannelIdentity({
-      ...{ keys, attest, networkId: this.#networkId, crypto: this.#crypto },
+      ...{ keys, attest, networkId: this.#networkId, crypto: this.#crypto, evidenceCrypto: this.#evidenceCrypto },
       certificate: this.#ownCertificate(),
       administration: this.#core.administration,
       constitution: () => this.#appraisalConstitution(),
@@ -282,7 +283,16 @@ export class ValidatingNode {
     const { keys, genesis, attest, clock, entropy, tracer } = this.#parts;
     const { administration, sealing } = this.#core;
     return new JoinDesk({
-      ...{ networkId: this.#networkId, genesis, node: keys, attest, clock, entropy, tracer, crypto: this.#crypto },
+      ...{
+        networkId: this.#networkId,
+        genesis,
+        node: keys,
+        attest,
+        clock,
+        entropy,
+        tracer,
+        crypto: this.#evidenceCrypto,
+      },
       committed: () => administration.committed,
       ledgerTime: () => sealing.batchTime(),
     });
@@ -296,7 +306,11 @@ export class ValidatingNode {
       manager,
       serves: () => this.#service !== undefined,
       join: this.#joinDesk(),
-      node: { ...{ manager, administration, tail, sealing, recovery, history, service }, crypto: this.#crypto },
+      node: {
+        ...{ manager, administration, tail, sealing, recovery, history, service },
+        crypto: this.#crypto,
+        appraiser: this.#governanceCrypto,
+      },
       gov: {
         ...{ manager, administration, tail, service },
         crypto: this.#governanceCrypto,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { SnapshotNetwork, SnapshotNode } from "../../../test/support/snapshot-node.ts";
 import { EMPTY } from "../../core/codec/bytes.ts";
-import { encodeAdministrative } from "../../core/governance/administrative.ts";
+import { encodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import { parseBatch } from "../../core/ledger/batch-format.ts";
 import { VerifiedLog } from "./verified-log.ts";
 

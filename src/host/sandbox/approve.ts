@@ -13,7 +13,8 @@ import {
   type GovernanceState,
 } from "../../core/governance/administrative.ts";
 import { agreedRequests } from "../../core/governance/agreed-requests.ts";
-import type { CodeEntry, Constitution } from "../../core/governance/constitution.ts";
+import type { CodeEntry } from "../../core/governance/manifest-entries.ts";
+import type { Constitution } from "../../core/governance/constitution.ts";
 import type { GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { encodeMessages } from "../../core/governance/proposal-codec.ts";

@@ -1,0 +1,156 @@
+/**
+ * Evidence of hardware in the form it has in the ledger and on channels: the envelope, its verification, and its appraisal by an
+ * entry of the TEE manifest. Each kind of TEE has its verifier in a folder of its own; this is where they are plugged in.
+ *
+ * Roots are an argument: production hands in pinned-roots.ts and nothing else, tests hand in roots of their own.
+ */
+import { encodeCbor } from "../core/codec/cbor.ts";
+import { fromHex, toHex, utf8Decode, type Bytes } from "../core/codec/bytes.ts";
+import { treeToCbor, type FieldReader } from "../core/governance/fields.ts";
+import type { HardwareTeeEntry } from "../core/governance/manifest-entries.ts";
+import { STRICT_SNP_POLICY } from "../core/governance/policy-snp.ts";
+import type { AttestationCrypto, Check } from "./checks.ts";
+import { appraiseDcap } from "./dcap/appraise.ts";
+import type { DcapClaims } from "./dcap/claims.ts";
+import { verifyDcap } from "./dcap/verify.ts";
+import {
+  evidenceRejected,
+  MAX_EVIDENCE_BYTES,
+  type HardwareClaims,
+  type HardwareVerification,
+  type MeasuredValues,
+} from "./evidence.ts";
+import { ENDORSEMENT_KINDS, type HardwareEvidence } from "./hardware-evidence.ts";
+import { judgeSnpEvidence } from "./snp/evidence.ts";
+import { verifyMaa } from "./maa/verify.ts";
+import { judgeVsmEvidence, malformedAsRejected } from "./vsm/evidence.ts";
+import { verifyVbs } from "./vsm/verify.ts";
+
+/** Most endorsements that evidence carries. */
+export const MAX_ENDORSEMENTS = 16;
+
+/** The envelope of evidence of hardware. */
+export function encodeHardwareEvidence({ tee, evidence, endorsements }: HardwareEvidence): Bytes {
+  const carried = endorsements.map(({ kind, content }) => ({ kind, content }));
+  return encodeCbor(treeToCbor({ tee, evidence, endorsements: carried }));
+}
+
+/** Reads the fields of an envelope after `tee`. */
+export function readHardwareEvidence(fields: FieldReader, tee: HardwareTeeEntry["tee"]): HardwareEvidence {
+  return {
+    tee,
+    evidence: fields.bytes("evidence", { max: MAX_EVIDENCE_BYTES }),
+    endorsements: fields.list("endorsements", MAX_ENDORSEMENTS, (endorsement) => ({
+      kind: endorsement.choice("kind", ENDORSEMENT_KINDS),
+      content: endorsement.bytes("content", { max: MAX_EVIDENCE_BYTES }),
+    })),
+  };
+}
+
+/**
+ * The claims of genuine evidence, at a time of the ledger's clock; throws `EvidenceRejected` with the first reason against it.
+ * Evidence of VSM is genuine by roots that a policy pins, so of it only form and binding are judged here; like all
+ * that a policy says, the rest is judged by {@link HardwareClaims.judge}.
+ */
+export function verifyHardware(
+  evidence: HardwareEvidence,
+  verification: HardwareVerification,
+  nowMs: number,
+): HardwareClaims {
+  return malformedAsRejected(() => {
+    switch (evidence.tee) {
+      case "snp":
+        return snpClaims(evidence, verification, nowMs);
+      case "sgx":
+      case "tdx":
+        return dcapClaims(evidence, verification, nowMs);
+      case "vsm":
+        return vsmClaims(evidence, verification, nowMs);
+      case "virtual":
+        throw evidenceRejected("UnknownTee", "the virtual TEE is no hardware");
+    }
+  });
+}
+
+/** What speaks against evidence of a kind of TEE when judged by the policy for another. */
+const OTHER_TEE: readonly Check[] = [
+  { name: "TEE", outcome: "failed", code: "ProductNotAllowed", detail: "the entry is for another TEE" },
+];
+
+function requireGenuine(checks: readonly Check[]): void {
+  const failed = checks.find((check) => check.outcome === "failed");
+  if (failed?.outcome !== "failed") return;
+  throw evidenceRejected(failed.code, `${failed.name}: ${failed.detail}`);
+}
+
+function snpClaims(evidence: HardwareEvidence, { crypto, roots }: HardwareVerification, nowMs: number): HardwareClaims {
+  const options = { roots: roots.amd, nowMs };
+  // Whatever a policy may say of genuine reports is left to the policies of the manifest.
+  const lax = { ...STRICT_SNP_POLICY, allow: ["v2", "vlek", "debug", "migration", "vmpl1", "vmpl2", "vmpl3"] } as const;
+  const { claims, checks } = judgeSnpEvidence(evidence, lax, options, crypto);
+  requireGenuine(checks);
+  return {
+    tee: "snp",
+    measurement: claims.measurement,
+    reportData: fromHex(claims.reportData),
+    platform: claims.chipId,
+    measured: { tee: "snp", hostData: claims.hostData },
+    judge: (entry) =>
+      entry.tee === "snp" ? judgeSnpEvidence(evidence, entry.policy, options, crypto).checks : OTHER_TEE,
+  };
+}
+
+function dcapClaims(
+  evidence: HardwareEvidence,
+  { crypto, roots }: HardwareVerification,
+  nowMs: number,
+): HardwareClaims {
+  const [collateral, ...more] = evidence.endorsements.filter(({ kind }) => kind === "collateral");
+  if (collateral === undefined || more.length > 0)
+    throw evidenceRejected("Malformed", "evidence of DCAP: expected collateral, once");
+  const parts = { quote: evidence.evidence, collateral: collateral.content };
+  const { claims, checks } = verifyDcap(parts, { roots: roots.intel, nowMs }, crypto);
+  if (claims.tee !== evidence.tee) throw evidenceRejected("Malformed", `the quote is of ${claims.tee}`);
+  requireGenuine(checks);
+  return {
+    tee: claims.tee,
+    measurement: claims.measurement,
+    reportData: fromHex(claims.reportData),
+    platform: claims.ppid ?? "00",
+    measured: dcapValues(claims),
+    judge: (entry) =>
+      (entry.tee === "sgx" || entry.tee === "tdx") && entry.tee === claims.tee
+        ? appraiseDcap(claims, entry.policy)
+        : OTHER_TEE,
+  };
+}
+
+function dcapValues(claims: DcapClaims): MeasuredValues {
+  if (claims.tee === "tdx") return { tee: "tdx", registers: claims.registers };
+  const { signer, productId, version } = claims;
+  return { tee: "sgx", signer, productId, version };
+}
+
+/** What a report of an enclave says of itself, or a token of what it is about; whether it is so a policy's roots must show. */
+function vsmIdentity(evidence: HardwareEvidence, crypto: AttestationCrypto, nowMs: number) {
+  const health = evidence.endorsements.find(({ kind }) => kind === "health-certificate");
+  const { measurement, reportData } =
+    health === undefined
+      ? verifyMaa({ token: utf8Decode(evidence.evidence) }, { nowMs, keys: [] }, crypto).claims
+      : verifyVbs({ report: evidence.evidence, healthCertificate: health.content }, { nowMs, roots: [] }, crypto)
+          .claims;
+  if (measurement === undefined || reportData === undefined)
+    throw evidenceRejected("Malformed", "VSM evidence: names no measurement, or binds nothing");
+  return { measurement, reportData: fromHex(reportData) };
+}
+
+function vsmClaims(evidence: HardwareEvidence, { crypto }: HardwareVerification, nowMs: number): HardwareClaims {
+  return {
+    tee: "vsm",
+    ...vsmIdentity(evidence, crypto, nowMs),
+    platform: toHex(crypto.digest("sha256", evidence.endorsements[0]?.content ?? evidence.evidence)),
+    measured: { tee: "vsm" },
+    judge: (entry) =>
+      entry.tee === "vsm" ? judgeVsmEvidence(evidence, entry.policy, { nowMs }, crypto).checks : OTHER_TEE,
+  };
+}

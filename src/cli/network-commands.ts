@@ -1,0 +1,43 @@
+/** `coco network`: what a network is worth. */
+import type { Command } from "commander";
+import { addConnectionOptions, type ConnectionOptions, withEnvironment } from "./connection-options.ts";
+import { type CommandContext, EXIT, printJson } from "./output.ts";
+
+const HELP = `
+For each validating node: the code it runs, its TEE and what that rests on, its lease, and why it is trusted or not. The evidence
+in the ledger is verified on this machine, with the roots built in, and appraised by the constitution. The weakest link is the
+weakest TEE of all nodes: virtual < vsm < sgx < tdx < snp.
+
+Exit code 0: every node is trusted. 1: at least one is not.`;
+
+/** Adds `coco network`. */
+export function addNetworkCommands(program: Command, context: CommandContext): void {
+  const network = program.command("network").description("what a network is worth");
+  addConnectionOptions(
+    network.command("trust").description("show what each validating node runs, and why it is trusted or not"),
+  )
+    .option("--json", "print JSON")
+    .addHelpText("after", HELP)
+    .action(async (options: ConnectionOptions & { readonly json?: boolean }) =>
+      trust(context, withEnvironment(options)),
+    );
+}
+
+async function trust(context: CommandContext, options: ConnectionOptions & { readonly json?: boolean }): Promise<void> {
+  const { connect } = await import("./connection.ts");
+  const { readEvidence } = await import("./evidence-reader.ts");
+  const { readStanding } = await import("./governance-reader.ts");
+  const { judgeNetwork, trustLines } = await import("./network-trust.ts");
+  const { createGovernanceCrypto } = await import("../enclave/manager/node-crypto.ts");
+  const client = await connect(options);
+  try {
+    const crypto = createGovernanceCrypto();
+    const { state } = await readStanding(client, crypto);
+    const found = judgeNetwork(state.constitution, await readEvidence(client), crypto);
+    if (options.json === true) printJson(context.output, { networkId: state.networkId, ...found });
+    else context.output.data(`${trustLines(found).join("\n")}\n`);
+    if (found.nodes.some(({ isTrusted }) => !isTrusted)) context.exitCode = EXIT.failed;
+  } finally {
+    client.close();
+  }
+}

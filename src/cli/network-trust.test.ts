@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { attestedNode, GENESIS_CODE, machineOf, NOW_MS } from "../../test/support/governed-actions.ts";
+import { constitutionOf, GOVERNANCE_CRYPTO, idOf } from "../../test/support/governed-network.ts";
+import { STRICT_SNP_POLICY } from "../core/governance/policy-snp.ts";
+import type { RecordedEvidence } from "./evidence-reader.ts";
+import { judgeNetwork, trustLines } from "./network-trust.ts";
+
+const founded = constitutionOf([0, 1]);
+const constitution = { ...founded, teeManifest: [machineOf("machine")] };
+const good: RecordedEvidence = {
+  ...{ nodeId: idOf(0), owner: "acme", isQuarantined: false, leaseEndsMs: NOW_MS + 1 },
+  attested: attestedNode(GENESIS_CODE, machineOf("machine").machineKey),
+};
+const judge = (...nodes: readonly RecordedEvidence[]) =>
+  judgeNetwork(constitution, { ledgerTimeMs: NOW_MS, leaseMs: 60_000, nodes }, GOVERNANCE_CRYPTO);
+
+describe("coco network trust", () => {
+  test("trusts a node whose evidence verifies and appraises, and says that the virtual TEE isolates nothing", () => {
+    const trust = judge(good);
+    assert.deepEqual(trust.nodes[0]?.reasons, []);
+    assert.equal(trust.weakestRunning, "virtual");
+    const text = trustLines(trust).join("\n");
+    assert.match(text, /: trusted/);
+    assert.match(text, /weakest link: virtual/);
+    assert.match(text, /identity, not isolation/);
+  });
+
+  test("does not trust what a node only claims, what is not listed, what was never recorded, and who is quarantined", () => {
+    const forged = { ...good, attested: attestedNode("77".repeat(32), machineOf("machine").machineKey) };
+    const renamed = good.attested && { ...good, attested: { ...good.attested, measurement: "77".repeat(32) } };
+    const elsewhere = { ...good, attested: attestedNode(GENESIS_CODE, machineOf("other").machineKey) };
+    const nodes = [forged, renamed ?? assert.fail(), elsewhere, { ...good, attested: undefined }];
+    for (const node of [...nodes, { ...good, isQuarantined: true }, { ...good, leaseEndsMs: NOW_MS }]) {
+      const [judged] = judge(node).nodes;
+      assert.equal(judged?.isTrusted, false);
+      assert.match(trustLines(judge(node)).join("\n"), /NOT trusted/);
+    }
+  });
+
+  test("names the weakest TEE that the manifest admits, though stronger ones run", () => {
+    const snp = { tee: "snp", id: "milan", note: "", policy: STRICT_SNP_POLICY } as const;
+    const mixed = { ...constitution, teeManifest: [...constitution.teeManifest, snp] };
+    const evidence = { ledgerTimeMs: NOW_MS, leaseMs: 0, nodes: [{ ...good, attested: undefined }] };
+    const trust = judgeNetwork(mixed, evidence, GOVERNANCE_CRYPTO);
+    assert.deepEqual([trust.weakestRunning, trust.weakestAdmitted], [null, "virtual"]);
+    const only = judgeNetwork({ ...constitution, teeManifest: [snp] }, evidence, GOVERNANCE_CRYPTO);
+    assert.equal(only.weakestAdmitted, "snp");
+  });
+});

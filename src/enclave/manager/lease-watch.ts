@@ -1,0 +1,163 @@
+/**
+ * Leases as one node sees them (R32): what follows here from the quarantines in its ledger, and whether those who should see to
+ * them do.
+ *
+ * In consensus a quarantine is lost messages, and nothing else, so that no rule of Raft depends on it: no request for a vote from
+ * or to a quarantined node and no vote of one gets through, and a quarantined leader is not heard, which makes the others elect
+ * another. A leader that does not quarantine whom this node saw lapse long ago is not heard either: the ledger's clock is the
+ * leader's, and its host may hold it. For that the time since a lease began is counted by the monotonic clock of this node.
+ */
+import type { ConsensusMessage, NodeId } from "../../core/consensus/types.ts";
+import type { GovernanceState } from "../../core/governance/administrative.ts";
+import { listedNodes } from "../../core/governance/configuration.ts";
+import { isQuarantined, leaseLengthMs, quarantinable } from "../../core/governance/leases.ts";
+import type { Clock, Tracer } from "../ports.ts";
+
+/** Part of a lease that a leader may let pass after its end before the others elect another. */
+export const LEADER_NEGLECT_PART = 1 / 2;
+/** What comes on top of {@link LEADER_NEGLECT_PART}, in milliseconds. */
+export const LEADER_NEGLECT_MS = 15_000;
+
+/** How a node stands with its own lease: it serves, it must ask the leader before it does, or it is quarantined. */
+export type OwnStanding = "good" | "unsure" | "quarantined";
+
+/** What the watch needs of the node around it. */
+export interface LeaseWatchParts {
+  readonly nodeId: NodeId;
+  readonly clock: Pick<Clock, "now" | "wallTime">;
+  /** In effect, and after the newest batch of the log. */
+  readonly administration: {
+    readonly committed: GovernanceState | undefined;
+    readonly appended: GovernanceState | undefined;
+  };
+  /** Time of the newest batch of the log. */
+  readonly ledgerTimeMs: () => number;
+  readonly tracer: Tracer;
+}
+
+/** When this node learned of a lease. */
+interface Sighting {
+  readonly fromMs: number;
+  readonly seenAtMs: number;
+  readonly wallTimeMs: number;
+}
+
+/** See the module's header. */
+export class LeaseWatch {
+  readonly #parts: LeaseWatchParts;
+  readonly #seen = new Map<NodeId, Sighting>();
+  #quarantined: readonly NodeId[] = [];
+  #leader: NodeId | undefined;
+  #leadsSinceMs: number;
+  #neglectful: NodeId | undefined;
+
+  constructor(parts: LeaseWatchParts) {
+    this.#parts = parts;
+    this.#leadsSinceMs = parts.clock.now();
+  }
+
+  /** How this node stands now. */
+  get own(): OwnStanding {
+    const { administration, nodeId } = this.#parts;
+    const state = administration.committed;
+    if (state === undefined || leaseLengthMs(state.constitution) === 0) return "good";
+    if (isQuarantined(state, nodeId)) return "quarantined";
+    return this.#sinceOwnLeaseMs() >= leaseLengthMs(state.constitution) ? "unsure" : "good";
+  }
+
+  /** Whether this node may lead: a quarantined one may not. */
+  get mayLead(): boolean {
+    const { administration, nodeId } = this.#parts;
+    return administration.appended === undefined || !isQuarantined(administration.appended, nodeId);
+  }
+
+  /** The longest that any clock this node knows of says: it stood still itself, or slept with its machine. */
+  #sinceOwnLeaseMs(): number {
+    const { nodeId, clock, ledgerTimeMs } = this.#parts;
+    const seen = this.#seen.get(nodeId);
+    if (seen === undefined) return 0;
+    const { fromMs, seenAtMs, wallTimeMs } = seen;
+    return Math.max(clock.now() - seenAtMs, clock.wallTime() - wallTimeMs, ledgerTimeMs() - fromMs);
+  }
+
+  /** Governance in effect changed. */
+  follow(): void {
+    const { administration, nodeId, tracer } = this.#parts;
+    const state = administration.committed;
+    if (state === undefined) return;
+    for (const [listed, { fromMs }] of state.leases) this.#see(listed, fromMs);
+    for (const known of this.#seen.keys()) if (!state.leases.has(known)) this.#seen.delete(known);
+    const quarantined = listedNodes(state.constitution).filter((listed) => isQuarantined(state, listed));
+    for (const listed of quarantined) {
+      if (this.#quarantined.includes(listed)) continue;
+      const message =
+        listed === nodeId
+          ? "the lease of this node has ended: it serves nobody until evidence of it is recorded again"
+          : "the lease of a node has ended: it gets no new keys and has no vote in elections until it renews it";
+      tracer.event("warn", "node_quarantined", { message, nodeId: listed });
+    }
+    for (const listed of this.#quarantined)
+      if (!quarantined.includes(listed)) tracer.event("info", "node_out_of_quarantine", { nodeId: listed });
+    this.#quarantined = quarantined;
+  }
+
+  #see(nodeId: NodeId, fromMs: number): void {
+    const { clock } = this.#parts;
+    const known = this.#seen.get(nodeId);
+    if (known?.fromMs === fromMs) return;
+    // What this node finds at its start began some time ago: how long, only the wall clock can say.
+    const isOld = known === undefined && nodeId === this.#parts.nodeId;
+    const wallTimeMs = isOld ? Math.min(fromMs, clock.wallTime()) : clock.wallTime();
+    this.#seen.set(nodeId, { fromMs, seenAtMs: clock.now(), wallTimeMs });
+  }
+
+  /** Looks who leads, and whether it sees to the leases. */
+  tick(leader: NodeId | undefined): void {
+    const now = this.#parts.clock.now();
+    if (leader !== this.#leader) {
+      this.#leader = leader;
+      this.#leadsSinceMs = now;
+    }
+    const before = this.#neglectful;
+    this.#neglectful = leader !== undefined && this.#isNeglectful(leader, now) ? leader : undefined;
+    if (this.#neglectful === undefined || this.#neglectful === before) return;
+    const message = "the leader does not see to leases that ended long ago: this node hears it no more";
+    this.#parts.tracer.event("warn", "leader_neglects_leases", { message, leader: this.#neglectful });
+  }
+
+  #isNeglectful(leader: NodeId, now: number): boolean {
+    const { administration, nodeId } = this.#parts;
+    const state = administration.committed;
+    const lengthMs = state === undefined ? 0 : leaseLengthMs(state.constitution);
+    if (state === undefined || lengthMs === 0 || leader === nodeId) return false;
+    const patienceMs = lengthMs * LEADER_NEGLECT_PART + LEADER_NEGLECT_MS;
+    if (now - this.#leadsSinceMs < patienceMs) return false;
+    const overdue = listedNodes(state.constitution).filter((listed) => {
+      const seen = this.#seen.get(listed);
+      return seen !== undefined && !isQuarantined(state, listed) && now - seen.seenAtMs >= lengthMs + patienceMs;
+    });
+    return quarantinable(state, overdue).length > 0;
+  }
+
+  /** Whether a message of consensus from a peer counts as lost. */
+  isDeaf(peer: NodeId, { type }: ConsensusMessage): boolean {
+    const { administration, nodeId } = this.#parts;
+    const { committed, appended } = administration;
+    if (appended === undefined) return false;
+    if (type === "vote") return isQuarantined(appended, peer) || isQuarantined(appended, nodeId);
+    if (type === "voteResponse") return isQuarantined(appended, peer);
+    if (type !== "append" && type !== "snapshotPart") return false;
+    // Committed: until then the leader may be the one that has to commit it.
+    return peer === this.#neglectful || (committed !== undefined && isQuarantined(committed, peer));
+  }
+}
+
+/** The watch of a node's manager. */
+export function createLeaseWatch({
+  tail,
+  ...parts
+}: Omit<LeaseWatchParts, "ledgerTimeMs"> & {
+  readonly tail: { readonly last: { readonly timeMs: number } | undefined };
+}): LeaseWatch {
+  return new LeaseWatch({ ...parts, ledgerTimeMs: () => tail.last?.timeMs ?? 0 });
+}
