@@ -1,6 +1,7 @@
 /** `coco node`: making, vouching for and running a validating node. */
 import { type Command, Option } from "commander";
-import { LOG_LEVELS, createOutput, readText } from "./arguments.ts";
+import type { WorkerLevel } from "../host/worker-settings.ts";
+import { LOG_LEVELS, createOutput, readText, workersOption } from "./arguments.ts";
 import { addConnectionOptions, withEnvironment } from "./connection-options.ts";
 import { addJoinCommand } from "./join-command.ts";
 import type { NodeViewOptions } from "./node-views.ts";
@@ -60,6 +61,7 @@ interface SignOptions {
 interface StartOptions {
   readonly dir: string;
   readonly logLevel: string;
+  readonly workers?: WorkerLevel;
   readonly parentPipe?: boolean;
 }
 
@@ -97,6 +99,7 @@ export function addNodeCommands(program: Command, context: CommandContext): void
     .description("run the validating node of a folder")
     .requiredOption("--dir <folder>", "folder made by coco node init, with genesis.json in it")
     .addOption(new Option("--log-level <level>", "least severity of log lines").choices(LOG_LEVELS).default("info"))
+    .addOption(workersOption("how adapters run (default: what node.json says, or process)"))
     .addOption(new Option("--parent-pipe", "stop when standard input is closed").hideHelp())
     .addHelpText("after", START_HELP)
     .action((options: StartOptions) => start(context, options));
@@ -141,9 +144,9 @@ async function sign({ output }: CommandContext, options: SignOptions): Promise<v
   if (options.json === true) printJson(output, { nodeId: request.nodeId, owner: options.member, file: options.out });
 }
 
-async function start(context: CommandContext, { dir, logLevel, parentPipe }: StartOptions): Promise<void> {
+async function start(context: CommandContext, { dir, logLevel, workers, parentPipe }: StartOptions): Promise<void> {
   const stop = parentPipe === true ? Promise.race([stopRequested(), inputClosed()]) : stopRequested();
-  await runNode(context, { dir, logLevel }, stop);
+  await runNode(context, { dir, logLevel, workers }, stop);
 }
 
 /** Resolves when the process that holds the other end of standard input closes it or is gone. */

@@ -1,10 +1,11 @@
 /** Runs a validating node in the foreground until it is told to stop, or cannot go on. */
+import type { WorkerLevel } from "../host/worker-settings.ts";
 import { type CommandContext, EXIT, reportError } from "./output.ts";
 
 /** Runs the node of a folder; ends when `stop` resolves, or when the node cannot go on: then the exit code says why. */
 export async function runNode(
   context: CommandContext,
-  { dir, logLevel }: { readonly dir: string; readonly logLevel: string },
+  { dir, logLevel, workers }: { readonly dir: string; readonly logLevel: string; readonly workers?: WorkerLevel | undefined },
   stop: Promise<unknown>,
 ): Promise<void> {
   const { output } = context;
@@ -16,7 +17,7 @@ export async function runNode(
     failed = resolve;
   });
   const onServing = (): void => output.data(`${name} serves clients at ${clientListen} (process ${process.pid})\n`);
-  const node = await startNode({ dir, logLevel, onServing, onFatal: failed });
+  const node = await startNode({ dir, logLevel, workers, onServing, onFatal: failed });
   const error = await Promise.race([failure, stop.then(() => undefined)]);
   if (error !== undefined) {
     context.exitCode = reportError(output, error, false) || EXIT.failed;

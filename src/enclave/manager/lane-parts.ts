@@ -42,3 +42,31 @@ export interface LaneParts {
    */
   readonly deliver: (origin: NodeId | undefined, outcomes: readonly LaneOutcome[]) => void;
 }
+
+/** Lets more requests come before a batch closes: latency is traded for throughput. */
+export class BatchDelay {
+  readonly #parts: Pick<LaneParts, "after" | "maxDelayMs">;
+  readonly #onOver: () => void;
+  #state: "none" | "running" | "over" = "none";
+
+  constructor(parts: Pick<LaneParts, "after" | "maxDelayMs">, onOver: () => void) {
+    this.#parts = parts;
+    this.#onOver = onOver;
+  }
+
+  /** Whether a batch may close now; if not, `onOver` is called when it may. */
+  mayClose(full: boolean): boolean {
+    const delayMs = this.#parts.maxDelayMs();
+    if (delayMs === 0 || full || this.#state === "over") {
+      if (this.#state === "over") this.#state = "none";
+      return true;
+    }
+    if (this.#state === "running") return false;
+    this.#state = "running";
+    this.#parts.after(delayMs, () => {
+      this.#state = "over";
+      this.#onOver();
+    });
+    return false;
+  }
+}

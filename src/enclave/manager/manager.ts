@@ -14,7 +14,7 @@ import type { PeerEvents } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import { decodeFrame, encodeFrame, type Frame } from "./frames.ts";
 import { type Admission, createAdmission } from "./admission.ts";
-import { type AdapterLanes, createAdapterLanes } from "./adapter-lanes.ts";
+import { type AdapterLanes, createAdapterLanes, type Lane } from "./adapter-lanes.ts";
 import { requireRunnable } from "./adapter-proposals.ts";
 import { ArrivedBatches } from "./arrived-batch.ts";
 import { BatchProposer } from "./batch-proposer.ts";
@@ -79,7 +79,7 @@ export class Manager implements PeerEvents {
       tail: parts.tail,
       administration: parts.administration,
       adapters: this.#lanes.byId,
-      targets: (adapterId) => this.#lanes.importable(adapterId),
+      targets: (adapterId) => this.#importable(adapterId),
       prepare: (adapters) => this.#lanes.prepare(adapters),
       tracer: parts.tracer,
       compact: (snapshot) => this.#replicator.compact(snapshot),
@@ -130,6 +130,11 @@ export class Manager implements PeerEvents {
         this.#snapshots.ended(adapterId);
         this.#arrived.ended(adapterId);
       },
+      onLost: (adapterId) => this.#workerLost(adapterId),
+      onRestored: () => this.#workerRestored(),
+      mayRestore: () => !this.#stopped && !this.#snapshots.isBeginning,
+      snapshot: () => this.#snapshots.finished,
+      onFatal: (error) => this.#fatal(error),
       view: () => this.#leadership(),
       mayExecute: () => this.#leaderReady && !this.#duties.pending,
       propose: (adapterId, transactions, keys) => this.#proposer.application(adapterId, transactions, keys),
@@ -253,11 +258,32 @@ export class Manager implements PeerEvents {
   #fromWorker(adapterId: number, message: FromWorker): void {
     const found = this.#lanes.importable(adapterId);
     if (found === undefined || this.#stopped) return;
-    const receivers = {
-      ...{ lanes: this.#lanes, arrived: this.#arrived, requests: this.#requests, snapshots: this.#snapshots },
-      onFatal: (error: CocoError) => this.#fatal(error),
-    };
-    takeWorkerMessage(receivers, found, message);
+    const receivers = { lanes: this.#lanes, arrived: this.#arrived, requests: this.#requests };
+    takeWorkerMessage({ ...receivers, snapshots: this.#snapshots }, found, message);
+  }
+
+  /** A received snapshot waits until every worker has the committed state; that this node begins with does not. */
+  #importable(adapterId: number): Lane | undefined {
+    const lane = this.#lanes.importable(adapterId);
+    return lane?.isRestoring === true && !this.#snapshots.isBeginning ? undefined : lane;
+  }
+
+  /** What a leader's worker executed is undone, and a node that has all its workers takes the lead. */
+  #workerLost(adapterId: number): void {
+    this.#requests.ended(adapterId, "lost");
+    this.#snapshots.workerLost(adapterId);
+    this.#onDropped();
+    if (this.#status.role === "leader") this.transfer();
+  }
+
+  #workerRestored(): void {
+    this.#lanes.leaderChanged();
+    if (this.#leaderReady) this.#lanes.pump(!this.#duties.pending);
+  }
+
+  /** Workers that were lost since this node started. */
+  get workersLost(): number {
+    return this.#lanes.workersLost;
   }
 
   #onRoleChanged(status: ConsensusStatus): void {

@@ -19,6 +19,8 @@ export interface RoutedAdapter {
   readonly mailbox: WorkerMailbox;
   /** This node's code cannot run it. */
   readonly isUnable: boolean;
+  /** Its worker was lost, the next is not there yet. */
+  readonly isRestoring: boolean;
   /** The newest committed version of its state as the manager counts; a worker may not have taken it yet. */
   committedVersion(): number;
 }
@@ -91,9 +93,10 @@ export class RequestRouter {
       return;
     }
     const { path, body, caller, linearizable } = request;
+    const adapter = this.#parts.adapters.get(adapterId);
     const refusal =
       this.#parts.refusalOf(caller.actor, !fromPeer) ??
-      (this.#parts.adapters.get(adapterId)?.isUnable === true ? unable() : undefined);
+      (adapter?.isUnable === true ? unable() : adapter?.isRestoring === true ? lost() : undefined);
     if (refusal !== undefined) {
       respond(errorClientResponse(refusal));
       return;
@@ -174,8 +177,9 @@ export class RequestRouter {
   }
 
   /** An adapter ended on this node: its requests are answered so. */
-  ended(adapterId: number, why: "removed" | "unable"): void {
-    const error = why === "unable" ? unable() : new CocoError("NotFound", "the adapter is not mounted any more");
+  ended(adapterId: number, why: "removed" | "unable" | "lost"): void {
+    const removed = () => new CocoError("NotFound", "the adapter is not mounted any more");
+    const error = why === "unable" ? unable() : why === "lost" ? lost() : removed();
     this.#requests.answerAll(adapterId, errorClientResponse(error));
   }
 
@@ -208,6 +212,10 @@ export class RequestRouter {
     this.governance.tick();
     this.leaderReachable();
   }
+}
+
+function lost(): CocoError {
+  return new CocoError("WorkerLost", "the worker of the adapter ended, the next one begins", { retryAfterSeconds: 1 });
 }
 
 function unable(): CocoError {

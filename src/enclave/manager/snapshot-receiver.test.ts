@@ -15,7 +15,7 @@ class Bench {
   readonly prepared: number[] = [];
   readonly #target = {
     executor: { send: () => this.untaken++, close: () => undefined },
-    keepsState: true,
+    keepsState: true, isRestoring: false,
     committedVersion: () => 0,
     restore: () => assert.fail("nothing is installed"),
   };
