@@ -5,7 +5,11 @@ import { type CommandContext, EXIT, reportError } from "./output.ts";
 /** Runs the node of a folder; ends when `stop` resolves, or when the node cannot go on: then the exit code says why. */
 export async function runNode(
   context: CommandContext,
-  { dir, logLevel, workers }: { readonly dir: string; readonly logLevel: string; readonly workers?: WorkerLevel | undefined },
+  {
+    dir,
+    logLevel,
+    workers,
+  }: { readonly dir: string; readonly logLevel: string; readonly workers?: WorkerLevel | undefined },
   stop: Promise<unknown>,
 ): Promise<void> {
   const { output } = context;

@@ -49,7 +49,9 @@ export function addSandboxCommands(program: Command, context: CommandContext): v
     .addOption(
       new Option("--log-level <level>", "least severity of the nodes' log lines").choices(LOG_LEVELS).default("info"),
     )
-    .addOption(workersOption("how adapters run: thread starts faster, process is what production has").default("thread"))
+    .addOption(
+      workersOption("how adapters run: thread starts faster, process is what production has").default("thread"),
+    )
     .addHelpText("after", HELP)
     .action((options: StartOptions, command: Command) =>
       start(context, options, command.optsWithGlobals()["json"] === true),

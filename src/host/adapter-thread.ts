@@ -21,7 +21,9 @@ const emit = (message: FromWorker): void => {
 const worker = new AdapterWorker({
   emit,
   createPreparer: async ({ loadPrepare }) =>
-    new PreparePool(data.adapter, await loadPrepare(), prepareThreads(), (message) => emit({ type: "failed", message })),
+    new PreparePool(data.adapter, await loadPrepare(), prepareThreads(), (message) =>
+      emit({ type: "failed", message }),
+    ),
 });
 port.on("message", (bytes: Bytes) => worker.handle(decodeToWorker(bytes)));
 await worker.start(data);

@@ -1,10 +1,10 @@
 /**
  * How the processes of an adapter's worker are started, so that they can reach nothing but their channel: an empty environment,
  * Node's permission model with read access to the program alone, no addons, children, threads or inspector, a bound of memory,
- * and on Linux namespaces of their own for users and network, where the system lets anybody make them.
+ * and on Linux namespaces of their own for users, network, processes and System V IPC, where the system lets anybody make them.
  *
- * The permission model does not stop sockets; the namespace does. The user namespace also keeps the worker from the /proc
- * entries of other processes of the same user.
+ * The permission model stops neither sockets nor signals; the namespaces do. That of users also keeps the worker from the
+ * /proc entries of other processes of the same user.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, realpathSync } from "node:fs";
@@ -14,7 +14,8 @@ import { PACKAGE_FOLDER } from "./measure-code.ts";
 
 const PROBE_TIMEOUT_MS = 5_000;
 const UNSHARE = ["/usr/bin/unshare", "/bin/unshare"];
-const NAMESPACES = ["--user", "--net", "--ipc", "--"];
+/** A worker cannot name a process outside its own namespace, so it can neither signal nor look at one. */
+const NAMESPACES = ["--user", "--net", "--ipc", "--pid", "--fork", "--kill-child=SIGKILL", "--"];
 /** The first versions whose permission model is not called experimental. */
 const STABLE_PERMISSION = [
   [22, 13],
@@ -94,7 +95,8 @@ function readablePaths(entry: string | undefined): readonly string[] {
 let found: { readonly prefix: readonly string[]; readonly network: WorkerCommands["network"] } | undefined;
 
 function networkNamespace(): NonNullable<typeof found> {
-  return (found ??= findNetworkNamespace());
+  found ??= findNetworkNamespace();
+  return found;
 }
 
 function findNetworkNamespace(): NonNullable<typeof found> {

@@ -227,7 +227,8 @@ export class SnapshotNode {
     const { nodeId, tail, administration, disk, worker, opening } = this;
     const adapter = {
       executor: worker,
-      keepsState: true, isRestoring: false,
+      keepsState: true,
+      isRestoring: false,
       committedVersion: () => worker.version,
       restore: (version: number, index: number) => worker.restore(version, index),
     };

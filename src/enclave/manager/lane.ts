@@ -16,9 +16,9 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesKey } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import type { Rights } from "../../core/governance/rights.ts";
-import { CocoError, type ErrorCode, invariant } from "../../errors.ts";
+import { type ErrorCode, invariant } from "../../errors.ts";
 import { keysOf, type LaneOutcome, OutcomesByOrigin } from "./lane-outcomes.ts";
-import { BatchDelay, type CommittedPlace, type LaneParts } from "./lane-parts.ts";
+import { BatchDelay, type CommittedPlace, type LaneParts, proposeIfItFits } from "./lane-parts.ts";
 import type { Executor } from "../ports.ts";
 import type { ExecutedTransaction, FromWorker, ItemOutcome } from "../worker/protocol.ts";
 import { type BatchLimits, type KeyedItem, type Queued, type SentItem, TransactionQueue } from "./transaction-queue.ts";
@@ -249,7 +249,7 @@ export class AdapterLane {
     if (message.transactions.length > 0) {
       this.#headVersion++;
       const generation = this.#generation;
-      const proposed = this.#propose(message, keysOf(batch, message));
+      const proposed = proposeIfItFits(this.#parts, message, keysOf(batch, message));
       if (proposed === "too large") {
         this.#undoBatch(batch, message.transactions);
         return;
@@ -264,16 +264,6 @@ export class AdapterLane {
     }
     this.#deliver(batch, message, index);
     this.pump();
-  }
-
-  #propose({ transactions, tooLarge }: Executed, keys: readonly string[]): number | undefined | "too large" {
-    if (tooLarge === true) return "too large";
-    try {
-      return this.#parts.propose(transactions, keys);
-    } catch (error) {
-      if (error instanceof CocoError && error.code === "LimitExceeded") return "too large";
-      throw error;
-    }
   }
 
   /**

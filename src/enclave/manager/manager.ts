@@ -27,6 +27,7 @@ import type { Leadership } from "./leadership.ts";
 import { RequestRouter } from "./request-router.ts";
 import type { ReceivedSnapshot } from "./snapshot-receiver.ts";
 import { Snapshots } from "./snapshots.ts";
+import { takeFrame } from "./peer-frames.ts";
 import { takeWorkerMessage } from "./worker-messages.ts";
 import { UnopenedBatches } from "./unopened-batches.ts";
 
@@ -215,29 +216,11 @@ export class Manager implements PeerEvents {
   frame(peer: NodeId, bytes: Bytes): void {
     if (this.#stopped) return;
     try {
-      this.#take(peer, decodeFrame(bytes));
+      const own = { replicator: this.#replicator, lanes: this.#lanes, requests: this.#requests, duties: this.#duties };
+      takeFrame({ ...own, leadership: this.#leadership() }, peer, decodeFrame(bytes));
     } catch (error) {
       this.#refusedFrames++;
       throw error;
-    }
-  }
-
-  #take(peer: NodeId, frame: Frame): void {
-    switch (frame.type) {
-      case "consensus":
-        this.#replicator.receive(peer, frame.message);
-        return;
-      case "forward":
-        if (this.#status.role === "leader") this.#lanes.byId.get(frame.adapter)?.lane.enqueue(frame.items, peer);
-        return;
-      case "outcomes":
-        if (peer === this.#status.leader) this.#lanes.takeOutcomes(frame.adapter, frame.outcomes, false);
-        return;
-      case "attest":
-        if (this.#leaderReady) this.#duties.attest({ ...frame, nodeId: peer });
-        return;
-      default:
-        this.#requests.frame(peer, frame);
     }
   }
 
@@ -262,7 +245,7 @@ export class Manager implements PeerEvents {
     takeWorkerMessage({ ...receivers, snapshots: this.#snapshots }, found, message);
   }
 
-  /** A received snapshot waits until every worker has the committed state; that this node begins with does not. */
+  /** A received snapshot waits for workers that begin anew; the one this node begins with does not. */
   #importable(adapterId: number): Lane | undefined {
     const lane = this.#lanes.importable(adapterId);
     return lane?.isRestoring === true && !this.#snapshots.isBeginning ? undefined : lane;

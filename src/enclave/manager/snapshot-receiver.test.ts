@@ -15,7 +15,8 @@ class Bench {
   readonly prepared: number[] = [];
   readonly #target = {
     executor: { send: () => this.untaken++, close: () => undefined },
-    keepsState: true, isRestoring: false,
+    keepsState: true,
+    isRestoring: false,
     committedVersion: () => 0,
     restore: () => assert.fail("nothing is installed"),
   };

@@ -14,7 +14,17 @@ import type { Constitution } from "../../core/governance/constitution.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
 import { CocoError, invariant } from "../../errors.ts";
-import type { Clock, Crypto, Disk, DiskContent, Entropy, Sockets, StartExecutor, Tracer, WorkerIsolation } from "../ports.ts";
+import type {
+  Clock,
+  Crypto,
+  Disk,
+  DiskContent,
+  Entropy,
+  Sockets,
+  StartExecutor,
+  Tracer,
+  WorkerIsolation,
+} from "../ports.ts";
 import type { AdapterProblem } from "./adapter-proposals.ts";
 import { Callers } from "./callers.ts";
 import { createNodeCertificate } from "./certificates.ts";
@@ -297,7 +307,10 @@ export class ValidatingNode {
       manager,
       serves: () => this.#service !== undefined,
       join: this.#joinDesk(),
-      node: { ...{ manager, administration, tail, sealing, recovery, history, service, workers }, crypto: this.#crypto },
+      node: {
+        ...{ manager, administration, tail, sealing, recovery, history, service, workers },
+        crypto: this.#crypto,
+      },
       gov: {
         ...{ manager, administration, tail, service },
         crypto: this.#governanceCrypto,

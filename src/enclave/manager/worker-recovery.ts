@@ -135,8 +135,7 @@ export class WorkerRecovery implements Recovery {
         if (data === undefined) throw new CocoError("LedgerCorrupt", `snapshot ${index} cannot be read`, { index });
         feed(data);
         if (last) finish();
-        else
-          this.#whenTaken(() => this.#attempt(() => this.#readPieces(index, offset + data.length, feed, finish)));
+        else this.#whenTaken(() => this.#attempt(() => this.#readPieces(index, offset + data.length, feed, finish)));
       }),
     );
   }

@@ -20,9 +20,9 @@ export const WORKER_PING_INTERVAL_MS = 5_000;
 /** Time before a worker that was lost begins again; it doubles with each loss. */
 export const WORKER_RESTART_MIN_MS = 100;
 /** Longest time before a worker that was lost begins again. */
-export const WORKER_RESTART_MAX_MS = 60_000;
+export const WORKER_RESTART_MAX_MS = 10_000;
 /** A worker that ran for so long counts as sound: the time before the next restart is the shortest again. */
-export const WORKER_SOUND_AFTER_MS = 300_000;
+export const WORKER_SOUND_AFTER_MS = 60_000;
 /** Most lines a worker may log within ten seconds; further ones are dropped. */
 export const WORKER_LOG_LINES_MAX = 1_000;
 

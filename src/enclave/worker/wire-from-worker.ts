@@ -74,8 +74,8 @@ function bounded(message: Message<"executed">): Message<"executed"> {
   for (const { publicPart, privatePart } of message.transactions) bytes += publicPart.length + privatePart.length;
   for (const outcome of message.outcomes) if ("result" in outcome) bytes += outcome.result.length;
   if (bytes <= EXECUTED_BYTES_MAX) return message;
-  const outcomes = message.outcomes.map((outcome): ItemOutcome =>
-    "result" in outcome ? { ...outcome, result: EMPTY } : outcome,
+  const outcomes = message.outcomes.map(
+    (outcome): ItemOutcome => ("result" in outcome ? { ...outcome, result: EMPTY } : outcome),
   );
   const transactions = message.transactions.map(({ id }) => ({
     ...{ id, publicPart: EMPTY, privatePart: EMPTY, claimsDigest: undefined },
