@@ -29,6 +29,7 @@ const START_HELP = `
 Example:
   coco node start --dir node0
 
+Adapters run in processes that reach neither files nor, on Linux, the network; --workers thread for development.
 The node runs in the foreground and logs JSON lines to standard error. Ctrl-C or SIGTERM stops it in order.`;
 
 const LIST_HELP = `

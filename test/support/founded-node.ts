@@ -63,7 +63,7 @@ export async function foundNode(
     nodes: [signNodeEntry(request, privateKey, "member", NETWORK)],
     codeManifest: [{ measurement: toHex(await measureCode(PACKAGE_FOLDER)), name: "coco-framework", version: "0.1.0" }],
     adapters: [{ id: 1, name: "ethereum", version: "0.1.0", mount: "/eth", options }],
-    settings: { answerAfter: "execution", consensus: "solo" },
+    settings: { answerAfter: "execution", consensus: "solo", snapshot: { everyTransactions: 20 } },
   });
   writeFileSync(join(dir, "genesis.json"), constitutionToJson(genesis));
   const file = join(dir, NODE_CONFIGURATION_FILE);
