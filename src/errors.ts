@@ -59,7 +59,7 @@ export const ERRORS = define({
   WorkerLost: {
     status: 503,
     remedy:
-      "Retry after a short wait, or ask another node: the worker of the adapter ended and begins again. What was sent may be committed; it is never executed twice.",
+      "Retry after a short wait, or ask another node. What was sent may be committed, and is never executed twice.",
   },
   WorkerBreach: {
     status: 500,

@@ -104,7 +104,7 @@ describe("the supervision of a worker", () => {
     workers[0]?.say(ready);
     supervisor.send(execute);
     taken();
-    for (let passed = 0; passed <= WORKER_SILENCE_MAX_MS; passed += STEP_MS) {
+    for (let passed = 0; passed <= WORKER_SILENCE_MAX_MS + 4 * STEP_MS; passed += STEP_MS) {
       workers[0]?.say({ type: "log", message: "busy" });
       pass(STEP_MS);
     }
