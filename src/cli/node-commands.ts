@@ -63,6 +63,7 @@ interface StartOptions {
   readonly dir: string;
   readonly logLevel: string;
   readonly workers?: WorkerLevel;
+  readonly json?: boolean;
   readonly parentPipe?: boolean;
 }
 
@@ -101,6 +102,7 @@ export function addNodeCommands(program: Command, context: CommandContext): void
     .requiredOption("--dir <folder>", "folder made by coco node init, with genesis.json in it")
     .addOption(new Option("--log-level <level>", "least severity of log lines").choices(LOG_LEVELS).default("info"))
     .addOption(workersOption("how adapters run (default: what node.json says, or process)"))
+    .option("--json", "print JSON once it serves clients")
     .addOption(new Option("--parent-pipe", "stop when standard input is closed").hideHelp())
     .addHelpText("after", START_HELP)
     .action((options: StartOptions) => start(context, options));
@@ -145,9 +147,10 @@ async function sign({ output }: CommandContext, options: SignOptions): Promise<v
   if (options.json === true) printJson(output, { nodeId: request.nodeId, owner: options.member, file: options.out });
 }
 
-async function start(context: CommandContext, { dir, logLevel, workers, parentPipe }: StartOptions): Promise<void> {
+async function start(context: CommandContext, options: StartOptions): Promise<void> {
+  const { dir, logLevel, workers, json = false, parentPipe } = options;
   const stop = parentPipe === true ? Promise.race([stopRequested(), inputClosed()]) : stopRequested();
-  await runNode(context, { dir, logLevel, workers }, stop);
+  await runNode(context, { dir, logLevel, workers, json }, stop);
 }
 
 /** Resolves when the process that holds the other end of standard input closes it or is gone. */
