@@ -8,7 +8,7 @@ export async function runNode(
   options: {
     readonly dir: string;
     readonly logLevel: string;
-    readonly workers: WorkerLevel | undefined;
+    readonly workers?: WorkerLevel | undefined;
     readonly json: boolean;
   },
   stop: Promise<unknown>,
