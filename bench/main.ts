@@ -10,6 +10,7 @@ import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { CocoError } from "../src/errors.ts";
+import { DEFAULT_WORKER_LEVEL, WORKER_LEVELS, type WorkerLevel } from "../src/host/worker-settings.ts";
 import { type AnvilResult, hasAnvil, runAnvilLoad, startAnvil } from "./lib/anvil.ts";
 import { Connection, postRequest, rpcCall } from "./lib/connection.ts";
 import { deployContracts } from "./lib/contracts.ts";
@@ -19,7 +20,7 @@ import { type LoadRequest, type LoadResult, loadRequests, readRate, runLoad, sen
 import { findBlockFiles, readBlockFile } from "./lib/mainnet.ts";
 import { type BenchNetwork, startNetwork } from "./lib/network.ts";
 import { REPLAY_OPTIONS, Replay, totalsOf } from "./lib/replay.ts";
-import { figure, latencyOf, latencyText, percentile } from "./lib/statistics.ts";
+import { figure, type Latency, latencyOf, latencyText, percentile } from "./lib/statistics.ts";
 import { renderTable } from "./lib/table.ts";
 import { type Account, allocOf, type Call, hex, makeAccounts, type Signed, sign } from "./lib/wallet.ts";
 
@@ -29,7 +30,17 @@ const BATCH = 100;
 const BATCH_CONNECTIONS = 4;
 const SINGLE_CONNECTIONS = 50;
 const ANVIL_INTERVAL_SECONDS = 1;
-const SECTIONS = ["transfers", "single", "connections", "reads", "tokens", "durable", "blocks", "anvil"] as const;
+const SECTIONS = [
+  "levels",
+  "transfers",
+  "single",
+  "connections",
+  "reads",
+  "tokens",
+  "durable",
+  "blocks",
+  "anvil",
+] as const;
 
 type Section = (typeof SECTIONS)[number];
 
@@ -88,12 +99,15 @@ function measureDisk(): number {
   return percentile(durations, 0.5);
 }
 
-async function startTarget(answerAfter: "execution" | "commit", profileDir?: string): Promise<Target> {
+async function startTarget(
+  answerAfter: "execution" | "commit",
+  { profileDir, workers = DEFAULT_WORKER_LEVEL }: { profileDir?: string | undefined; workers?: WorkerLevel } = {},
+): Promise<Target> {
   const accounts = makeAccounts(ACCOUNTS);
   const ethereum = { chainId: GENERATED_CHAIN_ID, alloc: allocOf(accounts) };
   const profiling = (node: number): string[] =>
     profileDir === undefined ? [] : ["--cpu-prof", "--cpu-prof-dir", join(profileDir, `node${node}`)];
-  const network = await startNetwork({ ethereum, answerAfter, nodeArguments: profiling });
+  const network = await startNetwork({ ethereum, answerAfter, nodeArguments: profiling, workers });
   return { network, leader: await network.leader(), accounts };
 }
 
@@ -196,6 +210,51 @@ async function tokens(target: Target, sizes: Sizes): Promise<void> {
   add(`ERC-20 transfers, batches of ${BATCH}, committed on all 3`, "", loadText(result), loadValues(result));
 }
 
+/** What one level of worker did under load. */
+interface LevelResult {
+  readonly perSecond: number;
+  readonly latency: Latency;
+  readonly single: Latency;
+  /** Processor time per transaction of all nodes with their workers, in microseconds. */
+  readonly costUs: number;
+}
+
+/** Both levels of worker under the same load, twice each in turn, so that a machine that slows down slows both. */
+async function levels(sizes: Sizes): Promise<void> {
+  const measured: Record<WorkerLevel, LevelResult[]> = { process: [], thread: [] };
+  for (const level of ["thread", "process", "process", "thread"] as const) {
+    const target = await startTarget("execution", { workers: level });
+    try {
+      await load(target, signLists(target.accounts, BATCH_CONNECTIONS, sizes.warmUp, transferCall), BATCH);
+      const lists = signLists(target.accounts, BATCH_CONNECTIONS, sizes.batched, transferCall);
+      const cost = () => (processorTimesMs(target.network.pids) ?? []).reduce((sum, time) => sum + time, 0);
+      const before = cost();
+      const { committedPerSecond: perSecond, commitLatency: latency, transactions } = await load(target, lists, BATCH);
+      const costUs = ((cost() - before) * 1000) / transactions;
+      const one = signLists(target.accounts.slice(0, 1), 1, sizes.single, transferCall);
+      const single = latencyOf(await sendUntilReceipt(target.network.endpoints[target.leader]!, one[0]!));
+      measured[level].push({ perSecond, latency, single, costUs });
+    } finally {
+      await target.network.stop();
+    }
+  }
+  const mean = (level: WorkerLevel) => measured[level].reduce((sum, { perSecond }) => sum + perSecond, 0) / 2;
+  const meanCost = (level: WorkerLevel) => measured[level].reduce((sum, { costUs }) => sum + costUs, 0) / 2;
+  for (const level of WORKER_LEVELS) {
+    const share = (100 * mean(level)) / mean("thread");
+    const text = measured[level].map(({ perSecond, latency }) => `${figure(perSecond)} tx/s, ${latencyText(latency)}`);
+    const goal = level === "process" ? ">= 85 % of a thread's tx/s" : "";
+    const ones = measured[level].map(({ single }) => latencyText(single)).join("; ");
+    const measuredText = `${text.join("; ")}; ${figure(share)} %; all nodes ${figure(meanCost(level))} us per transaction`;
+    add(`workers as ${level}: batches of ${BATCH}, committed on all 3`, goal, measuredText, {
+      perSecond: mean(level),
+      share,
+      costUs: meanCost(level),
+    });
+    add(`workers as ${level}: one transfer at a time, sent to receipt`, "", ones);
+  }
+}
+
 async function durable(sizes: Sizes): Promise<void> {
   const target = await startTarget("commit");
   try {
@@ -278,7 +337,7 @@ async function anvilSingle(sizes: Sizes): Promise<void> {
 async function onNetwork(wanted: ReadonlySet<Section>, sizes: Sizes, profileDir: string | undefined): Promise<void> {
   const shared: readonly Section[] = ["transfers", "single", "connections", "reads", "tokens"];
   if (!shared.some((section) => wanted.has(section))) return;
-  const target = await startTarget("execution", profileDir);
+  const target = await startTarget("execution", { profileDir });
   if (profileDir !== undefined) say(`node${target.leader} leads; profiles of all threads are written to ${profileDir}`);
   try {
     await load(target, signLists(target.accounts, BATCH_CONNECTIONS, sizes.warmUp, transferCall), BATCH);
@@ -321,6 +380,7 @@ async function main(): Promise<void> {
   const sizes = quick ? QUICK : FULL;
   const diskMs = measureDisk();
   await onNetwork(wanted, sizes, profile);
+  if (wanted.has("levels")) await levels(sizes);
   if (wanted.has("durable")) await durable(sizes);
   if (wanted.has("blocks")) await blocks(sizes);
   if (wanted.has("anvil")) await anvil(sizes);

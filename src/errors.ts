@@ -56,6 +56,15 @@ export const ERRORS = define({
     status: 503,
     remedy: "Ask another node: the code of this one cannot run the adapter. Its operator finds the reason in its log.",
   },
+  WorkerLost: {
+    status: 503,
+    remedy:
+      "Retry after a short wait, or ask another node. What was sent may be committed, and is never executed twice.",
+  },
+  WorkerBreach: {
+    status: 500,
+    remedy: "Nothing to do: the worker that broke a rule was ended and begun again. Report what the log says.",
+  },
   NoLeader: { status: 503, remedy: "Retry; the network is electing a leader or has lost its quorum." },
   RequestTimeout: { status: 504, remedy: "Ask for the outcome by transaction id or hash before sending again." },
   MissingApiVersionParameter: {

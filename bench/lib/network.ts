@@ -17,6 +17,7 @@ import { CocoError } from "../../src/errors.ts";
 import { assembleGenesis, type SignedNode, signNodeEntry } from "../../src/host/genesis.ts";
 import { measureCode, PACKAGE_FOLDER } from "../../src/host/measure-code.ts";
 import { initNode, SERVICE_CERTIFICATE_FILE } from "../../src/host/node-folder.ts";
+import { DEFAULT_WORKER_LEVEL, type WorkerLevel } from "../../src/host/worker-settings.ts";
 import { type ClientIdentity, Connection, type Endpoint, getRequest } from "./connection.ts";
 import { sleep } from "./statistics.ts";
 
@@ -35,6 +36,8 @@ export interface NetworkOptions {
   readonly answerAfter?: "execution" | "commit";
   /** Arguments for Node of the node with this number, to profile it. */
   readonly nodeArguments?: (node: number) => readonly string[];
+  /** How adapters run; as in production unless it is said. */
+  readonly workers?: WorkerLevel;
 }
 
 /** A running network. */
@@ -111,9 +114,16 @@ async function found(dir: string, ports: readonly NodePorts[], options: NetworkO
 }
 
 /** Starts a node's process; settles when it serves clients. */
-function startProcess(dir: string, nodeArguments: readonly string[]): { child: ChildProcess; serving: Promise<void> } {
+function startProcess(
+  dir: string,
+  nodeArguments: readonly string[],
+  workers: WorkerLevel,
+): { child: ChildProcess; serving: Promise<void> } {
   const script = fileURLToPath(new URL("./node-process.js", import.meta.url));
-  const child = fork(script, [dir], { execArgv: [...nodeArguments], stdio: ["ignore", "pipe", "inherit", "ipc"] });
+  const child = fork(script, [dir, workers], {
+    execArgv: [...nodeArguments],
+    stdio: ["ignore", "pipe", "inherit", "ipc"],
+  });
   const serving = new Promise<void>((done, failed) => {
     const fail = (why: string): void => failed(new CocoError("NotReady", `the node of ${dir} ${why}`));
     const limit = setTimeout(() => fail(`is not ready after ${START_LIMIT_MS / 1000} s`), START_LIMIT_MS);
@@ -173,7 +183,8 @@ export async function startNetwork(options: NetworkOptions): Promise<BenchNetwor
     const free = await freePorts(2 * NODES);
     const ports = Array.from({ length: NODES }, (_, at) => ({ peers: free[2 * at]!, clients: free[2 * at + 1]! }));
     const member = await found(dir, ports, options);
-    const started = ports.map((_, at) => startProcess(nodeFolder(dir, at), options.nodeArguments?.(at) ?? []));
+    const workers = options.workers ?? DEFAULT_WORKER_LEVEL;
+    const started = ports.map((_, at) => startProcess(nodeFolder(dir, at), options.nodeArguments?.(at) ?? [], workers));
     children.push(...started.map(({ child }) => child));
     await Promise.all(started.map(({ serving }) => serving));
     const ca = readFileSync(join(nodeFolder(dir, 0), SERVICE_CERTIFICATE_FILE), "utf8");

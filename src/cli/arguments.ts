@@ -1,10 +1,16 @@
 /** Reading option values: what does not fit is wrong usage (exit code 2). */
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { CocoError } from "../errors.ts";
+import { WORKER_LEVELS } from "../host/worker-settings.ts";
 import type { Output } from "./output.ts";
 
 /** Least severities of log lines, as `--log-level` takes them. */
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
+
+/** The option that chooses how the workers of a node's adapters run. */
+export function workersOption(description: string): Option {
+  return new Option("--workers <level>", description).choices(WORKER_LEVELS);
+}
 
 /** A parser of whole numbers within bounds, both inclusive. */
 export function wholeNumber(min: number, max: number): (text: string) => number {

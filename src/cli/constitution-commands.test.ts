@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { certificatesPem, DAY_MS, issue, USAGE } from "../../test/support/issue-certificates.ts";
 import type { Ask } from "./output.ts";
 import { run } from "./program.ts";
 
@@ -82,6 +83,30 @@ describe("coco constitution", () => {
     const { valid, error } = JSON.parse(read.data);
     assert.deepEqual([valid, error.code, error.field], [false, "ConstitutionInvalid", "policies.default.rule"]);
     assert.match((await coco("constitution", "check", at("bad.json"))).talk, /add a script, or choose another rule/);
+  });
+
+  test("with a founder's certificate that speaks for nobody is not made, and check takes note of one", async () => {
+    const around = { fromMs: Date.now() - 2 * DAY_MS, untilMs: Date.now() + DAY_MS };
+    const late = issue({ ...around, untilMs: Date.now() - DAY_MS, subject: "O=Late, CN=late" });
+    const mute = issue({ ...around, ca: true, usage: USAGE.digitalSignature, subject: "O=Mute, CN=mute" });
+    for (const [{ der }, says] of [
+      [late, /third, certificates\[0\]: .* expired at/],
+      [mute, /third, certificates\[0\]: .* its key may not sign certificates/],
+    ] as const) {
+      await writeFile(at("third.pem"), certificatesPem([der]));
+      const refused = await init("third.json", "--member", `third=${at("third.pem")}`);
+      assert.equal(refused.code, 1);
+      assert.match(refused.talk, says);
+      await assert.rejects(readFile(at("third.json")), { code: "ENOENT" });
+    }
+    // As time makes it: it was good when the network was founded.
+    assert.equal((await init("aged.json")).code, 0);
+    const aged = JSON.parse(await readFile(at("aged.json"), "utf8"));
+    aged.actors[1].certificates = [certificatesPem([late.der])];
+    await writeFile(at("aged.json"), JSON.stringify(aged));
+    const checked = await coco("constitution", "check", at("aged.json"));
+    assert.equal(checked.code, 0, checked.talk);
+    assert.match(checked.talk, /^note: globex, certificates\[0\]: .* expired at/m);
   });
 
   test("at a terminal it asks for what is missing", async () => {

@@ -16,6 +16,7 @@ export async function init(context: CommandContext, given: InitOptions): Promise
   const { assembleGenesis, readSignedNode } = await import("../host/genesis.ts");
   const { constitutionDigest, constitutionToJson } = await import("../core/governance/constitution-codec.ts");
   const { readPolicies } = await import("./policy-argument.ts");
+  const { unusableCertificates } = await import("./constitution-show.ts");
   const { sha256 } = await import("../enclave/manager/node-crypto.ts");
   const { script } = options;
   const constitution = assembleGenesis({
@@ -32,6 +33,8 @@ export async function init(context: CommandContext, given: InitOptions): Promise
     settings: await readSettingsOptions(options),
     ...(script !== undefined && { script: await readText(script, MAX_OPTIONS_FILE_BYTES) }),
   });
+  const [unusable] = unusableCertificates(constitution);
+  if (unusable !== undefined) throw new CocoError("ConstitutionInvalid", unusable, { field: "actors" });
   await createOutput(output, options.out, constitutionToJson(constitution));
   const networkId = Buffer.from(constitutionDigest(constitution, sha256)).toString("hex");
   const { actors, nodes } = constitution;

@@ -2,6 +2,8 @@
 import { toHex } from "../core/codec/bytes.ts";
 import { constitutionDigest, constitutionToJson } from "../core/governance/constitution-codec.ts";
 import type { Constitution } from "../core/governance/constitution.ts";
+import { requireUsable } from "../core/governance/actions-certificates.ts";
+import { isRefusal } from "../core/governance/refusal.ts";
 import { type ExplainedPart, explainConstitution } from "../core/governance/constitution-words.ts";
 import { createGovernanceCrypto, sha256 } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
@@ -10,11 +12,29 @@ import type { ConnectionOptions } from "./connection-options.ts";
 import { readStanding } from "./governance-reader.ts";
 import { type CommandContext, EXIT, type Output, printFields, printJson } from "./output.ts";
 
+/** Certificates that speak for nobody now, in words: a founder's typing error, or time. */
+export function unusableCertificates({ actors }: Constitution): readonly string[] {
+  const context = { crypto: createGovernanceCrypto(), nowMs: Date.now() };
+  return actors.flatMap(({ id, certificates }) =>
+    certificates.flatMap((certificate, at) => {
+      try {
+        requireUsable(certificate, context);
+        return [];
+      } catch (error) {
+        if (!(error instanceof CocoError) || !isRefusal(error)) throw error;
+        return [`${id}, certificates[${at}]: ${error.message}`];
+      }
+    }),
+  );
+}
+
 /** Runs `coco constitution check`. */
 export async function check(context: CommandContext, file: string, asJson: boolean): Promise<void> {
   const { readConstitutionFile } = await import("../host/genesis.ts");
   try {
-    print(context.output, await readConstitutionFile(file), { valid: true }, asJson);
+    const constitution = await readConstitutionFile(file);
+    print(context.output, constitution, { valid: true }, asJson);
+    for (const problem of unusableCertificates(constitution)) context.output.talk(`note: ${problem}\n`);
   } catch (error) {
     if (!asJson || !(error instanceof CocoError) || error.code !== "ConstitutionInvalid") throw error;
     const { code, message, remedy, data } = error;

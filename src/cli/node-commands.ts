@@ -1,6 +1,7 @@
 /** `coco node`: making, vouching for and running a validating node. */
 import { type Command, Option } from "commander";
-import { LOG_LEVELS, createOutput, readText } from "./arguments.ts";
+import type { WorkerLevel } from "../host/worker-settings.ts";
+import { LOG_LEVELS, createOutput, readText, workersOption } from "./arguments.ts";
 import { addConnectionOptions, withEnvironment } from "./connection-options.ts";
 import { addJoinCommand } from "./join-command.ts";
 import type { NodeViewOptions } from "./node-views.ts";
@@ -28,6 +29,7 @@ const START_HELP = `
 Example:
   coco node start --dir node0
 
+Adapters run in processes that reach neither files nor, on Linux, the network; --workers thread for development.
 The node runs in the foreground and logs JSON lines to standard error. Ctrl-C or SIGTERM stops it in order.`;
 
 const LIST_HELP = `
@@ -60,6 +62,7 @@ interface SignOptions {
 interface StartOptions {
   readonly dir: string;
   readonly logLevel: string;
+  readonly workers?: WorkerLevel;
   readonly json?: boolean;
   readonly parentPipe?: boolean;
 }
@@ -98,6 +101,7 @@ export function addNodeCommands(program: Command, context: CommandContext): void
     .description("run the validating node of a folder")
     .requiredOption("--dir <folder>", "folder made by coco node init, with genesis.json in it")
     .addOption(new Option("--log-level <level>", "least severity of log lines").choices(LOG_LEVELS).default("info"))
+    .addOption(workersOption("how adapters run (default: what node.json says, or process)"))
     .option("--json", "print JSON once it serves clients")
     .addOption(new Option("--parent-pipe", "stop when standard input is closed").hideHelp())
     .addHelpText("after", START_HELP)
@@ -144,9 +148,9 @@ async function sign({ output }: CommandContext, options: SignOptions): Promise<v
 }
 
 async function start(context: CommandContext, options: StartOptions): Promise<void> {
-  const { dir, logLevel, json = false, parentPipe } = options;
+  const { dir, logLevel, workers, json = false, parentPipe } = options;
   const stop = parentPipe === true ? Promise.race([stopRequested(), inputClosed()]) : stopRequested();
-  await runNode(context, { dir, logLevel, json }, stop);
+  await runNode(context, { dir, logLevel, workers, json }, stop);
 }
 
 /** Resolves when the process that holds the other end of standard input closes it or is gone. */

@@ -1,13 +1,20 @@
 /** Runs a validating node in the foreground until it is told to stop, or cannot go on. */
+import type { WorkerLevel } from "../host/worker-settings.ts";
 import { type CommandContext, EXIT, printJson, reportError } from "./output.ts";
 
 /** Runs the node of a folder; ends when `stop` resolves, or when the node cannot go on: then the exit code says why. */
 export async function runNode(
   context: CommandContext,
-  { dir, logLevel, json }: { readonly dir: string; readonly logLevel: string; readonly json: boolean },
+  options: {
+    readonly dir: string;
+    readonly logLevel: string;
+    readonly workers?: WorkerLevel | undefined;
+    readonly json: boolean;
+  },
   stop: Promise<unknown>,
 ): Promise<void> {
   const { output } = context;
+  const { dir, logLevel, workers, json } = options;
   const { startNode, STOP_TIMEOUT_MS } = await import("../host/node.ts");
   const { loadNode } = await import("../host/node-folder.ts");
   const { name, clientListen } = await loadNode(dir);
@@ -19,7 +26,7 @@ export async function runNode(
     if (json) printJson(output, { name, clientListen, processId: process.pid });
     else output.data(`${name} serves clients at ${clientListen} (process ${process.pid})\n`);
   };
-  const node = await startNode({ dir, logLevel, onServing, onFatal: failed });
+  const node = await startNode({ dir, logLevel, workers, onServing, onFatal: failed });
   const error = await Promise.race([failure, stop.then(() => undefined)]);
   if (error !== undefined) {
     context.exitCode = reportError(output, error, false) || EXIT.failed;

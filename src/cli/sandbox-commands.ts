@@ -3,7 +3,8 @@ import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { DEFAULT_NODES, DEFAULT_PORT, MAX_BASE_PORT, MAX_SANDBOX_NODES } from "../host/sandbox/limits.ts";
-import { LOG_LEVELS, wholeNumber } from "./arguments.ts";
+import type { WorkerLevel } from "../host/worker-settings.ts";
+import { LOG_LEVELS, wholeNumber, workersOption } from "./arguments.ts";
 import { type CommandContext, EXIT, printJson } from "./output.ts";
 import { stopRequested } from "./stop-signals.ts";
 
@@ -25,6 +26,7 @@ interface StartOptions {
   readonly dir: string;
   readonly quiet?: boolean;
   readonly logLevel: string;
+  readonly workers: WorkerLevel;
 }
 
 /** Adds `coco sandbox`. */
@@ -46,6 +48,9 @@ export function addSandboxCommands(program: Command, context: CommandContext): v
     .option("-q, --quiet", "print nothing but errors")
     .addOption(
       new Option("--log-level <level>", "least severity of the nodes' log lines").choices(LOG_LEVELS).default("info"),
+    )
+    .addOption(
+      workersOption("how adapters run: thread starts faster, process is what production has").default("thread"),
     )
     .addHelpText("after", HELP)
     .action((options: StartOptions, command: Command) =>
@@ -72,6 +77,7 @@ async function start(context: CommandContext, options: StartOptions, asJson: boo
       port: options.port,
       fresh: options.fresh === true,
       logLevel: options.logLevel,
+      workers: options.workers,
       entry: fileURLToPath(new URL("./main.js", import.meta.url)),
       onProgress: isSilent ? () => {} : talk,
       onProblem: talk,

@@ -121,6 +121,13 @@ export interface Executor {
 /** What the manager offers to an executor. */
 export type ExecutorEvents = (message: FromWorker) => void;
 
+/** How far workers are kept from this process, for people to see (R31). */
+export interface WorkerIsolation {
+  readonly level: "process" | "thread";
+  /** `isolated`: they have no network; anything else says why they have. */
+  readonly network: string;
+}
+
 /** Starts the worker of an adapter that the constitution mounts, with nothing in its state. */
 export type StartExecutor = (adapter: AdapterEntry, onMessage: ExecutorEvents) => Executor;
 

@@ -24,6 +24,14 @@ import { createNodeKeys } from "../enclave/manager/node-keys.ts";
 import { CocoError } from "../errors.ts";
 import { createFileAtomic, hasErrorCode, PUBLIC_FILE_MODE, readConfigurationFile, SECRET_FILE_MODE } from "./files.ts";
 import { createVirtualTee } from "./virtual-tee.ts";
+import {
+  DEFAULT_WORKER_LEVEL,
+  DEFAULT_WORKER_MEMORY_MB,
+  WORKER_LEVELS,
+  WORKER_MEMORY_MB_MAX,
+  WORKER_MEMORY_MB_MIN,
+  type WorkerLevel,
+} from "./worker-settings.ts";
 
 /** Name of the configuration file in a node's folder. */
 export const NODE_CONFIGURATION_FILE = "node.json";
@@ -54,6 +62,13 @@ export interface NodeAddresses {
   readonly clientAdvertise: string;
 }
 
+/** How the workers of a node's adapters run. */
+export interface WorkerSettings {
+  readonly level: WorkerLevel;
+  /** Bound of the JavaScript heap of a worker process. */
+  readonly memoryMb: number;
+}
+
 /** Paths of a node's files, absolute. */
 export interface NodePaths {
   readonly machineKeyFile: string;
@@ -68,6 +83,7 @@ export interface NodePaths {
 export interface NodeFolder extends NodeAddresses {
   readonly dir: string;
   readonly paths: NodePaths;
+  readonly workers: WorkerSettings;
   /** Opened by `openNodeKeys` with the TEE of this machine. */
   readonly sealedKeys: Bytes;
 }
@@ -176,13 +192,24 @@ export async function loadNode(folder: string): Promise<NodeFolder> {
       genesis: readPath(paths, "genesis", dir),
       ledger: readPath(paths, "ledger", dir),
     }));
-    return { ...addresses, paths: { machineKeyFile, ...files } };
+    return { ...addresses, paths: { machineKeyFile, ...files }, workers: readWorkers(fields) };
   });
   return {
     dir,
     ...configuration,
     sealedKeys: await readConfigurationFile(configuration.paths.sealedKeys, MAX_NODE_FILE_BYTES),
   };
+}
+
+/** `"workers": { "level": "process", "memoryMb": 4096 }`; either may be left out. */
+function readWorkers(fields: FieldReader): WorkerSettings {
+  const standard: WorkerSettings = { level: DEFAULT_WORKER_LEVEL, memoryMb: DEFAULT_WORKER_MEMORY_MB };
+  if (!fields.has("workers")) return standard;
+  const bounds = { min: WORKER_MEMORY_MB_MIN, max: WORKER_MEMORY_MB_MAX };
+  return fields.record("workers", (workers) => ({
+    level: workers.has("level") ? workers.choice("level", WORKER_LEVELS) : standard.level,
+    memoryMb: workers.has("memoryMb") ? workers.integer("memoryMb", bounds) : standard.memoryMb,
+  }));
 }
 
 function readPath(fields: FieldReader, name: string, dir: string): string {

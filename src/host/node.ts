@@ -21,7 +21,7 @@ import { CocoError } from "../errors.ts";
 import { PUBLIC_FILE_MODE, readConfigurationFile, writeFileAtomic } from "./files.ts";
 import { readConstitutionFile } from "./genesis.ts";
 import { type LedgerFiles, openLedgerFiles } from "./ledger-files.ts";
-import type { AdapterThreadData } from "./adapter-thread.ts";
+import type { AdapterWorkerData } from "./adapter-worker.ts";
 import { measureCode, PACKAGE_FOLDER } from "./measure-code.ts";
 import { APPROVAL_FILE, JOINED_FILE, loadNode, type NodeFolder, SERVICE_CERTIFICATE_FILE } from "./node-folder.ts";
 import { readSnapshotManifest } from "./snapshot-head.ts";
@@ -29,7 +29,10 @@ import { loadScriptRunner } from "./script-engine-file.ts";
 import { nodeSockets } from "./sockets.ts";
 import { adapterProblem } from "./adapters.ts";
 import { createTracer, systemClock } from "./system.ts";
-import { startThreadExecutor, type ThreadExecutor } from "./thread-executor.ts";
+import { type WorkerCommands, workerCommands } from "./worker-commands.ts";
+import type { RunningExecutor } from "./running-executor.ts";
+import { startWorker } from "./worker-level.ts";
+import type { WorkerLevel } from "./worker-settings.ts";
 import { openVirtualTee, type VirtualTee } from "./virtual-tee.ts";
 
 /** Largest approval of code in bytes: a proposal and a ballot of each of a thousand members. */
@@ -42,6 +45,10 @@ export interface StartNodeOptions {
   readonly dir: string;
   /** Least severity of log lines: debug, info, warn or error. */
   readonly logLevel: string;
+  /** Instead of what the node's configuration says. */
+  readonly workers?: WorkerLevel | undefined;
+  /** Compiled file to run as an adapter's worker process; for tests that play a hostile worker. */
+  readonly workerEntry?: string;
   /** Clients are served; the service certificate is in the node's folder. */
   readonly onServing: () => void;
   /** The node cannot go on; it is stopped already. */
@@ -73,7 +80,7 @@ interface NodeContext {
 
 /** What runs, as far as it does. */
 interface Parts {
-  readonly executors: ThreadExecutor[];
+  readonly executors: Set<RunningExecutor>;
   ledger: LedgerFiles | undefined;
   node: ValidatingNode | undefined;
   isDiskFull: boolean;
@@ -125,6 +132,7 @@ function openLedger(context: NodeContext, parts: Parts, damagedFrom?: number): P
 
 function assemble(context: NodeContext, parts: Parts, { disk, content }: LedgerFiles): ValidatingNode {
   const { options, folder, tracer, tee, measurement, keys, genesis, approval, tookPart, runScript, joined } = context;
+  const commands = chooseWorkers(context);
   const onFatal = (error: CocoError): void => fatal(context, parts, error);
   const failed = (error: unknown): void =>
     onFatal(new CocoError("DiskFailed", "the service certificate cannot be written", {}, { cause: error }));
@@ -133,18 +141,32 @@ function assemble(context: NodeContext, parts: Parts, { disk, content }: LedgerF
     ...{ listen: folder.listen, clientListen: folder.clientListen },
     ...{ clock: systemClock, entropy: nodeEntropy, sockets: nodeSockets },
     attest: (reportData) => tee.attest(measurement, reportData),
+    workers: { level: commands === undefined ? "thread" : "process", network: commands?.network ?? "shared" },
     startExecutor: (adapter, onMessage) => {
-      const log = (message: string) => tracer.event("info", "adapter", { adapter: adapter.name, message });
-      const executor = startThreadExecutor(threadDataOf(adapter), onMessage, log);
-      parts.executors.push(executor);
-      return executor;
+      const executor = startWorker(commands, workerDataOf(adapter), onMessage);
+      parts.executors.add(executor);
+      const close = (): void => void executor.ended().then(() => parts.executors.delete(executor));
+      return { send: (message) => executor.send(message), close };
     },
     adapterProblem,
     onServing: serviceCertificateWriter(join(folder.dir, SERVICE_CERTIFICATE_FILE), options.onServing, failed),
   });
 }
 
-function threadDataOf({ name, version, options }: AdapterEntry): AdapterThreadData {
+/** How processes of workers are started; undefined for threads. What does not hold on this machine is said in the log. */
+function chooseWorkers({ options, folder, tracer }: NodeContext): WorkerCommands | undefined {
+  const level = options.workers ?? folder.workers.level;
+  const { workerEntry: entry } = options;
+  const commands =
+    level === "thread"
+      ? undefined
+      : workerCommands({ memoryMb: folder.workers.memoryMb, ...(entry !== undefined && { entry }) });
+  const network = commands?.network ?? "shared";
+  tracer.event(network === "isolated" ? "info" : "warn", "workers", { level, network });
+  return commands;
+}
+
+function workerDataOf({ name, version, options }: AdapterEntry): AdapterWorkerData {
   return { adapter: name, version, options };
 }
 
@@ -169,7 +191,7 @@ function fatal({ options }: NodeContext, parts: Parts, error: CocoError): void {
 
 async function stopParts({ node, executors, ledger }: Parts): Promise<void> {
   node?.close();
-  await Promise.all(executors.map((executor) => executor.ended()));
+  await Promise.all([...executors].map((executor) => executor.ended()));
   await ledger?.close();
 }
 
@@ -193,7 +215,7 @@ async function createNode(context: NodeContext, parts: Parts): Promise<Validatin
  */
 export async function startNode(options: StartNodeOptions): Promise<RunningNode> {
   const context = await readContext(options);
-  const parts: Parts = { executors: [], ledger: undefined, node: undefined, isDiskFull: false };
+  const parts: Parts = { executors: new Set(), ledger: undefined, node: undefined, isDiskFull: false };
   try {
     const node = await createNode(context, parts);
     parts.node = node;

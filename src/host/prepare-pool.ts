@@ -3,12 +3,15 @@
  * transaction, so the one that is spread over cores. Small batches run in place, because a hop to a thread and back costs
  * as much as recovering one signature.
  */
+import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { PrepareFunction, PrepareResult } from "../adapters/adapter.ts";
 import type { Bytes } from "../core/codec/bytes.ts";
 import type { Preparer } from "../enclave/worker/request-desk.ts";
 import { packList, unpackResults } from "../enclave/worker/packing.ts";
 
+/** Most threads of a prepare pool. */
+export const PREPARE_THREADS_MAX = 4;
 /** Up to this many transactions are prepared in place. */
 export const PREPARE_IN_PLACE_MAX = 2;
 /** Most transactions in one message to a preparing thread; larger batches are cut so that threads share them. */
@@ -29,6 +32,11 @@ interface Slice {
 interface Thread {
   readonly worker: Worker;
   readonly running: Slice[];
+}
+
+/** Threads a prepare pool has on this machine. */
+export function prepareThreads(): number {
+  return Math.max(1, Math.min(PREPARE_THREADS_MAX, availableParallelism() - 1));
 }
 
 /** Prepares transactions of one adapter in several threads. */

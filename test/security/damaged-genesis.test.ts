@@ -63,6 +63,7 @@ describe("a ledger whose first record was changed", () => {
           sockets: { listen: () => assert.fail(), connect: () => assert.fail() },
           tracer: { event: () => {} },
           adapterProblem: () => undefined,
+          workers: { level: "thread", network: "shared" },
           startExecutor: () => ({ send: () => {}, close: () => {} }),
           onServing: () => {},
           onFatal: () => {},

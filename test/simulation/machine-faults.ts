@@ -72,6 +72,12 @@ function pause(context: FaultContext): void {
   });
 }
 
+/** The worker of an adapter ends while its node goes on, as a process does that uses up its memory. */
+function loseWorker(context: FaultContext): void {
+  const node = context.random.chance(0.4) ? context.leader() : context.target();
+  if (node.isAwake && node.loseWorker(context.random)) context.note("worker.end", node.name);
+}
+
 function slowProcess(context: FaultContext): void {
   const node = context.target();
   context.note("machine.slow", node.name);
@@ -161,6 +167,7 @@ export const MACHINE_FAULTS: readonly FaultKind[] = [
   { name: "restart.rolling", strike: rollingRestart },
   { name: "machine.pause", strike: pause },
   { name: "machine.slow", strike: slowProcess },
+  { name: "worker.end", strike: loseWorker },
   { name: "disk.slow", strike: slowDisk },
   { name: "disk.full", strike: fullDisk },
   { name: "disk.fsyncFailure", strike: failSync },

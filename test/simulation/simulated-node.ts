@@ -19,6 +19,7 @@ import { type CrashedAt, type CrashPoint, NODE_ENDED, PortWatch } from "./port-w
 import { ProcessGate } from "./process-gate.ts";
 import type { MachineClock } from "./simulated-clock.ts";
 import { type OpenedDisk, SimulatedDisk, type SimulatedDiskEvents } from "./simulated-disk.ts";
+import type { SeededRandom } from "./seeded-random.ts";
 import type { SimulatedNetwork } from "./simulated-network.ts";
 import { assembleProcess, type Life, type ProcessWorld, type Running } from "./simulated-process.ts";
 
@@ -137,6 +138,14 @@ export class SimulatedNode {
   /** Ids of the adapters that run. */
   get adapterIds(): readonly number[] {
     return [...(this.#running?.workers.keys() ?? [])].sort((one, other) => one - other);
+  }
+
+  /** One of its workers ends by itself; false when there is none. */
+  loseWorker(random: Pick<SeededRandom, "pick">): boolean {
+    const workers = [...(this.#running?.workers.values() ?? [])];
+    if (workers.length === 0) return false;
+    this.#life?.gate.enter(() => random.pick(workers).breakDown());
+    return true;
   }
 
   /** Merkle root over the node's whole log. */

@@ -111,6 +111,7 @@ export function assembleProcess(
       return {
         send: (message) => watch.pass("executor.send", () => executor.send(message)),
         close: () => {
+          executor.close();
           if (workers.get(adapter.id) === started) workers.delete(adapter.id);
         },
       };

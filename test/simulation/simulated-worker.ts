@@ -38,6 +38,8 @@ export interface WorkerParts {
 export interface SimulatedWorker {
   readonly executor: Executor;
   readonly store: VersionedStore;
+  /** The worker ends by itself: nothing of it comes any more but that. */
+  breakDown(): void;
 }
 
 /** Messages in one direction between manager and worker: in order, never inside the call. */
@@ -99,6 +101,7 @@ function createAdapter(parts: WorkerParts): Adapter {
 /** Starts a worker with nothing in its state. */
 export function startWorker(parts: WorkerParts): SimulatedWorker {
   const { scheduler, protocol, random, executionMaxMs, enter, log } = parts;
+  let isGone = false;
   const adapter = createAdapter(parts);
   const store = new VersionedStore({ tables: protocol.tables, keptVersions: KEPT_VERSIONS });
   const back = new Hop<FromWorker>(parts, (message) => parts.toManager(message));
@@ -119,13 +122,29 @@ export function startWorker(parts: WorkerParts): SimulatedWorker {
         );
       },
     },
-    emit: (message) => back.send(message),
+    emit: (message) => {
+      if (!isGone) back.send(message);
+    },
     defer: (callback) => scheduler.after(0, () => enter(callback)),
     log,
   });
   const hop = new Hop<ToWorker>(parts, (message) => {
+    if (isGone) return;
     if (promises) scheduler.settlePromises();
     host.handle(message);
   });
-  return { executor: { send: (message) => hop.send(message), close: () => {} }, store };
+  const breakDown = (): void => {
+    isGone = true;
+    parts.toManager({ type: "failed", message: "it broke down" });
+  };
+  const executor: Executor = {
+    send: (message) => {
+      if (!isGone) hop.send(message);
+    },
+    // What a process that was killed has sent is read no more, and it takes nothing more in.
+    close: () => {
+      isGone = true;
+    },
+  };
+  return { executor, store, breakDown };
 }

@@ -231,6 +231,7 @@ export class SnapshotNode {
     const adapter = {
       executor: worker,
       keepsState: true,
+      isRestoring: false,
       committedVersion: () => worker.version,
       restore: (version: number, index: number) => worker.restore(version, index),
     };

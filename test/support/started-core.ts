@@ -104,7 +104,10 @@ export function startCore(
     peers: { send: hasPeers ? (_peer, frame) => (sent?.push(frame) ?? 0) < 0 : unused },
     tracer: { event: () => undefined },
     adapterProblem: () => undefined,
-    startExecutor: () => ({ send: worker ?? unused, close: () => undefined }),
+    startExecutor: () => ({
+      send: worker ?? (({ type }) => void (type === "ping" || unused())),
+      close: () => undefined,
+    }),
     firstTransactions: unused,
     approval: undefined,
     carriesService: () => true,

@@ -55,7 +55,7 @@ describe("quotes", () => {
     test(`${form}: every flipped byte is refused`, () => {
       const platform = evidence.get(form);
       const isDense = (at: number): boolean => TRIES_ALL || (form === "sgx-3" && at < SIGNED_PARTS_3);
-      for (let at = 0; at < quote.length; at += isDense(at) ? 1 : 29) {
+      for (let at = 0; at < quote.length; at += isDense(at) ? 1 : 53) {
         const flipped = changed(quote, at, (quote[at] as number) ^ (1 << (at % 8)));
         assert.ok(platform && isRefused(() => verified({ ...platform, quote: flipped })), `byte ${at}`);
       }
@@ -80,13 +80,12 @@ describe("quotes", () => {
       malformed(prefixed(prefixed(quote)));
     });
 
-    test(`${form}: another version, key type, TEE, vendor or reserved byte is refused`, () => {
+    test(`${form}: another version, key type, TEE or vendor is refused`, () => {
       for (const version of [0, 1, 2, 6, 255]) malformed(changed(quote, 0, version));
       for (const type of [0, 1, 3]) malformed(changed(quote, 2, type));
       for (const tee of [1, 0x80, 0x82]) malformed(changed(quote, 4, tee));
       malformed(changed(quote, 7, 1));
       malformed(changed(quote, 12, 0));
-      if (form !== "sgx-3") malformed(changed(quote, 8, 1));
       if (form.includes("-5")) {
         for (const type of [0, 4, form === "sgx-5" ? 2 : 1]) malformed(changed(quote, 48, type));
         malformed(changed(quote, 50, 1));
@@ -117,10 +116,17 @@ describe("quotes", () => {
       data = new Uint8Array(Buffer.from(change(text.slice(text.indexOf("-----BEGIN"))), "latin1"));
       return makeEvidence({ certificationData: data }).quote;
     };
-    assert.ok(parseQuote(pem((text) => text)).certificates);
-    assert.ok(parseQuote(pem((text) => text.replace("\0", ""))).certificates);
-    const wrong: readonly ((text: string) => string)[] = [
+    const known: readonly ((text: string) => string)[] = [
+      (text) => text,
+      (text) => text.replace("\0", ""),
+      (text) => text.replace("\n\0", ""),
       (text) => text.replaceAll("\n", "\r\n"),
+    ];
+    for (const change of known) assert.equal(parseQuote(pem(change)).certificates?.length, 3);
+    const wrong: readonly ((text: string) => string)[] = [
+      (text) => text.replace("\n", "\r\n"),
+      (text) => text.replace("\n\0", "\0"),
+      (text) => text.replace("\n\0", "\0\0"),
       (text) => text.replace("-----\n-----BEGIN", "-----\n\n-----BEGIN"),
       (text) => ` ${text}`,
       (text) => `${text}\0`,
@@ -141,7 +147,7 @@ describe("real quotes", { skip: quotesMissing }, () => {
     const options = { roots: [INTEL_SGX_ROOT], nowMs: Date.parse(expected.verify_at) };
 
     test(`${name}: flipped bytes are refused, of the quote and of the zeros behind it`, () => {
-      for (let at = 0; at < quote.length; at += TRIES_ALL ? 1 : 101) {
+      for (let at = 0; at < quote.length; at += TRIES_ALL ? 1 : 211) {
         const flipped = changed(quote, at, (quote[at] as number) ^ (1 << (at % 8)));
         assert.ok(
           isRefused(() => verifyDcap({ quote: flipped, collateral }, options, crypto)),

@@ -2,9 +2,9 @@
  * Quotes of Intel's DCAP, versions 3, 4 and 5, of SGX enclaves and TDX guests (Intel, "Quote Generation/Verification Library
  * and Quoting Enclave", appendix A; "TDX DCAP Quoting Library API", appendix A). Numbers are little-endian.
  *
- * A quote has one encoding: lengths must meet, reserved bytes are zero, certificates are PEM as `pemOfDer` writes it. Behind
- * a quote there may be zeros, since some kernels hand quotes out in a buffer of fixed size, and nothing else. Before it
- * there may be the header of Open Enclave. What does not fit is `EvidenceRejected` for the reason `Malformed`.
+ * Whatever is not signed has one form: lengths must meet, certificates are PEM without anything between or beside its lines.
+ * Behind a quote there may be zeros, since some kernels hand quotes out in a buffer of fixed size, and nothing else. Before
+ * it there may be the header of Open Enclave. What does not fit is `EvidenceRejected` for the reason `Malformed`.
  */
 import { ByteReader, bytesEqual, fromHex, toHex, type Bytes } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
@@ -146,9 +146,8 @@ function readHeader(reader: ByteReader): { readonly version: 3 | 4 | 5; readonly
   if (version !== 3 && version !== 4 && version !== 5) throw malformed(`version ${version}`);
   if (u16(reader) !== ECDSA_P256) throw malformed("an attestation key that is not ECDSA on P-256");
   const tee = u32(reader);
-  // In version 3 the versions of the quoting and the provisioning enclave; both stand where they are signed, too.
-  if (version === 3) reader.skip(4);
-  else zeros(reader, 4);
+  // In version 3 the versions of quoting and provisioning enclave, later reserved: signed, and not needed.
+  reader.skip(4);
   if (toHex(reader.bytes(16)) !== VENDOR_INTEL) throw malformed("a quoting enclave of another vendor");
   reader.skip(20);
   if (version === 5) return { version, bodyBytes: readBodyDescriptor(reader, tee) };

@@ -25,12 +25,17 @@ function dersOf(text: string): readonly Bytes[] {
   });
 }
 
-/** The certificates in a quote: PEM in its one form, with or without a NUL behind it, so that each byte of it counts. */
+/**
+ * The certificates in a quote: PEM whose lines all end in the same way, with or without a NUL behind it. Nobody signs how they
+ * are written, so that no byte may have two values: changed in one place, no form becomes another one.
+ */
 export function certificatesOfQuote(data: Bytes): readonly Bytes[] {
-  const text = utf8Decode(data.at(-1) === 0 ? data.subarray(0, -1) : data);
+  const hasEnd = data.at(-1) === 0;
+  const text = utf8Decode(hasEnd ? data.subarray(0, -1) : data);
   const ders = dersOf(text);
-  if (ders.map((der) => pemOfDer(der, "CERTIFICATE")).join("") !== text)
-    throw malformed("PEM with something between its blocks, or other line breaks");
+  const written = ders.map((der) => pemOfDer(der, "CERTIFICATE")).join("");
+  const forms = [written, written.replaceAll("\n", "\r\n"), ...(hasEnd ? [] : [written.trimEnd()])];
+  if (!forms.includes(text)) throw malformed("PEM with something between its blocks, or lines that end differently");
   return ders;
 }
 

@@ -70,7 +70,7 @@ export function verifyDcap(
   const quoting = identity && judgeQuotingEnclave(quote.quotingReport, identity, isEnclave, checks);
   const guest = quote.body.kind === "guest" ? quote.body : undefined;
   if (guest !== undefined && info !== undefined) requireModule(guest, info, checks);
-  const verdict = judgeLevel(info, platform, guest, quoting, checks);
+  const verdict = judgeLevel({ info, platform, guest, quoting }, checks);
   const { expectedReportData } = options;
   if (expectedReportData !== undefined) {
     const isBound = bytesEqual(quote.body.reportData, expectedReportData);
@@ -219,22 +219,20 @@ function requireModule(guest: GuestReport, info: TcbInfo, checks: Checks): void 
   checks.require("TDX module: identity", isIdentified, "ModuleInvalid", problem);
 }
 
-function judgeLevel(
-  info: TcbInfo | undefined,
-  platform: Platform | undefined,
-  guest: GuestReport | undefined,
-  quoting: PartLevel | undefined,
-  checks: Checks,
-): TcbVerdict | undefined {
+interface Parts {
+  readonly info: TcbInfo | undefined;
+  readonly platform: Platform | undefined;
+  readonly guest: GuestReport | undefined;
+  readonly quoting: PartLevel | undefined;
+}
+
+function judgeLevel({ info, platform, guest, quoting }: Parts, checks: Checks): TcbVerdict | undefined {
   if (info === undefined || platform === undefined || (info.id === "TDX") !== (guest !== undefined)) {
     checks.skip("tcb level", "there is no TCB info of this TEE");
     return undefined;
   }
   const verdict = judgeTcb(info, platform.tcb, guest, quoting);
-  if (typeof verdict !== "string") {
-    checks.require("tcb level", true, "TcbStatusNotAllowed", "");
-    return verdict;
-  }
-  checks.require("tcb level", false, "TcbStatusNotAllowed", verdict);
-  return undefined;
+  const problem = typeof verdict === "string" ? verdict : undefined;
+  checks.require("tcb level", problem === undefined, "TcbStatusNotAllowed", problem ?? "");
+  return typeof verdict === "string" ? undefined : verdict;
 }

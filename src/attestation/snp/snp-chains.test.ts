@@ -49,6 +49,9 @@ describe("chains", () => {
     assert.deepEqual(reasons({ fields: { 393: 0x11 } }), ["EndorsementMismatch"]);
     assert.deepEqual(reasons({ fields: { 392: 0x17 } }), ["EndorsementMismatch", "ProductNotAllowed"]);
     assert.deepEqual(reasons({ policy: { products: ["Genoa", "Turin"] } }), ["ProductNotAllowed"]);
+    const renamed = issue({ subject: "O=Test, CN=ARK-Genoa", key: pki.ark.key, ca: true, ...AMD_SIGNATURE });
+    const options = { subject: "O=Test, CN=SEV-Milan", key: pki.ask.key, issuer: renamed, ca: true, ...AMD_SIGNATURE };
+    assert.deepEqual(reasons({ chain: [vcek, issue(options), renamed] }), ["RootNotTrusted"]);
   });
 
   test("[R6] evidence needs neither root nor intermediate where the roots carry them", () => {
@@ -122,6 +125,13 @@ describe("revocation [R7]", () => {
   test("an intermediate that is revoked, by any list of the root", () => {
     assert.deepEqual(revokedReasons(list({ revoked: [pki.ask] })), ["CertificateRevoked"]);
     assert.deepEqual(revokedReasons(list(), list({ revoked: [pki.ask] })), ["CertificateRevoked"]);
+  });
+
+  test("a list by a root that may not list", () => {
+    const subject = "O=Test, CN=ARK-Milan";
+    const silent = issue({ subject, key: pki.ark.key, ca: true, usage: 0x04, ...AMD_SIGNATURE });
+    const revocations = [issueRevocationList({ issuer: silent, ...AMD_SIGNATURE })];
+    assert.deepEqual(reasons({ chain: [vcek, pki.ask, silent], revocations }), ["RevocationMissing"]);
   });
 
   test("lists that are expired, of the future, by another, unsigned or no list at all", () => {

@@ -98,6 +98,9 @@ describe("keys and chips", () => {
     const other = Uint8Array.from(TEST_CHIP).fill(9, 63);
     for (const hardwareId of [other, TEST_CHIP.subarray(0, 8), octets(TEST_CHIP.subarray(0, 8)), undefined])
       assert.deepEqual(reasons({ chain: withVek(pki.vek({ hardwareId })) }), ["EndorsementMismatch"]);
+    const short = TEST_CHIP.subarray(0, 8);
+    const fields = { 416: concatBytes(short, new Uint8Array(56)) };
+    assert.deepEqual(reasons({ fields, chain: withVek(pki.vek({ hardwareId: short })) }), ["EndorsementMismatch"]);
     const unreadable = pki.vek({ hardwareId: TEST_CHIP.subarray(0, 32) });
     assert.deepEqual(reasons({ chain: withVek(unreadable) }), ["ChainInvalid", "EndorsementMismatch"]);
   });

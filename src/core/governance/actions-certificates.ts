@@ -35,7 +35,7 @@ export interface SetRevocationsArgs {
 }
 
 /** Refuses a certificate that could not be used now. */
-export function requireUsable(certificate: Bytes, { crypto, nowMs }: ActionContext): void {
+export function requireUsable(certificate: Bytes, { crypto, nowMs }: Pick<ActionContext, "crypto" | "nowMs">): void {
   const description = crypto.describeCertificate(certificate);
   if (description === undefined) throw refused("CertificateMalformed", "expected an X.509 certificate");
   const { subject, notAfterMs, keyType, isCa, canSign } = description;

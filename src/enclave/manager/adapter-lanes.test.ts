@@ -4,7 +4,25 @@ import { rightsOf } from "../../../test/support/rights-of.ts";
 import { EMPTY, utf8Encode } from "../../core/codec/bytes.ts";
 import type { AdapterEntry } from "../../core/governance/constitution.ts";
 import type { FromWorker, ToWorker } from "../worker/protocol.ts";
-import { AdapterLanes } from "./adapter-lanes.ts";
+import { AdapterLanes, type AdapterLanesParts } from "./adapter-lanes.ts";
+
+/** Of lanes whose workers are never lost. */
+const NEVER_LOST: Pick<AdapterLanesParts, "onLost" | "onRestored" | "mayRestore" | "recovery"> = {
+  onLost: () => assert.fail("a worker was lost"),
+  onRestored: () => assert.fail("a worker was restored"),
+  mayRestore: () => false,
+  recovery: {
+    clock: { now: () => 0, wallTime: () => 0, after: () => () => undefined },
+    disk: { read: () => assert.fail("read"), readSnapshot: () => assert.fail("read") },
+    get opening(): never {
+      return assert.fail("opened");
+    },
+    snapshot: () => undefined,
+    check: () => assert.fail("checked"),
+    open: () => assert.fail("opened"),
+    onFatal: (error) => assert.fail(error),
+  },
+};
 
 describe("the lanes of a node", () => {
   test("follow the settings in force: a vote on the size of a batch counts for the next one", () => {
@@ -17,6 +35,7 @@ describe("the lanes of a node", () => {
       tracer: { event: () => undefined },
       startExecutor: () => ({ send: (message) => sent.push(message), close: () => undefined }),
       onMessage: () => undefined,
+      ...NEVER_LOST,
       onEnded: () => undefined,
       clock: { now: () => 0, wallTime: () => 0, after: () => () => undefined },
       randomBytes: (length) => new Uint8Array(length),
@@ -79,6 +98,7 @@ describe("the adapters of a node", () => {
         return { send: ({ type }) => log.push(`${type} ${id}`), close: () => log.push(`close ${id}`) };
       },
       onMessage: (adapterId, { type }) => log.push(`${type} of ${adapterId}`),
+      ...NEVER_LOST,
       onEnded: (adapterId, why) => log.push(`${why} ${adapterId}`),
       clock: { now: () => 0, wallTime: () => 0, after: () => () => undefined },
       randomBytes: (length) => new Uint8Array(length),

@@ -24,6 +24,8 @@ import type { RoutedAdapter } from "./request-router.ts";
 import type { SnapshotAdapter } from "./snapshot-receiver.ts";
 import { type Routed, Submissions } from "./submissions.ts";
 import { WorkerMailbox } from "./worker-mailbox.ts";
+import { type RecoverySources, WorkerRecovery } from "./worker-recovery.ts";
+import { WorkerSupervisor } from "./worker-supervisor.ts";
 
 /** One adapter on its way through this node. */
 export interface Lane extends RoutedAdapter, SnapshotAdapter {
@@ -35,6 +37,9 @@ export interface Lane extends RoutedAdapter, SnapshotAdapter {
   /** Whether its worker has been ready. */
   hasRun: boolean;
   keepsState: boolean;
+  /** Its worker was lost; one that has the committed state is on its way. */
+  isRestoring: boolean;
+  readonly supervisor: WorkerSupervisor;
 }
 
 /** Who leads, as far as transactions need to know. */
@@ -54,6 +59,13 @@ export interface AdapterLanesParts {
   readonly onMessage: (adapterId: number, message: FromWorker) => void;
   /** An adapter ends on this node: nobody answers for it any more. */
   readonly onEnded: (adapterId: number, why: "removed" | "unable") => void;
+  /** The worker of an adapter is gone, and with it what it executed that is not committed. */
+  readonly onLost: (adapterId: number) => void;
+  /** A new worker has the committed state. */
+  readonly onRestored: () => void;
+  /** Whether a worker may begin anew now. */
+  readonly mayRestore: () => boolean;
+  readonly recovery: RecoverySources;
   readonly randomBytes: (length: number) => Bytes;
   /** As the network has them now: a vote may change them. */
   readonly settings: () => {
@@ -155,27 +167,33 @@ export class AdapterLanes {
     this.#parts.onEnded(adapterId, "unable");
   }
 
-  /** Nothing of a worker that was ended, and nothing to it. */
-  #startExecutor(entry: AdapterEntry): Executor {
-    let isOpen = true;
-    const executor = this.#parts.startExecutor(entry, (message) => {
-      if (isOpen) this.#parts.onMessage(entry.id, message);
+  /** @param lane of the worker; it is there before anything else happens */
+  #supervise(id: number, lane: () => Lane): WorkerSupervisor {
+    const { clock, tracer, startExecutor, onMessage, onLost, onRestored, mayRestore, recovery } = this.#parts;
+    return new WorkerSupervisor({
+      ...{ clock, tracer, startExecutor, mayRestore },
+      onMessage: (message) => onMessage(id, message),
+      entry: () => lane().entry,
+      onLost: () => {
+        lane().isRestoring = true;
+        lane().lane.lose();
+        onLost(id);
+      },
+      onRestored: () => {
+        lane().isRestoring = false;
+        lane().lane.resume();
+        onRestored();
+      },
+      recover: (send, done) =>
+        new WorkerRecovery(recovery, { adapterId: id, committed: () => lane().lane.committedState, send, done }),
     });
-    return {
-      send: (message) => {
-        if (isOpen) executor.send(message);
-      },
-      close: () => {
-        if (isOpen) executor.close();
-        isOpen = false;
-      },
-    };
   }
 
   #createLane(entry: AdapterEntry): Lane {
     const { clock, randomBytes, settings, rights, batchTime, view, mayExecute, propose } = this.#parts;
     const { id, mount } = entry;
-    const executor = this.#startExecutor(entry);
+    const supervisor = this.#supervise(id, () => created);
+    const executor: Executor = supervisor;
     const mailbox = new WorkerMailbox(executor, clock, () => view().serving);
     const submissions = new Submissions({
       now: () => clock.now(),
@@ -197,8 +215,21 @@ export class AdapterLanes {
     });
     const committedVersion = () => lane.committedVersion;
     const restore = (version: number, index: number) => lane.restore(version, index);
-    const condition = { isUnable: false, hasRun: false, keepsState: true };
-    return { lane, mount, submissions, mailbox, executor, entry, ...condition, committedVersion, restore };
+    const condition = { isUnable: false, hasRun: false, keepsState: true, isRestoring: false };
+    const own = { lane, mount, submissions, mailbox, executor, supervisor, entry, committedVersion, restore };
+    const created: Lane = { ...own, ...condition };
+    supervisor.start();
+    return created;
+  }
+
+  /** Whether an adapter has no worker with the committed state. */
+  get isRestoring(): boolean {
+    return [...this.#lanes.values()].some((lane) => lane.isRestoring);
+  }
+
+  /** Workers that were lost since the node started, of the adapters that are mounted. */
+  get workersLost(): number {
+    return [...this.#lanes.values()].reduce((sum, { supervisor }) => sum + supervisor.losses, 0);
   }
 
   /** Those that are mounted, by id. */
@@ -277,7 +308,10 @@ export class AdapterLanes {
 
   /** Sends again what got no answer. */
   tick(): void {
-    for (const { submissions } of this.#lanes.values()) submissions.tick();
+    for (const { submissions, supervisor } of this.#lanes.values()) {
+      submissions.tick();
+      supervisor.tick();
+    }
   }
 
   /** Everything up to this index is durable on this node. */
@@ -304,14 +338,20 @@ function isSameEntry(one: AdapterEntry, other: AdapterEntry): boolean {
   return one.name === name && one.version === version && one.mount === mount && sameTree(one.options, other.options);
 }
 
+type LanesOwnParts = "clock" | "tracer" | "startExecutor" | "randomBytes" | "settings" | "rights" | "batchTime";
+
 /** The lanes of a node's manager; no adapter is mounted yet. */
 export function createAdapterLanes(
-  { clock, tracer, startExecutor, randomBytes, sealing, administration }: ManagerParts,
-  around: Pick<AdapterLanesParts, "onMessage" | "onEnded" | "view" | "mayExecute" | "propose" | "send">,
+  { clock, tracer, startExecutor, randomBytes, sealing, administration, ...parts }: ManagerParts,
+  around: Omit<AdapterLanesParts, "recovery" | LanesOwnParts> & Pick<RecoverySources, "snapshot" | "onFatal">,
 ): AdapterLanes {
   const rights = new RightsInForce(() => administration.constitution);
+  const { snapshots, checked, arrived } = parts;
+  const { snapshot, onFatal } = around;
+  const check: RecoverySources["check"] = (entry) => checked.batchOf(entry);
   return new AdapterLanes({
     ...{ clock, tracer, startExecutor, randomBytes, ...around },
+    recovery: { clock, disk: snapshots.disk, opening: snapshots, snapshot, check, open: arrived.open, onFatal },
     settings: () => (administration.committed ?? administration).constitution.settings,
     rights: () => rights.now,
     batchTime: () => sealing.batchTime(),

@@ -29,6 +29,7 @@ import {
   RelativeDistinguishedNames,
   Time,
 } from "pkijs";
+import { EVIDENCE_EXTENSION, evidenceExtension } from "../../attestation/evidence-extension.ts";
 import { concatBytes, type Bytes } from "../../core/codec/bytes.ts";
 import { parseIpAddress } from "../../core/governance/address.ts";
 import { derOfPem, pemOfDer } from "../../core/governance/pem.ts";
@@ -107,6 +108,8 @@ interface Plan {
   readonly ca: { readonly pathLength: number | undefined } | undefined;
   readonly extendedUsages: readonly string[];
   readonly alternativeNames: readonly string[];
+  /** SHA-256 of the evidence that binds the key. */
+  readonly evidenceDigest?: Bytes | undefined;
 }
 
 /** Makes a key pair. */
@@ -161,18 +164,26 @@ export function createNodeCertificate(nodeId: string, privateKey: string, issuan
   );
 }
 
-/** Certificate of a node for its clients, endorsed by the service; `hosts` are DNS names and IP addresses. */
-export function endorseNodeCertificate(
-  node: { readonly nodeId: string; readonly publicKey: string; readonly hosts: readonly string[] },
-  service: Issuer,
-  issuance: Issuance,
-): string {
+/** A node as its service endorses it. */
+export interface EndorsedNode {
+  readonly nodeId: string;
+  /** PEM. */
+  readonly publicKey: string;
+  /** DNS names and IP addresses. */
+  readonly hosts: readonly string[];
+  /** SHA-256 of the evidence recorded of it. */
+  readonly evidenceDigest?: Bytes | undefined;
+}
+
+/** Certificate of a node for its clients, endorsed by the service. */
+export function endorseNodeCertificate(node: EndorsedNode, service: Issuer, issuance: Issuance): string {
   const plan = {
     ...noExtras,
     subject: { commonName: node.nodeId },
     publicKey: readPublicKey(node.publicKey),
     extendedUsages: [OID_SERVER_AUTHENTICATION],
     alternativeNames: node.hosts,
+    evidenceDigest: node.evidenceDigest,
   };
   return issueUnder(service, plan, issuance);
 }
@@ -331,7 +342,7 @@ function attribute(type: string, text: string): AttributeTypeAndValue {
 }
 
 function extensionsOf(plan: Plan, keyId: Bytes, issuerKeyId: Bytes): Extension[] {
-  const { ca, extendedUsages, alternativeNames } = plan;
+  const { ca, extendedUsages, alternativeNames, evidenceDigest } = plan;
   const constraints =
     ca === undefined
       ? new BasicConstraints({ cA: false })
@@ -363,6 +374,8 @@ function extensionsOf(plan: Plan, keyId: Bytes, issuerKeyId: Bytes): Extension[]
     const names = new AltName({ altNames: alternativeNames.map(generalName) });
     extensions.push(extension(OID_SUBJECT_ALTERNATIVE_NAME, false, names.toSchema().toBER()));
   }
+  if (evidenceDigest !== undefined)
+    extensions.push(extension(EVIDENCE_EXTENSION, false, arrayBuffer(evidenceExtension(evidenceDigest))));
   return extensions;
 }
 

@@ -3,7 +3,8 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import type { Rights } from "../../core/governance/rights.ts";
 import type { Executor } from "../ports.ts";
-import type { ExecutedTransaction } from "../worker/protocol.ts";
+import type { ExecutedTransaction, FromWorker } from "../worker/protocol.ts";
+import { CocoError } from "../../errors.ts";
 import type { LaneOutcome } from "./lane-outcomes.ts";
 import type { BatchLimits } from "./transaction-queue.ts";
 
@@ -41,4 +42,47 @@ export interface LaneParts {
    * the newest batch of the state it was judged by; 0 otherwise.
    */
   readonly deliver: (origin: NodeId | undefined, outcomes: readonly LaneOutcome[]) => void;
+}
+
+/** Proposes what a worker executed; "too large" when it does not fit a batch of the ledger. */
+export function proposeIfItFits(
+  { propose }: Pick<LaneParts, "propose">,
+  { transactions, tooLarge }: Pick<Extract<FromWorker, { type: "executed" }>, "transactions" | "tooLarge">,
+  keys: readonly string[],
+): number | undefined | "too large" {
+  if (tooLarge === true) return "too large";
+  try {
+    return propose(transactions, keys);
+  } catch (error) {
+    if (error instanceof CocoError && error.code === "LimitExceeded") return "too large";
+    throw error;
+  }
+}
+
+/** Lets more requests come before a batch closes: latency is traded for throughput. */
+export class BatchDelay {
+  readonly #parts: Pick<LaneParts, "after" | "maxDelayMs">;
+  readonly #onOver: () => void;
+  #state: "none" | "running" | "over" = "none";
+
+  constructor(parts: Pick<LaneParts, "after" | "maxDelayMs">, onOver: () => void) {
+    this.#parts = parts;
+    this.#onOver = onOver;
+  }
+
+  /** Whether a batch may close now; if not, `onOver` is called when it may. */
+  mayClose(full: boolean): boolean {
+    const delayMs = this.#parts.maxDelayMs();
+    if (delayMs === 0 || full || this.#state === "over") {
+      if (this.#state === "over") this.#state = "none";
+      return true;
+    }
+    if (this.#state === "running") return false;
+    this.#state = "running";
+    this.#parts.after(delayMs, () => {
+      this.#state = "over";
+      this.#onOver();
+    });
+    return false;
+  }
 }

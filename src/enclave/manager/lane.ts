@@ -16,9 +16,9 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesKey } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import type { Rights } from "../../core/governance/rights.ts";
-import { CocoError, type ErrorCode, invariant } from "../../errors.ts";
+import { type ErrorCode, invariant } from "../../errors.ts";
 import { keysOf, type LaneOutcome, OutcomesByOrigin } from "./lane-outcomes.ts";
-import type { CommittedPlace, LaneParts } from "./lane-parts.ts";
+import { BatchDelay, type CommittedPlace, type LaneParts, proposeIfItFits } from "./lane-parts.ts";
 import type { Executor } from "../ports.ts";
 import type { ExecutedTransaction, FromWorker, ItemOutcome } from "../worker/protocol.ts";
 import { type BatchLimits, type KeyedItem, type Queued, type SentItem, TransactionQueue } from "./transaction-queue.ts";
@@ -42,11 +42,11 @@ export class AdapterLane {
   #more = false;
   /** The code of this node cannot run the adapter: batches of others are counted, nothing else. */
   #disabled = false;
+  /** There is no worker with the committed state: what comes waits. */
+  #isLost = false;
   /** Most transactions of the next batch, while larger ones were too much for the ledger. */
   #transactionsMax = Infinity;
-  /** A batch waits for more requests, or has waited. */
-  #delaying = false;
-  #delayed = false;
+  readonly #delay: BatchDelay;
   #generation = 0;
   #headVersion = 0;
   #committedVersion = 0;
@@ -62,6 +62,7 @@ export class AdapterLane {
     this.#parts = parts;
     this.adapterId = parts.adapterId;
     this.executor = parts.executor;
+    this.#delay = new BatchDelay(parts, () => this.pump());
   }
 
   /** Whether the adapter has no state at all yet, so that its genesis must run. */
@@ -77,6 +78,11 @@ export class AdapterLane {
   /** Version of the adapter's state that is committed. */
   get committedVersion(): number {
     return this.#committedVersion;
+  }
+
+  /** That version, and the batch that made it. */
+  get committedState(): { readonly version: number; readonly index: number } {
+    return { version: this.#committedVersion, index: this.#committedIndex };
   }
 
   /** Queues transactions for execution; those that are here already are left out. */
@@ -110,7 +116,7 @@ export class AdapterLane {
   /** Runs the adapter's genesis as the first batch. */
   executeGenesis(): void {
     invariant(this.isEmpty && this.isIdle, "genesis runs first and once");
-    if (this.#disabled) return;
+    if (this.#disabled || this.#isLost) return;
     this.#executing = [];
     const { batchTime, randomBytes, rights } = this.#parts;
     this.#rights = rights();
@@ -124,7 +130,7 @@ export class AdapterLane {
 
   /** Starts a batch if one may start. */
   pump(): void {
-    if (this.#executing !== undefined || this.isEmpty || this.#disabled) return;
+    if (this.#executing !== undefined || this.isEmpty || this.#disabled || this.#isLost) return;
     const { mayExecute, batchTime, randomBytes } = this.#parts;
     if (mayExecute()) this.#judgeAnew();
     if (this.#queue.length === 0 && !this.#more) return;
@@ -132,11 +138,7 @@ export class AdapterLane {
     const transactions = Math.min(limits.transactions, this.#transactionsMax);
     const full = this.#queue.length >= transactions;
     if ((this.#undurableIndex > 0 && !full) || this.#own.size >= UNCOMMITTED_BATCHES_MAX || !mayExecute()) return;
-    if (this.#parts.maxDelayMs() > 0 && !full && !this.#delayed) {
-      this.#delay();
-      return;
-    }
-    this.#delayed = false;
+    if (!this.#delay.mayClose(full)) return;
     const batch = this.#takeAllowed({ transactions, bytes: limits.bytes });
     if (batch.length === 0 && !this.#more) return;
     this.#executing = batch;
@@ -216,15 +218,21 @@ export class AdapterLane {
     this.#fail(waiting, "AdapterUnavailable");
   }
 
-  /** Lets more requests come before the batch closes: latency is traded for throughput. */
-  #delay(): void {
-    if (this.#delaying) return;
-    this.#delaying = true;
-    this.#parts.after(this.#parts.maxDelayMs(), () => {
-      this.#delaying = false;
-      this.#delayed = true;
-      this.pump();
-    });
+  /**
+   * The worker is gone, and with it what is not committed. The batch that was executing may be what ended it: its transactions
+   * are not executed again, their senders are told.
+   */
+  lose(): void {
+    this.#isLost = true;
+    const batch = this.#executing ?? [];
+    this.stopLeading();
+    this.#fail(batch, "WorkerLost");
+  }
+
+  /** A new worker has the committed state. */
+  resume(): void {
+    this.#isLost = false;
+    this.pump();
   }
 
   /** The worker finished a batch. */
@@ -241,7 +249,7 @@ export class AdapterLane {
     if (message.transactions.length > 0) {
       this.#headVersion++;
       const generation = this.#generation;
-      const proposed = this.#propose(message.transactions, keysOf(batch, message));
+      const proposed = proposeIfItFits(this.#parts, message, keysOf(batch, message));
       if (proposed === "too large") {
         this.#undoBatch(batch, message.transactions);
         return;
@@ -256,15 +264,6 @@ export class AdapterLane {
     }
     this.#deliver(batch, message, index);
     this.pump();
-  }
-
-  #propose(transactions: readonly ExecutedTransaction[], keys: readonly string[]): number | undefined | "too large" {
-    try {
-      return this.#parts.propose(transactions, keys);
-    } catch (error) {
-      if (error instanceof CocoError && error.code === "LimitExceeded") return "too large";
-      throw error;
-    }
   }
 
   /**

@@ -14,7 +14,7 @@ import type { PeerEvents } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import { decodeFrame, encodeFrame, type Frame } from "./frames.ts";
 import { type Admission, createAdmission } from "./admission.ts";
-import { type AdapterLanes, createAdapterLanes } from "./adapter-lanes.ts";
+import { type AdapterLanes, createAdapterLanes, type Lane } from "./adapter-lanes.ts";
 import { requireRunnable } from "./adapter-proposals.ts";
 import { ArrivedBatches } from "./arrived-batch.ts";
 import { BatchProposer } from "./batch-proposer.ts";
@@ -28,6 +28,7 @@ import type { Leadership } from "./leadership.ts";
 import { RequestRouter } from "./request-router.ts";
 import type { ReceivedSnapshot } from "./snapshot-receiver.ts";
 import { Snapshots } from "./snapshots.ts";
+import { takeFrame } from "./peer-frames.ts";
 import { takeWorkerMessage } from "./worker-messages.ts";
 import { UnopenedBatches } from "./unopened-batches.ts";
 
@@ -84,7 +85,7 @@ export class Manager implements PeerEvents {
       tail: parts.tail,
       administration: parts.administration,
       adapters: this.#lanes.byId,
-      targets: (adapterId) => this.#lanes.importable(adapterId),
+      targets: (adapterId) => this.#importable(adapterId),
       prepare: (adapters) => this.#lanes.prepare(adapters),
       tracer: parts.tracer,
       compact: (snapshot) => this.#replicator.compact(snapshot),
@@ -135,6 +136,11 @@ export class Manager implements PeerEvents {
         this.#snapshots.ended(adapterId);
         this.#arrived.ended(adapterId);
       },
+      onLost: (adapterId) => this.#workerLost(adapterId),
+      onRestored: () => this.#workerRestored(),
+      mayRestore: () => !this.#stopped && !this.#snapshots.isBeginning,
+      snapshot: () => this.#snapshots.finished,
+      onFatal: (error) => this.#fatal(error),
       view: () => this.#leadership(),
       mayExecute: () => this.#leaderReady && !this.#duties.pending,
       propose: (adapterId, transactions, keys) => this.#proposer.application(adapterId, transactions, keys),
@@ -215,29 +221,11 @@ export class Manager implements PeerEvents {
   frame(peer: NodeId, bytes: Bytes): void {
     if (this.#stopped) return;
     try {
-      this.#take(peer, decodeFrame(bytes));
+      const own = { replicator: this.#replicator, lanes: this.#lanes, requests: this.#requests, duties: this.#duties };
+      takeFrame({ ...own, leadership: this.#leadership(), leases: this.leases }, peer, decodeFrame(bytes));
     } catch (error) {
       this.#refusedFrames++;
       throw error;
-    }
-  }
-
-  #take(peer: NodeId, frame: Frame): void {
-    switch (frame.type) {
-      case "consensus":
-        if (!this.leases.isDeaf(peer, frame.message)) this.#replicator.receive(peer, frame.message);
-        return;
-      case "forward":
-        if (this.#status.role === "leader") this.#lanes.byId.get(frame.adapter)?.lane.enqueue(frame.items, peer);
-        return;
-      case "outcomes":
-        if (peer === this.#status.leader) this.#lanes.takeOutcomes(frame.adapter, frame.outcomes, false);
-        return;
-      case "attest":
-        if (this.#leaderReady) this.#duties.attest({ ...frame, nodeId: peer });
-        return;
-      default:
-        this.#requests.frame(peer, frame);
     }
   }
 
@@ -258,11 +246,32 @@ export class Manager implements PeerEvents {
   #fromWorker(adapterId: number, message: FromWorker): void {
     const found = this.#lanes.importable(adapterId);
     if (found === undefined || this.#stopped) return;
-    const receivers = {
-      ...{ lanes: this.#lanes, arrived: this.#arrived, requests: this.#requests, snapshots: this.#snapshots },
-      onFatal: (error: CocoError) => this.#fatal(error),
-    };
-    takeWorkerMessage(receivers, found, message);
+    const receivers = { lanes: this.#lanes, arrived: this.#arrived, requests: this.#requests };
+    takeWorkerMessage({ ...receivers, snapshots: this.#snapshots }, found, message);
+  }
+
+  /** A received snapshot waits for workers that begin anew; the one this node begins with does not. */
+  #importable(adapterId: number): Lane | undefined {
+    const lane = this.#lanes.importable(adapterId);
+    return lane?.isRestoring === true && !this.#snapshots.isBeginning ? undefined : lane;
+  }
+
+  /** What a leader's worker executed is undone, and a node that has all its workers takes the lead. */
+  #workerLost(adapterId: number): void {
+    this.#requests.ended(adapterId, "lost");
+    this.#snapshots.workerLost(adapterId);
+    this.#onDropped();
+    if (this.#status.role === "leader") this.transfer();
+  }
+
+  #workerRestored(): void {
+    this.#lanes.leaderChanged();
+    if (this.#leaderReady) this.#lanes.pump(!this.#duties.pending);
+  }
+
+  /** Workers that were lost since this node started. */
+  get workersLost(): number {
+    return this.#lanes.workersLost;
   }
 
   #onRoleChanged(status: ConsensusStatus): void {

@@ -13,6 +13,7 @@ import { makeReceipt, type Receipt, type ReceiptInput } from "../../core/ledger/
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
 import type { Administration } from "./administration.ts";
+import type { WorkerIsolation } from "../ports.ts";
 import { type Endpoint, type EndpointRule, Endpoints, json, type Respond } from "./endpoints.ts";
 import { evidenceView } from "./evidence-view.ts";
 import type { FrontendRequest, FrontendResponse } from "./frontend.ts";
@@ -32,6 +33,7 @@ export interface NodeApiParts {
   readonly appraiser: Pick<GovernanceCrypto, "appraise">;
   readonly history: History;
   readonly recovery: RecoveryDesk;
+  readonly workers: WorkerIsolation;
   /** What `GET /node/api` answers. */
   readonly endpoints: readonly EndpointRule[];
   readonly service: () => ServiceIdentity | undefined;
@@ -68,7 +70,7 @@ export function isNodePath(path: string): boolean {
   return path === "/node" || path.startsWith("/node/");
 }
 
-function nodeState({ manager, tail }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
+function nodeState({ manager, tail, workers }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
   const { id, role, term, leader, commitIndex, lastIndex } = manager.status;
   respond(
     json({
@@ -83,6 +85,7 @@ function nodeState({ manager, tail }: NodeApiParts, _request: FrontendRequest, r
       committed_seqno: manager.committedSeqno,
       refused_frames: manager.refusedFrames,
       lease: manager.leases.own,
+      workers: { level: workers.level, network: workers.network, lost: manager.workersLost },
     }),
   );
 }

@@ -21,7 +21,7 @@ function boot(random: Bytes) {
   const router: RequestRouter = new RequestRouter({
     now: () => 0,
     firstId,
-    adapters: new Map([[1, { mount: "/kv", mailbox, isUnable: false, committedVersion: () => 1 }]]),
+    adapters: new Map([[1, { mount: "/kv", mailbox, isUnable: false, isRestoring: false, committedVersion: () => 1 }]]),
     send: (_peer, frame) => sent.push(frame) > 0,
     refusalOf: () => undefined,
     ownStanding: () => "good",

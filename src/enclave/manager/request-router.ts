@@ -20,6 +20,8 @@ export interface RoutedAdapter {
   readonly mailbox: WorkerMailbox;
   /** This node's code cannot run it. */
   readonly isUnable: boolean;
+  /** Its worker was lost, the next is not there yet. */
+  readonly isRestoring: boolean;
   /** The newest committed version of its state as the manager counts; a worker may not have taken it yet. */
   committedVersion(): number;
 }
@@ -95,10 +97,11 @@ export class RequestRouter {
     }
     const { path, body, caller, linearizable } = request;
     const standing = this.#parts.ownStanding();
+    const adapter = this.#parts.adapters.get(adapterId);
     const refusal =
       (standing === "quarantined" ? quarantined() : undefined) ??
       this.#parts.refusalOf(caller.actor, !fromPeer) ??
-      (this.#parts.adapters.get(adapterId)?.isUnable === true ? unable() : undefined);
+      (adapter?.isUnable === true ? unable() : adapter?.isRestoring === true ? lost() : undefined);
     if (refusal !== undefined) {
       respond(errorClientResponse(refusal));
       return;
@@ -183,8 +186,9 @@ export class RequestRouter {
   }
 
   /** An adapter ended on this node: its requests are answered so. */
-  ended(adapterId: number, why: "removed" | "unable"): void {
-    const error = why === "unable" ? unable() : new CocoError("NotFound", "the adapter is not mounted any more");
+  ended(adapterId: number, why: "removed" | "unable" | "lost"): void {
+    const removed = () => new CocoError("NotFound", "the adapter is not mounted any more");
+    const error = why === "unable" ? unable() : why === "lost" ? lost() : removed();
     this.#requests.answerAll(adapterId, errorClientResponse(error));
   }
 
@@ -222,6 +226,10 @@ export class RequestRouter {
 /** The error of a node whose lease has ended. */
 export function quarantined(): CocoError {
   return new CocoError("NodeQuarantined", "the lease of this node has ended: nothing shows any more what it runs");
+}
+
+function lost(): CocoError {
+  return new CocoError("WorkerLost", "the worker of the adapter ended, the next one begins", { retryAfterSeconds: 1 });
 }
 
 function unable(): CocoError {

@@ -210,7 +210,7 @@ interface ServiceSecret {
 }
 
 /** The service key that an epoch carries for a certificate, PEM; undefined when it does not open, or is of another certificate. */
-function openServiceKey(
+export function openServiceKey(
   { serviceCertificate, sealedServiceKey }: Pick<EpochTransaction, "serviceCertificate" | "sealedServiceKey">,
   networkId: string,
   epochKey: Bytes,

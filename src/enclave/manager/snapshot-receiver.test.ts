@@ -16,6 +16,7 @@ class Bench {
   readonly #target = {
     executor: { send: () => this.untaken++, close: () => undefined },
     keepsState: true,
+    isRestoring: false,
     committedVersion: () => 0,
     restore: () => assert.fail("nothing is installed"),
   };

@@ -22,6 +22,8 @@ export interface SnapshotAdapter {
   readonly executor: Executor;
   /** False: this node's code never ran it, it has no state here. */
   readonly keepsState: boolean;
+  /** Its worker was lost; the next one takes nothing before it has the committed state. */
+  readonly isRestoring: boolean;
   committedVersion(): number;
   /** The state was replaced by this version, which the batch at `index` made or one before it. */
   restore(version: number, index: number): void;
@@ -220,7 +222,7 @@ export class WorkerImport {
 
   #send(adapterId: number, version: number, part: { data: Bytes; first: boolean }, last: boolean): void {
     const adapter = this.#target(adapterId);
-    if (!adapter.keepsState) return;
+    if (!adapter.keepsState || adapter.isRestoring) return;
     if (!last) this.#waiting.set(adapterId, (this.#waiting.get(adapterId) ?? 0) + 1);
     adapter.executor.send({ type: "importSnapshot", version, part: part.data, first: part.first, last });
   }
@@ -359,6 +361,11 @@ export class SnapshotReceiver {
   /** A worker has ended. */
   ended(adapterId: number): void {
     this.#receiving?.import.ended(adapterId);
+  }
+
+  /** A worker was lost, and with it what it took of a snapshot: the leader sends it again. */
+  lost(): void {
+    if (this.#receiving !== undefined) this.#refuse(new CocoError("WorkerLost", "a worker was lost meanwhile"));
   }
 }
 

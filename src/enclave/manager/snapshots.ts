@@ -84,6 +84,16 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     });
   }
 
+  /** The newest finished snapshot, with the digest it was made with. */
+  get finished(): OwnSnapshot | undefined {
+    return this.#finished;
+  }
+
+  /** Whether the workers still take the state this node begins from. */
+  get isBeginning(): boolean {
+    return this.#beginning !== undefined;
+  }
+
   /** A snapshot that has no evidence in the ledger yet: for the leader to propose. */
   get unconfirmed(): OwnSnapshot | undefined {
     const evidence = this.#parts.administration.committed?.snapshot;
@@ -157,7 +167,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     const epoch = state.epochs.length;
     const epochKey = epochKeyOf(epoch, state);
     if (epochKey === undefined) return;
-    if ([...adapters.values()].some(({ keepsState }) => !keepsState)) {
+    if ([...adapters.values()].some(({ keepsState, isRestoring }) => !keepsState || isRestoring)) {
       const reason = "an adapter does not run on this node";
       this.#parts.tracer.event("warn", "snapshot_skipped", { index, reason });
       return;
@@ -273,8 +283,19 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   ended(adapterId: number): void {
     this.#beginning?.ended(adapterId);
     this.#receiver.ended(adapterId);
+    this.#giveUpOf(adapterId);
+  }
+
+  /** The worker of an adapter was lost, with what it had of a snapshot on its way in or out. */
+  workerLost(adapterId: number): void {
+    this.#beginning?.ended(adapterId);
+    this.#receiver.lost();
+    this.#giveUpOf(adapterId);
+  }
+
+  #giveUpOf(adapterId: number): void {
     const making = this.#making;
-    if (making?.left.some((left) => left.adapterId === adapterId)) this.#giveUp(making, "the adapter has ended");
+    if (making?.left.some((left) => left.adapterId === adapterId)) this.#giveUp(making, "the worker has ended");
   }
 
   #giveUp(making: Making, reason: string): void {

@@ -217,6 +217,7 @@ function startImport(beginning: Beginning, opening: SnapshotOpening) {
   const adapter = {
     executor: { send: (message: ToWorker) => sent.push(message), close: () => undefined },
     keepsState: true,
+    isRestoring: false,
     committedVersion: () => 0,
     restore: (version: number, index: number) => restored.push([version, index]),
   };

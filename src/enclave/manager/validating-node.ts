@@ -14,7 +14,17 @@ import type { Constitution } from "../../core/governance/constitution.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
 import { CocoError, invariant } from "../../errors.ts";
-import type { Clock, Crypto, Disk, DiskContent, Entropy, Sockets, StartExecutor, Tracer } from "../ports.ts";
+import type {
+  Clock,
+  Crypto,
+  Disk,
+  DiskContent,
+  Entropy,
+  Sockets,
+  StartExecutor,
+  Tracer,
+  WorkerIsolation,
+} from "../ports.ts";
 import type { AdapterProblem } from "./adapter-proposals.ts";
 import { Callers } from "./callers.ts";
 import { createNodeCertificate } from "./certificates.ts";
@@ -71,6 +81,7 @@ export interface ValidatingNodeParts {
   readonly sockets: Sockets;
   readonly tracer: Tracer;
   readonly startExecutor: StartExecutor;
+  readonly workers: WorkerIsolation;
   readonly adapterProblem: AdapterProblem;
   /** Clients are served under this service certificate (PEM); called again for each new one. */
   readonly onServing: (serviceCertificate: string) => void;
@@ -301,13 +312,14 @@ export class ValidatingNode {
   #clientApi(): ReturnType<typeof createClientApi> {
     const { manager, administration, tail, sealing, recovery } = this.#core;
     const service = () => this.#service;
+    const { workers } = this.#parts;
     const history = new History({ tail, disk: this.#parts.disk, sha256: this.#crypto.sha256 });
     return createClientApi({
       manager,
       serves: () => this.#service !== undefined,
       join: this.#joinDesk(),
       node: {
-        ...{ manager, administration, tail, sealing, recovery, history, service },
+        ...{ manager, administration, tail, sealing, recovery, history, service, workers },
         crypto: this.#crypto,
         appraiser: this.#governanceCrypto,
       },

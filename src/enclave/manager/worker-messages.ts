@@ -1,5 +1,4 @@
 /** What the workers of adapters tell a node, taken to who has to know. */
-import { CocoError } from "../../errors.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import type { AdapterLanes, Lane } from "./adapter-lanes.ts";
 import type { ArrivedBatches } from "./arrived-batch.ts";
@@ -12,7 +11,6 @@ export interface WorkerMessageReceivers {
   readonly arrived: ArrivedBatches;
   readonly requests: RequestRouter;
   readonly snapshots: Snapshots;
-  readonly onFatal: (error: CocoError) => void;
 }
 
 /** Takes a message of the worker of an adapter that is mounted, or is being imported. */
@@ -49,7 +47,10 @@ export function takeWorkerMessage(receivers: WorkerMessageReceivers, lane: Lane,
     case "imported":
       snapshots.fromWorker(id, message);
       return;
+    case "pong":
+    case "log":
     case "failed":
-      receivers.onFatal(new CocoError("Internal", `the worker of adapter ${id} failed: ${message.message}`));
+      // Taken by the worker's supervisor.
+      return;
   }
 }

@@ -79,6 +79,7 @@ export class AdapterHost {
         return;
       case "commit":
       case "outcomes":
+      case "ping":
       case "exportSnapshot":
       case "nextPart":
         // None need wait for a batch that is executing, only for versions that come before them: a commit moves a
@@ -144,6 +145,9 @@ export class AdapterHost {
           return undefined;
         case "outcomes":
           for (const request of message.requests) this.#desk.finish(request.id, request.outcomes);
+          return undefined;
+        case "ping":
+          this.#emit({ type: "pong", id: message.id });
           return undefined;
         case "rollback": {
           const written = this.#store.rollback(message.version);

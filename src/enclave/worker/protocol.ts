@@ -5,6 +5,9 @@
  * newest that is committed; `rollback` drops what came after one. Both sides count versions alike. Every message that
  * depends on the uncommitted state carries `generation`, which grows with each rollback: late results of an older one
  * are ignored.
+ *
+ * Both sides decode strictly (wire.ts), and the manager takes a worker for hostile: manager/worker-guard.ts refuses what was not
+ * asked for or breaks a bound, and the worker that said it is ended and begun again.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { TransactionRefusal } from "../../core/governance/rights.ts";
@@ -80,6 +83,8 @@ export type ToWorker =
         readonly count: number;
       }[];
     }
+  /** Asks for a `pong`, behind every change of state that was sent before. */
+  | { readonly type: "ping"; readonly id: number }
   /** Drop every version after `version`. */
   | { readonly type: "rollback"; readonly version: number; readonly generation: number }
   /** The adapter goes on under other options, from the head of its state, which is committed. */
@@ -120,7 +125,7 @@ export type FromWorker =
     }
   /**
    * Result of `execute` or `genesis`. Without transactions no version was added. `dropped`: waiting transactions that will
-   * never run. `more`: another batch could run at once.
+   * never run. `more`: another batch could run at once. `tooLarge`: more was written than any batch holds, and is left out.
    */
   | {
       readonly type: "executed";
@@ -129,6 +134,7 @@ export type FromWorker =
       readonly transactions: readonly ExecutedTransaction[];
       readonly dropped: readonly DroppedTransaction[];
       readonly more: boolean;
+      readonly tooLarge?: boolean;
     }
   /** Answer to `nextPart`. */
   | { readonly type: "snapshotPart"; readonly version: number; readonly part: Bytes; readonly last: boolean }
@@ -143,5 +149,9 @@ export type FromWorker =
    * come, and is `ready` again under options it can take; one that never ran has none.
    */
   | { readonly type: "unable"; readonly message: string }
+  /** Answer to `ping`. */
+  | { readonly type: "pong"; readonly id: number }
+  /** A line for the operator's log. */
+  | { readonly type: "log"; readonly message: string }
   /** The worker broke and cannot go on. */
   | { readonly type: "failed"; readonly message: string };

@@ -35,6 +35,7 @@ export interface NodeProcessOptions {
   /** Compiled file of the `coco` command. */
   readonly entry: string;
   readonly logLevel: string;
+  readonly workers: string;
   /** The process ended; `reason` is its exit code or signal in words. */
   readonly onExit: (reason: string) => void;
 }
@@ -46,11 +47,12 @@ export class NodeProcess {
   #running = true;
 
   constructor(options: NodeProcessOptions) {
-    const { name, dir, logFile, entry, logLevel, onExit } = options;
+    const { name, dir, logFile, entry, logLevel, workers, onExit } = options;
     this.name = name;
     const log = openSync(logFile, "a", SECRET_FILE_MODE);
     try {
-      const args = [entry, "node", "start", "--dir", dir, "--log-level", logLevel, "--parent-pipe"];
+      const settings = ["--log-level", logLevel, "--workers", workers];
+      const args = [entry, "node", "start", "--dir", dir, ...settings, "--parent-pipe"];
       const env = Object.fromEntries(
         PASSED_ENVIRONMENT.flatMap((key) => (process.env[key] === undefined ? [] : [[key, process.env[key]]])),
       );

@@ -16,6 +16,7 @@ import { type Gateway, startGateway } from "../gateway.ts";
 import { Upstream, type UpstreamNode } from "../gateway-upstream.ts";
 import { measureCode, PACKAGE_FOLDER, packageIdentity } from "../measure-code.ts";
 import { SERVICE_CERTIFICATE_FILE } from "../node-folder.ts";
+import type { WorkerLevel } from "../worker-settings.ts";
 import { approveNewCode, type CodeChange } from "./approve.ts";
 import { type Endpoints, endpointsOf, removeEndpoints, writeEndpoints } from "./endpoints.ts";
 import { nodeName, SANDBOX_MEMBERS } from "./layout.ts";
@@ -38,6 +39,7 @@ export const SHOWN_LOG_LINES = 12;
 /** How a sandbox is started. */
 export interface SandboxOptions extends SandboxFolderOptions {
   readonly logLevel: string;
+  readonly workers: WorkerLevel;
   /** Compiled file of the `coco` command, run for each node. */
   readonly entry: string;
   /** Steps, for people who watch. */
@@ -166,12 +168,12 @@ export class Sandbox {
 
   #spawn(at: number): SandboxNode {
     const { layout, ports } = this.#folder;
-    const { entry, logLevel } = this.#options;
+    const { entry, logLevel, workers } = this.#options;
     const name = nodeName(at);
     const dir = layout.node(at);
     const logFile = layout.log(at);
     const onExit = (reason: string) => this.#ended(at, reason);
-    const process = new NodeProcess({ name, dir, logFile, entry, logLevel, onExit });
+    const process = new NodeProcess({ name, dir, logFile, entry, logLevel, workers, onExit });
     return { at, name, dir, host: SANDBOX_HOST, port: ports[at]?.client ?? 0, process, pid: process.pid ?? 0 };
   }
 

@@ -1,0 +1,269 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, openSync, readSync, closeSync } from "node:fs";
+import { request } from "node:https";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { after, before, describe, test } from "node:test";
+import { rpcCall } from "../../bench/lib/connection.ts";
+import { childrenOf } from "../../bench/lib/cpu-time.ts";
+import { hex, makeAccounts, sign } from "../../bench/lib/wallet.ts";
+import { openNodeKeys } from "../../src/enclave/manager/node-keys.ts";
+import { type RunningNode, startNode } from "../../src/host/node.ts";
+import { loadNode } from "../../src/host/node-folder.ts";
+import { openVirtualTee } from "../../src/host/virtual-tee.ts";
+import { workerCommands } from "../../src/host/worker-commands.ts";
+import { type FoundedNode, foundNode, GENERATED_CHAIN_ID } from "../support/founded-node.ts";
+import type { HostileCommand } from "./hostile-worker-process.ts";
+
+const ENTRY = fileURLToPath(new URL("./hostile-worker-process.js", import.meta.url));
+const WAIT_MS = 60_000;
+const LOSSES_MAX = 4;
+const isIsolated = workerCommands({ memoryMb: 512 }).network === "isolated";
+
+interface State {
+  readonly committed_seqno: number;
+  readonly workers: { readonly level: string; readonly network: string; readonly lost: number };
+}
+
+describe("a hostile worker process", () => {
+  const accounts = makeAccounts(2);
+  const dir = mkdtempSync(join(tmpdir(), "coco-hostile-"));
+  let founded: FoundedNode;
+  let node: RunningNode;
+  let fatal: unknown;
+  let nonce = 0;
+
+  before(async () => {
+    founded = await foundNode(dir, accounts, { memoryMb: 192 });
+    await start();
+  });
+  after(async () => {
+    await node.stop();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  async function start(): Promise<void> {
+    let serving: () => void = () => undefined;
+    const served = new Promise<void>((resolve) => {
+      serving = resolve;
+    });
+    node = await startNode({
+      dir: founded.dir,
+      logLevel: "error",
+      workers: "process",
+      workerEntry: ENTRY,
+      onServing: serving,
+      onFatal: (error) => {
+        fatal = error;
+      },
+    });
+    await served;
+  }
+
+  /** Each loss makes the next worker come later: after a few of them the node begins anew. */
+  async function startAnewIfSlow(): Promise<void> {
+    if ((await state()).workers.lost < LOSSES_MAX) return;
+    await node.stop();
+    await start();
+  }
+
+  /** The JSON of an answer, whatever its status. */
+  function ask(path: string, body?: string): Promise<unknown> {
+    const { port, identity } = founded.endpoint();
+    const method = body === undefined ? "GET" : "POST";
+    return new Promise((resolve, reject) => {
+      const sent = request({ host: "127.0.0.1", port, path, method, ...identity, agent: false }, (answer) => {
+        answer.setEncoding("utf8");
+        let text = "";
+        answer.on("data", (piece: string) => {
+          text += piece;
+        });
+        answer.on("end", () => resolve(JSON.parse(text)));
+      });
+      sent.on("error", reject);
+      sent.end(body);
+    });
+  }
+  const state = async (): Promise<State> => (await ask("/node/state")) as State;
+  const rpc = (method: string, ...parameters: readonly unknown[]) =>
+    ask("/eth", rpcCall(method, parameters)) as Promise<{ result?: unknown; error?: unknown }>;
+  const command = (hostile: HostileCommand) => ask("/eth", `hostile ${JSON.stringify(hostile)}`);
+
+  async function until(condition: () => Promise<boolean>): Promise<void> {
+    const endMs = performance.now() + WAIT_MS;
+    while (!(await condition())) {
+      assert.ok(performance.now() < endMs, "what is waited for comes");
+      await delay(50);
+    }
+  }
+  const answers = () => until(async () => (await rpc("eth_blockNumber")).result !== undefined);
+
+  /** Sends a transfer until it is committed; a batch that was lost is not executed again by itself. */
+  async function transfer(): Promise<void> {
+    const [from, to] = accounts;
+    assert.ok(from && to);
+    const signed = sign(from, GENERATED_CHAIN_ID, { to: to.address, value: 1n, gas: 21_000 });
+    await until(async () => {
+      await rpc("eth_sendRawTransaction", signed.raw);
+      return ((await rpc("eth_getTransactionReceipt", signed.hash)).result ?? null) !== null;
+    });
+    nonce++;
+  }
+  const balance = async () => BigInt(String((await rpc("eth_getBalance", hex(accounts[1]!.address), "latest")).result));
+
+  test("reaches no file, no process, no network, no native code, and has no environment", async () => {
+    const server = createServer().listen(0, "127.0.0.1");
+    const listening = server.address();
+    const port = typeof listening === "object" && listening !== null ? listening.port : 0;
+    const { machineKeyFile, sealedKeys } = (await loadNode(founded.dir)).paths;
+    const files = [
+      "/etc/passwd",
+      machineKeyFile,
+      sealedKeys,
+      join(founded.dir, "node.json"),
+      `/proc/${process.pid}/environ`,
+      `/proc/${process.pid}/mem`,
+      `/proc/${process.pid}/maps`,
+      "/proc/self/environ",
+      "/proc/1/environ",
+    ];
+    const found = (await command({ attack: "reach", files, port, pids: [process.pid] })) as {
+      readonly outcomes: Record<string, string>;
+      readonly environment: readonly string[];
+      readonly arguments: readonly string[];
+      readonly interfaces: readonly string[];
+    };
+    server.close();
+    const needsNamespace = /^(?:connect|resolve|signal|open the inspector)/;
+    const reached = Object.entries(found.outcomes)
+      .filter(([name, outcome]) => outcome === "done" && (isIsolated || !needsNamespace.test(name)))
+      .map(([name]) => name);
+    assert.deepEqual(reached, []);
+    for (const file of files) assert.equal(found.outcomes[`read ${file}`], "ERR_ACCESS_DENIED");
+    assert.deepEqual([found.environment, found.arguments], [[], []]);
+    if (isIsolated) assert.deepEqual(found.interfaces, []);
+    assert.equal((await state()).workers.network === "isolated", isIsolated);
+  });
+
+  test("has none of the node's keys anywhere in its memory", { skip: process.platform !== "linux" }, async () => {
+    await transfer();
+    const folder = await loadNode(founded.dir);
+    const keys = openNodeKeys(folder.sealedKeys, await openVirtualTee(folder.paths.machineKeyFile));
+    const machine = readFileSync(folder.paths.machineKeyFile, "utf8");
+    const { epochKey, serviceKey } = await founded.networkSecrets(keys);
+    const secrets = new Map<string, Buffer>([
+      ["machine key", scalarOf(machine)],
+      ["signing key", scalarOf(keys.signingKey.export({ type: "pkcs8", format: "pem" }).toString())],
+      // PKCS #8 of X25519 (RFC 8410) ends in its 32 bytes.
+      ["decryption key", keys.decryptionKey.export({ type: "pkcs8", format: "der" }).subarray(-32)],
+      ["epoch key", Buffer.from(epochKey)],
+      ["service key", scalarOf(serviceKey)],
+    ]);
+    for (const { length } of secrets.values()) assert.equal(length, 32);
+    const workers = descendants(process.pid).filter((pid) => commandOf(pid).includes(ENTRY));
+    assert.ok(workers.length > 0, "the worker runs");
+    // The sender's address is in the worker's state: what is there is found.
+    const known = new Map([...secrets, ["known", Buffer.from(accounts[0]!.address)]]);
+    const found = new Set(workers.flatMap((pid) => foundInMemory(pid, known)));
+    assert.deepEqual([...found], ["known"]);
+    // The same look at this process, which is the manager, finds them.
+    assert.ok(foundInMemory(process.pid, secrets).includes("signing key"));
+  });
+
+  const attacks = [
+    "write to a table that is not its own",
+    "write private data into a public part",
+    "write what is no write set",
+    "put in a transaction nobody sent",
+    "answer for another generation",
+    "answer for another batch",
+    "answer a request of others",
+    "answer twice",
+    "claim a batch that was not sent",
+    "submit transactions of nobody",
+    "name other tables",
+    "put a line break into a header",
+    "send a message of no kind",
+    "send trailing bytes",
+    "announce an endless frame",
+    "repeat a frame",
+    "flood the channel",
+    "crash",
+    "use up its memory",
+  ];
+  for (const attack of attacks)
+    test(`that tries to ${attack} is ended and begun again; the network's state stands and the node goes on`, async () => {
+      await startAnewIfSlow();
+      await answers();
+      const [lost, held] = [(await state()).workers.lost, await balance()];
+      await command({ attack });
+      const sent = nonce;
+      await transfer();
+      await until(async () => (await state()).workers.lost === lost + 1);
+      await answers();
+      assert.equal(await balance(), held + BigInt(nonce - sent), "each transfer counts once");
+      assert.equal(fatal, undefined);
+    });
+});
+
+function descendants(pid: number): readonly number[] {
+  return childrenOf(pid).flatMap((child) => [child, ...descendants(child)]);
+}
+
+function commandOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/cmdline`, "latin1");
+}
+
+/** The 32 secret bytes of a P-256 key. */
+function scalarOf(pem: string): Buffer {
+  const der = Buffer.from(pem.replace(/-----[^-]+-----|\s/g, ""), "base64");
+  // ECPrivateKey (RFC 5915): version 1, then the octet string of 32 bytes.
+  const at = der.indexOf(Buffer.from("0201010420", "hex"));
+  assert.ok(at > 0);
+  return der.subarray(at + 5, at + 37);
+}
+
+/** Names of the secrets that stand in the memory of a process, as they are, in hex or in base64. */
+function foundInMemory(pid: number, secrets: ReadonlyMap<string, Buffer>): readonly string[] {
+  const forms = [...secrets].flatMap(([name, secret]) =>
+    // Base64 at any of three offsets: what does not depend on the bytes around it.
+    [
+      secret,
+      Buffer.from(secret.toString("hex")),
+      ...[0, 1, 2].map((skip) => Buffer.from(secret.subarray(skip).toString("base64").slice(0, 36))),
+    ].map((form) => ({ name, form })),
+  );
+  const found = new Set<string>();
+  const memory = openSync(`/proc/${pid}/mem`, "r");
+  try {
+    for (const line of readFileSync(`/proc/${pid}/maps`, "latin1").split("\n")) {
+      const [, from = "", to = "", mode = "", file = ""] = /^(\w+)-(\w+) (\S+) \S+ \S+ \S+\s*(.*)$/.exec(line) ?? [];
+      if (!mode.startsWith("rw") || file === "[vvar]") continue;
+      const [start, end] = [Number.parseInt(from, 16), Number.parseInt(to, 16)];
+      const bytes = readRange(memory, start, end - start);
+      for (const { name, form } of forms) if (bytes.includes(form)) found.add(name);
+    }
+  } finally {
+    closeSync(memory);
+  }
+  return [...found];
+}
+
+function readRange(file: number, start: number, length: number): Buffer {
+  if (length > 1024 * 1024 * 1024) return Buffer.alloc(0);
+  const bytes = Buffer.alloc(length);
+  let at = 0;
+  try {
+    while (at < length) {
+      const read = readSync(file, bytes, at, Math.min(length - at, 64 * 1024 * 1024), start + at);
+      if (read === 0) break;
+      at += read;
+    }
+  } catch {
+    // A range that went away, or is not backed by anything.
+  }
+  return bytes.subarray(0, at);
+}
