@@ -17,7 +17,7 @@ import type { Clock, Tracer } from "../ports.ts";
 export const LEADER_NEGLECT_PART = 1 / 2;
 /** What comes on top of {@link LEADER_NEGLECT_PART}, in milliseconds. */
 export const LEADER_NEGLECT_MS = 15_000;
-/** How long it is not heard then: time for several elections. If nobody else is elected, the others do not see it so. */
+/** How long a leader is not heard: time for several elections. If nobody else is elected, the others do not see it so. */
 export const LEADER_UNHEARD_MS = 10_000;
 
 /** How a node stands with its own lease: it serves, it must ask the leader before it does, or it is quarantined. */
@@ -53,13 +53,8 @@ export class LeaseWatch {
   #term = 0;
   /** Since when it could have quarantined somebody; undefined: there is nobody. */
   #neglectsSinceMs: number | undefined;
-  /** It is not heard before. */
+  /** It is not heard before; whoever leads another term is. */
   #unheardUntilMs = 0;
-  /**
-   * Nodes that are not heard as leaders, up to a term: that of the batch with their quarantine. Whoever leads a later one was elected by a quorum that meets the one behind the quarantine: it had renewed its lease, though the
-   * record of that may not have come here yet, and could come from nobody else.
-   */
-  readonly #deafUpTo = new Map<NodeId, number>();
 
   constructor(parts: LeaseWatchParts) {
     this.#parts = parts;
@@ -89,8 +84,8 @@ export class LeaseWatch {
     return Math.max(clock.now() - seenAtMs, clock.wallTime() - wallTimeMs, ledgerTimeMs() - fromMs);
   }
 
-  /** Governance in effect changed by a batch of this term; undefined: by a snapshot, which tells no term. */
-  follow(term: number | undefined): void {
+  /** Governance in effect changed. */
+  follow(): void {
     const { administration, nodeId, tracer } = this.#parts;
     const state = administration.committed;
     if (state === undefined) return;
@@ -99,7 +94,7 @@ export class LeaseWatch {
     const quarantined = listedNodes(state.constitution).filter((listed) => isQuarantined(state, listed));
     for (const listed of quarantined) {
       if (this.#quarantined.includes(listed)) continue;
-      if (term !== undefined) this.#deafUpTo.set(listed, term);
+      if (listed === this.#leader) this.#unheardUntilMs = this.#parts.clock.now() + LEADER_UNHEARD_MS;
       const message =
         listed === nodeId
           ? "the lease of this node has ended: it serves nobody until evidence of it is recorded again"
@@ -148,6 +143,8 @@ export class LeaseWatch {
     const state = administration.committed;
     const lengthMs = state === undefined ? 0 : leaseLengthMs(state.constitution);
     if (state === undefined || lengthMs === 0) return undefined;
+    // It may have renewed its lease since, and told those who hear it: for half of the time it is heard.
+    if (this.#leader !== undefined && isQuarantined(state, this.#leader)) return 2 * LEADER_UNHEARD_MS;
     const overdue = listedNodes(state.constitution).filter((listed) => {
       const seen = this.#seen.get(listed);
       return seen !== undefined && !isQuarantined(state, listed) && clock.now() - seen.seenAtMs >= lengthMs;
@@ -167,8 +164,7 @@ export class LeaseWatch {
         return isQuarantined(appended, peer);
       case "append":
       case "snapshotPart":
-        if (peer === this.#leader && this.#parts.clock.now() < this.#unheardUntilMs) return message.term <= this.#term;
-        return message.term <= (this.#deafUpTo.get(peer) ?? -1);
+        return peer === this.#leader && message.term <= this.#term && this.#parts.clock.now() < this.#unheardUntilMs;
       default:
         return false;
     }

@@ -25,7 +25,7 @@ export type FirstTransactions = () => readonly Bytes[];
 /** The batch that changed governance, and the state before it. */
 export interface GovernanceChange {
   readonly before: GovernanceState | undefined;
-  readonly header: Pick<ParsedBatch["header"], "firstSeqno" | "timeMs" | "view">;
+  readonly header: Pick<ParsedBatch["header"], "firstSeqno" | "timeMs">;
 }
 
 /** Governance in effect changed; undefined: by a snapshot, which says nothing of what happened before it. */
