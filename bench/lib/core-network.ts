@@ -229,7 +229,7 @@ export async function startCoreNetwork(
     made.core.manager.start();
     peers.add(node.nodeId, made.core);
   }
-  const leading = (): CoreNode | undefined => nodes.find(({ core }) => core.manager.isServingLeader);
+  const leading = (): CoreNode | undefined => nodes.find(({ core }) => core.manager.leadership.serving);
   await until(() => leading() !== undefined && nodes.every(({ store }) => store.committedVersion > 0), "a leader");
   const leader = leading();
   if (leader === undefined) throw new CocoError("NoLeader", "the benchmark's network has no leader");

@@ -76,7 +76,7 @@ export async function measureRestart(directory: string, bytes: number): Promise<
   const { core, store, close } = createCoreNode(place);
   const verified = performance.now();
   core.manager.start();
-  await until(() => store.committedVersion === version && core.manager.isServingLeader, "the end of a replay");
+  await until(() => store.committedVersion === version && core.manager.leadership.serving, "the end of a replay");
   const applied = performance.now();
   const { user, system } = process.cpuUsage(startCpu);
   let suffixBytes = 0;

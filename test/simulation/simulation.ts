@@ -307,10 +307,10 @@ export class Simulation {
     return isQuorum(core) ? core : undefined;
   }
 
-  /** Its votes do not count, whatever else it does. */
+  /** Its votes do not count with somebody who has its quarantine in the log, whatever else it does. */
   #isQuarantined({ id }: SimulatedNode): boolean {
-    const { governance } = this.checker;
-    return governance !== undefined && isQuarantined(governance, id);
+    const told = [this.checker.governance, ...this.nodes.map((node) => node.appendedGovernance)];
+    return told.some((governance) => governance !== undefined && isQuarantined(governance, id));
   }
 
   /** Ends the faults and lets time pass until nothing is left to do. */

@@ -14,6 +14,7 @@ import { signingKeys } from "../../core/governance/departing-nodes.ts";
 import { executeAdministrativeBatch } from "../../core/governance/administrative-batch.ts";
 import { votersOf } from "../../core/governance/configuration.ts";
 import type { Constitution, NodeEntry } from "../../core/governance/constitution.ts";
+import { attestChallenge } from "../../core/governance/attest.ts";
 import { dueExpulsion, type DueExpulsion } from "../../core/governance/expulsion.ts";
 import { type GovernanceStep, type LeaderView, nextStep } from "../../core/governance/next-step.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
@@ -165,6 +166,11 @@ export class Administration implements LogGovernance {
   nextStep(view: LeaderView): GovernanceStep | undefined {
     const state = this.committed;
     return state && nextStep(state, view, this.#crypto);
+  }
+
+  /** What the evidence of a node is to be for, by the newest state of the log. */
+  attestChallenge(nodeId: NodeId): Bytes | undefined {
+    return this.appended && attestChallenge(this.appended, nodeId, this.#crypto.sha256);
   }
 
   /** Who is to be expelled by governance in effect, at this time. */

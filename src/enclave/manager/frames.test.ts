@@ -32,6 +32,7 @@ const FRAMES: readonly Frame[] = [
   },
   { type: "query", id: 5, path: "/kv", body: bytes("get a"), caller: { actor: "member1", certificate: "00" } },
   { type: "queryResponse", id: 5, response: { status: 200, contentType: "text/plain", body: bytes("x") } },
+  { type: "challenge", challenge: new Uint8Array(32).fill(8) },
   { type: "attest", challenge: new Uint8Array(32).fill(7), evidence: bytes("evidence") },
   { type: "govern", message: bytes("signed"), chain: [bytes("leaf"), bytes("ca")] },
   {

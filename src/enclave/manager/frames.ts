@@ -57,6 +57,8 @@ export type Frame =
   | { readonly type: "readIndexResponse"; readonly id: number; readonly index: number | undefined }
   /** Evidence of the sender for the ledger; only the leader takes it. */
   | { readonly type: "attest"; readonly challenge: Bytes; readonly evidence: Bytes }
+  /** The leader tells a quarantined node what its evidence is to be for: it may not be able to read as far. */
+  | { readonly type: "challenge"; readonly challenge: Bytes }
   /** A member's signed request for the leader. */
   | ({ readonly type: "govern" } & SignedMessage)
   /** The leader refuses a member's request, named by its key; that it holds is seen in the ledger. */
@@ -73,6 +75,7 @@ const KIND = {
   govern: 8,
   governRefused: 9,
   attest: 10,
+  challenge: 11,
 } as const;
 const CHALLENGE_BYTES = 32;
 const OUTCOME = {
@@ -113,6 +116,8 @@ export function encodeFrame(frame: Frame): Bytes {
         .finish();
     case "attest":
       return writer.bytes(frame.challenge).bytes32(frame.evidence).finish();
+    case "challenge":
+      return writer.bytes(frame.challenge).finish();
     case "govern":
       return writeSignedMessage(writer, frame).finish();
     case "governRefused":
@@ -194,6 +199,8 @@ function readBody(kind: number, reader: ByteReader): Frame {
     }
     case KIND.attest:
       return { type: "attest", challenge: reader.bytes(CHALLENGE_BYTES), evidence: readEvidence(reader) };
+    case KIND.challenge:
+      return { type: "challenge", challenge: reader.bytes(CHALLENGE_BYTES) };
     case KIND.govern:
       return { type: "govern", ...readSignedMessage(reader) };
     case KIND.governRefused:

@@ -14,6 +14,7 @@ import {
   type RequestTransaction,
 } from "../../core/governance/administrative-codec.ts";
 import type { AttestTransaction } from "../../core/governance/attest.ts";
+import { listedNodes } from "../../core/governance/configuration.ts";
 import {
   isQuarantined,
   lapsedNodes,
@@ -35,6 +36,9 @@ export const WAITING_REQUESTS_MAX = 64;
 export const QUARANTINE_GRACE_MAX_MS = 10_000;
 /** Part of a lease that it waits at most. */
 export const QUARANTINE_GRACE_PART = 1 / 4;
+
+/** Time between two challenges of a leader for a quarantined node. */
+export const CHALLENGE_INTERVAL_MS = 1_000;
 
 /** What became of a member's request: it is committed, it does not hold any more, or this node leads no more. */
 export type RequestOutcome =
@@ -70,6 +74,8 @@ export interface LeaderDutiesParts {
   readonly tracer: Tracer;
   /** Monotonic milliseconds. */
   readonly elapsedMs: () => number;
+  /** Tells a node the challenge for its evidence. */
+  readonly challenge: (nodeId: NodeId, challenge: Bytes) => void;
   /** Proposes an administrative batch of one transaction and this time. */
   readonly propose: (encoded: Bytes, timeMs: number) => void;
 }
@@ -90,6 +96,7 @@ export class LeaderDuties {
   /** Since when this leader finds leases ended. */
   readonly #lapsedSince = new Map<NodeId, number>();
   #waitingQuarantine = "";
+  #challengedAtMs = 0;
 
   constructor(parts: LeaderDutiesParts) {
     this.#parts = parts;
@@ -126,12 +133,26 @@ export class LeaderDuties {
 
   /** Proposes what is due next, unless something is on its way. Called by a leader that has applied its whole log. */
   next(): void {
+    this.#challengeQuarantined();
     if (this.#pending) return;
     const view = this.#parts.view();
     const due = this.#due(view);
     if (due === undefined) return;
     this.#pending = true;
     this.#parts.propose(encodeAdministrative(due), view.now);
+  }
+
+  /** Tells quarantined nodes what their evidence is to be for, once in a while. */
+  #challengeQuarantined(): void {
+    const { administration, elapsedMs, challenge } = this.#parts;
+    const state = administration.appended;
+    const now = elapsedMs();
+    if (state === undefined || now - this.#challengedAtMs < CHALLENGE_INTERVAL_MS) return;
+    this.#challengedAtMs = now;
+    for (const nodeId of listedNodes(state.constitution)) {
+      const due = isQuarantined(state, nodeId) ? administration.attestChallenge(nodeId) : undefined;
+      if (due !== undefined) challenge(nodeId, due);
+    }
   }
 
   #due(view: LeaderView): AdministrativeTransaction | undefined {
@@ -279,9 +300,11 @@ export interface LeaderDutiesSources extends Pick<LeaderDutiesParts, "nodeId" | 
 /** The duties of a node's manager. */
 export function createLeaderDuties(
   { nodeId, administration, sealing, tail, tracer, clock, epochMaker, keyOf, approval }: LeaderDutiesSources,
-  around: Pick<LeaderDutiesParts, "snapshot" | "propose"> & { learnersCaughtUp(): LeaderView["learnersCaughtUp"] },
+  around: Pick<LeaderDutiesParts, "snapshot" | "propose" | "challenge"> & {
+    learnersCaughtUp(): LeaderView["learnersCaughtUp"];
+  },
 ): LeaderDuties {
-  const { snapshot, propose } = around;
+  const { snapshot, propose, challenge } = around;
   const view = () => ({
     now: sealing.batchTime(),
     nextSeqno: tail.lastSeqno + 1,
@@ -289,7 +312,7 @@ export function createLeaderDuties(
   });
   const elapsedMs = () => clock.now();
   const own = { nodeId, administration, tracer, maker: epochMaker, keyOf, view, elapsedMs };
-  const duties = new LeaderDuties({ ...own, snapshot, propose });
+  const duties = new LeaderDuties({ ...own, snapshot, propose, challenge });
   if (approval !== undefined) duties.carry(approval);
   return duties;
 }

@@ -73,6 +73,8 @@ export interface ManagerParts {
   readonly approval: readonly SignedMessage[] | undefined;
   /** Governance in effect changed: install epoch keys, present the service certificate. */
   readonly onGovernance: OnGovernance;
+  /** The leader asks for evidence of this node for a challenge. */
+  readonly onChallenge: (challenge: Bytes) => void;
   readonly onFatal: (error: CocoError) => void;
 }
 

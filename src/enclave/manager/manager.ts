@@ -113,6 +113,7 @@ export class Manager implements PeerEvents {
       learnersCaughtUp: () => this.#replicator.status().learnersCaughtUp,
       snapshot: () => this.#snapshots.unconfirmed,
       propose: (encoded, timeMs) => this.#proposer.framework([encoded], timeMs),
+      challenge: (nodeId, challenge) => this.#send(nodeId, { type: "challenge", challenge }),
     });
     this.#status = this.#replicator.status();
     this.#committedSeqno = parts.beginning?.snapshot.seqno ?? 0;
@@ -141,7 +142,7 @@ export class Manager implements PeerEvents {
       mayRestore: () => !this.#stopped && !this.#snapshots.isBeginning,
       snapshot: () => this.#snapshots.finished,
       onFatal: (error) => this.#fatal(error),
-      view: () => this.#leadership(),
+      view: () => this.leadership,
       mayExecute: () => this.#leaderReady && !this.#duties.pending,
       propose: (adapterId, transactions, keys) => this.#proposer.application(adapterId, transactions, keys),
       send: (peer, frame) => this.#send(peer, frame),
@@ -197,11 +198,6 @@ export class Manager implements PeerEvents {
     return this.#lanes.pendingTransactions;
   }
 
-  /** Whether this node leads and executes. */
-  get isServingLeader(): boolean {
-    return this.#leaderReady;
-  }
-
   channelUp(peer: NodeId): void {
     this.#replicator.channel(peer, true);
     if (peer === this.#status.leader) this.#leaderReachable();
@@ -217,7 +213,8 @@ export class Manager implements PeerEvents {
     if (this.#stopped) return;
     try {
       const own = { replicator: this.#replicator, lanes: this.#lanes, requests: this.#requests, duties: this.#duties };
-      takeFrame({ ...own, leadership: this.#leadership(), leases: this.leases }, peer, decodeFrame(bytes));
+      const { onChallenge } = this.#parts;
+      takeFrame({ ...own, leadership: this.leadership, leases: this.leases, onChallenge }, peer, decodeFrame(bytes));
     } catch (error) {
       this.refusedFrames++;
       throw error;
@@ -276,7 +273,7 @@ export class Manager implements PeerEvents {
     if (before.role === "leader" && (status.role !== "leader" || status.term !== before.term)) this.#stopLeading();
     if (status.role === "leader" && (before.role !== "leader" || status.term !== before.term)) this.#openTerm();
     if (status.leader === before.leader && status.term === before.term) return;
-    this.#requests.leadershipChanged(this.#leadership());
+    this.#requests.leadershipChanged(this.leadership);
     if (status.leader !== undefined) this.#leaderReachable();
   }
 
@@ -284,7 +281,7 @@ export class Manager implements PeerEvents {
   #onDropped(): void {
     if (this.#status.role !== "leader" || !this.#leaderReady) return;
     this.#stopLeading();
-    this.#requests.leadershipChanged(this.#leadership());
+    this.#requests.leadershipChanged(this.leadership);
   }
 
   #openTerm(): void {
@@ -305,7 +302,8 @@ export class Manager implements PeerEvents {
     this.#lanes.stopLeading();
   }
 
-  #leadership(): Leadership {
+  /** Who leads now, and whether this node does and executes. */
+  get leadership(): Leadership {
     const { leader, term, role } = this.#status;
     return { leader, term, leads: role === "leader", serving: this.#leaderReady };
   }
@@ -353,7 +351,7 @@ export class Manager implements PeerEvents {
     this.#leaderReady = true;
     this.#parts.tracer.event("info", "leading", { term: this.#status.term });
     this.#lanes.tick();
-    this.#requests.leadershipChanged(this.#leadership());
+    this.#requests.leadershipChanged(this.leadership);
   }
 
   /** A snapshot of the leader took the place of what this node had. */

@@ -159,6 +159,7 @@ export class NodeCore {
         parts.onGovernance(change);
         this.#selfAttestation.governanceChanged();
       },
+      onChallenge: (challenge) => this.#selfAttestation.answer(challenge, this.administration.constitution, networkId),
       onFatal: parts.onFatal,
     });
     this.#selfAttestation = new SelfAttestation({

@@ -1,4 +1,5 @@
 /** Frames of peers, taken to who has to know. */
+import type { Bytes } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import type { AdapterLanes } from "./adapter-lanes.ts";
 import type { Frame } from "./frames.ts";
@@ -16,6 +17,8 @@ export interface FrameReceivers {
   readonly duties: LeaderDuties;
   readonly leadership: Leadership;
   readonly leases: LeaseWatch;
+  /** The leader asks for evidence of this node for a challenge. */
+  readonly onChallenge: (challenge: Bytes) => void;
 }
 
 /** Takes a frame of an attested peer. Throws for one that holds a batch that does not verify. */
@@ -33,6 +36,9 @@ export function takeFrame(receivers: FrameReceivers, peer: NodeId, frame: Frame)
       return;
     case "attest":
       if (leadership.serving) duties.attest({ ...frame, nodeId: peer });
+      return;
+    case "challenge":
+      if (peer === leadership.leader) receivers.onChallenge(frame.challenge);
       return;
     default:
       requests.frame(peer, frame);

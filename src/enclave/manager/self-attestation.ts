@@ -7,6 +7,7 @@ import { toHex, type Bytes, type HashFunction } from "../../core/codec/bytes.ts"
 import type { NodeId } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
 import { attestChallenge, attestReportData, isRecorded, mayRun } from "../../core/governance/attest.ts";
+import type { Constitution } from "../../core/governance/constitution.ts";
 import type { EvidenceClaims, GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import { leaseLengthMs, renewalIsDue } from "../../core/governance/leases.ts";
 import { CocoError } from "../../errors.ts";
@@ -56,6 +57,18 @@ export class SelfAttestation {
     // Evidence for another challenge than the one that is under way need not wait.
     if (state !== undefined && (!this.#waits || this.#challenge(state) !== this.#answered)) this.#attempt();
     this.#lookAgain();
+  }
+
+  /**
+   * The leader asks for evidence: this node is quarantined, and may not be able to read what its challenge follows from, since
+   * what it missed can be behind keys that it gets only with its evidence.
+   */
+  answer(challenge: Bytes, { nodes }: Pick<Constitution, "nodes">, networkId: string): void {
+    const { nodeId, crypto, deliver } = this.#parts;
+    const entry = nodes.find((node) => node.nodeId === nodeId);
+    if (entry === undefined || this.#closed) return;
+    const made = this.#evidenceFor(attestReportData(networkId, entry, challenge, crypto.sha256));
+    if (made !== undefined) deliver({ challenge, evidence: made.evidence });
   }
 
   /** Attempts no more. */
@@ -108,18 +121,23 @@ export class SelfAttestation {
 
   /** Evidence for the present challenge; undefined when this node is not to make any, or its TEE gives none. */
   #make(state: GovernanceState) {
-    const { nodeId, crypto, attest, batchTime } = this.#parts;
+    const { nodeId, crypto } = this.#parts;
     const entry = state.constitution.nodes.find((node) => node.nodeId === nodeId);
     const challenge = attestChallenge(state, nodeId, crypto.sha256);
     if (entry === undefined || challenge === undefined) return undefined;
-    const reportData = attestReportData(state.networkId, entry, challenge, crypto.sha256);
+    const made = this.#evidenceFor(attestReportData(state.networkId, entry, challenge, crypto.sha256));
+    return made && { challenge, ...made };
+  }
+
+  #evidenceFor(reportData: Bytes) {
+    const { crypto, attest, batchTime } = this.#parts;
     try {
       const evidence = attest(reportData);
       const claims = crypto.verifyEvidence(evidence, reportData, batchTime());
       if ("problem" in claims)
         throw new CocoError("AttestationFailed", `the evidence does not hold: ${claims.problem}`);
       this.#fails = false;
-      return { challenge, evidence, reportData, claims };
+      return { evidence, reportData, claims };
     } catch (error) {
       this.#tellFailure(error);
       return undefined;
