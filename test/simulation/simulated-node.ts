@@ -114,11 +114,6 @@ export class SimulatedNode {
     return this.#running?.core.manager.leases.own;
   }
 
-  /** Governance as the newest batch of its log tells it, committed or not. */
-  get appendedGovernance(): GovernanceState | undefined {
-    return this.#running?.core.administration.appended;
-  }
-
   /** What governance has in effect there; undefined while it does not run. */
   get governance(): GovernanceState | undefined {
     return this.#running?.core.administration.committed;

@@ -307,9 +307,9 @@ export class Simulation {
     return isQuorum(core) ? core : undefined;
   }
 
-  /** Its votes do not count with somebody who has its quarantine in the log, whatever else it does. */
+  /** Its votes do not count with somebody who knows of its quarantine, whatever else it does. */
   #isQuarantined({ id }: SimulatedNode): boolean {
-    const told = [this.checker.governance, ...this.nodes.map((node) => node.appendedGovernance)];
+    const told = [this.checker.governance, ...this.nodes.map((node) => node.governance)];
     return told.some((governance) => governance !== undefined && isQuarantined(governance, id));
   }
 

@@ -27,11 +27,8 @@ export type OwnStanding = "good" | "unsure" | "quarantined";
 export interface LeaseWatchParts {
   readonly nodeId: NodeId;
   readonly clock: Pick<Clock, "now" | "wallTime">;
-  /** In effect, and after the newest batch of the log. */
-  readonly administration: {
-    readonly committed: GovernanceState | undefined;
-    readonly appended: GovernanceState | undefined;
-  };
+  /** Governance in effect. */
+  readonly administration: { readonly committed: GovernanceState | undefined };
   /** Time of the newest batch of the log. */
   readonly ledgerTimeMs: () => number;
   readonly tracer: Tracer;
@@ -72,7 +69,7 @@ export class LeaseWatch {
   /** Whether this node may lead: a quarantined one may not. */
   get mayLead(): boolean {
     const { administration, nodeId } = this.#parts;
-    return administration.appended === undefined || !isQuarantined(administration.appended, nodeId);
+    return administration.committed === undefined || !isQuarantined(administration.committed, nodeId);
   }
 
   /** The longest that any clock this node knows of says: it stood still itself, or slept with its machine. */
@@ -155,13 +152,14 @@ export class LeaseWatch {
   /** Whether a message of consensus from a peer counts as lost. */
   isDeaf(peer: NodeId, message: ConsensusMessage): boolean {
     const { administration, nodeId } = this.#parts;
-    const { appended } = administration;
-    if (appended === undefined) return false;
+    // One that is not committed may never be, and must not keep from voting those who are needed for that.
+    const { committed } = administration;
+    if (committed === undefined) return false;
     switch (message.type) {
       case "vote":
-        return isQuarantined(appended, peer) || isQuarantined(appended, nodeId);
+        return isQuarantined(committed, peer) || isQuarantined(committed, nodeId);
       case "voteResponse":
-        return isQuarantined(appended, peer);
+        return isQuarantined(committed, peer);
       case "append":
       case "snapshotPart":
         return peer === this.#leader && message.term <= this.#term && this.#parts.clock.now() < this.#unheardUntilMs;
