@@ -1,6 +1,8 @@
 /**
- * The versioned, ordered store of an adapter's worker. A version is the result of one batch and an immutable record of
- * one tree root per table; the versions share what they have in common, so snapshots and rollback cost nothing.
+ * The versioned, ordered store of an adapter's worker. A version is the result of one batch and a record of one tree
+ * per table; the versions share what they have in common, so a snapshot costs nothing. Versions follow each other in one
+ * row, and what a newer one writes may stand in a page of an older one, which does not see it. So a version that is built
+ * upon a second time, after a rollback, first gets pages of its own in the place of those that were written to.
  *
  *   oldest kept ... committed ... head      commit moves `committed` up and drops the oldest,
  *                                           rollback drops from the head down to, at most, `committed`
@@ -13,9 +15,9 @@ import { ASYNC_TRANSACTIONS_MAX, AsyncTransaction } from "./async-transaction.ts
 import { BatchDraft } from "./draft.ts";
 import type { StateBuilder } from "./state-builder.ts";
 import { ownValue, TableSet, TablesWriter, VersionReader } from "./tables.ts";
-import { emptyTree, type TreeNode } from "./tree.ts";
+import { emptyTree, type Tree } from "./tree.ts";
 import type { AddedVersion, StateReader, TableOptions, WrittenKey } from "./types.ts";
-import { decodeWriteSet } from "./write-set.ts";
+import { decodeWriteSet, type Write } from "./write-set.ts";
 
 /** Options of a store. */
 export interface StoreOptions {
@@ -25,10 +27,15 @@ export interface StoreOptions {
 }
 
 interface VersionRecord {
-  readonly reader: VersionReader;
-  readonly roots: readonly TreeNode[];
+  reader: VersionReader;
+  trees: readonly Tree[];
   /** Needed as long as the version can be rolled back. */
   written: readonly WrittenKey[];
+  /**
+   * What versions wrote that were on top of this one and were dropped. This one has pages of its own without that; those
+   * below it may have it still, as records of versions whose numbers come again.
+   */
+  remains: readonly WrittenKey[];
   /** Rolled back or replaced: no part of the history of the head, whatever number that has. */
   dropped: boolean;
 }
@@ -42,6 +49,8 @@ export class VersionedStore {
   /** Consecutive versions, the oldest first. */
   readonly #versions: VersionRecord[] = [];
   #committed = 0;
+  /** The newest version that was ever begun on what the pages come from; it may have been dropped. */
+  #newest = 0;
   #drafting = false;
   #openAsync = 0;
 
@@ -79,15 +88,17 @@ export class VersionedStore {
     const version = this.headVersion + 1;
     return new BatchDraft({
       version,
+      again: this.#isAgain(version),
       tables: this.#tables,
       arena: this.#arena,
-      roots: this.#head.roots,
-      publish: (roots, written) => {
+      trees: this.#head.trees,
+      publish: (trees, written) => {
         this.#drafting = false;
-        this.#add(version, roots, written);
+        this.#add(version, trees, written);
       },
-      abandon: () => {
+      abandon: (written) => {
         this.#drafting = false;
+        this.#revertHead(written);
       },
     });
   }
@@ -104,7 +115,7 @@ export class VersionedStore {
     return new AsyncTransaction({
       version,
       tables: this.#tables,
-      roots: record.roots,
+      trees: record.trees,
       dropped: () => record.dropped,
       ended: () => {
         this.#openAsync--;
@@ -120,16 +131,15 @@ export class VersionedStore {
   apply(parts: readonly Uint8Array[]): AddedVersion {
     this.#requireNoDraft();
     const version = this.headVersion + 1;
-    const state = new TablesWriter(this.#head.roots, version);
+    // All is decoded before the first write, which may be to a page of a version that is there.
+    const writes = parts.flatMap((part, at) => this.#decode(part, at % 2 === 0));
+    const state = new TablesWriter(this.#head.trees, version, this.#isAgain(version));
     const written: WrittenKey[] = [];
-    for (const [at, part] of parts.entries()) {
-      for (const { table, key, value } of decodeWriteSet(part)) {
-        const position = this.#tables.partPosition(table, at % 2 === 0);
-        const tree = state.table(position);
-        if (value === undefined) tree.remove(key);
-        else tree.put(key, ownValue(value));
-        written.push({ table, key: this.#arena.copy(key) });
-      }
+    for (const { table, key, value } of writes) {
+      const tree = state.table(this.#tables.position(table));
+      if (value === undefined) tree.remove(key);
+      else tree.put(key, ownValue(value));
+      written.push({ table, key: this.#arena.copy(key) });
     }
     this.#add(version, state.snapshots(), written);
     return { version, written };
@@ -138,7 +148,11 @@ export class VersionedStore {
   /** Marks a version and all before it committed and drops the ones that are too old. Not below what is committed, nor above the head. */
   commit(version: number): void {
     this.#requireUncommittedRange(version);
-    for (let at = this.#committed; at <= version; at++) this.#record(at).written = [];
+    for (let at = this.#committed; at <= version; at++) {
+      const record = this.#record(at);
+      record.written = [];
+      record.remains = [];
+    }
     this.#committed = version;
     const surplus = version - this.#keptVersions - this.#oldestVersion;
     if (surplus > 0) this.#versions.splice(0, surplus);
@@ -150,6 +164,7 @@ export class VersionedStore {
     this.#requireUncommittedRange(version);
     const dropped = this.#versions.splice(version + 1 - this.#oldestVersion);
     for (const record of dropped) record.dropped = true;
+    this.#revertHead(dropped.flatMap((record) => [...record.written, ...record.remains]));
     return dropped.flatMap((record) => record.written);
   }
 
@@ -159,11 +174,12 @@ export class VersionedStore {
    */
   restore(version: number, builder: StateBuilder): void {
     this.#requireNoDraft();
-    const roots = builder.finish(version, this.#tables);
+    const trees = builder.finish(version, this.#tables);
     for (const record of this.#versions) record.dropped = true;
     this.#versions.length = 0;
     this.#committed = version;
-    this.#add(version, roots, []);
+    this.#newest = version;
+    this.#add(version, trees, []);
   }
 
   get #oldestVersion(): number {
@@ -180,8 +196,38 @@ export class VersionedStore {
     return record;
   }
 
-  #add(version: number, roots: readonly TreeNode[], written: readonly WrittenKey[]): void {
-    this.#versions.push({ reader: new VersionReader(version, this.#tables, roots), roots, written, dropped: false });
+  /** Whether a version of this number was begun before; from now on it was. */
+  #isAgain(version: number): boolean {
+    const again = version <= this.#newest;
+    this.#newest = Math.max(this.#newest, version);
+    return again;
+  }
+
+  #decode(part: Uint8Array, isPublicPart: boolean): Write[] {
+    const writes = decodeWriteSet(part);
+    for (const { table } of writes) this.#tables.partPosition(table, isPublicPart);
+    return writes;
+  }
+
+  /** Gives the newest version pages of its own for what versions after it wrote. */
+  #revertHead(written: readonly WrittenKey[]): void {
+    const head = this.#head;
+    const state = new TablesWriter(head.trees, this.headVersion);
+    for (const { table, key } of written) state.table(this.#tables.position(table)).revert(key);
+    head.trees = state.snapshots();
+    // Nothing below the committed version will be built upon again.
+    if (this.headVersion > this.#committed) head.remains = head.remains.concat(written);
+    head.reader = new VersionReader(this.headVersion, this.#tables, head.trees);
+  }
+
+  #add(version: number, trees: readonly Tree[], written: readonly WrittenKey[]): void {
+    this.#versions.push({
+      reader: new VersionReader(version, this.#tables, trees),
+      trees,
+      written,
+      remains: [],
+      dropped: false,
+    });
   }
 
   #requireNoDraft(): void {
