@@ -40,7 +40,7 @@ export const PAGE_BYTES = 16384;
 export const PAGE_RECORDS = 256;
 
 /** Least room in a new log, in parts of what the page has: more of it means fewer copies and more memory. */
-const LOG_ROOM = 1 / 4;
+const LOG_ROOM = 1 / 2;
 const SMALLEST_LOG_ROOM_BYTES = 128;
 /** A version that sees the newest records. */
 const NEWEST = Number.MAX_SAFE_INTEGER;
@@ -175,7 +175,7 @@ export class Page {
     const grown = bytes - recordLength(this.#log, previous);
     if (fieldOf(value) === FIELD_LARGE || (grown > 0 && this.usedBytes + grown > PAGE_BYTES)) return false;
     this.#recordsBytes += grown - bytes;
-    this.#setU16(this.#slotOf(index), this.#append({ version, previous, key }, value));
+    this.#setU16(this.#slotOf(index), this.#append(version, previous, key, value));
     return true;
   }
 
@@ -184,7 +184,7 @@ export class Page {
     this.#reserve(HEADER_BYTES + key.length + bytesInPage(value), this.count);
     const previous = this.#offsetAt(index);
     this.#bury(previous);
-    this.#setU16(this.#slotOf(index), this.#append({ version: this.owner.version, previous, key }, value));
+    this.#setU16(this.#slotOf(index), this.#append(this.owner.version, previous, key, value));
   }
 
   /** Removes a record. */
@@ -273,7 +273,7 @@ export class Page {
   #insert(index: number, version: number, key: Bytes, value: Bytes | undefined): void {
     this.#reserve(HEADER_BYTES + key.length + bytesInPage(value), this.count + 1);
     this.#fitPrefix(key);
-    const offset = this.#append({ version, previous: 0, key }, value);
+    const offset = this.#append(version, 0, key, value);
     const slot = this.#slotOf(index);
     if (index < this.count) this.#log.copyWithin(slot + SLOT_BYTES, slot, this.#slotOf(this.count));
     this.count++;
@@ -316,11 +316,11 @@ export class Page {
   }
 
   /** Writes a record into room that is reserved, without a slot, and returns its offset. */
-  #append(head: { readonly version: number; readonly previous: number; readonly key: Bytes }, value?: Bytes): number {
+  #append(version: number, previous: number, key: Bytes, value: Bytes | undefined): number {
     const offset = this.#end;
-    const start = offset + HEADER_BYTES + head.key.length;
+    const start = offset + HEADER_BYTES + key.length;
     const field = fieldOf(value);
-    writeHead(this.#log, offset, field, head);
+    writeHead(this.#log, offset, { field, version, previous, key });
     if (value !== undefined && field === FIELD_LARGE) this.#setU16(start, this.#addLarge(value));
     else if (value !== undefined) this.#log.set(value, start);
     this.#end = start + bytesInPage(value);
@@ -377,20 +377,35 @@ export class Page {
 
   /** Copies records of another page, as a version sees them, behind those of this one, which has the room. */
   #take(source: Page, from: number, to: number, version = NEWEST): this {
+    const first = this.count;
+    let target = this.#end;
+    // Most stand one behind the other: copying a record by itself costs more than its bytes do.
+    let [runStart, runEnd, runTarget] = [0, 0, target];
     for (let index = from; index < to; index++) {
-      const offset = source.#offsetIn(index, version);
-      const bytes = recordLength(source.#log, offset);
-      const target = this.#end;
-      this.#log.set(source.#log.subarray(offset, offset + bytes), target);
-      if (source.#u16(offset + 2) === FIELD_LARGE) {
-        const start = target + HEADER_BYTES + source.#u16(offset);
-        this.#setU16(start, this.#addLarge(source.#large[this.#u16(start)] as Bytes));
+      const offset = version === NEWEST ? source.#offsetAt(index) : source.#offsetIn(index, version);
+      if (offset !== runEnd) {
+        this.#log.set(source.#log.subarray(runStart, runEnd), runTarget);
+        runStart = offset;
+        runTarget = target;
       }
-      this.#end = target + bytes;
-      this.#recordsBytes += bytes;
-      this.count++;
-      this.#setU16(this.#slotOf(this.count - 1), target);
+      runEnd = offset + recordLength(source.#log, offset);
+      this.#setU16(this.#slotOf(this.count++), target);
+      target += runEnd - offset;
     }
+    this.#log.set(source.#log.subarray(runStart, runEnd), runTarget);
+    this.#recordsBytes += target - this.#end;
+    this.#end = target;
+    if (source.#large.length > 0) this.#takeLarge(source, first);
     return this;
+  }
+
+  /** Takes over the large values of the records from `first` on, which are copies of those of another page. */
+  #takeLarge(source: Page, first: number): void {
+    for (let index = first; index < this.count; index++) {
+      const offset = this.#offsetAt(index);
+      if (this.#u16(offset + 2) !== FIELD_LARGE) continue;
+      const at = offset + HEADER_BYTES + this.#u16(offset);
+      this.#setU16(at, this.#addLarge(source.#large[this.#u16(at)] as Bytes));
+    }
   }
 }

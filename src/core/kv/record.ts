@@ -34,18 +34,14 @@ export function fieldOf(value: Bytes | undefined): number {
 
 /** What stands before the value of a record. */
 interface RecordHead {
+  readonly field: number;
   readonly version: number;
   readonly previous: number;
   readonly key: Bytes;
 }
 
 /** Writes a record without its value. */
-export function writeHead(
-  log: Uint8Array,
-  offset: number,
-  field: number,
-  { version, previous, key }: RecordHead,
-): void {
+export function writeHead(log: Uint8Array, offset: number, { field, version, previous, key }: RecordHead): void {
   writeU16(log, offset, key.length);
   writeU16(log, offset + 2, field);
   writeU16(log, offset + VERSION_OFFSET, Math.floor(version / 0x100000000));

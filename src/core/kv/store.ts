@@ -132,14 +132,16 @@ export class VersionedStore {
     this.#requireNoDraft();
     const version = this.headVersion + 1;
     // All is decoded before the first write, which may be to a page of a version that is there.
-    const writes = parts.flatMap((part, at) => this.#decode(part, at % 2 === 0));
+    const sets = parts.map((part, at) => this.#decode(part, at % 2 === 0));
     const state = new TablesWriter(this.#head.trees, version, this.#isAgain(version));
     const written: WrittenKey[] = [];
-    for (const { table, key, value } of writes) {
-      const tree = state.table(this.#tables.position(table));
-      if (value === undefined) tree.remove(key);
-      else tree.put(key, ownValue(value));
-      written.push({ table, key: this.#arena.copy(key) });
+    for (const writes of sets) {
+      for (const { table, key, value } of writes) {
+        const tree = state.table(this.#tables.position(table));
+        if (value === undefined) tree.remove(key);
+        else tree.put(key, ownValue(value));
+        written.push({ table, key: this.#arena.copy(key) });
+      }
     }
     this.#add(version, state.snapshots(), written);
     return { version, written };
