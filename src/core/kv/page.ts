@@ -18,7 +18,7 @@
 import { EMPTY, type Bytes } from "../codec/bytes.ts";
 import { invariant } from "../../errors.ts";
 import type { OwnerToken } from "./owner-token.ts";
-import { END_BYTES, firstHint, HINT_OFFSET, newLog, readU16, SLOT_BYTES, writeU16 } from "./page-log.ts";
+import { END_BYTES, firstHint, HINT_OFFSET, logRoom, newLog, readU16, SLOT_BYTES, writeU16 } from "./page-log.ts";
 import {
   bytesInPage,
   compareRecord,
@@ -39,17 +39,9 @@ export const PAGE_BYTES = 16384;
 /** Number of records above which a page is split: each that is added or removed can cost a new table. */
 export const PAGE_RECORDS = 256;
 
-/** Least room in a new log, in parts of what the page has: more of it means fewer copies and more memory. */
-const LOG_ROOM = 1 / 2;
-const SMALLEST_LOG_ROOM_BYTES = 128;
 /** A version that sees the newest records. */
 const NEWEST = Number.MAX_SAFE_INTEGER;
 const NO_LARGE_VALUES: Bytes[] = [];
-
-/** Bytes a page needs for one more record, with its slot. */
-export function recordBytes(key: Bytes, value: Bytes | undefined): number {
-  return HEADER_BYTES + key.length + bytesInPage(value) + SLOT_BYTES;
-}
 
 /** Records with ascending keys; indexes are positions in that order. */
 export class Page {
@@ -338,13 +330,11 @@ export class Page {
     // A table that grows a second time is one that many records are added to.
     const room = slots <= this.#room ? 0 : this.#room === 0 ? slots : slots + (slots >>> 1) + 4;
     if (this.#end + bytes + room * SLOT_BYTES > this.#log.length) this.#moveLog(bytes, Math.max(room, slots));
-    else if (room > 0) this.#moveTable(room);
-  }
-
-  #moveTable(room: number): void {
-    const from = this.#table;
-    this.#openTable(room);
-    this.#log.copyWithin(this.#table, from, from + this.count * SLOT_BYTES);
+    else if (room > 0) {
+      const from = this.#table;
+      this.#openTable(room);
+      this.#log.copyWithin(this.#table, from, from + this.count * SLOT_BYTES);
+    }
   }
 
   /** Begins a table, which is nobody else's. */
@@ -356,8 +346,7 @@ export class Page {
 
   #moveLog(bytes: number, slots: number): void {
     const needed = END_BYTES + this.#recordsBytes + bytes + slots * SLOT_BYTES;
-    const room = Math.max(SMALLEST_LOG_ROOM_BYTES, Math.floor(needed * LOG_ROOM));
-    const moved = new Page(this.owner, newLog(needed + room));
+    const moved = new Page(this.owner, newLog(needed + logRoom(needed)));
     moved.#openTable(slots);
     moved.#take(this, 0, this.count).#setHints();
     this.#log = moved.#log;

@@ -5,7 +5,7 @@
  * something as long as a version that is older than this record reads the page.
  */
 import type { Bytes } from "../codec/bytes.ts";
-import { readU16, writeU16 } from "./page-log.ts";
+import { readU16, SLOT_BYTES, writeU16 } from "./page-log.ts";
 
 /** Longest value in bytes that lies in the page itself. */
 export const INLINE_VALUE_BYTES = 1024;
@@ -25,6 +25,11 @@ export const FIELD_LARGE = 0xfffe;
 /** Bytes a value takes in the page. */
 export function bytesInPage(value: Bytes | undefined): number {
   return value === undefined ? 0 : value.length > INLINE_VALUE_BYTES ? LARGE_INDEX_BYTES : value.length;
+}
+
+/** Bytes a page needs for one more record, with its slot. */
+export function recordBytes(key: Bytes, value: Bytes | undefined): number {
+  return HEADER_BYTES + key.length + bytesInPage(value) + SLOT_BYTES;
 }
 
 /** The value field of a record with this value. */
