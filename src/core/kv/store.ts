@@ -17,7 +17,7 @@ import type { StateBuilder } from "./state-builder.ts";
 import { ownValue, TableSet, TablesWriter, VersionReader } from "./tables.ts";
 import { emptyTree, type Tree } from "./tree.ts";
 import type { AddedVersion, StateReader, TableOptions, WrittenKey } from "./types.ts";
-import { decodeWriteSet, type Write } from "./write-set.ts";
+import { decodeWriteSet } from "./write-set.ts";
 
 /** Options of a store. */
 export interface StoreOptions {
@@ -131,17 +131,14 @@ export class VersionedStore {
   apply(parts: readonly Uint8Array[]): AddedVersion {
     this.#requireNoDraft();
     const version = this.headVersion + 1;
-    // All is decoded before the first write, which may be to a page of a version that is there.
-    const sets = parts.map((part, at) => this.#decode(part, at % 2 === 0));
     const state = new TablesWriter(this.#head.trees, version, this.#isAgain(version));
     const written: WrittenKey[] = [];
-    for (const writes of sets) {
-      for (const { table, key, value } of writes) {
-        const tree = state.table(this.#tables.position(table));
-        if (value === undefined) tree.remove(key);
-        else tree.put(key, ownValue(value));
-        written.push({ table, key: this.#arena.copy(key) });
-      }
+    try {
+      for (const [at, part] of parts.entries()) this.#applyPart(part, at % 2 === 0, state, written);
+    } catch (error) {
+      // What was written already may stand in pages of the versions that are there.
+      this.#revertHead(written);
+      throw error;
     }
     this.#add(version, state.snapshots(), written);
     return { version, written };
@@ -205,10 +202,13 @@ export class VersionedStore {
     return again;
   }
 
-  #decode(part: Uint8Array, isPublicPart: boolean): Write[] {
-    const writes = decodeWriteSet(part);
-    for (const { table } of writes) this.#tables.partPosition(table, isPublicPart);
-    return writes;
+  #applyPart(part: Uint8Array, isPublicPart: boolean, state: TablesWriter, written: WrittenKey[]): void {
+    for (const { table, key, value } of decodeWriteSet(part)) {
+      const tree = state.table(this.#tables.partPosition(table, isPublicPart));
+      if (value === undefined) tree.remove(key);
+      else tree.put(key, ownValue(value));
+      written.push({ table, key: this.#arena.copy(key) });
+    }
   }
 
   /** Gives the newest version pages of its own for what versions after it wrote. */
