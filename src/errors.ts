@@ -108,6 +108,14 @@ export const ERRORS = define({
   // attestation and channels
   EvidenceRejected: { status: 403, remedy: "Compare the evidence with the code and TEE manifests." },
   CodeNotApproved: { status: 403, remedy: "Propose the measurement for the code manifest and let members vote." },
+  TeeUnavailable: {
+    status: 500,
+    remedy: "Check that the machine is a confidential one and that the node may use what makes its evidence.",
+  },
+  CollateralUnavailable: {
+    status: 500,
+    remedy: "Check that the node reaches the service for collateral that it is configured with, or that one's cache.",
+  },
   PeerNotListed: { status: 403, remedy: "Propose the validating node for the VN list." },
   ChannelFailed: { status: 502, remedy: "Check that the peer runs and that its advertised address is reachable." },
   // joining

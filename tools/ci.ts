@@ -27,6 +27,7 @@ const SUITES: readonly Step[] = [
     budgetSeconds: 60,
   },
   { name: "explore", script: "dist/test/exploration/main.js", arguments: ["--states", "200000"], budgetSeconds: 120 },
+  { name: "fuzz", script: "dist/test/fuzz/main.js", arguments: ["--seconds", "4"], budgetSeconds: 120 },
   { name: "seeded-bugs", script: "dist/test/seeded-bugs/main.js", arguments: [], budgetSeconds: 420 },
   { name: "demo:consortium", script: "dist/bench/consortium-demo.js", arguments: [], budgetSeconds: 300 },
   { name: "bench:core (smoke)", script: "dist/bench/core.js", arguments: ["--quick"], budgetSeconds: 120 },

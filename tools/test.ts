@@ -171,8 +171,22 @@ class Report {
   }
 }
 
+const USAGE = "Usage: npm test -- [--only <part of a path>] [--kind unit|e2e|slow|...]";
+const WRONG_USAGE = 2;
+
+/** What was asked for; undefined, with a word on how to ask, when that is not understood. */
+function readArguments(): { readonly only?: string | undefined; readonly kind?: string | undefined } | undefined {
+  try {
+    return parseArgs({ options: { only: { type: "string" }, kind: { type: "string" } } }).values;
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${USAGE}\n`);
+    return undefined;
+  }
+}
+
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { only: { type: "string" }, kind: { type: "string" } } });
+  const values = readArguments();
+  if (values === undefined) return WRONG_USAGE;
   const files = testFiles(values.only, values.kind);
   const report = new Report();
   if (files.length === 0) {

@@ -2,7 +2,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { generateKeyPairSync, sign } from "node:crypto";
 import { createAttestationCrypto } from "../enclave/manager/attestation-crypto.ts";
-import { ecdsaSignature, p256PublicKey } from "./raw-keys.ts";
+import { ecdsaSignature, p256PublicKey, rsaPublicKey } from "./raw-keys.ts";
 
 const { verify, digest } = createAttestationCrypto();
 
@@ -26,4 +26,13 @@ test("a point of two numbers and a signature of two numbers verify", () => {
 
 test("numbers of zero are written as numbers", () => {
   assert.deepEqual(ecdsaSignature(new Uint8Array(64)), Uint8Array.of(0x30, 6, 2, 1, 0, 2, 1, 0));
+});
+
+test("an RSA key of two numbers is the library's encoding of it", () => {
+  for (const modulusLength of [1024, 2048, 3072]) {
+    const { publicKey } = generateKeyPairSync("rsa", { modulusLength });
+    const { n = "", e = "" } = publicKey.export({ format: "jwk" });
+    const key = rsaPublicKey(Buffer.from(n, "base64url"), Buffer.from(e, "base64url"));
+    assert.deepEqual(key, new Uint8Array(publicKey.export({ format: "der", type: "spki" })));
+  }
 });

@@ -39,6 +39,17 @@ describe("the actions of a proposal", () => {
         args: { id: "initech", name: "Initech Ltd", certificates: [certificate] },
       },
     ]);
+    const measurement = "22".repeat(32);
+    const numbered = await byArguments(
+      "approve_code",
+      ["measurement", measurement],
+      ["name", "7"],
+      ["version", "1"],
+      ["inForceFrom", "1900000000000"],
+    );
+    assert.deepEqual(treeToJson(actionsTree(numbered.actions)), [
+      { name: "approve_code", args: { measurement, name: "7", version: "1", inForceFrom: 1_900_000_000_000 } },
+    ]);
     const limited = await byArguments(
       "restrict_participant",
       ["actor", "initech"],

@@ -16,6 +16,9 @@ const MAX_FILE_BYTES = 1024 * 1024;
 const MAX_DEPTH = 64;
 const CONTEXT: FieldContext = { form: "json", code: "ProposalInvalid", givesReasons: true };
 
+/** Arguments that are texts in every action: `version=1` is one, too. */
+const TEXTS: readonly string[] = ["actor", "id", "name", "note", "version"];
+
 /** What a proposal says. */
 export interface ProposalContent {
   readonly actions: readonly Action[];
@@ -55,7 +58,9 @@ async function ofArguments({ action = "", arguments: given, description }: Propo
   if (!isActionName(action))
     throw new CocoError("WrongUsage", `${action} is not an action; there are: ${ACTION_NAMES.join(", ")}`);
   const args: Record<string, unknown> = {};
-  for (const { name, value } of given) await setAt(args, name.split("."), value);
+  for (const { name, value } of given)
+    if (TEXTS.includes(name)) args[name] = value.startsWith('"') ? await jsonOrText(value) : value;
+    else await setAt(args, name.split("."), value);
   return { actions: [{ name: action, args: withMachine(args) }], ...(description !== undefined && { description }) };
 }
 

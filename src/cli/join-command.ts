@@ -5,12 +5,17 @@ import { type Command, Option } from "commander";
 import type { JoinOffer, JoinTrust, Newcomer } from "../host/join.ts";
 import { CocoError, type ErrorCode } from "../errors.ts";
 import { LOG_LEVELS, readText } from "./arguments.ts";
-import { type CommandContext, EXIT, type Output } from "./output.ts";
+import { type CommandContext, EXIT, forPeople, type Output, printJson } from "./output.ts";
 import { runNode } from "./run-node.ts";
 import { stopRequested } from "./stop-signals.ts";
 
-/** Waiting times of a newcomer between two requests, in milliseconds: the last one repeats. */
-export const JOIN_RETRY_MS = [500, 1_000, 2_000, 5_000, 10_000, 30_000] as const;
+/**
+ * Waiting times of a newcomer between two requests, in milliseconds: the last one repeats. A request costs both sides a
+ * signature or two, and somebody waits for the node once the members have voted.
+ */
+export const JOIN_RETRY_MS = [500, 1_000, 2_000, 5_000] as const;
+/** Part of a waiting time that is left to chance, so that newcomers that were refused together do not come back together. */
+const JITTER = 0.25;
 
 const MAX_CERTIFICATE_FILE_BYTES = 64 * 1024;
 /** Digits of the digest that an owner types at least. */
@@ -43,6 +48,13 @@ interface JoinOptions {
   readonly constitution?: string;
   readonly start?: boolean;
   readonly logLevel: string;
+  readonly json?: boolean;
+}
+
+/** How long to wait after an attempt, counted from 0; `chance` is from 0 to 1. */
+export function joinDelayMs(attempt: number, chance: number): number {
+  const longest = JOIN_RETRY_MS[Math.min(attempt, JOIN_RETRY_MS.length - 1)] as number;
+  return Math.round(longest * (1 - JITTER * chance));
 }
 
 /** Adds `coco node join`. */
@@ -63,6 +75,7 @@ export function addJoinCommand(node: Command, context: CommandContext): void {
     .option("--constitution <file>", "constitution the owner approves (JSON)")
     .option("--start", "run the node afterwards")
     .addOption(new Option("--log-level <level>", "least severity of log lines").choices(LOG_LEVELS).default("info"))
+    .option("--json", "print JSON")
     .addHelpText("after", HELP)
     .action((options: JoinOptions) => join(context, options));
 }
@@ -70,6 +83,7 @@ export function addJoinCommand(node: Command, context: CommandContext): void {
 async function join(context: CommandContext, options: JoinOptions): Promise<void> {
   const { readNewcomer, acceptOffer } = await import("../host/join.ts");
   const { output } = context;
+  const json = options.json === true;
   const trust = await readTrust(options);
   const newcomer = await readNewcomer(options.dir);
   const stop = stopRequested();
@@ -82,11 +96,11 @@ async function join(context: CommandContext, options: JoinOptions): Promise<void
     context.exitCode = EXIT.interrupted;
     return;
   }
-  await show(output, offer);
+  await show(output, offer, json);
   await requireApproval(output, options, offer, stop);
   await acceptOffer(newcomer, offer);
   output.talk(`approved; ${options.dir} is ready\n`);
-  if (options.start === true) await runNode(context, { dir: options.dir, logLevel: options.logLevel }, stop);
+  if (options.start === true) await runNode(context, { dir: options.dir, logLevel: options.logLevel, json }, stop);
   else output.talk(`next: coco node start --dir ${options.dir}\n`);
 }
 
@@ -113,8 +127,8 @@ async function offerOf(
       return await requestJoin(newcomer, url, trust);
     } catch (error) {
       if (!(error instanceof CocoError) || !AGAIN.includes(error.code)) throw error;
-      const delayMs = JOIN_RETRY_MS[Math.min(attempt, JOIN_RETRY_MS.length - 1)] as number;
-      output.talk(`not yet (${error.code}: ${error.message}); again in ${delayMs / 1_000} s\n`);
+      const delayMs = joinDelayMs(attempt, Math.random());
+      output.talk(`not yet (${error.code}: ${error.message}); again in ${(delayMs / 1_000).toFixed(1)} s\n`);
       await wait(delayMs, undefined, { signal }).catch(() => undefined);
     }
   }
@@ -122,14 +136,16 @@ async function offerOf(
 }
 
 /** The constitution in words, and what to compare. */
-async function show(output: Output, { networkId, constitution, digest }: JoinOffer): Promise<void> {
+async function show(output: Output, { networkId, constitution, digest }: JoinOffer, json: boolean): Promise<void> {
   const { explainConstitution } = await import("../core/governance/constitution-words.ts");
   const { createGovernanceCrypto } = await import("../enclave/manager/node-crypto.ts");
   const { network, version } = constitution;
   const words = explainConstitution(constitution, createGovernanceCrypto());
   const parts = words.map(({ title, lines }) => `${title}\n${lines.map((line) => `  ${line}\n`).join("")}`);
-  output.data(`network ${network.name}, id ${networkId}\n${parts.join("")}`);
-  output.data(`constitution version ${version}, digest ${digest}\n`);
+  const people = forPeople(output, json);
+  people.data(`network ${network.name}, id ${networkId}\n${parts.join("")}`);
+  people.data(`constitution version ${version}, digest ${digest}\n`);
+  if (json) printJson(output, { network: network.name, networkId, constitutionVersion: version, digest });
 }
 
 async function requireApproval(

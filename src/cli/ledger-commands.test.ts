@@ -101,7 +101,9 @@ describe("coco ledger", async () => {
     assert.equal(asJson.length, 1);
     assert.equal(JSON.parse(asJson[0] ?? "").transactions[0].administrative.type, "genesis");
     const out = join(root, "export.jsonl");
-    assert.equal((await coco("ledger", "export", folder, "--range", "1-3", "--out", out)).code, 0);
+    const exported = await coco("ledger", "export", folder, "--range", "1-3", "--out", out, "--json");
+    assert.equal(exported.code, 0, exported.talk);
+    assert.deepEqual(JSON.parse(exported.data), { file: out, transactions: 3 });
     const lines = (await readFile(out, "utf8"))
       .trimEnd()
       .split("\n")

@@ -61,6 +61,7 @@ interface ShowOptions {
 interface ExportOptions {
   readonly range: SeqnoRange;
   readonly out?: string;
+  readonly json?: boolean;
 }
 
 function parseRange(text: string): SeqnoRange {
@@ -108,6 +109,7 @@ export function addLedgerCommands(program: Command, context: CommandContext): vo
     .argument("<dir>", "a node's folder, or a ledger folder")
     .requiredOption("--range <A-B>", "these sequence numbers", parseRange)
     .option("--out <file>", "write a new file instead of standard output")
+    .option("--json", "with --out: print JSON about the file; what is exported is JSON anyway")
     .addHelpText("after", EXPORT_HELP)
     .action((dir: string, options: ExportOptions) => exportRange(context, dir, options));
 }
@@ -241,7 +243,7 @@ async function governance(
   if (isService === false) throw new CocoError("LedgerCorrupt", OTHER_SERVICE);
 }
 
-async function exportRange(context: CommandContext, dir: string, { range, out }: ExportOptions): Promise<void> {
+async function exportRange(context: CommandContext, dir: string, { range, out, json }: ExportOptions): Promise<void> {
   const { exportBatch } = await import("./ledger-lines.ts");
   if (out === undefined)
     return printLines(
@@ -260,4 +262,5 @@ async function exportRange(context: CommandContext, dir: string, { range, out }:
   };
   await printLines(context, dir, (batch, tail) => exportBatch(batch, tail, range), collect);
   await createOutput(context.output, out, lines.join(""));
+  if (json === true) printJson(context.output, { file: out, transactions: lines.length });
 }

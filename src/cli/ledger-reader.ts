@@ -88,6 +88,7 @@ export async function loadLedgerGovernance(): Promise<LedgerGovernance<Governanc
     publicKeyOf: (state, nodeId) => signingKeys(state).get(nodeId),
     versionOf: (state) => state?.constitution.version ?? 0,
     epochsOf: (state) => state?.epochs.length ?? 0,
+    hasAdapter: (state, adapterId) => state?.constitution.adapters.some(({ id }) => id === adapterId) === true,
   };
 }
 

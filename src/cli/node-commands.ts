@@ -60,6 +60,7 @@ interface SignOptions {
 interface StartOptions {
   readonly dir: string;
   readonly logLevel: string;
+  readonly json?: boolean;
   readonly parentPipe?: boolean;
 }
 
@@ -97,6 +98,7 @@ export function addNodeCommands(program: Command, context: CommandContext): void
     .description("run the validating node of a folder")
     .requiredOption("--dir <folder>", "folder made by coco node init, with genesis.json in it")
     .addOption(new Option("--log-level <level>", "least severity of log lines").choices(LOG_LEVELS).default("info"))
+    .option("--json", "print JSON once it serves clients")
     .addOption(new Option("--parent-pipe", "stop when standard input is closed").hideHelp())
     .addHelpText("after", START_HELP)
     .action((options: StartOptions) => start(context, options));
@@ -141,9 +143,10 @@ async function sign({ output }: CommandContext, options: SignOptions): Promise<v
   if (options.json === true) printJson(output, { nodeId: request.nodeId, owner: options.member, file: options.out });
 }
 
-async function start(context: CommandContext, { dir, logLevel, parentPipe }: StartOptions): Promise<void> {
+async function start(context: CommandContext, options: StartOptions): Promise<void> {
+  const { dir, logLevel, json = false, parentPipe } = options;
   const stop = parentPipe === true ? Promise.race([stopRequested(), inputClosed()]) : stopRequested();
-  await runNode(context, { dir, logLevel }, stop);
+  await runNode(context, { dir, logLevel, json }, stop);
 }
 
 /** Resolves when the process that holds the other end of standard input closes it or is gone. */

@@ -11,6 +11,14 @@ const root = await mkdtemp(join(tmpdir(), "coco-cli-"));
 after(() => rm(root, { recursive: true, force: true }));
 const inRoot = (...names: readonly string[]) => join(root, ...names);
 
+/** Every command that does something, as the help of those above it lists them. */
+async function allCommands(above: readonly string[] = []): Promise<readonly string[]> {
+  const listed = /^Commands:\n((?: +.*\n)+)/m.exec((await coco(...above, "--help")).data)?.[1];
+  if (listed === undefined) return [above.join(" ")];
+  const names = [...listed.matchAll(/^ {2}([a-z-]+)/gm)].map(([, name = ""]) => name).filter((name) => name !== "help");
+  return (await Promise.all(names.map((name) => allCommands([...above, name])))).flat();
+}
+
 describe("coco, wrong usage", () => {
   test("without a command it shows help of at most 25 lines and ends with 0", async () => {
     const { code, data } = await coco();
@@ -20,36 +28,14 @@ describe("coco, wrong usage", () => {
     assert.equal((await coco("--help")).data, data);
   });
 
-  test("every command has help with an example", async () => {
-    const commands = ["sandbox start", "node init", "node sign", "node start", "node list", "node state"];
-    const member = [
-      "keygen",
-      "staff",
-      "propose",
-      "vote",
-      "withdraw",
-      "automatic-votes",
-      "send",
-      "finish",
-      "status",
-      "watch",
-      "resume",
-    ];
-    for (const command of [
-      ...commands,
-      ...member.map((name) => `member ${name}`),
-      "constitution init",
-      "constitution check",
-      "constitution show",
-      "code measure",
-      "receipt verify",
-      "ledger verify",
-      "ledger show",
-      "ledger export",
-    ]) {
+  test("every command there is has help with an example, and takes --json", async () => {
+    const commands = await allCommands();
+    assert.ok(commands.length > 25 && commands.includes("node join"), commands.join(", "));
+    for (const command of commands) {
       const { code, data } = await coco(...command.split(" "), "--help");
       assert.equal(code, 0);
       assert.match(data, new RegExp(`Examples?:[^]*coco ${command}`), command);
+      assert.match(data, /^ {2}--json /m, command);
     }
   });
 

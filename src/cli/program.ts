@@ -3,6 +3,7 @@
  * quick.
  */
 import { Command, CommanderError } from "commander";
+import { addAttestCommands } from "./attest/commands.ts";
 import { addCodeCommands } from "./code-commands.ts";
 import { addConstitutionCommands } from "./constitution-commands.ts";
 import { addLedgerCommands } from "./ledger-commands.ts";
@@ -17,7 +18,6 @@ const ROOT_HELP = `
 Examples:
   coco sandbox start                          a network of three validating nodes on this machine
   coco member propose --action open_epoch     propose a change of the network; coco member vote decides on it
-  coco receipt verify receipt.json --service-cert service_cert.pem
 Exit codes: 0 ok, 1 failed, 2 usage, 3 not ready, 4 unverified, 5 denied or removed, 6 voted down, 7 timeout, 130 interrupted.`;
 
 /** Runs the command of these arguments and returns its exit code. */
@@ -74,6 +74,7 @@ function createProgram(context: CommandContext): Command {
   addCodeCommands(program, context);
   addLedgerCommands(program, context);
   addReceiptCommands(program, context);
+  addAttestCommands(program, context);
   addVersionCommand(program, context);
   return program;
 }

@@ -1,10 +1,10 @@
 /** Runs a validating node in the foreground until it is told to stop, or cannot go on. */
-import { type CommandContext, EXIT, reportError } from "./output.ts";
+import { type CommandContext, EXIT, printJson, reportError } from "./output.ts";
 
 /** Runs the node of a folder; ends when `stop` resolves, or when the node cannot go on: then the exit code says why. */
 export async function runNode(
   context: CommandContext,
-  { dir, logLevel }: { readonly dir: string; readonly logLevel: string },
+  { dir, logLevel, json }: { readonly dir: string; readonly logLevel: string; readonly json: boolean },
   stop: Promise<unknown>,
 ): Promise<void> {
   const { output } = context;
@@ -15,7 +15,10 @@ export async function runNode(
   const failure = new Promise<unknown>((resolve) => {
     failed = resolve;
   });
-  const onServing = (): void => output.data(`${name} serves clients at ${clientListen} (process ${process.pid})\n`);
+  const onServing = (): void => {
+    if (json) printJson(output, { name, clientListen, processId: process.pid });
+    else output.data(`${name} serves clients at ${clientListen} (process ${process.pid})\n`);
+  };
   const node = await startNode({ dir, logLevel, onServing, onFatal: failed });
   const error = await Promise.race([failure, stop.then(() => undefined)]);
   if (error !== undefined) {

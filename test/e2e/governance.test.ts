@@ -4,8 +4,7 @@
  */
 import { after, before, describe, test } from "node:test";
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { request as httpsRequest } from "node:https";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseSignedRequest } from "../../src/core/governance/signed-request.ts";
@@ -13,7 +12,6 @@ import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
 import { toHex } from "../../src/core/codec/bytes.ts";
 import {
   API_VERSION,
-  type AnswerBody,
   asClient,
   certificateOf,
   curl,
@@ -25,6 +23,7 @@ import {
   selfSigned,
   signByOpenssl,
 } from "./lib/organisations.ts";
+import { eventsOf, follow } from "./lib/feed.ts";
 import { Network, type NetworkNode } from "./lib/network.ts";
 import { delay, present, startProcess, until } from "./lib/processes.ts";
 
@@ -75,45 +74,6 @@ async function castBallot(node: NetworkNode, by: Identity, proposalId: string, m
 function requireRefusal({ status, json }: CurlAnswer, expected: readonly [number, string, string?]): void {
   assert.deepEqual([status, json.error?.code, json.error?.reason], [expected[0], expected[1], expected[2]]);
   assert.ok(present(json.error?.remedy).length > 0);
-}
-
-/** A feed read by a plain client: the text so far, and how it ended. */
-function follow(node: NetworkNode, by: Identity, headers: Readonly<Record<string, string>> = {}) {
-  const state = { text: "", ended: false };
-  const sent = httpsRequest(
-    `https://127.0.0.1:${node.clientPort}/gov/feed?${API_VERSION}`,
-    {
-      ...{ headers, agent: false, ca: readFileSync(node.serviceCertificate) },
-      ...{ cert: certificateOf(by), key: readFileSync(by.keyFile) },
-    },
-    (response) => {
-      response.on("data", (part: Buffer) => {
-        state.text += part.toString();
-      });
-      response.on("close", () => {
-        state.ended = true;
-      });
-    },
-  );
-  sent.on("error", () => {
-    state.ended = true;
-  });
-  sent.end();
-  return { state, stop: () => sent.destroy() };
-}
-
-interface Told {
-  readonly id: string | undefined;
-  readonly event: string | undefined;
-  readonly data: AnswerBody;
-}
-
-function eventsOf(text: string): readonly Told[] {
-  return text.split("\n\n").flatMap((block) => {
-    const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(block)?.[1];
-    const data = field("data");
-    return data === undefined ? [] : [{ id: field("id"), event: field("event"), data: JSON.parse(data) as AnswerBody }];
-  });
 }
 
 describe("a proposal that openssl signed", () => {
@@ -254,6 +214,13 @@ describe("a proposal that openssl signed", () => {
     const refused = await post(follower(), CREATE, unknown.file);
     requireRefusal(refused, [400, "ProposalInvalid", "UnknownAction"]);
     assert.equal((await read(leader, `${PROPOSALS}/${unknown.id}`)).json.error?.code, "ProposalNotFound");
+    const logged = await until("the refusal is in the log", () =>
+      follower()
+        .events("request_refused")
+        .find(({ request }) => request === unknown.id),
+    );
+    assert.deepEqual([logged["actor"], logged["reason"]], ["globex", "UnknownAction"]);
+    for (const { reason } of follower().events("request_refused")) assert.notEqual(reason, "SignatureInvalid");
 
     requireRefusal(await curl(leader, `${PROPOSALS}?${API_VERSION}`), [401, "AuthenticationRequired"]);
     requireRefusal(await curl(leader, "/node/state"), [401, "AuthenticationRequired"]);

@@ -1,19 +1,19 @@
 /** A node joins a real network by a vote, attests itself, and is removed by another; what must not get in does not. */
 import assert from "node:assert/strict";
-import { cp, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { toHex } from "../../src/core/codec/bytes.ts";
-import { constitutionDigest } from "../../src/core/governance/constitution-codec.ts";
+import { constitutionDigest, constitutionToJson } from "../../src/core/governance/constitution-codec.ts";
 import type { Action } from "../../src/core/governance/actions.ts";
 import { createOrganisationCertificate, generateKeyPairPem } from "../../src/enclave/manager/certificates.ts";
 import { nodeEntropy, sha256 } from "../../src/enclave/manager/node-crypto.ts";
-import { PACKAGE_FOLDER } from "../../src/host/measure-code.ts";
 import { agree, constitutionOf, type NetworkView, postAgreed } from "./lib/governance.ts";
 import { RpcClient } from "./lib/json-rpc.ts";
 import { administrativeOf } from "./lib/ledgers.ts";
 import { sendTransfers } from "./lib/load.ts";
 import { Network, type NetworkNode } from "./lib/network.ts";
+import { otherCode } from "./lib/other-code.ts";
 import { CLI, delay, endOf, type ManagedProcess, present, runCoco, startProcess, until } from "./lib/processes.ts";
 
 const DAY_MS = 86_400_000;
@@ -70,17 +70,6 @@ async function recorded(nodeId: string): Promise<void> {
   );
 }
 
-/** This installation's code with one more file: another measurement. */
-async function otherCode(): Promise<string> {
-  const folder = join(network.dir, "other-code");
-  await mkdir(folder);
-  await cp(join(PACKAGE_FOLDER, "dist", "src"), join(folder, "dist", "src"), { recursive: true });
-  for (const file of ["package.json", "package-lock.json"]) await cp(join(PACKAGE_FOLDER, file), join(folder, file));
-  await symlink(join(PACKAGE_FOLDER, "node_modules"), join(folder, "node_modules"));
-  await writeFile(join(folder, "dist", "src", "more.js"), "export const more = 1;\n");
-  return join(folder, "dist", "src", "cli", "main.js");
-}
-
 describe("a node that joins", () => {
   test("waits while it is not listed, and stops cleanly when it is told to", async () => {
     const waiting = startJoin();
@@ -119,7 +108,7 @@ describe("a node that joins", () => {
   });
 
   test("is refused with code that nobody approved", async () => {
-    const running = startProcess(process.execPath, [await otherCode(), ...joinArguments()]);
+    const running = startProcess(process.execPath, [(await otherCode(network.dir)).cli, ...joinArguments()]);
     const { code } = await endOf(running);
     const stderr = running.stderr();
     assert.equal(code, 1, stderr);
@@ -139,18 +128,29 @@ describe("a node that joins", () => {
     const wrong = await runCoco(...joinArguments("--approve", "00".repeat(32)));
     assert.equal(wrong.code, 3);
     assert.match(wrong.stderr, /JoinNotApproved/);
+    const older = await runCoco(...joinArguments("--constitution", join(first.dir, "genesis.json")));
+    assert.equal(older.code, 3, older.stderr);
+    assert.match(older.stderr, /JoinNotApproved/);
   });
 
   test("is let in when its owner approves, catches up, attests itself, and serves clients", async () => {
     await sendTransfers(first, { account: 0, from: 0, count: 5 });
-    const digest = toHex(constitutionDigest(await constitutionOf(first), sha256));
+    // As somebody that the owner trusts gave it.
+    const constitution = await constitutionOf(first);
+    const file = join(network.dir, "constitution.json");
+    await writeFile(file, constitutionToJson(constitution));
     const id = await networkId();
-    const approve = ["--network-id", id, "--approve", digest];
-    const { code, stderr } = await runCoco("node", "join", "--dir", newcomer.dir, "--url", urlOf(first), ...approve);
-    assert.equal(code, 0, stderr);
+    const approve = ["--network-id", id, "--constitution", file, "--json"];
+    const joined = await runCoco("node", "join", "--dir", newcomer.dir, "--url", urlOf(first), ...approve);
+    assert.equal(joined.code, 0, joined.stderr);
+    assert.deepEqual(JSON.parse(joined.stdout), {
+      ...{ network: constitution.network.name, networkId: id, constitutionVersion: constitution.version },
+      digest: toHex(constitutionDigest(constitution, sha256)),
+    });
     newcomer.start();
     await newcomer.ready();
-    assert.equal(await newcomer.blockNumber(), await first.blockNumber());
+    const blocks = await first.blockNumber();
+    await until("it has caught up", async () => ((await newcomer.blockNumber()) === blocks ? true : undefined));
     await sendTransfers(newcomer, { account: 1, from: 0, count: 3 });
     const { node_id } = await newcomer.read<{ node_id: string }>("/node/state");
     assert.equal(node_id, entry.entry.nodeId);

@@ -3,14 +3,26 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import type { VoteCriteria, SignedMessage } from "../../src/core/governance/proposal.ts";
-import { REPLAY_WINDOW } from "../../src/core/governance/replay-guard.ts";
+import { MAX_CLOCK_SKEW_MS, REPLAY_WINDOW } from "../../src/core/governance/replay-guard.ts";
 import { signProposal, proposalPayload } from "../../src/core/governance/request-signing.ts";
 import { parseSignedRequest, type RequestType } from "../../src/core/governance/signed-request.ts";
 import { decodeGovernanceState, encodeGovernanceState } from "../../src/core/governance/state-codec.ts";
 import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
 import { CocoError } from "../../src/errors.ts";
+import { loadGovernanceCrypto } from "../../src/host/script-engine-file.ts";
+import type { GovernanceState } from "../../src/core/governance/administrative.ts";
+import { countVotes } from "../../src/core/governance/vote-count.ts";
+import {
+  execute,
+  founderSigner,
+  genesisState,
+  NOW_MS,
+  proposalBy,
+  requestBy,
+  yesBy,
+} from "../support/real-governance.ts";
 import { refusal } from "../support/governed-network.ts";
-import { approveCode, VotingNetwork } from "../support/voting-network.ts";
+import { addMember, approveCode, VotingNetwork } from "../support/voting-network.ts";
 
 const MEMBERS = ["a", "b", "c"];
 const CRITERIA: readonly VoteCriteria[] = [
@@ -113,6 +125,29 @@ describe("a request that comes again", () => {
     }
   });
 
+  test("is refused of automatic votes whose member left and came back", () => {
+    const network = new Recorded({ members: MEMBERS });
+    const decide = (...actions: Parameters<typeof network.propose>[1][]) => {
+      for (const action of actions) {
+        const id = network.propose("a", action);
+        network.vote("a", id, "yes");
+        network.vote("b", id, "yes");
+      }
+    };
+    network.register("c", CRITERIA);
+    decide({ name: "remove_member", args: { actor: "c" } });
+    network.register("a", CRITERIA);
+    assert.deepEqual(
+      network.state.automaticVotes.map(({ member }) => member),
+      ["a"],
+    );
+    decide(addMember("c"));
+    assert.ok(network.state.constitution.actors.some(({ id }) => id === "c"));
+    const refused = network.replay();
+    assert.equal(refused.filter((reason) => reason === "automatic_vote RequestNotNewer").length, 2);
+    network.register("c", []);
+  });
+
   test("may not be from the future, nor from before half of the recent ones", () => {
     const network = new VotingNetwork({ members: MEMBERS });
     const signed = (at: number, createdAt: number) =>
@@ -120,7 +155,52 @@ describe("a request that comes again", () => {
     const nowSeconds = Math.floor(network.nowMs / 1000);
     assert.throws(() => network.request(signed(0, nowSeconds + 400)), refusal("InvalidCreatedAt"));
     for (const [at, createdAt] of [900, 910, 920].entries()) network.request(signed(at, createdAt));
+    network.advance(MAX_CLOCK_SKEW_MS);
     assert.throws(() => network.request(signed(4, 909)), refusal("ProposalCreatedTooLongAgo"));
     assert.doesNotThrow(() => network.request(signed(5, 910)));
+  });
+
+  test("is in time when it was signed just now, however far ahead others have signed", () => {
+    const network = new VotingNetwork({ members: MEMBERS });
+    const nowSeconds = Math.floor(network.nowMs / 1000);
+    const propose = (member: string, at: number, createdAt: number) =>
+      network.request(signProposal(proposalPayload([approveCode(at)]), network.origin(member, { createdAt })));
+    for (let at = 0; at < 9; at++) propose("a", at, nowSeconds + 300);
+    assert.doesNotThrow(() => propose("b", 20, nowSeconds - 2));
+  });
+});
+
+/** As CCF's tools sign: nothing in the message says for which network it is. */
+describe("a request that does not name its network", async () => {
+  const crypto = await loadGovernanceCrypto();
+  const [first, second] = [founderSigner("member1"), founderSigner("member2")];
+  const action = approveCode(7);
+  // The same members with the same certificates and nodes, and another network.
+  const one = genesisState(crypto);
+  const other = genesisState(crypto, { settings: { ...one.constitution.settings, maxDelayMs: 9 } });
+  const proposal = proposalBy(first, action);
+  const opened = (state: GovernanceState) => execute(state, { type: "request", ...proposal }, crypto);
+  const [here, there] = [opened(one), opened(other)];
+  const proposalId = here.proposals[0]?.id ?? "";
+  const cast = (state: GovernanceState, ballot: SignedMessage) =>
+    execute(state, { type: "request", ...ballot }, crypto);
+
+  test("can open a proposal in another one, and no plain ballot follows it there", () => {
+    assert.notEqual(one.networkId, other.networkId);
+    assert.equal(there.proposals[0]?.id, proposalId);
+    const ballots = [first, second].map((member) => yesBy(member, here, crypto));
+    assert.equal(ballots.reduce(cast, here).proposals[0]?.state, "Accepted");
+    for (const ballot of ballots) assert.throws(() => cast(there, ballot), refusal("EffectChanged"));
+  });
+
+  test("and holds a script that can: it may ask which network it votes in", () => {
+    const source = `export const vote = () => coco.networkId === "${one.networkId}"`;
+    const ballot = requestBy(second, "ballot", { ballot: source }, { proposalId });
+    const votesOf = (state: GovernanceState) => {
+      const after = cast(state, ballot);
+      return countVotes(after, after.proposals[0] ?? assert.fail(), NOW_MS, crypto).votes;
+    };
+    assert.deepEqual(votesOf(here), [{ member: "member2", vote: "yes", by: "script" }]);
+    assert.deepEqual(votesOf(there), [{ member: "member2", vote: "no", by: "script" }]);
   });
 });

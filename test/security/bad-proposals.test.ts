@@ -15,7 +15,7 @@ import { errorResponse } from "../../src/enclave/manager/frontend.ts";
 import { readRefusal, writeRefusal } from "../../src/enclave/manager/governance-frames.ts";
 import { createGovernanceCrypto, sha256 } from "../../src/enclave/manager/node-crypto.ts";
 import { CocoError } from "../../src/errors.ts";
-import { DAY_MS, makeKey, USAGE } from "../support/issue-certificates.ts";
+import { DAY_MS, issueRevocationList, makeKey, USAGE } from "../support/issue-certificates.ts";
 import {
   certificate,
   execute,
@@ -63,6 +63,11 @@ const setPolicy = (rule: object, times: object = {}): ActionJson => [
   "set_policy",
   { action: "default", policy: { rule, ...times } },
 ];
+
+const withList = (times: { readonly fromMs?: number; readonly untilMs?: number }): ActionJson => {
+  const list = issueRevocationList({ issuer: CA, fromMs: NOW_MS - DAY_MS, untilMs: NOW_MS + DAY_MS, ...times });
+  return ["set_revocations", { actor: "member2", revocations: [pemOfDer(list, "X509 CRL")] }];
+};
 
 interface Case {
   readonly what: string;
@@ -127,6 +132,18 @@ const CASES: readonly Case[] = [
     what: "DER that is no certificate",
     payload: payloadOf(addMember(pemOfDer(Uint8Array.of(0x30, 1, 0), "CERTIFICATE"))),
     reason: "CertificateMalformed",
+  },
+  {
+    what: "a revocation list past its next update",
+    payload: payloadOf(withList({ untilMs: NOW_MS - 1000 })),
+    reason: "RevocationsNotCurrent",
+    says: /CN=member2 CA of member2 .* next update at 2030-01-10T23:59:59/,
+  },
+  {
+    what: "a revocation list of tomorrow",
+    payload: payloadOf(withList({ fromMs: NOW_MS + 1000 })),
+    reason: "RevocationsNotCurrent",
+    says: /issued at 2030-01-11T00:00:01/,
   },
   { what: "a policy of nobody", payload: payloadOf(setPolicy({ type: "count", yes: 0 })), reason: "PolicyInvalid" },
   {

@@ -10,7 +10,9 @@ import type { VotingPolicy } from "../../src/core/governance/policy.ts";
 import type { SignedMessage } from "../../src/core/governance/proposal.ts";
 import { isRefusal } from "../../src/core/governance/refusal.ts";
 import { decodeGovernanceState, encodeGovernanceState } from "../../src/core/governance/state-codec.ts";
-import { countVotes } from "../../src/core/governance/vote-count.ts";
+import type { GovernanceCrypto } from "../../src/core/governance/governance-crypto.ts";
+import { MAX_OPEN_PROPOSALS } from "../../src/core/governance/proposal.ts";
+import { countVotes, MAX_BALLOTS_FUEL, MAX_MEMBER_BALLOTS_FUEL } from "../../src/core/governance/vote-count.ts";
 import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
 import { loadGovernanceCrypto } from "../../src/host/script-engine-file.ts";
 import { CocoError } from "../../src/errors.ts";
@@ -165,6 +167,46 @@ describe("a ballot that means harm", () => {
       assert.deepEqual(encodeGovernanceState(withoutBallotsOf(decided, "member3")), encodeGovernanceState(control));
       assert.equal(Object.hasOwn(Object.prototype, "vote"), false);
     });
+});
+
+describe("a member with a looping ballot on each of many proposals", () => {
+  test("takes no more work than its part when all of them are counted, and nobody else's votes", () => {
+    const proposals = 16;
+    const measurements = Array.from({ length: proposals }, (_, at) => (at + 0xa0).toString(16).repeat(32));
+    const approve = (measurement: string): Action => ({ ...APPROVE, args: { ...APPROVE.args, measurement } });
+    let state = run(genesisState(CRYPTO), ...measurements.map((each) => proposalBy(HOSTILE, approve(each))));
+    const loops = functionOf("for (;;);");
+    // As CCF's documentation has it: a vote on what is proposed.
+    const honest = `export function vote(proposal, proposer) {
+      const { actions } = JSON.parse(proposal);
+      return proposer === "member3" && actions.every(({ name }) => name === "approve_code");
+    }`;
+    for (const { id: proposalId } of state.proposals)
+      state = run(
+        state,
+        requestBy(HOSTILE, "ballot", { ballot: loops }, { proposalId }),
+        requestBy(FIRST, "ballot", { ballot: honest }, { proposalId }),
+      );
+    const spent = { hostile: 0, honest: 0 };
+    const runScript: GovernanceCrypto["runScript"] = (call) => {
+      const result = CRYPTO.runScript(call);
+      spent[call.source === loops ? "hostile" : "honest"] += result.fuel;
+      return result;
+    };
+    for (const proposal of state.proposals) {
+      const { votes, scriptFailures } = countVotes(state, proposal, NOW_MS, { ...CRYPTO, runScript });
+      assert.deepEqual(votes, [{ member: "member1", vote: "yes", by: "script" }]);
+      assert.deepEqual(
+        scriptFailures.map(({ member, message }) => [member, message.split(":")[0]]),
+        [["member3", "Timeout"]],
+      );
+    }
+    assert.ok(spent.hostile > MAX_MEMBER_BALLOTS_FUEL / 2, `its script ran: ${spent.hostile}`);
+    assert.ok(spent.hostile <= MAX_MEMBER_BALLOTS_FUEL, `bounded: ${spent.hostile}`);
+    // Its own part is enough for an honest script, also where 16 members vote by script on all proposals there can be.
+    const leastPart = MAX_BALLOTS_FUEL / 16 / MAX_OPEN_PROPOSALS;
+    assert.ok(spent.honest / proposals < leastPart, `enough: ${spent.honest / proposals}`);
+  });
 });
 
 describe("a script of the constitution that means harm", () => {

@@ -27,6 +27,7 @@ import {
   type RealLedger,
   smallLedger,
   statesOf,
+  transactionOf,
 } from "../support/real-ledger.ts";
 
 const SMALL_BYTES = 32 * 1024;
@@ -95,6 +96,14 @@ describe("a chunk of the ledger", () => {
     assert.deepEqual([verification.entries, verification.transactions], [6, 14]);
     assert.equal(verification.state?.epochs.length, 2);
     assert.ok(chunk.bytes.length <= SMALL_BYTES, `${chunk.bytes.length} bytes`);
+  });
+
+  test("with a batch of an adapter that is not mounted is refused there, though a listed node signed it", () => {
+    const ledger = smallLedger();
+    ledger.add([transactionOf({ privatePart: nodeEntropy.bytes(10) })], { adapterId: 2, epoch: 2 });
+    const { bad, entries } = verifyLedger(ledger.entries, REAL_VERIFICATION);
+    assert.deepEqual([entries, bad?.index], [6, 7]);
+    assert.match(bad?.reason ?? "", /adapter 2, which is not mounted/);
   });
 
   test("with any byte changed is refused at the entry that was changed", () => {

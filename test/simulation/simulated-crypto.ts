@@ -117,7 +117,8 @@ export function simulatedGovernanceCrypto(hash: (data: Bytes) => Bytes): Governa
     },
     describeCertificate: (certificate) => (keyOf(certificate) === undefined ? undefined : DESCRIPTION),
     // A list of a simulated CA is signed by saying so: one DER SEQUENCE with its key.
-    isRevocationListOf: (list, certificate) => bytesEqual(list, certificate),
+    revocationListOf: (list, certificate) =>
+      bytesEqual(list, certificate) ? { thisUpdateMs: 0, nextUpdateMs: Number.MAX_SAFE_INTEGER } : undefined,
     verifyEndorsement,
     appraise,
     runScript: () => {

@@ -112,6 +112,8 @@ export interface CertificateOptions {
   readonly excluded?: readonly string[];
   readonly keyIds?: boolean;
   readonly algorithm?: "pss";
+  /** Of PSS; 32 unless given. */
+  readonly saltLength?: number;
   readonly hash?: "sha1" | "sha256" | "sha384" | "sha512";
   readonly version?: number;
   readonly more?: readonly TestExtension[];
@@ -145,26 +147,38 @@ const HASHES: Readonly<Record<string, readonly [hash: string, ecdsa: string, rsa
   sha512: ["2.16.840.1.101.3.4.2.3", "1.2.840.10045.4.3.4", "1.2.840.113549.1.1.13"],
 };
 
-function algorithmOf(key: TestKey, hash: string, isPss: boolean): Bytes {
+const PSS_SALT_BYTES = 32;
+
+/** The salt's length, when a signature is of PSS. */
+function saltOf({ algorithm, saltLength = PSS_SALT_BYTES }: Pick<CertificateOptions, "algorithm" | "saltLength">) {
+  return algorithm === "pss" ? saltLength : undefined;
+}
+
+function algorithmOf(key: TestKey, hash: string, salt: number | undefined): Bytes {
   const [digest = "", ecdsa = "", rsa = ""] = HASHES[hash] ?? [];
   if (key.type === "ed25519") return sequence(objectIdentifier("1.3.101.112"));
   if (!key.type.startsWith("rsa")) return sequence(objectIdentifier(ecdsa));
-  if (!isPss) return sequence(objectIdentifier(rsa), nothing());
+  if (salt === undefined) return sequence(objectIdentifier(rsa), nothing());
   const digestAlgorithm = sequence(objectIdentifier(digest), nothing());
   const mask = sequence(objectIdentifier("1.2.840.113549.1.1.8"), digestAlgorithm);
-  const parameters = [digestAlgorithm, mask, integer(32)].map((part, at) =>
+  const parameters = [digestAlgorithm, mask, integer(salt)].map((part, at) =>
     element(contextTag(at, "constructed"), part),
   );
   return sequence(objectIdentifier("1.2.840.113549.1.1.10"), sequence(...parameters));
 }
 
-function signed(body: Bytes, algorithm: Bytes, key: TestKey, hash: string, isPss: boolean): Bytes {
+function signed(
+  body: Bytes,
+  algorithm: Bytes,
+  key: TestKey,
+  [hash, salt]: readonly [string, number | undefined],
+): Bytes {
   const { privateKey } = key;
   const signature =
     key.type === "ed25519"
       ? sign(null, body, privateKey)
-      : isPss
-        ? sign(hash, body, { key: privateKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 })
+      : salt !== undefined
+        ? sign(hash, body, { key: privateKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: salt })
         : sign(hash, body, privateKey);
   return sequence(body, algorithm, bits(signature));
 }
@@ -220,7 +234,8 @@ export function issue(options: CertificateOptions = {}): TestCertificate {
   const serial = options.serial ?? Uint8Array.of(1, ++serials >> 8, serials & 0xff);
   const subject = options.subjectName ?? distinguishedName(options.subject ?? `O=Test, CN=${serials}`);
   const hash = hashOf(signer, options.hash);
-  const algorithm = algorithmOf(signer, hash, options.algorithm === "pss");
+  const salt = saltOf(options);
+  const algorithm = algorithmOf(signer, hash, salt);
   const body = sequence(
     element(contextTag(0, "constructed"), integer(version)),
     element(0x02, serial),
@@ -231,10 +246,10 @@ export function issue(options: CertificateOptions = {}): TestCertificate {
     key.spki,
     element(contextTag(3, "constructed"), sequence(...extensionsOf(options, key, signer).map(encodeExtension))),
   );
-  return { der: signed(body, algorithm, signer, hash, options.algorithm === "pss"), key, subject, serial };
+  return { der: signed(body, algorithm, signer, [hash, salt]), key, subject, serial };
 }
 
-export interface RevocationListOptions {
+export interface RevocationListOptions extends Pick<CertificateOptions, "algorithm" | "saltLength" | "hash"> {
   readonly issuer: TestCertificate;
   readonly signer?: TestKey;
   readonly revoked?: readonly TestCertificate[];
@@ -251,8 +266,9 @@ export function issueRevocationList(options: RevocationListOptions): Bytes {
   const { issuer, revoked = [], fromMs = NOW_MS - DAY_MS, version = 2, more = [], entryMore = [] } = options;
   const signer = options.signer ?? issuer.key;
   const untilMs = "untilMs" in options ? options.untilMs : NOW_MS + DAY_MS;
-  const hash = hashOf(signer, undefined);
-  const algorithm = algorithmOf(signer, hash, false);
+  const hash = hashOf(signer, options.hash);
+  const salt = saltOf(options);
+  const algorithm = algorithmOf(signer, hash, salt);
   const entryExtensions = entryMore.length > 0 ? [sequence(...entryMore.map(encodeExtension))] : [];
   const entries = revoked.map(({ serial }) => sequence(element(0x02, serial), time(fromMs), ...entryExtensions));
   const number: TestExtension = { identifier: "2.5.29.20", value: integer(1) };
@@ -266,7 +282,7 @@ export function issueRevocationList(options: RevocationListOptions): Bytes {
     ...(entries.length > 0 ? [sequence(...entries)] : []),
     ...(version === 2 ? [element(contextTag(0, "constructed"), extensions)] : []),
   );
-  return signed(body, algorithm, signer, hash, false);
+  return signed(body, algorithm, signer, [hash, salt]);
 }
 
 /** PEM of certificates, one after the other. */

@@ -161,6 +161,7 @@ export const REAL_GOVERNANCE: LedgerGovernance<GovernanceState> = {
   publicKeyOf: (state, nodeId) => state.constitution.nodes.find((node) => node.nodeId === nodeId)?.publicKey,
   versionOf: (state) => state?.constitution.version ?? 0,
   epochsOf: (state) => state?.epochs.length ?? 0,
+  hasAdapter: (state, adapterId) => state?.constitution.adapters.some(({ id }) => id === adapterId) === true,
 };
 
 /** Options of `verifyLedger` for ledgers of this file. */

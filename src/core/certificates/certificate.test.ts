@@ -73,7 +73,8 @@ describe("a certificate", () => {
     assert.deepEqual(authority.keyType, { type: "ec", curve: "P-384" });
     assert.deepEqual(authority.algorithm, { type: "rsa-pss", hash: "sha256", saltLength: 32 });
     assert.equal(authority.pathLength, 0);
-    assert.deepEqual(authority.keyUsage, { digitalSignature: false, certificateSign: true, revocationListSign: true });
+    const usage = { digitalSignature: false, keyAgreement: false, certificateSign: true, revocationListSign: true };
+    assert.deepEqual(authority.keyUsage, usage);
     assert.deepEqual(
       [authority.nameConstraints?.permitted.map(({ form }) => form), authority.nameConstraints?.excluded.length],
       [["directory", "dns", "email"], 2],

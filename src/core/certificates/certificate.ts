@@ -17,7 +17,7 @@ import { type NameConstraints, readNameConstraints } from "./name-constraints.ts
 export const MAX_EXTENSIONS = 64;
 /** Most purposes in an extended key usage. */
 export const MAX_KEY_PURPOSES = 64;
-/** Longest serial number, in bytes. */
+/** Longest serial number, in bytes; a zero before them that keeps the number positive does not count. */
 export const MAX_SERIAL_BYTES = 20;
 /** Largest path length constraint that is told from its successors: no path is that long. */
 export const MAX_PATH_LENGTH_CONSTRAINT = 0xffff;
@@ -25,6 +25,7 @@ export const MAX_PATH_LENGTH_CONSTRAINT = 0xffff;
 /** What the certified key may be used for (RFC 5280, 4.2.1.3), as far as it matters here. */
 export interface KeyUsage {
   readonly digitalSignature: boolean;
+  readonly keyAgreement: boolean;
   readonly certificateSign: boolean;
   readonly revocationListSign: boolean;
 }
@@ -92,7 +93,12 @@ function malformed(problem: string): CocoError {
 
 /** Reads a certificate in DER; throws `MalformedInput`. */
 export function parseCertificate(der: Bytes): Certificate {
-  return { ...parseSigned(der, { readBody, malformed, maxBytes: MAX_CERTIFICATE_BYTES }), der };
+  return parseLargeCertificate(der, MAX_CERTIFICATE_BYTES);
+}
+
+/** {@link parseCertificate} for certificates that carry evidence in an extension, of at most `maxBytes`. */
+export function parseLargeCertificate(der: Bytes, maxBytes: number): Certificate {
+  return { ...parseSigned(der, { readBody, malformed, maxBytes }), der };
 }
 
 /** What is signed, without the signature: the algorithm stands in it once more. */
@@ -147,7 +153,9 @@ export function readAlgorithm(reader: DerReader): { readonly value: SignatureAlg
 /** Lower-case hex of a serial number. */
 export function readSerial(reader: DerReader): string {
   const serial = reader.integer();
-  if (serial.length > MAX_SERIAL_BYTES || (serial[0] ?? 0) >= 0x80)
+  // Of CAs that draw 20 random bytes some (Intel's among them) do not count the zero that keeps the number positive.
+  const signBytes = serial[0] === 0 ? 1 : 0;
+  if (serial.length > MAX_SERIAL_BYTES + signBytes || (serial[0] ?? 0) >= 0x80)
     throw malformed("a serial number that is negative or too long");
   return toHex(serial);
 }
@@ -223,7 +231,12 @@ function readBasicConstraints(reader: DerReader): { readonly isCa: boolean; read
 function readKeyUsage(reader: DerReader): KeyUsage {
   const bits = reader.namedBits();
   if (bits.size === 0) throw malformed("a key usage that allows nothing");
-  return { digitalSignature: bits.has(0), certificateSign: bits.has(5), revocationListSign: bits.has(6) };
+  return {
+    digitalSignature: bits.has(0),
+    keyAgreement: bits.has(4),
+    certificateSign: bits.has(5),
+    revocationListSign: bits.has(6),
+  };
 }
 
 function readKeyPurposes(reader: DerReader): readonly string[] {

@@ -6,6 +6,7 @@ import { makeFounder, TEST_TIME_MS } from "../../../test/support/founders.ts";
 import { createStaffCertificate, generateKeyPairPem } from "../../enclave/manager/certificates.ts";
 import { createGovernanceCrypto, nodeEntropy } from "../../enclave/manager/node-crypto.ts";
 import { derOfPem } from "../governance/pem.ts";
+import { parseRevocationList } from "./crl.ts";
 import { describeCertificate } from "./description.ts";
 
 const issuance = { notBeforeMs: TEST_TIME_MS, days: 10, entropy: nodeEntropy };
@@ -42,21 +43,23 @@ describe("what governance is told of a certificate", () => {
   test("what is no certificate has no description, and signs no list", () => {
     for (const der of [new Uint8Array(0), Uint8Array.of(0x30, 0), derOf(issuer.certificate).subarray(1)]) {
       assert.equal(describeCertificate(der), undefined);
-      assert.equal(crypto.isRevocationListOf(der, derOf(issuer.certificate)), false);
+      assert.equal(crypto.revocationListOf(der, derOf(issuer.certificate)), undefined);
     }
-    assert.equal(crypto.isRevocationListOf(derOf(issuer.certificate), derOf(issuer.certificate)), false);
+    assert.equal(crypto.revocationListOf(derOf(issuer.certificate), derOf(issuer.certificate)), undefined);
   });
 
   test("a list of revoked certificates is that of the CA that signed it, and of no other", () => {
     const list = derOfPem(fixture("issuing-crl.pem"), "X509 CRL");
     assert.ok(list);
-    assert.equal(crypto.isRevocationListOf(list, derOf(fixture("issuing.pem"))), true);
-    assert.equal(crypto.isRevocationListOf(list, derOf(fixture("root.pem"))), false);
-    assert.equal(crypto.isRevocationListOf(list, derOf(fixture("ann.pem"))), false);
+    const { thisUpdateMs, nextUpdateMs } = parseRevocationList(list);
+    const times = crypto.revocationListOf(list, derOf(fixture("issuing.pem")));
+    assert.deepEqual(times, { thisUpdateMs, nextUpdateMs });
+    assert.equal(crypto.revocationListOf(list, derOf(fixture("root.pem"))), undefined);
+    assert.equal(crypto.revocationListOf(list, derOf(fixture("ann.pem"))), undefined);
     for (let at = 0; at < list.length; at += 17) {
       const changed: Uint8Array = Uint8Array.from(list);
       changed[at] = (changed[at] as number) ^ 1;
-      assert.equal(crypto.isRevocationListOf(changed, derOf(fixture("issuing.pem"))), false);
+      assert.equal(crypto.revocationListOf(changed, derOf(fixture("issuing.pem"))), undefined);
     }
   });
 

@@ -1,6 +1,6 @@
 /** What governance asks of certificates and revocation lists before they are listed for an actor. */
 import type { Bytes } from "../codec/bytes.ts";
-import type { CertificateDescription } from "../governance/governance-crypto.ts";
+import type { CertificateDescription, RevocationListTimes } from "../governance/governance-crypto.ts";
 import type { VerifySignature } from "./algorithm.ts";
 import { readOrNothing, tryParseCertificate, type Certificate } from "./certificate.ts";
 import { parseRevocationList } from "./crl.ts";
@@ -20,12 +20,18 @@ export function describeCertificate(der: Bytes): CertificateDescription | undefi
   return { subject: subject.text, notBeforeMs, notAfterMs, isCa, canSign, keyType: keyTypeOf(certificate) };
 }
 
-/** Whether a revocation list is one, and this CA certificate's key signed it in its own name. */
-export function isRevocationListOf(list: Bytes, authority: Bytes, verify: VerifySignature): boolean {
+/** When a revocation list is current; undefined when it is none that this CA certificate's key signed in its own name. */
+export function revocationListOf(
+  list: Bytes,
+  authority: Bytes,
+  verify: VerifySignature,
+): RevocationListTimes | undefined {
   const issuer = tryParseCertificate(authority);
   const revocations = readOrNothing(() => parseRevocationList(list));
-  if (issuer === undefined || revocations === undefined || !issuer.isCa) return false;
+  if (issuer === undefined || revocations === undefined || !issuer.isCa) return undefined;
   const mayList = issuer.keyUsage === undefined || issuer.keyUsage.revocationListSign;
   const isNamed = revocations.issuer.key === issuer.subject.key;
-  return mayList && isNamed && signatureProblem(revocations, issuer, verify) === undefined;
+  if (!mayList || !isNamed || signatureProblem(revocations, issuer, verify) !== undefined) return undefined;
+  const { thisUpdateMs, nextUpdateMs } = revocations;
+  return { thisUpdateMs, nextUpdateMs };
 }

@@ -40,6 +40,16 @@ export interface Name {
   readonly text: string;
   /** Addresses in the name's emailAddress attributes. */
   readonly emailAddresses: readonly string[];
+  /** Every attribute of every relative name, in order. */
+  readonly attributes: readonly NameAttribute[];
+}
+
+/** One attribute of a name. */
+export interface NameAttribute {
+  /** Object identifier. */
+  readonly type: string;
+  /** As it stands there; `#` and the hex of the encoding when it is no character string. */
+  readonly text: string;
 }
 
 /** A general name; `other` stands for the forms that nothing here interprets, told apart by their tag. */
@@ -49,10 +59,16 @@ export type GeneralName =
   | { readonly form: "ip"; readonly bytes: Bytes }
   | { readonly form: "other"; readonly tag: number };
 
-interface Attribute {
-  readonly type: string;
+interface CanonicalAttribute extends NameAttribute {
   readonly canonical: string;
-  readonly text: string;
+}
+
+const COMMON_NAME = "2.5.4.3";
+
+/** The common name of a name that has exactly one. */
+export function commonNameOf({ attributes }: Name): string | undefined {
+  const names = attributes.filter(({ type }) => type === COMMON_NAME);
+  return names.length === 1 ? names[0]?.text : undefined;
 }
 
 /** Lower case of ASCII letters only. */
@@ -60,7 +76,7 @@ export function lowerAscii(text: string): string {
   return text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
-function readAttribute(reader: DerReader): Attribute {
+function readAttribute(reader: DerReader): CanonicalAttribute {
   return reader.sequence((inner) => {
     const type = inner.objectIdentifier();
     if (!inner.nextIsText) {
@@ -83,11 +99,15 @@ function shown(text: string): string {
 /** Reads a distinguished name. */
 export function readName(reader: DerReader): Name {
   const emailAddresses: string[] = [];
+  const all: NameAttribute[] = [];
   const parts: string[] = [];
   const texts: string[] = [];
   const readPart = (sequence: DerReader): void => {
     const attributes = sequence.setOf(MAX_NAME_ATTRIBUTES, readAttribute);
-    for (const { type, text } of attributes) if (type === EMAIL_ADDRESS) emailAddresses.push(text);
+    for (const { type, text } of attributes) {
+      all.push({ type, text });
+      if (type === EMAIL_ADDRESS) emailAddresses.push(text);
+    }
     parts.push(JSON.stringify(attributes.map(({ canonical }) => canonical).sort()));
     texts.push(attributes.map(({ type, text }) => `${ATTRIBUTE_LABELS.get(type) ?? type}=${shown(text)}`).join(" + "));
   };
@@ -96,7 +116,7 @@ export function readName(reader: DerReader): Name {
       if (!sequence.atEnd) sequence.list(MAX_RELATIVE_NAMES, readPart);
     }),
   );
-  return { der: encoding, parts, key: parts.join("\n"), text: texts.join(", "), emailAddresses };
+  return { der: encoding, parts, key: parts.join("\n"), text: texts.join(", "), emailAddresses, attributes: all };
 }
 
 /** Reads one general name. */

@@ -52,6 +52,8 @@ export interface PathRequest {
   readonly revocations: readonly RevocationList[];
   readonly nowMs: number;
   readonly verify: VerifySignature;
+  /** What the leaf is used for, as an identifier; absent: authenticating a client. With `any` no purpose is asked for. */
+  readonly purpose?: string;
 }
 
 /** A path that holds. */
@@ -173,7 +175,7 @@ function judgePath(path: readonly Certificate[], anchor: number, request: PathRe
     const issuer = path[at + 1];
     const problem =
       standaloneProblem(certificate, request.nowMs) ??
-      (at === 0 ? leafProblem(certificate) : issuerProblem(certificate, path.slice(1, at))) ??
+      usageProblem(certificate, path.slice(0, at), request.purpose ?? CLIENT_AUTHENTICATION) ??
       (breaksConstraints(certificate, path.slice(at + 1), at === 0) ? "NameConstraint" : undefined);
     if (problem !== undefined) return { problem, certificate };
     const revocation =
@@ -192,24 +194,31 @@ function standaloneProblem(certificate: Certificate, nowMs: number): PathProblem
   return nowMs > certificate.notAfterMs ? "Expired" : undefined;
 }
 
-function allowsClients({ keyPurposes }: Certificate): boolean {
-  return keyPurposes === undefined || keyPurposes.includes(CLIENT_AUTHENTICATION);
+/** `below` are the certificates between this one and the leaf, and the leaf. Purposes of a CA bound those of what it issues. */
+function usageProblem(certificate: Certificate, below: readonly Certificate[], purpose: string) {
+  const { keyPurposes } = certificate;
+  const isForPurpose = purpose === "any" || keyPurposes === undefined || keyPurposes.includes(purpose);
+  return below.length === 0 ? leafProblem(certificate, isForPurpose) : issuerProblem(certificate, below, isForPurpose);
 }
 
-function leafProblem(certificate: Certificate): PathProblem | undefined {
+function leafProblem(certificate: Certificate, isForPurpose: boolean): PathProblem | undefined {
   const maySign = certificate.keyUsage?.digitalSignature ?? true;
-  return maySign && allowsClients(certificate) ? undefined : "KeyUsage";
+  return maySign && isForPurpose ? undefined : "KeyUsage";
 }
 
-function isSelfIssued(certificate: Certificate): boolean {
+/** Whether a certificate names itself as its issuer. */
+export function isSelfIssued(certificate: Certificate): boolean {
   return certificate.subject.key === certificate.issuer.key;
 }
 
-/** `below` are the CA certificates between this one and the leaf. Purposes of a CA bound those of what it issues. */
-function issuerProblem(certificate: Certificate, below: readonly Certificate[]): PathProblem | undefined {
+function issuerProblem(
+  certificate: Certificate,
+  below: readonly Certificate[],
+  isForPurpose: boolean,
+): PathProblem | undefined {
   if (!certificate.isCa) return "NotACa";
-  if (certificate.keyUsage?.certificateSign === false || !allowsClients(certificate)) return "KeyUsage";
-  const length = below.filter((issued) => !isSelfIssued(issued)).length;
+  if (certificate.keyUsage?.certificateSign === false || !isForPurpose) return "KeyUsage";
+  const length = below.slice(1).filter((issued) => !isSelfIssued(issued)).length;
   return length > (certificate.pathLength ?? length) ? "PathTooLong" : undefined;
 }
 
@@ -221,7 +230,7 @@ function namesOf(certificate: Certificate): readonly GeneralName[] {
 }
 
 /** A CA's new certificate for its own name is not bound by its constraints (RFC 5280, 6.1.3 b), unless it is the leaf. */
-function breaksConstraints(certificate: Certificate, above: readonly Certificate[], isLeaf: boolean): boolean {
+export function breaksConstraints(certificate: Certificate, above: readonly Certificate[], isLeaf: boolean): boolean {
   if (!isLeaf && isSelfIssued(certificate)) return false;
   const constraints = above.flatMap(({ nameConstraints }) => nameConstraints ?? []);
   if (constraints.length === 0) return false;

@@ -2,13 +2,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { CocoError } from "../../errors.ts";
-import { fromBase64, toBase64 } from "./base64.ts";
+import { fromBase64, fromBase64Url, toBase64, toBase64Url } from "./base64.ts";
 
 test("the text is what Node.js writes, and comes back as the same bytes", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 50 }), (bytes) => {
       assert.equal(toBase64(bytes), Buffer.from(bytes).toString("base64"));
       assert.deepEqual(fromBase64(toBase64(bytes)), bytes);
+      assert.equal(toBase64Url(bytes), Buffer.from(bytes).toString("base64url"));
+      assert.deepEqual(fromBase64Url(toBase64Url(bytes)), bytes);
     }),
   );
 });
@@ -21,4 +23,10 @@ test("texts that base64 does not write are refused", () => {
       text,
     );
   }
+});
+
+test("texts that base64url does not write are refused", () => {
+  for (const text of ["A", "AB", "AAB", "AA==", "AA+_", "AA/-", "AA AA", "AAAA\n", "AAAAA", "ÄAAA"])
+    assert.throws(() => fromBase64Url(text), { code: "MalformedInput" }, text);
+  assert.deepEqual(fromBase64Url("-_-_"), Uint8Array.of(0xfb, 0xff, 0xbf));
 });

@@ -1,6 +1,6 @@
 /**
- * Base64 (RFC 4648, section 4) with padding, strict: characters outside the alphabet, line breaks, missing padding and
- * non-zero bits after the last byte are refused, so that a byte string has one text.
+ * Base64 (RFC 4648): section 4 with padding, section 5 (base64url) without, both strict: characters outside the alphabet,
+ * line breaks, missing padding and non-zero bits after the last byte are refused, so that a byte string has one text.
  */
 import { CocoError } from "../../errors.ts";
 import type { Bytes } from "./bytes.ts";
@@ -41,4 +41,16 @@ export function fromBase64(text: string): Bytes {
   if (padding !== text.length - body.length || (held & ((1 << bits) - 1)) !== 0)
     throw new CocoError("MalformedInput", "not base64");
   return bytes;
+}
+
+/** The base64url text of a byte string, without padding (RFC 7515, section 2). */
+export function toBase64Url(bytes: Bytes): string {
+  return toBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+/** The byte string of a base64url text without padding; throws `MalformedInput` for any text {@link toBase64Url} does not write. */
+export function fromBase64Url(text: string): Bytes {
+  if (!/^[A-Za-z0-9_-]*$/.test(text)) throw new CocoError("MalformedInput", "not base64url");
+  const padding = "=".repeat((4 - (text.length % 4)) % 4);
+  return fromBase64(text.replaceAll("-", "+").replaceAll("_", "/") + padding);
 }

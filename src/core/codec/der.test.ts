@@ -84,7 +84,9 @@ describe("DER", () => {
     assert.deepEqual([...read("030205a0", (reader) => reader.namedBits())], [0, 2]);
     assert.equal(read("030100", (reader) => reader.namedBits()).size, 0);
     for (const hex of ["0300", "030101", "030208ff", "030201ff", "030205b0"]) refuses(hex, (reader) => reader.bits());
-    refuses("03020580", (reader) => reader.namedBits());
+    assert.deepEqual([...read("03020204", (reader) => reader.namedBits())], [5], "as AMD's CA certificates have it");
+    assert.deepEqual([...read("0303000400", (reader) => reader.namedBits())], [5]);
+    refuses("03020581", (reader) => reader.namedBits());
     refuses("03020780", (reader) => reader.bitBytes());
     assert.equal(toHex(read("030200ff", (reader) => reader.bitBytes())), "ff");
   });

@@ -263,11 +263,12 @@ export class DerReader {
     return bytes;
   }
 
-  /** The numbers of the bits that are set in a BIT STRING whose bits have names: no zero at its end (X.690, 11.2.2). */
+  /**
+   * The numbers of the bits that are set in a BIT STRING whose bits have names. DER leaves zeros at its end out (X.690, 11.2.2);
+   * they are read all the same, because AMD's CA certificates, which are what they are until 2045, have them.
+   */
   namedBits(): ReadonlySet<number> {
-    const { bytes, unusedBits } = this.bits();
-    const last = bytes.at(-1);
-    if (last !== undefined && (last & (1 << unusedBits)) === 0) throw malformed("named bits that end in zero");
+    const { bytes } = this.bits();
     const set = new Set<number>();
     for (let bit = 0; bit < 8 * bytes.length; bit++)
       if (((bytes[bit >> 3] ?? 0) & (0x80 >> (bit & 7))) !== 0) set.add(bit);

@@ -99,8 +99,9 @@ const SET_REVOCATIONS: ActionKind<SetRevocationsArgs> = {
   },
 };
 
-/** Refuses actors that are listed without a certificate, with too many, or with lists that none of their own CAs signed. */
-export function checkCertificates({ actors }: Constitution, before: Constitution, { crypto }: ActionContext): void {
+/** Refuses actors that are listed without a certificate, with too many, or with lists that count for nothing. */
+export function checkCertificates({ actors }: Constitution, before: Constitution, context: ActionContext): void {
+  const { crypto } = context;
   for (const actor of actors) {
     if (before.actors.includes(actor)) continue;
     const { id, certificates, revocations } = actor;
@@ -112,11 +113,31 @@ export function checkCertificates({ actors }: Constitution, before: Constitution
       );
     const authorities = certificates.filter((certificate) => crypto.describeCertificate(certificate)?.isCa === true);
     for (const [at, list] of revocations.entries()) {
-      if (!authorities.some((certificate) => crypto.isRevocationListOf(list, certificate)))
+      if (!authorities.some((certificate) => crypto.revocationListOf(list, certificate) !== undefined))
         throw refused("RevocationsNotSigned", `list ${at + 1} of ${id} is signed by none of its CA certificates`);
     }
+    const isNew = !before.actors.some((other) => other.revocations === revocations);
+    if (isNew) for (const authority of authorities) requireCurrent(actor, authority, context);
   }
 }
+
+/** Refuses lists of a CA none of which is current: from then on everything the CA issued would be refused. */
+function requireCurrent({ id, revocations }: Actor, authority: Bytes, { crypto, nowMs }: ActionContext): void {
+  const lists = revocations.flatMap((list) => crypto.revocationListOf(list, authority) ?? []);
+  if (lists.length === 0) return;
+  if (lists.some(({ thisUpdateMs, nextUpdateMs }) => thisUpdateMs <= nowMs && nowMs <= nextUpdateMs)) return;
+  const subject = crypto.describeCertificate(authority)?.subject ?? "";
+  const [from, until] = [
+    Math.min(...lists.map(({ thisUpdateMs }) => thisUpdateMs)),
+    Math.max(...lists.map(({ nextUpdateMs }) => nextUpdateMs)),
+  ];
+  throw refused(
+    "RevocationsNotCurrent",
+    `no list of ${subject} of ${id} is current at ${timeText(nowMs)}: issued at ${timeText(from)}, next update at ${timeText(until)}`,
+  );
+}
+
+const timeText = (timeMs: number): string => new Date(timeMs).toISOString();
 
 /** The actions of this file. */
 export const CERTIFICATE_ACTIONS = {

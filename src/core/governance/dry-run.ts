@@ -57,7 +57,7 @@ export function dryRun(
   const effect = effectOf(state, proposal, { nowMs, crypto });
   const { votes, judgement } = countVotes(state, proposal, nowMs, crypto);
   return {
-    digest: toHex(effectDigest(constitution, effect, crypto.sha256)),
+    digest: toHex(effectDigest(state, effect, crypto.sha256)),
     changes: describeEffect(constitution, effect, crypto),
     policies: neededPolicies(state, actions),
     verdict: judgement.verdict,

@@ -38,8 +38,13 @@ const before = consortium();
 const idOf = (at: number): string => tupleOf(at).nodeId;
 const hooli = { id: "hooli", name: "Hooli", certificates: [pemOf("hooli")] };
 
-function digestOf(on: Constitution, actions: readonly ActionJson[], context?: ActionContext): string {
-  return toHex(effectDigest(on, applyJson(on, actions, context), sha256));
+function digestOf(
+  constitution: Constitution,
+  actions: readonly ActionJson[],
+  context?: ActionContext,
+  networkId = "ab".repeat(32),
+): string {
+  return toHex(effectDigest({ networkId, constitution }, applyJson(constitution, actions, context), sha256));
 }
 
 function describeActions(
@@ -133,6 +138,7 @@ describe("the digest of an effect", () => {
     const voted = { ...contextOf(), approval: { yes: 3, members: 3 } };
     assert.equal(digestOf(before, [approve], voted), digestOf(before, [approve]));
     assert.equal(digestOf(before, [approve, limit(5)]), digestOf(before, [limit(5), approve]));
+    assert.notEqual(digestOf(before, [approve], undefined, "cd".repeat(32)), digestOf(before, [approve]));
   });
 });
 

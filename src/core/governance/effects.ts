@@ -23,8 +23,22 @@ export interface DescribedChange {
   readonly words: string;
 }
 
-/** Names an effect: two effects have one digest if and only if they change the same in the same way. */
-export function effectDigest(before: Constitution, effect: ActionEffect, sha256: HashFunction): Bytes {
+/** The network that an effect is on, which its digest names. */
+export interface EffectOn {
+  /** Hex. */
+  readonly networkId: string;
+  readonly constitution: Constitution;
+}
+
+/**
+ * Names an effect: two effects have one digest if and only if they change the same in the same way in the same network. A ballot
+ * names its network by it, also where the tool that signed it knows no header for that.
+ */
+export function effectDigest(
+  { networkId, constitution: before }: EffectOn,
+  effect: ActionEffect,
+  sha256: HashFunction,
+): Bytes {
   const changes = constitutionChanges(before, effect.constitution, sha256).map(({ path, before: from, after: to }) => ({
     path,
     before: from,
@@ -32,7 +46,8 @@ export function effectDigest(before: Constitution, effect: ActionEffect, sha256:
   }));
   const { opensEpoch, rotatesService } = effect;
   const expels = [...effect.expels].sort().map(fromHex);
-  return sha256(encodeCbor(treeToCbor({ changes, opensEpoch, rotatesService, expels })));
+  const network = fromHex(networkId);
+  return sha256(encodeCbor(treeToCbor({ network, changes, opensEpoch, rotatesService, expels })));
 }
 
 /** What a proposal would do, line by line: the constitution's changes, then what follows from them. */

@@ -35,7 +35,7 @@ class ToldNetwork extends GovernedNetwork {
     const proposal = this.state.proposals.find((one) => one.id === id);
     assert.ok(proposal);
     const effect = effectOf(this.state, proposal, { nowMs: this.place.timeMs, crypto: CRYPTO });
-    const digest = effectDigest(this.state.constitution, effect, CRYPTO.sha256);
+    const digest = effectDigest(this.state, effect, CRYPTO.sha256);
     return signRequest("ballot", ballotPayload(vote, digest), this.origin(member), id);
   }
 }
@@ -103,7 +103,7 @@ describe("what members are told", () => {
       { id: other.id, actions: [{ name: "set_settings", args: { maxDelayMs: 7 } }] },
       { nowMs: 0, crypto: CRYPTO },
     );
-    const digest = Buffer.from(effectDigest(network.state.constitution, effect, CRYPTO.sha256)).toString("hex");
+    const digest = Buffer.from(effectDigest(network.state, effect, CRYPTO.sha256)).toString("hex");
     assert.deepEqual(told[3]?.data, { proposalId: other.id, proposerId: "acme", effect: digest });
   });
 

@@ -138,6 +138,17 @@ export class FieldReader {
     return found;
   }
 
+  /** A list of some of the given texts, none twice. */
+  choices<T extends string>(name: string, choices: readonly T[]): readonly T[] {
+    const found = this.values(name, choices.length).map((value, at) => {
+      const choice = choices.find((candidate) => candidate === value);
+      if (choice === undefined) throw this.invalid(`${name}[${at}]`, `expected one of: ${choices.join(", ")}`);
+      return choice;
+    });
+    if (new Set(found).size !== found.length) throw this.invalid(name, "has an item twice");
+    return found;
+  }
+
   /** A whole number within bounds. */
   integer(name: string, bounds: IntegerBounds): number {
     const value = this.value(name);
@@ -178,6 +189,15 @@ export class FieldReader {
   /** Hex of a byte string of `length` bytes, for identifiers that are compared as text. */
   hex(name: string, length: number): string {
     return toHex(this.bytes(name, { length }));
+  }
+
+  /** Hex of each of at most `count` byte strings of `length` bytes. */
+  hexes(name: string, bounds: { readonly length: number; readonly count: number }): readonly string[] {
+    return this.values(name, bounds.count).map((value, at) => {
+      const bytes = this.#bytesOf(`${name}[${at}]`, value);
+      if (bytes.length !== bounds.length) throw this.invalid(`${name}[${at}]`, `expected ${bounds.length} bytes`);
+      return toHex(bytes);
+    });
   }
 
   /** A certificate as DER; PEM in the JSON form. */

@@ -19,6 +19,12 @@ export interface CertificateDescription {
   readonly keyType: "P-256" | "P-384" | "other";
 }
 
+/** From when until when a list of revoked certificates is current, in milliseconds since 1970. */
+export interface RevocationListTimes {
+  readonly thisUpdateMs: number;
+  readonly nextUpdateMs: number;
+}
+
 /** What an endorsement is good for: whatever the service does, or the checking of what it signed, but no TLS. */
 export type EndorsementUse = "service" | "documents";
 
@@ -43,8 +49,8 @@ export interface GovernanceCrypto {
   readonly certificateKey: (certificate: Bytes) => Bytes | undefined;
   /** What a certificate (DER) says of itself; undefined when it is none. */
   readonly describeCertificate: (certificate: Bytes) => CertificateDescription | undefined;
-  /** Whether a list of revoked certificates (DER) is one, and the key of this CA certificate (DER) signed it. */
-  readonly isRevocationListOf: (list: Bytes, certificate: Bytes) => boolean;
+  /** When a list of revoked certificates (DER) is current; undefined when it is none that the key of this CA certificate (DER) signed. */
+  readonly revocationListOf: (list: Bytes, certificate: Bytes) => RevocationListTimes | undefined;
   /** Whether the key of a certificate (DER) made a signature r ‖ s with this algorithm; who it is says {@link identify}. */
   readonly verifyWith: (algorithm: CoseAlgorithm, certificate: Bytes, data: Bytes, signature: Bytes) => boolean;
   /**

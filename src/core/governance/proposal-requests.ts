@@ -3,8 +3,8 @@
  * validating node verifies the signature, the signer's certificates and the content itself; what does not hold is refused
  * with a reason of its own and leaves nothing behind.
  *
- * A request that comes again is refused: proposals by the replay guard, ballots and automatic votes because they must be
- * newer than the member's last, withdrawals because the proposal is not open any more.
+ * A request that comes again is refused: proposals and automatic votes by the replay guard, ballots and automatic votes because
+ * they must be newer than the member's last, withdrawals because the proposal is not open any more.
  */
 import { bytesEqual, toHex } from "../codec/bytes.ts";
 import { judgedActions } from "./actions.ts";
@@ -32,7 +32,7 @@ import {
   type SignedMessage,
 } from "./proposal.ts";
 import { refused } from "./refusal.ts";
-import { checkCreatedAt, checkReplay, remember, type RememberedRequest } from "./replay-guard.ts";
+import { checkCreatedAt, checkReplay, remember, replayOf, type RememberedRequest } from "./replay-guard.ts";
 import { MAX_SCRIPT_BYTES, readScriptValidation, SCRIPT_RETURNS } from "./script.ts";
 import { settleProposal, withProposal, type SettledState } from "./settle.ts";
 import { verifySigner, type VerifiedRequest } from "./signer.ts";
@@ -74,7 +74,7 @@ export function executeRequest<State extends ProposalsState>(
     case "withdrawal":
       return { state: withdraw(state, verified, place), effect: undefined };
     case "automatic_vote":
-      return { state: registerCriteria(state, verified, place), effect: undefined };
+      return { state: registerCriteria(state, verified, place, crypto), effect: undefined };
     case "resume":
       throw refused("Malformed", "a resume goes to the node it is for, not into the ledger");
   }
@@ -96,7 +96,7 @@ function propose<State extends ProposalsState>(
   const remembered = { createdAt: request.createdAt, id };
   if (state.proposals.some((proposal) => proposal.id === id))
     throw refused("ProposalReplay", "this very proposal was submitted before");
-  checkReplay(state.recentRequests, remembered);
+  checkReplay(state.recentRequests, remembered, place.timeMs);
   const { actions, description } = readPayload(verified, readProposalPayload);
   const content = { id, actions };
   validateByScript(state, content, place.timeMs, crypto);
@@ -260,10 +260,14 @@ function registerCriteria<State extends ProposalsState>(
   state: State,
   verified: VerifiedRequest,
   { timeMs }: BatchPlace,
+  crypto: GovernanceCrypto,
 ): State {
   const { request, actor, certificate, message } = verified;
   const earlier = state.automaticVotes.find(({ member }) => member === actor);
-  if (earlier !== undefined && request.createdAt <= earlier.createdAt)
+  // The state forgets those of a member that leaves, and the member may come back.
+  const remembered = { createdAt: request.createdAt, id: toHex(crypto.sha256(request.signedBytes)) };
+  const isReplay = replayOf(state.recentRequests, remembered, timeMs) !== undefined;
+  if (isReplay || (earlier !== undefined && request.createdAt <= earlier.createdAt))
     throw refused("RequestNotNewer", "the member registered these criteria, or some signed after them, before");
   const criteria = readPayload(verified, readCriteria);
   const { createdAt } = request;
@@ -275,5 +279,5 @@ function registerCriteria<State extends ProposalsState>(
   const automaticVotes = [...others, { ...message, member: actor, certificate, createdAt, atMs: timeMs, criteria }];
   if (automaticVotes.reduce((total, votes) => total + messageBytes(votes), 0) > MAX_AUTOMATIC_VOTES_BYTES)
     throw refused("TooManyCriteria", `automatic votes take at most ${MAX_AUTOMATIC_VOTES_BYTES} bytes together`);
-  return { ...state, automaticVotes };
+  return { ...state, automaticVotes, recentRequests: remember(state.recentRequests, remembered) };
 }

@@ -24,7 +24,8 @@ export const REFUSALS = define({
   NothingToResolve: "Wait until the proposal's time has come.",
   InvalidCreatedAt: "Check the clock of whoever signs, and sign again.",
   ProposalReplay: "Leave it: the proposal is known. Sign a new one to propose the same again.",
-  ProposalCreatedTooLongAgo: "Sign the proposal again, with the present time.",
+  ProposalCreatedTooLongAgo:
+    "Sign the proposal again, with the present time; if it was that, with one some minutes ahead, as others did.",
   ProposalNotFound: "Check the proposal's id; proposals decided long ago are in the ledger only.",
   ProposalNotOpen: "Look at what became of the proposal; make a new one if you want something else.",
   NotTheProposer: "Vote no, or let the member that made the proposal withdraw it.",
@@ -66,6 +67,8 @@ export const REFUSALS = define({
   LastCertificate: "Add another certificate in the same proposal, or remove the actor.",
   RevocationsNotSigned:
     "Send lists that one of the actor's CA certificates has signed; replace those of a certificate that goes.",
+  RevocationsNotCurrent:
+    "Let the CA issue a list that is current, with a next update still to come, and send that one; or leave out its lists.",
   // nodes
   NodeUnknown: "Name a node of the VN list by its id.",
   NodeExists: "Use replace_node for a node that is listed.",

@@ -31,6 +31,11 @@ export interface ScriptCall {
   readonly arguments: readonly JsonValue[];
   /** What the script sees as the global `coco`, deeply frozen. */
   readonly view: JsonValue;
+  /**
+   * Work that input and script of this call may take together, where that is less than what any call may. Beyond it the call
+   * fails with `InputTooLarge` or `Timeout`.
+   */
+  readonly maxFuel?: number;
 }
 
 /** Why a call of a script failed. */

@@ -33,6 +33,14 @@ import { stillSpeaks } from "./standing-signer.ts";
 /** Longest message of a failure in the state, in characters. */
 export const MAX_FAILURE_LENGTH = 1_000;
 
+/**
+ * Work that all scripted ballots on open proposals may take together, inputs included, when the votes on every one are counted:
+ * about a third of a second of a processor. Nodes count when something changes, so it is bounded however many there are.
+ */
+export const MAX_BALLOTS_FUEL = 64_000_000;
+/** Most of it that the ballots of one member may take, however few other members vote by script. */
+export const MAX_MEMBER_BALLOTS_FUEL = 8_000_000;
+
 /** The part of the governance state that votes are counted on. */
 export interface VotingState extends DepartingState {
   readonly networkId: string;
@@ -115,7 +123,7 @@ export function prospectOf(
 ): ProspectiveEffect {
   try {
     const effect = effectOf(state, proposal, { nowMs, crypto });
-    return { type: "effect", effect, digest: effectDigest(state.constitution, effect, crypto.sha256) };
+    return { type: "effect", effect, digest: effectDigest(state, effect, crypto.sha256) };
   } catch (error) {
     return { type: "failure", failure: failureOf(error) };
   }
@@ -176,9 +184,9 @@ export function countVotes(
   crypto: GovernanceCrypto,
 ): VoteCount {
   const prospect = prospectOf(state, proposal, nowMs, crypto);
-  const open: OpenProposal = { state, proposal, prospect, nowMs, crypto };
+  const open: OpenProposal = { state, proposal, prospect, nowMs, crypto, fuelOf: ballotFuel(state.proposals) };
   const members = memberIds(state.constitution);
-  const newest = new Map(proposal.ballots.map((ballot) => [ballot.member, ballot]));
+  const newest = newestBallots(proposal);
   const { actors } = state.constitution;
   const stale: string[] = [];
   const scriptFailures: { member: string; message: string }[] = [];
@@ -213,9 +221,36 @@ interface OpenProposal extends Trial {
   readonly state: VotingState;
   readonly proposal: ProposalRecord;
   readonly prospect: ProspectiveEffect;
+  /** Work that each scripted ballot of a member may take. */
+  readonly fuelOf: ReadonlyMap<string, number>;
 }
 
-function voteOf({ choice }: BallotRecord, { state, proposal, prospect, nowMs, crypto }: OpenProposal): BallotOutcome {
+/** Of each member the newest ballot counts. */
+function newestBallots({ ballots }: ProposalRecord): ReadonlyMap<string, BallotRecord> {
+  return new Map(ballots.map((ballot) => [ballot.member, ballot]));
+}
+
+const ballotFuels = new WeakMap<readonly ProposalRecord[], ReadonlyMap<string, number>>();
+
+/**
+ * The work that each scripted ballot on the open ones of these proposals may take, by member: members that vote by script have
+ * equal parts, and a member's ballots equal parts of that. What a member's ballots do takes nothing from another's.
+ */
+export function ballotFuel(proposals: readonly ProposalRecord[]): ReadonlyMap<string, number> {
+  const known = ballotFuels.get(proposals);
+  if (known !== undefined) return known;
+  const scripted = new Map<string, number>();
+  for (const proposal of proposals.filter(({ state }) => state === "Open"))
+    for (const [member, { choice }] of newestBallots(proposal))
+      if (choice.type === "script") scripted.set(member, (scripted.get(member) ?? 0) + 1);
+  const part = Math.min(MAX_MEMBER_BALLOTS_FUEL, MAX_BALLOTS_FUEL / scripted.size);
+  const fuel = new Map([...scripted].map(([member, ballots]) => [member, Math.floor(part / ballots)]));
+  ballotFuels.set(proposals, fuel);
+  return fuel;
+}
+
+function voteOf({ choice, member }: BallotRecord, open: OpenProposal): BallotOutcome {
+  const { state, proposal, prospect, nowMs, crypto, fuelOf } = open;
   if (choice.type === "plain") {
     // What can't be done at all has no effect to compare: then the votes decide whether it counts as failed.
     const fits = prospect.type === "failure" || bytesEqual(choice.effect, prospect.digest);
@@ -226,6 +261,7 @@ function voteOf({ choice }: BallotRecord, { state, proposal, prospect, nowMs, cr
     function: "vote",
     arguments: [proposalText(proposal.actions), proposal.proposer],
     view: viewOf(state, nowMs),
+    maxFuel: fuelOf.get(member) ?? 0,
   });
   if (!result.ok) return { type: "failed", message: `${result.reason}: ${result.message}` };
   return readScriptVote(result.value) ?? { type: "failed", message: `vote returns ${SCRIPT_RETURNS.vote}` };

@@ -35,6 +35,8 @@ export interface LedgerGovernance<State> {
   versionOf?(state: State | undefined): number;
   /** Epochs that are open in a state; a batch of a later one is refused. Not compared when not given. */
   epochsOf?(state: State | undefined): number;
+  /** Whether an adapter is mounted in a state; an application batch of another one is refused. Not compared when not given. */
+  hasAdapter?(state: State | undefined, adapterId: number): boolean;
 }
 
 /** A ledger up to a batch, from which verification goes on. */
@@ -110,7 +112,7 @@ class LedgerVerifier<State> {
     onBatch?.(batch, record, state);
   }
 
-  #checkPlace(entry: LedgerEntry, { index, view, governanceVersion, epoch }: BatchHeader): void {
+  #checkPlace(entry: LedgerEntry, { kind, index, view, governanceVersion, epoch, adapterId }: BatchHeader): void {
     const { governance } = this.#options;
     if (entry.index !== index) throw corrupt(`the record names index ${entry.index}, its batch ${index}`);
     if (entry.term !== view) throw corrupt(`the record names term ${entry.term}, its batch view ${view}`);
@@ -119,6 +121,8 @@ class LedgerVerifier<State> {
       throw corrupt(`governance version ${governanceVersion} is not the one in force`);
     if (governance.epochsOf !== undefined && governance.epochsOf(this.state) < epoch)
       throw corrupt(`it is sealed under epoch ${epoch}, which is not open`);
+    if (kind === "application" && governance.hasAdapter?.(this.state, adapterId) === false)
+      throw corrupt(`it is of adapter ${adapterId}, which is not mounted`);
   }
 
   /** Genesis says itself who may sign it: what it says is executed once its bytes are known to fit their root. */

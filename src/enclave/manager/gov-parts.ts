@@ -9,6 +9,7 @@ import { json, type RoutedRequest } from "./endpoints.ts";
 import type { FrontendResponse } from "./frontend.ts";
 import type { GovernanceFeed } from "./gov-feed.ts";
 import type { Manager } from "./manager.ts";
+import type { RefusedRequests } from "./refused-requests.ts";
 import type { ServiceIdentity } from "./service-keys.ts";
 
 /** Versions of the endpoints that `api-version` may name; all are the same here. */
@@ -23,6 +24,7 @@ export interface GovApiParts {
   readonly tail: Pick<LedgerTail, "viewOfSeqno" | "viewHistory" | "status">;
   readonly crypto: GovernanceCrypto;
   readonly feed: GovernanceFeed;
+  readonly refused: RefusedRequests;
   readonly service: () => ServiceIdentity | undefined;
   /** Time of a batch made now. */
   readonly now: () => number;

@@ -39,10 +39,23 @@ export function submitRequest(type: RequestType) {
     requirePath(type, signed, request.parameters);
     const message = { message: request.body, chain: chainOf(parts, signed, request.chain) };
     const verified = verifySigner(newestState(parts), message, parts.now(), parts.crypto);
-    requireMember(parts, verified, request.parameters["memberId"]);
-    refuseKnown(parts, message);
+    const refuse = (error: CocoError): void => {
+      parts.refused.note(
+        { type, actor: verified.actor, request: toHex(parts.crypto.sha256(signed.signedBytes)) },
+        error,
+      );
+      respond(errorResponse(error));
+    };
+    try {
+      requireMember(parts, verified, request.parameters["memberId"]);
+      refuseKnown(parts, message);
+    } catch (error) {
+      if (!(error instanceof CocoError)) throw error;
+      refuse(error);
+      return;
+    }
     parts.manager.govern(message, (answer) => {
-      if (answer.type === "refused") respond(errorResponse(answer.error));
+      if (answer.type === "refused") refuse(answer.error);
       else respondHeld(parts, verified, answer.transactionId, respond);
     });
   };

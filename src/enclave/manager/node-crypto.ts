@@ -22,7 +22,7 @@ import {
   type KeyObject,
 } from "node:crypto";
 import { claimsOfEvidence } from "../../attestation/verify-evidence.ts";
-import { describeCertificate, isRevocationListOf } from "../../core/certificates/description.ts";
+import { describeCertificate, revocationListOf } from "../../core/certificates/description.ts";
 import { bytesEqual, concatBytes, type Bytes, type HashFunction } from "../../core/codec/bytes.ts";
 import { ActorIndex, type ListedActor } from "../../core/certificates/actor-index.ts";
 import type { SignatureAlgorithm, VerifySignature } from "../../core/certificates/algorithm.ts";
@@ -290,7 +290,7 @@ export function createGovernanceCrypto(runScript = noScripts): GovernanceCrypto 
       return verifyByKey(key, data, signature);
     },
     describeCertificate,
-    isRevocationListOf: (list, certificate) => isRevocationListOf(list, certificate, verifyIssued),
+    revocationListOf: (list, certificate) => revocationListOf(list, certificate, verifyIssued),
     identify: identifier(verifyIssued),
     verifyEndorsement: (endorsement, subject, issuer, use) =>
       verifyEndorsement([endorsement, subject, issuer], use, verifyIssued),

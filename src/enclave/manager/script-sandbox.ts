@@ -58,8 +58,14 @@ function failed(reason: ScriptFailure, message: string, fuel: number): ScriptRes
   return { ok: false, reason, message: message.slice(0, MAX_SCRIPT_MESSAGE_LENGTH), fuel };
 }
 
+/** What a script finds. */
+interface CallInput {
+  readonly argumentsJson: string;
+  readonly viewJson: string;
+}
+
 /** The call as the engine takes it; undefined when a part of it is beyond its bounds or has no UTF-8 form. */
-function encodeCall(call: ScriptCall) {
+function encodeCall(call: ScriptCall): (CallInput & { readonly source: Bytes }) | undefined {
   const argumentsJson = JSON.stringify(call.arguments);
   const viewJson = JSON.stringify(call.view);
   const isTooLong = call.source.length > MAX_SCRIPT_BYTES || !isWellFormed(call.source);
@@ -80,14 +86,17 @@ export class ScriptRunner {
   /** Runs one call; the same call has the same result, fuel included, on every node and at any time. */
   readonly runScript: RunScript = (call) => {
     const encoded = encodeCall(call);
-    if (encoded === undefined || !this.#prepare(encoded.viewJson, encoded.argumentsJson))
+    const { maxFuel = MAX_SCRIPT_FUEL + MAX_SCRIPT_INPUT_FUEL } = call;
+    const inputFuel = encoded && this.#prepare(encoded, Math.min(MAX_SCRIPT_INPUT_FUEL, maxFuel));
+    if (encoded === undefined || inputFuel === undefined)
       return failed("InputTooLarge", "the script, its arguments or its view are too large", 0);
-    const { outcome, fuel } = this.#engine.run(MAX_SCRIPT_FUEL, () => this.#call(encoded.source, call.function));
+    const most = Math.min(MAX_SCRIPT_FUEL, maxFuel - inputFuel);
+    const { outcome, fuel } = this.#engine.run(most, () => this.#call(encoded.source, call.function));
     switch (outcome.type) {
       case "returned":
         return resultOf(outcome.value, fuel);
       case "exhausted":
-        return failed("Timeout", `the script did more work than a call may: ${MAX_SCRIPT_FUEL} steps`, fuel);
+        return failed("Timeout", `the script did more work than this call may: ${most} steps`, fuel);
       case "overflowed":
         return failed("Stack", "functions, expressions or JSON are nested too deeply", fuel);
       case "failed":
@@ -95,15 +104,15 @@ export class ScriptRunner {
     }
   };
 
-  /** Hands over view and arguments, which is not the script's work; false when there is no room for them. */
-  #prepare(viewJson: string, argumentsJson: string): boolean {
+  /** Hands over view and arguments, which is not the script's work; the work it took, undefined when there is no room for them. */
+  #prepare({ viewJson, argumentsJson }: CallInput, maxFuel: number): number | undefined {
     const engine = this.#engine;
     engine.reset();
-    const { outcome } = engine.run(MAX_SCRIPT_INPUT_FUEL, () => {
+    const { outcome, fuel } = engine.run(maxFuel, () => {
       const prepared = engine.call(engine.bootstrapped(0), [engine.newText(viewJson), engine.newText(argumentsJson)]);
       return engine.exceptionOf(prepared) === undefined;
     });
-    return outcome.type === "returned" && outcome.value;
+    return outcome.type === "returned" && outcome.value ? fuel : undefined;
   }
 
   #call(source: Bytes, name: string): RawResult {

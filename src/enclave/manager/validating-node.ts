@@ -24,6 +24,7 @@ import { createClientApi } from "./client-api.ts";
 import { Departure } from "./departure.ts";
 import { ClientFrontend } from "./frontend.ts";
 import { GovernanceFeed } from "./gov-feed.ts";
+import { RefusedRequests } from "./refused-requests.ts";
 import { handOver } from "./hand-over.ts";
 import { History } from "./history.ts";
 import { JoinDesk } from "./join-desk.ts";
@@ -300,6 +301,7 @@ export class ValidatingNode {
         ...{ manager, administration, tail, service },
         crypto: this.#governanceCrypto,
         feed: this.#feed,
+        refused: new RefusedRequests(this.#parts.clock, this.#parts.tracer),
         now: () => sealing.batchTime(),
       },
     });

@@ -4,9 +4,9 @@
  */
 import assert from "node:assert/strict";
 import { copyFile, rm, stat, writeFile } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { run } from "../../../src/cli/program.ts";
+import { freePorts } from "./free-ports.ts";
 import { CLI, type ManagedProcess, present, startProcess, until } from "./processes.ts";
 import { temporaryFolder } from "./sandbox.ts";
 
@@ -153,7 +153,7 @@ async function foundOrganisation(
   const [certificate, key] = [join(dir, `${id}_cert.pem`), join(dir, `${id}_privk.pem`)];
   await done("member", "keygen", "--id", id, "--name", `${id} Ltd`, "--dir", dir, ...keygen);
   const node = join(dir, "node");
-  const [peers, clients] = (await freePorts()).map((port) => `127.0.0.1:${port}`) as [string, string];
+  const [peers, clients] = (await freePorts(2)).map((port) => `127.0.0.1:${port}`) as [string, string];
   await done(
     ...["node", "init", "--dir", node, "--name", id, "--machine-key", join(dir, "machine.key")],
     ...["--listen", peers, "--advertise", peers, "--client-listen", clients, "--client-advertise", clients],
@@ -162,17 +162,4 @@ async function foundOrganisation(
   const owner = ["--member", id, "--key", key, "--network", NETWORK];
   await done("node", "sign", "--entry", join(node, "vn-entry.json"), ...owner, "--out", entry);
   return { organisation: { id, dir, certificate, key, url: `https://${clients}` }, entry };
-}
-
-async function freePorts(): Promise<readonly number[]> {
-  const servers = await Promise.all(
-    [0, 1].map(async () => {
-      const server = createServer();
-      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }

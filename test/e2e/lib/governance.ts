@@ -2,11 +2,20 @@
  * Governance by a test network's only member, as `coco` would do it: a signed proposal for what the constitution in force is to
  * become, and the member's ballot on what it does.
  */
+import assert from "node:assert/strict";
+import { fromHex } from "../../../src/core/codec/bytes.ts";
 import type { Action } from "../../../src/core/governance/actions.ts";
 import { agreedRequests } from "../../../src/core/governance/agreed-requests.ts";
 import { constitutionFromJson } from "../../../src/core/governance/constitution-codec.ts";
 import type { Constitution } from "../../../src/core/governance/constitution.ts";
-import type { RequestSigner } from "../../../src/core/governance/request-signing.ts";
+import {
+  ballotPayload,
+  proposalPayload,
+  type RequestOrigin,
+  type RequestSigner,
+  signProposal,
+  signRequest,
+} from "../../../src/core/governance/request-signing.ts";
 import { parseSignedRequest } from "../../../src/core/governance/signed-request.ts";
 import { createGovernanceCrypto } from "../../../src/enclave/manager/node-crypto.ts";
 import type { HttpAnswer } from "./json-rpc.ts";
@@ -93,4 +102,24 @@ export function postBallot(node: NetworkNode, network: Network, { proposalId, ba
 export async function postAgreed(node: NetworkNode, network: Network, agreed: Agreed): Promise<HttpAnswer> {
   const proposed = await postProposal(node, agreed.proposal);
   return proposed.status < 300 ? postBallot(node, network, agreed) : proposed;
+}
+
+/**
+ * A proposal of the network's member and its yes on what the node says that it would do: also where that depends on what the
+ * ledger knows of the nodes. Fails unless it is accepted.
+ */
+export async function decide(network: Network, node: NetworkNode, ...actions: readonly Action[]): Promise<void> {
+  const { network_id: networkId } = await node.read<NetworkView>("/node/network");
+  const origin = (): RequestOrigin => ({
+    ...{ signer: network.member, networkId, createdAt: Math.floor(Date.now() / 1000) },
+    sha256: createGovernanceCrypto().sha256,
+  });
+  const { id, message } = signProposal(proposalPayload(actions), origin());
+  const proposed = await postProposal(node, Buffer.from(message));
+  assert.equal(proposed.status, 200, proposed.body);
+  const { effect } = await node.read<{ effect: { digest: string } | null }>(`/gov/members/proposals/${id}?${API}`);
+  const ballot = signRequest("ballot", ballotPayload("yes", fromHex(present(effect).digest)), origin(), id);
+  const voted = await postBallotOf(node, network.memberId, id, Buffer.from(ballot.message));
+  assert.equal(voted.status, 200, voted.body);
+  assert.equal((JSON.parse(voted.body) as { proposalState: string }).proposalState, "Accepted");
 }

@@ -4,7 +4,6 @@
  */
 import { readFileSync } from "node:fs";
 import { readFile, rm, writeFile } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { privateKeyToAccount } from "viem/accounts";
 import type { Hex } from "viem";
@@ -25,6 +24,7 @@ import {
 import { measureCode, PACKAGE_FOLDER } from "../../../src/host/measure-code.ts";
 import { initNode, SERVICE_CERTIFICATE_FILE } from "../../../src/host/node-folder.ts";
 import { readRequestSigner } from "../../../src/host/request-signer.ts";
+import { freePorts } from "./free-ports.ts";
 import { type Credentials, RpcClient } from "./json-rpc.ts";
 import { LinkProxy } from "./link-proxy.ts";
 import { CLI, endOf, type Exit, type ManagedProcess, present, startProcess, until } from "./processes.ts";
@@ -94,9 +94,9 @@ export class NetworkNode {
     return `${this.#process?.stdout() ?? ""}${this.#process?.stderr() ?? ""}`;
   }
 
-  /** Starts the node's process. */
-  start(): void {
-    this.#process = startProcess(process.execPath, [CLI, "node", "start", "--dir", this.dir]);
+  /** Starts the node's process. @param cli the `coco` command, of other code than this installation's */
+  start(cli = CLI): void {
+    this.#process = startProcess(process.execPath, [cli, "node", "start", "--dir", this.dir]);
     this.#isRunning = true;
   }
 
@@ -284,7 +284,7 @@ async function makeNode(
   others: readonly NetworkNode[],
 ): Promise<NewNode> {
   const proxy = await LinkProxy.start(() => others.map((node) => node.pid).filter((pid) => pid > 0));
-  const [port, clientPort] = await freePorts();
+  const [port, clientPort] = (await freePorts(2)) as [number, number];
   proxy.forwardTo(port);
   const folder = join(dir, name);
   const request = await initNode({
@@ -323,18 +323,4 @@ async function genesisOf(
     ...founding,
   });
   return constitutionToJson(constitution);
-}
-
-/** Two ports nobody listens at. */
-async function freePorts(): Promise<readonly [number, number]> {
-  const servers = await Promise.all(
-    [0, 1].map(async () => {
-      const server = createServer();
-      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return [present(ports[0]), present(ports[1])];
 }

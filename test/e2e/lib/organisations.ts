@@ -46,7 +46,7 @@ export async function selfSigned(dir: string, name: string, curve: "P-256" | "P-
   await openssl(
     ...["req", "-x509", "-newkey", "ec", "-pkeyopt", `ec_paramgen_curve:${curve}`, "-nodes", "-days", "30"],
     ...["-subj", `/CN=${name}`, "-keyout", keyFile, "-out", certificateFile],
-    ...["-addext", `keyUsage=critical,${isCa ? "keyCertSign" : "digitalSignature"}`],
+    ...["-addext", `keyUsage=critical,${isCa ? "keyCertSign,cRLSign" : "digitalSignature"}`],
   );
   return { keyFile, certificateFile, algorithm: curve === "P-256" ? "ES256" : "ES384", chain: [] };
 }
@@ -66,6 +66,18 @@ export async function issuedBy(ca: Identity, dir: string, name: string, curve: "
   );
   const identity: Identity = { keyFile, certificateFile, algorithm: curve === "P-256" ? "ES256" : "ES384", chain: [] };
   return { ...identity, chain: [derOf(identity)] };
+}
+
+/** The CA's list of revoked certificates, DER, current for a day. */
+export async function revocationListOf(ca: Identity, dir: string, revoked: readonly Identity[]): Promise<Bytes> {
+  const [index, configuration, list] = [join(dir, "index.txt"), join(dir, "ca.cnf"), join(dir, "list.crl")];
+  writeFileSync(index, "");
+  const section = ["[ca]", "default_ca=own", "[own]", `database=${index}`, "default_md=sha256", "unique_subject=no"];
+  writeFileSync(configuration, `${section.join("\n")}\n`);
+  const own = ["ca", "-config", configuration, "-cert", ca.certificateFile, "-keyfile", ca.keyFile];
+  for (const { certificateFile } of revoked) await openssl(...own, "-revoke", certificateFile);
+  await openssl(...own, "-gencrl", "-crldays", "1", "-out", list);
+  return present(derOfPem(readFileSync(list, "utf8"), "X509 CRL"));
 }
 
 /** A signature as ASN.1 writes it, as COSE has it: r ‖ s of equal length. */

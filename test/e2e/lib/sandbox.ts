@@ -96,7 +96,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
       if (written === undefined || written.mtimeMs < startedMs) return undefined;
       return JSON.parse(await readFile(file, "utf8")) as Endpoints;
     },
-    { timeoutMs: 60_000 },
+    { timeoutMs: 120_000 },
   ).catch(async (error: unknown) => {
     throw new Error(`it wrote ${child.stdout()}${child.stderr()}${await nodeLogs(dir)}`, { cause: error });
   });

@@ -1,0 +1,116 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { certificatesPem, issue } from "../../../test/support/issue-certificates.ts";
+import { certificateTable } from "../../../test/support/snp-pki.ts";
+import { octets } from "../../../test/support/der-writer.ts";
+import { toBase64 } from "../../core/codec/base64.ts";
+import { type Bytes, concatBytes, EMPTY, utf8Encode } from "../../core/codec/bytes.ts";
+import { MAX_CERTIFICATE_CONTAINER_BYTES, readCertificates, readCertificateTable } from "./certificates.ts";
+
+const [first, second, third] = [issue().der, issue().der, issue().der];
+const all = [first, second, third];
+const json = JSON.stringify({
+  vcekCert: certificatesPem([first]),
+  tcbm: "db18000000000004",
+  certificateChain: certificatesPem([second, third]),
+  cacheControl: "86400",
+});
+const VCEK = "63da758de6644564adc5f4b93be8accd";
+const ASK = "4ab7b379bbac4fe4a02f05aef327c782";
+const ARK = "c0b406a4a803495297433fb6014cd0ae";
+const OTHER = "11".repeat(16);
+const malformed = { code: "EvidenceRejected", data: { reason: "Malformed" } };
+const read = (text: string): readonly Bytes[] => readCertificates(utf8Encode(text));
+
+describe("containers of certificates", () => {
+  test("each gives the same certificates", () => {
+    assert.deepEqual(readCertificates(first), [first]);
+    assert.deepEqual(read(certificatesPem(all)), all);
+    assert.deepEqual(read(`\n${certificatesPem(all).replaceAll("\n", "\r\n")}\n`), all);
+    assert.deepEqual(read(json), all);
+    assert.deepEqual(read(toBase64(utf8Encode(json))), all);
+    assert.deepEqual(read(`${toBase64(utf8Encode(json))}\n`), all);
+    const table = certificateTable([
+      [VCEK, first],
+      [OTHER, Uint8Array.of(1, 2, 3)],
+      [ASK, second],
+      [ARK, third],
+    ]);
+    assert.deepEqual(readCertificates(table), all);
+    assert.deepEqual(readCertificates(certificateTable([])), []);
+    assert.deepEqual(readCertificateTable(EMPTY), []);
+  });
+
+  test("[R18] a certificate that carries others as text is itself, and nothing else", () => {
+    const carrier = issue({ more: [{ identifier: "1.2.3.4", value: octets(utf8Encode(certificatesPem([first]))) }] });
+    assert.deepEqual(readCertificates(carrier.der), [carrier.der]);
+    const pem = certificatesPem([carrier.der]);
+    assert.deepEqual(read(pem), [carrier.der]);
+  });
+
+  test("[R18] bytes behind a certificate, before it, or of another encoding of its length", () => {
+    assert.throws(() => readCertificates(concatBytes(first, Uint8Array.of(0))), malformed);
+    assert.throws(() => readCertificates(concatBytes(Uint8Array.of(0), first)), malformed);
+    assert.throws(() => readCertificates(concatBytes(first, second)), malformed);
+    const indefinite = Uint8Array.from(first);
+    indefinite[1] = 0x80;
+    assert.throws(() => readCertificates(indefinite), malformed);
+  });
+
+  test("text around PEM, PEM of something else, blocks that are no certificate", () => {
+    const pem = certificatesPem([first]);
+    for (const text of [
+      `x${pem}`,
+      `${pem}x`,
+      `${pem}\nsubject=x\n${pem}`,
+      pem.replaceAll("CERTIFICATE", "X509 CRL"),
+      pem.replace("M", "!"),
+      "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+      "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+      "-----BEGIN CERTIFICATE-----",
+    ])
+      assert.throws(() => read(text), malformed, text);
+  });
+
+  test("JSON with a name twice, without a field, or of another kind; base64 of something else", () => {
+    for (const text of [
+      json.replace('"tcbm"', '"vcekCert"'),
+      json.replace("certificateChain", "chain"),
+      json.replace("vcekCert", "vcek"),
+      `${json}x`,
+      "{}",
+      "[]",
+      "{",
+      '{"vcekCert":1,"certificateChain":2}',
+      toBase64(first),
+      toBase64(utf8Encode("[]")),
+      "x",
+      "",
+    ])
+      assert.throws(() => read(text), malformed, text);
+  });
+
+  test("a table without end, with an entry beyond it, with an entry that is no certificate, too large", () => {
+    const table = certificateTable([[VCEK, first]]);
+    const changed = (at: number, value: number): Bytes => {
+      const bytes = Uint8Array.from(table);
+      new DataView(bytes.buffer).setUint32(at, value, true);
+      return bytes;
+    };
+    for (const bad of [
+      table.subarray(0, 47),
+      table.subarray(0, table.length - 1),
+      changed(16, table.length),
+      changed(16, 0xffffffff),
+      changed(20, 0xffffffff),
+      changed(20, first.length + 1),
+      changed(20, first.length - 1),
+      changed(16, 47),
+      certificateTable(Array.from({ length: 32 }, () => [OTHER, EMPTY] as const)),
+      new Uint8Array(23),
+    ])
+      assert.throws(() => readCertificateTable(bad), malformed);
+    assert.throws(() => readCertificates(new Uint8Array(MAX_CERTIFICATE_CONTAINER_BYTES + 1)), malformed);
+    assert.throws(() => read(certificatesPem(Array.from({ length: 17 }, () => first))), malformed);
+  });
+});

@@ -1,0 +1,155 @@
+/** `coco attest verify`: checks evidence of a TEE offline, and says of each check what came out. */
+import type { Command } from "commander";
+import { CocoError } from "../../errors.ts";
+import { readJson } from "../arguments.ts";
+import { type CommandContext, type Output, printFields, printJson } from "../output.ts";
+import type { EvidenceFiles, TeeName } from "./inputs.ts";
+import type { ClaimValue, Judgement } from "./judge.ts";
+
+/** Largest policy file in bytes. */
+export const MAX_POLICY_FILE_BYTES = 1024 * 1024;
+
+const TEES = ["snp", "sgx", "tdx", "vsm", "uvm", "maa"];
+const EXIT_OF_VERDICT = { accept: 0, reject: 1, error: 2 } as const;
+
+const HELP = `
+Examples: a folder as the platforms write them, or files.
+  coco attest verify /opt/uvm-context --report report.bin          an Azure container's security context with its report
+  coco attest verify --tee snp --report report.bin --certs vcek.der
+  coco attest verify --tee tdx --quote quote.bin --collateral collateral.json --at 2026-03-18T00:00:00Z
+  coco attest verify --tee uvm --uvm reference-info-base64
+  coco attest verify --tee maa --token token.jwt --jwks jwks.json
+
+Nothing is fetched. Roots are those of AMD and Intel, built in; whoever else is trusted stands in the policy.
+Without a policy the strict one counts: --allow opens it by name, such as v2,vlek,vmpl1,debug,SWHardeningNeeded.
+
+Exit code 0: accepted. 1: rejected; the reasons are printed. 2: wrong usage, or evidence that can't be read.`;
+
+interface VerifyOptions extends Omit<EvidenceFiles, "tee"> {
+  readonly tee?: string;
+  readonly at?: string;
+  readonly policy?: string;
+  readonly allow?: string;
+  readonly measurement?: string;
+  readonly reportData?: string;
+  readonly nonce?: string;
+}
+
+/** Adds `coco attest`. */
+export function addAttestCommands(program: Command, context: CommandContext): void {
+  program
+    .command("attest")
+    .description("evidence of trusted execution environments")
+    .command("verify")
+    .description("check evidence offline")
+    .argument("[folder]", "a folder with evidence")
+    .option("--tee <name>", `what the evidence is of: ${TEES.join(", ")}; told by its form where it can be`)
+    .option("--report <file>", "report of SNP or of a VBS enclave: binary or hex")
+    .option("--certs <files...>", "certificates that go with it: PEM, DER, or JSON as Azure writes it")
+    .option("--quote <file>", "quote of SGX or TDX: binary or hex")
+    .option("--collateral <file>", "collateral of the quote, JSON")
+    .option("--uvm <file>", "endorsement of a utility VM: COSE, or base64 of it")
+    .option("--token <file>", "token of Azure Attestation")
+    .option("--jwks <file>", "keys of its issuer, JSON")
+    .option("--vtpm <file>", "evidence of an Azure confidential VM's vTPM, JSON")
+    .option("--security-policy <file>", "what the report's host data must be the digest of, as it is or base64")
+    .option("--runtime-data <file>", "what the report data must be the digest of")
+    .option("--measurement <hex>", "what the measurement must be")
+    .option("--report-data <hex>", "what the report data must be, all 64 bytes")
+    .option("--nonce <hex>", "what the quote of a vTPM must answer")
+    .option("--at <time>", "time of verification, ISO 8601; now unless given")
+    .option("--policy <file>", "appraisal policy, JSON; the strict one unless given")
+    .option("--allow <names>", "what to allow beside it, separated by commas")
+    .option("--json", "print JSON")
+    .addHelpText("after", HELP)
+    .action((folder: string | undefined, options: VerifyOptions, command: Command) =>
+      verify(context, folder, options, command.optsWithGlobals()["json"] === true),
+    );
+}
+
+async function verify(
+  context: CommandContext,
+  folder: string | undefined,
+  options: VerifyOptions,
+  asJson: boolean,
+): Promise<void> {
+  const [{ filesOfFolder }, { readEvidence }, { judgeEvidence }, { policiesFor }] = await Promise.all([
+    import("./inputs.ts"),
+    import("./content.ts"),
+    import("./judge.ts"),
+    import("./policies.ts"),
+  ]);
+  const { tee, at, policy, allow, measurement, reportData, nonce, ...files } = options;
+  const named: EvidenceFiles = { ...filesOnly(files), ...(tee !== undefined && { tee: teeOf(tee) }) };
+  const content = await readEvidence(folder === undefined ? named : await filesOfFolder(folder, named));
+  const document = policy === undefined ? undefined : await readJson(policy, MAX_POLICY_FILE_BYTES);
+  const names = (allow ?? "").split(",").filter((name) => name.trim() !== "");
+  const judgement = judgeEvidence(content, {
+    nowMs: at === undefined ? Date.now() : timeOf(at),
+    policies: policiesFor(content.tee, document, names, policy),
+    expected: {
+      ...(measurement !== undefined && { measurement: measurement.toLowerCase() }),
+      ...(reportData !== undefined && { reportData: reportData.toLowerCase() }),
+      ...(nonce !== undefined && { nonce: nonceOf(nonce) }),
+    },
+  });
+  context.exitCode = EXIT_OF_VERDICT[judgement.verdict];
+  if (asJson) printJson(context.output, judgement);
+  else printJudgement(context.output, judgement);
+}
+
+/** The files among the options, without what stands for all commands. */
+function filesOnly(options: Omit<EvidenceFiles, "tee">): Omit<EvidenceFiles, "tee"> {
+  const { report, certs, quote, collateral, uvm, token, jwks, vtpm, securityPolicy, runtimeData } = options;
+  const files = { report, certs, quote, collateral, uvm, token, jwks, vtpm, securityPolicy, runtimeData };
+  return Object.fromEntries(Object.entries(files).filter(([, file]) => file !== undefined));
+}
+
+function teeOf(name: string): TeeName {
+  if (!TEES.includes(name)) throw new CocoError("WrongUsage", `--tee ${name}: expected one of ${TEES.join(", ")}`);
+  return name as TeeName;
+}
+
+function nonceOf(hex: string): Uint8Array {
+  if (!/^(?:[0-9a-f]{2})*$/i.test(hex)) throw new CocoError("WrongUsage", "--nonce: expected hex");
+  return new Uint8Array(Buffer.from(hex, "hex"));
+}
+
+function timeOf(text: string): number {
+  const ms = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?(?:Z|[+-]\d\d:\d\d))?$/.test(text)
+    ? Date.parse(text)
+    : Number.NaN;
+  if (Number.isNaN(ms)) throw new CocoError("WrongUsage", `--at ${text}: expected a time like 2026-03-18T00:00:00Z`);
+  return ms;
+}
+
+function printJudgement(output: Output, judgement: Judgement): void {
+  const { tee, verdict, reasons, tcbStatus, claims, checks, error } = judgement;
+  for (const check of checks) {
+    const mark = { passed: "ok  ", failed: "FAIL", skipped: "-   " }[check.outcome];
+    const code = check.outcome === "failed" ? ` ${check.code}:` : "";
+    const detail = check.outcome === "passed" ? "" : `${code} ${check.detail}`;
+    output.data(`${mark}  ${check.name}${detail}\n`);
+  }
+  if (checks.length > 0) output.data("\n");
+  printFields(output, {
+    tee,
+    ...lines(claims),
+    ...(tcbStatus !== undefined && { tcbStatus }),
+    verdict,
+    ...(reasons.length > 0 && { reasons: reasons.join(", ") }),
+    ...(error !== undefined && { error }),
+  });
+}
+
+/** Claims as lines; what is nested has the names of what it is in before its own. */
+function lines(claims: Readonly<Record<string, ClaimValue>>, prefix = ""): Record<string, string> {
+  return Object.assign(
+    {},
+    ...Object.entries(claims).map(([name, value]) =>
+      typeof value === "object" && !Array.isArray(value)
+        ? lines(value as Readonly<Record<string, ClaimValue>>, `${prefix}${name}.`)
+        : { [`${prefix}${name}`]: Array.isArray(value) ? value.map(String).join(" ") : String(value) },
+    ),
+  ) as Record<string, string>;
+}

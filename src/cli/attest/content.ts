@@ -1,0 +1,63 @@
+/** The content of evidence files, in the forms in which platforms and tools write them. */
+import type { Bytes } from "../../core/codec/bytes.ts";
+import { CocoError } from "../../errors.ts";
+import { readBytes } from "../arguments.ts";
+import { bytesOrBase64, bytesOrHex, teeOfQuote } from "./forms.ts";
+import { type EvidenceFiles, type TeeName, TEE_NAMES } from "./inputs.ts";
+
+/** Largest file of evidence, in bytes. */
+export const MAX_EVIDENCE_FILE_BYTES = 1024 * 1024;
+
+/** Evidence that was read from files; nothing of it is checked. */
+export interface EvidenceContent {
+  readonly tee: TeeName;
+  readonly report?: Bytes;
+  readonly certs: readonly Bytes[];
+  readonly quote?: Bytes;
+  readonly collateral?: Bytes;
+  readonly uvm?: Bytes;
+  readonly token?: Bytes;
+  readonly jwks?: Bytes;
+  readonly vtpm?: Bytes;
+  readonly securityPolicy?: Bytes;
+  readonly runtimeData?: Bytes;
+}
+
+const COSE_SIGN1 = 0xd2;
+
+/** Reads the files. Throws `ConfigurationInvalid` for one that cannot be read, `WrongUsage` when it is unclear what they are. */
+export async function readEvidence(files: EvidenceFiles): Promise<EvidenceContent> {
+  const read = async (name: Exclude<keyof EvidenceFiles, "tee" | "certs">, form: (bytes: Bytes) => Bytes = asItIs) => {
+    const file = files[name];
+    return file === undefined ? {} : { [name]: form(await readBytes(file, MAX_EVIDENCE_FILE_BYTES)) };
+  };
+  const certs = await Promise.all((files.certs ?? []).map((file) => readBytes(file, MAX_EVIDENCE_FILE_BYTES)));
+  const parts: Omit<EvidenceContent, "tee" | "certs"> = {
+    ...(await read("report", bytesOrHex)),
+    ...(await read("quote", bytesOrHex)),
+    ...(await read("collateral")),
+    ...(await read("uvm", (bytes) => bytesOrBase64(bytes, ([first]) => first === COSE_SIGN1))),
+    ...(await read("token")),
+    ...(await read("jwks")),
+    ...(await read("vtpm")),
+    // A container's policy is text in a language of its own: in a file it stands as base64.
+    ...(await read("securityPolicy", (bytes) => bytesOrBase64(bytes, (content) => content.includes(0x20)))),
+    ...(await read("runtimeData")),
+  };
+  if (files.tee === undefined && certs.length > 0 && parts.report === undefined && parts.quote === undefined)
+    throw new CocoError("WrongUsage", "there are certificates, and no report they go with; name it by --report");
+  return { ...parts, certs, tee: files.tee ?? guessTee(parts) };
+}
+
+const asItIs = (bytes: Bytes): Bytes => bytes;
+
+function guessTee(parts: Omit<EvidenceContent, "tee" | "certs">): TeeName {
+  if (parts.quote !== undefined) return teeOfQuote(parts.quote);
+  if (parts.token !== undefined) return "maa";
+  if (parts.vtpm !== undefined) return "snp";
+  if (parts.report !== undefined) return parts.report.length === SNP_REPORT_BYTES ? "snp" : "vsm";
+  if (parts.uvm !== undefined) return "uvm";
+  throw new CocoError("WrongUsage", `nothing to verify; say what by --tee ${TEE_NAMES.join("|")} and its files`);
+}
+
+const SNP_REPORT_BYTES = 1184;

@@ -1,0 +1,86 @@
+/**
+ * What `coco attest verify` is given: files by options, or a folder in which they are told apart by name.
+ *
+ * A folder is one as the platforms write them: an Azure container's security context with its report, a quote with its
+ * collateral, a token with its keys. What is not recognised is left aside; two files for one place are an error, because
+ * which one was verified would be left to chance.
+ */
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { CocoError } from "../../errors.ts";
+
+/** TEEs and documents that `--tee` names. */
+export const TEE_NAMES = ["snp", "sgx", "tdx", "vsm", "uvm", "maa"] as const;
+/** One of them. */
+export type TeeName = (typeof TEE_NAMES)[number];
+/** Most files of a folder that are looked at. */
+export const MAX_FOLDER_FILES = 256;
+
+/** Files of evidence, by what they are. */
+export interface EvidenceFiles {
+  readonly tee?: TeeName;
+  readonly report?: string;
+  readonly certs?: readonly string[];
+  readonly quote?: string;
+  readonly collateral?: string;
+  readonly uvm?: string;
+  readonly token?: string;
+  readonly jwks?: string;
+  /** Evidence of an Azure confidential VM's vTPM, JSON. */
+  readonly vtpm?: string;
+  /** What the report's host data are the digest of. */
+  readonly securityPolicy?: string;
+  /** What the first half of the report data is the digest of. */
+  readonly runtimeData?: string;
+}
+
+/** A file's place. Of two places that a name fits the first counts. */
+const PLACES: readonly (readonly [keyof EvidenceFiles, RegExp])[] = [
+  ["quote", /^quote\.(?:bin|dat|hex)$/i],
+  ["collateral", /^collateral\.json$/i],
+  ["token", /^token\.jwt$/i],
+  ["jwks", /^jwks\.json$/i],
+  ["vtpm", /^evidence[^.]*\.json$/i],
+  ["uvm", /(?:reference[-_]info|\.cose$)/i],
+  ["securityPolicy", /security[-_]policy/i],
+  ["runtimeData", /^runtime[-_]data\.json$/i],
+  ["certs", /(?:^host-amd-cert-base64$|certificate.*\.(?:json|pem)$|\.(?:pem|der|crt|cer|testcer)$)/i],
+  ["report", /^(?!.*response).*(?:report|attestation).*\.(?:bin|hex)$/i],
+];
+
+function ambiguous(dir: string, place: string, names: readonly string[]): CocoError {
+  return new CocoError(
+    "WrongUsage",
+    `${dir}: several files for --${place}: ${names.join(", ")}; name one by its option`,
+  );
+}
+
+/** The files of a folder. Throws `ConfigurationInvalid` when it is none, `WrongUsage` when it leaves open what is meant. */
+export async function filesOfFolder(dir: string, named: EvidenceFiles): Promise<EvidenceFiles> {
+  const found = new Map<keyof EvidenceFiles, string[]>();
+  for (const name of await namesOf(dir)) {
+    const place = PLACES.find(([, pattern]) => pattern.test(name))?.[0];
+    if (place !== undefined) found.set(place, [...(found.get(place) ?? []), name]);
+  }
+  const files: Record<string, string | readonly string[]> = {};
+  for (const [place, names] of found) {
+    if (place !== "certs" && named[place] === undefined && names.length > 1) throw ambiguous(dir, place, names);
+    files[place] = place === "certs" ? names.map((name) => join(dir, name)) : join(dir, names[0] ?? "");
+  }
+  return { ...files, ...named };
+}
+
+async function namesOf(dir: string): Promise<readonly string[]> {
+  try {
+    const names = (await readdir(dir)).sort().slice(0, MAX_FOLDER_FILES);
+    const areFiles = await Promise.all(names.map(async (name) => (await stat(join(dir, name))).isFile()));
+    return names.filter((_, at) => areFiles[at]);
+  } catch (error) {
+    throw new CocoError(
+      "ConfigurationInvalid",
+      `${dir}: not a folder that can be read`,
+      { file: dir },
+      { cause: error },
+    );
+  }
+}

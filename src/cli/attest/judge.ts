@@ -1,0 +1,227 @@
+/** What `coco attest verify` finds out: verification and appraisal of one piece of evidence, offline, in one result. */
+import type { Check, Verification } from "../../attestation/checks.ts";
+import { isAccepted, reasonsOf } from "../../attestation/checks.ts";
+import { appraiseDcap } from "../../attestation/dcap/appraise.ts";
+import { INTEL_SGX_ROOT } from "../../attestation/dcap/chains.ts";
+import { verifyDcap } from "../../attestation/dcap/verify.ts";
+import type { Endorsement, EndorsementKind } from "../../attestation/hardware-evidence.ts";
+import { appraiseMaa } from "../../attestation/maa/appraise.ts";
+import { pinnedKeys, readKeySet } from "../../attestation/maa/keys.ts";
+import { type MaaClaims, verifyMaa } from "../../attestation/maa/verify.ts";
+import { readCertificates } from "../../attestation/snp/certificates.ts";
+import { judgeSnpEvidence } from "../../attestation/snp/evidence.ts";
+import { createAmdRoots } from "../../attestation/snp/roots.ts";
+import { verifyAzureVtpm } from "../../attestation/tpm/azure-vtpm.ts";
+import { parseAzureVtpmJson } from "../../attestation/tpm/azure-vtpm-codec.ts";
+import { appraiseUvm, MICROSOFT_UVM_ISSUERS } from "../../attestation/uvm/appraise.ts";
+import { verifyUvm } from "../../attestation/uvm/verify.ts";
+import { appraiseVbs } from "../../attestation/vsm/appraise.ts";
+import { verifyVbs } from "../../attestation/vsm/verify.ts";
+import { MIN_RSA_BITS } from "../../core/certificates/algorithm.ts";
+import { EMPTY, toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
+import { type MaaJwtPolicy, TOKEN_TEES, type VbsHgsPolicy } from "../../core/governance/policy-vsm.ts";
+import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
+import { CocoError } from "../../errors.ts";
+import type { EvidenceContent } from "./content.ts";
+import type { Policies } from "./policies.ts";
+
+/** What evidence is judged with. */
+export interface JudgeOptions {
+  readonly nowMs: number;
+  readonly policies: Policies;
+  /** What must be in the evidence, lower-case hex. */
+  readonly expected: { readonly measurement?: string; readonly reportData?: string; readonly nonce?: Bytes };
+}
+
+/** A claim: of one word, or a record of such. */
+export type ClaimValue = string | number | boolean | readonly ClaimValue[] | { readonly [name: string]: ClaimValue };
+
+/** The result, as `--json` prints it, and the checks that led to it. */
+export interface Judgement {
+  readonly tee: string;
+  readonly verdict: "accept" | "reject" | "error";
+  readonly reasons: readonly string[];
+  readonly tcbStatus?: string;
+  readonly claims: Readonly<Record<string, ClaimValue>>;
+  readonly checks: readonly Check[];
+  /** Why the evidence could not be read. */
+  readonly error?: string;
+}
+
+const crypto = createAttestationCrypto();
+const REPORT_DATA_HALF = 64;
+
+/** Judges evidence; what cannot be read is the verdict `error`. */
+export function judgeEvidence(content: EvidenceContent, options: JudgeOptions): Judgement {
+  const tee = content.tee;
+  try {
+    const { claims, checks } = verificationOf(content, options);
+    const plain = plainClaims(claims);
+    const all = [...checks, ...expectations(plain, content, options)];
+    const { tee: _, tcbStatus, ...rest } = plain;
+    return {
+      tee,
+      verdict: isAccepted(all) ? "accept" : "reject",
+      reasons: reasonsOf(all),
+      ...(typeof tcbStatus === "string" && { tcbStatus }),
+      claims: rest,
+      checks: all,
+    };
+  } catch (error) {
+    if (!(error instanceof CocoError) || !UNREADABLE.includes(error.code)) throw error;
+    const reason = String(error.data["reason"] ?? "Malformed");
+    return { tee, verdict: "error", reasons: [reason], claims: {}, checks: [], error: error.message };
+  }
+}
+
+const UNREADABLE: readonly string[] = ["EvidenceRejected", "MalformedInput", "LimitExceeded"];
+
+function verificationOf(content: EvidenceContent, options: JudgeOptions): Verification<object> {
+  const { nowMs, policies } = options;
+  switch (content.tee) {
+    case "snp":
+      return content.vtpm === undefined ? judgeSnp(content, options) : judgeVtpm(content.vtpm, content, options);
+    case "sgx":
+    case "tdx": {
+      const evidence = { quote: required(content, "quote"), collateral: required(content, "collateral") };
+      const { claims, checks } = verifyDcap(evidence, { roots: [INTEL_SGX_ROOT], nowMs }, crypto);
+      if (claims.tee !== content.tee)
+        throw new CocoError("EvidenceRejected", `the quote is of ${claims.tee}`, { reason: "Malformed" });
+      return { claims, checks: [...checks, ...appraiseDcap(claims, policies.dcap)] };
+    }
+    case "uvm": {
+      const { claims, checks } = verifyUvm(required(content, "uvm"), crypto);
+      return { claims, checks: [...checks, ...appraiseUvm(claims, uvmIssuers(policies))] };
+    }
+    case "vsm":
+      return judgeVbs(content, options);
+    case "maa":
+      return judgeMaa(content, options);
+  }
+}
+
+/** An endorsement of a utility VM says nothing unless its issuer counts: by the policy, or else Azure's. */
+function uvmIssuers({ snp }: Policies) {
+  return snp.uvm.length > 0 ? snp.uvm : MICROSOFT_UVM_ISSUERS;
+}
+
+/** The report of a VBS enclave with its health certificate first and what leads to a root behind it. */
+function judgeVbs(content: EvidenceContent, { nowMs, policies: { vsm } }: JudgeOptions): Verification<object> {
+  const report = required(content, "report");
+  const [healthCertificate, ...intermediates] = content.certs.flatMap(readCertificates);
+  if (healthCertificate === undefined)
+    throw new CocoError("WrongUsage", "a report of a VBS enclave needs its health certificate: --certs FILE");
+  if (vsm !== undefined && vsm.format !== "vbs-hgs")
+    throw new CocoError("WrongUsage", "the policy is for tokens: a report needs one of the format vbs-hgs");
+  const evidence = { report, healthCertificate, intermediates };
+  const { claims, checks } = verifyVbs(evidence, { roots: vsm?.roots ?? [], nowMs }, crypto);
+  return { claims, checks: [...checks, ...appraiseVbs(claims, vsm ?? NO_ANCHORS)] };
+}
+
+function judgeMaa(content: EvidenceContent, { nowMs, policies: { vsm } }: JudgeOptions): Verification<object> {
+  const { jwks } = content;
+  const token = utf8Decode(required(content, "token")).trim();
+  if (vsm !== undefined && vsm.format !== "maa-jwt")
+    throw new CocoError("WrongUsage", "the policy is for reports: a token needs one of the format maa-jwt");
+  if (vsm === undefined && jwks === undefined)
+    throw new CocoError("WrongUsage", "a token needs the keys of its issuer: --jwks FILE, or --policy FILE");
+  const evidence = { token, ...(jwks !== undefined && { jwks }) };
+  const pinned = vsm === undefined ? {} : { keys: pinnedKeys(vsm.keys) };
+  const { claims, checks } = verifyMaa(evidence, { nowMs, ...pinned }, crypto);
+  if (vsm !== undefined) return { claims, checks: [...checks, ...appraiseMaa(claims, vsm)] };
+  const note: Check = { name: "issuer", outcome: "skipped", detail: "no policy names it: the keys given are trusted" };
+  return { claims, checks: [...checks, note, ...appraiseMaa(claims, policyOfKeys(claims, jwks ?? EMPTY))] };
+}
+
+/** Without a policy the keys that were given count, whoever issued the token and under whichever rules. */
+function policyOfKeys({ issuer = "", policyHash = "" }: MaaClaims, jwks: Bytes): MaaJwtPolicy {
+  const { roots: _, uniqueIds: __, minimumSecureKernelSvn: ___, ...enclaves } = NO_ANCHORS;
+  return {
+    ...enclaves,
+    format: "maa-jwt",
+    issuer,
+    keys: readKeySet(jwks).map(({ keyId, publicKey }) => ({ keyId, publicKey })),
+    policyHash,
+    attestationTypes: TOKEN_TEES,
+    minimumKeyBits: MIN_RSA_BITS,
+  };
+}
+
+/** The strict policy for reports of VBS enclaves: nobody is trusted. */
+const NO_ANCHORS: VbsHgsPolicy = {
+  format: "vbs-hgs",
+  roots: [],
+  uniqueIds: [],
+  authorIds: [],
+  familyIds: [],
+  imageIds: [],
+  minimumEnclaveSvn: 0,
+  minimumPlatformSvn: 0,
+  minimumSecureKernelSvn: 0,
+  allowDebug: false,
+};
+
+/** An Azure machine: its TPM's quote, and the SNP report that is inside. */
+function judgeVtpm(vtpm: Bytes, content: EvidenceContent, options: JudgeOptions): Verification<object> {
+  const { nonce } = options.expected;
+  const { claims: machine, checks } = verifyAzureVtpm(
+    parseAzureVtpmJson(vtpm),
+    nonce === undefined ? {} : { nonce },
+    crypto,
+  );
+  const { snpReport, certificates, tee: _, ...tpm } = machine;
+  const snp = judgeSnp({ ...content, report: snpReport, certs: [...content.certs, ...certificates] }, options);
+  return { claims: { ...snp.claims, tpm }, checks: [...checks, ...snp.checks] };
+}
+
+function judgeSnp(content: EvidenceContent, { nowMs, policies }: JudgeOptions): Verification<object> {
+  const endorsements: Endorsement[] = content.certs.map((bytes) => ({ kind: "certificates", content: bytes }));
+  const add = (kind: EndorsementKind, bytes: Bytes | undefined) => {
+    if (bytes !== undefined) endorsements.push({ kind, content: bytes });
+  };
+  add("uvm-endorsements", content.uvm);
+  add("host-policy", content.securityPolicy);
+  const evidence = { tee: "snp" as const, evidence: required(content, "report"), endorsements };
+  const policy = content.uvm === undefined ? policies.snp : { ...policies.snp, uvm: uvmIssuers(policies) };
+  return judgeSnpEvidence(evidence, policy, { roots: createAmdRoots(), nowMs }, crypto);
+}
+
+function required(content: EvidenceContent, part: "report" | "quote" | "collateral" | "uvm" | "token"): Bytes {
+  const bytes = content[part];
+  if (bytes === undefined) throw new CocoError("WrongUsage", `evidence of ${content.tee} needs --${part} FILE`);
+  return bytes;
+}
+
+/** Checks of what the caller expects beside the policy. */
+function expectations(claims: Judgement["claims"], { runtimeData }: EvidenceContent, { expected }: JudgeOptions) {
+  const checks: Check[] = [];
+  const expect = (name: string, holds: boolean, code: "MeasurementMismatch" | "ReportDataMismatch", detail: string) =>
+    checks.push(holds ? { name, outcome: "passed" } : { name, outcome: "failed", code, detail });
+  const { measurement, reportData } = claims;
+  if (expected.measurement !== undefined) {
+    const isExpected = measurement === expected.measurement;
+    expect("expected measurement", isExpected, "MeasurementMismatch", `found ${String(measurement)}`);
+  }
+  if (expected.reportData !== undefined) {
+    const isExpected = reportData === expected.reportData;
+    expect("expected report data", isExpected, "ReportDataMismatch", `found ${String(reportData)}`);
+  }
+  if (runtimeData !== undefined) {
+    const bound = toHex(crypto.digest("sha256", runtimeData)).padEnd(2 * REPORT_DATA_HALF, "0");
+    expect("runtime data", reportData === bound, "ReportDataMismatch", `found ${String(reportData)}`);
+  }
+  return checks;
+}
+
+/** Claims as JSON has them: byte strings in lower-case hex. */
+function plainClaims(claims: object): Record<string, ClaimValue> {
+  const plain = Object.entries(claims).map(([name, value]) => [name, plainValue(value)] as const);
+  return Object.fromEntries(plain.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
+}
+
+function plainValue(value: unknown): ClaimValue | undefined {
+  if (value instanceof Uint8Array) return toHex(value);
+  if (Array.isArray(value)) return value.map(plainValue).filter((entry) => entry !== undefined);
+  if (typeof value === "object" && value !== null) return plainClaims(value);
+  return typeof value === "string" || typeof value === "number" || typeof value === "boolean" ? value : undefined;
+}

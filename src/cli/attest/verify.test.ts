@@ -1,0 +1,186 @@
+/**
+ * `coco attest verify` on real evidence of real machines. Where the vectors are not there, only what needs none of them runs.
+ */
+import { after, before, describe, test } from "node:test";
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pemOfDer } from "../../core/governance/pem.ts";
+import { coco } from "../../../test/support/coco-here.ts";
+import { missingTeeVectors, TEE_VECTORS } from "../../../test/support/tee-vectors.ts";
+
+const skip = missingTeeVectors("snp");
+const vector = (...names: readonly string[]) => join(TEE_VECTORS, ...names);
+const snp = (name: string) => vector("snp", name);
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "coco-attest-"));
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+interface Expected {
+  readonly code: number;
+  readonly verdict: "accept" | "reject" | "error";
+  readonly reasons?: readonly string[];
+  readonly tcbStatus?: string;
+  readonly claims?: Readonly<Record<string, unknown>>;
+}
+
+async function expectVerdict(args: readonly string[], expected: Expected): Promise<void> {
+  const { code, data } = await coco("attest", "verify", ...args, "--json");
+  const judgement = JSON.parse(data);
+  const found = { code, verdict: judgement.verdict, reasons: judgement.reasons, tcbStatus: judgement.tcbStatus };
+  const { claims = {}, reasons = [], tcbStatus, ...rest } = expected;
+  assert.deepEqual(found, { ...rest, reasons, tcbStatus }, args.join(" "));
+  for (const [name, value] of Object.entries(claims)) assert.deepEqual(judgement.claims[name], value, name);
+}
+
+describe("coco attest verify", { skip }, () => {
+  test("SNP: files, hex, a version and a kind of key that must be allowed", async () => {
+    const milan = ["--report", snp("virtee/report_milan.hex"), "--certs", snp("virtee/vcek_milan.der")];
+    await expectVerdict(milan, { code: 1, verdict: "reject", reasons: ["VersionNotAllowed"] });
+    const measurement = JSON.parse(await readFile(snp("expected.json"), "utf8"))["virtee-milan"].measurement;
+    await expectVerdict([...milan, "--allow", "V2"], {
+      ...{ code: 0, verdict: "accept" },
+      claims: { measurement, product: "Milan-B0" },
+    });
+    const vlek = [
+      "--tee",
+      "snp",
+      "--report",
+      snp("trustee/test-vlek-report.bin"),
+      "--certs",
+      snp("trustee/test-vlek.der"),
+    ];
+    const inTime = [...vlek, "--at", "2025-06-01"];
+    await expectVerdict(inTime, { code: 1, verdict: "reject", reasons: ["KeyKindNotAllowed", "PrivilegeLevel"] });
+    await expectVerdict([...inTime, "--allow", "vlek,vmpl1"], { code: 0, verdict: "accept" });
+    const now = [...vlek, "--allow", "vlek,vmpl1", "--at", "2026-06-01"];
+    await expectVerdict(now, { code: 1, verdict: "reject", reasons: ["CertificateExpired"] });
+  });
+
+  test("SNP: an Azure container's folder, with endorsement, container policy and runtime data", async () => {
+    const dir = snp("sidecar/attest");
+    await expectVerdict([dir, "--allow", "v2"], { code: 0, verdict: "accept" });
+    const other = join(folder, "other.json");
+    await writeFile(other, "{}");
+    await expectVerdict([dir, "--allow", "v2", "--runtime-data", other], {
+      ...{ code: 1, verdict: "reject", reasons: ["ReportDataMismatch"] },
+    });
+    await expectVerdict([dir, "--allow", "v2", "--security-policy", other], {
+      ...{ code: 1, verdict: "reject", reasons: ["HostDataMismatch"] },
+    });
+    const uvm = vector("uvm-did", "rsa_test1.cose");
+    await expectVerdict([dir, "--allow", "v2", "--uvm", uvm], {
+      ...{ code: 1, verdict: "reject", reasons: ["MeasurementMismatch"] },
+    });
+    const { code, talk } = await coco("attest", "verify", snp("sidecar/security-context"));
+    assert.equal(code, 2);
+    assert.match(talk, /no report.*--report/s);
+  });
+
+  test("SNP inside the vTPM of an Azure machine", async () => {
+    await expectVerdict(["--vtpm", snp("trustee-az-vtpm/evidence-v1.json")], {
+      ...{ code: 0, verdict: "accept" },
+      claims: { version: 3, product: "Milan-B0", vmpl: 0 },
+    });
+    const nonce = ["--vtpm", snp("trustee-az-vtpm/evidence-v1.json"), "--nonce"];
+    await expectVerdict([...nonce, Buffer.from("challenge").toString("hex")], { code: 0, verdict: "accept" });
+    await expectVerdict([...nonce, "00"], { code: 1, verdict: "reject", reasons: ["NonceMismatch"] });
+  });
+
+  test("SGX and TDX: a folder each, at the time of its collateral", async () => {
+    const tdx = [vector("tdx", "google-v5-uptodate")];
+    await expectVerdict([...tdx, "--at", "2026-03-18T00:00:00Z"], {
+      ...{ code: 0, verdict: "accept", tcbStatus: "UpToDate" },
+    });
+    const { code, data } = await coco("attest", "verify", ...tdx, "--at", "2027-03-18", "--json");
+    assert.equal(code, 1);
+    assert.ok(JSON.parse(data).reasons.includes("CollateralExpired"), data);
+    const sgx = [vector("sgx", "phala-v3"), "--at", "2025-06-20"];
+    const tcbStatus = "ConfigurationAndSWHardeningNeeded";
+    await expectVerdict(sgx, { code: 1, verdict: "reject", reasons: ["TcbStatusNotAllowed"], tcbStatus });
+    await expectVerdict([...sgx, "--allow", tcbStatus], { code: 0, verdict: "accept", tcbStatus });
+    const wrong = [...sgx, "--tee", "tdx"];
+    await expectVerdict(wrong, { code: 2, verdict: "error", reasons: ["Malformed"] });
+  });
+
+  test("VBS: nobody is trusted unless the policy names a root", async () => {
+    const dir = vector("vbs-maa", "sql-vsm");
+    const at = ["--at", "2019-10-30T20:00:00Z"];
+    const { code, data } = await coco("attest", "verify", dir, ...at, "--json");
+    assert.equal(code, 1);
+    assert.ok(JSON.parse(data).reasons.includes("RootNotTrusted"), data);
+    const policy = join(folder, "vbs.json");
+    const anchor = pemOfDer(new Uint8Array(await readFile(join(dir, "health-cert.der"))), "CERTIFICATE");
+    await writeFile(policy, JSON.stringify({ format: "vbs-hgs", roots: [anchor] }));
+    await expectVerdict([dir, ...at, "--policy", policy], { code: 0, verdict: "accept" });
+    const later = await coco("attest", "verify", dir, "--policy", policy, "--json");
+    assert.ok(JSON.parse(later.data).reasons.includes("CertificateExpired"), later.data);
+  });
+
+  test("a token of Azure Attestation, and one that is no evidence", async () => {
+    const dir = vector("vbs-maa", "maa-azurevm-sevsnpvm");
+    const at = ["--at", "2022-09-07T22:00:00Z"];
+    await expectVerdict([dir, ...at], { code: 0, verdict: "accept" });
+    await expectVerdict([dir], { code: 1, verdict: "reject", reasons: ["TokenExpired"] });
+    const policyToken = ["--token", join(dir, "policy-update-token.jwt"), "--jwks", join(dir, "jwks.json"), ...at];
+    const { code, data } = await coco("attest", "verify", ...policyToken, "--json");
+    assert.equal(code, 1);
+    assert.ok(JSON.parse(data).reasons.includes("TokenPolicyMismatch"), data);
+  });
+
+  test("an endorsement alone, what must be in the evidence, and words for people", async () => {
+    const uvm = ["--tee", "uvm", "--uvm", vector("uvm-did", "int_svn.cose")];
+    await expectVerdict(uvm, { code: 0, verdict: "accept", claims: { svn: 102, feed: "ContainerPlat-AMD-UVM" } });
+    const issuers = join(folder, "uvm.json");
+    const did = "did:x509:0:sha256:I__iuL25oXEVFdTP_aBLx_eT1RPHbCQ_ECBQfYZpt9s::eku:1.3.6.1.4.1.311.76.59.1.2";
+    await writeFile(issuers, JSON.stringify({ uvm: [{ did, feed: "ContainerPlat-AMD-UVM", minSvn: 103 }] }));
+    await expectVerdict([...uvm, "--policy", issuers], {
+      ...{ code: 1, verdict: "reject", reasons: ["UvmEndorsementNotAllowed"] },
+    });
+    const dir = snp("ms-tee-av");
+    await expectVerdict([dir, "--measurement", "00"], {
+      ...{ code: 1, verdict: "reject", reasons: ["MeasurementMismatch"] },
+    });
+    const { code, data } = await coco("attest", "verify", dir, "--report-data", "ff");
+    assert.equal(code, 1);
+    assert.match(data, /^ok {4}signature$/m);
+    assert.match(data, /^FAIL {2}expected report data ReportDataMismatch: found /m);
+    assert.match(data, /^verdict +reject$/m);
+  });
+
+  test("what cannot be read is neither accepted nor rejected", async () => {
+    const report = join(folder, "report.bin");
+    await writeFile(report, (await readFile(snp("ccf/milan_attestation.bin"))).subarray(0, 1183));
+    const certs = ["--certs", snp("ccf/milan_endorsements.pem")];
+    await expectVerdict(["--tee", "snp", "--report", report, ...certs], {
+      ...{ code: 2, verdict: "error", reasons: ["Malformed"] },
+    });
+  });
+});
+
+describe("wrong usage of coco attest verify", () => {
+  test("is told, and ends with 2", async () => {
+    const empty = await mkdtemp(join(folder, "empty-"));
+    for (const [args, told] of [
+      [[], /nothing to verify/],
+      [[empty], /nothing to verify/],
+      [["--tee", "sev"], /expected one of snp/],
+      [["--tee", "snp"], /--report FILE/],
+      [["--tee", "tdx"], /--quote FILE/],
+      [["--tee", "maa"], /--token FILE/],
+      [["--tee", "snp", "--at", "yesterday"], /expected a time/],
+      [["--tee", "snp", "--allow", "everything"], /expected some of v2/],
+      [["--tee", "snp", "--allow", "Revoked"], /expected some of v2/],
+    ] as const) {
+      const { code, talk } = await coco("attest", "verify", ...args);
+      assert.equal(code, 2, args.join(" "));
+      assert.match(talk, told);
+    }
+    const { code } = await coco("attest", "verify", join(folder, "none"));
+    assert.equal(code, 1);
+  });
+});
