@@ -1,8 +1,8 @@
 /**
  * The versioned, ordered store of an adapter's worker. A version is the result of one batch and a record of one tree
  * per table; the versions share what they have in common, so a snapshot costs nothing. Versions follow each other in one
- * row, and what a newer one writes may stand in a page of an older one, which does not see it. So a version that is built
- * upon a second time, after a rollback, first gets pages of its own in the place of those that were written to.
+ * row, and what a newer one writes may stand in a page of an older one, which does not see it. So what
+ * is dropped is taken back from the pages of all versions that can still be built upon.
  *
  *   oldest kept ... committed ... head      commit moves `committed` up and drops the oldest,
  *                                           rollback drops from the head down to, at most, `committed`
@@ -31,11 +31,6 @@ interface VersionRecord {
   trees: readonly Tree[];
   /** Needed as long as the version can be rolled back. */
   written: readonly WrittenKey[];
-  /**
-   * What versions wrote that were on top of this one and were dropped. This one has pages of its own without that; those
-   * below it may have it still, as records of versions whose numbers come again.
-   */
-  remains: readonly WrittenKey[];
   /** Rolled back or replaced: no part of the history of the head, whatever number that has. */
   dropped: boolean;
 }
@@ -98,7 +93,7 @@ export class VersionedStore {
       },
       abandon: (written) => {
         this.#drafting = false;
-        this.#revertHead(written);
+        this.#takeBack(written);
       },
     });
   }
@@ -137,7 +132,7 @@ export class VersionedStore {
       for (const [at, part] of parts.entries()) this.#applyPart(part, at % 2 === 0, state, written);
     } catch (error) {
       // What was written already may stand in pages of the versions that are there.
-      this.#revertHead(written);
+      this.#takeBack(written);
       throw error;
     }
     this.#add(version, state.snapshots(), written);
@@ -147,11 +142,7 @@ export class VersionedStore {
   /** Marks a version and all before it committed and drops the ones that are too old. Not below what is committed, nor above the head. */
   commit(version: number): void {
     this.#requireUncommittedRange(version);
-    for (let at = this.#committed; at <= version; at++) {
-      const record = this.#record(at);
-      record.written = [];
-      record.remains = [];
-    }
+    for (let at = this.#committed; at <= version; at++) this.#record(at).written = [];
     this.#committed = version;
     const surplus = version - this.#keptVersions - this.#oldestVersion;
     if (surplus > 0) this.#versions.splice(0, surplus);
@@ -163,8 +154,9 @@ export class VersionedStore {
     this.#requireUncommittedRange(version);
     const dropped = this.#versions.splice(version + 1 - this.#oldestVersion);
     for (const record of dropped) record.dropped = true;
-    this.#revertHead(dropped.flatMap((record) => [...record.written, ...record.remains]));
-    return dropped.flatMap((record) => record.written);
+    const written = dropped.flatMap((record) => record.written);
+    this.#takeBack(written);
+    return written;
   }
 
   /**
@@ -211,15 +203,15 @@ export class VersionedStore {
     }
   }
 
-  /** Gives the newest version pages of its own for what versions after it wrote. */
-  #revertHead(written: readonly WrittenKey[]): void {
-    const head = this.#head;
-    const state = new TablesWriter(head.trees, this.headVersion);
-    for (const { table, key } of written) state.table(this.#tables.position(table)).revert(key);
-    head.trees = state.snapshots();
-    // Nothing below the committed version will be built upon again.
-    if (this.headVersion > this.#committed) head.remains = head.remains.concat(written);
-    head.reader = new VersionReader(this.headVersion, this.#tables, head.trees);
+  /** Gives the versions that can be built upon pages of their own without what versions wrote that are gone. */
+  #takeBack(written: readonly WrittenKey[]): void {
+    for (let version = this.#committed; version <= this.headVersion; version++) {
+      const record = this.#record(version);
+      const state = new TablesWriter(record.trees, version);
+      for (const { table, key } of written) state.table(this.#tables.position(table)).revert(key);
+      record.trees = state.snapshots();
+      record.reader = new VersionReader(version, this.#tables, record.trees);
+    }
   }
 
   #add(version: number, trees: readonly Tree[], written: readonly WrittenKey[]): void {
@@ -227,7 +219,6 @@ export class VersionedStore {
       reader: new VersionReader(version, this.#tables, trees),
       trees,
       written,
-      remains: [],
       dropped: false,
     });
   }
