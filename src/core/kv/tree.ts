@@ -6,8 +6,9 @@
  * then copies nothing. Otherwise it changes nodes of its own and copies each other node once, when it first meets it. So
  * versions follow each other in one row: two writers that start from one tree are a mistake, unless the first is reverted.
  *
- * Leaves are pages of records; an inner node has a page of separators, where separator i is greater than all keys of child i and not greater
- * than any key of child i + 1. Every leaf has the same depth, and nodes below a quarter of their limit are merged.
+ * Leaves are pages of records; an inner node has a page of separators, where separator i is greater than all keys of child i
+ * and not greater than any key of child i + 1. Every leaf has the same depth, and nodes below a quarter of their limit are
+ * merged.
  */
 import { type Bytes, EMPTY } from "../codec/bytes.ts";
 import { OwnerToken } from "./owner-token.ts";
