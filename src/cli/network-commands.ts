@@ -16,7 +16,6 @@ export function addNetworkCommands(program: Command, context: CommandContext): v
   addConnectionOptions(
     network.command("trust").description("show what each validating node runs, and why it is trusted or not"),
   )
-    .option("--json", "print JSON")
     .addHelpText("after", HELP)
     .action(async (options: ConnectionOptions & { readonly json?: boolean }) =>
       trust(context, withEnvironment(options)),
