@@ -8,6 +8,9 @@ For each validating node: the code it runs, its TEE and what that rests on, its 
 in the ledger is verified on this machine, with the roots built in, and appraised by the constitution. The weakest link is the
 weakest TEE of all nodes: virtual < vsm < sgx < tdx < snp.
 
+Example:
+  coco network trust --url https://node0.example.com:8645 --service-cert service_cert.pem --cert alice.pem --key alice.key
+
 Exit code 0: every node is trusted. 1: at least one is not.`;
 
 /** Adds `coco network`. */

@@ -15,8 +15,7 @@ import { addReceiptCommands } from "./receipt-commands.ts";
 import { addSandboxCommands } from "./sandbox-commands.ts";
 import { addVersionCommand } from "./version-command.ts";
 
-const ROOT_HELP = `
-Examples:
+const ROOT_HELP = `Examples:
   coco sandbox start                          a network of three validating nodes on this machine
   coco member propose --action open_epoch     propose a change of the network; coco member vote decides on it
 Exit codes: 0 ok, 1 failed, 2 usage, 3 not ready, 4 unverified, 5 denied or removed, 6 voted down, 7 timeout, 130 interrupted.`;
