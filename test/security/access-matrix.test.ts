@@ -61,6 +61,7 @@ const DECISIONS: Readonly<Record<string, Decision>> = {
   "GET /node/state": actor("200"),
   "GET /node/network": actor("200"),
   "GET /node/constitution": actor("200"),
+  "GET /node/evidence": actor("200"),
   "GET /node/ready": actor("200"),
   "GET /node/commit": actor("200"),
   "GET /node/tx": actor(BAD),

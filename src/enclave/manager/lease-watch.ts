@@ -7,16 +7,18 @@
  * another. A leader that does not quarantine whom this node saw lapse long ago is not heard either: the ledger's clock is the
  * leader's, and its host may hold it. For that the time since a lease began is counted by the monotonic clock of this node.
  */
-import type { ConsensusMessage, NodeId } from "../../core/consensus/types.ts";
+import type { ConsensusMessage, ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
 import { listedNodes } from "../../core/governance/configuration.ts";
 import { isQuarantined, leaseLengthMs, quarantinable } from "../../core/governance/leases.ts";
 import type { Clock, Tracer } from "../ports.ts";
 
-/** Part of a lease that a leader may let pass after its end before the others elect another. */
+/** Part of a lease that a leader may let pass while it could quarantine somebody, before this node hears it no more. */
 export const LEADER_NEGLECT_PART = 1 / 2;
 /** What comes on top of {@link LEADER_NEGLECT_PART}, in milliseconds. */
 export const LEADER_NEGLECT_MS = 15_000;
+/** How long a leader is not heard: time for several elections. If nobody else is elected, the others do not see it so. */
+export const LEADER_UNHEARD_MS = 10_000;
 
 /** How a node stands with its own lease: it serves, it must ask the leader before it does, or it is quarantined. */
 export type OwnStanding = "good" | "unsure" | "quarantined";
@@ -48,12 +50,14 @@ export class LeaseWatch {
   readonly #seen = new Map<NodeId, Sighting>();
   #quarantined: readonly NodeId[] = [];
   #leader: NodeId | undefined;
-  #leadsSinceMs: number;
-  #neglectful: NodeId | undefined;
+  #term = 0;
+  /** Since when it could have quarantined somebody; undefined: there is nobody. */
+  #neglectsSinceMs: number | undefined;
+  /** It is not heard before; whoever leads another term is. */
+  #unheardUntilMs = 0;
 
   constructor(parts: LeaseWatchParts) {
     this.#parts = parts;
-    this.#leadsSinceMs = parts.clock.now();
   }
 
   /** How this node stands now. */
@@ -90,6 +94,7 @@ export class LeaseWatch {
     const quarantined = listedNodes(state.constitution).filter((listed) => isQuarantined(state, listed));
     for (const listed of quarantined) {
       if (this.#quarantined.includes(listed)) continue;
+      if (listed === this.#leader) this.#unheardUntilMs = this.#parts.clock.now() + LEADER_UNHEARD_MS;
       const message =
         listed === nodeId
           ? "the lease of this node has ended: it serves nobody until evidence of it is recorded again"
@@ -111,44 +116,58 @@ export class LeaseWatch {
     this.#seen.set(nodeId, { fromMs, seenAtMs: clock.now(), wallTimeMs });
   }
 
-  /** Looks who leads, and whether it sees to the leases. */
-  tick(leader: NodeId | undefined): void {
+  /** Looks who leads, and whether it sees to the leases; lets this node hand over when it leads and is quarantined. */
+  tick({ leader, role, term }: Pick<ConsensusStatus, "leader" | "role" | "term">, handOver: () => void): void {
     const now = this.#parts.clock.now();
-    if (leader !== this.#leader) {
+    // If nobody takes it, the others do not hear this node any more.
+    if (role === "leader" && !this.mayLead) handOver();
+    if (leader !== this.#leader || term !== this.#term) {
       this.#leader = leader;
-      this.#leadsSinceMs = now;
+      this.#term = term;
+      this.#neglectsSinceMs = undefined;
+      this.#unheardUntilMs = 0;
     }
-    const before = this.#neglectful;
-    this.#neglectful = leader !== undefined && this.#isNeglectful(leader, now) ? leader : undefined;
-    if (this.#neglectful === undefined || this.#neglectful === before) return;
+    const patienceMs = this.#patienceMs();
+    if (patienceMs === undefined || leader === this.#parts.nodeId) this.#neglectsSinceMs = undefined;
+    else this.#neglectsSinceMs ??= now;
+    if (patienceMs === undefined || now - (this.#neglectsSinceMs ?? now) < patienceMs) return;
+    this.#neglectsSinceMs = now;
+    this.#unheardUntilMs = now + LEADER_UNHEARD_MS;
     const message = "the leader does not see to leases that ended long ago: this node hears it no more";
-    this.#parts.tracer.event("warn", "leader_neglects_leases", { message, leader: this.#neglectful });
+    this.#parts.tracer.event("warn", "leader_neglects_leases", { message, leader: leader ?? "none" });
   }
 
-  #isNeglectful(leader: NodeId, now: number): boolean {
-    const { administration, nodeId } = this.#parts;
+  /** How long a leader may leave it at that somebody has lapsed; undefined: nobody has, or who has cannot be spared. */
+  #patienceMs(): number | undefined {
+    const { administration, clock } = this.#parts;
     const state = administration.committed;
     const lengthMs = state === undefined ? 0 : leaseLengthMs(state.constitution);
-    if (state === undefined || lengthMs === 0 || leader === nodeId) return false;
-    const patienceMs = lengthMs * LEADER_NEGLECT_PART + LEADER_NEGLECT_MS;
-    if (now - this.#leadsSinceMs < patienceMs) return false;
+    if (state === undefined || lengthMs === 0) return undefined;
+    // It may have renewed its lease since, and told those who hear it: for half of the time it is heard.
+    if (this.#leader !== undefined && isQuarantined(state, this.#leader)) return 2 * LEADER_UNHEARD_MS;
     const overdue = listedNodes(state.constitution).filter((listed) => {
       const seen = this.#seen.get(listed);
-      return seen !== undefined && !isQuarantined(state, listed) && now - seen.seenAtMs >= lengthMs + patienceMs;
+      return seen !== undefined && !isQuarantined(state, listed) && clock.now() - seen.seenAtMs >= lengthMs;
     });
-    return quarantinable(state, overdue).length > 0;
+    return quarantinable(state, overdue).length === 0 ? undefined : lengthMs * LEADER_NEGLECT_PART + LEADER_NEGLECT_MS;
   }
 
   /** Whether a message of consensus from a peer counts as lost. */
-  isDeaf(peer: NodeId, { type }: ConsensusMessage): boolean {
+  isDeaf(peer: NodeId, message: ConsensusMessage): boolean {
     const { administration, nodeId } = this.#parts;
-    const { committed, appended } = administration;
+    const { appended } = administration;
     if (appended === undefined) return false;
-    if (type === "vote") return isQuarantined(appended, peer) || isQuarantined(appended, nodeId);
-    if (type === "voteResponse") return isQuarantined(appended, peer);
-    if (type !== "append" && type !== "snapshotPart") return false;
-    // Committed: until then the leader may be the one that has to commit it.
-    return peer === this.#neglectful || (committed !== undefined && isQuarantined(committed, peer));
+    switch (message.type) {
+      case "vote":
+        return isQuarantined(appended, peer) || isQuarantined(appended, nodeId);
+      case "voteResponse":
+        return isQuarantined(appended, peer);
+      case "append":
+      case "snapshotPart":
+        return peer === this.#leader && message.term <= this.#term && this.#parts.clock.now() < this.#unheardUntilMs;
+      default:
+        return false;
+    }
   }
 }
 

@@ -55,7 +55,8 @@ export class Manager implements PeerEvents {
   #committedSeqno = 0;
   #committedIndex = 0;
   #stopped = false;
-  #refusedFrames = 0;
+  /** Frames of peers that were malformed or held what does not verify; each ended its channel. */
+  refusedFrames = 0;
 
   constructor(parts: ManagerParts) {
     this.#parts = parts;
@@ -64,8 +65,7 @@ export class Manager implements PeerEvents {
     this.#lanes = this.#createLanes();
     this.#lanes.follow(parts.adapters);
     this.#requests = new RequestRouter({
-      now: () => parts.clock.now(),
-      firstId: firstIdOf(parts.randomBytes(FIRST_ID_BYTES)),
+      ...{ now: () => parts.clock.now(), firstId: firstIdOf(parts.randomBytes(FIRST_ID_BYTES)) },
       adapters: this.#lanes.byId,
       send: (peer, frame) => this.#send(peer, frame),
       refusalOf: (actorId, counts) => this.#admission.refusalOf(actorId, counts),
@@ -192,11 +192,6 @@ export class Manager implements PeerEvents {
     return this.#unopened.waiting;
   }
 
-  /** Frames of peers that were malformed or held what does not verify; each ended its channel. */
-  get refusedFrames(): number {
-    return this.#refusedFrames;
-  }
-
   /** Transactions of this node's clients whose outcome is not final. */
   get pendingTransactions(): number {
     return this.#lanes.pendingTransactions;
@@ -224,7 +219,7 @@ export class Manager implements PeerEvents {
       const own = { replicator: this.#replicator, lanes: this.#lanes, requests: this.#requests, duties: this.#duties };
       takeFrame({ ...own, leadership: this.#leadership(), leases: this.leases }, peer, decodeFrame(bytes));
     } catch (error) {
-      this.#refusedFrames++;
+      this.refusedFrames++;
       throw error;
     }
   }
@@ -327,7 +322,6 @@ export class Manager implements PeerEvents {
     const before = this.#parts.administration.committed;
     const governance = this.#parts.administration.commit(header.index);
     if (governance !== before) {
-      this.leases.follow();
       this.#lanes.follow(governance?.constitution.adapters ?? []);
       this.#parts.onGovernance({ before, header });
       this.#unopened.keysChanged();
@@ -367,7 +361,6 @@ export class Manager implements PeerEvents {
     this.#committedSeqno = seqno;
     this.#committedIndex = mark.index;
     this.#lanes.follow(this.#parts.administration.constitution.adapters);
-    this.leases.follow();
     this.#parts.onGovernance(undefined);
     this.#requests.governance.restored();
     this.#unopened.forget();
@@ -392,9 +385,7 @@ export class Manager implements PeerEvents {
     this.#lanes.tick();
     this.#requests.tick();
     this.#unopened.keysChanged();
-    this.leases.tick(this.#status.leader);
-    // Whoever is quarantined hands over; if nobody takes it, the others do not hear this node any more.
-    if (this.#status.role === "leader" && !this.leases.mayLead) this.#replicator.transfer();
+    this.leases.tick(this.#status, () => this.#replicator.transfer());
     if (this.#leaderReady) this.#duties.next();
     else this.#resumeLeading();
     this.#parts.clock.after(HOUSEKEEPING_INTERVAL_MS, () => this.#housekeep());

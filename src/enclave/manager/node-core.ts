@@ -155,6 +155,7 @@ export class NodeCore {
       keyOf: (epoch) => this.epochKeys.keyOf(epoch),
       onGovernance: (change) => {
         this.epochKeys.refresh();
+        this.manager.leases.follow();
         parts.onGovernance(change);
         this.#selfAttestation.governanceChanged();
       },
