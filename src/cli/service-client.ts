@@ -57,6 +57,8 @@ export class ServiceClient {
   readonly #agent: Agent;
   readonly #patienceMs: number;
   #peerCertificate: X509Certificate | undefined;
+  /** By connection: the runtime gives a certificate out once. */
+  readonly #certificates = new WeakMap<TLSSocket, X509Certificate>();
 
   /** Throws `WrongUsage` when the address is none, `ConfigurationInvalid` when a certificate or key is none. */
   constructor(options: ServiceClientOptions) {
@@ -152,12 +154,18 @@ export class ServiceClient {
       const options = { method, agent: this.#agent, signal, headers: { ...type, ...length, ...headers } };
       const sent = request(new URL(path, this.#url), options, (response) => {
         const socket = response.socket as TLSSocket;
-        this.#peerCertificate = socket.getPeerX509Certificate();
+        this.#peerCertificate = this.#certificateOf(socket);
         resolve(response);
       });
       sent.on("error", (error) => reject(this.#failure(error, signal)));
       sent.end(body);
     });
+  }
+
+  #certificateOf(socket: TLSSocket): X509Certificate | undefined {
+    const certificate = this.#certificates.get(socket) ?? socket.getPeerX509Certificate();
+    if (certificate !== undefined) this.#certificates.set(socket, certificate);
+    return certificate;
   }
 
   #failure(error: unknown, signal: AbortSignal): CocoError {
