@@ -75,7 +75,7 @@ export function judgeNetwork(
   const { constitution } = network;
   const judged = constitution.nodes.map((entry) => {
     const shown = nodes.find(({ nodeId }) => nodeId === entry.nodeId);
-    return judgeNode(network, entry, shown ?? NOTHING_SHOWN, ledgerTimeMs, crypto);
+    return judgeNode(network, { ...NOTHING_SHOWN, ...shown, entry }, ledgerTimeMs, crypto);
   });
   return {
     weakestRunning: weakest(judged.map(({ tee }) => tee)),
@@ -83,6 +83,11 @@ export function judgeNetwork(
     ...{ ledgerTimeMs, leaseMs, nodes: judged },
     connectedTo: attestedPeer(constitution, nodes, certificate, crypto) ?? null,
   };
+}
+
+/** A listed node with what is shown of it. */
+interface ListedEvidence extends Pick<RecordedEvidence, "attested" | "leaseEndsMs" | "isQuarantined"> {
+  readonly entry: NodeEntry;
 }
 
 const NOTHING_SHOWN = { attested: undefined, leaseEndsMs: undefined, isQuarantined: false };
@@ -104,8 +109,7 @@ function attestedPeer(
 
 function judgeNode(
   { networkId, constitution }: KnownNetwork,
-  entry: NodeEntry,
-  { attested, leaseEndsMs, isQuarantined }: Omit<RecordedEvidence, "nodeId" | "owner">,
+  { entry, attested, leaseEndsMs, isQuarantined }: ListedEvidence,
   nowMs: number,
   crypto: TrustCrypto,
 ): NodeTrust {
