@@ -82,6 +82,8 @@ export interface HardwareClaims {
   readonly reportData: Bytes;
   /** The chip, as far as the TEE names it; lower-case hex. */
   readonly platform: string;
+  /** How up to date the platform is, in the TEE's words. */
+  readonly tcb?: string;
   readonly measured: MeasuredValues;
   /** What an entry of the TEE manifest has to say of it, at the time of verification. */
   readonly judge: (entry: HardwareTeeEntry) => readonly Check[];

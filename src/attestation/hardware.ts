@@ -94,6 +94,7 @@ function snpClaims(evidence: HardwareEvidence, { crypto, roots }: HardwareVerifi
     measurement: claims.measurement,
     reportData: fromHex(claims.reportData),
     platform: claims.chipId,
+    tcb: `${claims.product ?? "unknown"} ${claims.reportedTcb}`,
     measured: { tee: "snp", hostData: claims.hostData },
     judge: (entry) =>
       entry.tee === "snp" ? judgeSnpEvidence(evidence, entry.policy, options, crypto).checks : OTHER_TEE,
@@ -117,6 +118,7 @@ function dcapClaims(
     measurement: claims.measurement,
     reportData: fromHex(claims.reportData),
     platform: claims.ppid ?? "00",
+    ...(claims.tcbStatus !== undefined && { tcb: `${claims.tcbStatus} of ${claims.tcbDate ?? "an unknown date"}` }),
     measured: dcapValues(claims),
     judge: (entry) =>
       (entry.tee === "sgx" || entry.tee === "tdx") && entry.tee === claims.tee

@@ -57,5 +57,7 @@ export function claimsOfEvidence(
 /** What claims say as far as all TEEs say it. */
 export function commonClaims(claims: Claims | EvidenceProblem): EvidenceClaims | EvidenceProblem {
   if ("problem" in claims) return claims;
-  return { tee: claims.tee, measurement: claims.measurement, platform: platformOf(claims) };
+  const tcb = claims.tee === "virtual" ? undefined : claims.tcb;
+  const common = { tee: claims.tee, measurement: claims.measurement, platform: platformOf(claims) };
+  return { ...common, ...(tcb !== undefined && { tcb }) };
 }

@@ -19,13 +19,14 @@ function nodeInChange(settles: boolean): GovernanceClient & { readonly reads: ()
       reads++;
       return Promise.resolve(constitutionToJson(settles && reads > 1 ? NEXT : constitution));
     },
-    json: (path) =>
-      Promise.resolve(
-        path.startsWith("/gov/service/info")
-          ? { networkId, constitutionDigest: toHex(constitutionDigest(NEXT, sha256)) }
-          : { value: [] },
-      ),
+    json: (path) => Promise.resolve(answerOf(path)),
   };
+}
+
+function answerOf(path: string): unknown {
+  if (path === "/node/evidence") return { ledger_time_ms: 1, lease_ms: 0, quotes: [] };
+  if (!path.startsWith("/gov/service/info")) return { value: [] };
+  return { networkId, constitutionDigest: toHex(constitutionDigest(NEXT, sha256)) };
 }
 
 describe("the standing of a network", () => {

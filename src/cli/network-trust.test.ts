@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { attestReportData } from "../core/governance/attest.ts";
 import { attestedNode, GENESIS_CODE, machineOf, NOW_MS } from "../../test/support/governed-actions.ts";
 import { constitutionOf, GOVERNANCE_CRYPTO, idOf } from "../../test/support/governed-network.ts";
 import { STRICT_SNP_POLICY } from "../core/governance/policy-snp.ts";
@@ -8,12 +9,21 @@ import { judgeNetwork, trustLines } from "./network-trust.ts";
 
 const founded = constitutionOf([0, 1]);
 const constitution = { ...founded, teeManifest: [machineOf("machine")] };
+const NETWORK = "ab".repeat(32);
+const [node0 = assert.fail()] = constitution.nodes;
+const reportData = attestReportData(NETWORK, node0, new Uint8Array(32).fill(5), GOVERNANCE_CRYPTO.sha256);
+const attestedAs = (measurement: string, machine: string, data = reportData) =>
+  attestedNode(measurement, machineOf(machine).machineKey, data);
 const good: RecordedEvidence = {
   ...{ nodeId: idOf(0), owner: "acme", isQuarantined: false, leaseEndsMs: NOW_MS + 1 },
-  attested: attestedNode(GENESIS_CODE, machineOf("machine").machineKey),
+  attested: attestedAs(GENESIS_CODE, "machine"),
 };
 const judge = (...nodes: readonly RecordedEvidence[]) =>
-  judgeNetwork(constitution, { ledgerTimeMs: NOW_MS, leaseMs: 60_000, nodes }, GOVERNANCE_CRYPTO);
+  judgeNetwork(
+    { networkId: NETWORK, constitution },
+    { ledgerTimeMs: NOW_MS, leaseMs: 60_000, nodes },
+    GOVERNANCE_CRYPTO,
+  );
 
 describe("coco network trust", () => {
   test("trusts a node whose evidence verifies and appraises, and says that the virtual TEE isolates nothing", () => {
@@ -27,10 +37,11 @@ describe("coco network trust", () => {
   });
 
   test("does not trust what a node only claims, what is not listed, what was never recorded, and who is quarantined", () => {
-    const forged = { ...good, attested: attestedNode("77".repeat(32), machineOf("machine").machineKey) };
+    const forged = { ...good, attested: attestedAs("77".repeat(32), "machine") };
     const renamed = good.attested && { ...good, attested: { ...good.attested, measurement: "77".repeat(32) } };
-    const elsewhere = { ...good, attested: attestedNode(GENESIS_CODE, machineOf("other").machineKey) };
-    const nodes = [forged, renamed ?? assert.fail(), elsewhere, { ...good, attested: undefined }];
+    const elsewhere = { ...good, attested: attestedAs(GENESIS_CODE, "other") };
+    const ofOthers = { ...good, attested: attestedAs(GENESIS_CODE, "machine", new Uint8Array(64)) };
+    const nodes = [forged, renamed ?? assert.fail(), elsewhere, ofOthers, { ...good, attested: undefined }];
     for (const node of [...nodes, { ...good, isQuarantined: true }, { ...good, leaseEndsMs: NOW_MS }]) {
       const [judged] = judge(node).nodes;
       assert.equal(judged?.isTrusted, false);
@@ -42,9 +53,13 @@ describe("coco network trust", () => {
     const snp = { tee: "snp", id: "milan", note: "", policy: STRICT_SNP_POLICY } as const;
     const mixed = { ...constitution, teeManifest: [...constitution.teeManifest, snp] };
     const evidence = { ledgerTimeMs: NOW_MS, leaseMs: 0, nodes: [{ ...good, attested: undefined }] };
-    const trust = judgeNetwork(mixed, evidence, GOVERNANCE_CRYPTO);
+    const trust = judgeNetwork({ networkId: NETWORK, constitution: mixed }, evidence, GOVERNANCE_CRYPTO);
     assert.deepEqual([trust.weakestRunning, trust.weakestAdmitted], [null, "virtual"]);
-    const only = judgeNetwork({ ...constitution, teeManifest: [snp] }, evidence, GOVERNANCE_CRYPTO);
+    const only = judgeNetwork(
+      { networkId: NETWORK, constitution: { ...constitution, teeManifest: [snp] } },
+      evidence,
+      GOVERNANCE_CRYPTO,
+    );
     assert.equal(only.weakestAdmitted, "snp");
   });
 });

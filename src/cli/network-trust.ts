@@ -2,7 +2,11 @@
  * `coco network trust`: for each validating node what it runs and on which TEE, what that rests on, how long its lease goes on and
  * why it is trusted or not; and the network's weakest link. The evidence is verified and appraised here: no node is believed.
  */
-import type { Constitution } from "../core/governance/constitution.ts";
+import { evidenceDigestOf } from "../attestation/evidence-extension.ts";
+import { tryParseCertificate } from "../core/certificates/certificate.ts";
+import { bytesEqual, type Bytes } from "../core/codec/bytes.ts";
+import { bindsKeys } from "../core/governance/attest.ts";
+import type { Constitution, NodeEntry } from "../core/governance/constitution.ts";
 import type { AppraisalReason, GovernanceCrypto } from "../core/governance/governance-crypto.ts";
 import { TEE_NAMES, type TeeName } from "../core/governance/manifest-entries.ts";
 import type { NetworkEvidence, RecordedEvidence } from "./evidence-reader.ts";
@@ -24,6 +28,8 @@ export interface NodeTrust {
   readonly code: string | null;
   readonly measurement: string | null;
   readonly platform: string | null;
+  /** How up to date the platform is, in the TEE's words. */
+  readonly tcb: string | null;
   readonly restsOn: string | null;
   readonly leaseEndsMs: number | null;
   readonly isQuarantined: boolean;
@@ -38,34 +44,80 @@ export interface NetworkTrust {
   readonly weakestAdmitted: TeeName | null;
   readonly ledgerTimeMs: number;
   readonly leaseMs: number;
+  /** The node that answered, if its TLS certificate names the evidence recorded of it and the evidence binds its TLS key. */
+  readonly connectedTo: string | null;
   readonly nodes: readonly NodeTrust[];
+}
+
+/** What trust is judged by. */
+export type TrustCrypto = Pick<GovernanceCrypto, "appraise" | "sha256" | "verifyEvidence">;
+
+/** What the network is known by. */
+export interface KnownNetwork {
+  readonly networkId: string;
+  readonly constitution: Constitution;
 }
 
 function weakest(tees: readonly (TeeName | null)[]): TeeName | null {
   return TEE_NAMES.find((tee) => tees.includes(tee)) ?? null;
 }
 
-/** Judges what a node shows by the constitution. */
+/**
+ * Judges what a node shows by the constitution.
+ * @param certificate what the node that answered showed in TLS, DER
+ */
 export function judgeNetwork(
-  constitution: Constitution,
+  network: KnownNetwork,
   { nodes, ledgerTimeMs, leaseMs }: NetworkEvidence,
-  crypto: Pick<GovernanceCrypto, "appraise">,
+  crypto: TrustCrypto,
+  certificate?: Bytes,
 ): NetworkTrust {
-  const judged = nodes.map((node) => judgeNode(constitution, node, ledgerTimeMs, crypto));
+  const { constitution } = network;
+  const judged = constitution.nodes.map((entry) => {
+    const shown = nodes.find(({ nodeId }) => nodeId === entry.nodeId);
+    return judgeNode(network, { ...NOTHING_SHOWN, ...shown, entry }, ledgerTimeMs, crypto);
+  });
   return {
     weakestRunning: weakest(judged.map(({ tee }) => tee)),
     weakestAdmitted: weakest(constitution.teeManifest.map(({ tee }) => tee)),
     ...{ ledgerTimeMs, leaseMs, nodes: judged },
+    connectedTo: attestedPeer(constitution, nodes, certificate, crypto) ?? null,
   };
 }
 
-function judgeNode(
+/** A listed node with what is shown of it. */
+interface ListedEvidence extends Pick<RecordedEvidence, "attested" | "leaseEndsMs" | "isQuarantined"> {
+  readonly entry: NodeEntry;
+}
+
+const NOTHING_SHOWN = { attested: undefined, leaseEndsMs: undefined, isQuarantined: false };
+
+/** The node whose key the certificate is of, when it names the evidence recorded of that node. */
+function attestedPeer(
   constitution: Constitution,
-  { nodeId, owner, attested, leaseEndsMs, isQuarantined }: RecordedEvidence,
+  shown: readonly RecordedEvidence[],
+  der: Bytes | undefined,
+  { sha256 }: TrustCrypto,
+): string | undefined {
+  const certificate = der && tryParseCertificate(der);
+  const digest = certificate && evidenceDigestOf(certificate);
+  if (certificate === undefined || digest === undefined) return undefined;
+  const entry = constitution.nodes.find(({ publicKey }) => bytesEqual(publicKey, certificate.publicKey));
+  const evidence = shown.find(({ nodeId }) => nodeId === entry?.nodeId)?.attested?.evidence;
+  return evidence !== undefined && bytesEqual(sha256(evidence), digest) ? entry?.nodeId : undefined;
+}
+
+function judgeNode(
+  { networkId, constitution }: KnownNetwork,
+  { entry, attested, leaseEndsMs, isQuarantined }: ListedEvidence,
   nowMs: number,
-  crypto: Pick<GovernanceCrypto, "appraise">,
+  crypto: TrustCrypto,
 ): NodeTrust {
-  const found = attested === undefined ? [NOTHING_RECORDED] : crypto.appraise(attested, constitution, nowMs);
+  const { nodeId, owner } = entry;
+  const found = attested === undefined ? [NOTHING_RECORDED] : [...crypto.appraise(attested, constitution, nowMs)];
+  if (attested !== undefined && !bindsKeys(networkId, entry, attested.reportData, crypto.sha256))
+    found.push(OTHER_KEYS);
+  const claims = attested && crypto.verifyEvidence(attested.evidence, attested.reportData, attested.attestedAtMs);
   const hasLapsed = leaseEndsMs !== undefined && leaseEndsMs <= nowMs;
   const reasons = [
     ...found.map(({ message }) => message),
@@ -79,6 +131,7 @@ function judgeNode(
     code: code === undefined ? null : `${code.name} ${code.version}`,
     measurement: attested?.measurement ?? null,
     platform: attested?.platform ?? null,
+    tcb: claims !== undefined && "tcb" in claims ? (claims.tcb ?? null) : null,
     restsOn: attested === undefined ? null : RESTS_ON[attested.tee],
     leaseEndsMs: leaseEndsMs ?? null,
   };
@@ -90,15 +143,24 @@ const NOTHING_RECORDED: AppraisalReason = {
   message: "the ledger holds no evidence of it yet",
 };
 
+const OTHER_KEYS: AppraisalReason = {
+  manifest: "tee",
+  reason: "ReportDataMismatch",
+  message: "its evidence is not bound to the keys that the VN list has of it",
+};
+
 const SHORT = 16;
 
 /** In words, line by line. */
 export function trustLines(trust: NetworkTrust): readonly string[] {
-  const { weakestRunning, weakestAdmitted, nodes } = trust;
+  const { weakestRunning, weakestAdmitted, nodes, connectedTo } = trust;
   const weakestLine =
     weakestRunning === null ? "weakest link: nothing is recorded of any node" : `weakest link: ${weakestRunning}`;
   return [
     ...nodes.flatMap((node) => nodeLines(node)),
+    connectedTo === null
+      ? "this connection: its certificate names no evidence that is recorded"
+      : `this connection: ends where the evidence of node ${connectedTo.slice(0, SHORT)}… was made`,
     weakestLine,
     ...(weakestRunning === null ? [] : [`  it rests on ${RESTS_ON[weakestRunning]}`]),
     ...(weakestAdmitted === weakestRunning || weakestAdmitted === null
@@ -108,11 +170,12 @@ export function trustLines(trust: NetworkTrust): readonly string[] {
 }
 
 function nodeLines(node: NodeTrust): readonly string[] {
-  const { nodeId, owner, tee, code, measurement, restsOn, leaseEndsMs, isTrusted, reasons } = node;
+  const { nodeId, owner, tee, tcb, code, measurement, restsOn, leaseEndsMs, isTrusted, reasons } = node;
   return [
     `node ${nodeId.slice(0, SHORT)}… of ${owner}: ${isTrusted ? "trusted" : "NOT trusted"}`,
     `  code   ${code ?? "not in the code manifest"}${measurement === null ? "" : `, measurement ${measurement}`}`,
     `  TEE    ${tee ?? "unknown"}${restsOn === null ? "" : `: ${restsOn}`}`,
+    ...(tcb === null ? [] : [`  TCB    ${tcb}`]),
     `  lease  ${leaseEndsMs === null ? "without end" : `until ${new Date(leaseEndsMs).toISOString()}`}`,
     ...(isTrusted ? ["  why    its evidence verifies here, and both manifests allow what it says"] : []),
     ...reasons.map((reason) => `  why    ${reason}`),

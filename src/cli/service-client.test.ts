@@ -57,6 +57,20 @@ async function ask(
   }
 }
 
+test("a connection that is used again is still the node's", async () => {
+  answers = [[200, "{}"]];
+  const client = new ServiceClient({ url, serviceCertificate: newer.certificate });
+  try {
+    assert.equal(client.peerCertificate, undefined);
+    for (let at = 0; at < 3; at++) {
+      await client.json("/x");
+      assert.ok(client.peerCertificate && client.peerKey, `answer ${at}`);
+    }
+  } finally {
+    client.close();
+  }
+});
+
 const failure = (code: string, more = {}) =>
   JSON.stringify({ error: { code, message: "no\u001b[31m", remedy: "-", ...more } });
 

@@ -4,6 +4,7 @@
  *
  * Errors of the node keep their code; what does not come from it is `CannotConnect`, `ServiceNotTrusted` or `AnswerInvalid`.
  */
+import type { X509Certificate } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { Agent, request } from "node:https";
 import type { TLSSocket } from "node:tls";
@@ -55,7 +56,9 @@ export class ServiceClient {
   readonly #url: URL;
   readonly #agent: Agent;
   readonly #patienceMs: number;
-  #peerKey: Bytes | undefined;
+  #peerCertificate: X509Certificate | undefined;
+  /** By connection: the runtime gives a certificate out once. */
+  readonly #certificates = new WeakMap<TLSSocket, X509Certificate>();
 
   /** Throws `WrongUsage` when the address is none, `ConfigurationInvalid` when a certificate or key is none. */
   constructor(options: ServiceClientOptions) {
@@ -76,7 +79,13 @@ export class ServiceClient {
 
   /** Public key (SubjectPublicKeyInfo) that the node proved at the last answer; undefined before. */
   get peerKey(): Bytes | undefined {
-    return this.#peerKey;
+    const spki = this.#peerCertificate?.publicKey.export({ type: "spki", format: "der" });
+    return spki && new Uint8Array(spki);
+  }
+
+  /** Certificate (DER) that the node showed at the last answer; undefined before. */
+  get peerCertificate(): Bytes | undefined {
+    return this.#peerCertificate && new Uint8Array(this.#peerCertificate.raw);
   }
 
   /** The text of a document. */
@@ -145,13 +154,18 @@ export class ServiceClient {
       const options = { method, agent: this.#agent, signal, headers: { ...type, ...length, ...headers } };
       const sent = request(new URL(path, this.#url), options, (response) => {
         const socket = response.socket as TLSSocket;
-        const spki = socket.getPeerX509Certificate()?.publicKey.export({ type: "spki", format: "der" });
-        this.#peerKey = spki && new Uint8Array(spki);
+        this.#peerCertificate = this.#certificateOf(socket);
         resolve(response);
       });
       sent.on("error", (error) => reject(this.#failure(error, signal)));
       sent.end(body);
     });
+  }
+
+  #certificateOf(socket: TLSSocket): X509Certificate | undefined {
+    const certificate = this.#certificates.get(socket) ?? socket.getPeerX509Certificate();
+    if (certificate !== undefined) this.#certificates.set(socket, certificate);
+    return certificate;
   }
 
   #failure(error: unknown, signal: AbortSignal): CocoError {

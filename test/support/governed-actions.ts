@@ -111,8 +111,11 @@ export function certifiedAs(change: Partial<CertificateDescription> | undefined)
 }
 
 /** What is recorded of a node that runs this code on this machine. */
-export function attestedNode(measurement: string, machineKey: Bytes): AttestedNode {
-  const reportData = new Uint8Array(64);
+export function attestedNode(
+  measurement: string,
+  machineKey: Bytes,
+  reportData: Bytes = new Uint8Array(64),
+): AttestedNode {
   const evidence = simulatedEvidence(machineKey, fromHex(measurement), reportData);
   return { tee: "virtual", measurement, platform: toHex(machineKey), evidence, reportData, attestedAtMs: NOW_MS };
 }

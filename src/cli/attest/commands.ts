@@ -2,6 +2,8 @@
 import type { Command } from "commander";
 import { CocoError } from "../../errors.ts";
 import { readJson } from "../arguments.ts";
+import { addConnectionOptions, type ConnectionOptions, withEnvironment } from "../connection-options.ts";
+import { NETWORK_HELP, trust } from "../network-commands.ts";
 import { type CommandContext, type Output, printFields, printJson } from "../output.ts";
 import type { EvidenceFiles, TeeName } from "./inputs.ts";
 import type { ClaimValue, Judgement } from "./judge.ts";
@@ -37,9 +39,8 @@ interface VerifyOptions extends Omit<EvidenceFiles, "tee"> {
 
 /** Adds `coco attest`. */
 export function addAttestCommands(program: Command, context: CommandContext): void {
-  program
-    .command("attest")
-    .description("evidence of trusted execution environments")
+  const attest = program.command("attest").description("evidence of trusted execution environments");
+  attest
     .command("verify")
     .description("check evidence offline")
     .argument("[folder]", "a folder with evidence")
@@ -64,6 +65,21 @@ export function addAttestCommands(program: Command, context: CommandContext): vo
     .addHelpText("after", HELP)
     .action((folder: string | undefined, options: VerifyOptions, command: Command) =>
       verify(context, folder, options, command.optsWithGlobals()["json"] === true),
+    );
+  addNetwork(attest, context);
+}
+
+/** Adds `coco attest network`, which tells the same as `coco network trust`. */
+function addNetwork(attest: Command, context: CommandContext): void {
+  addConnectionOptions(
+    attest
+      .command("network")
+      .description("show what each validating node of a network runs, and why it is trusted or not")
+      .argument("[url]", "https://host:port of a validating node, in place of --url"),
+  )
+    .addHelpText("after", NETWORK_HELP)
+    .action((url: string | undefined, options: ConnectionOptions & { readonly json?: boolean }) =>
+      trust(context, withEnvironment({ ...options, ...(url !== undefined && { url }) })),
     );
 }
 

@@ -67,7 +67,10 @@ export function attestChallenge(state: AttestationState, nodeId: NodeId, sha256:
   return sha256(encodeCbor([CHALLENGE_DOMAIN, fromHex(state.networkId), fromHex(nodeId), epoch, before]));
 }
 
-/** What a node's TEE binds into such evidence: the network, the node's keys, the challenge; 64 bytes. */
+/**
+ * What a node's TEE binds into such evidence: SHA-256 of the network, the node's keys and the challenge, then the challenge, so that
+ * whoever has the evidence sees whose keys it is about; 64 bytes.
+ */
 export function attestReportData(
   networkId: string,
   { publicKey, encryptionKey }: Pick<NodeEntry, "publicKey" | "encryptionKey">,
@@ -76,7 +79,18 @@ export function attestReportData(
 ): Bytes {
   const reportData = new Uint8Array(REPORT_DATA_BYTES);
   reportData.set(sha256(encodeCbor([REPORT_DOMAIN, fromHex(networkId), publicKey, encryptionKey, challenge])));
+  reportData.set(challenge, DIGEST_BYTES);
   return reportData;
+}
+
+/** Whether report data are bound to these keys of a node. */
+export function bindsKeys(
+  networkId: string,
+  node: Pick<NodeEntry, "publicKey" | "encryptionKey">,
+  reportData: Bytes,
+  sha256: HashFunction,
+): boolean {
+  return bytesEqual(attestReportData(networkId, node, reportData.subarray(DIGEST_BYTES), sha256), reportData);
 }
 
 /** Whether a constitution lets a node run what it runs, at a time of the ledger's clock. */

@@ -37,10 +37,12 @@ export interface EvidenceClaims {
   readonly measurement: string;
   /** What the code runs on, as the TEE names it, lower-case hex: the key of a virtual TEE's machine, the id of a chip. */
   readonly platform: string;
+  /** How up to date the platform is, in the TEE's words; absent where the TEE has none. */
+  readonly tcb?: string;
 }
 
 /** What a node was found to run when it was attested, and the evidence of it. */
-export interface AttestedNode extends EvidenceClaims {
+export interface AttestedNode extends Omit<EvidenceClaims, "tcb"> {
   readonly evidence: Bytes;
   /** What the evidence is bound to, 64 bytes. */
   readonly reportData: Bytes;

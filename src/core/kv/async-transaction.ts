@@ -8,7 +8,7 @@ import { CocoError, invariant } from "../../errors.ts";
 import { type Bytes, compareBytes, EMPTY } from "../codec/bytes.ts";
 import { Arena } from "./arena.ts";
 import { type Entry, type ScanRange, scanMerged, scanRange, scanTree, type TableSet, TablesWriter } from "./tables.ts";
-import { Cursor, emptyTree, find, findVersion, type TreeNode } from "./tree.ts";
+import { Cursor, emptyTree, find, findVersion, type Tree } from "./tree.ts";
 import { checkKeyLength, checkValueLength, type StateWriter } from "./types.ts";
 import { WriteBuffer } from "./write-buffer.ts";
 
@@ -23,7 +23,7 @@ export interface AsyncHome {
   /** The version it reads. */
   readonly version: number;
   readonly tables: TableSet;
-  readonly roots: readonly TreeNode[];
+  readonly trees: readonly Tree[];
   /** Whether the version was rolled back or replaced meanwhile. */
   dropped(): boolean;
   /** Called once, when the transaction ends. */
@@ -48,7 +48,7 @@ function isBehind(read: RangeRead, key: Bytes): boolean {
 }
 
 /** Whether a range has the same keys, written by the same versions, in both trees. */
-function isSameRange(read: RangeRead, before: TreeNode, now: TreeNode): boolean {
+function isSameRange(read: RangeRead, before: Tree, now: Tree): boolean {
   const left = new Cursor(before, read.from);
   const right = new Cursor(now, read.from);
   for (;;) {
@@ -80,7 +80,7 @@ export class AsyncTransaction implements StateWriter {
     this.#buffer = new WriteBuffer(home.tables, new Arena());
     const empty = emptyTree();
     this.#points = new TablesWriter(
-      home.roots.map(() => empty),
+      home.trees.map(() => empty),
       0,
     );
   }
@@ -91,7 +91,7 @@ export class AsyncTransaction implements StateWriter {
     const own = this.#buffer.find(table, key);
     if (own !== null) return own;
     this.#notePoint(position, key);
-    return find(this.#home.roots[position] as TreeNode, key) ?? undefined;
+    return find(this.#home.trees[position] as Tree, key) ?? undefined;
   }
 
   versionOf(table: number, key: Bytes): number | undefined {
@@ -99,13 +99,13 @@ export class AsyncTransaction implements StateWriter {
     const own = this.#buffer.find(table, key);
     if (own !== null) return own === undefined ? undefined : this.version;
     this.#notePoint(position, key);
-    return findVersion(this.#home.roots[position] as TreeNode, key);
+    return findVersion(this.#home.trees[position] as Tree, key);
   }
 
   scan(table: number, from?: Bytes, to?: Bytes, limit?: number): IterableIterator<Entry> {
     const position = this.#position(table);
     const range = scanRange(from?.slice(), to, limit);
-    const below = this.#home.roots[position] as TreeNode;
+    const below = this.#home.trees[position] as Tree;
     const own = this.#buffer.snapshot(table);
     const entries = own === undefined ? scanTree(below, range) : scanMerged(below, own, range);
     return this.#noteRange(position, range, entries);
@@ -131,12 +131,12 @@ export class AsyncTransaction implements StateWriter {
 
   /**
    * Ends the transaction; for the draft that takes it in. Returns its writes, undefined when something it read differs
-   * in the state whose roots are given by position. A draft of another store is a broken invariant.
+   * in the state whose tables are given by position. A draft of another store is a broken invariant.
    */
-  end(tables: TableSet, rootNow: (position: number) => TreeNode): WriteBuffer | undefined {
+  end(tables: TableSet, treeNow: (position: number) => Tree): WriteBuffer | undefined {
     invariant(tables === this.#home.tables, "transaction of another store");
     this.discard();
-    const valid = !this.#home.dropped() && this.#samePoints(rootNow) && this.#sameRanges(rootNow);
+    const valid = !this.#home.dropped() && this.#samePoints(treeNow) && this.#sameRanges(treeNow);
     return valid ? this.#buffer : undefined;
   }
 
@@ -173,21 +173,21 @@ export class AsyncTransaction implements StateWriter {
     read.finished = count < limit;
   }
 
-  #samePoints(rootNow: (position: number) => TreeNode): boolean {
-    for (const [position, before] of this.#home.roots.entries()) {
-      const now = rootNow(position);
+  #samePoints(treeNow: (position: number) => Tree): boolean {
+    for (const [position, before] of this.#home.trees.entries()) {
+      const now = treeNow(position);
       if (now === before) continue;
-      for (const cursor = new Cursor(this.#points.root(position)); !cursor.done; cursor.advance()) {
+      for (const cursor = new Cursor(this.#points.tree(position)); !cursor.done; cursor.advance()) {
         if (findVersion(before, cursor.key) !== findVersion(now, cursor.key)) return false;
       }
     }
     return true;
   }
 
-  #sameRanges(rootNow: (position: number) => TreeNode): boolean {
+  #sameRanges(treeNow: (position: number) => Tree): boolean {
     return this.#ranges.every((read) => {
-      const before = this.#home.roots[read.position] as TreeNode;
-      const now = rootNow(read.position);
+      const before = this.#home.trees[read.position] as Tree;
+      const now = treeNow(read.position);
       return now === before || isSameRange(read, before, now);
     });
   }

@@ -9,7 +9,7 @@ import type { Bytes } from "../codec/bytes.ts";
 import type { Arena } from "./arena.ts";
 import type { AsyncTransaction } from "./async-transaction.ts";
 import { type Entry, scanMerged, scanRange, scanTree, type TableSet, TablesWriter } from "./tables.ts";
-import { find, findVersion, type TreeNode } from "./tree.ts";
+import { find, findVersion, type Tree } from "./tree.ts";
 import { type AddedVersion, checkValueLength, type StateReader, type StateWriter, type WrittenKey } from "./types.ts";
 import { WriteBuffer } from "./write-buffer.ts";
 import { encodeWriteSet, type Write } from "./write-set.ts";
@@ -49,13 +49,13 @@ export class DraftTransaction implements StateWriter {
   get(table: number, key: Bytes): Bytes | undefined {
     const position = this.#position(table);
     const own = this.#buffer.find(table, key);
-    return own === null ? (find(this.#home.state.root(position), key) ?? undefined) : own;
+    return own === null ? (find(this.#home.state.tree(position), key) ?? undefined) : own;
   }
 
   versionOf(table: number, key: Bytes): number | undefined {
     const position = this.#position(table);
     const own = this.#buffer.find(table, key);
-    if (own === null) return findVersion(this.#home.state.root(position), key);
+    if (own === null) return findVersion(this.#home.state.tree(position), key);
     return own === undefined ? undefined : this.version;
   }
 
@@ -119,11 +119,11 @@ class DraftReader implements StateReader {
   }
 
   get(table: number, key: Bytes): Bytes | undefined {
-    return find(this.#state.root(this.#tables.position(table)), key) ?? undefined;
+    return find(this.#state.tree(this.#tables.position(table)), key) ?? undefined;
   }
 
   versionOf(table: number, key: Bytes): number | undefined {
-    return findVersion(this.#state.root(this.#tables.position(table)), key);
+    return findVersion(this.#state.tree(this.#tables.position(table)), key);
   }
 
   scan(table: number, from?: Bytes, to?: Bytes, limit?: number): IterableIterator<Entry> {
@@ -135,13 +135,16 @@ class DraftReader implements StateReader {
 export interface DraftHome {
   /** The version the draft will become. */
   readonly version: number;
+  /** Whether there was such a version before, which was dropped. */
+  readonly again: boolean;
   readonly tables: TableSet;
   /** Room for what transactions write until it is in the trees and in their encoded write sets. */
   readonly arena: Arena;
-  /** Roots of the version below. */
-  readonly roots: readonly TreeNode[];
-  publish(roots: readonly TreeNode[], written: readonly WrittenKey[]): void;
-  abandon(): void;
+  /** Tables of the version below. */
+  readonly trees: readonly Tree[];
+  publish(trees: readonly Tree[], written: readonly WrittenKey[]): void;
+  /** Called in the place of `publish`, with what kept transactions wrote. */
+  abandon(written: readonly WrittenKey[]): void;
 }
 
 /** A batch on top of the newest version. After `publish` or `abandon`, beginning a transaction is a broken invariant. */
@@ -157,9 +160,9 @@ export class BatchDraft {
   #transaction: DraftTransaction | undefined;
 
   constructor(home: DraftHome) {
-    const { version, tables } = home;
+    const { version, again, tables } = home;
     this.#home = home;
-    this.#state = new TablesWriter(home.roots, version);
+    this.#state = new TablesWriter(home.trees, version, again);
     this.reader = new DraftReader(version, tables, this.#state);
     this.#transactionHome = {
       version,
@@ -186,7 +189,7 @@ export class BatchDraft {
    */
   merge(transaction: AsyncTransaction): WriteSetParts | "conflict" {
     this.#requireIdle();
-    const buffer = transaction.end(this.#home.tables, (position) => this.#state.root(position));
+    const buffer = transaction.end(this.#home.tables, (position) => this.#state.tree(position));
     return buffer === undefined ? "conflict" : this.#keep(buffer);
   }
 
@@ -203,7 +206,7 @@ export class BatchDraft {
     invariant(this.#open, "draft has ended");
     this.#transaction?.discard();
     this.#open = false;
-    this.#home.abandon();
+    this.#home.abandon(this.#written);
   }
 
   #keep(buffer: WriteBuffer): WriteSetParts {

@@ -10,6 +10,9 @@ export const HINT_OFFSET = 2;
 /** Smallest difference between lengths of logs. */
 const LEAST_LOG_STEP = 64;
 const LARGEST_LOG_BYTES = 0xffff;
+/** Room in a new log, in parts of what the page has: more of it means fewer copies and more memory. */
+const LOG_ROOM = 1 / 2;
+const SMALLEST_LOG_ROOM_BYTES = 128;
 
 /** A number of two bytes. */
 export function readU16(log: Uint8Array, at: number): number {
@@ -20,6 +23,11 @@ export function readU16(log: Uint8Array, at: number): number {
 export function writeU16(log: Uint8Array, at: number, value: number): void {
   log[at] = value >>> 8;
   log[at + 1] = value;
+}
+
+/** Room that a page which needs so many bytes gets beside them in a new log. */
+export function logRoom(bytes: number): number {
+  return Math.max(SMALLEST_LOG_ROOM_BYTES, Math.min(Math.floor(bytes * LOG_ROOM), LARGEST_LOG_BYTES - bytes));
 }
 
 /**

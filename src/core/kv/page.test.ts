@@ -36,11 +36,11 @@ function textOf(version: number, value: Bytes | undefined): string {
   return `${version} ${value === undefined ? "deleted" : toHex(value)}`;
 }
 
-function contentOf(page: Page): Model {
+function contentOf(page: Page, version = page.owner.version): Model {
   return new Map(
     Array.from({ length: page.count }, (_, at) => [
       toHex(page.keyAt(at)),
-      textOf(page.versionAt(at), page.valueAt(at)),
+      textOf(page.versionAt(at, version), page.valueAt(at, version)),
     ]),
   );
 }
@@ -105,7 +105,7 @@ describe("page", () => {
       change(page, model, next);
       if (page.count === 0) continue;
       const at = next() % page.count;
-      for (const view of [page.keyAt(at), page.valueAt(at)]) if (view) views.push({ view, copy: toHex(view) });
+      for (const view of [page.keyAt(at), page.valueAt(at, 1)]) if (view) views.push({ view, copy: toHex(view) });
     }
     assert.ok(views.length > 3000);
     for (const { view, copy } of views) assert.equal(toHex(view), copy);
@@ -132,13 +132,56 @@ describe("page", () => {
     }
   });
 
+  test("every version sees its own value of a key that newer ones overwrote in the page, and can have the page back", () => {
+    const next = generator(14);
+    const page = Page.empty(new OwnerToken(1));
+    const keys = Array.from({ length: 40 }, (_, at) => Uint8Array.of(at));
+    for (const [at, key] of keys.entries()) page.insertAt(at, key, makeValue(next));
+    const versions: Model[] = [new Map(), contentOf(page, 1)];
+    let taken = 0;
+    for (let version = 2; version < 30; version++) {
+      const model = new Map(versions.at(-1));
+      for (let writes = next() % 4; writes > 0; writes--) {
+        const at = next() % keys.length;
+        const [key, value] = [keys[at] as Bytes, makeValue(next)];
+        const large = [value, page.valueAt(at, version)].some((one) => (one?.length ?? 0) > INLINE_VALUE_BYTES);
+        const done = page.overwrite(at, version, key, value);
+        assert.ok(!(done && large), "a large value takes another page");
+        if (!done) continue;
+        model.set(toHex(key), textOf(version, value));
+        taken++;
+      }
+      versions.push(model);
+    }
+    assert.ok(taken > 10);
+    const newest = versions.length - 1;
+    for (let version = 1; version <= newest; version++) {
+      assert.deepEqual(contentOf(page, version), versions[version]);
+      for (const at of keys.keys()) {
+        const reverted = page.reverted(new OwnerToken(version), at);
+        assert.equal(reverted === page, page.versionAt(at, newest) <= version);
+        assert.deepEqual(contentOf(reverted, reverted === page ? version : newest), versions[version]);
+      }
+    }
+  });
+
+  test("a page is not overwritten beyond its log or its limit", () => {
+    const page = Page.empty(new OwnerToken(1));
+    for (let at = 0; at < 16; at++) page.insertAt(at, Uint8Array.of(at), new Uint8Array(900));
+    let version = 2;
+    while (page.overwrite(version % 16, version, Uint8Array.of(version % 16), new Uint8Array(900))) version++;
+    assert.ok(version < 40);
+    assert.equal(page.overwrite(0, version, Uint8Array.of(0), new Uint8Array(INLINE_VALUE_BYTES)), false);
+    assert.deepEqual([...contentOf(page, 1).values()], Array<string>(16).fill(textOf(1, new Uint8Array(900))));
+  });
+
   test("a large value stays in the version that has it when another version replaces it", () => {
     const [key, large] = [Uint8Array.of(1), new Uint8Array(INLINE_VALUE_BYTES + 1).fill(5)];
     const before = Page.empty(new OwnerToken(1));
     before.insertAt(0, key, large);
     const after = before.owned(new OwnerToken(2));
     after.replaceAt(0, key, Uint8Array.of(9));
-    assert.equal(before.valueAt(0), large);
-    assert.deepEqual(after.valueAt(0), Uint8Array.of(9));
+    assert.equal(before.valueAt(0, 1), large);
+    assert.deepEqual(after.valueAt(0, 2), Uint8Array.of(9));
   });
 });

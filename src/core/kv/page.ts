@@ -1,22 +1,24 @@
 /**
- * A packed page: records in key order inside one byte array. The unit of copy-on-write, which copies no records.
+ * A packed page: records in key order inside one byte array, and the unit of copy-on-write. The array is a log: what stands
+ * in it is never written again, so views on keys and values last. A table of slots in the log says where the newest record
+ * of each key is, and each record where the one before it is.
  *
- * The array is a log that all versions of a page share: whatever one of them writes is appended, and what stands there is
- * never written again, so other versions and views on keys and values last. A version is a table of slots in the log, one
- * for each of its records in key order; its owner alone changes the table, in place. Versions that only give records other
- * values share a table: each has a short list of the offsets that moved. A page whose log is full moves what it has to a
- * new one with room for more, so a write copies little, however large the page is.
+ * So a key that is there gets another value in place, for all versions of the tree that have the page: a reader goes from
+ * the newest record back to the first that is not newer than the version it reads. Only what changes the set of keys makes
+ * another page, which shares the log and has a table of its own. A page whose log is full moves its newest records to a new
+ * one with room for more.
  *
  * Memory that is not in a processor's cache is what a large tree costs most, so a search reads the table and one record,
  * seldom more: beside the offset of its record a slot has a hint, the two bytes of the key behind those that all keys of
  * the page begin with.
  *
- * Log: end u16 | records, tables of slots and lists of moves; move: index u16 | offset u16. For slots see `page-log.ts`, for
- * records `record.ts`. The version of a record is that of its writer's owner token.
+ * Log: end u16 | records and tables of slots. For slots see `page-log.ts`, for records `record.ts`. The version of a record
+ * is that of its writer.
  */
 import { EMPTY, type Bytes } from "../codec/bytes.ts";
+import { invariant } from "../../errors.ts";
 import type { OwnerToken } from "./owner-token.ts";
-import { END_BYTES, firstHint, HINT_OFFSET, newLog, readU16, SLOT_BYTES, writeU16 } from "./page-log.ts";
+import { END_BYTES, firstHint, HINT_OFFSET, logRoom, newLog, readU16, SLOT_BYTES, writeU16 } from "./page-log.ts";
 import {
   bytesInPage,
   compareRecord,
@@ -25,9 +27,10 @@ import {
   fieldOf,
   HEADER_BYTES,
   hintOf,
+  previousOf,
   recordLength,
   sharedPrefix,
-  VERSION_OFFSET,
+  versionOf,
   writeHead,
 } from "./record.ts";
 
@@ -36,19 +39,9 @@ export const PAGE_BYTES = 16384;
 /** Number of records above which a page is split: each that is added or removed can cost a new table. */
 export const PAGE_RECORDS = 256;
 
-const MOVE_BYTES = 4;
-/** Most moves in a list: every access goes through it. */
-const MOVES_MAX = 8;
-const MOVES_BYTES = MOVES_MAX * MOVE_BYTES;
-/** Least room in a new log, in parts of what the page has: more of it means fewer copies and more memory. */
-const LOG_ROOM = 1 / 4;
-const SMALLEST_LOG_ROOM_BYTES = 128;
+/** A version that sees the newest records. */
+const NEWEST = Number.MAX_SAFE_INTEGER;
 const NO_LARGE_VALUES: Bytes[] = [];
-
-/** Bytes a page needs for one more record, with its slot. */
-export function recordBytes(key: Bytes, value: Bytes | undefined): number {
-  return HEADER_BYTES + key.length + bytesInPage(value) + SLOT_BYTES;
-}
 
 /** Records with ascending keys; indexes are positions in that order. */
 export class Page {
@@ -60,19 +53,14 @@ export class Page {
   #table = 0;
   /** Bytes that all keys begin with: never more than they share, and seldom less. */
   #prefix = 0;
-  /** Where the list of moves begins; a table of this page's own needs none. */
-  #moves = 0;
-  #moveCount = 0;
   readonly owner: OwnerToken;
-  /** Slots the table has room for; none while it belongs to another version of the page. */
+  /** Slots the table has room for; none while it belongs to another page. */
   #room = 0;
-  /** Whether no other version has the list. */
-  #ownMoves = false;
-  /** Bytes of the records that have a slot. */
+  /** Bytes of the newest record of each key. */
   #recordsBytes = 0;
   #large: Bytes[] = NO_LARGE_VALUES;
 
-  /** @param log shared with the page this is another version of; a new one by default */
+  /** @param log shared with the page this one is made of */
   private constructor(owner: OwnerToken, log: Uint8Array) {
     this.owner = owner;
     this.#log = log;
@@ -133,9 +121,9 @@ export class Page {
     return this.#log.subarray(start, start + this.#u16(offset));
   }
 
-  /** Value of a record, as a view; undefined when the record says that its key is deleted. */
-  valueAt(index: number): Bytes | undefined {
-    const offset = this.#offsetAt(index);
+  /** Value a version sees in a record, as a view; undefined when the record says that its key is deleted. */
+  valueAt(index: number, version: number): Bytes | undefined {
+    const offset = this.#offsetIn(index, version);
     const field = this.#u16(offset + 2);
     if (field === FIELD_DELETED) return undefined;
     const start = offset + HEADER_BYTES + this.#u16(offset);
@@ -143,18 +131,17 @@ export class Page {
     return this.#log.subarray(start, start + field);
   }
 
-  /** Whether a record says that its key is deleted. */
-  deletedAt(index: number): boolean {
-    return this.#u16(this.#offsetAt(index) + 2) === FIELD_DELETED;
+  /** Whether the record a version sees says that its key is deleted. */
+  deletedAt(index: number, version: number): boolean {
+    return this.#u16(this.#offsetIn(index, version) + 2) === FIELD_DELETED;
   }
 
-  /** Version that wrote a record. */
-  versionAt(index: number): number {
-    const at = this.#offsetAt(index) + VERSION_OFFSET;
-    return this.#u16(at) * 0x100000000 + this.#u16(at + 2) * 0x10000 + this.#u16(at + 4);
+  /** Version that wrote the record a version sees. */
+  versionAt(index: number, version: number): number {
+    return versionOf(this.#log, this.#offsetIn(index, version));
   }
 
-  /** Bytes of one record with its slot. */
+  /** Bytes of the newest record of a key, with its slot. */
   sizeAt(index: number): number {
     return recordLength(this.#log, this.#offsetAt(index)) + SLOT_BYTES;
   }
@@ -169,15 +156,27 @@ export class Page {
     this.#insert(this.count, version, key, value);
   }
 
-  /** Gives the record at `index`, which has this key, another value. */
-  replaceAt(index: number, key: Bytes, value: Bytes | undefined): void {
+  /**
+   * Gives the key at `index`, which is this one, another value for the versions from this one on; false, and nothing has
+   * changed, when that takes another page: the log is full, the page would be, or a value is large and so counts as memory.
+   */
+  overwrite(index: number, version: number, key: Bytes, value: Bytes | undefined): boolean {
+    const previous = this.#offsetAt(index);
     const bytes = HEADER_BYTES + key.length + bytesInPage(value);
-    if (this.#room === 0 && this.#moveCount < MOVES_MAX) this.#reserveMove(bytes);
-    else this.#reserve(bytes, this.count);
-    this.#bury(this.#offsetAt(index));
-    const offset = this.#append(this.owner.version, key, value);
-    if (this.#room > 0) this.#setU16(this.#slotOf(index), offset);
-    else this.#setMove(index, offset);
+    if (this.#end + bytes > this.#log.length || this.#u16(previous + 2) === FIELD_LARGE) return false;
+    const grown = bytes - recordLength(this.#log, previous);
+    if (fieldOf(value) === FIELD_LARGE || (grown > 0 && this.usedBytes + grown > PAGE_BYTES)) return false;
+    this.#recordsBytes += grown - bytes;
+    this.#setU16(this.#slotOf(index), this.#append(version, previous, key, value));
+    return true;
+  }
+
+  /** Gives the record at `index`, which has this key, another value; only its owner may, while no other version has the page. */
+  replaceAt(index: number, key: Bytes, value: Bytes | undefined): void {
+    this.#reserve(HEADER_BYTES + key.length + bytesInPage(value), this.count);
+    const previous = this.#offsetAt(index);
+    this.#bury(previous);
+    this.#setU16(this.#slotOf(index), this.#append(this.owner.version, previous, key, value));
   }
 
   /** Removes a record. */
@@ -189,27 +188,27 @@ export class Page {
     this.count--;
   }
 
-  /** This page when the token owns it, otherwise another version of it, for the token to change. */
+  /** This page when the token owns it, otherwise another with the same records, for the token to change. */
   owned(owner: OwnerToken): Page {
     if (this.owner === owner) return this;
-    const version = new Page(owner, this.#log);
-    version.count = this.count;
-    version.#table = this.#table;
-    version.#prefix = this.#prefix;
-    version.#moves = this.#moves;
-    version.#moveCount = this.#moveCount;
-    version.#recordsBytes = this.#recordsBytes;
-    if (this.#large.length > 0) version.#large = this.#large.slice();
-    return version;
+    const page = new Page(owner, this.#log);
+    page.count = this.count;
+    page.#table = this.#table;
+    page.#prefix = this.#prefix;
+    page.#recordsBytes = this.#recordsBytes;
+    if (this.#large.length > 0) page.#large = this.#large.slice();
+    return page;
   }
 
-  /** A new page with the records from `from` to before `to`. */
+  /** A new page with what a version sees in this one; this page itself when nothing in the key at `index` is newer. */
+  reverted(owner: OwnerToken, index: number): Page {
+    if (versionOf(this.#log, this.#offsetAt(index)) <= owner.version) return this;
+    return this.#part(owner, 0, this.count, owner.version);
+  }
+
+  /** A new page with the newest records from `from` to before `to`. */
   slice(owner: OwnerToken, from: number, to: number): Page {
-    let bytes = 0;
-    for (let index = from; index < to; index++) bytes += this.sizeAt(index);
-    const part = Page.empty(owner, bytes);
-    part.#openTable(to - from);
-    return part.#take(this, from, to).#setHints();
+    return this.#part(owner, from, to, NEWEST);
   }
 
   /** A new page with the records of this one and of another whose keys are all greater. */
@@ -247,30 +246,26 @@ export class Page {
     return this.#table + index * SLOT_BYTES;
   }
 
+  /** Where the newest record of a key is. */
   #offsetAt(index: number): number {
-    const move = this.#moveCount === 0 ? 0 : this.#moveOf(index);
-    return this.#u16(move === 0 ? this.#slotOf(index) : move + 2);
+    return this.#u16(this.#slotOf(index));
   }
 
-  /** Where the move of a record is, 0 when it has none. */
-  #moveOf(index: number): number {
-    const end = this.#moves + this.#moveCount * MOVE_BYTES;
-    for (let at = this.#moves; at < end; at += MOVE_BYTES) if (this.#u16(at) === index) return at;
-    return 0;
-  }
-
-  #setMove(index: number, offset: number): void {
-    const known = this.#moveOf(index);
-    const at = known === 0 ? this.#moves + this.#moveCount * MOVE_BYTES : known;
-    if (known === 0) this.#moveCount++;
-    this.#setU16(at, index);
-    this.#setU16(at + 2, offset);
+  /** Where the record is that a version sees. */
+  #offsetIn(index: number, version: number): number {
+    let offset = this.#offsetAt(index);
+    while (versionOf(this.#log, offset) > version) {
+      const previous = previousOf(this.#log, offset);
+      invariant(previous > 0 && previous < offset, "a page has no record of its version");
+      offset = previous;
+    }
+    return offset;
   }
 
   #insert(index: number, version: number, key: Bytes, value: Bytes | undefined): void {
     this.#reserve(HEADER_BYTES + key.length + bytesInPage(value), this.count + 1);
     this.#fitPrefix(key);
-    const offset = this.#append(version, key, value);
+    const offset = this.#append(version, 0, key, value);
     const slot = this.#slotOf(index);
     if (index < this.count) this.#log.copyWithin(slot + SLOT_BYTES, slot, this.#slotOf(this.count));
     this.count++;
@@ -305,7 +300,7 @@ export class Page {
     }
   }
 
-  /** Counts a record out; a large value is let go at once. */
+  /** Counts out a record that no version has; a large value is let go at once. */
   #bury(offset: number): void {
     this.#recordsBytes -= recordLength(this.#log, offset);
     if (this.#u16(offset + 2) !== FIELD_LARGE) return;
@@ -313,11 +308,11 @@ export class Page {
   }
 
   /** Writes a record into room that is reserved, without a slot, and returns its offset. */
-  #append(version: number, key: Bytes, value: Bytes | undefined): number {
+  #append(version: number, previous: number, key: Bytes, value: Bytes | undefined): number {
     const offset = this.#end;
     const start = offset + HEADER_BYTES + key.length;
     const field = fieldOf(value);
-    writeHead(this.#log, offset, { field, version, key });
+    writeHead(this.#log, offset, { field, version, previous, key });
     if (value !== undefined && field === FIELD_LARGE) this.#setU16(start, this.#addLarge(value));
     else if (value !== undefined) this.#log.set(value, start);
     this.#end = start + bytesInPage(value);
@@ -335,27 +330,11 @@ export class Page {
     // A table that grows a second time is one that many records are added to.
     const room = slots <= this.#room ? 0 : this.#room === 0 ? slots : slots + (slots >>> 1) + 4;
     if (this.#end + bytes + room * SLOT_BYTES > this.#log.length) this.#moveLog(bytes, Math.max(room, slots));
-    else if (room > 0) this.#moveTable(room);
-  }
-
-  /** Makes room for a record of so many bytes, and for one more move. Offsets may change. */
-  #reserveMove(bytes: number): void {
-    const fits = this.#end + bytes + MOVES_BYTES <= this.#log.length;
-    if (!fits) this.#moveLog(bytes, this.count);
-    if (!fits || this.#ownMoves) return;
-    const from = this.#moves;
-    this.#moves = this.#end;
-    this.#end = this.#moves + MOVES_BYTES;
-    this.#log.copyWithin(this.#moves, from, from + this.#moveCount * MOVE_BYTES);
-    this.#ownMoves = true;
-  }
-
-  #moveTable(room: number): void {
-    const from = this.#table;
-    this.#openTable(room);
-    this.#log.copyWithin(this.#table, from, from + this.count * SLOT_BYTES);
-    for (let at = this.#moves; this.#moveCount > 0; this.#moveCount--, at += MOVE_BYTES)
-      this.#setU16(this.#slotOf(this.#u16(at)), this.#u16(at + 2));
+    else if (room > 0) {
+      const from = this.#table;
+      this.#openTable(room);
+      this.#log.copyWithin(this.#table, from, from + this.count * SLOT_BYTES);
+    }
   }
 
   /** Begins a table, which is nobody else's. */
@@ -367,34 +346,55 @@ export class Page {
 
   #moveLog(bytes: number, slots: number): void {
     const needed = END_BYTES + this.#recordsBytes + bytes + slots * SLOT_BYTES;
-    const room = Math.max(SMALLEST_LOG_ROOM_BYTES, Math.floor(needed * LOG_ROOM));
-    const moved = new Page(this.owner, newLog(needed + room));
+    const moved = new Page(this.owner, newLog(needed + logRoom(needed)));
     moved.#openTable(slots);
     moved.#take(this, 0, this.count).#setHints();
     this.#log = moved.#log;
     this.#table = moved.#table;
     this.#prefix = moved.#prefix;
     this.#room = moved.#room;
-    this.#moveCount = 0;
     this.#large = moved.#large;
   }
 
-  /** Copies records of another page behind those of this one, which has the room. */
-  #take(source: Page, from: number, to: number): this {
+  #part(owner: OwnerToken, from: number, to: number, version: number): Page {
+    let bytes = (to - from) * SLOT_BYTES;
+    for (let index = from; index < to; index++) bytes += recordLength(this.#log, this.#offsetIn(index, version));
+    const part = Page.empty(owner, bytes);
+    part.#openTable(to - from);
+    return part.#take(this, from, to, version).#setHints();
+  }
+
+  /** Copies records of another page, as a version sees them, behind those of this one, which has the room. */
+  #take(source: Page, from: number, to: number, version = NEWEST): this {
+    const first = this.count;
+    let target = this.#end;
+    // Most stand one behind the other: copying a record by itself costs more than its bytes do.
+    let [runStart, runEnd, runTarget] = [0, 0, target];
     for (let index = from; index < to; index++) {
-      const offset = source.#offsetAt(index);
-      const bytes = recordLength(source.#log, offset);
-      const target = this.#end;
-      this.#log.set(source.#log.subarray(offset, offset + bytes), target);
-      if (source.#u16(offset + 2) === FIELD_LARGE) {
-        const start = target + HEADER_BYTES + source.#u16(offset);
-        this.#setU16(start, this.#addLarge(source.#large[this.#u16(start)] as Bytes));
+      const offset = version === NEWEST ? source.#offsetAt(index) : source.#offsetIn(index, version);
+      if (offset !== runEnd) {
+        this.#log.set(source.#log.subarray(runStart, runEnd), runTarget);
+        runStart = offset;
+        runTarget = target;
       }
-      this.#end = target + bytes;
-      this.#recordsBytes += bytes;
-      this.count++;
-      this.#setU16(this.#slotOf(this.count - 1), target);
+      runEnd = offset + recordLength(source.#log, offset);
+      this.#setU16(this.#slotOf(this.count++), target);
+      target += runEnd - offset;
     }
+    this.#log.set(source.#log.subarray(runStart, runEnd), runTarget);
+    this.#recordsBytes += target - this.#end;
+    this.#end = target;
+    if (source.#large.length > 0) this.#takeLarge(source, first);
     return this;
+  }
+
+  /** Takes over the large values of the records from `first` on, which are copies of those of another page. */
+  #takeLarge(source: Page, first: number): void {
+    for (let index = first; index < this.count; index++) {
+      const offset = this.#offsetAt(index);
+      if (this.#u16(offset + 2) !== FIELD_LARGE) continue;
+      const at = offset + HEADER_BYTES + this.#u16(offset);
+      this.#setU16(at, this.#addLarge(source.#large[this.#u16(at)] as Bytes));
+    }
   }
 }

@@ -1,18 +1,20 @@
 /**
- * A record in the log of a page: key length u16 | value field u16 | version u48 | key | value. The value field is the length
- * of the value in the page, or says that the key is deleted, or that the value is large: then two bytes in the place of the
- * value say where it is beside the page.
+ * A record in the log of a page: key length u16 | value field u16 | version u48 | previous u16 | key | value. The value field
+ * is the length of the value in the page, or says that the key is deleted, or that the value is large: then two bytes in the
+ * place of the value say where it is beside the page. Previous is where the record is that this one replaced: it means
+ * something as long as a version that is older than this record reads the page.
  */
 import type { Bytes } from "../codec/bytes.ts";
-import { readU16, writeU16 } from "./page-log.ts";
+import { readU16, SLOT_BYTES, writeU16 } from "./page-log.ts";
 
 /** Longest value in bytes that lies in the page itself. */
 export const INLINE_VALUE_BYTES = 1024;
 
 /** Where the version is in a record. */
-export const VERSION_OFFSET = 4;
+const VERSION_OFFSET = 4;
+const PREVIOUS_OFFSET = VERSION_OFFSET + 6;
 /** Where the key begins in a record. */
-export const HEADER_BYTES = VERSION_OFFSET + 6;
+export const HEADER_BYTES = PREVIOUS_OFFSET + 2;
 /** Bytes that say where a large value is. */
 export const LARGE_INDEX_BYTES = 2;
 /** Value field of a deletion. */
@@ -25,6 +27,11 @@ export function bytesInPage(value: Bytes | undefined): number {
   return value === undefined ? 0 : value.length > INLINE_VALUE_BYTES ? LARGE_INDEX_BYTES : value.length;
 }
 
+/** Bytes a page needs for one more record, with its slot. */
+export function recordBytes(key: Bytes, value: Bytes | undefined): number {
+  return HEADER_BYTES + key.length + bytesInPage(value) + SLOT_BYTES;
+}
+
 /** The value field of a record with this value. */
 export function fieldOf(value: Bytes | undefined): number {
   return value === undefined ? FIELD_DELETED : value.length > INLINE_VALUE_BYTES ? FIELD_LARGE : value.length;
@@ -34,17 +41,30 @@ export function fieldOf(value: Bytes | undefined): number {
 interface RecordHead {
   readonly field: number;
   readonly version: number;
+  readonly previous: number;
   readonly key: Bytes;
 }
 
 /** Writes a record without its value. */
-export function writeHead(log: Uint8Array, offset: number, { field, version, key }: RecordHead): void {
+export function writeHead(log: Uint8Array, offset: number, { field, version, previous, key }: RecordHead): void {
   writeU16(log, offset, key.length);
   writeU16(log, offset + 2, field);
   writeU16(log, offset + VERSION_OFFSET, Math.floor(version / 0x100000000));
   writeU16(log, offset + VERSION_OFFSET + 2, version >>> 16);
   writeU16(log, offset + VERSION_OFFSET + 4, version);
+  writeU16(log, offset + PREVIOUS_OFFSET, previous);
   log.set(key, offset + HEADER_BYTES);
+}
+
+/** Version that wrote a record. */
+export function versionOf(log: Uint8Array, offset: number): number {
+  const at = offset + VERSION_OFFSET;
+  return readU16(log, at) * 0x100000000 + readU16(log, at + 2) * 0x10000 + readU16(log, at + 4);
+}
+
+/** Where the record is that a record replaced. */
+export function previousOf(log: Uint8Array, offset: number): number {
+  return readU16(log, offset + PREVIOUS_OFFSET);
 }
 
 /** Bytes of a record. */

@@ -7,7 +7,7 @@ import { CocoError, invariant } from "../../errors.ts";
 import { type Bytes, ByteReader, compareBytes } from "../codec/bytes.ts";
 import { ownValue, TableSet } from "./tables.ts";
 import { TreeBuilder } from "./tree-builder.ts";
-import { emptyTree, type TreeNode } from "./tree.ts";
+import { emptyTree, type Tree } from "./tree.ts";
 import { checkKeyLength, MAX_VALUE_BYTES, MAX_VERSION, type TableOptions } from "./types.ts";
 
 /** An entry whose value goes on in the next part. */
@@ -25,7 +25,7 @@ function malformed(message: string): CocoError {
 /** Takes the parts of one snapshot in order. After an error, or after it was restored, any use is a broken invariant. */
 export class StateBuilder {
   readonly #tables: TableSet;
-  readonly #roots: TreeNode[];
+  readonly #trees: Tree[];
   /** Position of the table whose entries come; those before it are complete. */
   #position = 0;
   #tree = new TreeBuilder();
@@ -37,7 +37,7 @@ export class StateBuilder {
   constructor(tables: readonly TableOptions[]) {
     this.#tables = new TableSet(tables);
     const empty = emptyTree();
-    this.#roots = this.#tables.ids.map(() => empty);
+    this.#trees = this.#tables.ids.map(() => empty);
   }
 
   /**
@@ -52,8 +52,8 @@ export class StateBuilder {
     this.#usable = true;
   }
 
-  /** Roots of the trees for a store with these tables. Throws `MalformedInput` for a value cut short or an entry newer than the version. */
-  finish(version: number, tables: TableSet): TreeNode[] {
+  /** The trees for a store with these tables. Throws `MalformedInput` for a value cut short or an entry newer than the version. */
+  finish(version: number, tables: TableSet): Tree[] {
     this.#use();
     invariant(Number.isInteger(version) && version >= 0 && version <= MAX_VERSION, `version ${version} out of range`);
     invariant(
@@ -63,7 +63,7 @@ export class StateBuilder {
     if (this.#open !== undefined) throw malformed("ends within a value");
     if (this.#newest > version) throw malformed(`entry of version ${this.#newest} in a snapshot of ${version}`);
     this.#closeTable();
-    return this.#roots;
+    return this.#trees;
   }
 
   /** Usable again only when the call has come to its end. */
@@ -113,7 +113,7 @@ export class StateBuilder {
   }
 
   #closeTable(): void {
-    if (this.#position < this.#roots.length) this.#roots[this.#position] = this.#tree.finish();
+    if (this.#position < this.#trees.length) this.#trees[this.#position] = this.#tree.finish();
     this.#tree = new TreeBuilder();
   }
 }

@@ -47,6 +47,8 @@ class System {
   /** Names of keys written per version, to check what rollback tells. */
   written: string[][] = [[]];
   keptWrites: string[] = [];
+  /** Readers somebody still has, also of versions that were dropped, with what they read when they were handed out. */
+  readonly held: (readonly [reader: StateReader, expected: Content])[] = [];
   transactionWrites = new Set<string>();
 
   open(): DraftTransaction {
@@ -107,6 +109,7 @@ class System {
     if (this.transaction !== undefined) this.endTransaction(publish);
     if (this.draft === undefined) return;
     check(this.draft.reader, this.draftContent);
+    this.held.push([this.draft.reader, this.draftContent]);
     const { draft } = this;
     this.draft = undefined;
     if (!publish) return draft.abandon();
@@ -121,6 +124,8 @@ class System {
       );
     }
     this.versions.push(this.draftContent);
+    for (const store of [this.store, this.follower])
+      this.held.push([store.reader(store.headVersion) as StateReader, this.draftContent]);
     this.written.push(this.keptWrites);
   }
 
@@ -152,6 +157,7 @@ class System {
       }
     }
     this.checkSnapshots();
+    for (const [reader, expected] of this.held) check(reader, expected);
   }
 
   /** Every kept version exports the same on both stores, and what is restored from it is that version. */

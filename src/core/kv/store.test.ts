@@ -245,6 +245,10 @@ describe("versioned store", () => {
     assert.equal(store.apply([]).version, 1);
     assert.equal(store.apply([good, NOTHING, good, NOTHING]).written.length, 2);
     assert.deepEqual(content(store.reader(2)), ["3/6b=76"]);
+    const other = encodeWriteSet([{ table: PUBLIC, key: bytes("k"), value: bytes("w") }]);
+    assert.throws(() => store.apply([other, unknown]), refused("MalformedInput"));
+    store.apply([]);
+    for (const version of [2, 3]) assert.deepEqual(content(store.reader(version)), ["3/6b=76"]);
   });
 
   test("a public part writes public tables only, a private part the others only", () => {

@@ -1,6 +1,8 @@
 /**
- * The versioned, ordered store of an adapter's worker. A version is the result of one batch and an immutable record of
- * one tree root per table; the versions share what they have in common, so snapshots and rollback cost nothing.
+ * The versioned, ordered store of an adapter's worker. A version is the result of one batch and a record of one tree
+ * per table; the versions share what they have in common, so a snapshot costs nothing. Versions follow each other in one
+ * row, and what a newer one writes may stand in a page of an older one, which does not see it. So what
+ * is dropped is taken back from the pages of all versions that can still be built upon.
  *
  *   oldest kept ... committed ... head      commit moves `committed` up and drops the oldest,
  *                                           rollback drops from the head down to, at most, `committed`
@@ -13,7 +15,7 @@ import { ASYNC_TRANSACTIONS_MAX, AsyncTransaction } from "./async-transaction.ts
 import { BatchDraft } from "./draft.ts";
 import type { StateBuilder } from "./state-builder.ts";
 import { ownValue, TableSet, TablesWriter, VersionReader } from "./tables.ts";
-import { emptyTree, type TreeNode } from "./tree.ts";
+import { emptyTree, type Tree } from "./tree.ts";
 import type { AddedVersion, StateReader, TableOptions, WrittenKey } from "./types.ts";
 import { decodeWriteSet } from "./write-set.ts";
 
@@ -25,8 +27,8 @@ export interface StoreOptions {
 }
 
 interface VersionRecord {
-  readonly reader: VersionReader;
-  readonly roots: readonly TreeNode[];
+  reader: VersionReader;
+  trees: readonly Tree[];
   /** Needed as long as the version can be rolled back. */
   written: readonly WrittenKey[];
   /** Rolled back or replaced: no part of the history of the head, whatever number that has. */
@@ -42,6 +44,8 @@ export class VersionedStore {
   /** Consecutive versions, the oldest first. */
   readonly #versions: VersionRecord[] = [];
   #committed = 0;
+  /** The newest version that was ever begun on what the pages come from; it may have been dropped. */
+  #newest = 0;
   #drafting = false;
   #openAsync = 0;
 
@@ -79,15 +83,17 @@ export class VersionedStore {
     const version = this.headVersion + 1;
     return new BatchDraft({
       version,
+      again: this.#isAgain(version),
       tables: this.#tables,
       arena: this.#arena,
-      roots: this.#head.roots,
-      publish: (roots, written) => {
+      trees: this.#head.trees,
+      publish: (trees, written) => {
         this.#drafting = false;
-        this.#add(version, roots, written);
+        this.#add(version, trees, written);
       },
-      abandon: () => {
+      abandon: (written) => {
         this.#drafting = false;
+        this.#takeBack(written);
       },
     });
   }
@@ -104,7 +110,7 @@ export class VersionedStore {
     return new AsyncTransaction({
       version,
       tables: this.#tables,
-      roots: record.roots,
+      trees: record.trees,
       dropped: () => record.dropped,
       ended: () => {
         this.#openAsync--;
@@ -120,16 +126,14 @@ export class VersionedStore {
   apply(parts: readonly Uint8Array[]): AddedVersion {
     this.#requireNoDraft();
     const version = this.headVersion + 1;
-    const state = new TablesWriter(this.#head.roots, version);
+    const state = new TablesWriter(this.#head.trees, version, this.#isAgain(version));
     const written: WrittenKey[] = [];
-    for (const [at, part] of parts.entries()) {
-      for (const { table, key, value } of decodeWriteSet(part)) {
-        const position = this.#tables.partPosition(table, at % 2 === 0);
-        const tree = state.table(position);
-        if (value === undefined) tree.remove(key);
-        else tree.put(key, ownValue(value));
-        written.push({ table, key: this.#arena.copy(key) });
-      }
+    try {
+      for (const [at, part] of parts.entries()) this.#applyPart(part, at % 2 === 0, state, written);
+    } catch (error) {
+      // What was written already may stand in pages of the versions that are there.
+      this.#takeBack(written);
+      throw error;
     }
     this.#add(version, state.snapshots(), written);
     return { version, written };
@@ -150,7 +154,9 @@ export class VersionedStore {
     this.#requireUncommittedRange(version);
     const dropped = this.#versions.splice(version + 1 - this.#oldestVersion);
     for (const record of dropped) record.dropped = true;
-    return dropped.flatMap((record) => record.written);
+    const written = dropped.flatMap((record) => record.written);
+    this.#takeBack(written);
+    return written;
   }
 
   /**
@@ -159,11 +165,12 @@ export class VersionedStore {
    */
   restore(version: number, builder: StateBuilder): void {
     this.#requireNoDraft();
-    const roots = builder.finish(version, this.#tables);
+    const trees = builder.finish(version, this.#tables);
     for (const record of this.#versions) record.dropped = true;
     this.#versions.length = 0;
     this.#committed = version;
-    this.#add(version, roots, []);
+    this.#newest = version;
+    this.#add(version, trees, []);
   }
 
   get #oldestVersion(): number {
@@ -180,8 +187,40 @@ export class VersionedStore {
     return record;
   }
 
-  #add(version: number, roots: readonly TreeNode[], written: readonly WrittenKey[]): void {
-    this.#versions.push({ reader: new VersionReader(version, this.#tables, roots), roots, written, dropped: false });
+  /** Whether a version of this number was begun before; from now on it was. */
+  #isAgain(version: number): boolean {
+    const again = version <= this.#newest;
+    this.#newest = Math.max(this.#newest, version);
+    return again;
+  }
+
+  #applyPart(part: Uint8Array, isPublicPart: boolean, state: TablesWriter, written: WrittenKey[]): void {
+    for (const { table, key, value } of decodeWriteSet(part)) {
+      const tree = state.table(this.#tables.partPosition(table, isPublicPart));
+      if (value === undefined) tree.remove(key);
+      else tree.put(key, ownValue(value));
+      written.push({ table, key: this.#arena.copy(key) });
+    }
+  }
+
+  /** Gives the versions that can be built upon pages of their own without what versions wrote that are gone. */
+  #takeBack(written: readonly WrittenKey[]): void {
+    for (let version = this.#committed; version <= this.headVersion; version++) {
+      const record = this.#record(version);
+      const state = new TablesWriter(record.trees, version);
+      for (const { table, key } of written) state.table(this.#tables.position(table)).revert(key);
+      record.trees = state.snapshots();
+      record.reader = new VersionReader(version, this.#tables, record.trees);
+    }
+  }
+
+  #add(version: number, trees: readonly Tree[], written: readonly WrittenKey[]): void {
+    this.#versions.push({
+      reader: new VersionReader(version, this.#tables, trees),
+      trees,
+      written,
+      dropped: false,
+    });
   }
 
   #requireNoDraft(): void {

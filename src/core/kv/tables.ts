@@ -5,7 +5,7 @@
 import { CocoError, invariant } from "../../errors.ts";
 import { type Bytes, compareBytes } from "../codec/bytes.ts";
 import { INLINE_VALUE_BYTES } from "./record.ts";
-import { Cursor, find, findVersion, type TreeNode, TreeWriter } from "./tree.ts";
+import { Cursor, find, findVersion, type Tree, TreeWriter } from "./tree.ts";
 import { MAX_TABLE_ID, PUBLIC_TABLE_PREFIX, type StateReader, type TableOptions } from "./types.ts";
 
 /** Key and value of one record. */
@@ -67,16 +67,18 @@ export function ownValue(value: Bytes): Bytes {
   return value.length > INLINE_VALUE_BYTES ? value.slice() : value;
 }
 
-/** Changes the trees of all tables; the roots it starts from stay as they are. */
+/** Changes the trees of all tables; those it starts from stay as they are. */
 export class TablesWriter {
-  readonly #roots: readonly TreeNode[];
+  readonly #trees: readonly Tree[];
   readonly #writers: (TreeWriter | undefined)[];
   readonly #version: number;
+  readonly #again: boolean;
 
-  /** @param version what the records written are marked with */
-  constructor(roots: readonly TreeNode[], version: number) {
-    this.#roots = roots;
-    this.#writers = roots.map(() => undefined);
+  /** Parameters as those of {@link TreeWriter}. */
+  constructor(trees: readonly Tree[], version: number, again = false) {
+    this.#again = again;
+    this.#trees = trees;
+    this.#writers = trees.map(() => undefined);
     this.#version = version;
   }
 
@@ -84,25 +86,25 @@ export class TablesWriter {
   table(position: number): TreeWriter {
     let writer = this.#writers[position];
     if (writer === undefined) {
-      writer = new TreeWriter(this.#roots[position] as TreeNode, this.#version);
+      writer = new TreeWriter(this.#trees[position] as Tree, this.#version, this.#again);
       this.#writers[position] = writer;
     }
     return writer;
   }
 
-  /** Root of the table at a position as it is now: for a read at once. */
-  root(position: number): TreeNode {
-    return this.#writers[position]?.root ?? (this.#roots[position] as TreeNode);
+  /** The table at a position as it is now: for a read at once. */
+  tree(position: number): Tree {
+    return this.#writers[position] ?? (this.#trees[position] as Tree);
   }
 
-  /** Root of the table at a position that no later write changes. */
-  snapshot(position: number): TreeNode {
-    return this.#writers[position]?.snapshot() ?? (this.#roots[position] as TreeNode);
+  /** The table at a position as it is now, which no later write changes. */
+  snapshot(position: number): Tree {
+    return this.#writers[position]?.snapshot() ?? (this.#trees[position] as Tree);
   }
 
-  /** Roots of all tables that no later write changes. */
-  snapshots(): TreeNode[] {
-    return this.#roots.map((_, position) => this.snapshot(position));
+  /** All tables as they are now, which no later write changes. */
+  snapshots(): Tree[] {
+    return this.#trees.map((_, position) => this.snapshot(position));
   }
 }
 
@@ -134,8 +136,8 @@ function* entries(cursor: Cursor, { to, limit }: ScanRange): IterableIterator<En
 }
 
 /** Entries of a tree that does not change any more. Starts at once, not with the first step. */
-export function scanTree(root: TreeNode, range: ScanRange): IterableIterator<Entry> {
-  return entries(new Cursor(root, range.from), range);
+export function scanTree(tree: Tree, range: ScanRange): IterableIterator<Entry> {
+  return entries(new Cursor(tree, range.from), range);
 }
 
 /** Both cursors move on behind the lesser of their keys; where both have it, the upper one counts. */
@@ -157,35 +159,35 @@ function* mergedEntries(lower: Cursor, upper: Cursor, { to, limit }: ScanRange):
 }
 
 /** Entries of a tree with the writes of another laid over it; neither may change any more. Starts at once. */
-export function scanMerged(lower: TreeNode, upper: TreeNode, range: ScanRange): IterableIterator<Entry> {
+export function scanMerged(lower: Tree, upper: Tree, range: ScanRange): IterableIterator<Entry> {
   return mergedEntries(new Cursor(lower, range.from), new Cursor(upper, range.from), range);
 }
 
-/** Reads one published version: a record of roots that never change. */
+/** Reads one published version. */
 export class VersionReader implements StateReader {
   readonly version: number;
   readonly #tables: TableSet;
-  readonly #roots: readonly TreeNode[];
+  readonly #trees: readonly Tree[];
 
-  constructor(version: number, tables: TableSet, roots: readonly TreeNode[]) {
+  constructor(version: number, tables: TableSet, trees: readonly Tree[]) {
     this.version = version;
     this.#tables = tables;
-    this.#roots = roots;
+    this.#trees = trees;
   }
 
   get(table: number, key: Bytes): Bytes | undefined {
-    return find(this.#root(table), key) ?? undefined;
+    return find(this.#tree(table), key) ?? undefined;
   }
 
   versionOf(table: number, key: Bytes): number | undefined {
-    return findVersion(this.#root(table), key);
+    return findVersion(this.#tree(table), key);
   }
 
   scan(table: number, from?: Bytes, to?: Bytes, limit?: number): IterableIterator<Entry> {
-    return scanTree(this.#root(table), scanRange(from, to, limit));
+    return scanTree(this.#tree(table), scanRange(from, to, limit));
   }
 
-  #root(table: number): TreeNode {
-    return this.#roots[this.#tables.position(table)] as TreeNode;
+  #tree(table: number): Tree {
+    return this.#trees[this.#tables.position(table)] as Tree;
   }
 }

@@ -4,8 +4,9 @@
  */
 import { type Bytes, EMPTY } from "../codec/bytes.ts";
 import { OwnerToken } from "./owner-token.ts";
-import { Page, PAGE_BYTES, PAGE_RECORDS, recordBytes } from "./page.ts";
-import { InnerNode, MAX_CHILDREN, MAX_SEPARATOR_BYTES, separatorBetween, type TreeNode } from "./tree.ts";
+import { Page, PAGE_BYTES, PAGE_RECORDS } from "./page.ts";
+import { recordBytes } from "./record.ts";
+import { InnerNode, MAX_CHILDREN, MAX_SEPARATOR_BYTES, separatorBetween, type Tree, type TreeNode } from "./tree.ts";
 
 /** A node is closed when the next record would fill it beyond this part of its limit. */
 const FILLED = 7 / 8;
@@ -25,6 +26,7 @@ export class TreeBuilder {
   readonly #owner = new OwnerToken(0);
   readonly #leaves: Placed[] = [];
   #separator = EMPTY;
+  #newest = 0;
   #page = Page.empty(this.#owner, PAGE_BYTES);
 
   /** Key of the last record, as a view; undefined before the first. */
@@ -42,14 +44,15 @@ export class TreeBuilder {
       this.#separator = separator;
     }
     this.#page.appendOf(version, key, value);
+    this.#newest = Math.max(this.#newest, version);
   }
 
-  /** The tree of all records; add none after it. */
-  finish(): TreeNode {
+  /** The tree of all records, as their newest version sees it; add none after it. */
+  finish(): Tree {
     this.#closePage();
     let level = this.#leaves;
     while (level.length > 1) level = this.#parents(level);
-    return (level[0] as Placed).node;
+    return { root: (level[0] as Placed).node, version: this.#newest };
   }
 
   #closePage(): void {

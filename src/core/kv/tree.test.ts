@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { compareBytes, toHex, type Bytes } from "../codec/bytes.ts";
 import { PAGE_RECORDS } from "./page.ts";
 import { INLINE_VALUE_BYTES } from "./record.ts";
-import { Cursor, emptyTree, find, MAX_CHILDREN, type TreeNode, TreeWriter } from "./tree.ts";
+import { Cursor, emptyTree, find, MAX_CHILDREN, type Tree, type TreeNode, TreeWriter } from "./tree.ts";
 
 /** Repeatable pseudo-random 32-bit numbers (mulberry32). */
 function generator(seed: number): () => number {
@@ -26,9 +26,9 @@ function numberKey(number: number): Bytes {
   return key;
 }
 
-function content(root: TreeNode, from?: Bytes): string[] {
+function content(tree: Tree, from?: Bytes): string[] {
   const lines: string[] = [];
-  for (const cursor = new Cursor(root, from); !cursor.done; cursor.advance()) {
+  for (const cursor = new Cursor(tree, from); !cursor.done; cursor.advance()) {
     const { key, value } = cursor;
     lines.push(`${toHex(key)}=${value === undefined ? "deleted" : `${value.length}:${toHex(value.subarray(0, 8))}`}`);
   }
@@ -54,25 +54,25 @@ describe("tree", () => {
     const tree = new TreeWriter(emptyTree(), 1);
     for (const key of keys) tree.put(key, key.subarray(0, (key[0] as number) & 31));
     assert.equal(depths(tree.root).size, 1);
-    for (const key of keys) assert.equal(find(tree.root, key)?.length, (key[0] as number) & 31);
+    for (const key of keys) assert.equal(find(tree, key)?.length, (key[0] as number) & 31);
     const order = [...keys].sort(compareBytes);
     let at = 0;
-    for (const cursor = new Cursor(tree.root); !cursor.done; cursor.advance(), at++) {
+    for (const cursor = new Cursor(tree); !cursor.done; cursor.advance(), at++) {
       assert.ok(compareBytes(cursor.key, order[at] as Bytes) === 0);
     }
     assert.equal(at, keys.length);
-    assert.equal(compareBytes(new Cursor(tree.root, order[31_234]).key, order[31_234] as Bytes), 0);
+    assert.equal(compareBytes(new Cursor(tree, order[31_234]).key, order[31_234] as Bytes), 0);
 
     for (const key of keys.slice(0, 49_000)) assert.equal(tree.remove(key), true);
     assert.equal(tree.remove(keys[0] as Bytes), false);
     assert.equal(depths(tree.root).size, 1);
     const left = keys.slice(49_000).sort(compareBytes);
     assert.deepEqual(
-      content(tree.root).map((line) => line.split("=")[0]),
+      content(tree).map((line) => line.split("=")[0]),
       left.map(toHex),
     );
     for (const key of left) tree.remove(key);
-    assert.deepEqual(content(tree.root), []);
+    assert.deepEqual(content(tree), []);
     assert.deepEqual([...depths(tree.root)], [0]);
   });
 
@@ -81,7 +81,7 @@ describe("tree", () => {
       const tree = new TreeWriter(emptyTree(), 1);
       for (let at = 0; at < 20_000; at++) tree.put(numberKey(forwards ? at : 19_999 - at), numberKey(at));
       assert.equal(depths(tree.root).size, 1);
-      const found = content(tree.root, numberKey(10)).map((line) => line.split("=")[0]);
+      const found = content(tree, numberKey(10)).map((line) => line.split("=")[0]);
       assert.deepEqual(
         found,
         Array.from({ length: 19_990 }, (_, at) => toHex(numberKey(at + 10))),
@@ -94,7 +94,7 @@ describe("tree", () => {
     const prefixes = [0, 20, 900, 1020].map((length) => new Uint8Array(length).fill(7));
     const model = new Map<string, string>();
     let tree = new TreeWriter(emptyTree(), 1);
-    const snapshots: { root: TreeNode; expected: string[] }[] = [];
+    const snapshots: { tree: Tree; expected: string[] }[] = [];
     const expected = (): string[] =>
       [...model].sort(([left], [right]) => (left < right ? -1 : 1)).map(([key, value]) => `${key}=${value}`);
     for (let step = 0; step < 16_000; step++) {
@@ -113,12 +113,12 @@ describe("tree", () => {
         tree.put(key, value);
         model.set(toHex(key), value === undefined ? "deleted" : `${length}:${toHex(value.subarray(0, 8))}`);
       }
-      if (step % 4000 === 2999) snapshots.push({ root: tree.snapshot(), expected: expected() });
-      if (step % 5000 === 4999) tree = new TreeWriter(tree.root, 1);
+      if (step % 4000 === 2999) snapshots.push({ tree: tree.snapshot(), expected: expected() });
+      if (step % 5000 === 4999) tree = new TreeWriter(tree.snapshot(), tree.version + 1);
     }
     assert.equal(depths(tree.root).size, 1);
-    assert.deepEqual(content(tree.root), expected());
-    for (const snapshot of snapshots) assert.deepEqual(content(snapshot.root), snapshot.expected);
+    assert.deepEqual(content(tree), expected());
+    for (const snapshot of snapshots) assert.deepEqual(content(snapshot.tree), snapshot.expected);
   });
 
   test("a view stays as it is while its record is overwritten, moved and removed in place", () => {
@@ -129,9 +129,9 @@ describe("tree", () => {
       const key = numberKey(next() % 60);
       if (next() % 4 === 0) tree.remove(key);
       else tree.put(key, randomBytes(next, next() % (next() % 100 === 0 ? 1500 : 120)));
-      const view = find(tree.root, numberKey(next() % 60));
+      const view = find(tree, numberKey(next() % 60));
       if (view) views.push({ view, copy: toHex(view) });
-      const cursor = new Cursor(tree.root, key);
+      const cursor = new Cursor(tree, key);
       if (!cursor.done) views.push({ view: cursor.key, copy: toHex(cursor.key) });
     }
     assert.ok(views.length > 5000);
@@ -145,6 +145,6 @@ describe("tree", () => {
     tree.put(key, value);
     key.fill(9);
     value.fill(9);
-    assert.deepEqual(content(tree.root), ["0102=2:0304"]);
+    assert.deepEqual(content(tree), ["0102=2:0304"]);
   });
 });

@@ -1,10 +1,14 @@
 /**
  * Ordered copy-on-write B+tree (Comer, "The Ubiquitous B-Tree", 1979; ownership of nodes as in transient collections).
  *
- * A tree is its root node, and a node that nobody owns any more never changes: holding the root is holding a snapshot.
- * A writer changes nodes of its own in place and copies each other node once, when it first meets it. Leaves are pages of
- * records; an inner node has a page of separators, where separator i is greater than all keys of child i and not greater
- * than any key of child i + 1. Every leaf has the same depth, and nodes below a quarter of their limit are merged.
+ * A tree is its root node as one version sees it. Whoever holds it has a snapshot: of nodes that nobody owns any more, only
+ * leaves change, and those only by records of newer versions under keys they have. A writer does that wherever it can, and
+ * then copies nothing. Otherwise it changes nodes of its own and copies each other node once, when it first meets it. So
+ * versions follow each other in one row: two writers that start from one tree are a mistake, unless the first is reverted.
+ *
+ * Leaves are pages of records; an inner node has a page of separators, where separator i is greater than all keys of child i
+ * and not greater than any key of child i + 1. Every leaf has the same depth, and nodes below a quarter of their limit are
+ * merged.
  */
 import { type Bytes, EMPTY } from "../codec/bytes.ts";
 import { OwnerToken } from "./owner-token.ts";
@@ -18,6 +22,13 @@ const SMALL_FRACTION = 4;
 
 /** A node of a tree: a leaf page or an inner node. */
 export type TreeNode = Page | InnerNode;
+
+/** A tree as one version sees it. */
+export interface Tree {
+  readonly root: TreeNode;
+  /** Version of the newest records that count. */
+  readonly version: number;
+}
 
 interface Split {
   readonly separator: Bytes;
@@ -96,56 +107,80 @@ function leafFor(root: TreeNode, key: Bytes): Page {
 }
 
 /** What a tree has under a key: a value (a view), `undefined` for a record of a deletion, `null` for no record at all. */
-export function find(root: TreeNode, key: Bytes): Bytes | undefined | null {
+export function find({ root, version }: Tree, key: Bytes): Bytes | undefined | null {
   const leaf = leafFor(root, key);
   const at = leaf.search(key);
-  return at < 0 ? null : leaf.valueAt(at);
+  return at < 0 ? null : leaf.valueAt(at, version);
 }
 
 /** Version of the batch that wrote the record of a key, undefined when there is none or it is one of a deletion. */
-export function findVersion(root: TreeNode, key: Bytes): number | undefined {
+export function findVersion({ root, version }: Tree, key: Bytes): number | undefined {
   const leaf = leafFor(root, key);
   const at = leaf.search(key);
-  return at < 0 || leaf.deletedAt(at) ? undefined : leaf.versionAt(at);
+  return at < 0 || leaf.deletedAt(at, version) ? undefined : leaf.versionAt(at, version);
 }
 
 /** A tree without records. */
-export function emptyTree(): TreeNode {
-  return Page.empty(new OwnerToken(0));
+export function emptyTree(): Tree {
+  return { root: Page.empty(new OwnerToken(0)), version: 0 };
 }
 
-/** Changes one tree. Roots handed out by {@link TreeWriter.snapshot} are not affected by later changes. */
-export class TreeWriter {
+/** Changes one tree; as a tree it is what it is now, and may change with the next write. See {@link TreeWriter.snapshot}. */
+export class TreeWriter implements Tree {
+  readonly version: number;
   #root: TreeNode;
   #owner: OwnerToken;
+  /** The tree as it was when it was last the same for good. */
+  #last: Tree;
+  #changed = false;
+  /** Whether there may be a reader of this version that has pages of this tree: it would see a new record of it in them. */
+  #shared: boolean;
   /** Second half of the node that the step below has just split. */
   #split: Split | undefined;
 
-  /** @param version what the records written are marked with */
-  constructor(root: TreeNode, version: number) {
-    this.#root = root;
+  /**
+   * @param version what the records written are marked with: greater than that of the tree, unless that is empty
+   * @param again whether there was such a version before, which was dropped
+   */
+  constructor(tree: Tree, version: number, again = false) {
+    this.#shared = again;
+    this.version = version;
+    this.#root = tree.root;
+    this.#last = tree;
     this.#owner = new OwnerToken(version);
   }
 
-  /** The tree as it is now; may change with the next write. */
   get root(): TreeNode {
     return this.#root;
   }
 
-  /** The tree as it is now, for good. Later writes copy again, so it is not free. */
-  snapshot(): TreeNode {
-    if (this.#root.owner === this.#owner) this.#owner = new OwnerToken(this.#owner.version);
-    return this.#root;
+  /** The tree as it is now, for good. Later writes copy, so it is not free. */
+  snapshot(): Tree {
+    if (this.#changed) {
+      this.#changed = false;
+      this.#shared = true;
+      this.#owner = new OwnerToken(this.version);
+      this.#last = { root: this.#root, version: this.version };
+    }
+    return this.#last;
   }
 
   /** Sets a record; `undefined` records a deletion. Key and value are copied, except that a large value is kept as it is. */
   put(key: Bytes, value: Bytes | undefined): void {
+    this.#changed = true;
     this.#setRoot(this.#put(this.#root, key, value, true));
+  }
+
+  /** Makes a page of its own of the one that has this key, without what versions after this writer's wrote to it. */
+  revert(key: Bytes): void {
+    this.#changed = true;
+    this.#setRoot(this.#revert(this.#root, key));
   }
 
   /** Removes a record; false when there was none. */
   remove(key: Bytes): boolean {
     if (leafFor(this.#root, key).search(key) < 0) return false;
+    this.#changed = true;
     this.#setRoot(this.#remove(this.#root, key));
     return true;
   }
@@ -181,6 +216,7 @@ export class TreeWriter {
 
   #putInLeaf(leaf: Page, key: Bytes, value: Bytes | undefined, rightmost: boolean): TreeNode {
     const at = leaf.search(key);
+    if (at >= 0 && !this.#shared && leaf.overwrite(at, this.version, key, value)) return leaf;
     const page = leaf.owned(this.#owner);
     if (at >= 0) page.replaceAt(at, key, value);
     else page.insertAt(~at, key, value);
@@ -188,6 +224,19 @@ export class TreeWriter {
     // Keys that arrive in order leave full pages behind them, not half-full ones.
     const ascending = rightmost && ~at === page.count - 1;
     return this.#splitLeaf(page, ascending ? page.count - 1 : page.middle());
+  }
+
+  #revert(node: TreeNode, key: Bytes): TreeNode {
+    if (node instanceof Page) {
+      const at = node.search(key);
+      return at < 0 ? node : node.reverted(this.#owner, at);
+    }
+    const at = node.childFor(key);
+    const child = this.#revert(node.child(at), key);
+    if (child === node.child(at)) return node;
+    const inner = node.owned(this.#owner);
+    inner.children[at] = child;
+    return inner;
   }
 
   #splitLeaf(page: Page, at: number): TreeNode {
@@ -248,11 +297,13 @@ export class TreeWriter {
 export class Cursor {
   readonly #parents: InnerNode[] = [];
   readonly #positions: number[] = [];
+  readonly #version: number;
   #leaf: Page;
   #index: number;
 
   /** Starts at the first record, or at the first whose key is not less than `from`. */
-  constructor(root: TreeNode, from?: Bytes) {
+  constructor({ root, version }: Tree, from?: Bytes) {
+    this.#version = version;
     let node = root;
     while (!(node instanceof Page)) {
       const at = from === undefined ? 0 : node.childFor(from);
@@ -278,12 +329,12 @@ export class Cursor {
 
   /** Value of the record here, as a view; undefined for a record of a deletion. */
   get value(): Bytes | undefined {
-    return this.#leaf.valueAt(this.#index);
+    return this.#leaf.valueAt(this.#index, this.#version);
   }
 
   /** Version that wrote the record here. */
   get version(): number {
-    return this.#leaf.versionAt(this.#index);
+    return this.#leaf.versionAt(this.#index, this.#version);
   }
 
   /** Goes to the next record. */

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { type Bytes, toHex } from "../codec/bytes.ts";
 import { Arena } from "./arena.ts";
 import { TableSet } from "./tables.ts";
-import { Cursor, type TreeNode } from "./tree.ts";
+import { Cursor, type Tree } from "./tree.ts";
 import { ARRAY_WRITES_MAX, WriteBuffer } from "./write-buffer.ts";
 import type { Write } from "./write-set.ts";
 
@@ -16,10 +16,10 @@ const TABLES = new TableSet([
 
 const described = ({ table, key, value }: Write): string => `${table}/${toHex(key)}=${value && toHex(value)}`;
 
-function entriesOf(table: number, root: TreeNode | undefined): string[] {
+function entriesOf(table: number, tree: Tree | undefined): string[] {
   const lines: string[] = [];
-  if (root === undefined) return lines;
-  for (const cursor = new Cursor(root); !cursor.done; cursor.advance()) {
+  if (tree === undefined) return lines;
+  for (const cursor = new Cursor(tree); !cursor.done; cursor.advance()) {
     lines.push(described({ table, key: cursor.key, value: cursor.value }));
   }
   return lines;

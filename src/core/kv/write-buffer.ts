@@ -6,7 +6,7 @@ import { CocoError } from "../../errors.ts";
 import { type Bytes, compareBytes } from "../codec/bytes.ts";
 import type { Arena } from "./arena.ts";
 import { ownValue, type TableSet, TablesWriter } from "./tables.ts";
-import { Cursor, emptyTree, find, type TreeNode } from "./tree.ts";
+import { Cursor, emptyTree, find, type Tree } from "./tree.ts";
 import { checkKeyLength } from "./types.ts";
 import { encodedWriteBytes, MAX_WRITE_SET_BYTES, type Write } from "./write-set.ts";
 
@@ -41,7 +41,7 @@ export class WriteBuffer {
 
   /** What was written to a key: a value (a view), `undefined` for a deletion, `null` when it was not written. */
   find(table: number, key: Bytes): Bytes | undefined | null {
-    if (this.#trees !== undefined) return find(this.#trees.root(this.#tables.position(table)), key);
+    if (this.#trees !== undefined) return find(this.#trees.tree(this.#tables.position(table)), key);
     const at = this.#search(table, key);
     return at < 0 ? null : (this.#writes[at] as Write).value;
   }
@@ -62,10 +62,10 @@ export class WriteBuffer {
   }
 
   /** The writes of a table as a tree that no later write changes, deletions included; undefined when there are none. */
-  snapshot(table: number): TreeNode | undefined {
+  snapshot(table: number): Tree | undefined {
     if (this.#trees === undefined && !this.#writes.some((write) => write.table === table)) return undefined;
-    const root = this.#inTrees().snapshot(this.#tables.position(table));
-    return root === EMPTY_TREE ? undefined : root;
+    const tree = this.#inTrees().snapshot(this.#tables.position(table));
+    return tree === EMPTY_TREE ? undefined : tree;
   }
 
   /** The final writes: views that last. */
@@ -81,7 +81,7 @@ export class WriteBuffer {
   #inOrder(trees: TablesWriter): readonly Write[] {
     const writes: Write[] = [];
     for (const [position, table] of this.#tables.ids.entries()) {
-      for (const cursor = new Cursor(trees.root(position)); !cursor.done; cursor.advance()) {
+      for (const cursor = new Cursor(trees.tree(position)); !cursor.done; cursor.advance()) {
         writes.push({ table, key: cursor.key, value: cursor.value });
       }
     }

@@ -245,6 +245,17 @@ function privateKeyOf(secret: Bytes, certificate: string): string | undefined {
   }
 }
 
+/** A listed node as its service endorses it. */
+export interface ServedNode {
+  readonly nodeId: NodeId;
+  /** SubjectPublicKeyInfo, DER. */
+  readonly publicKey: Bytes;
+  /** DNS names and IP addresses. */
+  readonly hosts: readonly string[];
+  /** SHA-256 of the evidence recorded of it. */
+  readonly evidenceDigest?: Bytes | undefined;
+}
+
 /**
  * One service identity as this node holds it: its key is opened from the ledger, and another object takes its place when the
  * identity is rotated.
@@ -314,29 +325,25 @@ export class ServiceIdentity {
    * The certificates a node shows its clients: its own, endorsed for these host names and addresses, and what leads from this
    * identity to those that a client may still trust instead. PEM.
    */
-  clientChain(nodeId: NodeId, publicKey: Bytes, hosts: readonly string[]): string {
+  clientChain(node: ServedNode): string {
     const newest = this.endorsements.slice(0, TLS_ENDORSEMENTS_MAX);
     // The self-signed certificate would end a client's search for a path before it reaches the one it trusts.
     const rest = newest.length === 0 ? [this.certificate] : newest;
-    return [this.endorse(nodeId, publicKey, hosts), ...rest].join("");
+    return [this.endorse(node), ...rest].join("");
   }
 
-  /** Endorses a listed node's public key (SubjectPublicKeyInfo, DER) for these host names and addresses; PEM. */
-  endorse(nodeId: NodeId, publicKey: Bytes, hosts: readonly string[]): string {
+  /** Endorses a listed node's key for its host names and addresses; PEM. */
+  endorse({ publicKey, ...node }: ServedNode): string {
     const { clock, entropy } = this.#ports;
     const issuance = { notBeforeMs: clock.wallTime() - DAY_MS, days: NODE_CERTIFICATE_DAYS, entropy };
-    return endorseNodeCertificate(
-      { nodeId, publicKey: pemOfDer(publicKey, "PUBLIC KEY"), hosts },
-      this.#issuer,
-      issuance,
-    );
+    return endorseNodeCertificate({ ...node, publicKey: pemOfDer(publicKey, "PUBLIC KEY") }, this.#issuer, issuance);
   }
 
   /** A certificate of a listed node for receipts; made once. */
   receiptCertificate(nodeId: NodeId, publicKey: Bytes): string {
     const known = this.#endorsed.get(nodeId);
     if (known !== undefined) return known;
-    const made = this.endorse(nodeId, publicKey, []);
+    const made = this.endorse({ nodeId, publicKey, hosts: [] });
     if (this.#endorsed.size >= ENDORSED_CERTIFICATES_MAX) this.#endorsed.clear();
     this.#endorsed.set(nodeId, made);
     return made;

@@ -169,7 +169,7 @@ describe("the service identity", () => {
     const anchors = services.map(({ certificate }) => pemOfDer(certificate, "CERTIFICATE"));
     const identities = [started, first.after, second.after].map((state) => serviceOf(state));
     const leaves = identities.map((identity) =>
-      identity.endorse(node0.request.nodeId, node0.request.publicKey, ["a.test"]),
+      identity.endorse({ nodeId: node0.request.nodeId, publicKey: node0.request.publicKey, hosts: ["a.test"] }),
     );
     for (const [by, leaf] of leaves.entries()) {
       for (const [trusted, anchor] of anchors.entries()) {
@@ -184,7 +184,7 @@ describe("the service identity", () => {
       }
     }
     const [, ...shown] = serviceOf(second.after)
-      .clientChain(node0.request.nodeId, node0.request.publicKey, [])
+      .clientChain({ nodeId: node0.request.nodeId, publicKey: node0.request.publicKey, hosts: [] })
       .split(/(?<=END CERTIFICATE-----\n)/);
     assert.deepEqual(shown, endorsementsOf(services), "a client is shown the way back to each");
   });

@@ -97,6 +97,8 @@ export class ValidatingNode {
   readonly #channels: Channels;
   readonly #networkId: string;
   #service: ServiceIdentity | undefined;
+  /** Evidence that the certificate for clients names. */
+  #shownEvidence: Bytes | undefined;
   #frontend: ClientFrontend | undefined;
   /** The frontend listens. */
   #listens = false;
@@ -235,7 +237,8 @@ export class ValidatingNode {
     this.#channels.follow(this.#peers());
     if (change === undefined) this.#feed.missed(this.#core.manager.committedSeqno);
     else this.#feed.tell(feedEvents(change.before, state, change.header, this.#governanceCrypto));
-    if (this.#followService(state)) this.#showService();
+    const isNewService = this.#followService(state);
+    if (isNewService || this.#service?.isOf(state) === true) this.#showService(state, isNewService);
     this.#departure.follow(state);
   }
 
@@ -256,16 +259,24 @@ export class ValidatingNode {
     return true;
   }
 
-  /** Serves clients under the identity this node holds: from now on, or new connections instead of the one before. */
-  #showService(): void {
+  /**
+   * Serves clients under the identity this node holds, with a certificate that names the evidence recorded of it: from now on, or
+   * new connections instead of the one before.
+   */
+  #showService(state: GovernanceState, isNewService: boolean): void {
     const { onFatal, onServing, keys } = this.#parts;
     const service = this.#service;
     invariant(service, "the service identity is held");
-    const chain = service.clientChain(keys.nodeId, keys.publicKey, this.#clientHosts());
+    const evidence = state.attested.get(keys.nodeId)?.evidence;
+    if (!isNewService && evidence === this.#shownEvidence) return;
+    this.#shownEvidence = evidence;
+    const evidenceDigest = evidence && this.#crypto.sha256(evidence);
+    const hosts = this.#clientHosts();
+    const chain = service.clientChain({ nodeId: keys.nodeId, publicKey: keys.publicKey, hosts, evidenceDigest });
     if (this.#frontend !== undefined) {
       this.#frontend.showCertificate(chain);
       // A frontend that does not listen yet tells its certificate when it does.
-      if (this.#listens) onServing(service.certificate);
+      if (this.#listens && isNewService) onServing(service.certificate);
       return;
     }
     this.#listen(chain).catch((error: unknown) => {
