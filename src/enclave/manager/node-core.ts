@@ -29,7 +29,7 @@ import type { EpochTransaction } from "../../core/governance/administrative-code
 import type { EpochMaker } from "./leader-duties.ts";
 import { encodeFrame, type Frame } from "./frames.ts";
 import { Manager } from "./manager.ts";
-import type { FirstTransactions, OnGovernance } from "./manager-parts.ts";
+import type { FirstTransactions, GovernanceChange, OnGovernance } from "./manager-parts.ts";
 import { SelfAttestation } from "./self-attestation.ts";
 import { RecoveryDesk } from "./recovery-desk.ts";
 import { Replicator } from "./replicator.ts";
@@ -153,12 +153,7 @@ export class NodeCore {
         open: (batch) => this.sealing.open(batch),
       },
       keyOf: (epoch) => this.epochKeys.keyOf(epoch),
-      onGovernance: (change) => {
-        this.epochKeys.refresh();
-        this.manager.leases.follow();
-        parts.onGovernance(change);
-        this.#selfAttestation.governanceChanged();
-      },
+      onGovernance: (change) => this.#followGovernance(change),
       onChallenge: (challenge) => this.#selfAttestation.answer(challenge, this.administration.constitution, networkId),
       onFatal: parts.onFatal,
     });
@@ -176,6 +171,13 @@ export class NodeCore {
       recovering: () => consensus.status().recovering,
       resume: () => replicator?.resume(),
     });
+  }
+
+  #followGovernance(change: GovernanceChange | undefined): void {
+    this.epochKeys.refresh();
+    this.manager.leases.follow();
+    this.#parts.onGovernance(change);
+    this.#selfAttestation.governanceChanged();
   }
 
   /** Brings a frame to the leader, this node or another; it is lost when there is none. */
