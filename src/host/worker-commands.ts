@@ -85,7 +85,8 @@ function readablePaths(entry: string | undefined): readonly string[] {
   const paths = [join(root, "dist", "src", "*"), join(root, "package.json")];
   for (let folder = root; ; folder = dirname(folder)) {
     const packages = join(folder, "node_modules");
-    if (existsSync(packages)) paths.push(join(realpathSync(packages), "*"));
+    // A folder of packages may be a link: both its own path and what it leads to are read.
+    if (existsSync(packages)) paths.push(...new Set([packages, realpathSync(packages)].map((path) => join(path, "*"))));
     if (folder === dirname(folder)) break;
   }
   if (entry !== undefined) paths.push(entry);
