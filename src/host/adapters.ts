@@ -15,6 +15,8 @@ export interface AvailableAdapter {
   readonly checkOptions: (options: unknown) => void;
   load(): Promise<AdapterFactory>;
   loadPrepare(): Promise<PrepareFunction>;
+  /** Why preparing is slow on this machine, for the log; undefined when it is not. */
+  prepareNotice(): Promise<string | undefined>;
 }
 
 const ADAPTERS: readonly AvailableAdapter[] = [
@@ -23,6 +25,10 @@ const ADAPTERS: readonly AvailableAdapter[] = [
     checkOptions: parseEthereumOptions,
     load: async () => (await import("../adapters/ethereum/ethereum-adapter.ts")).createEthereumAdapter,
     loadPrepare: async () => (await import("../adapters/ethereum/prepare.ts")).prepare,
+    prepareNotice: async () =>
+      (await import("../adapters/ethereum/recover.ts")).recoveryBackend() === "pure"
+        ? "signatures are recovered in JavaScript, some 25 times slower than natively"
+        : undefined,
   },
 ];
 

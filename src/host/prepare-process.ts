@@ -15,7 +15,11 @@ const adapter = process.argv[2];
 invariant(adapter, "the adapter is named on the command line");
 
 async function createPreparer(name: string): Promise<Preparer> {
-  const prepare = await availableAdapter(name).loadPrepare();
+  const available = availableAdapter(name);
+  const prepare = await available.loadPrepare();
+  const notice = await available.prepareNotice();
+  // Its standard error is the node's log.
+  if (notice !== undefined) process.stderr.write(`${notice}\n`);
   const threads = prepareThreads();
   return threads === 1 ? inPlace(prepare) : new PreparePool(name, prepare, threads, () => process.exit(1));
 }

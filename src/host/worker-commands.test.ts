@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { describe, test } from "node:test";
+import { recoveryBackend } from "../adapters/ethereum/recover.ts";
 import { permissionFlag, workerCommands } from "./worker-commands.ts";
 
 describe("the commands of a worker", () => {
@@ -19,6 +21,19 @@ describe("the commands of a worker", () => {
     for (const flag of ["--no-addons", "--disable-proto=delete", "--max-old-space-size=256"])
       assert.ok(worker.includes(flag), flag);
     const more = commands.prepare("ethereum").args.filter((argument) => argument.startsWith("--allow"));
-    assert.deepEqual(more, [...allowed, "--allow-addons", "--allow-worker"]);
+    const native = ["--allow-addons", "--allow-worker", "--allow-fs-read=/etc/alpine-release"];
+    assert.deepEqual(more, [...allowed, ...native]);
+  });
+
+  test("let the process that prepares recover signatures as fast as this one does", () => {
+    const { file, args } = workerCommands({ memoryMb: 256 }).prepare("ethereum");
+    const module = new URL("../adapters/ethereum/recover.js", import.meta.url);
+    const script = `console.log((await import(${JSON.stringify(module)})).recoveryBackend())`;
+    const run = spawnSync(file, [...args.slice(0, -2), "--input-type=module", "-e", script], {
+      env: {},
+      cwd: "/",
+      encoding: "utf8",
+    });
+    assert.equal(run.stdout.trim(), recoveryBackend(), run.stderr);
   });
 });

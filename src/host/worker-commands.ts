@@ -16,6 +16,8 @@ const PROBE_TIMEOUT_MS = 5_000;
 const UNSHARE = ["/usr/bin/unshare", "/bin/unshare"];
 /** A worker cannot name a process outside its own namespace, so it can neither signal nor look at one. */
 const NAMESPACES = ["--user", "--net", "--ipc", "--pid", "--fork", "--kill-child=SIGKILL", "--"];
+/** Whether it is there tells the loader of native code which C library the system has; denied, it loads nothing. */
+const LIBC_MARK = "/etc/alpine-release";
 /** The first versions whose permission model is not called experimental. */
 const STABLE_PERMISSION = [
   [22, 13],
@@ -65,7 +67,7 @@ export function workerCommands({ memoryMb, entry }: WorkerCommandOptions): Worke
     prepare: (adapter) =>
       command([
         ...common,
-        ...["--allow-addons", "--allow-worker"],
+        ...["--allow-addons", "--allow-worker", `--allow-fs-read=${LIBC_MARK}`],
         fileURLToPath(new URL("./prepare-process.js", import.meta.url)),
         adapter,
       ]),
