@@ -111,6 +111,15 @@ describe("a member's request on a follower", () => {
     assert.deepEqual(answers, [{ type: "refused", error: refusal }]);
   });
 
+  test("is answered at once when the ledger holds it: whoever sent it did not hear", () => {
+    const { network, proposal, world, lead, submit } = fixture();
+    lead("one");
+    world.committed = network.execute({ type: "request", ...proposal });
+    world.appended = world.committed;
+    assert.deepEqual(submit(proposal), [{ type: "committed", transactionId: undefined }]);
+    assert.deepEqual(world.sent, []);
+  });
+
   test("is answered when a snapshot brings it", () => {
     const { network, proposal, world, requests, lead, submit } = fixture();
     lead("one");

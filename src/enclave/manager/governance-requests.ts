@@ -80,6 +80,11 @@ export class GovernanceRequests {
         known.waiting.push(done);
         return;
       }
+      if (holds(this.#parts.administration.committed, message, this.#parts.sha256)) {
+        // It came before, and whoever sent it did not hear: no batch will bring it again.
+        done({ type: "committed", transactionId: undefined });
+        return;
+      }
       const since = this.#parts.now();
       const open = { key, message, since, waiting: [done], sentTo: undefined, resendAt: 0, resendAfterMs: 0 };
       this.#open.set(key, open);
