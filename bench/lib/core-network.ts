@@ -133,6 +133,7 @@ function startWorker(
     defer: (callback) => setImmediate(callback),
     log: (message) => console.error(message),
   });
+  queueMicrotask(() => onMessage({ type: "ready", tables: adapter.tables }));
   const send = (message: ToWorker): void => queueMicrotask(() => host.handle(shifted(message, before)));
   return { executor: { send, close: () => undefined }, store };
 }
