@@ -194,4 +194,8 @@ describe("a network whose nodes hold leases", () => {
     }
     assert.ok(quarantines > 0, "some could not attest");
   });
+
+  test("a part of a snapshot that was given up is none of the next one", async () => {
+    assert.ok((await simulate({ seed: 1002, fixed: { leaseMs: 6_000, upgrades: false } })).transactions > 20);
+  });
 });

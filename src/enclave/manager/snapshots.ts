@@ -19,6 +19,7 @@ import { CocoError, invariant } from "../../errors.ts";
 import type { Clock, Executor, SnapshotFile } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import type { OwnSnapshots, SnapshotEvidence } from "./arrived-batch.ts";
+import { requireContinuation } from "./snapshot-continuation.ts";
 import type { SnapshotsParts } from "./snapshots-parts.ts";
 import type { SnapshotTransfer } from "./replicator.ts";
 import { type ReceivedSnapshot, SnapshotReceiver, type WorkerImport } from "./snapshot-receiver.ts";
@@ -46,6 +47,8 @@ interface Making {
 export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   readonly #parts: SnapshotsParts;
   readonly #receiver: SnapshotReceiver;
+  /** Adapters whose worker was asked for a part and has not answered yet. */
+  readonly #askedForPart = new Set<number>();
   #making: Making | undefined;
   /** While the workers take the state this node begins from. */
   #beginning: WorkerImport | undefined;
@@ -68,7 +71,6 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   constructor(parts: SnapshotsParts) {
     this.#parts = parts;
     const { networkId, nodeId, crypto, disk, targets, prepare, epochKeyOf, tracer, stored } = parts;
-    const requireContinuation = (found: Omit<ReceivedSnapshot, "digest">) => this.#requireContinuation(found);
     this.#receiver = new SnapshotReceiver({
       networkId,
       nodeId,
@@ -80,7 +82,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
       tracer,
       stored,
       publicKeyOf: (listed) => parts.administration.publicKeyOf(listed),
-      requireContinuation,
+      requireContinuation: (found) => requireContinuation({ ...parts, committedSeqno: this.#committedSeqno }, found),
     });
   }
 
@@ -167,8 +169,8 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     const epoch = state.epochs.length;
     const epochKey = epochKeyOf(epoch, state);
     if (epochKey === undefined) return;
-    if ([...adapters.values()].some(({ keepsState, isRestoring }) => !keepsState || isRestoring)) {
-      const reason = "an adapter does not run on this node";
+    const reason = this.#hindrance();
+    if (reason !== undefined) {
       this.#parts.tracer.event("warn", "snapshot_skipped", { index, reason });
       return;
     }
@@ -194,6 +196,16 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     this.#appendAll(making, writer.begin());
   }
 
+  /** Why no snapshot can be made now. */
+  #hindrance(): string | undefined {
+    const adapters = [...this.#parts.adapters];
+    if (adapters.some(([, { keepsState, isRestoring }]) => !keepsState || isRestoring))
+      return "an adapter does not run on this node";
+    // A part of one that was given up is on its way: of the same version it would be taken for a part of the next.
+    const isAwaited = adapters.some(([adapterId]) => this.#askedForPart.has(adapterId));
+    return isAwaited ? "a worker still answers for the one before" : undefined;
+  }
+
   #appendAll(making: Making, pieces: Iterator<Bytes>): void {
     const next = pieces.next();
     if (next.done === true) this.#nextAdapter(making);
@@ -216,7 +228,12 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     const { version } = next;
     const executor = this.#executorOf(next.adapterId);
     executor.send({ type: "exportSnapshot", version, maxBytes: MAX_SNAPSHOT_PART_BYTES });
-    executor.send({ type: "nextPart", version });
+    this.#askForPart(next);
+  }
+
+  #askForPart({ adapterId, version }: Making["left"][number]): void {
+    this.#askedForPart.add(adapterId);
+    this.#executorOf(adapterId).send({ type: "nextPart", version });
   }
 
   #seal(making: Making): void {
@@ -225,21 +242,6 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     const kept = { networkId, index: making.mark.index, digest: making.writer.digest() };
     const seal = makeKeeperSeal(kept, nodeId, crypto);
     this.#append(making, concatBytes(end, seal), () => making.file.finish(() => this.#finish(making)));
-  }
-
-  /** A leader cannot undo by a snapshot what this node knows to be committed. */
-  #requireContinuation({ tail, state }: Omit<ReceivedSnapshot, "digest">): void {
-    const { administration, tail: own } = this.#parts;
-    const before = administration.committed;
-    const sameEpochs = (before?.epochs ?? []).every(({ epoch, sealedServiceKey }, at) => {
-      const other = state.epochs[at];
-      return other?.epoch === epoch && bytesEqual(other.sealedServiceKey, sealedServiceKey);
-    });
-    const [version, later] = [before?.constitution.version ?? 0, state.constitution.version];
-    const sameConstitution =
-      before === undefined || version < later || bytesEqual(before.constitutionDigest, state.constitutionDigest);
-    if (!sameEpochs || later < version || !sameConstitution || !own.isContinuedBy(tail, this.#committedSeqno))
-      throw new CocoError("LedgerForked", "snapshot: it does not continue what is committed on this node");
   }
 
   #executorOf(adapterId: number): Executor {
@@ -256,6 +258,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     const making = this.#making;
     const [current] = making?.left ?? [];
     if (message.type === "imported") return;
+    if (message.type !== "nextPart") this.#askedForPart.delete(adapterId);
     if (message.type === "nextPart") {
       if (this.#beginning !== undefined) this.#beginning.taken(adapterId);
       else this.#receiver.taken(adapterId);
@@ -275,7 +278,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
       if (last) {
         making.left.shift();
         this.#nextAdapter(making);
-      } else this.#executorOf(adapterId).send({ type: "nextPart", version });
+      } else this.#askForPart({ adapterId, version });
     });
   }
 
@@ -294,6 +297,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   }
 
   #giveUpOf(adapterId: number): void {
+    this.#askedForPart.delete(adapterId);
     const making = this.#making;
     if (making?.left.some((left) => left.adapterId === adapterId)) this.#giveUp(making, "the worker has ended");
   }
