@@ -1,10 +1,10 @@
 /** `coco network`: what a network is worth. */
 import type { Command } from "commander";
+import { CocoError } from "../errors.ts";
 import { addConnectionOptions, type ConnectionOptions, withEnvironment } from "./connection-options.ts";
 import { type CommandContext, EXIT, printJson } from "./output.ts";
 
-/** What `coco network trust` and `coco attest network` tell. */
-export const NETWORK_HELP = `
+const NETWORK_HELP = `
 For each validating node: the code it runs, its TEE, how up to date that is and what it rests on, its lease, and why it is trusted or
 not. The evidence in the ledger is verified on this machine, with the roots built in, and appraised by the constitution; it must be
 bound to the keys of the VN list. The TLS certificate of the node that answers names its evidence, so that the connection is known
@@ -14,25 +14,32 @@ Examples:
   coco network trust --url https://127.0.0.1:8645 --service-cert service_cert.pem --cert me.pem --key me.key
   coco attest network https://127.0.0.1:8645 --service-cert service_cert.pem --cert me.pem --key me.key
 
-Exit code 0: every node is trusted. 1: at least one is not.`;
+Exit code 0: every node is trusted. 1: at least one is not. 2: wrong usage. 3: no node answers. 4: not a node of this network.`;
 
 /** Adds `coco network`. */
 export function addNetworkCommands(program: Command, context: CommandContext): void {
   const network = program.command("network").description("what a network is worth");
-  addConnectionOptions(
-    network.command("trust").description("show what each validating node runs, and why it is trusted or not"),
-  )
-    .addHelpText("after", NETWORK_HELP)
-    .action(async (options: ConnectionOptions & { readonly json?: boolean }) =>
-      trust(context, withEnvironment(options)),
-    );
+  addTrustCommand(network.command("trust"), context);
 }
 
-/** Tells how a network stands. */
-export async function trust(
-  context: CommandContext,
-  options: ConnectionOptions & { readonly json?: boolean },
-): Promise<void> {
+/** Makes a command of it, whatever its name: it tells how a network stands. */
+export function addTrustCommand(command: Command, context: CommandContext): void {
+  addConnectionOptions(
+    command
+      .description("show what each validating node of a network runs, and why it is trusted or not")
+      .argument("[url]", "https://host:port of a validating node, in place of --url"),
+  )
+    .addHelpText("after", NETWORK_HELP)
+    .action((url: string | undefined, options: TrustOptions) => {
+      if (url !== undefined && options.url !== undefined && url !== options.url)
+        throw new CocoError("WrongUsage", `${url} and --url ${options.url}: which node?`);
+      return trust(context, withEnvironment({ ...options, ...(url !== undefined && { url }) }));
+    });
+}
+
+type TrustOptions = ConnectionOptions & { readonly json?: boolean };
+
+async function trust(context: CommandContext, options: TrustOptions): Promise<void> {
   const { connect } = await import("./connection.ts");
   const { readEvidence } = await import("./evidence-reader.ts");
   const { readStanding } = await import("./governance-reader.ts");

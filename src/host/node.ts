@@ -162,7 +162,7 @@ function chooseWorkers({ options, folder, tracer }: NodeContext): WorkerCommands
       ? undefined
       : workerCommands({ memoryMb: folder.workers.memoryMb, ...(entry !== undefined && { entry }) });
   const network = commands?.network ?? "shared";
-  tracer.event(network === "isolated" ? "info" : "warn", "workers", { level, network });
+  tracer.event(network === "isolated" ? "info" : "warn", "workers", { isolation: level, network });
   return commands;
 }
 

@@ -2,9 +2,8 @@
 import type { Command } from "commander";
 import { CocoError } from "../../errors.ts";
 import { readJson } from "../arguments.ts";
-import { addConnectionOptions, type ConnectionOptions, withEnvironment } from "../connection-options.ts";
-import { NETWORK_HELP, trust } from "../network-commands.ts";
-import { type CommandContext, type Output, printFields, printJson } from "../output.ts";
+import { addTrustCommand } from "../network-commands.ts";
+import { type CommandContext, type Output, printFields, printJson, reportError } from "../output.ts";
 import type { EvidenceFiles, TeeName } from "./inputs.ts";
 import type { ClaimValue, Judgement } from "./judge.ts";
 
@@ -22,8 +21,9 @@ Examples: a folder as the platforms write them, or files.
   coco attest verify --tee uvm --uvm reference-info-base64
   coco attest verify --tee maa --token token.jwt --jwks jwks.json
 
-Nothing is fetched. Roots are those of AMD and Intel, built in; whoever else is trusted stands in the policy.
-Without a policy the strict one counts: --allow opens it by name, such as v2,vlek,vmpl1,debug,SWHardeningNeeded.
+Nothing is fetched. Roots are those of AMD and Intel, built in. Who else is trusted stands in the policy; without one, Microsoft's
+endorsements of Azure's utility VMs count in any version, a token's keys are those of --jwks, whoever issued it, and nobody vouches
+for a VBS enclave. Otherwise the strict policy counts: --allow opens it by name, such as v2,vlek,vmpl1,debug,SWHardeningNeeded.
 
 Exit code 0: accepted. 1: rejected; the reasons are printed. 2: wrong usage, or evidence that can't be read.`;
 
@@ -66,21 +66,7 @@ export function addAttestCommands(program: Command, context: CommandContext): vo
     .action((folder: string | undefined, options: VerifyOptions, command: Command) =>
       verify(context, folder, options, command.optsWithGlobals()["json"] === true),
     );
-  addNetwork(attest, context);
-}
-
-/** Adds `coco attest network`, which tells the same as `coco network trust`. */
-function addNetwork(attest: Command, context: CommandContext): void {
-  addConnectionOptions(
-    attest
-      .command("network")
-      .description("show what each validating node of a network runs, and why it is trusted or not")
-      .argument("[url]", "https://host:port of a validating node, in place of --url"),
-  )
-    .addHelpText("after", NETWORK_HELP)
-    .action((url: string | undefined, options: ConnectionOptions & { readonly json?: boolean }) =>
-      trust(context, withEnvironment({ ...options, ...(url !== undefined && { url }) })),
-    );
+  addTrustCommand(attest.command("network"), context);
 }
 
 async function verify(
@@ -89,7 +75,25 @@ async function verify(
   options: VerifyOptions,
   asJson: boolean,
 ): Promise<void> {
-  const [{ filesOfFolder }, { readEvidence }, { judgeEvidence }, { policiesFor }] = await Promise.all([
+  try {
+    await judgeFiles(context, folder, options, asJson);
+  } catch (error) {
+    // Nothing was verified: that is neither of the two verdicts.
+    if (!(error instanceof CocoError) || !["ConfigurationInvalid", "WrongUsage"].includes(error.code)) throw error;
+    const { code, message } = error;
+    const { tee = null } = options;
+    if (asJson) printJson(context.output, { tee, verdict: "error", reasons: [code], claims: {}, error: message });
+    context.exitCode = reportError(context.output, new CocoError("WrongUsage", message), false);
+  }
+}
+
+async function judgeFiles(
+  context: CommandContext,
+  folder: string | undefined,
+  options: VerifyOptions,
+  asJson: boolean,
+): Promise<void> {
+  const [{ filesOfFolder, requireFitting }, { readEvidence }, { judgeEvidence }, { policiesFor }] = await Promise.all([
     import("./inputs.ts"),
     import("./content.ts"),
     import("./judge.ts"),
@@ -98,10 +102,14 @@ async function verify(
   const { tee, at, policy, allow, measurement, reportData, nonce, ...files } = options;
   const named: EvidenceFiles = { ...filesOnly(files), ...(tee !== undefined && { tee: teeOf(tee) }) };
   const content = await readEvidence(folder === undefined ? named : await filesOfFolder(folder, named));
+  requireFitting(content.tee, named);
+  if (nonce !== undefined && content.vtpm === undefined)
+    throw new CocoError("WrongUsage", "--nonce goes with --vtpm: other evidence binds --report-data");
   const document = policy === undefined ? undefined : await readJson(policy, MAX_POLICY_FILE_BYTES);
   const names = (allow ?? "").split(",").filter((name) => name.trim() !== "");
+  const nowMs = at === undefined ? Date.now() : timeOf(at);
   const judgement = judgeEvidence(content, {
-    nowMs: at === undefined ? Date.now() : timeOf(at),
+    nowMs,
     policies: policiesFor(content.tee, document, names, policy),
     expected: {
       ...(measurement !== undefined && { measurement: measurement.toLowerCase() }),
@@ -110,8 +118,12 @@ async function verify(
     },
   });
   context.exitCode = EXIT_OF_VERDICT[judgement.verdict];
-  if (asJson) printJson(context.output, judgement);
-  else printJudgement(context.output, judgement);
+  const by = { verifiedAt: new Date(nowMs).toISOString(), policy: policy ?? "strict", allowed: names };
+  if (asJson) printJson(context.output, { ...judgement, ...by });
+  else {
+    printJudgement(context.output, judgement);
+    printFields(context.output, { ...by, allowed: names.join(",") || "nothing more" });
+  }
 }
 
 /** The files among the options, without what stands for all commands. */
@@ -165,7 +177,14 @@ function lines(claims: Readonly<Record<string, ClaimValue>>, prefix = ""): Recor
     ...Object.entries(claims).map(([name, value]) =>
       typeof value === "object" && !Array.isArray(value)
         ? lines(value as Readonly<Record<string, ClaimValue>>, `${prefix}${name}.`)
-        : { [`${prefix}${name}`]: Array.isArray(value) ? value.map(String).join(" ") : String(value) },
+        : { [`${prefix}${name}`]: inWords(name, value) },
     ),
   ) as Record<string, string>;
+}
+
+function inWords(name: string, value: ClaimValue): string {
+  if (typeof value === "number" && name.endsWith("Ms")) return new Date(value).toISOString();
+  if (!Array.isArray(value)) return String(value);
+  const entries = value.map((entry: ClaimValue) => (typeof entry === "object" ? JSON.stringify(entry) : String(entry)));
+  return entries.join(" ") || "none";
 }

@@ -34,6 +34,24 @@ export interface EvidenceFiles {
   readonly runtimeData?: string;
 }
 
+/** Files that go with evidence of each TEE; SNP reports of Azure's machines come inside `vtpm`. */
+const FITTING: Readonly<Record<TeeName, readonly (keyof EvidenceFiles)[]>> = {
+  snp: ["report", "certs", "uvm", "vtpm", "securityPolicy", "runtimeData"],
+  sgx: ["quote", "collateral", "runtimeData"],
+  tdx: ["quote", "collateral", "runtimeData"],
+  vsm: ["report", "certs", "runtimeData"],
+  uvm: ["uvm"],
+  maa: ["token", "jwks"],
+};
+
+/** Throws `WrongUsage` for a file that was named, and that evidence of this TEE has no place for: it would not be looked at. */
+export function requireFitting(tee: TeeName, named: EvidenceFiles): void {
+  const others = Object.keys(named).filter((place) => place !== "tee" && !FITTING[tee].some((fits) => fits === place));
+  if (others.length === 0) return;
+  const flags = others.map((place) => `--${place.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
+  throw new CocoError("WrongUsage", `${flags.join(", ")}: not a part of evidence of ${tee}`);
+}
+
 /** A file's place. Of two places that a name fits the first counts. */
 const PLACES: readonly (readonly [keyof EvidenceFiles, RegExp])[] = [
   ["quote", /^quote\.(?:bin|dat|hex)$/i],
@@ -47,6 +65,11 @@ const PLACES: readonly (readonly [keyof EvidenceFiles, RegExp])[] = [
   ["certs", /(?:^host-amd-cert-base64$|certificate.*\.(?:json|pem)$|\.(?:pem|der|crt|cer|testcer)$)/i],
   ["report", /^(?!.*response).*(?:report|attestation).*\.(?:bin|hex)$/i],
 ];
+
+/** What {@link PLACES} looks for, in words. */
+export const KNOWN_NAMES =
+  "known are quote.bin with collateral.json, token.jwt with jwks.json, evidence*.json, *report*.bin or *attestation*.bin with " +
+  "certificates (*.pem, *.der, *certificate*.json, host-amd-cert-base64), *reference-info*, *security-policy*, runtime-data.json";
 
 function ambiguous(dir: string, place: string, names: readonly string[]): CocoError {
   return new CocoError(
@@ -62,6 +85,8 @@ export async function filesOfFolder(dir: string, named: EvidenceFiles): Promise<
     const place = PLACES.find(([, pattern]) => pattern.test(name))?.[0];
     if (place !== undefined) found.set(place, [...(found.get(place) ?? []), name]);
   }
+  if (found.size === 0)
+    throw new CocoError("WrongUsage", `${dir}: nothing in it has a name that is known; ${KNOWN_NAMES}`);
   const files: Record<string, string | readonly string[]> = {};
   for (const [place, names] of found) {
     if (place !== "certs" && named[place] === undefined && names.length > 1) throw ambiguous(dir, place, names);

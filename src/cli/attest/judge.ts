@@ -91,7 +91,14 @@ function verificationOf(content: EvidenceContent, options: JudgeOptions): Verifi
     }
     case "uvm": {
       const { claims, checks } = verifyUvm(required(content, "uvm"), crypto);
-      return { claims, checks: [...checks, ...appraiseUvm(claims, uvmIssuers(policies))] };
+      const issuers = uvmIssuers(policies);
+      const standard: Check = {
+        name: "issuers",
+        outcome: "skipped",
+        detail: "the policy names none: Microsoft's count",
+      };
+      const given = policies.snp.uvm.length > 0 ? [] : [standard];
+      return { claims, checks: [...checks, ...given, ...appraiseUvm(claims, issuers)] };
     }
     case "vsm":
       return judgeVbs(content, options);
@@ -129,9 +136,17 @@ function judgeMaa(content: EvidenceContent, { nowMs, policies: { vsm } }: JudgeO
   const pinned = vsm === undefined ? {} : { keys: pinnedKeys(vsm.keys) };
   const { claims, checks } = verifyMaa(evidence, { nowMs, ...pinned }, crypto);
   if (vsm !== undefined) return { claims, checks: [...checks, ...appraiseMaa(claims, vsm)] };
-  const note: Check = { name: "issuer", outcome: "skipped", detail: "no policy names it: the keys given are trusted" };
-  return { claims, checks: [...checks, note, ...appraiseMaa(claims, policyOfKeys(claims, jwks ?? EMPTY))] };
+  const appraised = appraiseMaa(claims, policyOfKeys(claims, jwks ?? EMPTY)).map(
+    (check): Check =>
+      check.outcome === "passed" && NEEDS_A_POLICY.includes(check.name)
+        ? { name: check.name, outcome: "skipped", detail: "no policy names it: the keys that were given are trusted" }
+        : check,
+  );
+  return { claims, checks: [...checks, ...appraised] };
 }
+
+/** What only a policy can say of a token. */
+const NEEDS_A_POLICY: readonly string[] = ["issuer", "pinned key", "policy"];
 
 /** Without a policy the keys that were given count, whoever issued the token and under whichever rules. */
 function policyOfKeys({ issuer = "", policyHash = "" }: MaaClaims, jwks: Bytes): MaaJwtPolicy {

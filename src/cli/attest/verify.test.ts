@@ -6,10 +6,13 @@ import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { pemOfDer } from "../../core/governance/pem.ts";
 import { coco } from "../../../test/support/coco-here.ts";
 import { missingTeeVectors, TEE_VECTORS } from "../../../test/support/tee-vectors.ts";
 
+/** A file that is there. */
+const CLI_FILE = fileURLToPath(import.meta.url);
 const skip = missingTeeVectors("snp");
 const vector = (...names: readonly string[]) => join(TEE_VECTORS, ...names);
 const snp = (name: string) => vector("snp", name);
@@ -167,7 +170,11 @@ describe("wrong usage of coco attest verify", () => {
     const empty = await mkdtemp(join(folder, "empty-"));
     for (const [args, told] of [
       [[], /nothing to verify/],
-      [[empty], /nothing to verify/],
+      [[empty], /known are quote\.bin with collateral\.json/],
+      [["--tee", "tdx", "--nonce", "00"], /--quote FILE|--nonce goes with --vtpm/],
+      [["--tee", "snp", "--report", CLI_FILE, "--quote", CLI_FILE], /--quote: not a part of evidence of snp/],
+      [["--tee", "uvm", "--security-policy", CLI_FILE], /--security-policy: not a part of evidence of uvm/],
+      [["--tee", "snp", "--report", join(folder, "none")], /does not exist/],
       [["--tee", "sev"], /expected one of snp/],
       [["--tee", "snp"], /--report FILE/],
       [["--tee", "tdx"], /--quote FILE/],
@@ -180,7 +187,8 @@ describe("wrong usage of coco attest verify", () => {
       assert.equal(code, 2, args.join(" "));
       assert.match(talk, told);
     }
-    const { code } = await coco("attest", "verify", join(folder, "none"));
-    assert.equal(code, 1);
+    const { code, data } = await coco("attest", "verify", join(folder, "none"), "--json");
+    assert.equal(code, 2);
+    assert.equal(JSON.parse(data).verdict, "error");
   });
 });
