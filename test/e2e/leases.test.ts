@@ -68,6 +68,10 @@ describe("a network with short leases", () => {
     const isStruck = async () => (await quotesOf(leader)).find(({ node_id }) => node_id === id)?.quarantined;
     struck.signal("SIGSTOP");
     await until("it is quarantined", async () => ((await isStruck()) ? true : undefined), { timeoutMs: 30_000 });
+    const listed = await leader.read<{ value: readonly { nodeId: string; status: string }[] }>(
+      "/gov/service/nodes?api-version=2024-07-01",
+    );
+    assert.equal(listed.value.find(({ nodeId }) => nodeId === id)?.status, "Quarantined");
     const { body } = await leader.rpc.http({ method: "GET", path: "/gov/members/proposals?api-version=2024-07-01" });
     const [proposal] = (JSON.parse(body) as { value: readonly { proposerId: string; proposalState: string }[] }).value;
     assert.deepEqual([proposal?.proposerId, proposal?.proposalState], ["coco:lease", "Open"]);

@@ -4,6 +4,7 @@ import type { GovernanceState } from "../../core/governance/administrative.ts";
 import { criteriaTree } from "../../core/governance/automatic-votes.ts";
 import type { Actor, Constitution, NodeEntry } from "../../core/governance/constitution.ts";
 import { treeToJson } from "../../core/governance/fields.ts";
+import { isQuarantined } from "../../core/governance/leases.ts";
 import { pemOfDer } from "../../core/governance/pem.ts";
 import { policyOf } from "../../core/governance/policy.ts";
 import { votingPolicyTree } from "../../core/governance/policy-codec.ts";
@@ -59,13 +60,18 @@ export function actorView({ constitution, automaticVotes }: GovernanceState, act
   };
 }
 
-/** A validating node: `Pending` until it has caught up, `Retired` from its removal until it has lost its vote. */
-export function nodeViews({ constitution, departing, configuration, attested }: GovernanceState) {
+/**
+ * A validating node: `Pending` until it has caught up, `Quarantined` when its lease has ended, `Retired` from its removal until it
+ * has lost its vote.
+ */
+export function nodeViews(state: GovernanceState) {
+  const { constitution, departing, configuration, attested } = state;
   const { current, learners } = configuration;
   const voters = new Set(current.voters);
   const listed = constitution.nodes.map((node) => {
     const isPending = !voters.has(node.nodeId) || learners.includes(node.nodeId);
-    return nodeView(node, isPending ? "Pending" : "Trusted", attested);
+    const standing = isQuarantined(state, node.nodeId) ? "Quarantined" : "Trusted";
+    return nodeView(node, isPending ? "Pending" : standing, attested);
   });
   return [...listed, ...departing.map((node) => nodeView(node, "Retired", attested))];
 }
