@@ -5,7 +5,7 @@
  * Roots are an argument: production hands in pinned-roots.ts and nothing else, tests hand in roots of their own.
  */
 import { encodeCbor } from "../core/codec/cbor.ts";
-import { fromHex, toHex, utf8Decode, type Bytes } from "../core/codec/bytes.ts";
+import { fromHex, toHex, utf8Decode, utf8Encode, type Bytes } from "../core/codec/bytes.ts";
 import { treeToCbor, type FieldReader } from "../core/governance/fields.ts";
 import type { HardwareTeeEntry } from "../core/governance/manifest-entries.ts";
 import { STRICT_SNP_POLICY } from "../core/governance/policy-snp.ts";
@@ -136,21 +136,24 @@ function dcapValues(claims: DcapClaims): MeasuredValues {
 /** What a report of an enclave says of itself, or a token of what it is about; whether it is so a policy's roots must show. */
 function vsmIdentity(evidence: HardwareEvidence, crypto: AttestationCrypto, nowMs: number) {
   const health = evidence.endorsements.find(({ kind }) => kind === "health-certificate");
-  const { measurement, reportData } =
+  const claims =
     health === undefined
       ? verifyMaa({ token: utf8Decode(evidence.evidence) }, { nowMs, keys: [] }, crypto).claims
       : verifyVbs({ report: evidence.evidence, healthCertificate: health.content }, { nowMs, roots: [] }, crypto)
           .claims;
+  const { measurement, reportData } = claims;
   if (measurement === undefined || reportData === undefined)
     throw evidenceRejected("Malformed", "VSM evidence: names no measurement, or binds nothing");
-  return { measurement, reportData: fromHex(reportData) };
+  // Who vouches for the machine, not what changes with each piece of evidence.
+  const voucher = "health" in claims ? claims.health.subject : `${claims.issuer ?? ""} ${claims.keyId ?? ""}`;
+  const platform = toHex(crypto.digest("sha256", utf8Encode(voucher)));
+  return { measurement, reportData: fromHex(reportData), platform };
 }
 
 function vsmClaims(evidence: HardwareEvidence, { crypto }: HardwareVerification, nowMs: number): HardwareClaims {
   return {
     tee: "vsm",
     ...vsmIdentity(evidence, crypto, nowMs),
-    platform: toHex(crypto.digest("sha256", evidence.endorsements[0]?.content ?? evidence.evidence)),
     measured: { tee: "vsm" },
     judge: (entry) =>
       entry.tee === "vsm" ? judgeVsmEvidence(evidence, entry.policy, { nowMs }, crypto).checks : OTHER_TEE,

@@ -1,5 +1,6 @@
 /** `coco network`: what a network is worth. */
 import type { Command } from "commander";
+import { toHex } from "../core/codec/bytes.ts";
 import { CocoError } from "../errors.ts";
 import { addConnectionOptions, type ConnectionOptions, withEnvironment } from "./connection-options.ts";
 import { type CommandContext, EXIT, printJson } from "./output.ts";
@@ -7,7 +8,7 @@ import { type CommandContext, EXIT, printJson } from "./output.ts";
 const NETWORK_HELP = `
 For each validating node: the code it runs, its TEE, how up to date that is and what it rests on, its lease, and why it is trusted or
 not. The evidence in the ledger is verified on this machine, with the roots built in, and appraised by the constitution; it must be
-bound to the keys of the VN list. The TLS certificate of the node that answers names its evidence, so that the connection is known
+bound to the keys of the VN list. The constitution is the one this node tells: compare its digest with that of another owner's node. The TLS certificate of the node that answers names its evidence, so that the connection is known
 to end there. The weakest link is the weakest TEE of all nodes: virtual < vsm < sgx < tdx < snp.
 
 Examples:
@@ -44,15 +45,26 @@ async function trust(context: CommandContext, options: TrustOptions): Promise<vo
   const { readEvidence } = await import("./evidence-reader.ts");
   const { readStanding } = await import("./governance-reader.ts");
   const { judgeNetwork, trustLines } = await import("./network-trust.ts");
+  const { constitutionDigest } = await import("../core/governance/constitution-codec.ts");
   const { createGovernanceCrypto } = await import("../enclave/manager/node-crypto.ts");
   const client = await connect(options);
   try {
     const crypto = createGovernanceCrypto();
     const { state } = await readStanding(client, crypto);
     const evidence = await readEvidence(client);
-    const found = judgeNetwork(state, evidence, crypto, client.peerCertificate);
-    if (options.json === true) printJson(context.output, { networkId: state.networkId, ...found });
-    else context.output.data(`${trustLines(found).join("\n")}\n`);
+    const found = judgeNetwork(state, evidence, crypto, {
+      certificate: client.peerCertificate,
+      localTimeMs: Date.now(),
+    });
+    const constitution = {
+      version: state.constitution.version,
+      digest: toHex(constitutionDigest(state.constitution, crypto.sha256)),
+    };
+    if (options.json === true) printJson(context.output, { networkId: state.networkId, constitution, ...found });
+    else {
+      context.output.data(`${trustLines(found).join("\n")}\n`);
+      context.output.data(`judged by constitution version ${constitution.version}, digest ${constitution.digest}\n`);
+    }
     if (found.nodes.some(({ isTrusted }) => !isTrusted)) context.exitCode = EXIT.failed;
   } finally {
     client.close();

@@ -49,6 +49,16 @@ describe("coco network trust", () => {
     }
   });
 
+  test("counts leases by the constitution and by this machine's clock, whatever the node tells", () => {
+    const leased = { ...constitution, settings: { ...constitution.settings, leaseMs: 60_000 } };
+    const evidence = { ledgerTimeMs: NOW_MS, leaseMs: 0, nodes: [{ ...good, leaseEndsMs: undefined }] };
+    const judgeAt = (localTimeMs: number) =>
+      judgeNetwork({ networkId: NETWORK, constitution: leased }, evidence, GOVERNANCE_CRYPTO, { localTimeMs }).nodes[0];
+    assert.equal(judgeAt(NOW_MS + 59_999)?.isTrusted, true);
+    assert.equal(judgeAt(NOW_MS + 60_000)?.isTrusted, false);
+    assert.equal(judgeAt(NOW_MS)?.leaseEndsMs, NOW_MS + 60_000);
+  });
+
   test("names the weakest TEE that the manifest admits, though stronger ones run", () => {
     const snp = { tee: "snp", id: "milan", note: "", policy: STRICT_SNP_POLICY } as const;
     const mixed = { ...constitution, teeManifest: [...constitution.teeManifest, snp] };

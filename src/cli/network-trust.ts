@@ -49,6 +49,13 @@ export interface NetworkTrust {
   readonly nodes: readonly NodeTrust[];
 }
 
+/** What whoever asks sees for itself. */
+export interface Surroundings {
+  /** What the node that answered showed in TLS, DER. */
+  readonly certificate?: Bytes | undefined;
+  readonly localTimeMs?: number;
+}
+
 /** What trust is judged by. */
 export type TrustCrypto = Pick<GovernanceCrypto, "appraise" | "sha256" | "verifyEvidence">;
 
@@ -64,25 +71,31 @@ function weakest(tees: readonly (TeeName | null)[]): TeeName | null {
 
 /**
  * Judges what a node shows by the constitution.
- * @param certificate what the node that answered showed in TLS, DER
  */
 export function judgeNetwork(
   network: KnownNetwork,
   { nodes, ledgerTimeMs, leaseMs }: NetworkEvidence,
   crypto: TrustCrypto,
-  certificate?: Bytes,
+  { certificate, localTimeMs = ledgerTimeMs }: Surroundings = {},
 ): NetworkTrust {
   const { constitution } = network;
+  // The clock of an idle ledger stands still, and a node may tell an old one: what has ended here has ended.
+  const nowMs = Math.max(ledgerTimeMs, localTimeMs);
   const judged = constitution.nodes.map((entry) => {
     const shown = nodes.find(({ nodeId }) => nodeId === entry.nodeId);
-    return judgeNode(network, { ...NOTHING_SHOWN, ...shown, entry }, ledgerTimeMs, crypto);
+    return judgeNode(network, { ...NOTHING_SHOWN, ...shown, entry }, nowMs, crypto);
   });
   return {
     weakestRunning: weakest(judged.map(({ tee }) => tee)),
     weakestAdmitted: weakest(constitution.teeManifest.map(({ tee }) => tee)),
     ...{ ledgerTimeMs, leaseMs, nodes: judged },
-    connectedTo: attestedPeer(constitution, nodes, certificate, crypto) ?? null,
+    connectedTo: trustedPeer(judged, attestedPeer(constitution, nodes, certificate, crypto)) ?? null,
   };
+}
+
+/** Evidence that does not hold, or is bound to other keys, says nothing of the connection. */
+function trustedPeer(judged: readonly NodeTrust[], nodeId: string | undefined): string | undefined {
+  return judged.some((node) => node.nodeId === nodeId && node.isTrusted) ? nodeId : undefined;
 }
 
 /** A listed node with what is shown of it. */
@@ -109,7 +122,7 @@ function attestedPeer(
 
 function judgeNode(
   { networkId, constitution }: KnownNetwork,
-  { entry, attested, leaseEndsMs, isQuarantined }: ListedEvidence,
+  { entry, attested, leaseEndsMs: toldMs, isQuarantined }: ListedEvidence,
   nowMs: number,
   crypto: TrustCrypto,
 ): NodeTrust {
@@ -118,6 +131,7 @@ function judgeNode(
   if (attested !== undefined && !bindsKeys(networkId, entry, attested.reportData, crypto.sha256))
     found.push(OTHER_KEYS);
   const claims = attested && crypto.verifyEvidence(attested.evidence, attested.reportData, attested.attestedAtMs);
+  const leaseEndsMs = leaseEndOf(constitution, attested, toldMs);
   const hasLapsed = leaseEndsMs !== undefined && leaseEndsMs <= nowMs;
   const reasons = [
     ...found.map(({ message }) => message),
@@ -142,6 +156,17 @@ const NOTHING_RECORDED: AppraisalReason = {
   reason: "NothingRecorded",
   message: "the ledger holds no evidence of it yet",
 };
+
+/** When a lease ends by the constitution; a node may only tell an earlier time. */
+function leaseEndOf(
+  { settings }: Constitution,
+  attested: RecordedEvidence["attested"],
+  toldMs: number | undefined,
+): number | undefined {
+  const { leaseMs = 0 } = settings;
+  if (leaseMs === 0 || attested === undefined) return toldMs;
+  return Math.min(attested.attestedAtMs + leaseMs, toldMs ?? Number.POSITIVE_INFINITY);
+}
 
 const OTHER_KEYS: AppraisalReason = {
   manifest: "tee",

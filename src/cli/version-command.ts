@@ -18,7 +18,7 @@ async function showVersion({ output }: CommandContext, asJson: boolean): Promise
 export function addVersionCommand(program: Command, context: CommandContext): void {
   program
     .command("version")
-    .description("version of this installation; its measurement, too, with --json")
+    .description("version of this installation (--json: its measurement)")
     .option("--json", "print JSON")
     .addHelpText("after", "\nExample:\n  coco version --json")
     .action((_options, command: Command) => showVersion(context, command.optsWithGlobals()["json"] === true));

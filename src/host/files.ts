@@ -4,7 +4,8 @@
  * A crash leaves the old content or the new one, and perhaps a temporary file `.<name>.<random>.tmp`.
  */
 import { randomBytes } from "node:crypto";
-import { link, open, readFile, rename, unlink } from "node:fs/promises";
+import { constants } from "node:fs";
+import { type FileHandle, link, open, rename, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Bytes } from "../core/codec/bytes.ts";
 import { CocoError } from "../errors.ts";
@@ -86,18 +87,37 @@ export async function createFileAtomic(path: string, data: Bytes | string, mode:
 /** A whole file of at most `maxBytes`; throws `ConfigurationInvalid` with the file's name when it can't be read or is larger. */
 export async function readConfigurationFile(path: string, maxBytes: number): Promise<Bytes> {
   try {
-    const handle = await open(path, "r");
+    // What is no file, a pipe say, must neither be waited for nor read without end; some files tell no length.
+    const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     try {
-      const { size } = await handle.stat();
-      if (size > maxBytes)
+      if (!(await handle.stat()).isFile())
+        throw new CocoError("ConfigurationInvalid", `${path}: is not a file`, { file: path });
+      const content = await readUpTo(handle, maxBytes + 1);
+      if (content.length > maxBytes)
         throw new CocoError("ConfigurationInvalid", `${path}: larger than ${maxBytes} bytes`, { file: path });
+      return content;
     } finally {
       await handle.close();
     }
-    return new Uint8Array(await readFile(path));
   } catch (error) {
     if (error instanceof CocoError) throw error;
     const reason = hasErrorCode(error, "ENOENT") ? "does not exist" : "cannot be read";
     throw new CocoError("ConfigurationInvalid", `${path}: ${reason}`, { file: path }, { cause: error });
+  }
+}
+
+/** Reads from an open file until its end, or until there are `limit` bytes. */
+async function readUpTo(handle: FileHandle, limit: number): Promise<Bytes> {
+  const { size } = await handle.stat();
+  let content = new Uint8Array(Math.min(limit, size + 1));
+  let length = 0;
+  for (;;) {
+    const { bytesRead } = await handle.read(content, length, content.length - length);
+    length += bytesRead;
+    if (bytesRead === 0 || length === limit) return content.subarray(0, length);
+    if (length < content.length) continue;
+    const larger = new Uint8Array(Math.min(limit, 2 * length));
+    larger.set(content);
+    content = larger;
   }
 }

@@ -37,6 +37,7 @@ describe("appraisal of tokens", () => {
   test("R17: rejects another issuer, policy, key or kind than the policy's", () => {
     assert.deepEqual(judged(snp(), { ...guestPolicy, issuer: "https://other.example" }), ["IssuerNotTrusted"]);
     assert.deepEqual(judged(snp(), { ...guestPolicy, policyHash: "00".repeat(32) }), ["TokenPolicyMismatch"]);
+    assert.deepEqual(judged(snp(), { ...guestPolicy, hostData: ["00".repeat(31) + "01"] }), ["HostDataMismatch"]);
     assert.deepEqual(judged({ ...snp(), "x-ms-policy-hash": undefined }, guestPolicy), ["TokenPolicyMismatch"]);
     assert.deepEqual(judged({ ...snp(), "x-ms-policy-hash": "AA" }, guestPolicy), ["TokenPolicyMismatch"]);
     assert.deepEqual(judged(snp(), { ...guestPolicy, attestationTypes: ["azurevm", "sgx"] }), ["TokenPolicyMismatch"]);

@@ -21,7 +21,10 @@ export function appraiseMaa(claims: MaaClaims, policy: MaaJwtPolicy, expected: E
   checks.require("kind of TEE", isListed, "TokenPolicyMismatch", `type ${attestationType ?? "none"}`);
   if (subject === undefined) return checks.list;
   requireNoDebugging(checks, claims, subject, policy);
-  if (subject.type === "sevsnpvm") requireGuest(checks, subject, claims.machine !== undefined);
+  if (subject.type === "sevsnpvm") {
+    requireGuest(checks, subject, claims.machine !== undefined);
+    requireHostData(checks, claims, policy);
+  }
   if (subject.type === "vbs") requireMachine(checks, subject, policy);
   requireEnclave(checks, idsOf(subject), policy);
   requireExpected(checks, boundOf(claims), expectedOf(subject, expected));
@@ -47,6 +50,12 @@ function requireNoDebugging(checks: Checks, claims: MaaClaims, subject: TeeToken
   const { debugging } = claims.machine;
   const isOff = debugging.length === 0 || policy.allowDebug;
   checks.require("debugging of the machine", isOff, "DebugEnabled", debugging.join(", "));
+}
+
+/** The measurement of a container group is that of its utility VM: which containers run in it, the host data say alone. */
+function requireHostData(checks: Checks, { hostData = "none" }: MaaClaims, policy: MaaJwtPolicy): void {
+  if (policy.hostData.length === 0) checks.skip("host data", "the policy names none: any containers count");
+  else checks.require("host data", policy.hostData.includes(hostData), "HostDataMismatch", hostData);
 }
 
 function requireGuest(checks: Checks, guest: GuestTokenClaims, isAzureVm: boolean): void {

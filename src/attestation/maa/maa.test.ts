@@ -55,6 +55,7 @@ describe("a real token about a confidential machine of Azure", {
       issuer: "https://sharedwus.wus.attest.azure.net",
       keys: [pinned],
       policyHash: "c26f661e5bd353cd9ef14aa83b2d588f51414523647def7dfbaf48603abd796b",
+      hostData: [],
       attestationTypes: ["azurevm"],
     };
   }

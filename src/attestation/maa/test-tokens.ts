@@ -36,6 +36,7 @@ export const policy: MaaJwtPolicy = {
   issuer: ISSUER,
   keys: [{ keyId, publicKey: key.spki }],
   policyHash: toHex(POLICY_HASH),
+  hostData: [],
   attestationTypes: ["sevsnpvm", "azurevm", "sgx", "vbs"],
   minimumKeyBits: 2048,
   authorIds: [IDS.authorId.repeat(32)],

@@ -1,7 +1,8 @@
 /** `coco attest verify`: checks evidence of a TEE offline, and says of each check what came out. */
 import type { Command } from "commander";
 import { CocoError } from "../../errors.ts";
-import { readJson } from "../arguments.ts";
+import { parseStrictJson } from "../../core/codec/json.ts";
+import { readText } from "../arguments.ts";
 import { addTrustCommand } from "../network-commands.ts";
 import { type CommandContext, type Output, printFields, printJson, reportError } from "../output.ts";
 import type { EvidenceFiles, TeeName } from "./inputs.ts";
@@ -105,7 +106,7 @@ async function judgeFiles(
   requireFitting(content.tee, named);
   if (nonce !== undefined && content.vtpm === undefined)
     throw new CocoError("WrongUsage", "--nonce goes with --vtpm: other evidence binds --report-data");
-  const document = policy === undefined ? undefined : await readJson(policy, MAX_POLICY_FILE_BYTES);
+  const document = policy === undefined ? undefined : await readPolicyFile(policy);
   const names = (allow ?? "").split(",").filter((name) => name.trim() !== "");
   const nowMs = at === undefined ? Date.now() : timeOf(at);
   const judgement = judgeEvidence(content, {
@@ -123,6 +124,18 @@ async function judgeFiles(
   else {
     printJudgement(context.output, judgement);
     printFields(context.output, { ...by, allowed: names.join(",") || "nothing more" });
+  }
+}
+
+/** A policy that names something twice would be read one way here and another way by its author. */
+async function readPolicyFile(file: string): Promise<unknown> {
+  const text = await readText(file, MAX_POLICY_FILE_BYTES);
+  try {
+    parseStrictJson(text);
+    return JSON.parse(text);
+  } catch (error) {
+    const problem = error instanceof CocoError ? error.message : "not JSON";
+    throw new CocoError("ConfigurationInvalid", `${file}: ${problem}`, { file }, { cause: error });
   }
 }
 
@@ -147,7 +160,10 @@ function timeOf(text: string): number {
   const ms = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?(?:Z|[+-]\d\d:\d\d))?$/.test(text)
     ? Date.parse(text)
     : Number.NaN;
-  if (Number.isNaN(ms)) throw new CocoError("WrongUsage", `--at ${text}: expected a time like 2026-03-18T00:00:00Z`);
+  // A day that does not exist would become another one.
+  const day = text.slice(0, 10);
+  if (Number.isNaN(ms) || new Date(`${day}T00:00:00Z`).toISOString().slice(0, 10) !== day)
+    throw new CocoError("WrongUsage", `--at ${text}: expected a time like 2026-03-18T00:00:00Z`);
   return ms;
 }
 

@@ -46,6 +46,11 @@ const FITTING: Readonly<Record<TeeName, readonly (keyof EvidenceFiles)[]>> = {
 
 /** Throws `WrongUsage` for a file that was named, and that evidence of this TEE has no place for: it would not be looked at. */
 export function requireFitting(tee: TeeName, named: EvidenceFiles): void {
+  if (named.vtpm !== undefined && named.report !== undefined)
+    throw new CocoError(
+      "WrongUsage",
+      "--report, --vtpm: the report of an Azure machine is inside the evidence of its vTPM",
+    );
   const others = Object.keys(named).filter((place) => place !== "tee" && !FITTING[tee].some((fits) => fits === place));
   if (others.length === 0) return;
   const flags = others.map((place) => `--${place.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
@@ -97,10 +102,13 @@ export async function filesOfFolder(dir: string, named: EvidenceFiles): Promise<
 
 async function namesOf(dir: string): Promise<readonly string[]> {
   try {
-    const names = (await readdir(dir)).sort().slice(0, MAX_FOLDER_FILES);
+    const names = (await readdir(dir)).sort();
+    if (names.length > MAX_FOLDER_FILES)
+      throw new CocoError("WrongUsage", `${dir}: more than ${MAX_FOLDER_FILES} files; name those of the evidence`);
     const areFiles = await Promise.all(names.map(async (name) => (await stat(join(dir, name))).isFile()));
     return names.filter((_, at) => areFiles[at]);
   } catch (error) {
+    if (error instanceof CocoError) throw error;
     throw new CocoError(
       "ConfigurationInvalid",
       `${dir}: not a folder that can be read`,

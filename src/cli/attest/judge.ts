@@ -157,6 +157,7 @@ function policyOfKeys({ issuer = "", policyHash = "" }: MaaClaims, jwks: Bytes):
     issuer,
     keys: readKeySet(jwks).map(({ keyId, publicKey }) => ({ keyId, publicKey })),
     policyHash,
+    hostData: [],
     attestationTypes: TOKEN_TEES,
     minimumKeyBits: MIN_RSA_BITS,
   };

@@ -3,6 +3,7 @@
  */
 import { after, before, describe, test } from "node:test";
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -162,6 +163,34 @@ describe("coco attest verify", { skip }, () => {
     await expectVerdict(["--tee", "snp", "--report", report, ...certs], {
       ...{ code: 2, verdict: "error", reasons: ["Malformed"] },
     });
+  });
+});
+
+describe("hostile files", () => {
+  test("a folder, a device without end and a policy that contradicts itself are told", async () => {
+    const twice = join(folder, "twice.json");
+    await writeFile(twice, '{"allow":[],"allow":["debug"]}');
+    const many = await mkdtemp(join(folder, "many-"));
+    await Promise.all(Array.from({ length: 257 }, (_, at) => writeFile(join(many, `${at}.pem`), "")));
+    for (const [args, told] of [
+      [["--tee", "snp", "--report", folder], /is not a file/],
+      [["--tee", "snp", "--report", CLI_FILE, "--policy", twice], /twice/],
+      [[many], /more than 256 files/],
+      [["--tee", "snp", "--report", CLI_FILE, "--at", "2026-06-31"], /expected a time/],
+      [["--tee", "snp", "--report", CLI_FILE, "--vtpm", CLI_FILE], /inside the evidence of its vTPM/],
+    ] as const) {
+      const { code, talk } = await coco("attest", "verify", ...args);
+      assert.equal(code, 2, args.join(" "));
+      assert.match(talk, told);
+    }
+  });
+
+  test("a pipe is not waited for", { skip: process.platform === "win32" && "no named pipes in folders" }, async () => {
+    const pipe = join(folder, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    const { code, talk } = await coco("attest", "verify", "--tee", "snp", "--report", pipe);
+    assert.equal(code, 2);
+    assert.match(talk, /is not a file/);
   });
 });
 

@@ -30,6 +30,7 @@ const maa: MaaJwtPolicy = {
     { keyId: "certified", certificate: root },
   ],
   policyHash: "ab".repeat(32),
+  hostData: [],
   attestationTypes: ["vbs", "azurevm"],
   minimumKeyBits: 3072,
   authorIds: [],

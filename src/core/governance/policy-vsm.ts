@@ -68,6 +68,8 @@ export interface MaaJwtPolicy extends EnclavePolicy {
   readonly keys: readonly PinnedTokenKey[];
   /** SHA-256 that `x-ms-policy-hash` names, in lower-case hex. */
   readonly policyHash: string;
+  /** Host data of guests that count, 32 bytes in lower-case hex: the containers, where the measurement is a utility VM's. */
+  readonly hostData: readonly string[];
   readonly attestationTypes: readonly TokenTee[];
   readonly minimumKeyBits: number;
 }
@@ -135,6 +137,7 @@ function readMaaJwt(fields: FieldReader): MaaJwtPolicy {
     issuer,
     keys,
     policyHash: fields.hex("policyHash", HASH_BYTES),
+    hostData: readIds(fields, "hostData", HASH_BYTES),
     attestationTypes,
     minimumKeyBits: orDefault(fields, "minimumKeyBits", MIN_RSA_BITS, () => fields.integer("minimumKeyBits", bits)),
     ...readEnclave(fields),
@@ -167,7 +170,7 @@ export function vsmPolicyTree(policy: VsmPolicy): FieldRecord {
     const ids = { format, roots: roots.map(pemField), uniqueIds: uniqueIds.map(fromHex) };
     return { ...ids, ...enclaveTree(policy), minimumSecureKernelSvn };
   }
-  const { format, issuer, keys, policyHash, attestationTypes, minimumKeyBits } = policy;
+  const { format, issuer, keys, policyHash, hostData, attestationTypes, minimumKeyBits } = policy;
   return {
     format,
     issuer,
@@ -177,6 +180,7 @@ export function vsmPolicyTree(policy: VsmPolicy): FieldRecord {
         : { keyId: key.keyId, publicKey: key.publicKey },
     ),
     policyHash: fromHex(policyHash),
+    hostData: hostData.map(fromHex),
     attestationTypes: [...attestationTypes],
     minimumKeyBits,
     ...enclaveTree(policy),

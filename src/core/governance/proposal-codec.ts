@@ -6,7 +6,7 @@ import { fromHex, toHex, type Bytes, type HashFunction } from "../codec/bytes.ts
 import { decodeCbor, encodeCbor } from "../codec/cbor.ts";
 import { readProposalPayload } from "./action-codec.ts";
 import { readCriteria } from "./automatic-votes.ts";
-import { MAX_ACTORS } from "./constitution.ts";
+import { MAX_ACTORS, MAX_NODES } from "./constitution.ts";
 import { MAX_CERTIFICATE_BYTES } from "./certificate-limits.ts";
 import {
   parseJsonBytes,
@@ -44,7 +44,7 @@ const POSITIVE = { min: 1, max: Number.MAX_SAFE_INTEGER };
 const TEXT = { max: 4_096 };
 const ACTOR = { max: 64 };
 /** No decided proposal takes fewer bytes, so that this many can be there. */
-const MAX_PROPOSALS = MAX_OPEN_PROPOSALS + Math.floor(MAX_HISTORY_BYTES / 512);
+const MAX_PROPOSALS = MAX_OPEN_PROPOSALS + 2 * MAX_NODES + Math.floor(MAX_HISTORY_BYTES / 512);
 
 function messageTree({ message, chain }: SignedMessage): { readonly message: Bytes; readonly chain: readonly Bytes[] } {
   return { message, chain };

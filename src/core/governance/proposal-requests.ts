@@ -150,12 +150,14 @@ export function validateByScript(
 }
 
 function checkRoom(state: ProposalsState, proposal: ProposalRecord): void {
-  const pending = state.proposals.filter((one) => isPending(one) && !isByLedger(one));
+  const all = state.proposals.filter(isPending);
+  const pending = all.filter((one) => !isByLedger(one));
   if (pending.length >= MAX_OPEN_PROPOSALS)
     throw refused("TooManyProposals", `at most ${MAX_OPEN_PROPOSALS} proposals are open at once`);
   if (pending.filter(({ proposer }) => proposer === proposal.proposer).length >= MAX_OPEN_PROPOSALS_PER_MEMBER)
     throw refused("TooManyProposals", `a member has at most ${MAX_OPEN_PROPOSALS_PER_MEMBER} open proposals`);
-  checkBytes(state, [...pending, proposal], proposal.proposer);
+  // Ballots on proposals of the ledger take room of those who cast them.
+  checkBytes(state, [...all, proposal], proposal.proposer);
 }
 
 /** Every member has its part of the room, so that none can keep the others from voting. */

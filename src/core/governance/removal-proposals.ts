@@ -8,7 +8,7 @@ import type { NodeId } from "../consensus/types.ts";
 import type { BatchPlace } from "./epochs.ts";
 import { isQuarantined, type Leases } from "./leases.ts";
 import { proposalTimes, type VotingPolicies } from "./policy.ts";
-import { isPending, type ProposalRecord } from "./proposal.ts";
+import { isPending, type ProposalRecord, withinHistory } from "./proposal.ts";
 
 /** In the place of a proposer's id; no actor can have it, since ids have no colon. */
 export const LEDGER_PROPOSER = "coco:lease";
@@ -64,5 +64,5 @@ export function withdrawSettledRemovals<
   if (!state.proposals.some(isSettled)) return state;
   const withdrawn = { state: "Withdrawn", scheduled: undefined, decidedAtMs: nowMs } as const;
   const proposals = state.proposals.map((one) => (isSettled(one) ? { ...one, ...withdrawn } : one));
-  return { ...state, proposals };
+  return { ...state, proposals: withinHistory(proposals) };
 }

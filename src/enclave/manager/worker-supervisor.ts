@@ -25,6 +25,8 @@ export const WORKER_RESTART_MAX_MS = 10_000;
 export const WORKER_SOUND_AFTER_MS = 60_000;
 /** Most lines a worker may log within ten seconds; further ones are dropped. */
 export const WORKER_LOG_LINES_MAX = 1_000;
+/** A worker that logs so many within ten seconds floods its manager: it is ended. */
+export const WORKER_LOG_FLOOD_LINES = 50_000;
 
 /** What one look may add to the time a worker was silent: a process that was stopped must not count it as the worker's silence. */
 const STEP_MAX_MS = 1_000;
@@ -160,7 +162,10 @@ export class WorkerSupervisor implements Executor {
     const { clock, tracer, entry } = this.#parts;
     const now = clock.now();
     if (now - this.#logWindow.since > LOG_WINDOW_MS) this.#logWindow = { since: now, lines: 0 };
-    if (++this.#logWindow.lines > WORKER_LOG_LINES_MAX) return;
+    if (++this.#logWindow.lines > WORKER_LOG_LINES_MAX) {
+      if (this.#logWindow.lines > WORKER_LOG_FLOOD_LINES) this.#lost("it floods its log");
+      return;
+    }
     tracer.event("info", "adapter", { adapter: entry().name, message });
   }
 
