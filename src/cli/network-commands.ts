@@ -8,8 +8,9 @@ import { type CommandContext, EXIT, printJson } from "./output.ts";
 const NETWORK_HELP = `
 For each validating node: the code it runs, its TEE, how up to date that is and what it rests on, its lease, and why it is trusted or
 not. The evidence in the ledger is verified on this machine, with the roots built in, and appraised by the constitution; it must be
-bound to the keys of the VN list. The constitution is the one this node tells: compare its digest with that of another owner's node. The TLS certificate of the node that answers names its evidence, so that the connection is known
-to end there. The weakest link is the weakest TEE of all nodes: virtual < vsm < sgx < tdx < snp.
+bound to the keys of the VN list. The constitution is the one this node tells: compare its digest with that of another owner's node.
+The TLS certificate of the node that answers names its evidence, so that the connection is known to end there. The weakest link is
+the weakest TEE of all nodes: virtual < vsm < sgx < tdx < snp.
 
 Examples:
   coco network trust --url https://127.0.0.1:8645 --service-cert service_cert.pem --cert me.pem --key me.key
