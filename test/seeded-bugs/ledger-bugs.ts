@@ -205,19 +205,19 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
   ),
   bug(
     "received-snapshot-with-other-epochs",
-    "enclave/manager/snapshots",
+    "enclave/manager/snapshot-continuation",
     { find: "if (!sameEpochs || later < version", replace: "if (later < version" },
     tests("src/enclave/manager/leader-snapshot"),
   ),
   bug(
     "received-snapshot-with-another-constitution",
-    "enclave/manager/snapshots",
+    "enclave/manager/snapshot-continuation",
     { find: "later < version || !sameConstitution ||", replace: "later < version ||" },
     tests("src/enclave/manager/leader-snapshot"),
   ),
   bug(
     "received-snapshot-with-an-older-constitution",
-    "enclave/manager/snapshots",
+    "enclave/manager/snapshot-continuation",
     {
       find: "if (!sameEpochs || later < version || !sameConstitution",
       replace: "if (!sameEpochs || (later === version && !sameConstitution)",
