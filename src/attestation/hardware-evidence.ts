@@ -3,11 +3,7 @@
  * asking anybody. Nothing of it is trusted; each TEE's verifier reads its own kinds.
  */
 import type { Bytes } from "../core/codec/bytes.ts";
-
-/** TEEs by the names the TEE manifest uses. */
-export const TEES = ["virtual", "snp", "tdx", "sgx", "vsm"] as const;
-/** A TEE by its name. */
-export type Tee = (typeof TEES)[number];
+import type { TeeName } from "../core/governance/manifest-entries.ts";
 
 /** What an endorsement is; the forms its content may have are the reader's to tell apart. */
 export const ENDORSEMENT_KINDS = [
@@ -39,7 +35,7 @@ export interface Endorsement {
 
 /** Evidence with what travels with it. */
 export interface HardwareEvidence {
-  readonly tee: Tee;
+  readonly tee: TeeName;
   /** What the hardware signed: a report, a quote, a package or a token. */
   readonly evidence: Bytes;
   readonly endorsements: readonly Endorsement[];

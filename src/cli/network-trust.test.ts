@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { derOfPem } from "../core/governance/pem.ts";
+import {
+  certificateDer,
+  createServiceCertificate,
+  endorseNodeCertificate,
+  generateKeyPairPem,
+} from "../enclave/manager/certificates.ts";
+import { nodeEntropy } from "../enclave/manager/node-crypto.ts";
 import { attestReportData } from "../core/governance/attest.ts";
 import { attestedNode, GENESIS_CODE, machineOf, NOW_MS } from "../../test/support/governed-actions.ts";
 import { constitutionOf, GOVERNANCE_CRYPTO, idOf } from "../../test/support/governed-network.ts";
@@ -57,6 +65,26 @@ describe("coco network trust", () => {
     assert.equal(judgeAt(NOW_MS + 59_999)?.isTrusted, true);
     assert.equal(judgeAt(NOW_MS + 60_000)?.isTrusted, false);
     assert.equal(judgeAt(NOW_MS)?.leaseEndsMs, NOW_MS + 60_000);
+  });
+
+  test("names the node a connection ends at only when the evidence its certificate names is bound to its keys", () => {
+    const [service, own] = [generateKeyPairPem(), generateKeyPairPem()];
+    const issuance = { notBeforeMs: NOW_MS, days: 1, entropy: nodeEntropy };
+    const issuer = { certificate: createServiceCertificate(service.privateKey, issuance), ...service };
+    const publicKey = derOfPem(own.publicKey, "PUBLIC KEY") ?? assert.fail();
+    const entry = { ...node0, publicKey };
+    const network = { networkId: NETWORK, constitution: { ...constitution, nodes: [entry] } };
+    const connectedBy = (data: Uint8Array) => {
+      const attested = attestedAs(GENESIS_CODE, "machine", data);
+      const evidenceDigest = GOVERNANCE_CRYPTO.sha256(attested.evidence);
+      const subject = { nodeId: entry.nodeId, publicKey: own.publicKey, hosts: [], evidenceDigest };
+      const certificate = certificateDer(endorseNodeCertificate(subject, issuer, issuance));
+      const evidence = { ledgerTimeMs: NOW_MS, leaseMs: 0, nodes: [{ ...good, attested }] };
+      return judgeNetwork(network, evidence, GOVERNANCE_CRYPTO, { certificate }).connectedTo;
+    };
+    const challenge = new Uint8Array(32).fill(5);
+    assert.equal(connectedBy(attestReportData(NETWORK, entry, challenge, GOVERNANCE_CRYPTO.sha256)), entry.nodeId);
+    assert.equal(connectedBy(reportData), null, "evidence of another node's keys");
   });
 
   test("names the weakest TEE that the manifest admits, though stronger ones run", () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { NOW_MS } from "../../../test/support/issue-certificates.ts";
 import { EMPTY, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
-import type { VbsHgsPolicy } from "../../core/governance/policy-vsm.ts";
+import { STRICT_VBS_POLICY, type VbsHgsPolicy } from "../../core/governance/policy-vsm.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
 import { CocoError } from "../../errors.ts";
 import { reasonsOf } from "../checks.ts";
@@ -13,18 +13,7 @@ import { makeGuardian, makeReport, rs256 } from "./test-vsm-evidence.ts";
 
 const crypto = createAttestationCrypto();
 const guardian = makeGuardian();
-const vbsPolicy: VbsHgsPolicy = {
-  format: "vbs-hgs",
-  roots: [guardian.root.der],
-  uniqueIds: [],
-  authorIds: [],
-  familyIds: [],
-  imageIds: [],
-  minimumEnclaveSvn: 0,
-  minimumSecureKernelSvn: 0,
-  minimumPlatformSvn: 0,
-  allowDebug: false,
-};
+const vbsPolicy: VbsHgsPolicy = { ...STRICT_VBS_POLICY, roots: [guardian.root.der] };
 const health: Endorsement = { kind: "health-certificate", content: guardian.health.der };
 const report = makeReport(guardian.key);
 const bound = new Uint8Array(64).fill(9);

@@ -10,7 +10,7 @@ import {
   type CertificateOptions,
 } from "../../../test/support/issue-certificates.ts";
 import { concatBytes, type Bytes } from "../../core/codec/bytes.ts";
-import type { VbsHgsPolicy } from "../../core/governance/policy-vsm.ts";
+import { STRICT_VBS_POLICY, type VbsHgsPolicy } from "../../core/governance/policy-vsm.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
 import { CocoError } from "../../errors.ts";
 import type { Expected } from "../bound-data.ts";
@@ -36,18 +36,7 @@ const guardian = makeGuardian();
 const roots = [guardian.root.der];
 const healthCertificate = guardian.health.der;
 const report = makeReport(guardian.key);
-const policy: VbsHgsPolicy = {
-  format: "vbs-hgs",
-  roots,
-  uniqueIds: [],
-  authorIds: [],
-  familyIds: [],
-  imageIds: [],
-  minimumEnclaveSvn: 0,
-  minimumSecureKernelSvn: 0,
-  minimumPlatformSvn: 0,
-  allowDebug: false,
-};
+const policy: VbsHgsPolicy = { ...STRICT_VBS_POLICY, roots };
 
 function verify(bytes: Bytes, nowMs = NOW_MS): Verification<VsmClaims> {
   return verifyVbs({ report: bytes, healthCertificate }, { roots, nowMs }, crypto);

@@ -19,7 +19,7 @@ import { appraiseVbs } from "../../attestation/vsm/appraise.ts";
 import { verifyVbs } from "../../attestation/vsm/verify.ts";
 import { MIN_RSA_BITS } from "../../core/certificates/algorithm.ts";
 import { EMPTY, toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
-import { type MaaJwtPolicy, TOKEN_TEES, type VbsHgsPolicy } from "../../core/governance/policy-vsm.ts";
+import { type MaaJwtPolicy, STRICT_VBS_POLICY, TOKEN_TEES } from "../../core/governance/policy-vsm.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
 import { CocoError } from "../../errors.ts";
 import type { EvidenceContent } from "./content.ts";
@@ -122,7 +122,7 @@ function judgeVbs(content: EvidenceContent, { nowMs, policies: { vsm } }: JudgeO
     throw new CocoError("WrongUsage", "the policy is for tokens: a report needs one of the format vbs-hgs");
   const evidence = { report, healthCertificate, intermediates };
   const { claims, checks } = verifyVbs(evidence, { roots: vsm?.roots ?? [], nowMs }, crypto);
-  return { claims, checks: [...checks, ...appraiseVbs(claims, vsm ?? NO_ANCHORS)] };
+  return { claims, checks: [...checks, ...appraiseVbs(claims, vsm ?? STRICT_VBS_POLICY)] };
 }
 
 function judgeMaa(content: EvidenceContent, { nowMs, policies: { vsm } }: JudgeOptions): Verification<object> {
@@ -150,7 +150,7 @@ const NEEDS_A_POLICY: readonly string[] = ["issuer", "pinned key", "policy"];
 
 /** Without a policy the keys that were given count, whoever issued the token and under whichever rules. */
 function policyOfKeys({ issuer = "", policyHash = "" }: MaaClaims, jwks: Bytes): MaaJwtPolicy {
-  const { roots: _, uniqueIds: __, minimumSecureKernelSvn: ___, ...enclaves } = NO_ANCHORS;
+  const { roots: _, uniqueIds: __, minimumSecureKernelSvn: ___, ...enclaves } = STRICT_VBS_POLICY;
   return {
     ...enclaves,
     format: "maa-jwt",
@@ -162,20 +162,6 @@ function policyOfKeys({ issuer = "", policyHash = "" }: MaaClaims, jwks: Bytes):
     minimumKeyBits: MIN_RSA_BITS,
   };
 }
-
-/** The strict policy for reports of VBS enclaves: nobody is trusted. */
-const NO_ANCHORS: VbsHgsPolicy = {
-  format: "vbs-hgs",
-  roots: [],
-  uniqueIds: [],
-  authorIds: [],
-  familyIds: [],
-  imageIds: [],
-  minimumEnclaveSvn: 0,
-  minimumPlatformSvn: 0,
-  minimumSecureKernelSvn: 0,
-  allowDebug: false,
-};
 
 /** An Azure machine: its TPM's quote, and the SNP report that is inside. */
 function judgeVtpm(vtpm: Bytes, content: EvidenceContent, options: JudgeOptions): Verification<object> {

@@ -55,6 +55,20 @@ export interface VbsHgsPolicy extends EnclavePolicy {
   readonly minimumSecureKernelSvn: number;
 }
 
+/** The strict policy for reports of VBS enclaves: nobody is trusted until it names a root. */
+export const STRICT_VBS_POLICY: VbsHgsPolicy = {
+  format: "vbs-hgs",
+  roots: [],
+  uniqueIds: [],
+  authorIds: [],
+  familyIds: [],
+  imageIds: [],
+  minimumEnclaveSvn: 0,
+  minimumSecureKernelSvn: 0,
+  minimumPlatformSvn: 0,
+  allowDebug: false,
+};
+
 /** A pinned key of an issuer of tokens: bare (SubjectPublicKeyInfo DER), or in a certificate (DER). */
 export type PinnedTokenKey =
   | { readonly keyId: string; readonly publicKey: Bytes }

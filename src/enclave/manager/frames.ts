@@ -13,6 +13,7 @@ import { MAX_REQUEST_ID_LENGTH } from "../../core/ledger/batch-format.ts";
 import { TRANSACTION_REFUSALS } from "../../core/governance/rights.ts";
 import { CocoError } from "../../errors.ts";
 import type { ItemOutcome } from "../worker/protocol.ts";
+import { OUTCOME } from "../worker/wire-parts.ts";
 import type { SentItem } from "./transaction-queue.ts";
 import { readSignedMessage, readRefusal, writeSignedMessage, writeRefusal } from "./governance-frames.ts";
 
@@ -78,15 +79,6 @@ const KIND = {
   challenge: 11,
 } as const;
 const CHALLENGE_BYTES = 32;
-const OUTCOME = {
-  included: 1,
-  rejected: 2,
-  waiting: 3,
-  duplicate: 4,
-  deferred: 5,
-  unavailable: 6,
-  refused: 7,
-} as const;
 
 /** Bytes of a frame. */
 export function encodeFrame(frame: Frame): Bytes {

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { FromWorker, ToWorker } from "../worker/protocol.ts";
 import {
+  WORKER_LOG_FLOOD_LINES,
+  WORKER_LOG_LINES_MAX,
   WORKER_PING_INTERVAL_MS,
   WORKER_RESTART_MAX_MS,
   WORKER_RESTART_MIN_MS,
@@ -119,6 +121,24 @@ describe("the supervision of a worker", () => {
     taken();
     jump(10 * WORKER_SILENCE_MAX_MS);
     assert.deepEqual(taken(), []);
+  });
+
+  test("drops lines beyond a number, and ends one that floods", () => {
+    const { workers, pass, taken } = fixture();
+    workers[0]?.say(ready);
+    taken();
+    const say = (lines: number) => {
+      for (let at = 0; at < lines; at++) workers[0]?.say({ type: "log", message: "" });
+    };
+    say(WORKER_LOG_FLOOD_LINES);
+    assert.deepEqual(
+      taken(),
+      Array.from({ length: WORKER_LOG_LINES_MAX }, () => "adapter"),
+    );
+    say(1);
+    assert.ok(taken().includes("lost"));
+    pass(WORKER_RESTART_MIN_MS + STEP_MS);
+    assert.equal(workers.length, 2);
   });
 
   test("lets those that break at once come ever later, up to a bound, and one that was sound come soon again", () => {

@@ -16,7 +16,8 @@ export const REQUEST_TRANSACTIONS_MAX = MAX_BATCH_TRANSACTIONS;
 /** Longest text of a worker (a log line, why it failed) in characters; more is cut off before it is sent. */
 export const WORKER_TEXT_LENGTH_MAX = 2_000;
 
-const OUTCOME = {
+/** Numbers of outcomes, to workers as between nodes. */
+export const OUTCOME = {
   included: 1,
   rejected: 2,
   waiting: 3,
