@@ -13,9 +13,10 @@ import { decodeFromWorker } from "../enclave/worker/wire-from-worker.ts";
 import { encodeToWorker, messagesToWorker } from "../enclave/worker/wire-to-worker.ts";
 import { CocoError, invariant } from "../errors.ts";
 import type { AdapterWorkerData } from "./adapter-worker.ts";
-import type { Command, WorkerCommands } from "./worker-commands.ts";
+import type { WorkerCommands } from "./worker-commands.ts";
 import { FrameReader, FrameWriter } from "./worker-frames.ts";
 import type { RunningExecutor } from "./running-executor.ts";
+import type { Command } from "./worker-sandbox.ts";
 import { encodeStart } from "./worker-start.ts";
 import { NODE_PIPE } from "./worker-pipe.ts";
 

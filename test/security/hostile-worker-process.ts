@@ -13,7 +13,7 @@ import { AdapterWorker } from "../../src/host/adapter-worker.ts";
 import { FrameReader } from "../../src/host/worker-frames.ts";
 import { openPipe, PREPARE_PIPE } from "../../src/host/worker-pipe.ts";
 import { decodeStart } from "../../src/host/worker-start.ts";
-import { Socket } from "node:net";
+import { createServer, type NetConnectOpts, Socket } from "node:net";
 
 /** What a client tells the worker to do. */
 export interface HostileCommand {
@@ -22,6 +22,8 @@ export interface HostileCommand {
   readonly files?: readonly string[];
   /** Ports of this machine to connect to. */
   readonly port?: number;
+  /** Unix sockets to connect to. */
+  readonly sockets?: readonly string[];
   /** Processes to signal. */
   readonly pids?: readonly number[];
 }
@@ -103,16 +105,27 @@ async function outcomeOf(action: () => unknown): Promise<string> {
   }
 }
 
-function connection(port: number, host: string): Promise<void> {
+function connection(options: NetConnectOpts): Promise<void> {
   return new Promise((resolve, reject) => {
     const attempt = new Socket();
     attempt.on("connect", resolve).on("error", reject);
     attempt.setTimeout(2_000, () => reject(new Error("timeout")));
-    attempt.connect(port, host);
+    attempt.connect(options);
   });
 }
 
-async function reach({ files = [], port = 0, pids = [] }: HostileCommand): Promise<Record<string, unknown>> {
+function listen(path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    createServer().on("error", reject).listen(path, resolve);
+  });
+}
+
+async function reach({
+  files = [],
+  port = 0,
+  pids = [],
+  sockets = [],
+}: HostileCommand): Promise<Record<string, unknown>> {
   const fs = await import("node:fs");
   const { networkInterfaces } = await import("node:os");
   const { spawnSync } = await import("node:child_process");
@@ -130,10 +143,13 @@ async function reach({ files = [], port = 0, pids = [] }: HostileCommand): Promi
     "load native code": () => process.dlopen({ exports: {} }, "/lib/x86_64-linux-gnu/libm.so.6"),
     "open the inspector": () => {
       inspector.open(0, "127.0.0.1");
-      return connection(Number(new URL(inspector.url() ?? "ws://x:1").port), "127.0.0.1");
+      return connection({ port: Number(new URL(inspector.url() ?? "ws://x:1").port), host: "127.0.0.1" });
     },
-    "connect to a socket": () => connection(port, "127.0.0.1"),
-    "connect outside": () => connection(53, "1.1.1.1"),
+    "connect to a socket": () => connection({ port, host: "127.0.0.1" }),
+    "connect outside": () => connection({ port: 53, host: "1.1.1.1" }),
+    "make a socket": () => listen("/tmp/hostile.sock"),
+    "make a socket at the root": () => listen("/hostile.sock"),
+    ...Object.fromEntries(sockets.map((path) => [`connect to ${path}`, () => connection({ path })])),
     "resolve a name": () => lookup("example.com"),
     ...Object.fromEntries(files.map((file) => [`read ${file}`, () => fs.readFileSync(file)])),
     ...Object.fromEntries(pids.map((pid) => [`signal ${pid}`, () => process.kill(pid, 0)])),
