@@ -41,6 +41,9 @@ const say = (message: FromWorker): void => void socket.write(frame(encodeFromWor
 
 /** How the next batch is answered. */
 let onExecuted: ((message: Extract<FromWorker, { type: "executed" }>) => void) | undefined;
+/** Whether its state has no end. */
+let isEndless = false;
+const ENDLESS_PART = new Uint8Array(1024 * 1024).fill(7);
 
 const jobs = new Map<number, (results: readonly PrepareResult[]) => void>();
 let nextJob = 0;
@@ -53,8 +56,8 @@ const toPrepare = openPipe(PREPARE_PIPE, (payload) => {
 
 const worker = new AdapterWorker({
   emit: (message) => {
-    if (message.type !== "executed" || onExecuted === undefined) say(message);
-    else onExecuted(message);
+    if (message.type === "executed" && onExecuted !== undefined) onExecuted(message);
+    else say(message);
   },
   createPreparer: () => ({
     prepare: (transactions, done) => {
@@ -72,6 +75,10 @@ const reader = new FrameReader((payload) => {
     return;
   }
   const message = decodeToWorker(payload);
+  if (message.type === "nextPart" && isEndless) {
+    say({ type: "snapshotPart", version: message.version, part: ENDLESS_PART, last: false });
+    return;
+  }
   if (message.type !== "requests") {
     worker.handle(message);
     return;
@@ -172,6 +179,16 @@ const ON_EXECUTED: Readonly<Record<string, (message: Executed) => Executed>> = {
     return { ...message, transactions: [...message.transactions, forged] };
   },
   "answer for another generation": (message) => ({ ...message, generation: message.generation + 1 }),
+  "go on where nothing waits": (message) => ({ ...message, more: true }),
+  "put off every transaction": (message) => ({
+    ...message,
+    outcomes: message.outcomes.map(() => ({ type: "deferred" })),
+    transactions: [],
+  }),
+  "give a result of any size": (message) => ({
+    ...message,
+    outcomes: message.outcomes.map((outcome) => ("result" in outcome ? { ...outcome, result: ENDLESS_PART } : outcome)),
+  }),
   "answer for another batch": (message) => ({ ...message, outcomes: [...message.outcomes, { type: "deferred" }] }),
 };
 
@@ -195,6 +212,12 @@ const AT_ONCE: Readonly<Record<string, (id: number) => void>> = {
     say({ type: "executed", generation: 0, outcomes: [], transactions: [], dropped: [], more: false }),
   "submit transactions of nobody": () =>
     say({ type: "submit", submissions: [{ id: 1, items: [{ id: KEY, body: KEY }] }] }),
+  "submit more than it was asked": (id) =>
+    say({ type: "submit", submissions: [{ id, items: [{ id: KEY, body: ENDLESS_PART }] }] }),
+  "say nothing, in many messages": () => {
+    for (let left = 1000; left > 0; left--) say({ type: "responses", responses: [] });
+  },
+  "claim that another node leads": (id) => say({ type: "leader", ids: [id] }),
   "name other tables": () => say({ type: "ready", tables: [{ id: 1, name: "public:everything" }] }),
   "put a line break into a header": (id) =>
     say({
@@ -214,6 +237,10 @@ const AT_ONCE: Readonly<Record<string, (id: number) => void>> = {
     for (let left = 100_000; left > 0; left--) socket.write(frame(pong));
   },
   crash: () => process.abort(),
+  "use up memory beside its heap": () => {
+    const kept: Uint8Array[] = [];
+    for (;;) kept.push(Buffer.alloc(16 * 1024 * 1024));
+  },
   "use up its memory": () => {
     const kept: unknown[] = [];
     for (;;) kept.push({ kept, more: new Array(10_000).fill(kept.length) });
@@ -222,6 +249,10 @@ const AT_ONCE: Readonly<Record<string, (id: number) => void>> = {
 
 async function attack(command: HostileCommand, id: number): Promise<unknown> {
   if (command.attack === "reach") return reach(command);
+  if (command.attack === "have a state without end") {
+    isEndless = true;
+    return {};
+  }
   const change = ON_EXECUTED[command.attack];
   if (change !== undefined) {
     onExecuted = (message) => {

@@ -21,6 +21,8 @@ import type { HostileCommand } from "./hostile-worker-process.ts";
 const ENTRY = fileURLToPath(new URL("./hostile-worker-process.js", import.meta.url));
 const WAIT_MS = 60_000;
 const LOSSES_MAX = 4;
+/** Transactions after which the network of the test makes a snapshot. */
+const SNAPSHOT_EVERY = 20;
 const isolation = workerCommands({ memoryMb: 512 });
 const isIsolated = isolation.network === "isolated";
 const hasOwnFiles = isolation.files === "isolated";
@@ -216,10 +218,15 @@ describe("a hostile worker process", () => {
     "put in a transaction nobody sent",
     "answer for another generation",
     "answer for another batch",
+    "go on where nothing waits",
+    "put off every transaction",
+    "give a result of any size",
     "answer a request of others",
     "answer twice",
     "claim a batch that was not sent",
     "submit transactions of nobody",
+    "submit more than it was asked",
+    "say nothing, in many messages",
     "name other tables",
     "put a line break into a header",
     "send a message of no kind",
@@ -229,7 +236,27 @@ describe("a hostile worker process", () => {
     "flood the channel",
     "crash",
     "use up its memory",
+    ...(process.platform === "linux" ? ["use up memory beside its heap"] : []),
   ];
+
+  test("that has a state without end is ended before its snapshot fills the disk", async () => {
+    await answers();
+    const { lost } = (await state()).workers;
+    await command({ attack: "have a state without end" });
+    // Each is a transaction and a block.
+    for (let left = SNAPSHOT_EVERY; left > 0 && (await state()).workers.lost === lost; left--) await transfer();
+    await until(async () => (await state()).workers.lost === lost + 1);
+    await answers();
+    await transfer();
+    assert.equal(fatal, undefined);
+  });
+
+  test("that claims again and again not to lead gets no answer to its request, and costs no more than that", async () => {
+    await answers();
+    const { error } = (await command({ attack: "claim that another node leads" })) as { error: { code: string } };
+    assert.equal(error.code, "Internal");
+  });
+
   for (const attack of attacks)
     test(`that tries to ${attack} is ended and begun again; the network's state stands and the node goes on`, async () => {
       await startAnewIfSlow();

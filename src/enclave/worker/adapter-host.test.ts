@@ -55,7 +55,7 @@ function emptyFixture() {
         ? message.responses.map(({ id, response }) => `${id} ${utf8Decode(response.body)}`)
         : [],
     );
-  return { world, host, store, request, commit, execute, answers };
+  return { world, host, store, adapter, request, commit, execute, answers };
 }
 
 /** A host with the first state. */
@@ -167,6 +167,23 @@ describe("an adapter host", () => {
     execute(0);
     assert.deepEqual(taken(), { ids: ["b", "c", ""], more: false });
     assert.equal(store.headVersion, 3);
+  });
+
+  test("tells of what was released and refused when it ran", () => {
+    const { world, execute, adapter } = fixture();
+    const [a, b] = ["a", "b"].map(utf8Encode);
+    let runs = 0;
+    const run = adapter.execute.bind(adapter);
+    adapter.execute = (state, transaction) =>
+      utf8Decode(transaction.id) === "b" && runs++ > 0
+        ? { type: "rejected", error: a as Bytes }
+        : run(state, transaction);
+    execute(0, "b>a|k=2");
+    execute(0, "a|k=1");
+    const last = world.emitted.at(-1);
+    assert.ok(last?.type === "executed");
+    assert.deepEqual(last.dropped, [{ id: b, error: a }]);
+    assert.equal(last.transactions.length, 2, "a, and the end of the batch");
   });
 
   test("answers that it is not ready as long as it has no state", () => {
