@@ -220,6 +220,7 @@ describe("what a worker may say", () => {
     refuses(guard, { type: "imported", version: 4 });
     refuses(guard, { type: "pong", id: 6 + 1 });
     refuses(guardAfter({ type: "nextPart", version: 1 }), part(1, 2 * 1024 * 1024));
+    refuses(guardAfter({ type: "nextPart", version: 1 }), part(1, 0));
     refuses(guardAfter(), { type: "snapshotUnavailable", version: 1 });
   });
 });

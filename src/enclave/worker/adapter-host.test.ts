@@ -25,6 +25,8 @@ function emptyFixture() {
     paused: undefined as Promise<void> | undefined,
     emitted: [] as FromWorker[],
     recreate: (_options: unknown): Adapter => kv,
+    /** Takes its time with preparing. */
+    whenPrepared: (done: () => void): unknown => done(),
   };
   const adapter = pausingAdapter(kv, () => world.paused);
   const store = new VersionedStore({ tables: adapter.tables, keptVersions: 4 });
@@ -32,7 +34,7 @@ function emptyFixture() {
     adapter,
     recreate: (options) => world.recreate(options),
     store,
-    preparer: { prepare: (transactions, done) => done(prepareKv(transactions)) },
+    preparer: { prepare: (transactions, done) => void world.whenPrepared(() => done(prepareKv(transactions))) },
     emit: (message) => world.emitted.push(message),
     defer: (callback) => callback(),
     log: () => {},
@@ -167,6 +169,21 @@ describe("an adapter host", () => {
     execute(0);
     assert.deepEqual(taken(), { ids: ["b", "c", ""], more: false });
     assert.equal(store.headVersion, 3);
+  });
+
+  test("goes no further with a request that is forgotten while its transactions are prepared", () => {
+    const { world, host, request } = fixture();
+    const prepared: (() => void)[] = [];
+    world.whenPrepared = (done) => prepared.push(done);
+    request(1, "a|k=1");
+    request(2, "b|k=1");
+    host.handle({ type: "forget", ids: [1] });
+    for (const done of prepared) done();
+    const submitted = world.emitted.flatMap((message) => (message.type === "submit" ? message.submissions : []));
+    assert.deepEqual(
+      submitted.map(({ id }) => id),
+      [2],
+    );
   });
 
   test("tells of what was released and refused when it ran", () => {
