@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readFileSync, rmSync, openSync, readSync, closeSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  openSync,
+  readSync,
+  closeSync,
+} from "node:fs";
 import { request } from "node:https";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -180,6 +190,9 @@ describe("a hostile worker process", () => {
       // What is below the root the process sees.
       const mounts = readFileSync(`/proc/${pid}/mountinfo`, "latin1").split("\n");
       for (const line of mounts.filter((one) => one !== "")) assert.match(line.split(" ")[5] ?? "", /^ro,nosuid,nodev/);
+      // A folder outside its root would be a way out of it.
+      for (const descriptor of readdirSync(`/proc/${pid}/fd`))
+        assert.match(openedAs(pid, descriptor), /^(?:socket:|pipe:|anon_inode:|\/dev\/null$|in its root$|gone$)/);
       assert.ok(existsSync(`/proc/${pid}/root${ENTRY}`), "the program is there");
       for (const path of ["/proc", "/dev", "/sys", "/run", "/etc/passwd", dir])
         assert.ok(!existsSync(`/proc/${pid}/root${path}`), path);
@@ -271,6 +284,17 @@ describe("a hostile worker process", () => {
       assert.equal(fatal, undefined);
     });
 });
+
+function openedAs(pid: number, descriptor: string): string {
+  try {
+    const [, mount = ""] = /^mnt_id:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/fdinfo/${descriptor}`, "latin1")) ?? [];
+    // The list has the mounts that can be reached from the root.
+    if (new RegExp(`^${mount} `, "m").test(readFileSync(`/proc/${pid}/mountinfo`, "latin1"))) return "in its root";
+    return readlinkSync(`/proc/${pid}/fd/${descriptor}`);
+  } catch {
+    return "gone";
+  }
+}
 
 /** The process of the worker itself, without those it was started through. */
 function workerProcesses(): readonly number[] {
