@@ -104,6 +104,21 @@ describe("the sandbox of a worker", { skip: process.platform !== "linux" }, () =
     assert.deepEqual([seen.environment, seen.pid, seen.interfaces], [{}, 1, []]);
   });
 
+  test("lets nobody in it make a namespace, and with it privileges, again", (t) => {
+    const unshare = "/usr/bin/unshare";
+    const sandbox = workerSandbox({ program: [unshare], memoryMb: MEMORY_MB });
+    if (sandbox.files !== "isolated") {
+      t.skip(sandbox.files);
+      return;
+    }
+    const run = (...args: string[]) => {
+      const command = sandbox.wrap({ file: unshare, args });
+      return spawnSync(command.file, command.args, { env: {}, cwd: "/", stdio: "ignore" }).status;
+    };
+    assert.equal(run("--version"), 0, "it can be run");
+    for (const kind of ["--user", "--mount", "--net", "--pid"]) assert.equal(run(kind, "--", unshare, "--version"), 1);
+  });
+
   test("holds as much as there is, and says what does not", async () => {
     const tools = join(dir, "tools");
     mkdirSync(tools);

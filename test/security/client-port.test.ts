@@ -8,7 +8,7 @@ import { toHex } from "../../src/core/codec/bytes.ts";
 import { MAX_REQUEST_BYTES } from "../../src/core/governance/signed-request.ts";
 import {
   type FrontendResponse,
-  LARGE_ANSWER_BYTES,
+  SMALL_ANSWER_BYTES_MAX,
   type FrontendRequest,
   HEADERS_TIMEOUT_MS,
   UNAUTHENTICATED_REQUESTS_MAX,
@@ -136,7 +136,7 @@ describe("the client port", () => {
   });
 
   test("keeps no further large answer of an adapter, to whatever requests it has, when there are too many", async () => {
-    const large = new Uint8Array(LARGE_ANSWER_BYTES + 1);
+    const large = new Uint8Array(SMALL_ANSWER_BYTES_MAX + 1);
     const open: ((answer: FrontendResponse) => void)[] = [];
     const { port, certificate, privateKey, front } = await frontend(() => caller, {
       bytesUnderWayMax: large.length,

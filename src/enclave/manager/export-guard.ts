@@ -6,10 +6,10 @@ import { CocoError } from "../../errors.ts";
 import type { FromWorker, ToWorker } from "../worker/protocol.ts";
 import { STATE_PART_BYTES_MAX } from "../worker/state-transfer.ts";
 
-/** Bytes of an exported state besides twice what was written: an entry has less than that with its key, version and value. */
-export const EXPORT_BYTES_MIN = 1024 * 1024;
-/** Parts an exported state may have besides two for each that would be full. */
-export const EXPORT_PARTS_MIN = 16;
+/** Most bytes of an exported state besides twice what was written: an entry has less than that with its key, version and value. */
+export const EXPORT_SPARE_BYTES_MAX = 1024 * 1024;
+/** Most parts of an exported state besides two for each that would be full. */
+export const EXPORT_SPARE_PARTS_MAX = 16;
 /** Time a worker may let its manager wait for all parts of a state, besides {@link EXPORT_PART_WAIT_MS} for each. */
 export const EXPORT_WAIT_MS = 600_000;
 /** Time a worker may let its manager wait for each part of a state on average. */
@@ -62,10 +62,10 @@ export class ExportGuard {
     if (part.length === 0) throw breach("an empty part of a snapshot");
     this.#parts++;
     this.#bytes += part.length;
-    const bytesMax = EXPORT_BYTES_MIN + 2 * this.#writtenBytes();
+    const bytesMax = EXPORT_SPARE_BYTES_MAX + 2 * this.#writtenBytes();
     if (this.#bytes > bytesMax) throw breach("a snapshot larger than all that was written");
     // An entry that has no room begins the next part: of any two in a row there is more than one part's worth.
-    if (this.#parts > EXPORT_PARTS_MIN + (2 * bytesMax) / partBytes) throw breach("a snapshot of too many parts");
+    if (this.#parts > EXPORT_SPARE_PARTS_MAX + (2 * bytesMax) / partBytes) throw breach("a snapshot of too many parts");
   }
 
   /** The version is not there: the part that was asked for, or the export as a whole, does not come. */

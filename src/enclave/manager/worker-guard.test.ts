@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { type Bytes, EMPTY, utf8Encode } from "../../core/codec/bytes.ts";
 import { encodeWriteSet } from "../../core/kv/write-set.ts";
 import type { FromWorker, ToWorker } from "../worker/protocol.ts";
-import { OUTCOME_BYTES_MAX, SUBMISSION_BYTES_MIN, WorkerGuard } from "./worker-guard.ts";
+import { OUTCOME_BYTES_MAX, SUBMISSION_SPARE_BYTES_MAX, WorkerGuard } from "./worker-guard.ts";
 
 type Executed = Extract<FromWorker, { type: "executed" }>;
 
@@ -97,8 +97,8 @@ describe("what a worker may say", () => {
     const submitted = (bytes: number): FromWorker => ({
       ...{ type: "submit", submissions: [{ id: 1, items: [A, B].map((id) => ({ id, body: new Uint8Array(bytes) })) }] },
     });
-    guardAfter(asked(1000)).take(submitted(SUBMISSION_BYTES_MIN / 2 + 1000));
-    refuses(guardAfter(asked(1000)), submitted(SUBMISSION_BYTES_MIN / 2 + 1001));
+    guardAfter(asked(1000)).take(submitted(SUBMISSION_SPARE_BYTES_MAX / 2 + 1000));
+    refuses(guardAfter(asked(1000)), submitted(SUBMISSION_SPARE_BYTES_MAX / 2 + 1001));
   });
 
   test("of what became of a transaction: a bounded result, and nothing only the manager can say", () => {

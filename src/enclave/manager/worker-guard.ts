@@ -23,7 +23,7 @@ export const WAITING_TRANSACTIONS_MAX = 262_144;
 /** Most bytes of a transaction's result or error, which may go to another node; a worker that gives more is ended. */
 export const OUTCOME_BYTES_MAX = 64 * 1024;
 /** Most bytes of the transactions a request becomes, besides twice those of the request. */
-export const SUBMISSION_BYTES_MIN = 64 * 1024;
+export const SUBMISSION_SPARE_BYTES_MAX = 64 * 1024;
 
 type Sent<T extends ToWorker["type"]> = Extract<ToWorker, { type: T }>;
 type Said<T extends FromWorker["type"]> = Extract<FromWorker, { type: T }>;
@@ -211,7 +211,8 @@ export class WorkerGuard {
     if (asked === undefined) return false;
     if (asked.isSubmitted) throw breach("transactions of a request twice");
     const bytes = items.reduce((sum, { body }) => sum + body.length, 0);
-    if (bytes > SUBMISSION_BYTES_MIN + 2 * asked.bodyBytes) throw breach("transactions larger than their request");
+    if (bytes > SUBMISSION_SPARE_BYTES_MAX + 2 * asked.bodyBytes)
+      throw breach("transactions larger than their request");
     asked.isSubmitted = true;
     return true;
   }

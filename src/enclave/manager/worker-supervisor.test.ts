@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { FromWorker, ToWorker } from "../worker/protocol.ts";
-import { EXPORT_BYTES_MIN, EXPORT_WAIT_MS } from "./export-guard.ts";
+import { EXPORT_SPARE_BYTES_MAX, EXPORT_WAIT_MS } from "./export-guard.ts";
 import {
   WORKER_LOG_FLOOD_LINES,
   WORKER_LOG_LINES_MAX,
@@ -167,7 +167,7 @@ describe("the supervision of a worker", () => {
     };
     taken();
     next(1_000_000);
-    next(EXPORT_BYTES_MIN);
+    next(EXPORT_SPARE_BYTES_MAX);
     assert.deepEqual(taken(), ["said snapshotPart", "said snapshotPart"]);
     next(1);
     assert.deepEqual(taken(), ["closed", "worker_lost", "lost"]);

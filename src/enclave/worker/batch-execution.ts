@@ -131,7 +131,10 @@ export class BatchExecution {
     return undefined;
   }
 
-  /** The request of a released transaction was answered long ago; its node learns of the inclusion from the ledger, of a refusal from here. */
+  /**
+   * The request of a released transaction was answered long ago; its node learns of the inclusion from the ledger, and of a
+   * refusal as of one that was dropped.
+   */
   #runReleased(batch: RunningBatch): Promise<void> | undefined {
     const transaction = batch.released[batch.releasedRun++] as PreparedTransaction;
     if (this.#carried.length > 0 || !this.#fits(batch, transaction)) {
