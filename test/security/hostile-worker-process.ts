@@ -179,7 +179,7 @@ const ON_EXECUTED: Readonly<Record<string, (message: Executed) => Executed>> = {
     return { ...message, transactions: [...message.transactions, forged] };
   },
   "answer for another generation": (message) => ({ ...message, generation: message.generation + 1 }),
-  "go on where nothing waits": (message) => ({ ...message, more: true }),
+  "go on without end": (message) => ({ ...message, more: true }),
   "put off every transaction": (message) => ({
     ...message,
     outcomes: message.outcomes.map(() => ({ type: "deferred" })),
@@ -256,7 +256,7 @@ async function attack(command: HostileCommand, id: number): Promise<unknown> {
   const change = ON_EXECUTED[command.attack];
   if (change !== undefined) {
     onExecuted = (message) => {
-      onExecuted = undefined;
+      if (command.attack !== "go on without end") onExecuted = undefined;
       say(change(message));
     };
     return {};

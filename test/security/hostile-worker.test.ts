@@ -231,7 +231,7 @@ describe("a hostile worker process", () => {
     "put in a transaction nobody sent",
     "answer for another generation",
     "answer for another batch",
-    "go on where nothing waits",
+    "go on without end",
     "put off every transaction",
     "give a result of any size",
     "answer a request of others",

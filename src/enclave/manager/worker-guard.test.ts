@@ -128,8 +128,12 @@ describe("what a worker may say", () => {
     refuses(guardAfter(execute(1, A, B)), result(1, early));
   });
 
-  test("of more to execute: while something waits, and gets less with each batch for it", () => {
-    refuses(guardAfter(execute(1, A)), result(1, { outcomes: [included(0)], transactions: executedOf(A), more: true }));
+  test("of more to execute: as long as less waits after each batch for it", () => {
+    const idle = guardAfter(execute(1, A), execute(1));
+    idle.take(result(1, { outcomes: [included(0)], transactions: executedOf(A), more: true }));
+    refuses(idle, result(1, { more: true }));
+    const genesis: ToWorker = { type: "genesis", generation: 0, ...context };
+    refuses(guardAfter(genesis), result(0, { transactions: executedOf(EMPTY), more: true }));
     const waiting = { type: "waiting", result: EMPTY } as const;
     const guard = guardAfter(execute(1, A, B), execute(1), execute(1), execute(1));
     guard.take(result(1, { outcomes: [waiting, waiting], more: true }));

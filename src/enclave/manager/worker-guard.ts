@@ -250,11 +250,9 @@ export class WorkerGuard {
       requireOutcomeBytes(error);
       return this.#waiting.delete(bytesKey(id));
     });
-    if (message.more) {
-      if (this.#waiting.size === 0) throw breach("more to execute where nothing waits");
-      // So each such batch leaves less to wait, and they come to an end.
-      if (items.length === 0 && this.#waiting.size === waitedBefore) throw breach("more to execute without end");
-    }
+    // Of batches that bring nothing new each leaves less to wait, so that they come to an end.
+    if (message.more && items.length === 0 && this.#waiting.size === waitedBefore)
+      throw breach("more to execute without end");
     return { ...message, dropped };
   }
 
