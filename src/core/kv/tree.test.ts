@@ -122,6 +122,32 @@ describe("tree", () => {
     for (const snapshot of snapshots) assert.deepEqual(content(snapshot.tree), snapshot.expected);
   });
 
+  test("puts that are gathered do what puts one by one do, in the tree and in every snapshot before it", () => {
+    const next = generator(4);
+    let gathered = new TreeWriter(emptyTree(), 1);
+    let single = new TreeWriter(emptyTree(), 1);
+    const snapshots: { tree: Tree; expected: string[] }[] = [];
+    for (let step = 0; step < 400; step++) {
+      // Few keys and many, so that a key comes twice in a group, and groups split the leaves that they found.
+      const range = step % 2 === 0 ? 40 : 20_000;
+      for (let puts = next() % 150; puts > 0; puts--) {
+        const key = numberKey(next() % range);
+        const value = randomBytes(next, next() % 60 === 0 ? INLINE_VALUE_BYTES + 1 : next() % 200);
+        gathered.gather(key, value);
+        single.put(key, value);
+        if (next() % 40 === 0) assert.equal(gathered.remove(key), single.remove(key));
+      }
+      if (step % 10 === 9) snapshots.push({ tree: gathered.snapshot(), expected: content(single) });
+      if (step % 3 !== 2) continue;
+      gathered = new TreeWriter(gathered.snapshot(), gathered.version + 1);
+      single = new TreeWriter(single.snapshot(), single.version + 1);
+    }
+    assert.equal(depths(gathered.root).size, 1);
+    assert.ok(content(gathered).length > 10_000);
+    assert.deepEqual(content(gathered), content(single));
+    for (const { tree, expected } of snapshots) assert.deepEqual(content(tree), expected);
+  });
+
   test("a view stays as it is while its record is overwritten, moved and removed in place", () => {
     const tree = new TreeWriter(emptyTree(), 1);
     const views: { view: Bytes; copy: string }[] = [];
