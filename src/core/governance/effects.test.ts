@@ -211,6 +211,20 @@ describe("a dry run", () => {
       ],
     ];
     for (const [actions, expected] of cases) assert.match(describeActions(actions)[0]?.words ?? "", expected);
+    const hardware = (policy: Readonly<Record<string, string[]>>): ActionJson => [
+      "approve_tee",
+      { tee: "snp", id: "cloud", note: "a cloud", policy },
+    ];
+    const strict =
+      /^approves AMD SEV-SNP by the entry cloud \(a cloud\): chips of Milan only; of any TCB; .*; any host data/;
+    assert.match(describeActions([hardware({ products: ["Milan"] })])[0]?.words ?? "", strict);
+    const listed = applyJson(before, [hardware({})], contextOf()).constitution;
+    const change: readonly ActionJson[] = [["retire_tee", { tee: "snp", id: "cloud" }], hardware({ allow: ["vlek"] })];
+    const changed = describeEffect(listed, applyJson(listed, change, contextOf()), GOVERNANCE_CRYPTO);
+    assert.match(
+      changed[0]?.words ?? "",
+      /^changes AMD SEV-SNP .*by the chip's own key.*; from now on: .*also allowed: keys that/,
+    );
     const lines = describeActions([
       ["remove_certificate", { actor: "acme", fingerprint: fingerprintOf("acme") }],
       ["add_certificate", { actor: "acme", certificate: pemOf("acme 2") }],
