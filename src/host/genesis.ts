@@ -49,6 +49,8 @@ export interface GenesisParts {
   readonly actors: readonly Founder[];
   readonly nodes: readonly SignedNode[];
   readonly codeManifest: readonly CodeEntry[];
+  /** Hardware that counts beside the nodes' machines. */
+  readonly hardware?: readonly TeeEntry[];
   readonly adapters: readonly AdapterEntry[];
   /** As {@link settingsWith} completes them. */
   readonly settings?: SettingsChange;
@@ -101,7 +103,7 @@ export function assembleGenesis(parts: GenesisParts): Constitution {
     actors: parts.actors.map(readFounder),
     nodes: parts.nodes.map((node) => node.entry),
     codeManifest: parts.codeManifest,
-    teeManifest: teeManifestOf(parts.nodes),
+    teeManifest: [...teeManifestOf(parts.nodes), ...(parts.hardware ?? [])],
     policies: parts.policies ?? DEFAULT_POLICIES,
     ...(parts.script !== undefined && { script: parts.script }),
     settings: settingsWith(parts.settings ?? {}),
