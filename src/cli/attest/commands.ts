@@ -6,7 +6,7 @@ import { readText } from "../arguments.ts";
 import { addTrustCommand } from "../network-commands.ts";
 import { type CommandContext, type Output, printFields, printJson, reportError } from "../output.ts";
 import type { EvidenceFiles, TeeName } from "./inputs.ts";
-import type { ClaimValue, Judgement } from "./judge.ts";
+import type { ClaimValue, Judgement, JudgeOptions } from "./judge.ts";
 
 /** Largest policy file in bytes. */
 export const MAX_POLICY_FILE_BYTES = 1024 * 1024;
@@ -21,6 +21,7 @@ Examples: a folder as the platforms write them, or files.
   coco attest verify --tee tdx --quote quote.bin --collateral collateral.json --at 2026-03-18T00:00:00Z
   coco attest verify --tee uvm --uvm reference-info-base64
   coco attest verify --tee maa --token token.jwt --jwks jwks.json
+  coco attest verify --recorded evidence/2.4-0a1b….json             what a ledger has recorded of a node
 
 Nothing is fetched. Roots are those of AMD and Intel, built in. Who else is trusted stands in the policy; without one, Microsoft's
 endorsements of Azure's utility VMs count in any version, a token's keys are those of --jwks, whoever issued it, and nobody vouches
@@ -29,6 +30,7 @@ for a VBS enclave. Otherwise the strict policy counts: --allow opens it by name,
 Exit code 0: accepted. 1: rejected; the reasons are printed. 2: wrong usage, or evidence that can't be read.`;
 
 interface VerifyOptions extends Omit<EvidenceFiles, "tee"> {
+  readonly recorded?: string;
   readonly tee?: string;
   readonly at?: string;
   readonly policy?: string;
@@ -54,6 +56,10 @@ export function addAttestCommands(program: Command, context: CommandContext): vo
     .option("--token <file>", "token of Azure Attestation")
     .option("--jwks <file>", "keys of its issuer, JSON")
     .option("--vtpm <file>", "evidence of an Azure confidential VM's vTPM, JSON")
+    .option(
+      "--recorded <file>",
+      "evidence of a node as coco ledger evidence --out wrote it; judged at the time of its record",
+    )
     .option("--security-policy <file>", "what the report's host data must be the digest of, as it is or base64")
     .option("--runtime-data <file>", "what the report data must be the digest of")
     .option("--measurement <hex>", "what the measurement must be")
@@ -94,24 +100,23 @@ async function judgeFiles(
   options: VerifyOptions,
   asJson: boolean,
 ): Promise<void> {
-  const [{ filesOfFolder, requireFitting }, { readEvidence }, { judgeEvidence }, { policiesFor }] = await Promise.all([
-    import("./inputs.ts"),
-    import("./content.ts"),
-    import("./judge.ts"),
-    import("./policies.ts"),
-  ]);
-  const { tee, at, policy, allow, measurement, reportData, nonce, ...files } = options;
+  const { policiesFor } = await import("./policies.ts");
+  const { tee, at, policy, allow, measurement, reportData, nonce, recorded, ...files } = options;
   const named: EvidenceFiles = { ...filesOnly(files), ...(tee !== undefined && { tee: teeOf(tee) }) };
-  const content = await readEvidence(folder === undefined ? named : await filesOfFolder(folder, named));
-  requireFitting(content.tee, named);
-  if (nonce !== undefined && content.vtpm === undefined)
+  const given = recorded === undefined ? await contentOf(folder, named) : await recordOf(recorded, folder, named);
+  if (nonce !== undefined && given.vtpm === undefined)
     throw new CocoError("WrongUsage", "--nonce goes with --vtpm: other evidence binds --report-data");
   const document = policy === undefined ? undefined : await readPolicyFile(policy);
   const names = (allow ?? "").split(",").filter((name) => name.trim() !== "");
-  const nowMs = at === undefined ? Date.now() : timeOf(at);
-  const judgement = judgeEvidence(content, {
+  if (given.tee === "virtual" && (document !== undefined || names.length > 0))
+    throw new CocoError(
+      "WrongUsage",
+      "--policy, --allow: evidence of the virtual TEE has nothing that a policy judges",
+    );
+  const nowMs = at === undefined ? (given.timeMs ?? Date.now()) : timeOf(at);
+  const judgement = given.judge({
     nowMs,
-    policies: policiesFor(content.tee, document, names, policy),
+    policies: policiesFor(given.tee, document, names, policy),
     expected: {
       ...(measurement !== undefined && { measurement: measurement.toLowerCase() }),
       ...(reportData !== undefined && { reportData: reportData.toLowerCase() }),
@@ -125,6 +130,38 @@ async function judgeFiles(
     printJudgement(context.output, judgement);
     printFields(context.output, { ...by, allowed: names.join(",") || "nothing more" });
   }
+}
+
+/** Evidence that is at hand, and how it is judged. */
+interface GivenEvidence {
+  readonly tee: TeeName | "virtual";
+  readonly vtpm?: Uint8Array;
+  /** When it was recorded. */
+  readonly timeMs?: number;
+  readonly judge: (options: JudgeOptions) => Judgement;
+}
+
+async function contentOf(folder: string | undefined, named: EvidenceFiles): Promise<GivenEvidence> {
+  const [{ filesOfFolder, requireFitting }, { readEvidence }, { judgeEvidence }] = await Promise.all([
+    import("./inputs.ts"),
+    import("./content.ts"),
+    import("./judge.ts"),
+  ]);
+  const content = await readEvidence(folder === undefined ? named : await filesOfFolder(folder, named));
+  requireFitting(content.tee, named);
+  return {
+    tee: content.tee,
+    ...(content.vtpm !== undefined && { vtpm: content.vtpm }),
+    judge: (options) => judgeEvidence(content, options),
+  };
+}
+
+async function recordOf(file: string, folder: string | undefined, named: EvidenceFiles): Promise<GivenEvidence> {
+  if (folder !== undefined || Object.keys(named).length > 0)
+    throw new CocoError("WrongUsage", "--recorded: the file has all of the evidence; name no other");
+  const { judgeRecorded, readRecorded } = await import("./recorded.ts");
+  const record = await readRecorded(file);
+  return { tee: record.tee, timeMs: record.timeMs, judge: (options) => judgeRecorded(record, options) };
 }
 
 /** A policy that names something twice would be read one way here and another way by its author. */

@@ -53,11 +53,20 @@ const REPORT_DATA_HALF = 64;
 
 /** Judges evidence; what cannot be read is the verdict `error`. */
 export function judgeEvidence(content: EvidenceContent, options: JudgeOptions): Judgement {
-  const tee = content.tee;
+  return judgementOf(content.tee, options, () => verificationOf(content, options), content);
+}
+
+/** Judges what a verification finds, and what is expected beside it; what cannot be read is the verdict `error`. */
+export function judgementOf(
+  tee: string,
+  options: JudgeOptions,
+  verify: () => Verification<object>,
+  beside: Pick<EvidenceContent, "runtimeData"> = {},
+): Judgement {
   try {
-    const { claims, checks } = verificationOf(content, options);
+    const { claims, checks } = verify();
     const plain = plainClaims(claims);
-    const all = [...checks, ...expectations(plain, content, options)];
+    const all = [...checks, ...expectations(plain, beside, options)];
     const { tee: _, tcbStatus, ...rest } = plain;
     return {
       tee,
@@ -195,7 +204,11 @@ function required(content: EvidenceContent, part: "report" | "quote" | "collater
 }
 
 /** Checks of what the caller expects beside the policy. */
-function expectations(claims: Judgement["claims"], { runtimeData }: EvidenceContent, { expected }: JudgeOptions) {
+function expectations(
+  claims: Judgement["claims"],
+  { runtimeData }: Pick<EvidenceContent, "runtimeData">,
+  { expected }: JudgeOptions,
+) {
   const checks: Check[] = [];
   const expect = (name: string, holds: boolean, code: "MeasurementMismatch" | "ReportDataMismatch", detail: string) =>
     checks.push(holds ? { name, outcome: "passed" } : { name, outcome: "failed", code, detail });

@@ -8,6 +8,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { encodeHardwareEvidence } from "../../attestation/hardware.ts";
+import { toHex } from "../../core/codec/bytes.ts";
+import { sha256 } from "../../enclave/manager/node-crypto.ts";
 import { pemOfDer } from "../../core/governance/pem.ts";
 import { coco } from "../../../test/support/coco-here.ts";
 import { missingTeeVectors, TEE_VECTORS } from "../../../test/support/tee-vectors.ts";
@@ -109,6 +112,39 @@ describe("coco attest verify", { skip }, () => {
     await expectVerdict([...sgx, "--allow", tcbStatus], { code: 0, verdict: "accept", tcbStatus });
     const wrong = [...sgx, "--tee", "tdx"];
     await expectVerdict(wrong, { code: 2, verdict: "error", reasons: ["Malformed"] });
+  });
+
+  test("SNP and TDX as a ledger records them: judged by the same rules, and bound to the keys of a node", async () => {
+    const bytes = async (...names: readonly string[]) => new Uint8Array(await readFile(vector(...names)));
+    const certificate = { kind: "certificates", content: await bytes("snp", "trustee", "test-vlek.der") } as const;
+    const report = await bytes("snp", "trustee", "test-vlek-report.bin");
+    const collateral = {
+      kind: "collateral",
+      content: await bytes("tdx", "google-v5-uptodate", "collateral.json"),
+    } as const;
+    const quote = await bytes("tdx", "google-v5-uptodate", "quote.bin");
+    const file = join(folder, "recorded.json");
+    const record = {
+      ...{ format: "coco-recorded-evidence-v1", networkId: "00".repeat(32), transactionId: "2.4", owner: "acme" },
+      ...{ nodeId: toHex(sha256(new Uint8Array(1))), publicKey: "00", encryptionKey: "00".repeat(32) },
+      challenge: "00".repeat(32),
+    };
+    for (const [evidence, at, reasons] of [
+      [
+        { tee: "snp", evidence: report, endorsements: [certificate] },
+        "2025-06-01",
+        ["KeyKindNotAllowed", "PrivilegeLevel"],
+      ],
+      [{ tee: "tdx", evidence: quote, endorsements: [collateral] }, "2026-03-18", []],
+    ] as const) {
+      const content = { ...record, timeMs: Date.parse(at), evidence: toHex(encodeHardwareEvidence(evidence)) };
+      await writeFile(file, JSON.stringify(content));
+      const { code, data } = await coco("attest", "verify", "--recorded", file, "--json");
+      const judgement = JSON.parse(data);
+      assert.deepEqual([code, judgement.tee], [1, evidence.tee]);
+      assert.deepEqual(judgement.reasons, [...reasons, "ReportDataMismatch"], "a vector is bound to no node's keys");
+      assert.equal(judgement.claims.recorded.owner, "acme");
+    }
   });
 
   test("VBS: nobody is trusted unless the policy names a root", async () => {
