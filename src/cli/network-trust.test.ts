@@ -55,6 +55,15 @@ describe("coco network trust", () => {
       assert.equal(judged?.isTrusted, false);
       assert.match(trustLines(judge(node)).join("\n"), /NOT trusted/);
     }
+    const told = trustLines(judge(elsewhere)).join("\n");
+    assert.match(
+      told,
+      /why {4}the TEE manifest does not list the machine\n {2}do {5}Let a member propose `approve_tee`/,
+    );
+    assert.match(
+      trustLines(judge({ ...good, attested: undefined })).join("\n"),
+      / {2}do {5}Look for attestation_failed/,
+    );
   });
 
   test("counts leases by the constitution and by this machine's clock, whatever the node tells", () => {

@@ -3,6 +3,7 @@
  * why it is trusted or not; and the network's weakest link. The evidence is verified and appraised here: no node is believed.
  */
 import { evidenceDigestOf } from "../attestation/evidence-extension.ts";
+import { isReasonCode, REASONS } from "../attestation/reasons.ts";
 import { tryParseCertificate } from "../core/certificates/certificate.ts";
 import { bytesEqual, type Bytes } from "../core/codec/bytes.ts";
 import { bindsKeys } from "../core/governance/attest.ts";
@@ -35,6 +36,8 @@ export interface NodeTrust {
   readonly isQuarantined: boolean;
   readonly isTrusted: boolean;
   readonly reasons: readonly string[];
+  /** What can be done about them, each once. */
+  readonly remedies: readonly string[];
 }
 
 /** How the network stands. */
@@ -140,7 +143,14 @@ function judgeNode(
   ];
   const code = constitution.codeManifest.find(({ measurement }) => measurement === attested?.measurement);
   return {
-    ...{ nodeId, owner, isQuarantined, reasons, isTrusted: reasons.length === 0 },
+    ...{
+      nodeId,
+      owner,
+      isQuarantined,
+      reasons,
+      isTrusted: reasons.length === 0,
+      remedies: remediesOf(found, hasLapsed || isQuarantined),
+    },
     tee: attested?.tee ?? null,
     code: code === undefined ? null : `${code.name} ${code.version}`,
     measurement: attested?.measurement ?? null,
@@ -150,6 +160,13 @@ function judgeNode(
     leaseEndsMs: leaseEndsMs ?? null,
   };
 }
+
+function remediesOf(found: readonly AppraisalReason[], hasLapsed: boolean): readonly string[] {
+  const known = found.flatMap(({ reason }) => (isReasonCode(reason) ? [REASONS[reason].remedy] : []));
+  return [...new Set([...known, ...(hasLapsed || found.includes(NOTHING_RECORDED) ? [LOOK_AT_LOG] : [])])];
+}
+
+const LOOK_AT_LOG = "Look for attestation_failed in the node's log, and for attestation_refused in the leader's.";
 
 const NOTHING_RECORDED: AppraisalReason = {
   manifest: "tee",
@@ -204,5 +221,6 @@ function nodeLines(node: NodeTrust): readonly string[] {
     `  lease  ${leaseEndsMs === null ? "without end" : `until ${new Date(leaseEndsMs).toISOString()}`}`,
     ...(isTrusted ? ["  why    its evidence verifies here, and both manifests allow what it says"] : []),
     ...reasons.map((reason) => `  why    ${reason}`),
+    ...node.remedies.map((remedy) => `  do     ${remedy}`),
   ];
 }

@@ -101,6 +101,7 @@ async function judgeFiles(
   asJson: boolean,
 ): Promise<void> {
   const { policiesFor } = await import("./policies.ts");
+  const { isReasonCode, REASONS } = await import("../../attestation/reasons.ts");
   const { tee, at, policy, allow, measurement, reportData, nonce, recorded, ...files } = options;
   const named: EvidenceFiles = { ...filesOnly(files), ...(tee !== undefined && { tee: teeOf(tee) }) };
   const given = recorded === undefined ? await contentOf(folder, named) : await recordOf(recorded, folder, named);
@@ -125,10 +126,12 @@ async function judgeFiles(
   });
   context.exitCode = EXIT_OF_VERDICT[judgement.verdict];
   const by = { verifiedAt: new Date(nowMs).toISOString(), policy: policy ?? "strict", allowed: names };
-  if (asJson) printJson(context.output, { ...judgement, ...by });
+  const explained = judgement.reasons.filter(isReasonCode).map((reason) => ({ reason, ...REASONS[reason] }));
+  if (asJson) printJson(context.output, { ...judgement, explained, ...by });
   else {
     printJudgement(context.output, judgement);
     printFields(context.output, { ...by, allowed: names.join(",") || "nothing more" });
+    for (const { reason, meaning, remedy } of explained) context.output.data(`\n${reason}: ${meaning}\n  ${remedy}\n`);
   }
 }
 

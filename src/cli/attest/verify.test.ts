@@ -8,6 +8,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { REASONS } from "../../attestation/reasons.ts";
 import { encodeHardwareEvidence } from "../../attestation/hardware.ts";
 import { toHex } from "../../core/codec/bytes.ts";
 import { sha256 } from "../../enclave/manager/node-crypto.ts";
@@ -66,6 +67,21 @@ describe("coco attest verify", { skip }, () => {
     await expectVerdict([...inTime, "--allow", "vlek,vmpl1"], { code: 0, verdict: "accept" });
     const now = [...vlek, "--allow", "vlek,vmpl1", "--at", "2026-06-01"];
     await expectVerdict(now, { code: 1, verdict: "reject", reasons: ["CertificateExpired"] });
+  });
+
+  test("of what speaks against evidence it says what it means, and what can be done", async () => {
+    const vlek = ["--report", snp("trustee/test-vlek-report.bin"), "--certs", snp("trustee/test-vlek.der")];
+    const rejected = await coco("attest", "verify", ...vlek, "--at", "2025-06-01");
+    assert.equal(rejected.code, 1);
+    const told = `\nKeyKindNotAllowed: ${REASONS.KeyKindNotAllowed.meaning}\n  ${REASONS.KeyKindNotAllowed.remedy}\n`;
+    assert.ok(rejected.data.includes(told), rejected.data);
+    const asJson = JSON.parse((await coco("attest", "verify", ...vlek, "--at", "2025-06-01", "--json")).data);
+    assert.deepEqual(
+      asJson.explained.map(({ reason }: { reason: string }) => reason),
+      asJson.reasons,
+    );
+    const accepted = await coco("attest", "verify", ...vlek, "--at", "2025-06-01", "--allow", "vlek,vmpl1");
+    assert.match(accepted.data, /allowed +vlek,vmpl1\n$/);
   });
 
   test("SNP: an Azure container's folder, with endorsement, container policy and runtime data", async () => {
