@@ -1,5 +1,6 @@
 /** `coco attest verify`: checks evidence of a TEE offline, and says of each check what came out. */
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
+import type { PcrValues } from "../../attestation/tpm/quote.ts";
 import { CocoError } from "../../errors.ts";
 import { parseStrictJson } from "../../core/codec/json.ts";
 import { readText } from "../arguments.ts";
@@ -38,6 +39,7 @@ interface VerifyOptions extends Omit<EvidenceFiles, "tee"> {
   readonly measurement?: string;
   readonly reportData?: string;
   readonly nonce?: string;
+  readonly pcr: PcrValues;
 }
 
 /** Adds `coco attest`. */
@@ -65,6 +67,7 @@ export function addAttestCommands(program: Command, context: CommandContext): vo
     .option("--measurement <hex>", "what the measurement must be")
     .option("--report-data <hex>", "what the report data must be, all 64 bytes")
     .option("--nonce <hex>", "what the quote of a vTPM must answer")
+    .option("--pcr <number=hex>", "what a register of the vTPM must hold; repeatable", collectPcr, {})
     .option("--at <time>", "time of verification, ISO 8601; now unless given")
     .option("--policy <file>", "appraisal policy, JSON; the strict one unless given")
     .option("--allow <names>", "what to allow beside it, separated by commas")
@@ -102,11 +105,13 @@ async function judgeFiles(
 ): Promise<void> {
   const { policiesFor } = await import("./policies.ts");
   const { isReasonCode, REASONS } = await import("../../attestation/reasons.ts");
-  const { tee, at, policy, allow, measurement, reportData, nonce, recorded, ...files } = options;
+  const { tee, at, policy, allow, measurement, reportData, nonce, pcr, recorded, ...files } = options;
   const named: EvidenceFiles = { ...filesOnly(files), ...(tee !== undefined && { tee: teeOf(tee) }) };
   const given = recorded === undefined ? await contentOf(folder, named) : await recordOf(recorded, folder, named);
   if (nonce !== undefined && given.vtpm === undefined)
     throw new CocoError("WrongUsage", "--nonce goes with --vtpm: other evidence binds --report-data");
+  if (Object.keys(pcr).length > 0 && given.vtpm === undefined)
+    throw new CocoError("WrongUsage", "--pcr goes with --vtpm: other evidence has no registers of a TPM");
   const document = policy === undefined ? undefined : await readPolicyFile(policy);
   const names = (allow ?? "").split(",").filter((name) => name.trim() !== "");
   if (given.tee === "virtual" && (document !== undefined || names.length > 0))
@@ -122,6 +127,7 @@ async function judgeFiles(
       ...(measurement !== undefined && { measurement: measurement.toLowerCase() }),
       ...(reportData !== undefined && { reportData: reportData.toLowerCase() }),
       ...(nonce !== undefined && { nonce: nonceOf(nonce) }),
+      pcrs: pcr,
     },
   });
   context.exitCode = EXIT_OF_VERDICT[judgement.verdict];
@@ -189,6 +195,13 @@ function filesOnly(options: Omit<EvidenceFiles, "tee">): Omit<EvidenceFiles, "te
 function teeOf(name: string): TeeName {
   if (!TEES.includes(name)) throw new CocoError("WrongUsage", `--tee ${name}: expected one of ${TEES.join(", ")}`);
   return name as TeeName;
+}
+
+/** Collects `--pcr 7=…`. */
+function collectPcr(text: string, before: PcrValues): PcrValues {
+  const [, number = "", value = ""] = /^(\d|1\d|2[0-3])=([0-9a-f]{64})$/i.exec(text) ?? [];
+  if (value === "") throw new InvalidArgumentError("Expected NUMBER=HEX: 0 to 23, and 64 hex digits (SHA-256).");
+  return { ...before, [Number(number)]: value.toLowerCase() };
 }
 
 function nonceOf(hex: string): Uint8Array {

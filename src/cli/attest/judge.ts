@@ -12,6 +12,7 @@ import { readCertificates } from "../../attestation/snp/certificates.ts";
 import { judgeSnpEvidence } from "../../attestation/snp/evidence.ts";
 import { createAmdRoots } from "../../attestation/snp/roots.ts";
 import { verifyAzureVtpm } from "../../attestation/tpm/azure-vtpm.ts";
+import type { PcrValues } from "../../attestation/tpm/quote.ts";
 import { parseAzureVtpmJson } from "../../attestation/tpm/azure-vtpm-codec.ts";
 import { appraiseUvm, MICROSOFT_UVM_ISSUERS } from "../../attestation/uvm/appraise.ts";
 import { verifyUvm } from "../../attestation/uvm/verify.ts";
@@ -30,7 +31,12 @@ export interface JudgeOptions {
   readonly nowMs: number;
   readonly policies: Policies;
   /** What must be in the evidence, lower-case hex. */
-  readonly expected: { readonly measurement?: string; readonly reportData?: string; readonly nonce?: Bytes };
+  readonly expected: {
+    readonly measurement?: string;
+    readonly reportData?: string;
+    readonly nonce?: Bytes;
+    readonly pcrs?: PcrValues;
+  };
 }
 
 /** A claim: of one word, or a record of such. */
@@ -174,7 +180,7 @@ function policyOfKeys({ issuer = "", policyHash = "" }: MaaClaims, jwks: Bytes):
 
 /** An Azure machine: its TPM's quote, and the SNP report that is inside. */
 function judgeVtpm(vtpm: Bytes, content: EvidenceContent, options: JudgeOptions): Verification<object> {
-  const { nonce } = options.expected;
+  const { nonce, pcrs } = options.expected;
   const { claims: machine, checks } = verifyAzureVtpm(
     parseAzureVtpmJson(vtpm),
     nonce === undefined ? {} : { nonce },
@@ -182,7 +188,26 @@ function judgeVtpm(vtpm: Bytes, content: EvidenceContent, options: JudgeOptions)
   );
   const { snpReport, certificates, tee: _, ...tpm } = machine;
   const snp = judgeSnp({ ...content, report: snpReport, certs: [...content.certs, ...certificates] }, options);
-  return { claims: { ...snp.claims, tpm }, checks: [...checks, ...snp.checks] };
+  return { claims: { ...snp.claims, tpm }, checks: [...checks, ...pcrChecks(machine.pcrs, pcrs), ...snp.checks] };
+}
+
+/** The SNP report measures the firmware; what it starts stands in the registers of the TPM, which only the caller can judge. */
+function pcrChecks(found: PcrValues, expected: PcrValues = {}): readonly Check[] {
+  const numbers = Object.keys(expected).map(Number);
+  if (numbers.length === 0)
+    return [
+      {
+        name: "values of the registers",
+        outcome: "skipped",
+        detail: "none are expected: what was booted is not judged",
+      },
+    ];
+  return numbers.map((number): Check => {
+    const name = `register ${number}`;
+    const value = found[number];
+    if (value === expected[number]) return { name, outcome: "passed" };
+    return { name, outcome: "failed", code: "MeasurementMismatch", detail: value ?? "the quote does not cover it" };
+  });
 }
 
 function judgeSnp(content: EvidenceContent, { nowMs, policies }: JudgeOptions): Verification<object> {

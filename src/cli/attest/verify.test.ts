@@ -112,6 +112,18 @@ describe("coco attest verify", { skip }, () => {
     const nonce = ["--vtpm", snp("trustee-az-vtpm/evidence-v1.json"), "--nonce"];
     await expectVerdict([...nonce, Buffer.from("challenge").toString("hex")], { code: 0, verdict: "accept" });
     await expectVerdict([...nonce, "00"], { code: 1, verdict: "reject", reasons: ["NonceMismatch"] });
+    const file = ["--vtpm", snp("trustee-az-vtpm/evidence-v1.json")];
+    const { data } = await coco("attest", "verify", ...file, "--json");
+    const { pcrs } = JSON.parse(data).claims.tpm;
+    await expectVerdict([...file, "--pcr", `4=${pcrs[4]}`, "--pcr", `11=${pcrs[11]}`], { code: 0, verdict: "accept" });
+    await expectVerdict([...file, "--pcr", `4=${pcrs[4]}`, "--pcr", `11=${"ff".repeat(32)}`], {
+      ...{ code: 1, verdict: "reject", reasons: ["MeasurementMismatch"] },
+    });
+    const told = await coco("attest", "verify", ...file);
+    assert.match(told.data, /^- +values of the registers none are expected: what was booted is not judged$/m);
+    assert.equal((await coco("attest", "verify", ...file, "--pcr", "24=00")).code, 2);
+    const elsewhere = ["--report", snp("virtee/report_milan.hex"), "--pcr", `4=${pcrs[4]}`];
+    assert.match((await coco("attest", "verify", ...elsewhere)).talk, /--pcr goes with --vtpm/);
   });
 
   test("SGX and TDX: a folder each, at the time of its collateral", async () => {
