@@ -13,7 +13,16 @@ import type { NamedValue } from "./arguments.ts";
 import { connect } from "./connection.ts";
 import type { SigningOptions } from "./connection-options.ts";
 import { printChanges, printNeeds } from "./effect-lines.ts";
-import { govPath, readerOf, readNetworkId, readStanding, readSummary, type Standing } from "./governance-reader.ts";
+import {
+  govPath,
+  listAll,
+  readerOf,
+  readNetworkId,
+  readStanding,
+  readSummary,
+  type ProposalSummary,
+  type Standing,
+} from "./governance-reader.ts";
 import { type CommandContext, forPeople, printJson } from "./output.ts";
 import { digestOf, outcomeOf } from "./proposal-check.ts";
 import type { ServiceClient } from "./service-client.ts";
@@ -70,11 +79,18 @@ async function proposeTo(
   const asJson = options.json === true;
   const { loadGovernanceCrypto } = await import("../host/script-engine-file.ts");
   const crypto = await loadGovernanceCrypto();
-  const { shown, changes, policies, standing } = await tryProposal(client, content, crypto);
+  const { shown, effect, changes, policies, standing } = await tryProposal(client, content, crypto);
+  const same = await openWithEffect(client, effect);
   if (options.dryRun === true && asJson) return printJson(context.output, shown);
   const people = forPeople(context.output, asJson);
   printChanges(people, changes);
   printNeeds(people, policies, shown);
+  for (const { id, proposer, state } of same) {
+    const what = `proposal ${id} of ${proposer} is ${state.toLowerCase()} and would do the same`;
+    context.output.talk(
+      `note: ${what}${state === "Open" ? `; vote on it: coco member vote ${id.slice(0, 12)} yes` : ""}\n`,
+    );
+  }
   if (options.dryRun === true) return;
   if (!(await confirmed(context, options, `Propose this to the network ${standing.networkName}? (yes/no)`))) return;
   const { networkId } = standing.state;
@@ -97,9 +113,32 @@ export async function confirmed(
   return false;
 }
 
+/** Most undecided proposals that are compared with a new one. */
+export const MAX_COMPARED_PROPOSALS = 64;
+
+/** Undecided proposals that have this effect (hex digest), as the node tells it. */
+export async function openWithEffect(
+  client: Pick<ServiceClient, "json">,
+  effect: string,
+): Promise<readonly ProposalSummary[]> {
+  const lists = ["Open", "Scheduled"].map((state) => listAll(client, govPath("/members/proposals", { state })));
+  const undecided = (await Promise.all(lists)).flat().map((item) => readSummary(readerOf(item)));
+  const same: ProposalSummary[] = [];
+  for (const summary of undecided.slice(0, MAX_COMPARED_PROPOSALS)) {
+    const detail = readerOf(await client.json(govPath(`/members/proposals/${summary.id}`)));
+    const digest = detail.nullable("effect", () =>
+      detail.has("effect") ? readerOf(detail.value("effect"), "effect").hex("digest", 32) : null,
+    );
+    if (digest === effect) same.push(summary);
+  }
+  return same;
+}
+
 interface TriedProposal {
   /** As the node says it. */
   readonly shown: unknown;
+  /** Hex digest. */
+  readonly effect: string;
   /** As it comes out here. */
   readonly changes: readonly DescribedChange[];
   readonly policies: readonly NeededPolicy[];
@@ -121,7 +160,7 @@ async function tryProposal(
     const found = digestOf(prospect);
     if (effect === found) {
       const { changes } = outcomeOf(prospect, standing, crypto);
-      return { shown, changes, policies: neededPolicies(standing.state, actions), standing };
+      return { shown, effect, changes, policies: neededPolicies(standing.state, actions), standing };
     }
     // The constitution may have changed between the two questions.
     if (attempt === 2)

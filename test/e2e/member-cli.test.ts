@@ -92,6 +92,12 @@ describe("members with the command line", () => {
     const { proposalId, proposalState } = await json("member", "propose", file, ...byAda);
     assert.equal(proposalState, "Open");
 
+    const again = ["member", "propose", "--action", "set_settings", "--arg", "nodesPerActor=2", "--dry-run"];
+    const same = `note: proposal ${proposalId} of acme is open and would do the same; vote on it: coco member vote`;
+    assert.ok((await done(...again, ...network.as("globex"))).stderr.includes(same));
+    again[5] = "nodesPerActor=3";
+    assert.doesNotMatch((await done(...again, ...network.as("globex"))).stderr, /note: proposal/);
+
     const vote = await done("member", "vote", proposalId.slice(0, 8), "yes", ...byAda);
     assert.match(vote.stdout, /by +acme\n +At most two nodes each\nchanges\n/);
     assert.match(vote.stdout, /effect +[0-9a-f]{64}, found out here/);

@@ -47,6 +47,7 @@ export const REFUSALS = define({
   ValueInvalid: "Give the field a value that is allowed.",
   // what actions change
   NothingChanged: "Leave out what is so already.",
+  NoSettings: "Name at least one setting with its new value, such as maxDelayMs, or lengthMs inside epoch.",
   ConstitutionInvalid: "Change what is named in the same proposal, or leave out the action.",
   ConstitutionTooLarge: "Remove entries that are not needed any more, in the same proposal or before it.",
   // actors

@@ -101,6 +101,11 @@ export class Sandbox {
     return this.#codeChange;
   }
 
+  /** How the workers of all nodes run. */
+  get workers(): WorkerLevel {
+    return this.#options.workers;
+  }
+
   /** What stands in `endpoints.json`. */
   get endpoints(): Endpoints {
     const { layout, ports } = this.#folder;
