@@ -47,7 +47,7 @@ describe("coco ledger", async () => {
     await writeFile(certificate, SERVICE_CERTIFICATE);
     const other = await coco("ledger", "verify", folder, "--service-cert", certificate);
     assert.equal(other.code, 1);
-    assert.match(other.talk, /another certificate/);
+    assert.match(other.talk, /LedgerOfAnotherService: .*another certificate/);
   });
 
   test("show prints a line per batch and transaction, export a line per sequence number with its path to the root", async () => {

@@ -170,7 +170,7 @@ async function verify(context: CommandContext, dir: string, options: VerifyOptio
     const what = `the ledger begins after the snapshot of batch ${ledger.layout.firstIndex - 1}`;
     throw new CocoError("LedgerIncomplete", what);
   }
-  if (isService === false) throw new CocoError("LedgerCorrupt", OTHER_SERVICE);
+  if (isService === false) throw new CocoError("LedgerOfAnotherService", OTHER_SERVICE);
   const bad = report.snapshots.find(({ problem }) => problem !== undefined);
   throw new CocoError("LedgerCorrupt", `snapshot ${bad?.index}: ${bad?.problem}`);
 }
@@ -289,7 +289,7 @@ async function governance(
   if (proposals.length === 0 && !asJson) context.output.talk("there are no proposals\n");
   noteStart(context, report);
   if (report.bad !== undefined) throw badEntry(report.bad);
-  if (isService === false) throw new CocoError("LedgerCorrupt", OTHER_SERVICE);
+  if (isService === false) throw new CocoError("LedgerOfAnotherService", OTHER_SERVICE);
 }
 
 async function exportRange(context: CommandContext, dir: string, { range, out, json }: ExportOptions): Promise<void> {

@@ -72,7 +72,7 @@ describe("evidence in a ledger", () => {
     assert.equal(verified.code, 0, verified.talk);
     assert.match(
       verified.data,
-      /^ok {4}signature of the machine\n- {5}isolation .*\nok {4}node id\nok {4}bound to the node's keys\n/,
+      /^ok {4}signature of the machine\n- {5}isolation: .*\nok {4}node id\nok {4}bound to the node's keys\n/,
     );
     const recorded = JSON.parse(await readFile(file, "utf8"));
     const asJson = JSON.parse((await coco("attest", "verify", "--recorded", file, "--json")).data);

@@ -1,6 +1,7 @@
 /** How batches and transactions of a ledger look as lines, for people and as JSON. */
 import { type Bytes, toHex } from "../core/codec/bytes.ts";
 import { type AdministrativeTransaction, decodeAdministrative } from "../core/governance/administrative-codec.ts";
+import { parseSignedRequest } from "../core/governance/signed-request.ts";
 import type { ParsedBatch } from "../core/ledger/batch-format.ts";
 import { signatureLeaf, transactionLeaf, writeSetDigestOf } from "../core/ledger/leaf.ts";
 import type { LedgerTail } from "../core/ledger/tail.ts";
@@ -55,12 +56,15 @@ function administrativeWords(transaction: AdministrativeTransaction): string {
     case "snapshot":
       return `of batch ${transaction.index}, ${transaction.bytes} bytes`;
     case "grant":
-      return `${transaction.keys.length} keys of earlier epochs to node ${shortIds([transaction.nodeId])}`;
+      return `keys of ${transaction.keys.length} earlier epochs to node ${shortIds([transaction.nodeId])}`;
     case "expel":
     case "quarantine":
       return shortIds(transaction.nodeIds);
+    case "request": {
+      const { type, proposalId, signedBytes } = parseSignedRequest(transaction.message);
+      return proposalId === undefined ? `${type} ${toHex(sha256(signedBytes))}` : `${type} on proposal ${proposalId}`;
+    }
     case "genesis":
-    case "request":
     case "attest":
       return "";
   }

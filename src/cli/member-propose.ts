@@ -3,8 +3,9 @@ import { toHex } from "../core/codec/bytes.ts";
 import { neededPolicies, type NeededPolicy } from "../core/governance/dry-run.ts";
 import type { DescribedChange } from "../core/governance/effects.ts";
 import type { GovernanceCrypto } from "../core/governance/governance-crypto.ts";
+import { manifestNotes } from "../core/governance/manifest-notes.ts";
 import { proposalPayload } from "../core/governance/request-signing.ts";
-import { prospectOf } from "../core/governance/vote-count.ts";
+import { prospectOf, type ProspectiveEffect } from "../core/governance/vote-count.ts";
 import { parseSignedRequest } from "../core/governance/signed-request.ts";
 import { sha256 } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
@@ -79,12 +80,13 @@ async function proposeTo(
   const asJson = options.json === true;
   const { loadGovernanceCrypto } = await import("../host/script-engine-file.ts");
   const crypto = await loadGovernanceCrypto();
-  const { shown, effect, changes, policies, standing } = await tryProposal(client, content, crypto);
+  const { shown, effect, changes, notes, policies, standing } = await tryProposal(client, content, crypto);
   const same = await openWithEffect(client, effect);
   if (options.dryRun === true && asJson) return printJson(context.output, shown);
   const people = forPeople(context.output, asJson);
   printChanges(people, changes);
   printNeeds(people, policies, shown);
+  for (const note of notes) context.output.talk(`note: ${note}\n`);
   for (const { id, proposer, state } of same) {
     const what = `proposal ${id} of ${proposer} is ${state.toLowerCase()} and would do the same`;
     context.output.talk(
@@ -141,6 +143,8 @@ interface TriedProposal {
   readonly effect: string;
   /** As it comes out here. */
   readonly changes: readonly DescribedChange[];
+  /** What no node could meet afterwards, and could so far. */
+  readonly notes: readonly string[];
   readonly policies: readonly NeededPolicy[];
   readonly standing: Standing;
 }
@@ -160,7 +164,8 @@ async function tryProposal(
     const found = digestOf(prospect);
     if (effect === found) {
       const { changes } = outcomeOf(prospect, standing, crypto);
-      return { shown, effect, changes, policies: neededPolicies(standing.state, actions), standing };
+      const notes = newNotes(standing, prospect);
+      return { shown, effect, changes, notes, policies: neededPolicies(standing.state, actions), standing };
     }
     // The constitution may have changed between the two questions.
     if (attempt === 2)
@@ -169,6 +174,13 @@ async function tryProposal(
         `${client.url} says the effect is ${effect}; by its constitution (${standing.digest}) it is ${found || "none"}`,
       );
   }
+}
+
+function newNotes({ state }: Standing, prospect: ProspectiveEffect): readonly string[] {
+  if (prospect.type === "failure") return [];
+  const nowMs = Date.now();
+  const before = manifestNotes(state.constitution, nowMs);
+  return manifestNotes(prospect.effect.constitution, nowMs).filter((note) => !before.includes(note));
 }
 
 /** Hands a signed proposal to the network and tells what became of it. */

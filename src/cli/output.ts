@@ -107,11 +107,21 @@ export function reportError(output: Output, error: unknown, debug: boolean): num
   return known === undefined ? EXIT.failed : (EXIT_OF_ERROR[known.code] ?? EXIT.failed);
 }
 
-/** Of evidence that was rejected the reason says more than the code. */
+/** What to do where a file of a node's folder is not there. */
+const ABSENT: Readonly<Record<string, string>> = {
+  "node.json": "Name the folder of a node, or make one: coco node init.",
+  "genesis.json":
+    "Copy the network's genesis.json into the folder when it is founded; to join one that runs: coco node join.",
+};
+
+/** Of evidence that was rejected the reason says more than the code, of a file that is absent its name. */
 function remedyFor(error: CocoError): string {
   const { code, data } = error;
   const isOfEvidence = code === "EvidenceRejected" || code === "CodeNotApproved";
-  const { reason } = data;
+  const { reason, file } = data;
+  const isMissing = code === "ConfigurationInvalid" && error.message.endsWith("does not exist");
+  const absent = isMissing ? ABSENT[String(file).split(/[\\/]/).at(-1) ?? ""] : undefined;
+  if (absent !== undefined) return absent;
   return isOfEvidence && isReasonCode(reason) ? REASONS[reason].remedy : remedyOf(error);
 }
 

@@ -83,6 +83,7 @@ function examples(sandbox: Sandbox): readonly string[] {
     `curl (mTLS)  curl --cacert ${ca} --cert ${members[0]?.cert} --key ${members[0]?.key} ${rpc}/node/network`,
     `cast         cast send --rpc-url ${ethRpc} --private-key ${from?.privateKey} ${to?.address} --value 1ether`,
     `viem         createPublicClient({ chain: foundry, transport: http("${ethRpc}") })`,
+    `govern       coco member status --url ${rpc} --service-cert ${ca} --cert ${members[0]?.cert} --key ${members[0]?.key}`,
     `endpoints    ${sandbox.folder.layout.endpoints}`,
   ];
 }

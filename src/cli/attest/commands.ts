@@ -224,8 +224,8 @@ function printJudgement(output: Output, judgement: Judgement): void {
   const { tee, verdict, reasons, tcbStatus, claims, checks, error } = judgement;
   for (const check of checks) {
     const mark = { passed: "ok  ", failed: "FAIL", skipped: "-   " }[check.outcome];
-    const code = check.outcome === "failed" ? ` ${check.code}:` : "";
-    const detail = check.outcome === "passed" ? "" : `${code} ${check.detail}`;
+    const code = check.outcome === "failed" ? `: ${check.code}` : "";
+    const detail = check.outcome === "passed" ? "" : `${code}: ${check.detail}`;
     output.data(`${mark}  ${check.name}${detail}\n`);
   }
   if (checks.length > 0) output.data("\n");

@@ -65,7 +65,7 @@ export function teeEntryInWords(entry: TeeEntry, crypto: WordsCrypto): string {
 
 function teeEntryName(entry: TeeEntry, { sha256 }: WordsCrypto): string {
   if (entry.tee !== "virtual") return `${TEE_TITLES[entry.tee]} by the entry ${entry.id} (${entry.note})`;
-  return `machine ${entry.note} (${entry.tee}, key with SHA-256 ${toHex(sha256(entry.machineKey))})`;
+  return `virtual TEE, ${entry.note} (key with SHA-256 ${toHex(sha256(entry.machineKey))})`;
 }
 
 function codeInWords(before: CodeEntry | undefined, after: CodeEntry | undefined): string {

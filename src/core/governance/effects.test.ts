@@ -207,7 +207,7 @@ describe("a dry run", () => {
       ],
       [
         [["approve_tee", { ...(machineJson("x") as object), inForceUntil: NOW_MS + DAY_MS }]],
-        /^approves machine machine x \(virtual, key with SHA-256 .*\) until 2030-01-16 00:00:00 UTC$/,
+        /^approves virtual TEE, machine x \(key with SHA-256 .*\) until 2030-01-16 00:00:00 UTC$/,
       ],
     ];
     for (const [actions, expected] of cases) assert.match(describeActions(actions)[0]?.words ?? "", expected);
