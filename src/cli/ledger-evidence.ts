@@ -16,7 +16,7 @@ import {
 import { loadLedgerGovernance, openLedgerFolder, verifyFolder, type LedgerReport } from "./ledger-reader.ts";
 import { type CommandContext, printJson } from "./output.ts";
 
-/** Most records that are held at once; a longer ledger is looked at by `--range` of `coco ledger show`. */
+/** Most records of evidence that `coco ledger evidence` tells at once; `--newest` and `--node` tell fewer. */
 export const MAX_TOLD_ATTESTATIONS = 10_000;
 
 /** Options of `coco ledger evidence`. */
@@ -35,14 +35,20 @@ export async function tellEvidence(
 ): Promise<LedgerReport> {
   const ledger = await openLedgerFolder(dir);
   const crypto = await loadGovernanceCrypto();
-  const found: ToldAttestation[] = [];
+  const found = new Map<string, ToldAttestation>();
   const { report, state } = verifyFolder(ledger, await loadLedgerGovernance(), (batch, _tail, before, after) => {
-    found.push(...attestationsOf(batch, { before, after }, crypto));
-    if (found.length > MAX_TOLD_ATTESTATIONS)
-      throw new CocoError("LimitExceeded", `the ledger holds more than ${MAX_TOLD_ATTESTATIONS} records of evidence`);
+    for (const record of attestationsOf(batch, { before, after }, crypto)) {
+      const { nodeId } = record.node;
+      if (nodeId.startsWith(node ?? "")) found.set(newest ? nodeId : record.transactionId, record);
+    }
+    if (found.size > MAX_TOLD_ATTESTATIONS)
+      throw new CocoError(
+        "LimitExceeded",
+        `more than ${MAX_TOLD_ATTESTATIONS} records of evidence: --newest or --node tells fewer`,
+      );
   });
-  const judged = state === undefined ? [] : judgeAttestations(found, state, report.lastTimeMs ?? 0, crypto);
-  const wanted = judged.filter((record) => record.node.nodeId.startsWith(node ?? "") && (record.isNewest || !newest));
+  const wanted =
+    state === undefined ? [] : judgeAttestations([...found.values()], state, report.lastTimeMs ?? 0, crypto);
   const files = out === undefined ? [] : await writeFiles(context, out, wanted);
   if (asJson)
     printJson(context.output, {
