@@ -81,15 +81,20 @@ function toldOf(
     if ("problem" in claims) continue;
     const { tee, measurement, platform, tcb } = claims;
     const attested = { tee, measurement, platform, evidence, reportData, attestedAtMs: timeMs };
-    const code = codeOf(constitution, measurement);
+    const code = codeOf(constitution, claims);
     return { networkId, node, challenge, tcb, code, constitutionVersion: constitution.version, attested };
   }
   // Whoever verified the batch has verified the evidence.
   throw new CocoError("Internal", `the evidence of node ${nodeId} holds in neither state around its batch`);
 }
 
-function codeOf({ codeManifest }: Pick<Constitution, "codeManifest">, measurement: string): string {
-  const code = codeManifest.find((listed) => listed.measurement === measurement);
+function codeOf(
+  { codeManifest }: Pick<Constitution, "codeManifest">,
+  { tee, measurement }: Pick<AttestedNode, "tee" | "measurement">,
+): string {
+  const code = codeManifest.find(
+    ({ reference, ...listed }) => listed.measurement === measurement && (reference?.tee ?? "virtual") === tee,
+  );
   return code === undefined ? "code that is not listed" : `${code.name} ${code.version}`;
 }
 

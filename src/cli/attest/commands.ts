@@ -135,8 +135,7 @@ async function judgeFiles(
   const explained = judgement.reasons.filter(isReasonCode).map((reason) => ({ reason, ...REASONS[reason] }));
   if (asJson) printJson(context.output, { ...judgement, explained, ...by });
   else {
-    printJudgement(context.output, judgement);
-    printFields(context.output, { ...by, allowed: names.join(",") || "nothing more" });
+    printJudgement(context.output, judgement, { ...by, allowed: names.join(",") || "nothing more" });
     for (const { reason, meaning, remedy } of explained) context.output.data(`\n${reason}: ${meaning}\n  ${remedy}\n`);
   }
 }
@@ -220,7 +219,7 @@ function timeOf(text: string): number {
   return ms;
 }
 
-function printJudgement(output: Output, judgement: Judgement): void {
+function printJudgement(output: Output, judgement: Judgement, by: Readonly<Record<string, string>>): void {
   const { tee, verdict, reasons, tcbStatus, claims, checks, error } = judgement;
   for (const check of checks) {
     const mark = { passed: "ok  ", failed: "FAIL", skipped: "-   " }[check.outcome];
@@ -233,9 +232,13 @@ function printJudgement(output: Output, judgement: Judgement): void {
     tee,
     ...lines(claims),
     ...(tcbStatus !== undefined && { tcbStatus }),
+  });
+  output.data("\n");
+  printFields(output, {
     verdict,
     ...(reasons.length > 0 && { reasons: reasons.join(", ") }),
     ...(error !== undefined && { error }),
+    ...by,
   });
 }
 

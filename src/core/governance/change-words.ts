@@ -5,7 +5,7 @@ import type { ConstitutionChange } from "./constitution-diff.ts";
 import type { Actor, AdapterEntry, Constitution, NodeEntry, Restriction } from "./constitution.ts";
 import type { CodeEntry, InForce, TeeEntry } from "./manifest-entries.ts";
 import { treeToJson, type FieldTree } from "./fields.ts";
-import { explainPolicy } from "./policy-words.ts";
+import { durationInWords, explainPolicy } from "./policy-words.ts";
 import { hardwarePolicyInWords, referenceInWords, TEE_TITLES } from "./tee-policy-words.ts";
 
 const SHORT_HEX_LENGTH = 16;
@@ -112,7 +112,11 @@ function scriptInWords(before: FieldTree, after: FieldTree): string {
 function valueInWords({ path, before, after }: ConstitutionChange): string {
   if (path === "script") return scriptInWords(before, after);
   if (path === "network.open") return after === true ? "opens the network" : "closes the network";
-  return `sets ${path.replace(/^settings\./, "")} to ${shown(after)}, so far ${shown(before)}`;
+  const told = (value: FieldTree): string =>
+    path.endsWith("Ms") && typeof value === "number" && value > 0
+      ? `${value} (${durationInWords(value)})`
+      : shown(value);
+  return `sets ${path.replace(/^settings\./, "")} to ${told(after)}, so far ${told(before)}`;
 }
 
 /** One difference in words; `after` is the constitution it leads to. */

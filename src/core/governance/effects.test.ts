@@ -171,7 +171,10 @@ describe("a dry run", () => {
     assert.match(wordsAt.get(`codeManifest.${NEW_CODE}`) ?? "", /approves code coco-framework 2, measurement 2222/);
     assert.match(wordsAt.get(`nodes.${idOf(4)}`) ?? "", /adds node [0-9a-f]{16}… of hooli at node4\.test:1/);
     assert.match(wordsAt.get("policies.actions.add_node") ?? "", /needs all 3 members/);
-    assert.equal(wordsAt.get("settings.epoch.lengthMs"), "sets epoch.lengthMs to 5, so far 86400000");
+    assert.equal(
+      wordsAt.get("settings.epoch.lengthMs"),
+      "sets epoch.lengthMs to 5 (5 milliseconds), so far 86400000 (1 day)",
+    );
     const lengthMs = lines.find(({ path }) => path === "settings.epoch.lengthMs");
     assert.deepEqual([lengthMs?.before, lengthMs?.after], [86_400_000, 5]);
     const added = lines.find(({ path }) => path === "actors.hooli");
