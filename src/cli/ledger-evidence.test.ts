@@ -37,7 +37,8 @@ describe("evidence in a ledger", () => {
     const { code, data, talk } = await coco("ledger", "show", folder);
     assert.equal(code, 0, talk);
     const short = nodeId.slice(0, 16);
-    const words = `node ${short}… of member1: coco-framework 0.1.0, measurement ${measurement}, on virtual; accepted by constitution version 1`;
+    const runs = `coco-framework 0.1.0, measurement ${measurement}, on virtual`;
+    const words = `node ${short}… of member1: ${runs}; accepted by constitution version 1`;
     assert.match(data, new RegExp(`^  2\\.\\d+  attest  ${words}$`, "m"));
     assert.match(data, / {2}epoch {2}1, for 1 nodes\n/);
     const lines = (await coco("ledger", "show", folder, "--json")).data.trimEnd().split("\n");

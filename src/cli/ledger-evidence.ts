@@ -39,7 +39,10 @@ export async function tellEvidence(
   const { report, state } = verifyFolder(ledger, await loadLedgerGovernance(), (batch, _tail, before, after) => {
     for (const record of attestationsOf(batch, { before, after }, crypto)) {
       const { nodeId } = record.node;
-      if (nodeId.startsWith(node ?? "")) found.set(newest ? nodeId : record.transactionId, record);
+      if (!nodeId.startsWith(node ?? "")) continue;
+      // In the order of the ledger: a node's newer record goes behind.
+      if (newest) found.delete(nodeId);
+      found.set(newest ? nodeId : record.transactionId, record);
     }
     if (found.size > MAX_TOLD_ATTESTATIONS)
       throw new CocoError(
