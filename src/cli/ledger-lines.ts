@@ -64,8 +64,7 @@ function administrativeWords(transaction: AdministrativeTransaction): string {
       const { type, proposalId, signedBytes } = parseSignedRequest(transaction.message);
       return proposalId === undefined ? `${type} ${toHex(sha256(signedBytes))}` : `${type} on proposal ${proposalId}`;
     }
-    case "genesis":
-    case "attest":
+    default:
       return "";
   }
 }

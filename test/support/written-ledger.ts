@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { fromHex } from "../../src/core/codec/bytes.ts";
 import type { Bytes } from "../../src/core/codec/bytes.ts";
 import type { LogEntry } from "../../src/core/consensus/types.ts";
-import { executeAdministrative, type GovernanceState } from "../../src/core/governance/administrative.ts";
-import { decodeAdministrative } from "../../src/core/governance/administrative-codec.ts";
+import type { GovernanceState } from "../../src/core/governance/administrative.ts";
+import { executeAdministrativeBatch } from "../../src/core/governance/administrative-batch.ts";
+import { parseBatch } from "../../src/core/ledger/batch-format.ts";
 import { LedgerTail } from "../../src/core/ledger/tail.ts";
 import { createGovernanceCrypto, createNodeCrypto, nodeEntropy } from "../../src/enclave/manager/node-crypto.ts";
 import { administrativeTransaction, Sealing } from "../../src/enclave/manager/sealing.ts";
@@ -30,34 +31,35 @@ export class FirstBatch {
 
   /** Governance after it. */
   state(): GovernanceState {
-    let state: GovernanceState | undefined;
-    const place = { index: 1, firstSeqno: 1, timeMs: 0 };
-    for (const transaction of this.transactions)
-      state = executeAdministrative(state, decodeAdministrative(transaction), place, createGovernanceCrypto());
-    assert.ok(state);
-    return state;
+    const { header, transactions } = parseBatch(this.#build(this.#sealing(), 0, this.transactions));
+    return executeAdministrativeBatch(undefined, { header, transactions }, createGovernanceCrypto());
   }
 
   /** Writes a ledger of this batch, one per list of administrative transactions that follow, and empty ones up to `count`. */
   async write(folder: string, count: number, following: readonly (readonly Bytes[])[] = []): Promise<LogEntry[]> {
+    const sealing = this.#sealing();
+    const batches = [this.transactions, ...following].map((transactions, at) =>
+      this.#build(sealing, Math.min(at, 1), transactions),
+    );
+    const empty = { view: 2, adapterId: 0, governanceVersion: 1, kind: "empty", transactions: [] } as const;
+    while (batches.length < count) batches.push(sealing.build(empty));
+    const entries = batches.map((data, at) => ({ index: at + 1, term: 2, data }));
+    await writeEntries(folder, entries);
+    return entries;
+  }
+
+  #build(sealing: Sealing, governanceVersion: number, transactions: readonly Bytes[]): Bytes {
+    const made = transactions.map(administrativeTransaction);
+    return sealing.build({ view: 2, adapterId: 0, governanceVersion, kind: "administrative", transactions: made });
+  }
+
+  #sealing(): Sealing {
     const { crypto, network } = this;
-    const sealing = new Sealing(new LedgerTail(crypto.sha256), crypto, systemClock, {
+    return new Sealing(new LedgerTail(crypto.sha256), crypto, systemClock, {
       signer: fromHex(network.nodes[0]?.request.nodeId ?? ""),
       salt: new Uint8Array(16),
       epochKeys: { newest: 0, keyOf: () => undefined, onWiped: () => undefined },
     });
-    const common = { view: 2, adapterId: 0 } as const;
-    const batches = [this.transactions, ...following].map((transactions, at) =>
-      sealing.build({
-        ...{ ...common, governanceVersion: at === 0 ? 0 : 1, kind: "administrative" },
-        transactions: transactions.map(administrativeTransaction),
-      }),
-    );
-    while (batches.length < count)
-      batches.push(sealing.build({ ...common, governanceVersion: 1, kind: "empty", transactions: [] }));
-    const entries = batches.map((data, at) => ({ index: at + 1, term: 2, data }));
-    await writeEntries(folder, entries);
-    return entries;
   }
 }
 
