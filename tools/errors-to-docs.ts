@@ -1,7 +1,7 @@
 /**
  * Writes docs/reference/errors.md from the tables in src/errors.ts, src/core/governance/refusal.ts and
- * src/attestation/reasons.ts; with `--check` it only compares, and exits 1 when the page is out of date. Codes, statuses and remedies come from the tables themselves;
- * the groups are the line comments between their entries, read from the source.
+ * src/attestation/reasons.ts; with `--check` it only compares, and exits 1 when the page is out of date. Codes, statuses and
+ * remedies come from the tables themselves; the groups are the line comments between their entries, read from the source.
  */
 import * as fs from "node:fs";
 import { fileURLToPath } from "node:url";

@@ -136,7 +136,9 @@ export class Sandbox {
     await Promise.all(ports.map((_, at) => rm(join(layout.node(at), SERVICE_CERTIFICATE_FILE), { force: true })));
     if (resumed) await this.#approveCode();
     this.#options.signal.throwIfAborted();
-    this.#options.onProgress(`${resumed ? "resuming" : "starting"} ${ports.length} validating ${ports.length === 1 ? "node" : "nodes"} …`);
+    this.#options.onProgress(
+      `${resumed ? "resuming" : "starting"} ${ports.length} validating ${ports.length === 1 ? "node" : "nodes"} …`,
+    );
     for (const at of ports.keys()) this.#nodes.push(this.#spawn(at));
     const certificate = await this.#serviceCertificate();
     await writeFileAtomic(layout.serviceCertificate, certificate, PUBLIC_FILE_MODE);
