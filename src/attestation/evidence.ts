@@ -28,6 +28,8 @@ export type EvidenceRejection =
   | "TeeNotListed"
   /** The TEE manifest lists the machine, but not for this time. */
   | "TeeNotInForce"
+  /** Another listed node is recorded on the machine, and no entry of the TEE manifest lets this one be there too. */
+  | "MachineInUse"
   /** The code manifest does not list the measurement. */
   | "MeasurementNotListed"
   /** The code manifest lists the measurement, but not for this time. */

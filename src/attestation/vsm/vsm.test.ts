@@ -78,6 +78,7 @@ describe("the report of a SQL Server enclave", { skip: missingTeeVectors("vbs-ma
     assert.deepEqual(rest, {
       tee: "vsm",
       format: "vbs-hgs",
+      machine: "6690fdee0f0353a2f413e61b81ad299ed6d13bea603043ec2af0f461e0fbf9db",
       measurement: "94b46574dabbb17186edc5263cb4de7bf6d9e2eb868622205a94d393d4cc6581",
       reportData: `0e3cafb7514f6d25b2cad18d45ece4bab52b05b5d646e53584dd3d2da6da29ff${"00".repeat(32)}`,
       ownerId: `1020304041312111${"00".repeat(24)}`,
