@@ -1,14 +1,16 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { missingTeeVectors, teeVector } from "../../../test/support/tee-vectors.ts";
-import { fromHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
+import { concatBytes, fromHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
 import { type SnpPolicy, STRICT_SNP_POLICY } from "../../core/governance/policy-snp.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
-import { makeKey } from "../../../test/support/issue-certificates.ts";
+import { makeKey, NOW_MS } from "../../../test/support/issue-certificates.ts";
+import { makeSnpPki, type ReportFields, TEST_CHIP } from "../../../test/support/snp-pki.ts";
 import { CocoError } from "../../errors.ts";
 import { reasonsOf } from "../checks.ts";
 import type { HardwareEvidence } from "../hardware-evidence.ts";
 import { createAmdRoots } from "../snp/roots.ts";
+import { vtpmNonce } from "./azure-vtpm.ts";
 import { encodeTpmQuote, parseAzureVtpmJson } from "./azure-vtpm-codec.ts";
 import { azureVtpmEvidenceOf, isAzureVtpmEvidence, judgeAzureVtpm } from "./evidence.ts";
 import { makeVtpmEvidence } from "./test-azure-vtpm.ts";
@@ -17,6 +19,7 @@ const crypto = createAttestationCrypto();
 const roots = createAmdRoots();
 const nowMs = Date.UTC(2026, 0, 1);
 const policy = STRICT_SNP_POLICY;
+const pki = makeSnpPki();
 
 for (const [name, nonce] of [
   ["evidence-v1.json", utf8Encode("challenge")],
@@ -73,4 +76,84 @@ test("evidence of a machine without a genuine SNP report is rejected as malforme
   assert.throws(() => judgeAzureVtpm(made, policy, { roots, nowMs }, crypto), isMalformed);
   const wrong = { ...made, hclReport: made.hclReport.subarray(1) };
   assert.throws(() => judgeAzureVtpm(wrong, policy, { roots, nowMs }, crypto), isMalformed);
+});
+
+describe("the SNP report inside of a virtual TPM", () => {
+  const chain = [pki.vek(), pki.ask, pki.ark].map(({ der }) => der);
+  const key = makeKey("rsa");
+  const bound = Uint8Array.from({ length: 64 }, (_, at) => at);
+  const judge = (fields: ReportFields, change: Partial<SnpPolicy> = {}, certificates = chain, made = bound) => {
+    const snpReport = (reportData: Bytes) => pki.report({ 80: reportData, ...fields });
+    const evidence = makeVtpmEvidence(key, { snpReport }, { nonce: vtpmNonce(made, crypto) });
+    const judgement = { roots: pki.roots, nowMs: NOW_MS, bound: { reportData: bound } };
+    return reasonsOf(judgeAzureVtpm({ ...evidence, certificates }, { ...policy, ...change }, judgement, crypto).checks);
+  };
+
+  test("is judged as every SNP report is", () => {
+    assert.deepEqual(judge({}), []);
+    assert.deepEqual(judge({ 10: 0b1011 }), ["DebugEnabled"], "R1");
+    assert.deepEqual(judge({ 10: 0b0111 }), ["MigrationEnabled"], "R2");
+    assert.deepEqual(judge({ 48: 1 }), ["PrivilegeLevel"], "R3");
+    assert.deepEqual(judge({ 72: 0b10 }), ["ChipHidden"], "R4");
+    assert.deepEqual(judge({ 480: new Uint8Array(8) }), ["TcbMismatch"], "R5");
+    assert.deepEqual(judge({}, { hostData: ["00".repeat(32)] }), ["HostDataMismatch"], "R14");
+    assert.deepEqual(judge({}, { familyId: "11".repeat(16) }), ["IdentityMismatch"], "R25");
+    const other = makeSnpPki();
+    const foreign = [other.vek(), other.ask, other.ark].map(({ der }) => der);
+    assert.deepEqual(judge({}, {}, foreign), ["SignatureInvalid", "RootNotTrusted"], "R6");
+    assert.deepEqual(judge({}, {}, [pki.vek({ hardwareId: TEST_CHIP.toReversed() }).der, ...chain.slice(1)]), [
+      "EndorsementMismatch",
+    ]);
+  });
+
+  test("[R13] comes with a quote over all 64 bytes of the expected data", () => {
+    for (const at of [0, 31, 32, 63]) {
+      const other = bound.map((byte, each) => (each === at ? byte ^ 1 : byte));
+      assert.deepEqual(judge({}, {}, chain, other), ["NonceMismatch"]);
+    }
+    assert.deepEqual(judge({}, {}, chain, bound.subarray(0, 32)), ["NonceMismatch"]);
+  });
+
+  test("[R18] is refused with any byte of it, of its runtime data or of the quote changed", () => {
+    const snpReport = (reportData: Bytes) => pki.report({ 80: reportData });
+    const genuine = {
+      ...makeVtpmEvidence(key, { snpReport }, { nonce: vtpmNonce(bound, crypto) }),
+      certificates: chain,
+    };
+    const judgement = { roots: pki.roots, nowMs: NOW_MS, bound: { reportData: bound } };
+    const found = (evidence: typeof genuine): readonly string[] => {
+      try {
+        return reasonsOf(judgeAzureVtpm(evidence, policy, judgement, crypto).checks);
+      } catch (error) {
+        assert.ok(isMalformed(error), String(error));
+        return ["Malformed"];
+      }
+    };
+    const flipped = (bytes: Bytes, at: number): Bytes =>
+      bytes.map((byte, each) => (each === at ? byte ^ (1 << (at % 8)) : byte));
+    assert.deepEqual(found(genuine), []);
+    const { hclReport, quote } = genuine;
+    for (let at = 0; at < hclReport.length; at++)
+      assert.notDeepEqual(found({ ...genuine, hclReport: flipped(hclReport, at) }), [], `report ${at}`);
+    for (const part of ["message", "signature"] as const)
+      for (let at = 0; at < quote[part].length; at++) {
+        const changed = { ...quote, [part]: flipped(quote[part], at) };
+        assert.notDeepEqual(found({ ...genuine, quote: changed }), [], `${part} ${at}`);
+      }
+  });
+
+  test("[R19] comes with a signature of the TPM's key that is none of zeros or of another length", () => {
+    const snpReport = (reportData: Bytes) => pki.report({ 80: reportData });
+    const { quote, ...rest } = makeVtpmEvidence(key, { snpReport }, { nonce: vtpmNonce(bound, crypto) });
+    const judgement = { roots: pki.roots, nowMs: NOW_MS, bound: { reportData: bound } };
+    for (const signature of [
+      new Uint8Array(256),
+      new Uint8Array(256).fill(255),
+      quote.signature.subarray(1),
+      concatBytes(new Uint8Array(1), quote.signature),
+    ]) {
+      const evidence = { ...rest, certificates: chain, quote: { ...quote, signature } };
+      assert.deepEqual(reasonsOf(judgeAzureVtpm(evidence, policy, judgement, crypto).checks), ["SignatureInvalid"]);
+    }
+  });
 });
