@@ -4,8 +4,13 @@ import { missingTeeVectors, teeVector } from "../../../test/support/tee-vectors.
 import { concatBytes, fromHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
 import { type SnpPolicy, STRICT_SNP_POLICY } from "../../core/governance/policy-snp.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
-import { makeKey, NOW_MS } from "../../../test/support/issue-certificates.ts";
-import { makeSnpPki, type ReportFields, TEST_CHIP } from "../../../test/support/snp-pki.ts";
+import {
+  issueRevocationList,
+  makeKey,
+  NOW_MS,
+  type TestCertificate,
+} from "../../../test/support/issue-certificates.ts";
+import { AMD_SIGNATURE, makeSnpPki, type ReportFields, TEST_CHIP } from "../../../test/support/snp-pki.ts";
 import { CocoError } from "../../errors.ts";
 import { reasonsOf } from "../checks.ts";
 import type { HardwareEvidence } from "../hardware-evidence.ts";
@@ -89,7 +94,7 @@ describe("the SNP report inside of a virtual TPM", () => {
     return reasonsOf(judgeAzureVtpm({ ...evidence, certificates }, { ...policy, ...change }, judgement, crypto).checks);
   };
 
-  test("is judged as every SNP report is", () => {
+  test("[R1, R2, R3, R4, R5, R6, R8, R14, R25] is judged as every SNP report is", () => {
     assert.deepEqual(judge({}), []);
     assert.deepEqual(judge({ 10: 0b1011 }), ["DebugEnabled"], "R1");
     assert.deepEqual(judge({ 10: 0b0111 }), ["MigrationEnabled"], "R2");
@@ -104,6 +109,31 @@ describe("the SNP report inside of a virtual TPM", () => {
     assert.deepEqual(judge({}, {}, [pki.vek({ hardwareId: TEST_CHIP.toReversed() }).der, ...chain.slice(1)]), [
       "EndorsementMismatch",
     ]);
+  });
+
+  test("[R7] is refused when a list that came along revokes what leads to the root, or is asked for and is not there", () => {
+    const { certificates: _, ...made } = makeVtpmEvidence(key, { snpReport: (data) => pki.report({ 80: data }) });
+    const judged = (revocations: readonly Bytes[], change: Partial<SnpPolicy> = {}) => {
+      const certificates = chain.map((content) => ({ kind: "certificates" as const, content }));
+      const lists = revocations.map((content) => ({ kind: "revocations" as const, content }));
+      const quote = { kind: "tpm-quote" as const, content: encodeTpmQuote(made.quote) };
+      const travelled = {
+        tee: "snp" as const,
+        evidence: made.hclReport,
+        endorsements: [quote, ...certificates, ...lists],
+      };
+      const judgement = { roots: pki.roots, nowMs: NOW_MS };
+      return reasonsOf(
+        judgeAzureVtpm(azureVtpmEvidenceOf(travelled), { ...policy, ...change }, judgement, crypto).checks,
+      );
+    };
+    const require = ["revocation-list"] as const;
+    const list = (revoked: readonly TestCertificate[]) =>
+      issueRevocationList({ issuer: pki.ark, revoked, ...AMD_SIGNATURE });
+    assert.deepEqual(judged([]), []);
+    assert.deepEqual(judged([], { require }), ["RevocationMissing"]);
+    assert.deepEqual(judged([list([])], { require }), []);
+    assert.deepEqual(judged([list([pki.ask])]), ["CertificateRevoked"]);
   });
 
   test("[R13] comes with a quote over all 64 bytes of the expected data", () => {

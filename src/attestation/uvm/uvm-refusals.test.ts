@@ -62,7 +62,7 @@ describe("issuers [R15]", () => {
     assert.deepEqual(reasons({ did: DID.split("::")[0] ?? "" }), INVALID);
   });
 
-  test("a chain that does not hold, or that anybody can make", () => {
+  test("[R6, R12] a chain that does not hold, or that anybody can make", () => {
     const own = issue({ subject: "O=Test, CN=Middle", ca: true });
     const forged = issue({ key: makeKey("P-384"), issuer: own, purposes: [PURPOSE] });
     for (const chain of [[forged, middle, root], [forged, own, root], [leaf, root], [leaf], []])
@@ -112,7 +112,7 @@ describe("messages [R16]", () => {
     assert.deepEqual(reasons(thumbprint("sha1", -14)), INVALID);
   });
 
-  test("a detached payload, headers that are missing, trailing bytes, another tag", () => {
+  test("[R20] a detached payload, headers that are missing, trailing bytes, another tag", () => {
     assert.throws(() => reasons({ payload: null }), malformed);
     for (const label of ["iss", "feed"]) assert.throws(() => reasons({ without: [label] }), malformed);
     assert.deepEqual(reasons({ without: [33] }), INVALID);
@@ -121,7 +121,7 @@ describe("messages [R16]", () => {
     assert.throws(() => verifyUvm(concatBytes(Uint8Array.of(0xd1), endorsement().subarray(1)), crypto), malformed);
   });
 
-  test("payloads that are not one JSON object with both fields, each once", () => {
+  test("[R9] payloads that are not one JSON object with both fields, each once", () => {
     const svn = '"x-ms-sevsnpvm-guestsvn":"1"';
     const measurement = `"x-ms-sevsnpvm-launchmeasurement":"${MEASUREMENT}"`;
     assert.deepEqual(reasons({ payload: `{${svn},${measurement},"more":[1]}` }), []);
