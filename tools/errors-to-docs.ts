@@ -1,7 +1,7 @@
 /**
- * Writes docs/reference/errors.md from the tables in src/errors.ts, src/core/governance/refusal.ts and src/attestation/reasons.ts; with `--check` it
- * only compares, and exits 1 when the page is out of date. Codes, statuses and remedies come from the tables themselves;
- * the groups are the line comments between their entries, read from the source.
+ * Writes docs/reference/errors.md from the tables in src/errors.ts, src/core/governance/refusal.ts and
+ * src/attestation/reasons.ts; with `--check` it only compares, and exits 1 when the page is out of date. Codes, statuses and
+ * remedies come from the tables themselves; the groups are the line comments between their entries, read from the source.
  */
 import * as fs from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -38,8 +38,9 @@ name, and \`field\` the path of a field that is wrong.
 const REASONS_INTRODUCTION = `
 ## Reasons against evidence
 
-Evidence that is refused has a reason: of a check in \`coco attest verify\` and \`coco network trust\`, in \`reason\` of \`EvidenceRejected\` and of the
-codes of joining, in the log, and as \`problem\` of \`EvidenceInvalid\`. Which check gives which, and for what: [attestation](attestation.md).
+Evidence that is refused has a reason: of a check in \`coco attest verify\` and \`coco network trust\`, in \`reason\` of
+\`EvidenceRejected\` and of the codes of joining, in the log, and as \`problem\` of \`EvidenceInvalid\`. Which check gives which,
+and for what: [attestation](attestation.md).
 
 | reason | means | what to do |
 | --- | --- | --- |

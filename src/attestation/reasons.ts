@@ -9,7 +9,7 @@ export const REASONS = {
   SignatureInvalid: {
     meaning: "the evidence is not signed by the key its endorsements name",
     remedy:
-      "Let the machine make its evidence anew, and send the endorsements of that very machine; if it stays so, the host alters what it hands out: move the node.",
+      "Make the evidence anew, with endorsements of that very machine; if it stays so, move the node: the host alters it.",
   },
   ChainInvalid: {
     meaning: "a certificate is not signed by its issuer, or is not what its place in the chain asks for",
@@ -81,7 +81,7 @@ export const REASONS = {
   KeyNotBound: {
     meaning: "the key that signed is not bound to the endorsed one",
     remedy:
-      "Let the machine make its evidence anew; if it stays so, something between node and hardware puts in keys of its own: move the node.",
+      "Make the evidence anew; if it stays so, move the node: something before the hardware puts in keys of its own.",
   },
   // What the policy says
   DebugEnabled: {

@@ -107,9 +107,7 @@ export function mayRun(
 /** The node that is recorded on the machine of a newly attested one, if no entry in force lets that one be there too. */
 export function machineConflict(
   state: Pick<AttestationState, "constitution" | "attested">,
-  nodeId: NodeId,
-  node: AttestedNode,
-  nowMs: number,
+  { nodeId, node, nowMs }: { readonly nodeId: NodeId; readonly node: AttestedNode; readonly nowMs: number },
   crypto: Pick<GovernanceCrypto, "appraise">,
 ): NodeId | undefined {
   const holder = holderOf(state, nodeId, node.platform);
@@ -162,7 +160,7 @@ export function executeAttest(
     const refusal = reason.manifest === "code" ? "CodeNotInForce" : "TeeNotInForce";
     throw refused(refusal, `node ${nodeId}: ${reason.message}`);
   }
-  const holder = machineConflict(state, nodeId, node, nowMs, crypto);
+  const holder = machineConflict(state, { nodeId, node, nowMs }, crypto);
   if (holder !== undefined)
     throw refused("MachineInUse", `node ${nodeId} runs on a machine that node ${holder} is recorded on`);
   if (isRecorded(state, nodeId, claims) && !mayRenew(state, nodeId, nowMs))

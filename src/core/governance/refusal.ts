@@ -98,7 +98,7 @@ export const REFUSALS = define({
   // attestation
   EvidenceInvalid: "Let the node make its evidence anew, for the network, its own keys and the present challenge.",
   MachineInUse:
-    "Run the node on a machine that no other node is recorded on, remove that other node first, or approve an entry of the TEE manifest that allows shared machines.",
+    "Run the node on a machine of its own, remove the other node first, or approve a TEE entry that allows shared machines.",
   ChallengeStale: "Let the node make its evidence anew: the epoch changed, or its attestation was recorded before.",
   ExpulsionNotDue: "Expel exactly the nodes whose code or machine is not in force, as far as the others can go on.",
   QuarantineNotDue: "Quarantine only nodes whose lease has ended, as far as the others can go on.",

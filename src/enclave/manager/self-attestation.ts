@@ -130,7 +130,7 @@ export class SelfAttestation {
   /** Whether another node is recorded on this machine, and this one may not be there too; told once. */
   #machineIsTaken(state: GovernanceState, node: AttestedNode, nowMs: number): boolean {
     const { nodeId, crypto, tracer } = this.#parts;
-    const holder = machineConflict(state, nodeId, node, nowMs, crypto);
+    const holder = machineConflict(state, { nodeId, node, nowMs }, crypto);
     const message = "another node is recorded on this machine, and the TEE manifest does not let this one be there too";
     if (holder !== undefined && holder !== this.#holder) tracer.event("error", "machine_in_use", { holder, message });
     this.#holder = holder;

@@ -1,7 +1,7 @@
 /**
- * Intel SGX on this machine, where Node runs inside an enclave of Gramine: quotes and sealing keys through the files that Gramine puts under
- * /dev/attestation (Gramine documentation, "Attestation and Secret Provisioning"). They belong to the process: what is
- * written into one is what the next reading of another is made of.
+ * Intel SGX on this machine, where Node runs inside an enclave of Gramine: quotes and sealing keys through the files that Gramine
+ * puts under /dev/attestation (Gramine documentation, "Attestation and Secret Provisioning"). They belong to the process: what
+ * is written into one is what the next reading of another is made of.
  */
 import { join } from "node:path";
 import { type Bytes, utf8Decode } from "../../core/codec/bytes.ts";
