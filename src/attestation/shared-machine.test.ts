@@ -24,7 +24,18 @@ import { STRICT_SNP_POLICY } from "../core/governance/policy-snp.ts";
 import { STRICT_VBS_POLICY } from "../core/governance/policy-vsm.ts";
 import { allowsSharedMachine } from "../core/governance/shared-machine.ts";
 import { decodeGovernanceState, encodeGovernanceState } from "../core/governance/state-codec.ts";
-import { createEvidenceCrypto, createGovernanceCrypto, sha256 } from "../enclave/manager/node-crypto.ts";
+import type { Administration } from "../enclave/manager/administration.ts";
+import { createChannelIdentity } from "../enclave/manager/channel-identity.ts";
+import {
+  createEvidenceCrypto,
+  createGovernanceCrypto,
+  createNodeCrypto,
+  nodeEntropy,
+  sha256,
+} from "../enclave/manager/node-crypto.ts";
+import { createNodeKeys, openNodeKeys } from "../enclave/manager/node-keys.ts";
+import { checkJoinRequest, joinReportData } from "./join.ts";
+import { channelReportData } from "./report-data.ts";
 import { otherOnMachine } from "./appraise.ts";
 import { encodeHardwareEvidence } from "./hardware.ts";
 import { guestPolicy, guest, token } from "./maa/test-tokens.ts";
@@ -149,6 +160,72 @@ describe("R21: whoever asks for a channel or to join", () => {
     assert.equal(other(stateWith([strictEntry]), 1), undefined, "nobody is recorded");
     assert.equal(other(stateWith([sharedEntry], first), 1), undefined);
     assert.equal(other(first, 7), undefined, "a node that leaves makes room for the one after it");
+  });
+});
+
+describe("R21: a node that joins", () => {
+  const join = (state: GovernanceState, at: number, chip = TEST_CHIP) => {
+    const { networkId, constitution } = state;
+    const bound = { networkId, node: tupleOf(at), challenge: new Uint8Array(32), measurement: CODE.measurement };
+    const evidence = evidenceOf(joinReportData(bound, sha256), chip);
+    const request = { ...bound, ownChallenge: new Uint8Array(32), evidence };
+    return checkJoinRequest(request, { networkId, constitution, attested: state.attested, nowMs: NOW_MS }, crypto);
+  };
+
+  test("is let in on a chip of its own, and on that of another only where an entry allows it", () => {
+    const first = attested(stateWith([strictEntry]), 0);
+    assert.throws(() => join(first, 1), { code: "JoinMachineInUse" });
+    assert.equal(join(first, 1, OTHER_CHIP).nodeId, idOf(1));
+    assert.equal(join(first, 0).nodeId, idOf(0), "one that comes back");
+    assert.equal(join(stateWith([strictEntry, sharedEntry], first), 1).nodeId, idOf(1));
+  });
+});
+
+describe("R21: a channel", () => {
+  /** How node 0 judges the evidence of a peer, by what is recorded. */
+  async function identityOf(state: GovernanceState) {
+    const sealer = { seal: (secret: Bytes) => secret, unseal: (sealed: Bytes) => sealed };
+    const { sealed } = await createNodeKeys(sealer, nodeEntropy);
+    const { nodes } = state.constitution;
+    const administration = {
+      attested: state.attested,
+      nodeOf: (nodeId: string) => nodes.find((node) => node.nodeId === nodeId),
+    };
+    const evidence = { attest: () => assert.fail("asked"), evidence: { make: () => assert.fail("asked") } };
+    const keys = await openNodeKeys(sealed, sealer);
+    return createChannelIdentity({
+      ...evidence,
+      keys,
+      networkId: state.networkId,
+      certificate: "",
+      crypto: createNodeCrypto(keys.signingKey),
+      evidenceCrypto: crypto,
+      administration: administration as unknown as Administration,
+      constitution: () => state.constitution,
+      now: () => NOW_MS,
+    });
+  }
+
+  async function appraised(state: GovernanceState, peer: number) {
+    const identity = await identityOf(state);
+    const [challenge, exporter] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)];
+    const { nodeId, encryptionKey } = tupleOf(peer);
+    const theirs = { networkId: state.networkId, constitutionDigest: identity.networkId };
+    const sender = { sender: nodeId, senderEncryptionKey: encryptionKey };
+    const reportData = channelReportData({ ...theirs, ...sender, challenge, exporter }, sha256);
+    return identity.appraise(nodeId, evidenceOf(reportData, TEST_CHIP), challenge, exporter);
+  }
+
+  test("is refused to a node on another one's chip, and ends when the other is recorded there", async () => {
+    const nobody = stateWith([strictEntry]);
+    const first = attested(nobody, 0);
+    const claims = await appraised(nobody, 1);
+    await assert.rejects(appraised(first, 1), { code: "EvidenceRejected", data: { reason: "MachineInUse" } });
+    assert.equal((await appraised(first, 0)).tee, "snp");
+    assert.equal((await appraised(stateWith([strictEntry, sharedEntry], first), 1)).tee, "snp");
+    assert.equal((await identityOf(nobody)).stillAppraises(idOf(1), claims), true);
+    assert.equal((await identityOf(first)).stillAppraises(idOf(1), claims), false);
+    assert.equal((await identityOf(sharing)).stillAppraises(idOf(1), claims), true);
   });
 });
 
