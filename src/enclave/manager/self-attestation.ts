@@ -84,6 +84,16 @@ export class SelfAttestation {
     this.#closed = true;
   }
 
+  /** Whether another node is recorded on this machine, and this one may not be there too; told once. */
+  #machineIsTaken(state: GovernanceState, node: AttestedNode, nowMs: number): boolean {
+    const { nodeId, crypto, tracer } = this.#parts;
+    const holder = machineConflict(state, { nodeId, node, nowMs }, crypto);
+    const message = "another node is recorded on this machine, and the TEE manifest does not let this one be there too";
+    if (holder !== undefined && holder !== this.#holder) tracer.event("error", "machine_in_use", { holder, message });
+    this.#holder = holder;
+    return holder !== undefined;
+  }
+
   #challenge(state: GovernanceState): string {
     const challenge = attestChallenge(state, this.#parts.nodeId, this.#parts.crypto.sha256);
     return challenge === undefined ? "" : toHex(challenge);
@@ -125,16 +135,6 @@ export class SelfAttestation {
     if (!mayRun(state.constitution, node, nowMs, crypto) || this.#machineIsTaken(state, node, nowMs)) return;
     this.#answered = toHex(challenge);
     deliver({ challenge, evidence });
-  }
-
-  /** Whether another node is recorded on this machine, and this one may not be there too; told once. */
-  #machineIsTaken(state: GovernanceState, node: AttestedNode, nowMs: number): boolean {
-    const { nodeId, crypto, tracer } = this.#parts;
-    const holder = machineConflict(state, { nodeId, node, nowMs }, crypto);
-    const message = "another node is recorded on this machine, and the TEE manifest does not let this one be there too";
-    if (holder !== undefined && holder !== this.#holder) tracer.event("error", "machine_in_use", { holder, message });
-    this.#holder = holder;
-    return holder !== undefined;
   }
 
   /** Evidence for the present challenge; undefined when this node is not to make any, or its TEE gives none. */
