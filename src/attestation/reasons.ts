@@ -158,6 +158,10 @@ export const REASONS = define({
     meaning: "the TEE manifest lists the machine, but not for this time",
     remedy: "Wait for the entry's first date; or let members vote on a new entry where the old one has ended.",
   },
+  MachineInUse: {
+    meaning: "another listed node is recorded on the machine, and no entry lets this one be there too",
+    remedy: "Run the node on another machine, remove the other node first, or let members allow shared machines.",
+  },
   MeasurementNotListed: {
     meaning: "the code manifest does not list the measurement",
     remedy: "Run approved code; or let a member propose `approve_code` with this measurement, and members vote.",

@@ -113,7 +113,12 @@ describe("what is accepted of hardware, in words", () => {
     ];
     requireDistinct([
       vbs({}),
-      ...[{ roots: [other] }, { uniqueIds: ["11".repeat(32)] }, { minimumSecureKernelSvn: 1 }].map(vbs),
+      ...[
+        { roots: [other] },
+        { uniqueIds: ["11".repeat(32)] },
+        { minimumSecureKernelSvn: 1 },
+        { allowSharedMachine: true },
+      ].map(vbs),
       ...enclaves.map(vbs),
       token({}),
       token({ issuer: "https://other.weu.attest.azure.net" }),

@@ -25,6 +25,7 @@ const SNP_ALLOWED: Readonly<Record<SnpAllowance, string>> = {
   vmpl1: "privilege level 1 of the guest",
   vmpl2: "privilege level 2 of the guest",
   vmpl3: "privilege level 3 of the guest",
+  "shared-machine": "several nodes on one chip",
 };
 
 const SNP_REQUIRED: Readonly<Record<SnpRequirement, string>> = {
@@ -47,6 +48,7 @@ const DCAP_ALLOWED: Readonly<Record<DcapAllowance, string>> = {
   migratable: "guests that may be moved to another machine",
   mrservicetd: "guests that a service guest is bound to (MRSERVICETD)",
   "no-sept-ve-disable": "guests that the host may take pages from unnoticed (no SEPT_VE_DISABLE)",
+  "shared-machine": "several nodes on one platform",
 };
 
 const TOKENS_ABOUT: Readonly<Record<TokenTee, string>> = {
@@ -169,6 +171,7 @@ function vbsClauses(policy: VbsHgsPolicy, crypto: WordsCrypto): readonly string[
   return [
     `reports of VBS enclaves under the ${either(roots.map((root) => certificateInWords(root, crypto)))}`,
     ...limited(uniqueIds, (ids) => `the unique id is ${ids}`),
+    ...(policy.allowSharedMachine ? ["several nodes on one machine are allowed"] : []),
     ...(minimumSecureKernelSvn === 0 ? [] : [`the Secure Kernel's version is ${minimumSecureKernelSvn} or later`]),
     ...idClauses(policy),
   ];
