@@ -69,7 +69,7 @@ describe("a node's folder", () => {
     const dir = await newFolder();
     const request = await initNode(options(join(dir, "node")));
     const node = await loadNode(join(dir, "node"));
-    const keys = openNodeKeys(node.sealedKeys, await openVirtualTee(node.paths.machineKeyFile));
+    const keys = await openNodeKeys(node.sealedKeys, await openVirtualTee(node.paths.machineKeyFile ?? assert.fail()));
     assert.equal(keys.nodeId, request.nodeId);
     assert.deepEqual(keys.publicKey, request.publicKey);
     assert.deepEqual(keys.encryptionKey, request.encryptionKey);
@@ -106,7 +106,10 @@ describe("a node's folder", () => {
     assert.deepEqual(results.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
     const won = results.find((result) => result.status === "fulfilled");
     const node = await loadNode(dir);
-    const { nodeId } = openNodeKeys(node.sealedKeys, await openVirtualTee(node.paths.machineKeyFile));
+    const { nodeId } = await openNodeKeys(
+      node.sealedKeys,
+      await openVirtualTee(node.paths.machineKeyFile ?? assert.fail()),
+    );
     assert.equal(won?.value.nodeId, nodeId);
   });
 
@@ -188,8 +191,8 @@ describe("the virtual TEE", () => {
     await initNode(options(dir));
     const other = await createVirtualTee(join(await newFolder(), "machine.key"));
     const { sealedKeys } = await loadNode(dir);
-    assert.throws(() => openNodeKeys(sealedKeys, other), configurationInvalid());
-    assert.throws(() => openNodeKeys(other.seal(utf8Encode("x")), other), configurationInvalid());
+    await assert.rejects(openNodeKeys(sealedKeys, other), configurationInvalid());
+    await assert.rejects(openNodeKeys(other.seal(utf8Encode("x")), other), configurationInvalid());
   });
 
   test("made by two processes at once has one key", async () => {
