@@ -29,7 +29,7 @@ import { createFileAtomic, PUBLIC_FILE_MODE, writeFileAtomic } from "./files.ts"
 import { readConstitutionFile } from "./genesis.ts";
 import { JoinConnection, type NodeAnswer } from "./join-connection.ts";
 import { JOINED_FILE, loadNode, type NodeFolder, readNodeRequest, teeOf } from "./node-folder.ts";
-import type { NodeTee, PlayedHardware } from "./tee/node-tee.ts";
+import type { NodeTee, PlayedMachine } from "./tee/node-tee.ts";
 import type { TeeSettings } from "./tee/tee-settings.ts";
 
 /** What the newcomer's owner knows of the network beforehand: at least one of the two. */
@@ -63,7 +63,7 @@ const CHALLENGE_CONTEXT: FieldContext = { form: "json", code: "JoinAnswerUntrust
  * @param instead of the TEE that the folder names
  * @param played nothing but a test gives it
  */
-export async function readNewcomer(dir: string, instead?: TeeSettings, played?: PlayedHardware): Promise<Newcomer> {
+export async function readNewcomer(dir: string, instead?: TeeSettings, played?: PlayedMachine): Promise<Newcomer> {
   const folder = await loadNode(dir);
   const tee = await teeOf(folder, instead, played);
   const keys = await openNodeKeys(folder.sealedKeys, tee.sealer);

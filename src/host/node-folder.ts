@@ -24,7 +24,7 @@ import { nodeEntropy } from "../enclave/manager/node-crypto.ts";
 import { createNodeKeys } from "../enclave/manager/node-keys.ts";
 import { CocoError } from "../errors.ts";
 import { createFileAtomic, hasErrorCode, PUBLIC_FILE_MODE, readConfigurationFile, SECRET_FILE_MODE } from "./files.ts";
-import { type NodeTee, openNodeTee, type PlayedHardware } from "./tee/node-tee.ts";
+import { type NodeTee, openNodeTee, type PlayedMachine } from "./tee/node-tee.ts";
 import { DEFAULT_TEE, readTeeSettings, type TeeSettings, teeSettingsTree } from "./tee/tee-settings.ts";
 import {
   DEFAULT_WORKER_LEVEL,
@@ -127,7 +127,7 @@ function readAddresses(fields: FieldReader): NodeAddresses {
  * {@link openNodeTee} throws.
  * @param played nothing but a test gives it
  */
-export async function initNode(options: InitNodeOptions, played?: PlayedHardware): Promise<NodeRequest> {
+export async function initNode(options: InitNodeOptions, played?: PlayedMachine): Promise<NodeRequest> {
   const { name, listen, advertise, clientListen, clientAdvertise } = options;
   const context = { form: "json", code: "ConfigurationInvalid" } as const;
   const addresses = readDocument({ name, listen, advertise, clientListen, clientAdvertise }, context, readAddresses);
@@ -164,7 +164,7 @@ function checkedTee(settings: TeeSettings): TeeSettings {
 export function teeOf(
   { dir, paths, tee }: NodeFolder,
   instead?: TeeSettings,
-  played?: PlayedHardware,
+  played?: PlayedMachine,
 ): Promise<NodeTee> {
   const settings = instead === undefined ? tee : checkedTee(instead);
   return openNodeTee(settings, { dir, machineKeyFile: paths.machineKeyFile, played });

@@ -40,7 +40,7 @@ import type { RunningExecutor } from "./running-executor.ts";
 import { startWorker } from "./worker-level.ts";
 import type { WorkerLevel } from "./worker-settings.ts";
 import { askTeeOf, tellTee } from "./tee/ask-tee.ts";
-import type { NodeTee, PlayedHardware } from "./tee/node-tee.ts";
+import type { NodeTee, PlayedMachine } from "./tee/node-tee.ts";
 import type { TeeSettings } from "./tee/tee-settings.ts";
 
 /** Largest approval of code in bytes: a proposal and a ballot of each of a thousand members. */
@@ -57,6 +57,8 @@ export interface StartNodeOptions {
   readonly workers?: WorkerLevel | undefined;
   /** Likewise. */
   readonly tee?: TeeSettings | undefined;
+  /** Takes what happens, instead of lines on standard error. */
+  readonly tracer?: Tracer;
   /** Compiled file to run as an adapter's worker process; for tests that play a hostile worker. */
   readonly workerEntry?: string;
   /** Clients are served; the service certificate is in the node's folder. */
@@ -78,7 +80,7 @@ interface NodeContext {
   readonly folder: NodeFolder;
   readonly tracer: Tracer;
   readonly tee: NodeTee;
-  readonly played: PlayedHardware | undefined;
+  readonly played: PlayedMachine | undefined;
   readonly keys: NodeKeys;
   readonly genesis: Constitution;
   /** The constitution its owner approved when the node joined; undefined for a founding node. */
@@ -96,7 +98,7 @@ interface Parts {
   isDiskFull: boolean;
 }
 
-async function readContext(options: StartNodeOptions, played: PlayedHardware | undefined): Promise<NodeContext> {
+async function readContext(options: StartNodeOptions, played: PlayedMachine | undefined): Promise<NodeContext> {
   const folder = await loadNode(options.dir);
   const tee = await teeOf(folder, options.tee, played);
   const keys = await openNodeKeys(folder.sealedKeys, tee.sealer);
@@ -109,7 +111,7 @@ async function readContext(options: StartNodeOptions, played: PlayedHardware | u
   const { runScript } = await loadScriptRunner();
   const approval = await readApproval(join(folder.dir, APPROVAL_FILE));
   const tookPart = existsSync(join(folder.dir, SERVICE_CERTIFICATE_FILE));
-  const tracer = createTracer(folder.name, options.logLevel);
+  const tracer = options.tracer ?? createTracer(folder.name, options.logLevel);
   tellTee(tee, tracer);
   return { options, folder, tracer, tee, played, keys, genesis, approval, tookPart, runScript, joined };
 }
@@ -222,7 +224,7 @@ async function createNode(context: NodeContext, parts: Parts): Promise<Validatin
  * or belong to another network, and `TeeUnavailable` when its TEE gives no evidence.
  * @param played nothing but a test gives it
  */
-export async function startNode(options: StartNodeOptions, played?: PlayedHardware): Promise<RunningNode> {
+export async function startNode(options: StartNodeOptions, played?: PlayedMachine): Promise<RunningNode> {
   const context = await readContext(options, played);
   const parts: Parts = { executors: new Set(), ledger: undefined, node: undefined, isDiskFull: false };
   try {

@@ -50,10 +50,14 @@ export interface NodeTee {
   entry(note: string): TeeEntry;
 }
 
-/** Hardware that a test plays: roots of its own, and a machine that makes evidence. Production gives none. */
-export interface PlayedHardware {
-  readonly roots: HardwareRoots;
-  readonly provider?: TeeProvider | undefined;
+/** What a test plays of a machine, and nothing else does: no file, option or environment variable of a node gives any. */
+export interface PlayedMachine {
+  /** Roots of hardware, instead of those pinned in this program. */
+  readonly roots?: HardwareRoots;
+  /** What makes evidence, instead of this machine's hardware. */
+  readonly provider?: TeeProvider;
+  /** The package that the virtual TEE measures, instead of the one that runs. */
+  readonly packageFolder?: string;
 }
 
 /** The machine a node's TEE is of. */
@@ -64,13 +68,14 @@ export interface TeeMachine {
   readonly machineKeyFile: string | undefined;
   /** Makes the machine key when there is none. */
   readonly create?: boolean;
-  readonly played?: PlayedHardware | undefined;
+  readonly played?: PlayedMachine | undefined;
 }
 
 /** Opens the TEE of a node. Throws `ConfigurationInvalid`, or `TeeUnavailable` with what is missing. */
 export async function openNodeTee(settings: TeeSettings, machine: TeeMachine): Promise<NodeTee> {
   const { dir, played } = machine;
-  if (settings.name === "virtual") return ofVirtual(await machineKeyOf(machine));
+  if (settings.name === "virtual")
+    return ofVirtual(await machineKeyOf(machine), played?.packageFolder ?? PACKAGE_FOLDER);
   const provider = played?.provider ?? createProvider(settings.name, settings, join(dir, "collateral"));
   if (provider.tee !== settings.name)
     throw new CocoError("TeeUnavailable", `the machine is of ${provider.tee}, not of ${settings.name}`);
@@ -79,14 +84,19 @@ export async function openNodeTee(settings: TeeSettings, machine: TeeMachine): P
   return { ...hardware, sealer: await machineKeyOf(machine), sealedBy: "machine key file" };
 }
 
+/** The code that this machine measures, as a code manifest lists it. Throws `TeeUnavailable` with what is missing. */
+export async function measuredByTee(name: HardwareTee, settings: TeeSettings): Promise<NodeTee["code"]> {
+  return (await ofHardware(createProvider(name, settings), name, createEvidenceCrypto())).code;
+}
+
 async function machineKeyOf({ machineKeyFile, create = false }: TeeMachine): Promise<VirtualTee> {
   if (machineKeyFile === undefined)
     throw new CocoError("ConfigurationInvalid", "expected a machine key file: this TEE does not seal by itself");
   return create ? createVirtualTee(machineKeyFile) : openVirtualTee(machineKeyFile);
 }
 
-async function ofVirtual(machine: VirtualTee): Promise<NodeTee> {
-  const measurement = await measureCode(PACKAGE_FOLDER);
+async function ofVirtual(machine: VirtualTee, packageFolder: string): Promise<NodeTee> {
+  const measurement = await measureCode(packageFolder);
   return {
     tee: "virtual",
     code: { measurement: toHex(measurement) },

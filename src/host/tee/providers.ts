@@ -27,8 +27,11 @@ export const HARDWARE_NEEDS: Readonly<Record<HardwareTee, string>> = {
   vsm: "--tee vsm needs an enclave host that answers at --pipe; see docs/reference/attestation-vsm.md",
 };
 
-/** Makes the provider; nothing is read before it attests. `collateralCache` is where collateral is kept unless given. */
-export function createProvider(tee: HardwareTee, settings: TeeSettings, collateralCache: string): TeeProvider {
+/**
+ * Makes the provider; nothing is read before it attests.
+ * @param collateralCache where collateral is kept, unless the settings say where
+ */
+export function createProvider(tee: HardwareTee, settings: TeeSettings, collateralCache?: string): TeeProvider {
   switch (tee) {
     case "snp":
       return snpProvider(settings);
@@ -78,11 +81,15 @@ async function chipCertificates({ certificates: file }: TeeSettings): Promise<re
   return [{ kind: "certificates", content: await readConfigurationFile(file, MAX_CHIP_CERTIFICATES_BYTES) }];
 }
 
-function collateralOf({ collateralUrl, rootListUrl, collateralCache }: TeeSettings, usual: string): CollateralSource {
+function collateralOf(
+  { collateralUrl, rootListUrl, collateralCache }: TeeSettings,
+  usual: string | undefined,
+): CollateralSource {
+  const cacheFolder = collateralCache ?? usual;
   return createIntelCollateral({
     fetch,
     nowMs: () => Date.now(),
-    cacheFolder: collateralCache ?? usual,
+    ...(cacheFolder !== undefined && { cacheFolder }),
     ...(collateralUrl !== undefined && { serviceUrl: collateralUrl }),
     ...(rootListUrl !== undefined && { rootListUrl }),
   });

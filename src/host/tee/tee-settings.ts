@@ -5,7 +5,6 @@
 import { resolve } from "node:path";
 import type { FieldReader, FieldRecord } from "../../core/governance/fields.ts";
 import { TEE_NAMES, type TeeName } from "../../core/governance/manifest-entries.ts";
-import { CocoError } from "../../errors.ts";
 
 /** Longest value of a setting of a TEE, in characters. */
 export const MAX_TEE_SETTING_LENGTH = 4096;
@@ -67,18 +66,6 @@ export function readTeeSettings(fields: FieldReader, dir: string): TeeSettings {
 /** The tree form of what {@link readTeeSettings} reads. */
 export function teeSettingsTree(settings: TeeSettings): FieldRecord {
   return { ...settings };
-}
-
-/** Settings as the command line gives them; throws `ConfigurationInvalid` for one that the TEE does not take. */
-export function teeSettingsOf(name: TeeName, given: Readonly<Partial<Record<TeeSetting, string>>>): TeeSettings {
-  const taken: readonly TeeSetting[] = SETTINGS_OF_TEE[name];
-  const stray = (Object.keys(given) as TeeSetting[]).find((setting) => !taken.includes(setting));
-  if (stray !== undefined)
-    throw new CocoError(
-      "ConfigurationInvalid",
-      `the TEE ${name} takes no ${stray}; it takes ${taken.join(", ") || "none"}`,
-    );
-  return { name, ...given };
 }
 
 /** A pipe of Windows is no path of the file system. */
