@@ -10,6 +10,8 @@ import { fromHex, toHex, utf8Encode } from "../core/codec/bytes.ts";
 import { platformOf } from "../attestation/evidence.ts";
 import { createEvidenceCrypto } from "../enclave/manager/node-crypto.ts";
 import { openNodeKeys } from "../enclave/manager/node-keys.ts";
+import type { TeeEntry } from "../core/governance/manifest-entries.ts";
+import { STRICT_SNP_POLICY } from "../core/governance/policy-snp.ts";
 import { CocoError } from "../errors.ts";
 import { createFileAtomic, writeFileAtomic } from "./files.ts";
 import {
@@ -243,6 +245,19 @@ describe("founding a network", () => {
     assert.equal(constitution.teeManifest.length, 1);
     await writeFileAtomic(join(dir, "genesis.json"), constitutionToJson(constitution), 0o644);
     assert.deepEqual(await readConstitutionFile(join(dir, "genesis.json")), constitution);
+  });
+
+  test("nodes on hardware share what is accepted of it, and different policies under one name are refused", async () => {
+    const founder = makeFounder("member1");
+    const nodes = await signedNodes(founder);
+    const tee = { tee: "snp", id: "strict", note: "here", policy: STRICT_SNP_POLICY } as const;
+    const parts = { networkName: "test", actors: [founder.founder], codeManifest: [TEST_CODE], adapters: [] };
+    const on = (...tees: readonly TeeEntry[]) =>
+      assembleGenesis({ ...parts, nodes: nodes.map((node, at) => ({ ...node, tee: tees[at] ?? node.tee })) });
+    assert.deepEqual(on(tee, { ...tee, note: "there" }).teeManifest, [tee]);
+    const lax = { ...tee, policy: { ...STRICT_SNP_POLICY, allow: ["debug"] } } as const;
+    assert.throws(() => on(tee, lax), { code: "ConstitutionInvalid" });
+    assert.equal(on(tee, { ...lax, id: "lax" }).teeManifest.length, 2);
   });
 
   test("entries signed for another network or listed twice are refused", async () => {

@@ -72,6 +72,7 @@ describe("a node that attests itself", () => {
     const { network, attestation, asked, delivered, answer } = attesting();
     attestation.governanceChanged();
     const passed = challengeOf(network);
+    network.decide({ name: "open_epoch", args: {} });
     network.execute(network.epoch());
     assert.notDeepEqual(challengeOf(network), passed);
     answer(0);
