@@ -17,12 +17,18 @@ import { createVsmProvider } from "./vsm.ts";
 export const MAX_CHIP_CERTIFICATES_BYTES = 32 * 1024;
 
 const CONFIGFS =
-  "it needs Linux 6.7 or newer with configfs mounted (mount -t configfs none /sys/kernel/config), and the right to make folders there: run the node as root, or hand the folder over";
+  "it needs Linux 6.7 or newer with configfs mounted (mount -t configfs none /sys/kernel/config), " +
+  "and the right to make folders there: run the node as root, or hand the folder over";
 
 /** What is missing where a TEE is unavailable, and what to do about it. */
 export const HARDWARE_NEEDS: Readonly<Record<HardwareTee, string>> = {
-  snp: `--tee snp runs in a confidential virtual machine of AMD SEV-SNP with the driver sev-guest; ${CONFIGFS}. In a confidential Azure machine give --vtpm /dev/tpmrm0. A host that hands in no certificates of the chip needs --chip-certificates or --security-context`,
-  tdx: `--tee tdx runs in a guest of Intel TDX with the driver tdx-guest, on a host with a quote generation service; ${CONFIGFS}`,
+  snp:
+    `--tee snp runs in a confidential virtual machine of AMD SEV-SNP with the driver sev-guest; ${CONFIGFS}. ` +
+    "In a confidential Azure machine give --vtpm /dev/tpmrm0. " +
+    "A host that hands in no certificates of the chip needs --chip-certificates or --security-context",
+  tdx:
+    "--tee tdx runs in a guest of Intel TDX with the driver tdx-guest, on a host with a quote generation service; " +
+    CONFIGFS,
   sgx: "--tee sgx runs inside an SGX enclave of Gramine, whose manifest sets sgx.remote_attestation to dcap",
   vsm: "--tee vsm needs an enclave host that answers at --pipe; see docs/reference/attestation-vsm.md",
 };
