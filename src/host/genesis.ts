@@ -123,14 +123,21 @@ function readFounder(founder: Founder, at: number): Actor {
   throw new CocoError("ConstitutionInvalid", `${field}: expected one certificate in PEM`, { field });
 }
 
-/** One entry per machine: nodes of one machine share its key. */
+/** One entry per machine or policy: nodes of one machine share its key, nodes on hardware what is accepted of it. */
 function teeManifestOf(nodes: readonly SignedNode[]): TeeEntry[] {
   const machines = new Map<string, TeeEntry>();
   for (const { tee } of nodes) {
     const key = teeKey(tee);
-    if (!machines.has(key)) machines.set(key, tee);
+    const known = machines.get(key);
+    if (known === undefined) machines.set(key, tee);
+    else if (policyOf(known) !== policyOf(tee))
+      throw new CocoError("ConstitutionInvalid", `teeManifest: nodes ask for different policies under the name ${key}`);
   }
   return [...machines.values()];
+}
+
+function policyOf(entry: TeeEntry): string {
+  return entry.tee === "virtual" ? "" : JSON.stringify(treeToJson({ ...teeEntryTree(entry), note: "" }));
 }
 
 /** Reads and verifies a constitution file (`genesis.json`). Throws `ConfigurationInvalid` or `ConstitutionInvalid`. */
