@@ -99,6 +99,10 @@ export const ERRORS = define({
   NodeProcessFailed: { status: 500, remedy: "Read the log of the node that is named; its last lines are shown." },
   // ledger
   LedgerIncomplete: { status: 500, remedy: "Take the folder of a node that has the ledger from its genesis on." },
+  LedgerOfAnotherService: {
+    status: 500,
+    remedy: "Name the certificate of this network's service, newest or older; or the folder of a node of that network.",
+  },
   LedgerCorrupt: {
     status: 500,
     remedy:
@@ -151,6 +155,10 @@ export const ERRORS = define({
     remedy: "Run approved code, or propose the measurement for the code manifest and let members vote.",
   },
   JoinTeeNotApproved: { status: 403, remedy: "Propose the machine for the TEE manifest and let members vote." },
+  JoinMachineInUse: {
+    status: 403,
+    remedy: "Run the node on a machine that no other node is recorded on, or let members allow shared machines.",
+  },
   JoinNotListed: {
     status: 403,
     remedy: "Wait for the members' vote on the node, then join; `coco node join` waits by itself.",

@@ -1,16 +1,19 @@
 /**
- * Writes docs/reference/errors.md from the tables in src/errors.ts and src/core/governance/refusal.ts; with `--check` it
- * only compares, and exits 1 when the page is out of date. Codes, statuses and remedies come from the tables themselves;
- * the groups are the line comments between their entries, read from the source.
+ * Writes docs/reference/errors.md from the tables in src/errors.ts, src/core/governance/refusal.ts and
+ * src/attestation/reasons.ts; with `--check` it only compares, and exits 1 when the page is out of date. Codes, statuses and
+ * remedies come from the tables themselves; the groups are the line comments between their entries, read from the source.
  */
 import * as fs from "node:fs";
 import { fileURLToPath } from "node:url";
 import { writeOrCompare } from "./generated-page.ts";
+import { REASONS, type ReasonCode } from "../src/attestation/reasons.ts";
 import { REFUSALS, type Refusal } from "../src/core/governance/refusal.ts";
 import { ERRORS, type ErrorCode } from "../src/errors.ts";
 
 const SOURCE = fileURLToPath(new URL("../../src/errors.ts", import.meta.url));
 const REFUSALS_SOURCE = fileURLToPath(new URL("../../src/core/governance/refusal.ts", import.meta.url));
+
+const REASONS_SOURCE = fileURLToPath(new URL("../../src/attestation/reasons.ts", import.meta.url));
 
 const INTRODUCTION = `# Error codes
 
@@ -32,6 +35,13 @@ const REFUSALS_INTRODUCTION = `
 
 An error \`ProposalInvalid\` says in \`reason\` why; where an action of a proposal is the cause, \`action\` has its number, \`name\` its
 name, and \`field\` the path of a field that is wrong.
+`;
+
+const REASONS_INTRODUCTION = `
+## Reasons against evidence
+
+Why evidence of a TEE is not accepted: \`reason\` of an error \`EvidenceRejected\` or \`CodeNotApproved\`, \`problem\` of the refusal
+\`EvidenceInvalid\`, and \`reasons\` of [\`coco attest verify\`](../operators/tees.md#trying-evidence-out).
 `;
 
 /** Group title per code: the line comment above it, or the one of the codes before it. */
@@ -63,7 +73,7 @@ function render(): string {
     const { status, remedy } = ERRORS[code];
     page += `| \`${code}\` | ${status} | ${remedy.replaceAll("|", "\\|")} |\n`;
   }
-  return page + renderRefusals();
+  return page + renderRefusals() + renderReasons();
 }
 
 function renderRefusals(): string {
@@ -77,6 +87,22 @@ function renderRefusals(): string {
       current = group;
     }
     page += `| \`${reason}\` | ${REFUSALS[reason].replaceAll("|", "\\|")} |\n`;
+  }
+  return page;
+}
+
+function renderReasons(): string {
+  const groupOf = groups(fs.readFileSync(REASONS_SOURCE, "utf8"), "export const REASONS");
+  let page = REASONS_INTRODUCTION;
+  let current: string | undefined;
+  for (const reason of Object.keys(REASONS) as ReasonCode[]) {
+    const group = groupOf.get(reason) ?? "general";
+    if (group !== current) {
+      page += `\n### ${group.slice(0, 1).toUpperCase()}${group.slice(1)}\n\n| reason | meaning | what to do |\n| --- | --- | --- |\n`;
+      current = group;
+    }
+    const { meaning, remedy } = REASONS[reason];
+    page += `| \`${reason}\` | ${meaning} | ${remedy.replaceAll("|", "\\|")} |\n`;
   }
   return page;
 }

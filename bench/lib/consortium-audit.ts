@@ -46,6 +46,7 @@ export async function audit(cast: Cast): Promise<string> {
   await consortium.run(auditor, verify, { show: /./ });
   const history = ["ledger", "governance", "ledger", "--service-cert", SERVICE_CERTIFICATE];
   await consortium.run(auditor, history, { show: /./ });
+  await consortium.run(auditor, ["ledger", "evidence", "ledger", "--newest"], { show: /./ });
   const { valid, proposals } = await consortium.json<Proposals>(auditor, history);
   assertThat(valid, "the history holds");
   const told = proposals.map(({ actions, state }) => `${actions[0]} ${state}`);

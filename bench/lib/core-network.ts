@@ -182,7 +182,7 @@ export function createCoreNode({ founded, node, files, peers, disk, prefill }: C
       },
       grant: (state, nodeId, keyOf) => createGrant(state, nodeId, keyOf, ports),
     },
-    attest: founded.attest,
+    askTee: (reportData, done) => setImmediate(() => done(founded.attest(reportData))),
     onGovernance: () => undefined,
     onFatal: fatal,
   });

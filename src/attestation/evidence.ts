@@ -16,22 +16,8 @@ export const REPORT_DATA_BYTES = 64;
 /** Largest evidence in bytes. */
 export const MAX_EVIDENCE_BYTES = 64 * 1024;
 
-/** Why evidence was rejected; the reasons of hardware's verifiers stand in reasons.ts. */
-export type EvidenceRejection =
-  | ReasonCode
-  | "Malformed"
-  | "UnknownTee"
-  | "SignatureInvalid"
-  /** The evidence is genuine but made for another channel, challenge or node. */
-  | "ReportDataMismatch"
-  /** The TEE manifest does not list the machine. */
-  | "TeeNotListed"
-  /** The TEE manifest lists the machine, but not for this time. */
-  | "TeeNotInForce"
-  /** The code manifest does not list the measurement. */
-  | "MeasurementNotListed"
-  /** The code manifest lists the measurement, but not for this time. */
-  | "MeasurementNotInForce";
+/** Why evidence was rejected, by its verification or by the manifests. */
+export type EvidenceRejection = ReasonCode;
 
 /** The cryptography verification is handed. */
 export interface EvidenceCrypto {

@@ -1,22 +1,30 @@
 /** `coco code`: measuring code; voting it into a network is a proposal (`coco member propose`). */
 import type { Command } from "commander";
 import { type CommandContext, printJson } from "./output.ts";
+import { addTeeOptions, type TeeOptions, teeSettings } from "./tee-options.ts";
 
 /** Adds `coco code`. */
 export function addCodeCommands(program: Command, context: CommandContext): void {
-  program
+  const command = program
     .command("code")
     .description("measuring code")
     .command("measure")
-    .description("print the measurement of this installation's code")
+    .description("print the measurement of this installation's code, or of what a TEE of hardware measured here");
+  addTeeOptions(command, "what measures (default: virtual, this installation's files)")
     .option("--json", "print JSON")
-    .addHelpText("after", "\nExample:\n  coco code measure --json > measured-by-us.json")
-    .action((_options, command: Command) => measure(context, command.optsWithGlobals()["json"] === true));
+    .addHelpText(
+      "after",
+      "\nExample:\n  coco code measure --json > measured-by-us.json\n  coco code measure --tee snp --json > guest.json",
+    )
+    .action((options: TeeOptions, command: Command) =>
+      measure(context, options, command.optsWithGlobals()["json"] === true),
+    );
 }
 
-async function measure({ output }: CommandContext, asJson: boolean): Promise<void> {
-  const { ownCode } = await import("./own-code.ts");
-  const code = await ownCode();
+async function measure({ output }: CommandContext, options: TeeOptions, asJson: boolean): Promise<void> {
+  const { ownCode, codeOnTee } = await import("./own-code.ts");
+  const tee = await teeSettings(options);
+  const code = tee === undefined || tee.name === "virtual" ? await ownCode() : await codeOnTee(tee.name, tee);
   if (asJson) printJson(output, code);
   else output.data(`${code.measurement}\n`);
 }

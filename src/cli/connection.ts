@@ -53,7 +53,7 @@ export async function connect(options: ConnectionOptions, purpose: Purpose = "re
   if (identity === undefined && purpose === "read")
     throw new CocoError(
       "WrongUsage",
-      "--cert and --key (or --tls-cert and --tls-key) are missing: nodes answer members and participants only",
+      "--cert and --key (or COCO_CERT and COCO_KEY; or --tls-cert and --tls-key) are missing: nodes answer members and participants only",
     );
   const { ServiceClient: Client } = await import("./service-client.ts");
   return new Client({ url, serviceCertificate, identity });

@@ -67,7 +67,7 @@ describe("coco constitution", () => {
     assert.match(checked.data, /adding a member needs all 2 members/);
     assert.match(checked.data, /the network takes governance only, until members open it/);
     const asJson = JSON.parse((await coco("constitution", "check", at("genesis.json"), "--json")).data);
-    assert.deepEqual(Object.keys(asJson), ["valid", "version", "digest", "explanation", "constitution"]);
+    assert.deepEqual(Object.keys(asJson), ["valid", "notes", "version", "digest", "explanation", "constitution"]);
     assert.match(made.data, new RegExp(asJson.digest));
   });
 
@@ -107,6 +107,55 @@ describe("coco constitution", () => {
     const checked = await coco("constitution", "check", at("aged.json"));
     assert.equal(checked.code, 0, checked.talk);
     assert.match(checked.talk, /^note: globex, certificates\[0\]: .* expired at/m);
+  });
+
+  test("hardware counts by its policy, and what no node can meet is told", async () => {
+    await writeFile(at("milan.json"), JSON.stringify({ products: ["Milan"], allow: ["vlek"] }));
+    const measurement = "5a".repeat(48);
+    const tees = ["--tee", `snp=${at("milan.json")}`, "--tee", "snp", "--tee", "tdx"];
+    const made = await init("hardware.json", ...tees, "--measured", `snp=${measurement}`);
+    assert.equal(made.code, 0, made.talk);
+    assert.match(
+      made.talk,
+      /^note: the entry tdx of Intel TDX can be met by no node: no code has reference values of tdx/m,
+    );
+    const { teeManifest, codeManifest } = JSON.parse(await readFile(at("hardware.json"), "utf8"));
+    assert.deepEqual(
+      teeManifest.map(({ tee, id }: { tee: string; id?: string }) => [tee, id]),
+      [
+        ["virtual", undefined],
+        ["snp", "snp"],
+        ["snp", "snp-2"],
+        ["tdx", "tdx"],
+      ],
+    );
+    assert.deepEqual(teeManifest[1].policy.products, ["Milan"]);
+    assert.deepEqual([codeManifest.length, codeManifest[1].reference], [2, { tee: "snp" }]);
+    assert.deepEqual([codeManifest[1].measurement, codeManifest[1].version], [measurement, codeManifest[0].version]);
+    const checked = await coco("constitution", "check", at("hardware.json"));
+    assert.match(
+      checked.data,
+      /AMD SEV-SNP by the entry snp \(policy of milan\.json\): chips of Milan only; .*\(VLEK\)/,
+    );
+    assert.match(checked.data, /measurement (?:5a){48} on AMD SEV-SNP, with any host data/);
+    assert.match(checked.talk, /^note: the entry tdx .*\n$/);
+    const asJson = JSON.parse((await coco("constitution", "check", at("hardware.json"), "--json")).data);
+    assert.equal(asJson.notes.length, 1);
+  });
+
+  test("hardware that does not exist, or not in such a form, is refused with what is expected", async () => {
+    await writeFile(at("typo.json"), JSON.stringify({ product: ["Milan"] }));
+    for (const [args, code, says] of [
+      [["--tee", "sev"], 2, /sev is no TEE of hardware; there are vsm, sgx, tdx, snp/],
+      [["--tee", "vsm"], 2, /must say whom it trusts; expected vsm=FILE/],
+      [["--tee", `snp=${at("typo.json")}`], 1, /policy\.product/],
+      [["--measured", "snp=00"], 2, /TEE=MEASUREMENT, in 64 or 96 hex digits/],
+      [["--measured", `snp=${"00".repeat(32)}`], 1, /measurement: expected 48 bytes/],
+    ] as const) {
+      const refused = await init("none.json", ...args);
+      assert.equal(refused.code, code, refused.talk);
+      assert.match(refused.talk, says);
+    }
   });
 
   test("at a terminal it asks for what is missing", async () => {

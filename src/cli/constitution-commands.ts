@@ -4,6 +4,7 @@ import type { QuorumSetting } from "../core/governance/constitution.ts";
 import { collect, collectNamed, wholeNumber } from "./arguments.ts";
 import { addConnectionOptions, type ConnectionOptions, withEnvironment } from "./connection-options.ts";
 import type { InitOptions } from "./constitution-options.ts";
+import { collectMeasured, collectTee } from "./hardware-options.ts";
 import type { CommandContext } from "./output.ts";
 import { collectPolicy, RULE_FORMS } from "./policy-argument.ts";
 
@@ -19,13 +20,20 @@ Example:
 At a terminal it asks for what is missing. A change needs a majority of the members unless --policy says otherwise; rules
 are ${RULE_FORMS}.
 The code manifest lists this installation's own code unless --code names files of coco code measure --json. Every founder
-compares the printed network id before putting genesis.json into a node's folder.`;
+compares the printed network id before putting genesis.json into a node's folder.
+
+The machines of the nodes come with their entries. Hardware counts besides by --tee (snp, sgx, tdx, vsm), with a policy as
+coco attest verify --policy takes it; what it measures of the code is listed by --measured:
+  --tee snp=policy.json --measured snp=02c3…          policy.json: {"products": ["Milan"], "require": ["alias-check"]}
+With more to compare than the measurement, a file for --code: {"name": "coco-framework", "version": "0.1.0", "measurement": "02c3…",
+"reference": {"tee": "snp", "hostData": "9b1f…"}} (docs/reference/actions.md#code-and-tees).`;
 
 const CHECK_HELP = `
 Example:
   coco constitution check genesis.json
 
-Ends with 1 for a constitution that does not hold, or under which some change could never pass, and names the field.`;
+Ends with 1 for a constitution that does not hold, or under which some change could never pass, and names the field. What holds
+and is probably a mistake is told in notes: certificates that speak for nobody, code and TEEs that no node can meet.`;
 
 const SHOW_HELP = `
 Example:
@@ -63,6 +71,8 @@ function addInit(constitution: Command, context: CommandContext): void {
     .option("--node <file>", "a node's entry signed by its owner; repeatable", collect, [])
     .option("--adapter <name=file>", "an adapter and its options (JSON); repeatable", collectNamed, [])
     .option("--code <file>", "approved code, a file of coco code measure --json; repeatable", collect, [])
+    .option("--tee <tee[=file]>", "hardware that counts, with its policy (JSON), or the strict one", collectTee, [])
+    .option("--measured <tee=hex>", "this code as such hardware measures it; repeatable", collectMeasured, [])
     .option("--policy <action=rule>", "what an action needs, or default; repeatable", collectPolicy, [])
     .option("--policies <file>", "all voting policies (JSON); --policy goes before it")
     .option("--script <file>", "JavaScript that judges proposals where a policy says so")

@@ -15,8 +15,10 @@ export async function init(context: CommandContext, given: InitOptions): Promise
   const options = await askForMissing(context, given);
   const { assembleGenesis, readSignedNode } = await import("../host/genesis.ts");
   const { constitutionDigest, constitutionToJson } = await import("../core/governance/constitution-codec.ts");
+  const { manifestNotes } = await import("../core/governance/manifest-notes.ts");
   const { readPolicies } = await import("./policy-argument.ts");
-  const { unusableCertificates } = await import("./constitution-show.ts");
+  const { readTeeEntries } = await import("./hardware-options.ts");
+  const { printNotes, unusableCertificates } = await import("./constitution-show.ts");
   const { sha256 } = await import("../enclave/manager/node-crypto.ts");
   const { script } = options;
   const constitution = assembleGenesis({
@@ -27,7 +29,8 @@ export async function init(context: CommandContext, given: InitOptions): Promise
       ...(await readFounders(options.participant, "participant")),
     ],
     nodes: await Promise.all(options.node.map(readSignedNode)),
-    codeManifest: await readCode(options.code),
+    codeManifest: await readCode(options),
+    hardware: await readTeeEntries(options.tee),
     adapters: await Promise.all(options.adapter.map(readAdapterOptions)),
     policies: readPolicies(await readPoliciesFile(options.policies), options.policy),
     settings: await readSettingsOptions(options),
@@ -41,6 +44,7 @@ export async function init(context: CommandContext, given: InitOptions): Promise
   const summary = { network: options.name, network_id: networkId, actors: actors.length, nodes: nodes.length };
   if (options.json === true) printJson(output, summary);
   else printFields(output, summary);
+  printNotes(output, manifestNotes(constitution, Date.now()));
   output.talk("next: look at it with coco constitution check, compare the network id with the other founders,\n");
   output.talk("      then copy the file into each node's folder\n");
 }
@@ -70,12 +74,14 @@ async function readFounders(entries: readonly NamedValue[], role: "member" | "pa
   );
 }
 
-async function readCode(files: readonly string[]) {
+async function readCode({ code: files, measured }: Pick<InitOptions, "code" | "measured">) {
+  const { ownCode } = await import("./own-code.ts");
+  const { measuredCode } = await import("./hardware-options.ts");
   const { readJsonFile } = await import("../host/node-folder.ts");
   const { readCodeIdentity } = await import("../core/governance/manifest-codec.ts");
-  if (files.length > 0) return await Promise.all(files.map((file) => readJsonFile(file, readCodeIdentity)));
-  const { ownCode } = await import("./own-code.ts");
-  return [await ownCode()];
+  const named = await Promise.all(files.map((file) => readJsonFile(file, readCodeIdentity)));
+  const own = named.length > 0 && measured.length === 0 ? [] : [await ownCode()];
+  return [...(named.length > 0 ? named : own), ...own.flatMap((code) => measuredCode(code, measured))];
 }
 
 async function readAdapterOptions({ name, value: file }: NamedValue, at: number) {

@@ -1,6 +1,7 @@
 /** What `coco constitution init` is told. */
 import type { QuorumSetting } from "../core/governance/constitution.ts";
 import type { NamedValue } from "./arguments.ts";
+import type { MeasuredArgument, TeeArgument } from "./hardware-options.ts";
 import type { PolicyArgument } from "./policy-argument.ts";
 
 /** Options of `coco constitution init`. */
@@ -11,6 +12,8 @@ export interface InitOptions {
   readonly node: readonly string[];
   readonly adapter: readonly NamedValue[];
   readonly code: readonly string[];
+  readonly measured: readonly MeasuredArgument[];
+  readonly tee: readonly TeeArgument[];
   readonly policy: readonly PolicyArgument[];
   readonly policies?: string;
   readonly script?: string;

@@ -3,6 +3,7 @@ import { toHex } from "../core/codec/bytes.ts";
 import { constitutionDigest, constitutionToJson } from "../core/governance/constitution-codec.ts";
 import type { Constitution } from "../core/governance/constitution.ts";
 import { requireUsable } from "../core/governance/actions-certificates.ts";
+import { manifestNotes } from "../core/governance/manifest-notes.ts";
 import { isRefusal } from "../core/governance/refusal.ts";
 import { type ExplainedPart, explainConstitution } from "../core/governance/constitution-words.ts";
 import { createGovernanceCrypto, sha256 } from "../enclave/manager/node-crypto.ts";
@@ -28,13 +29,19 @@ export function unusableCertificates({ actors }: Constitution): readonly string[
   );
 }
 
+/** Tells what holds, and is probably a mistake. */
+export function printNotes(output: Output, notes: readonly string[]): void {
+  for (const note of notes) output.talk(`note: ${note}\n`);
+}
+
 /** Runs `coco constitution check`. */
 export async function check(context: CommandContext, file: string, asJson: boolean): Promise<void> {
   const { readConstitutionFile } = await import("../host/genesis.ts");
   try {
     const constitution = await readConstitutionFile(file);
-    print(context.output, constitution, { valid: true }, asJson);
-    for (const problem of unusableCertificates(constitution)) context.output.talk(`note: ${problem}\n`);
+    const notes = [...unusableCertificates(constitution), ...manifestNotes(constitution, Date.now())];
+    print(context.output, constitution, { valid: true, notes }, asJson);
+    if (!asJson) printNotes(context.output, notes);
   } catch (error) {
     if (!asJson || !(error instanceof CocoError) || error.code !== "ConstitutionInvalid") throw error;
     const { code, message, remedy, data } = error;
@@ -60,7 +67,7 @@ export async function show(
 function print(
   output: Output,
   constitution: Constitution,
-  more: Readonly<Record<string, string | boolean>>,
+  more: Readonly<Record<string, string | boolean | readonly string[]>>,
   asJson: boolean,
 ): void {
   const { version } = constitution;

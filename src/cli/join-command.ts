@@ -8,6 +8,7 @@ import { LOG_LEVELS, readText } from "./arguments.ts";
 import { type CommandContext, EXIT, forPeople, type Output, printJson } from "./output.ts";
 import { runNode } from "./run-node.ts";
 import { stopRequested } from "./stop-signals.ts";
+import { addTeeOptions, type TeeOptions, teeSettings } from "./tee-options.ts";
 
 /**
  * Waiting times of a newcomer between two requests, in milliseconds: the last one repeats. A request costs both sides a
@@ -39,7 +40,7 @@ const AGAIN: readonly ErrorCode[] = [
   "ChannelFailed",
 ];
 
-interface JoinOptions {
+interface JoinOptions extends TeeOptions {
   readonly dir: string;
   readonly url: string;
   readonly serviceCert?: string;
@@ -59,7 +60,7 @@ export function joinDelayMs(attempt: number, chance: number): number {
 
 /** Adds `coco node join`. */
 export function addJoinCommand(node: Command, context: CommandContext): void {
-  node
+  const command = node
     .command("join")
     .description("join a network that exists")
     .requiredOption(
@@ -74,7 +75,8 @@ export function addJoinCommand(node: Command, context: CommandContext): void {
     )
     .option("--constitution <file>", "constitution the owner approves (JSON)")
     .option("--start", "run the node afterwards")
-    .addOption(new Option("--log-level <level>", "least severity of log lines").choices(LOG_LEVELS).default("info"))
+    .addOption(new Option("--log-level <level>", "least severity of log lines").choices(LOG_LEVELS).default("info"));
+  addTeeOptions(command, "what the node runs on (default: what node.json says)")
     .option("--json", "print JSON")
     .addHelpText("after", HELP)
     .action((options: JoinOptions) => join(context, options));
@@ -85,7 +87,8 @@ async function join(context: CommandContext, options: JoinOptions): Promise<void
   const { output } = context;
   const json = options.json === true;
   const trust = await readTrust(options);
-  const newcomer = await readNewcomer(options.dir);
+  const tee = await teeSettings(options);
+  const newcomer = await readNewcomer(options.dir, tee);
   const stop = stopRequested();
   const stopped = new AbortController();
   void stop.then(() => stopped.abort());
@@ -100,7 +103,7 @@ async function join(context: CommandContext, options: JoinOptions): Promise<void
   await requireApproval(output, options, offer, stop);
   await acceptOffer(newcomer, offer);
   output.talk(`approved; ${options.dir} is ready\n`);
-  if (options.start === true) await runNode(context, { dir: options.dir, logLevel: options.logLevel, json }, stop);
+  if (options.start === true) await runNode(context, { dir: options.dir, logLevel: options.logLevel, tee, json }, stop);
   else output.talk(`next: coco node start --dir ${options.dir}\n`);
 }
 

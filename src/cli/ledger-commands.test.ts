@@ -4,18 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { foundNetwork } from "../../test/support/founders.ts";
+import { FirstBatch, writeEntries } from "../../test/support/written-ledger.ts";
 import { fromHex, toHex } from "../core/codec/bytes.ts";
-import type { LogEntry } from "../core/consensus/types.ts";
-import { LedgerTail } from "../core/ledger/tail.ts";
 import { pemOfDer } from "../core/governance/pem.ts";
-import { executeAdministrative } from "../core/governance/administrative.ts";
-import { decodeAdministrative } from "../core/governance/administrative-codec.ts";
 import { serviceCertificateOf } from "../core/governance/service-chain.ts";
-import { createGovernanceCrypto, createNodeCrypto, nodeEntropy } from "../enclave/manager/node-crypto.ts";
-import { administrativeTransaction, Sealing } from "../enclave/manager/sealing.ts";
-import { firstTransactions } from "../enclave/manager/service-keys.ts";
-import { openLedgerFiles } from "../host/ledger-files.ts";
-import { systemClock } from "../host/system.ts";
 import { coco } from "../../test/support/coco-here.ts";
 import { SERVICE_CERTIFICATE } from "./test-receipt-sample.ts";
 
@@ -23,48 +15,13 @@ const root = await mkdtemp(join(tmpdir(), "coco-ledger-cli-"));
 after(() => rm(root, { recursive: true, force: true }));
 const network = foundNetwork(1, 1);
 
-const crypto = createNodeCrypto((network.nodes[0] as (typeof network.nodes)[0]).privateKey);
-const FIRST = firstTransactions(network.constitution, network.networkId, {
-  crypto,
-  entropy: nodeEntropy,
-  clock: systemClock,
-});
-
+const first = new FirstBatch(network);
+const { crypto, transactions: FIRST } = first;
 /** A ledger of a genesis batch and four empty ones. */
-async function writeLedger(folder: string): Promise<readonly LogEntry[]> {
-  const signer = fromHex(network.nodes[0]?.request.nodeId ?? "");
-  const sealing = new Sealing(new LedgerTail(crypto.sha256), crypto, systemClock, {
-    signer,
-    salt: new Uint8Array(16),
-    epochKeys: { newest: 0, keyOf: () => undefined, onWiped: () => undefined },
-  });
-  const common = { view: 2, adapterId: 0 } as const;
-  const transactions = FIRST.map(administrativeTransaction);
-  const batches = [sealing.build({ ...common, governanceVersion: 0, kind: "administrative", transactions })];
-  for (let index = 2; index <= 5; index++)
-    batches.push(sealing.build({ ...common, governanceVersion: 1, kind: "empty", transactions: [] }));
-  const entries = batches.map((data, at) => ({ index: at + 1, term: 2, data }));
-  const ledger = await openLedgerFiles(folder, {
-    repair: "refuse",
-    onRepair: () => undefined,
-    onFatal: (error) => assert.fail(error),
-  });
-  const hardState = { term: 2, votedFor: undefined };
-  await new Promise<void>((resolve) => ledger.disk.persist({ id: 1, hardState, entries }, resolve));
-  await ledger.close();
-  return entries;
-}
+const writeLedger = (folder: string) => first.write(folder, 5);
 
 function servicePem(): string {
-  let state: Parameters<typeof executeAdministrative>[0];
-  for (const transaction of FIRST)
-    state = executeAdministrative(
-      state,
-      decodeAdministrative(transaction),
-      { index: 1, firstSeqno: 1, timeMs: 0 },
-      createGovernanceCrypto(),
-    );
-  const certificate = state && serviceCertificateOf(state);
+  const certificate = serviceCertificateOf(first.state());
   assert.ok(certificate);
   return pemOfDer(certificate, "CERTIFICATE");
 }
@@ -90,7 +47,7 @@ describe("coco ledger", async () => {
     await writeFile(certificate, SERVICE_CERTIFICATE);
     const other = await coco("ledger", "verify", folder, "--service-cert", certificate);
     assert.equal(other.code, 1);
-    assert.match(other.talk, /another certificate/);
+    assert.match(other.talk, /LedgerOfAnotherService: .*another certificate/);
   });
 
   test("show prints a line per batch and transaction, export a line per sequence number with its path to the root", async () => {
@@ -137,15 +94,8 @@ describe("coco ledger", async () => {
     assert.deepEqual([bad.file, bad.offset, bad.index, bad.seqno], [file, third, 3, FIRST.length + 3]);
     assert.match(result.talk, /^COCO LedgerCorrupt: entry 3, from sequence number/);
 
-    const open = {
-      repair: "refuse",
-      onRepair: () => undefined,
-      onFatal: (error: Error) => assert.fail(error),
-    } as const;
-    const ledger = await openLedgerFiles(forged, open);
     const changed = entries.map((entry) => (entry.index === 4 ? { ...entry, data: entry.data.with(40, 7) } : entry));
-    await new Promise<void>((resolve) => ledger.disk.persist({ id: 1, entries: changed }, resolve));
-    await ledger.close();
+    await writeEntries(forged, changed);
     const told = await coco("ledger", "show", forged);
     assert.equal(told.code, 1);
     assert.match(told.talk, /entry 4, /);

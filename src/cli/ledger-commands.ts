@@ -6,6 +6,8 @@ import { type CommandContext, EXIT, printFields, printJson } from "./output.ts";
 import type { ParsedBatch } from "../core/ledger/batch-format.ts";
 import type { LedgerTail } from "../core/ledger/tail.ts";
 import type { BadPlace, LedgerReport } from "./ledger-reader.ts";
+import type { BatchSurroundings } from "./ledger-attestations.ts";
+import type { EvidenceOptions } from "./ledger-evidence.ts";
 import type { SeqnoRange } from "./ledger-lines.ts";
 import type { StartReport } from "./ledger-start.ts";
 
@@ -48,6 +50,16 @@ verified on the way, signatures of proposals and ballots included. Of a folder t
 proposed and voted before its oldest snapshot is missing, and a note says so. Ends with 1, after what holds, when some of it
 does not.`;
 
+const EVIDENCE_HELP = `
+Example:
+  coco ledger evidence node0 --newest
+  coco ledger evidence node0 --out evidence && coco attest verify --recorded evidence/2.4-….json
+
+For each record of what a node runs: the node, its code, TEE and TCB, when and by which version of the constitution it was
+accepted, and whether the constitution at the end of the ledger still allows it. The whole ledger is verified on the way, and
+each evidence again, with the roots built in; no network is needed. --out writes a file per record, with the node's keys and the
+challenge, for coco attest verify --recorded under a policy of your own.`;
+
 interface VerifyOptions {
   readonly serviceCert?: string;
   readonly fromGenesis?: boolean;
@@ -69,6 +81,11 @@ function parseRange(text: string): SeqnoRange {
   const range = { from: Number(from), to: Number(to) };
   if (from === "" || range.to < range.from) throw new InvalidArgumentError("Expected sequence numbers A-B.");
   return range;
+}
+
+function nodePrefix(text: string): string {
+  if (/^[0-9a-f]{1,64}$/.test(text)) return text;
+  throw new InvalidArgumentError("Expected the first hex digits of a node's id.");
 }
 
 /** Adds `coco ledger`. */
@@ -102,6 +119,18 @@ export function addLedgerCommands(program: Command, context: CommandContext): vo
     .addHelpText("after", GOVERNANCE_HELP)
     .action((dir: string, options: VerifyOptions, command: Command) =>
       governance(context, dir, options, isJson(command)),
+    );
+  ledger
+    .command("evidence")
+    .description("print what the nodes were recorded to run, and write the evidence to files")
+    .argument("<dir>", "a node's folder, or a ledger folder")
+    .option("--node <id>", "only of the node whose id begins so", nodePrefix)
+    .option("--newest", "only the newest record of each node")
+    .option("--out <folder>", "write a file per record into this folder")
+    .option("--json", "print JSON")
+    .addHelpText("after", EVIDENCE_HELP)
+    .action((dir: string, options: EvidenceOptions, command: Command) =>
+      evidence(context, dir, options, isJson(command)),
     );
   ledger
     .command("export")
@@ -141,7 +170,7 @@ async function verify(context: CommandContext, dir: string, options: VerifyOptio
     const what = `the ledger begins after the snapshot of batch ${ledger.layout.firstIndex - 1}`;
     throw new CocoError("LedgerIncomplete", what);
   }
-  if (isService === false) throw new CocoError("LedgerCorrupt", OTHER_SERVICE);
+  if (isService === false) throw new CocoError("LedgerOfAnotherService", OTHER_SERVICE);
   const bad = report.snapshots.find(({ problem }) => problem !== undefined);
   throw new CocoError("LedgerCorrupt", `snapshot ${bad?.index}: ${bad?.problem}`);
 }
@@ -191,12 +220,14 @@ function noteStart({ output }: CommandContext, { start }: LedgerReport): void {
 async function printLines(
   context: CommandContext,
   dir: string,
-  linesOf: (batch: ParsedBatch, tail: LedgerTail) => readonly string[],
+  linesOf: (batch: ParsedBatch, tail: LedgerTail, around: BatchSurroundings) => readonly string[],
   print: (line: string) => void,
 ): Promise<void> {
   const { loadLedgerGovernance, openLedgerFolder, verifyFolder } = await import("./ledger-reader.ts");
-  const { report } = verifyFolder(await openLedgerFolder(dir), await loadLedgerGovernance(), (batch, tail) =>
-    linesOf(batch, tail).forEach(print),
+  const { report } = verifyFolder(
+    await openLedgerFolder(dir),
+    await loadLedgerGovernance(),
+    (batch, tail, before, after) => linesOf(batch, tail, { before, after }).forEach(print),
   );
   noteStart(context, report);
   if (report.bad !== undefined) throw badEntry(report.bad);
@@ -204,13 +235,31 @@ async function printLines(
 
 async function show(context: CommandContext, dir: string, options: ShowOptions, asJson: boolean): Promise<void> {
   const { showBatch } = await import("./ledger-lines.ts");
+  const { attestationsOf } = await import("./ledger-attestations.ts");
+  const { createGovernanceCrypto } = await import("../enclave/manager/node-crypto.ts");
+  const crypto = createGovernanceCrypto();
   const { range, administrative = false } = options;
   await printLines(
     context,
     dir,
-    (batch) => (administrative && batch.header.kind !== "administrative" ? [] : showBatch(batch, range, asJson)),
+    (batch, _tail, around) =>
+      administrative && batch.header.kind !== "administrative"
+        ? []
+        : showBatch(batch, range, asJson, attestationsOf(batch, around, crypto)),
     (line) => context.output.data(`${line}\n`),
   );
+}
+
+async function evidence(
+  context: CommandContext,
+  dir: string,
+  options: EvidenceOptions,
+  asJson: boolean,
+): Promise<void> {
+  const { tellEvidence } = await import("./ledger-evidence.ts");
+  const report = await tellEvidence(context, dir, options, asJson);
+  noteStart(context, report);
+  if (report.bad !== undefined) throw badEntry(report.bad);
 }
 
 async function governance(
@@ -240,7 +289,7 @@ async function governance(
   if (proposals.length === 0 && !asJson) context.output.talk("there are no proposals\n");
   noteStart(context, report);
   if (report.bad !== undefined) throw badEntry(report.bad);
-  if (isService === false) throw new CocoError("LedgerCorrupt", OTHER_SERVICE);
+  if (isService === false) throw new CocoError("LedgerOfAnotherService", OTHER_SERVICE);
 }
 
 async function exportRange(context: CommandContext, dir: string, { range, out, json }: ExportOptions): Promise<void> {

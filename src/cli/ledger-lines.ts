@@ -1,10 +1,17 @@
 /** How batches and transactions of a ledger look as lines, for people and as JSON. */
 import { type Bytes, toHex } from "../core/codec/bytes.ts";
 import { type AdministrativeTransaction, decodeAdministrative } from "../core/governance/administrative-codec.ts";
+import { parseSignedRequest } from "../core/governance/signed-request.ts";
 import type { ParsedBatch } from "../core/ledger/batch-format.ts";
 import { signatureLeaf, transactionLeaf, writeSetDigestOf } from "../core/ledger/leaf.ts";
 import type { LedgerTail } from "../core/ledger/tail.ts";
 import { sha256 } from "../enclave/manager/node-crypto.ts";
+import {
+  attestationJson,
+  attestationWords,
+  type AttestationJson,
+  type ToldAttestation,
+} from "./ledger-attestations.ts";
 
 /** Sequence numbers, both ends included. */
 export interface SeqnoRange {
@@ -30,15 +37,55 @@ function administrativeJson(transaction: AdministrativeTransaction): unknown {
   );
 }
 
+const SHORT = 16;
+const shortIds = (ids: readonly string[]): string => ids.map((id) => `${id.slice(0, SHORT)}…`).join(", ");
+
+/** What an administrative transaction is about, beside its kind. */
+function administrativeWords(transaction: AdministrativeTransaction): string {
+  switch (transaction.type) {
+    case "epoch":
+      return `${transaction.epoch}, for ${transaction.wraps.length} nodes${transaction.endorsement ? ", with a new service identity" : ""}`;
+    case "resolve":
+      return `proposal ${transaction.proposalId}`;
+    case "configure": {
+      const { current, previous, learners } = transaction;
+      const kind = previous === undefined ? "simple" : "joint";
+      const learning = learners.length === 0 ? "" : `; learners ${shortIds(learners)}`;
+      return `${kind}: voters ${shortIds(current.voters)}${learning}`;
+    }
+    case "snapshot":
+      return `of batch ${transaction.index}, ${transaction.bytes} bytes`;
+    case "grant":
+      return `keys of ${transaction.keys.length} earlier epochs to node ${shortIds([transaction.nodeId])}`;
+    case "expel":
+    case "quarantine":
+      return shortIds(transaction.nodeIds);
+    case "request": {
+      const { type, proposalId, signedBytes } = parseSignedRequest(transaction.message);
+      return proposalId === undefined ? `${type} ${toHex(sha256(signedBytes))}` : `${type} on proposal ${proposalId}`;
+    }
+    default:
+      return "";
+  }
+}
+
 function describePublic(batch: ParsedBatch, publicPart: Bytes): string {
-  if (batch.header.kind === "administrative") return decodeAdministrative(publicPart).type;
+  if (batch.header.kind === "administrative") {
+    const transaction = decodeAdministrative(publicPart);
+    return `${transaction.type}  ${administrativeWords(transaction)}`.trimEnd();
+  }
   if (publicPart.length === 0) return "nothing public";
   const shown = toHex(publicPart.subarray(0, SHOWN_BYTES));
   return `${publicPart.length} public bytes ${shown}${publicPart.length > SHOWN_BYTES ? "…" : ""}`;
 }
 
-/** The lines of a batch and its transactions within a range. */
-export function showBatch(batch: ParsedBatch, range: SeqnoRange | undefined, asJson: boolean): readonly string[] {
+/** The lines of a batch and its transactions within a range; `attestations` are what its `attest` transactions record. */
+export function showBatch(
+  batch: ParsedBatch,
+  range: SeqnoRange | undefined,
+  asJson: boolean,
+  attestations: readonly ToldAttestation[] = [],
+): readonly string[] {
   if (!overlaps(batch, range)) return [];
   const { header, transactions } = batch;
   const { index, view, firstSeqno, count, kind, adapterId, epoch } = header;
@@ -47,11 +94,13 @@ export function showBatch(batch: ParsedBatch, range: SeqnoRange | undefined, asJ
   const within = transactions.flatMap((transaction, position) =>
     isWithin(firstSeqno + position, range) ? [{ transaction, id: `${view}.${firstSeqno + position}` }] : [],
   );
+  const recorded = (id: string) => attestations.find(({ transactionId }) => transactionId === id);
   if (asJson) {
     const shown = within.map(({ transaction: { publicPart, claimsDigest }, id }) => ({
       transactionId: id,
       publicBytes: publicPart.length,
       ...(kind === "administrative" ? { administrative: administrativeJson(decodeAdministrative(publicPart)) } : {}),
+      ...jsonOfRecord(recorded(id)),
       ...(kind === "application" ? { public: toHex(publicPart) } : {}),
       ...(claimsDigest === undefined ? {} : { claimsDigest: toHex(claimsDigest) }),
     }));
@@ -63,8 +112,16 @@ export function showBatch(batch: ParsedBatch, range: SeqnoRange | undefined, asJ
   const title = `batch ${index}  ${view}.${firstSeqno}-${firstSeqno + count}  ${kind}${adapter}  ${time}  ${bytes} bytes  epoch ${epoch}`;
   return [
     `${title}  signer ${toHex(header.signer).slice(0, 12)}`,
-    ...within.map(({ transaction, id }) => `  ${id}  ${describePublic(batch, transaction.publicPart)}`),
+    ...within.map(({ transaction, id }) => {
+      const record = recorded(id);
+      const more = record === undefined ? "" : `  ${attestationWords(record)}`;
+      return `  ${id}  ${describePublic(batch, transaction.publicPart)}${more}`;
+    }),
   ];
+}
+
+function jsonOfRecord(record: ToldAttestation | undefined): { readonly attestation?: AttestationJson } {
+  return record === undefined ? {} : { attestation: attestationJson(record) };
 }
 
 /** One JSON line per transaction of a batch within a range, its signature transaction included; `tail` ends with the batch. */

@@ -78,8 +78,13 @@ export interface VerifiedFolder {
   readonly state: GovernanceState | undefined;
 }
 
-/** Called for each batch that holds, in order, with the ledger up to it and governance before it. */
-export type BatchVisitor = (batch: ParsedBatch, tail: LedgerTail, before: GovernanceState | undefined) => void;
+/** Called for each batch that holds, in order, with the ledger up to it and governance before and after it. */
+export type BatchVisitor = (
+  batch: ParsedBatch,
+  tail: LedgerTail,
+  before: GovernanceState | undefined,
+  after: GovernanceState,
+) => void;
 
 /** Governance as a verifier of a ledger executes it. */
 export async function loadLedgerGovernance(): Promise<LedgerGovernance<GovernanceState>> {
@@ -134,7 +139,7 @@ export function verifyFolder(
         services.push(serviceReport(service));
       signers.add(toHex(batch.header.signer));
       views.add(batch.header.view);
-      visit(batch, tail, before);
+      visit(batch, tail, before, state);
       before = state;
     },
   });

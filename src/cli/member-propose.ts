@@ -3,8 +3,9 @@ import { toHex } from "../core/codec/bytes.ts";
 import { neededPolicies, type NeededPolicy } from "../core/governance/dry-run.ts";
 import type { DescribedChange } from "../core/governance/effects.ts";
 import type { GovernanceCrypto } from "../core/governance/governance-crypto.ts";
+import { manifestNotes } from "../core/governance/manifest-notes.ts";
 import { proposalPayload } from "../core/governance/request-signing.ts";
-import { prospectOf } from "../core/governance/vote-count.ts";
+import { prospectOf, type ProspectiveEffect } from "../core/governance/vote-count.ts";
 import { parseSignedRequest } from "../core/governance/signed-request.ts";
 import { sha256 } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
@@ -13,7 +14,16 @@ import type { NamedValue } from "./arguments.ts";
 import { connect } from "./connection.ts";
 import type { SigningOptions } from "./connection-options.ts";
 import { printChanges, printNeeds } from "./effect-lines.ts";
-import { govPath, readerOf, readNetworkId, readStanding, readSummary, type Standing } from "./governance-reader.ts";
+import {
+  govPath,
+  listAll,
+  readerOf,
+  readNetworkId,
+  readStanding,
+  readSummary,
+  type ProposalSummary,
+  type Standing,
+} from "./governance-reader.ts";
 import { type CommandContext, forPeople, printJson } from "./output.ts";
 import { digestOf, outcomeOf } from "./proposal-check.ts";
 import type { ServiceClient } from "./service-client.ts";
@@ -70,11 +80,19 @@ async function proposeTo(
   const asJson = options.json === true;
   const { loadGovernanceCrypto } = await import("../host/script-engine-file.ts");
   const crypto = await loadGovernanceCrypto();
-  const { shown, changes, policies, standing } = await tryProposal(client, content, crypto);
+  const { shown, effect, changes, notes, policies, standing } = await tryProposal(client, content, crypto);
+  const same = await openWithEffect(client, effect);
   if (options.dryRun === true && asJson) return printJson(context.output, shown);
   const people = forPeople(context.output, asJson);
   printChanges(people, changes);
   printNeeds(people, policies, shown);
+  for (const note of notes) context.output.talk(`note: ${note}\n`);
+  for (const { id, proposer, state } of same) {
+    const what = `proposal ${id} of ${proposer} is ${state.toLowerCase()} and would do the same`;
+    context.output.talk(
+      `note: ${what}${state === "Open" ? `; vote on it: coco member vote ${id.slice(0, 12)} yes` : ""}\n`,
+    );
+  }
   if (options.dryRun === true) return;
   if (!(await confirmed(context, options, `Propose this to the network ${standing.networkName}? (yes/no)`))) return;
   const { networkId } = standing.state;
@@ -97,11 +115,36 @@ export async function confirmed(
   return false;
 }
 
+/** Most undecided proposals that are compared with a new one. */
+export const MAX_COMPARED_PROPOSALS = 64;
+
+/** Undecided proposals that have this effect (hex digest), as the node tells it. */
+export async function openWithEffect(
+  client: Pick<ServiceClient, "json">,
+  effect: string,
+): Promise<readonly ProposalSummary[]> {
+  const lists = ["Open", "Scheduled"].map((state) => listAll(client, govPath("/members/proposals", { state })));
+  const undecided = (await Promise.all(lists)).flat().map((item) => readSummary(readerOf(item)));
+  const same: ProposalSummary[] = [];
+  for (const summary of undecided.slice(0, MAX_COMPARED_PROPOSALS)) {
+    const detail = readerOf(await client.json(govPath(`/members/proposals/${summary.id}`)));
+    const digest = detail.nullable("effect", () =>
+      detail.has("effect") ? readerOf(detail.value("effect"), "effect").hex("digest", 32) : null,
+    );
+    if (digest === effect) same.push(summary);
+  }
+  return same;
+}
+
 interface TriedProposal {
   /** As the node says it. */
   readonly shown: unknown;
+  /** Hex digest. */
+  readonly effect: string;
   /** As it comes out here. */
   readonly changes: readonly DescribedChange[];
+  /** What no node could meet afterwards, and could so far. */
+  readonly notes: readonly string[];
   readonly policies: readonly NeededPolicy[];
   readonly standing: Standing;
 }
@@ -121,7 +164,8 @@ async function tryProposal(
     const found = digestOf(prospect);
     if (effect === found) {
       const { changes } = outcomeOf(prospect, standing, crypto);
-      return { shown, changes, policies: neededPolicies(standing.state, actions), standing };
+      const notes = newNotes(standing, prospect);
+      return { shown, effect, changes, notes, policies: neededPolicies(standing.state, actions), standing };
     }
     // The constitution may have changed between the two questions.
     if (attempt === 2)
@@ -130,6 +174,13 @@ async function tryProposal(
         `${client.url} says the effect is ${effect}; by its constitution (${standing.digest}) it is ${found || "none"}`,
       );
   }
+}
+
+function newNotes({ state }: Standing, prospect: ProspectiveEffect): readonly string[] {
+  if (prospect.type === "failure") return [];
+  const nowMs = Date.now();
+  const before = manifestNotes(state.constitution, nowMs);
+  return manifestNotes(prospect.effect.constitution, nowMs).filter((note) => !before.includes(note));
 }
 
 /** Hands a signed proposal to the network and tells what became of it. */

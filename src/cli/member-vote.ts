@@ -7,6 +7,7 @@ import type { SignedMessage } from "../core/governance/proposal.ts";
 import { ballotPayload, criteriaPayload } from "../core/governance/request-signing.ts";
 import { MAX_SCRIPT_BYTES } from "../core/governance/script.ts";
 import { MAX_REQUEST_BYTES, parseSignedRequest, type RequestType } from "../core/governance/signed-request.ts";
+import { refused } from "../core/governance/refusal.ts";
 import { CocoError } from "../errors.ts";
 import { createOutput, readBytes, readJson, readText } from "./arguments.ts";
 import { connect } from "./connection.ts";
@@ -96,6 +97,7 @@ async function voteAt(
   const { loadGovernanceCrypto } = await import("../host/script-engine-file.ts");
   const proposalId = await resolveProposalId(client, given);
   const checked = await checkProposal(client, proposalId, await loadGovernanceCrypto());
+  if (checked.state !== "Open") throw refused("ProposalNotOpen", `the proposal is ${checked.state}`);
   const shown = checked.effect === undefined ? undefined : toHex(checked.effect);
   if (options.effect !== undefined && options.effect !== shown)
     throw new CocoError("EffectNotVerified", `the proposal's effect is ${shown ?? "none"} now, not ${options.effect}`);

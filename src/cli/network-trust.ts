@@ -3,12 +3,14 @@
  * why it is trusted or not; and the network's weakest link. The evidence is verified and appraised here: no node is believed.
  */
 import { evidenceDigestOf } from "../attestation/evidence-extension.ts";
+import { isReasonCode, REASONS } from "../attestation/reasons.ts";
 import { tryParseCertificate } from "../core/certificates/certificate.ts";
 import { bytesEqual, type Bytes } from "../core/codec/bytes.ts";
 import { bindsKeys } from "../core/governance/attest.ts";
 import type { Constitution, NodeEntry } from "../core/governance/constitution.ts";
 import type { AppraisalReason, GovernanceCrypto } from "../core/governance/governance-crypto.ts";
 import { TEE_NAMES, type TeeName } from "../core/governance/manifest-entries.ts";
+import { isOneTooMany } from "../core/governance/shared-machine.ts";
 import type { NetworkEvidence, RecordedEvidence } from "./evidence-reader.ts";
 
 /** What a TEE rests on, in words. */
@@ -35,6 +37,8 @@ export interface NodeTrust {
   readonly isQuarantined: boolean;
   readonly isTrusted: boolean;
   readonly reasons: readonly string[];
+  /** What can be done about them, each once. */
+  readonly remedies: readonly string[];
 }
 
 /** How the network stands. */
@@ -81,9 +85,11 @@ export function judgeNetwork(
   const { constitution } = network;
   // The clock of an idle ledger stands still, and a node may tell an old one: what has ended here has ended.
   const nowMs = Math.max(ledgerTimeMs, localTimeMs);
+  const recorded = new Map(nodes.flatMap(({ nodeId, attested }) => (attested ? [[nodeId, attested] as const] : [])));
   const judged = constitution.nodes.map((entry) => {
     const shown = nodes.find(({ nodeId }) => nodeId === entry.nodeId);
-    return judgeNode(network, { ...NOTHING_SHOWN, ...shown, entry }, nowMs, crypto);
+    const isTooMany = isOneTooMany({ constitution, attested: recorded }, entry.nodeId, nowMs, crypto);
+    return judgeNode(network, { ...NOTHING_SHOWN, ...shown, entry, isTooMany }, nowMs, crypto);
   });
   return {
     weakestRunning: weakest(judged.map(({ tee }) => tee)),
@@ -101,6 +107,8 @@ function trustedPeer(judged: readonly NodeTrust[], nodeId: string | undefined): 
 /** A listed node with what is shown of it. */
 interface ListedEvidence extends Pick<RecordedEvidence, "attested" | "leaseEndsMs" | "isQuarantined"> {
   readonly entry: NodeEntry;
+  /** Another node is on its machine, where the manifest lets one be. */
+  readonly isTooMany: boolean;
 }
 
 const NOTHING_SHOWN = { attested: undefined, leaseEndsMs: undefined, isQuarantined: false };
@@ -122,7 +130,7 @@ function attestedPeer(
 
 function judgeNode(
   { networkId, constitution }: KnownNetwork,
-  { entry, attested, leaseEndsMs: toldMs, isQuarantined }: ListedEvidence,
+  { entry, isTooMany, attested, leaseEndsMs: toldMs, isQuarantined }: ListedEvidence,
   nowMs: number,
   crypto: TrustCrypto,
 ): NodeTrust {
@@ -135,12 +143,20 @@ function judgeNode(
   const hasLapsed = leaseEndsMs !== undefined && leaseEndsMs <= nowMs;
   const reasons = [
     ...found.map(({ message }) => message),
+    ...(isTooMany ? ["it runs on a machine that another node is recorded on, and may not be there too"] : []),
     ...(isQuarantined ? ["its lease has ended: it is quarantined"] : []),
     ...(hasLapsed && !isQuarantined ? ["its lease has ended"] : []),
   ];
   const code = constitution.codeManifest.find(({ measurement }) => measurement === attested?.measurement);
   return {
-    ...{ nodeId, owner, isQuarantined, reasons, isTrusted: reasons.length === 0 },
+    ...{
+      nodeId,
+      owner,
+      isQuarantined,
+      reasons,
+      isTrusted: reasons.length === 0,
+      remedies: remediesOf(found, hasLapsed || isQuarantined),
+    },
     tee: attested?.tee ?? null,
     code: code === undefined ? null : `${code.name} ${code.version}`,
     measurement: attested?.measurement ?? null,
@@ -150,6 +166,13 @@ function judgeNode(
     leaseEndsMs: leaseEndsMs ?? null,
   };
 }
+
+function remediesOf(found: readonly AppraisalReason[], hasLapsed: boolean): readonly string[] {
+  const known = found.flatMap(({ reason }) => (isReasonCode(reason) ? [REASONS[reason].remedy] : []));
+  return [...new Set([...known, ...(hasLapsed || found.includes(NOTHING_RECORDED) ? [LOOK_AT_LOG] : [])])];
+}
+
+const LOOK_AT_LOG = "Look for attestation_failed in the node's log, and for attestation_refused in the leader's.";
 
 const NOTHING_RECORDED: AppraisalReason = {
   manifest: "tee",
@@ -204,5 +227,6 @@ function nodeLines(node: NodeTrust): readonly string[] {
     `  lease  ${leaseEndsMs === null ? "without end" : `until ${new Date(leaseEndsMs).toISOString()}`}`,
     ...(isTrusted ? ["  why    its evidence verifies here, and both manifests allow what it says"] : []),
     ...reasons.map((reason) => `  why    ${reason}`),
+    ...node.remedies.map((remedy) => `  do     ${remedy}`),
   ];
 }

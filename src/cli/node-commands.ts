@@ -1,5 +1,7 @@
 /** `coco node`: making, vouching for and running a validating node. */
 import { type Command, Option } from "commander";
+import type { TeeName } from "../core/governance/manifest-entries.ts";
+import { CocoError } from "../errors.ts";
 import type { WorkerLevel } from "../host/worker-settings.ts";
 import { LOG_LEVELS, createOutput, readText, workersOption } from "./arguments.ts";
 import { addConnectionOptions, withEnvironment } from "./connection-options.ts";
@@ -7,6 +9,7 @@ import { addJoinCommand } from "./join-command.ts";
 import type { NodeViewOptions } from "./node-views.ts";
 import { type CommandContext, printJson } from "./output.ts";
 import { runNode } from "./run-node.ts";
+import { addTeeOptions, type TeeOptions, teeSettings } from "./tee-options.ts";
 import { stopRequested } from "./stop-signals.ts";
 
 const MAX_KEY_FILE_BYTES = 16 * 1024;
@@ -15,6 +18,10 @@ const INIT_HELP = `
 Example:
   coco node init --dir node0 --name node0 --listen 0.0.0.0:9000 --advertise node0.example.com:9000 \\
     --client-listen 0.0.0.0:8443 --client-advertise node0.example.com:8443 --machine-key /var/lib/coco/machine.key
+  coco node init ... --tee snp --machine-key /run/coco/machine.key
+
+A TEE of hardware makes one piece of evidence at once, so that what is missing shows. What it measures is printed; coco code
+measure --tee TEE gives the entry for the code manifest. vn-entry.json asks for the strict policy: edit it before it is signed.
 
 Then the owner signs the entry: coco node sign --entry node0/vn-entry.json ...`;
 
@@ -40,14 +47,14 @@ const STATE_HELP = `
 Example:
   coco node state --url https://node0.example.com:8443`;
 
-interface InitOptions {
+interface InitOptions extends TeeOptions {
   readonly dir: string;
   readonly name: string;
   readonly listen: string;
   readonly advertise: string;
   readonly clientListen: string;
   readonly clientAdvertise: string;
-  readonly machineKey: string;
+  readonly machineKey?: string;
 }
 
 interface SignOptions {
@@ -59,7 +66,7 @@ interface SignOptions {
   readonly json?: boolean;
 }
 
-interface StartOptions {
+interface StartOptions extends TeeOptions {
   readonly dir: string;
   readonly logLevel: string;
   readonly workers?: WorkerLevel;
@@ -70,21 +77,7 @@ interface StartOptions {
 /** Adds `coco node`. */
 export function addNodeCommands(program: Command, context: CommandContext): void {
   const node = program.command("node").description("validating nodes");
-  node
-    .command("init")
-    .description("make the keys and the folder of a validating node")
-    .requiredOption("--dir <folder>", "folder to make")
-    .requiredOption("--name <name>", "name of the node, for people")
-    .requiredOption("--listen <host:port>", "where it listens for other validating nodes")
-    .requiredOption("--advertise <host:port>", "where other validating nodes reach it")
-    .requiredOption("--client-listen <host:port>", "where it listens for clients")
-    .requiredOption("--client-advertise <host:port>", "where clients reach it")
-    .requiredOption("--machine-key <file>", "key of the virtual TEE of this machine; made when it does not exist")
-    .option("--json", "print JSON")
-    .addHelpText("after", INIT_HELP)
-    .action((options: InitOptions, command: Command) =>
-      init(context, options, command.optsWithGlobals()["json"] === true),
-    );
+  addInit(node, context);
   node
     .command("sign")
     .description("sign a node's entry as its owner")
@@ -96,18 +89,41 @@ export function addNodeCommands(program: Command, context: CommandContext): void
     .option("--json", "print JSON")
     .addHelpText("after", SIGN_HELP)
     .action((options: SignOptions) => sign(context, options));
-  node
+  const startCommand = node
     .command("start")
     .description("run the validating node of a folder")
     .requiredOption("--dir <folder>", "folder made by coco node init, with genesis.json in it")
     .addOption(new Option("--log-level <level>", "least severity of log lines").choices(LOG_LEVELS).default("info"))
-    .addOption(workersOption("how adapters run (default: what node.json says, or process)"))
+    .addOption(workersOption("how adapters run (default: what node.json says, or process)"));
+  addTeeOptions(startCommand, "what the node runs on (default: what node.json says)")
     .option("--json", "print JSON once it serves clients")
     .addOption(new Option("--parent-pipe", "stop when standard input is closed").hideHelp())
     .addHelpText("after", START_HELP)
     .action((options: StartOptions) => start(context, options));
   addNodeViews(node, context);
   addJoinCommand(node, context);
+}
+
+function addInit(node: Command, context: CommandContext): void {
+  const init = node
+    .command("init")
+    .description("make the keys and the folder of a validating node")
+    .requiredOption("--dir <folder>", "folder to make")
+    .requiredOption("--name <name>", "name of the node, for people")
+    .requiredOption("--listen <host:port>", "where it listens for other validating nodes")
+    .requiredOption("--advertise <host:port>", "where other validating nodes reach it")
+    .requiredOption("--client-listen <host:port>", "where it listens for clients")
+    .requiredOption("--client-advertise <host:port>", "where clients reach it")
+    .option(
+      "--machine-key <file>",
+      "key of the virtual TEE, and what encrypts the node's keys where the TEE does not seal; made when it does not exist",
+    );
+  addTeeOptions(init, "what the node runs on (default: virtual)")
+    .option("--json", "print JSON")
+    .addHelpText("after", INIT_HELP)
+    .action((options: InitOptions, command: Command) =>
+      initialise(context, options, command.optsWithGlobals()["json"] === true),
+    );
 }
 
 function addNodeViews(node: Command, context: CommandContext): void {
@@ -125,14 +141,25 @@ function addNodeViews(node: Command, context: CommandContext): void {
     );
 }
 
-async function init({ output }: CommandContext, options: InitOptions, asJson: boolean): Promise<void> {
+async function initialise({ output }: CommandContext, options: InitOptions, asJson: boolean): Promise<void> {
   const { initNode, nodeRequestToJson } = await import("../host/node-folder.ts");
-  const { machineKey: machineKeyFile, ...addresses } = options;
-  const request = await initNode({ ...addresses, machineKeyFile });
+  const { machineKey: machineKeyFile, dir, name, listen, advertise, clientListen, clientAdvertise } = options;
+  const tee = await teeSettings(options);
+  if (machineKeyFile === undefined && tee?.name !== "vsm")
+    throw new CocoError("WrongUsage", "expected --machine-key: only the enclave of --tee vsm seals without it");
+  const addresses = { name, listen, advertise, clientListen, clientAdvertise };
+  const request = await initNode({ dir, ...addresses, machineKeyFile, tee });
   if (asJson) printJson(output, JSON.parse(nodeRequestToJson(request)));
   else output.data(`${request.nodeId}\n`);
-  output.talk(`The virtual TEE protects nothing: whoever reads ${machineKeyFile} reads this node's secrets.\n`);
+  output.talk(secrecyOf(request.tee.tee, machineKeyFile));
   output.talk(`next: its owner signs ${options.dir}/vn-entry.json with coco node sign\n`);
+}
+
+function secrecyOf(tee: TeeName, machineKeyFile: string | undefined): string {
+  if (machineKeyFile === undefined) return "the node's keys are sealed by the enclave\n";
+  if (tee === "virtual")
+    return `The virtual TEE protects nothing: whoever reads ${machineKeyFile} reads this node's secrets.\n`;
+  return `${tee} does not seal: whoever reads ${machineKeyFile} reads this node's keys, so keep it where only the TEE can.\n`;
 }
 
 async function sign({ output }: CommandContext, options: SignOptions): Promise<void> {
@@ -150,7 +177,7 @@ async function sign({ output }: CommandContext, options: SignOptions): Promise<v
 async function start(context: CommandContext, options: StartOptions): Promise<void> {
   const { dir, logLevel, workers, json = false, parentPipe } = options;
   const stop = parentPipe === true ? Promise.race([stopRequested(), inputClosed()]) : stopRequested();
-  await runNode(context, { dir, logLevel, workers, json }, stop);
+  await runNode(context, { dir, logLevel, workers, tee: await teeSettings(options), json }, stop);
 }
 
 /** Resolves when the process that holds the other end of standard input closes it or is gone. */

@@ -2,6 +2,7 @@
  * How commands speak: data on standard output, talk on standard error, and what an exit code means. Errors are told as
  * code, message and remedy; the stack only with `--debug`.
  */
+import { isReasonCode, REASONS } from "../attestation/reasons.ts";
 import { remedyOf } from "../core/governance/refusal.ts";
 import { CocoError, type ErrorCode } from "../errors.ts";
 
@@ -100,10 +101,28 @@ export function reportError(output: Output, error: unknown, debug: boolean): num
   const known = error instanceof CocoError ? error : undefined;
   const message = error instanceof Error ? error.message : String(error);
   output.talk(`COCO ${known?.code ?? "Internal"}: ${message}\n`);
-  if (known !== undefined) output.talk(`  ${remedyOf(known)}\n`);
+  if (known !== undefined) output.talk(`  ${remedyFor(known)}\n`);
   else output.talk("  Run the command again with --debug and report what it prints.\n");
   if (debug && error instanceof Error) output.talk(`${stackOf(error)}\n`);
   return known === undefined ? EXIT.failed : (EXIT_OF_ERROR[known.code] ?? EXIT.failed);
+}
+
+/** What to do where a file of a node's folder is not there. */
+const ABSENT: Readonly<Record<string, string>> = {
+  "node.json": "Name the folder of a node, or make one: coco node init.",
+  "genesis.json":
+    "Copy the network's genesis.json into the folder when it is founded; to join one that runs: coco node join.",
+};
+
+/** Of evidence that was rejected the reason says more than the code, of a file that is absent its name. */
+function remedyFor(error: CocoError): string {
+  const { code, data } = error;
+  const isOfEvidence = code === "EvidenceRejected" || code === "CodeNotApproved";
+  const { reason, file } = data;
+  const isMissing = code === "ConfigurationInvalid" && error.message.endsWith("does not exist");
+  const absent = isMissing ? ABSENT[String(file).split(/[\\/]/).at(-1) ?? ""] : undefined;
+  if (absent !== undefined) return absent;
+  return isOfEvidence && isReasonCode(reason) ? REASONS[reason].remedy : remedyOf(error);
 }
 
 function stackOf(error: Error): string {

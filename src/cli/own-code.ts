@@ -1,9 +1,16 @@
 /** The identity of this installation's own code, as a code manifest lists it. */
 import { toHex } from "../core/codec/bytes.ts";
-import type { CodeEntry } from "../core/governance/manifest-entries.ts";
+import type { CodeEntry, HardwareTee } from "../core/governance/manifest-entries.ts";
+import type { TeeSettings } from "../host/tee/tee-settings.ts";
 import { measureCode, PACKAGE_FOLDER, packageIdentity } from "../host/measure-code.ts";
 
 /** Measurement, name and version of the running package. */
 export async function ownCode(): Promise<CodeEntry> {
   return { measurement: toHex(await measureCode(PACKAGE_FOLDER)), ...(await packageIdentity(PACKAGE_FOLDER)) };
+}
+
+/** What the TEE of this machine measured, with name and version of the running package. Throws `TeeUnavailable`. */
+export async function codeOnTee(name: HardwareTee, settings: TeeSettings): Promise<CodeEntry> {
+  const { measuredByTee } = await import("../host/tee/node-tee.ts");
+  return { ...(await measuredByTee(name, settings)), ...(await packageIdentity(PACKAGE_FOLDER)) };
 }

@@ -97,6 +97,7 @@ describe("coco, wrong usage", () => {
     assert.equal(code, 1);
     assert.equal(data, "");
     assert.match(talk, /^COCO ConfigurationInvalid: .*node\.json: does not exist\n {2}\S.*\n$/);
+    assert.match(talk, /or make one: coco node init/);
     assert.match((await coco(...args, "--debug")).talk, /\n\s+at /);
     assert.deepEqual(await readdir(root), []);
   });

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { fingerprintOf } from "../host/sandbox/create.ts";
 import { ACCOUNT_ETHER, DERIVATION_PATH, DEVELOPMENT_ACCOUNTS, MNEMONIC } from "../host/sandbox/accounts.ts";
 import type { Sandbox } from "../host/sandbox/sandbox.ts";
+import type { WorkerLevel } from "../host/worker-settings.ts";
 import { measureCode, PACKAGE_FOLDER, packageIdentity } from "../host/measure-code.ts";
 
 const NAME = String.raw`
@@ -16,6 +17,12 @@ const NAME = String.raw`
 function section(title: string, lines: readonly string[]): string {
   return `\n${title}\n${"=".repeat(18)}\n\n${lines.join("\n")}\n`;
 }
+
+const WORKERS_IN_WORDS: Readonly<Record<WorkerLevel, string>> = {
+  thread:
+    "thread: adapters run inside the nodes' processes, kept from nothing; --workers process is what production has",
+  process: "process: adapters run in processes of their own; the line workers of a node's log says what keeps them in",
+};
 
 function optionOf(options: unknown, name: string): string {
   if (typeof options !== "object" || options === null) return "?";
@@ -57,6 +64,7 @@ export async function bannerOf(sandbox: Sandbox): Promise<string> {
       `CA file: ${endpoints.ca}`,
       `         SHA-256 ${fingerprint}`,
     ]),
+    section("Workers", [WORKERS_IN_WORDS[sandbox.workers]]),
     section("How to connect", examples(sandbox)),
     "\n*** The TEE is VIRTUAL: it protects NOTHING. Test data only. The account keys are known to everyone. ***\n",
     `\n${endpoints.nodes.map(({ name, ethRpc }) => `Listening on ${ethRpc.slice("http://".length)} (${name})`).join("\n")}\n`,
@@ -75,6 +83,7 @@ function examples(sandbox: Sandbox): readonly string[] {
     `curl (mTLS)  curl --cacert ${ca} --cert ${members[0]?.cert} --key ${members[0]?.key} ${rpc}/node/network`,
     `cast         cast send --rpc-url ${ethRpc} --private-key ${from?.privateKey} ${to?.address} --value 1ether`,
     `viem         createPublicClient({ chain: foundry, transport: http("${ethRpc}") })`,
+    `govern       coco member status --url ${rpc} --service-cert ${ca} --cert ${members[0]?.cert} --key ${members[0]?.key}`,
     `endpoints    ${sandbox.folder.layout.endpoints}`,
   ];
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createServer as createPlainServer } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { after, before, describe, test } from "node:test";
@@ -117,5 +118,24 @@ describe("the client of a service", () => {
       assert.throws(() => new ServiceClient({ url: bad, serviceCertificate: undefined }), { code: "WrongUsage" }, bad);
     const client = new ServiceClient({ url: "https://127.0.0.1:9", serviceCertificate: newer.certificate });
     await assert.rejects(client.json("/x"), { code: "CannotConnect" });
+  });
+
+  test("a port for other nodes, and one for wallets, are told as what they may be", async () => {
+    const lone = generateKeyPairPem();
+    const cert = createServiceCertificate(lone.privateKey, issuance);
+    const peers = createServer({ key: lone.privateKey, cert }, (_request, response) => response.end("{}"));
+    const wallets = createPlainServer((_request, response) => response.end("{}"));
+    for (const [other, code, says] of [
+      [peers, "ServiceNotTrusted", /self-signed certificate: this may be the port for other nodes/],
+      [wallets, "CannotConnect", /a sandbox's port for wallets takes plain HTTP/],
+    ] as const) {
+      await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+      const address = `https://127.0.0.1:${(other.address() as AddressInfo).port}`;
+      const client = new ServiceClient({ url: address, serviceCertificate: newer.certificate });
+      await assert.rejects(client.json("/x"), { code, message: says });
+      client.close();
+      other.closeAllConnections();
+      other.close();
+    }
   });
 });

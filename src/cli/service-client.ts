@@ -187,12 +187,25 @@ function nodeAddress(text: string): URL {
   return url;
 }
 
+/** What is mostly behind an error of the runtime. */
+const HINTS: Readonly<Record<string, string>> = {
+  DEPTH_ZERO_SELF_SIGNED_CERT:
+    "this may be the port for other nodes (clients have one of their own: --client-advertise, in the sandbox the one that is 100 " +
+    "lower), or a node that is not part of the network yet",
+  EPROTO:
+    "what answers there speaks no TLS 1.3; a sandbox's port for wallets takes plain HTTP, clients of nodes use the one 100 higher",
+  ECONNRESET:
+    "it hung up before TLS; a sandbox's port for wallets takes plain HTTP, clients of nodes use the one 100 higher",
+};
+
 /** Problems of certificates have codes of their own; everything else is the way to the node. */
 function cannotConnect(url: URL, error: unknown): CocoError {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   const said = error instanceof Error ? error.message : String(error);
   const isTrust = /CERT|SIGNATURE|SELF_SIGNED|UNABLE_TO|ALTNAME/.test(code);
-  const message = isTrust ? `its certificate does not hold: ${said}` : said || code;
+  const hint = HINTS[code];
+  const problem = isTrust ? `its certificate does not hold: ${said}` : said || code;
+  const message = `${problem}${hint === undefined ? "" : `: ${hint}`}`;
   return new CocoError(
     isTrust ? "ServiceNotTrusted" : "CannotConnect",
     `${url.origin}: ${message}`,

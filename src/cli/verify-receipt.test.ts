@@ -107,6 +107,16 @@ describe("a COSE receipt", () => {
     );
   });
 
+  test("an answer that was saved instead of a receipt is told as such", () => {
+    const answer = {
+      error: { code: "TransactionNotCommitted", message: "transaction 9.9 is Unknown\u001b", remedy: "-" },
+    };
+    assert.throws(() => verifyReceiptText(JSON.stringify(answer), SERVICE_CERTIFICATE), {
+      code: "ReceiptInvalid",
+      message: /no receipt but what a node answered instead: TransactionNotCommitted: transaction 9\.9 is Unknown $/,
+    });
+  });
+
   test("names what fails, for a changed byte and for another service", () => {
     const refuses = (bytes: Uint8Array, trusted: string, reason: RegExp): void =>
       assert.throws(

@@ -108,6 +108,14 @@ export function verifyReceiptFile(
   };
 }
 
+/** Code and message of an error that a node answers with; whoever saves answers saves these, too. */
+function failureIn(document: unknown): string | undefined {
+  if (typeof document !== "object" || document === null || !("error" in document)) return undefined;
+  const { error } = document;
+  if (typeof error !== "object" || error === null || !("code" in error) || !("message" in error)) return undefined;
+  return `${String(error.code)}: ${String(error.message)}`.replaceAll(/\p{Cc}/gu, " ").slice(0, 500);
+}
+
 /** Verifies the text of a JSON receipt; see {@link verifyReceiptFile}. */
 export function verifyReceiptText(receipt: string, serviceCertificate: string, endorsements = ""): ProvenReceipt {
   const trusted = trustedCertificate(serviceCertificate);
@@ -118,6 +126,9 @@ export function verifyReceiptText(receipt: string, serviceCertificate: string, e
   } catch (error) {
     throw new CocoError("ReceiptInvalid", "receipt: it is not JSON", {}, { cause: error });
   }
+  const failure = failureIn(parsed);
+  if (failure !== undefined)
+    throw new CocoError("ReceiptInvalid", `the file holds no receipt but what a node answered instead: ${failure}`);
   const checkNodeCertificate = (pem: string, embedded: readonly string[]): Bytes | undefined => {
     const certificate = certificateOf(pem);
     const issuers = embedded.map(certificateOf);

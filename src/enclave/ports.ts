@@ -9,6 +9,7 @@ import type { Bytes } from "../core/codec/bytes.ts";
 import type { LogEntry, NodeId, PersistRequest, HardState } from "../core/consensus/types.ts";
 import type { AdapterEntry } from "../core/governance/constitution.ts";
 import type { LedgerCrypto } from "../core/ledger/keys.ts";
+import type { CocoError } from "../errors.ts";
 import type { FromWorker, ToWorker } from "./worker/protocol.ts";
 
 /** Time. The host owns it: only liveness depends on it, never safety. */
@@ -134,6 +135,12 @@ export interface WorkerIsolation {
 
 /** Starts the worker of an adapter that the constitution mounts, with nothing in its state. */
 export type StartExecutor = (adapter: AdapterEntry, onMessage: ExecutorEvents) => Executor;
+
+/**
+ * The TEE of this machine: evidence of this node's code that binds 64 bytes of report data, or why there is none. It may take
+ * seconds, and nothing makes a host answer at all: evidence-maker.ts bounds both.
+ */
+export type AskTee = (reportData: Bytes, done: (outcome: Bytes | CocoError) => void) => void;
 
 /** Structured log lines; never secrets, never payload. */
 export interface Tracer {

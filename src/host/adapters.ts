@@ -35,7 +35,11 @@ const ADAPTERS: readonly AvailableAdapter[] = [
 /** The adapter of that name; `ConstitutionInvalid` when this build has none. */
 export function availableAdapter(name: string): AvailableAdapter {
   const found = ADAPTERS.find((adapter) => adapter.manifest.name === name);
-  if (found === undefined) throw new CocoError("ConstitutionInvalid", `this build has no adapter named ${name}`);
+  if (found === undefined)
+    throw new CocoError(
+      "ConstitutionInvalid",
+      `this build has no adapter named ${name}; it has: ${ADAPTERS.map(({ manifest }) => manifest.name).join(", ")}`,
+    );
   return found;
 }
 

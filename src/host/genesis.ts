@@ -49,6 +49,8 @@ export interface GenesisParts {
   readonly actors: readonly Founder[];
   readonly nodes: readonly SignedNode[];
   readonly codeManifest: readonly CodeEntry[];
+  /** Hardware that counts beside the nodes' machines. */
+  readonly hardware?: readonly TeeEntry[];
   readonly adapters: readonly AdapterEntry[];
   /** As {@link settingsWith} completes them. */
   readonly settings?: SettingsChange;
@@ -101,7 +103,7 @@ export function assembleGenesis(parts: GenesisParts): Constitution {
     actors: parts.actors.map(readFounder),
     nodes: parts.nodes.map((node) => node.entry),
     codeManifest: parts.codeManifest,
-    teeManifest: teeManifestOf(parts.nodes),
+    teeManifest: [...teeManifestOf(parts.nodes), ...(parts.hardware ?? [])],
     policies: parts.policies ?? DEFAULT_POLICIES,
     ...(parts.script !== undefined && { script: parts.script }),
     settings: settingsWith(parts.settings ?? {}),
@@ -121,14 +123,21 @@ function readFounder(founder: Founder, at: number): Actor {
   throw new CocoError("ConstitutionInvalid", `${field}: expected one certificate in PEM`, { field });
 }
 
-/** One entry per machine: nodes of one machine share its key. */
+/** One entry per machine or policy: nodes of one machine share its key, nodes on hardware what is accepted of it. */
 function teeManifestOf(nodes: readonly SignedNode[]): TeeEntry[] {
   const machines = new Map<string, TeeEntry>();
   for (const { tee } of nodes) {
     const key = teeKey(tee);
-    if (!machines.has(key)) machines.set(key, tee);
+    const known = machines.get(key);
+    if (known === undefined) machines.set(key, tee);
+    else if (policyOf(known) !== policyOf(tee))
+      throw new CocoError("ConstitutionInvalid", `teeManifest: nodes ask for different policies under the name ${key}`);
   }
   return [...machines.values()];
+}
+
+function policyOf(entry: TeeEntry): string {
+  return entry.tee === "virtual" ? "" : JSON.stringify(treeToJson({ ...teeEntryTree(entry), note: "" }));
 }
 
 /** Reads and verifies a constitution file (`genesis.json`). Throws `ConfigurationInvalid` or `ConstitutionInvalid`. */

@@ -93,11 +93,16 @@ export class JoinConnection {
   }
 }
 
+/** A node shows a certificate of its own at the port for other nodes, and where it is not part of a network yet. */
+function hintOf(code: string): string {
+  return code === "DEPTH_ZERO_SELF_SIGNED_CERT" ? ": is this the port for clients of a node that takes part?" : "";
+}
+
 function failureOf(host: string, error: Error & { readonly code?: string }): CocoError {
   const { code = "" } = error;
   return UNREACHABLE.test(code)
     ? new CocoError("ChannelFailed", `${host} cannot be reached: ${code}`, {}, { cause: error })
-    : new CocoError("JoinAnswerUntrusted", `${host}: ${error.message}`, {}, { cause: error });
+    : new CocoError("JoinAnswerUntrusted", `${host}: ${error.message}${hintOf(code)}`, {}, { cause: error });
 }
 
 /** The error a node answered with; what it says is shown, not believed. */

@@ -5,6 +5,7 @@
  */
 import { X509Certificate } from "node:crypto";
 import { join } from "node:path";
+import type { EvidenceCrypto, HardwareRoots } from "../attestation/evidence.ts";
 import {
   checkAnswerEvidence,
   decodeJoinAnswer,
@@ -21,15 +22,15 @@ import { verifyConstitution } from "../core/governance/constitution-verify.ts";
 import { parseJson, readDocument, type FieldContext } from "../core/governance/fields.ts";
 import { pemOfDer } from "../core/governance/pem.ts";
 import { JOIN_CHALLENGE_PATH, JOIN_PATH } from "../enclave/manager/join-api.ts";
-import { createGovernanceCrypto, nodeEntropy, sha256 } from "../enclave/manager/node-crypto.ts";
+import { createEvidenceCrypto, createGovernanceCrypto, nodeEntropy, sha256 } from "../enclave/manager/node-crypto.ts";
 import { openNodeKeys } from "../enclave/manager/node-keys.ts";
 import { CocoError } from "../errors.ts";
 import { createFileAtomic, PUBLIC_FILE_MODE, writeFileAtomic } from "./files.ts";
 import { readConstitutionFile } from "./genesis.ts";
 import { JoinConnection, type NodeAnswer } from "./join-connection.ts";
-import { measureCode, PACKAGE_FOLDER } from "./measure-code.ts";
-import { JOINED_FILE, loadNode, type NodeFolder, readNodeRequest } from "./node-folder.ts";
-import { openVirtualTee, type VirtualTee } from "./virtual-tee.ts";
+import { JOINED_FILE, loadNode, type NodeFolder, readNodeRequest, teeOf } from "./node-folder.ts";
+import type { NodeTee, PlayedMachine } from "./tee/node-tee.ts";
+import type { TeeSettings } from "./tee/tee-settings.ts";
 
 /** What the newcomer's owner knows of the network beforehand: at least one of the two. */
 export interface JoinTrust {
@@ -43,8 +44,7 @@ export interface JoinTrust {
 export interface Newcomer {
   readonly folder: NodeFolder;
   readonly node: NodeTuple;
-  readonly tee: VirtualTee;
-  readonly measurement: Bytes;
+  readonly tee: NodeTee;
 }
 
 /** What the network offers a newcomer, checked; the owner approves it or not. */
@@ -58,29 +58,41 @@ export interface JoinOffer {
 
 const CHALLENGE_CONTEXT: FieldContext = { form: "json", code: "JoinAnswerUntrusted" };
 
-/** Reads the folder of a node that is to join. Throws `ConfigurationInvalid`. */
-export async function readNewcomer(dir: string): Promise<Newcomer> {
+/**
+ * Reads the folder of a node that is to join, and opens its TEE. Throws `ConfigurationInvalid` or `TeeUnavailable`.
+ * @param instead of the TEE that the folder names
+ * @param played nothing but a test gives it
+ */
+export async function readNewcomer(dir: string, instead?: TeeSettings, played?: PlayedMachine): Promise<Newcomer> {
   const folder = await loadNode(dir);
-  const tee = await openVirtualTee(folder.paths.machineKeyFile);
-  const keys = openNodeKeys(folder.sealedKeys, tee);
+  const tee = await teeOf(folder, instead, played);
+  const keys = await openNodeKeys(folder.sealedKeys, tee.sealer);
   const file = folder.paths.nodeEntry;
   const { tee: _machine, ...node } = await readNodeRequest(file);
   if (node.nodeId !== keys.nodeId || !bytesEqual(node.encryptionKey, keys.encryptionKey))
     throw new CocoError("ConfigurationInvalid", `${file}: is of other keys than the folder's`, { file });
-  return { folder, node, tee, measurement: await measureCode(PACKAGE_FOLDER) };
+  return { folder, node, tee };
 }
 
-/** Asks a node of the network once; throws a code of its own for each way in which it does not come to an offer. */
-export async function requestJoin(newcomer: Newcomer, url: string, trust: JoinTrust): Promise<JoinOffer> {
+/**
+ * Asks a node of the network once; throws a code of its own for each way in which it does not come to an offer.
+ * @param roots of hardware, instead of those pinned in this program; nothing but a test gives others
+ */
+export async function requestJoin(
+  newcomer: Newcomer,
+  url: string,
+  trust: JoinTrust,
+  roots?: HardwareRoots,
+): Promise<JoinOffer> {
   const connection = new JoinConnection(url, trust.serviceCertificate);
   try {
     const { networkId, challenge } = readChallenge(await connection.ask("GET", JOIN_CHALLENGE_PATH), trust);
     const { node, tee } = newcomer;
     const ownChallenge = nodeEntropy.bytes(CHALLENGE_BYTES);
-    const request = { networkId, node, challenge, measurement: toHex(newcomer.measurement) };
-    const evidence = tee.attest(newcomer.measurement, joinReportData(request, sha256));
+    const request = { networkId, node, challenge, measurement: tee.code.measurement };
+    const evidence = await tee.attest(joinReportData(request, sha256));
     const answered = await connection.ask("POST", JOIN_PATH, encodeJoinRequest({ ...request, ownChallenge, evidence }));
-    return checkAnswer(answered, { networkId, node, ownChallenge }, trust);
+    return checkAnswer(answered, { networkId, node, ownChallenge, crypto: createEvidenceCrypto(roots) }, trust);
   } finally {
     connection.close();
   }
@@ -100,19 +112,20 @@ interface Asked {
   readonly networkId: string;
   readonly node: NodeTuple;
   readonly ownChallenge: Bytes;
+  readonly crypto: EvidenceCrypto;
 }
 
 /** Checks everything an answer says; throws `JoinAnswerUntrusted`. */
 function checkAnswer(
   { body, publicKey }: NodeAnswer,
-  { networkId, node, ownChallenge }: Asked,
+  { networkId, node, ownChallenge, crypto }: Asked,
   trust: JoinTrust,
 ): JoinOffer {
-  const crypto = createGovernanceCrypto();
+  const governanceCrypto = createGovernanceCrypto();
   const { answer, genesis, constitution } = readAnswer(body);
   if (toHex(constitutionDigest(genesis, sha256)) !== networkId)
     throw untrusted(`the genesis constitution is not that of network ${networkId}`);
-  for (const document of [genesis, constitution]) verifyConstitution(document, crypto);
+  for (const document of [genesis, constitution]) verifyConstitution(document, governanceCrypto);
   if (constitution.network.name !== genesis.network.name) throw untrusted("the constitution is of another network");
   listedEntry(node, constitution);
   const peer = constitution.nodes.find(({ nodeId }) => nodeId === answer.nodeId);

@@ -10,6 +10,8 @@ import { fromHex, toHex, utf8Encode } from "../core/codec/bytes.ts";
 import { platformOf } from "../attestation/evidence.ts";
 import { createEvidenceCrypto } from "../enclave/manager/node-crypto.ts";
 import { openNodeKeys } from "../enclave/manager/node-keys.ts";
+import type { TeeEntry } from "../core/governance/manifest-entries.ts";
+import { STRICT_SNP_POLICY } from "../core/governance/policy-snp.ts";
 import { CocoError } from "../errors.ts";
 import { createFileAtomic, writeFileAtomic } from "./files.ts";
 import {
@@ -69,7 +71,7 @@ describe("a node's folder", () => {
     const dir = await newFolder();
     const request = await initNode(options(join(dir, "node")));
     const node = await loadNode(join(dir, "node"));
-    const keys = openNodeKeys(node.sealedKeys, await openVirtualTee(node.paths.machineKeyFile));
+    const keys = await openNodeKeys(node.sealedKeys, await openVirtualTee(node.paths.machineKeyFile ?? assert.fail()));
     assert.equal(keys.nodeId, request.nodeId);
     assert.deepEqual(keys.publicKey, request.publicKey);
     assert.deepEqual(keys.encryptionKey, request.encryptionKey);
@@ -106,7 +108,10 @@ describe("a node's folder", () => {
     assert.deepEqual(results.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
     const won = results.find((result) => result.status === "fulfilled");
     const node = await loadNode(dir);
-    const { nodeId } = openNodeKeys(node.sealedKeys, await openVirtualTee(node.paths.machineKeyFile));
+    const { nodeId } = await openNodeKeys(
+      node.sealedKeys,
+      await openVirtualTee(node.paths.machineKeyFile ?? assert.fail()),
+    );
     assert.equal(won?.value.nodeId, nodeId);
   });
 
@@ -188,8 +193,8 @@ describe("the virtual TEE", () => {
     await initNode(options(dir));
     const other = await createVirtualTee(join(await newFolder(), "machine.key"));
     const { sealedKeys } = await loadNode(dir);
-    assert.throws(() => openNodeKeys(sealedKeys, other), configurationInvalid());
-    assert.throws(() => openNodeKeys(other.seal(utf8Encode("x")), other), configurationInvalid());
+    await assert.rejects(openNodeKeys(sealedKeys, other), configurationInvalid());
+    await assert.rejects(openNodeKeys(other.seal(utf8Encode("x")), other), configurationInvalid());
   });
 
   test("made by two processes at once has one key", async () => {
@@ -240,6 +245,19 @@ describe("founding a network", () => {
     assert.equal(constitution.teeManifest.length, 1);
     await writeFileAtomic(join(dir, "genesis.json"), constitutionToJson(constitution), 0o644);
     assert.deepEqual(await readConstitutionFile(join(dir, "genesis.json")), constitution);
+  });
+
+  test("nodes on hardware share what is accepted of it, and different policies under one name are refused", async () => {
+    const founder = makeFounder("member1");
+    const nodes = await signedNodes(founder);
+    const tee = { tee: "snp", id: "strict", note: "here", policy: STRICT_SNP_POLICY } as const;
+    const parts = { networkName: "test", actors: [founder.founder], codeManifest: [TEST_CODE], adapters: [] };
+    const on = (...tees: readonly TeeEntry[]) =>
+      assembleGenesis({ ...parts, nodes: nodes.map((node, at) => ({ ...node, tee: tees[at] ?? node.tee })) });
+    assert.deepEqual(on(tee, { ...tee, note: "there" }).teeManifest, [tee]);
+    const lax = { ...tee, policy: { ...STRICT_SNP_POLICY, allow: ["debug"] } } as const;
+    assert.throws(() => on(tee, lax), { code: "ConstitutionInvalid" });
+    assert.equal(on(tee, { ...lax, id: "lax" }).teeManifest.length, 2);
   });
 
   test("entries signed for another network or listed twice are refused", async () => {

@@ -2,8 +2,9 @@
  * The folder of a validating node: what `coco node init` makes and `coco node start` reads.
  *
  *   node.json       configuration: addresses, and where the files are (paths relative to the folder)
- *   sealed.keys     the node's keys, sealed by the TEE of this machine
- *   vn-entry.json   the unsigned tuple for the owner (R6) and the machine for the TEE manifest; holds no secret
+ *   sealed.keys     the node's keys, sealed by the TEE of this machine, or under its machine key where that cannot
+ *   vn-entry.json   the unsigned tuple for the owner (R6) and what the TEE manifest must list for it; holds no secret
+ *   collateral/     what Intel says of the machine's kind (TEEs tdx and sgx)
  *   genesis.json    put here once the network's founders have assembled it, or by `coco node join`
  *   joined.json     the constitution in force that the owner approved when the node joined a network that existed
  *   ledger/         made at the first start
@@ -23,7 +24,8 @@ import { nodeEntropy } from "../enclave/manager/node-crypto.ts";
 import { createNodeKeys } from "../enclave/manager/node-keys.ts";
 import { CocoError } from "../errors.ts";
 import { createFileAtomic, hasErrorCode, PUBLIC_FILE_MODE, readConfigurationFile, SECRET_FILE_MODE } from "./files.ts";
-import { createVirtualTee } from "./virtual-tee.ts";
+import { type NodeTee, openNodeTee, type PlayedMachine } from "./tee/node-tee.ts";
+import { DEFAULT_TEE, readTeeSettings, type TeeSettings, teeSettingsTree } from "./tee/tee-settings.ts";
 import {
   DEFAULT_WORKER_LEVEL,
   DEFAULT_WORKER_MEMORY_MB,
@@ -71,7 +73,8 @@ export interface WorkerSettings {
 
 /** Paths of a node's files, absolute. */
 export interface NodePaths {
-  readonly machineKeyFile: string;
+  /** Of the virtual TEE, and what seals where the TEE does not; undefined where an enclave seals. */
+  readonly machineKeyFile: string | undefined;
   readonly sealedKeys: string;
   readonly nodeEntry: string;
   readonly genesis: string;
@@ -84,6 +87,7 @@ export interface NodeFolder extends NodeAddresses {
   readonly dir: string;
   readonly paths: NodePaths;
   readonly workers: WorkerSettings;
+  readonly tee: TeeSettings;
   /** Opened by `openNodeKeys` with the TEE of this machine. */
   readonly sealedKeys: Bytes;
 }
@@ -96,8 +100,10 @@ export interface NodeRequest extends NodeTuple {
 /** What {@link initNode} needs. */
 export interface InitNodeOptions extends NodeAddresses {
   readonly dir: string;
-  /** Made when it does not exist; several nodes of one machine may share it. */
-  readonly machineKeyFile: string;
+  /** Made when it does not exist; several nodes of one machine may share it. Undefined where an enclave seals. */
+  readonly machineKeyFile?: string | undefined;
+  /** {@link DEFAULT_TEE} unless given. */
+  readonly tee?: TeeSettings | undefined;
 }
 
 function readListenAddress(fields: FieldReader, name: string, anyPort: boolean): string {
@@ -116,30 +122,52 @@ function readAddresses(fields: FieldReader): NodeAddresses {
   };
 }
 
-/** Makes keys and files of a new node in `dir`, and returns what its owner signs. Throws `ConfigurationInvalid`. */
-export async function initNode(options: InitNodeOptions): Promise<NodeRequest> {
+/**
+ * Makes keys and files of a new node in `dir`, and returns what its owner signs. Throws `ConfigurationInvalid`, or what
+ * {@link openNodeTee} throws.
+ * @param played nothing but a test gives it
+ */
+export async function initNode(options: InitNodeOptions, played?: PlayedMachine): Promise<NodeRequest> {
   const { name, listen, advertise, clientListen, clientAdvertise } = options;
   const context = { form: "json", code: "ConfigurationInvalid" } as const;
   const addresses = readDocument({ name, listen, advertise, clientListen, clientAdvertise }, context, readAddresses);
   const dir = resolve(options.dir);
-  const machineKeyFile = resolve(options.machineKeyFile);
+  const machineKeyFile = options.machineKeyFile === undefined ? undefined : resolve(options.machineKeyFile);
+  const settings = checkedTee(options.tee ?? DEFAULT_TEE);
   for (const name of [FILES.sealedKeys, FILES.nodeEntry, NODE_CONFIGURATION_FILE]) await requireAbsent(join(dir, name));
   await makeFolder(dir);
-  const tee = await createVirtualTee(machineKeyFile);
-  const { sealed, keys } = createNodeKeys(tee, nodeEntropy);
-  const request: NodeRequest = {
-    ...keys,
-    address: advertise,
-    clientAddress: clientAdvertise,
-    tee: { tee: "virtual", machineKey: tee.machineKey, note: `machine of ${name}` },
-  };
-  const machineKeyPath = portablePath(dir, machineKeyFile);
+  const tee = await openNodeTee(settings, { dir, machineKeyFile, create: true, played });
+  const { sealed, keys } = await createNodeKeys(tee.sealer, nodeEntropy);
+  const entry = tee.entry(`machine of ${name}`);
+  const request: NodeRequest = { ...keys, address: advertise, clientAddress: clientAdvertise, tee: entry };
   // The keys come first: whoever creates that file owns the folder, a second initialisation stops here.
   await createOnce(join(dir, FILES.sealedKeys), sealed, SECRET_FILE_MODE);
   await createOnce(join(dir, FILES.nodeEntry), nodeRequestToJson(request), PUBLIC_FILE_MODE);
-  const configuration = { version: FORMAT_VERSION, ...addresses, machineKeyFile: machineKeyPath, files: FILES };
+  const configuration = {
+    version: FORMAT_VERSION,
+    ...addresses,
+    ...(settings.name !== DEFAULT_TEE.name && { tee: teeSettingsTree(settings) }),
+    ...(machineKeyFile !== undefined && { machineKeyFile: portablePath(dir, machineKeyFile) }),
+    files: FILES,
+  };
   await createOnce(join(dir, NODE_CONFIGURATION_FILE), toJsonText(configuration), PUBLIC_FILE_MODE);
   return request;
+}
+
+/** Settings as `node.json` is read: paths of the command line are of the folder it is run in. */
+function checkedTee(settings: TeeSettings): TeeSettings {
+  const context = { form: "json", code: "ConfigurationInvalid" } as const;
+  return readDocument(treeToJson(teeSettingsTree(settings)), context, (fields) => readTeeSettings(fields, "."));
+}
+
+/** Opens the TEE that a node's folder names, or another one. Throws `ConfigurationInvalid` or `TeeUnavailable`. */
+export function teeOf(
+  { dir, paths, tee }: NodeFolder,
+  instead?: TeeSettings,
+  played?: PlayedMachine,
+): Promise<NodeTee> {
+  const settings = instead === undefined ? tee : checkedTee(instead);
+  return openNodeTee(settings, { dir, machineKeyFile: paths.machineKeyFile, played });
 }
 
 async function makeFolder(dir: string): Promise<void> {
@@ -185,14 +213,16 @@ export async function loadNode(folder: string): Promise<NodeFolder> {
   const configuration = await readJsonFile(file, (fields) => {
     fields.integer("version", { min: FORMAT_VERSION, max: FORMAT_VERSION });
     const addresses = readAddresses(fields);
-    const machineKeyFile = readPath(fields, "machineKeyFile", dir);
+    const tee = fields.has("tee") ? fields.record("tee", (tee) => readTeeSettings(tee, dir)) : DEFAULT_TEE;
+    const needsKey = tee.name !== "vsm" || fields.has("machineKeyFile");
+    const machineKeyFile = needsKey ? readPath(fields, "machineKeyFile", dir) : undefined;
     const files = fields.record("files", (paths) => ({
       sealedKeys: readPath(paths, "sealedKeys", dir),
       nodeEntry: readPath(paths, "nodeEntry", dir),
       genesis: readPath(paths, "genesis", dir),
       ledger: readPath(paths, "ledger", dir),
     }));
-    return { ...addresses, paths: { machineKeyFile, ...files }, workers: readWorkers(fields) };
+    return { ...addresses, tee, paths: { machineKeyFile, ...files }, workers: readWorkers(fields) };
   });
   return {
     dir,

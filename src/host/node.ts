@@ -4,7 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type Bytes, toHex } from "../core/codec/bytes.ts";
+import { toHex } from "../core/codec/bytes.ts";
 import type { LogEntry } from "../core/consensus/types.ts";
 import { decodeAdministrative } from "../core/governance/administrative-codec.ts";
 import { constitutionDigest } from "../core/governance/constitution-codec.ts";
@@ -22,8 +22,14 @@ import { PUBLIC_FILE_MODE, readConfigurationFile, writeFileAtomic } from "./file
 import { readConstitutionFile } from "./genesis.ts";
 import { type LedgerFiles, openLedgerFiles } from "./ledger-files.ts";
 import type { AdapterWorkerData } from "./adapter-worker.ts";
-import { measureCode, PACKAGE_FOLDER } from "./measure-code.ts";
-import { APPROVAL_FILE, JOINED_FILE, loadNode, type NodeFolder, SERVICE_CERTIFICATE_FILE } from "./node-folder.ts";
+import {
+  APPROVAL_FILE,
+  JOINED_FILE,
+  loadNode,
+  type NodeFolder,
+  SERVICE_CERTIFICATE_FILE,
+  teeOf,
+} from "./node-folder.ts";
 import { readSnapshotManifest } from "./snapshot-head.ts";
 import { loadScriptRunner } from "./script-engine-file.ts";
 import { nodeSockets } from "./sockets.ts";
@@ -33,7 +39,9 @@ import { type WorkerCommands, workerCommands } from "./worker-commands.ts";
 import type { RunningExecutor } from "./running-executor.ts";
 import { startWorker } from "./worker-level.ts";
 import type { WorkerLevel } from "./worker-settings.ts";
-import { openVirtualTee, type VirtualTee } from "./virtual-tee.ts";
+import { askTeeOf, tellTee } from "./tee/ask-tee.ts";
+import type { NodeTee, PlayedMachine } from "./tee/node-tee.ts";
+import type { TeeSettings } from "./tee/tee-settings.ts";
 
 /** Largest approval of code in bytes: a proposal and a ballot of each of a thousand members. */
 export const MAX_APPROVAL_BYTES = 1024 * 1024;
@@ -47,6 +55,10 @@ export interface StartNodeOptions {
   readonly logLevel: string;
   /** Instead of what the node's configuration says. */
   readonly workers?: WorkerLevel | undefined;
+  /** Likewise. */
+  readonly tee?: TeeSettings | undefined;
+  /** Takes what happens, instead of lines on standard error. */
+  readonly tracer?: Tracer;
   /** Compiled file to run as an adapter's worker process; for tests that play a hostile worker. */
   readonly workerEntry?: string;
   /** Clients are served; the service certificate is in the node's folder. */
@@ -67,12 +79,12 @@ interface NodeContext {
   readonly options: StartNodeOptions;
   readonly folder: NodeFolder;
   readonly tracer: Tracer;
-  readonly tee: VirtualTee;
+  readonly tee: NodeTee;
+  readonly played: PlayedMachine | undefined;
   readonly keys: NodeKeys;
   readonly genesis: Constitution;
   /** The constitution its owner approved when the node joined; undefined for a founding node. */
   readonly joined: Constitution | undefined;
-  readonly measurement: Bytes;
   readonly approval: readonly SignedMessage[] | undefined;
   readonly tookPart: boolean;
   readonly runScript: RunScript;
@@ -86,25 +98,22 @@ interface Parts {
   isDiskFull: boolean;
 }
 
-async function readContext(options: StartNodeOptions): Promise<NodeContext> {
+async function readContext(options: StartNodeOptions, played: PlayedMachine | undefined): Promise<NodeContext> {
   const folder = await loadNode(options.dir);
-  const tee = await openVirtualTee(folder.paths.machineKeyFile);
-  const keys = openNodeKeys(folder.sealedKeys, tee);
+  const tee = await teeOf(folder, options.tee, played);
+  const keys = await openNodeKeys(folder.sealedKeys, tee.sealer);
   const genesis = await readConstitutionFile(folder.paths.genesis);
   const joined = await readJoined(folder, genesis);
   if (![genesis, joined].some((known) => known?.nodes.some((node) => node.nodeId === keys.nodeId) === true)) {
     const message = `${folder.paths.genesis} does not list the node of ${folder.dir}: it joins with coco node join`;
     throw new CocoError("FolderOfAnotherNetwork", message, { file: folder.paths.genesis });
   }
-  const measurement = await measureCode(PACKAGE_FOLDER);
   const { runScript } = await loadScriptRunner();
   const approval = await readApproval(join(folder.dir, APPROVAL_FILE));
   const tookPart = existsSync(join(folder.dir, SERVICE_CERTIFICATE_FILE));
-  const tracer = createTracer(folder.name, options.logLevel);
-  const message =
-    "the virtual TEE says which code runs here: identity, not isolation from whoever controls the machine";
-  tracer.event("warn", "virtual_tee", { message });
-  return { options, folder, tracer, tee, keys, genesis, measurement, approval, tookPart, runScript, joined };
+  const tracer = options.tracer ?? createTracer(folder.name, options.logLevel);
+  tellTee(tee, tracer);
+  return { options, folder, tracer, tee, played, keys, genesis, approval, tookPart, runScript, joined };
 }
 
 /** Whether other nodes have what this one may lose. */
@@ -131,7 +140,7 @@ function openLedger(context: NodeContext, parts: Parts, damagedFrom?: number): P
 }
 
 function assemble(context: NodeContext, parts: Parts, { disk, content }: LedgerFiles): ValidatingNode {
-  const { options, folder, tracer, tee, measurement, keys, genesis, approval, tookPart, runScript, joined } = context;
+  const { options, folder, tracer, tee, played, keys, genesis, approval, tookPart, runScript, joined } = context;
   const commands = chooseWorkers(context);
   const onFatal = (error: CocoError): void => fatal(context, parts, error);
   const failed = (error: unknown): void =>
@@ -140,7 +149,8 @@ function assemble(context: NodeContext, parts: Parts, { disk, content }: LedgerF
     ...{ keys, genesis, joined, approval, runScript, disk, content, tookPart, tracer, onFatal },
     ...{ listen: folder.listen, clientListen: folder.clientListen },
     ...{ clock: systemClock, entropy: nodeEntropy, sockets: nodeSockets },
-    attest: (reportData) => tee.attest(measurement, reportData),
+    askTee: askTeeOf(tee),
+    hardwareRoots: played?.roots,
     workers: { level: commands === undefined ? "thread" : "process", ...isolationOf(commands) },
     startExecutor: (adapter, onMessage) => {
       const executor = startWorker(commands, workerDataOf(adapter), onMessage);
@@ -218,10 +228,11 @@ async function createNode(context: NodeContext, parts: Parts): Promise<Validatin
 
 /**
  * Starts the node of a folder. Throws, with nothing changed on disk, when its configuration, keys or ledger do not hold
- * or belong to another network.
+ * or belong to another network, and `TeeUnavailable` when its TEE gives no evidence.
+ * @param played nothing but a test gives it
  */
-export async function startNode(options: StartNodeOptions): Promise<RunningNode> {
-  const context = await readContext(options);
+export async function startNode(options: StartNodeOptions, played?: PlayedMachine): Promise<RunningNode> {
+  const context = await readContext(options, played);
   const parts: Parts = { executors: new Set(), ledger: undefined, node: undefined, isDiskFull: false };
   try {
     const node = await createNode(context, parts);

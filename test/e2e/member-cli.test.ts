@@ -92,6 +92,23 @@ describe("members with the command line", () => {
     const { proposalId, proposalState } = await json("member", "propose", file, ...byAda);
     assert.equal(proposalState, "Open");
 
+    const again = ["member", "propose", "--action", "set_settings", "--arg", "nodesPerActor=2", "--dry-run"];
+    const same = `note: proposal ${proposalId} of acme is open and would do the same; vote on it: coco member vote`;
+    assert.ok((await done(...again, ...network.as("globex"))).stderr.includes(same));
+    const tee = ["--arg", "tee=snp", "--arg", "id=cloud", "--arg", "note=x", "--arg", 'policy={"products":["Milan"]}'];
+    const approve = ["member", "propose", "--action", "approve_tee", ...tee, "--dry-run", ...network.as("globex")];
+    const { stdout, stderr } = await done(...approve);
+    assert.match(
+      stdout,
+      /approves AMD SEV-SNP by the entry cloud \(x\): chips of Milan only; of any TCB; nothing beyond/,
+    );
+    assert.match(
+      stderr,
+      /^note: the entry cloud of AMD SEV-SNP can be met by no node: no code has reference values of snp/m,
+    );
+    again[5] = "nodesPerActor=3";
+    assert.doesNotMatch((await done(...again, ...network.as("globex"))).stderr, /note: proposal/);
+
     const vote = await done("member", "vote", proposalId.slice(0, 8), "yes", ...byAda);
     assert.match(vote.stdout, /by +acme\n +At most two nodes each\nchanges\n/);
     assert.match(vote.stdout, /effect +[0-9a-f]{64}, found out here/);
@@ -116,6 +133,9 @@ describe("members with the command line", () => {
     const { settings } = (await json("constitution", "show", ...network.as("acme"))).constitution;
     assert.equal(settings.nodesPerActor, 2);
     assert.equal((await member("status", proposalId, "--wait", "30", ...network.as("acme"))).code, 0);
+    const late = await member("vote", proposalId, "no", ...network.as("acme"));
+    assert.deepEqual([late.code, late.stdout], [1, ""]);
+    assert.match(late.stderr, /the proposal is Accepted\n {2}Look at what became of the proposal/);
   });
 
   test("a signature of other bytes, or by another key, makes no request", async () => {

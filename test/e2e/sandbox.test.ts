@@ -176,7 +176,7 @@ describe("options of a sandbox", () => {
     const expected = [
       ...["Available Accounts", present(accounts[0]).address, "Private Keys", present(accounts[9]).privateKey],
       ...["test test test test test test test test test test test junk", "Chain ID", "31337"],
-      ...[present(nodes[0]).rpc, ca, present(nodes[0]).ethRpc],
+      ...[present(nodes[0]).rpc, ca, "Workers", "thread: adapters run inside", present(nodes[0]).ethRpc],
     ];
     let from = 0;
     for (const part of expected) {

@@ -141,7 +141,10 @@ after(() => network?.stop());
 /** The node's own key: it has channels to its peers and, as a client, no standing. */
 async function nodeItself(): Promise<ClientIdentity> {
   const folder = await loadNode(node.dir);
-  const keys = openNodeKeys(folder.sealedKeys, await openVirtualTee(folder.paths.machineKeyFile));
+  const keys = await openNodeKeys(
+    folder.sealedKeys,
+    await openVirtualTee(folder.paths.machineKeyFile ?? assert.fail()),
+  );
   const issuance = { notBeforeMs: Date.now() - DAY_MS, days: 30, entropy: nodeEntropy };
   const key = signingKeyPem(keys);
   const cert = createNodeCertificate(keys.nodeId, key, issuance);

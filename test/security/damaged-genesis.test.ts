@@ -40,7 +40,7 @@ describe("a ledger whose first record was changed", () => {
           genesis: network.constitution,
           approval: undefined,
           runScript: () => assert.fail("there are no scripts"),
-          attest: () => new Uint8Array(0),
+          askTee: () => assert.fail("nothing is attested"),
           listen: "127.0.0.1:0",
           clientListen: "127.0.0.1:0",
           clock: systemClock,

@@ -140,7 +140,7 @@ describe("a hostile worker process", () => {
     const engine = createServer().listen(socketPath);
     const listening = server.address();
     const port = typeof listening === "object" && listening !== null ? listening.port : 0;
-    const { machineKeyFile, sealedKeys } = (await loadNode(founded.dir)).paths;
+    const { machineKeyFile = assert.fail(), sealedKeys } = (await loadNode(founded.dir)).paths;
     const files = [
       "/etc/passwd",
       machineKeyFile,
@@ -202,8 +202,9 @@ describe("a hostile worker process", () => {
   test("has none of the node's keys anywhere in its memory", { skip: process.platform !== "linux" }, async () => {
     await transfer();
     const folder = await loadNode(founded.dir);
-    const keys = openNodeKeys(folder.sealedKeys, await openVirtualTee(folder.paths.machineKeyFile));
-    const machine = readFileSync(folder.paths.machineKeyFile, "utf8");
+    const { machineKeyFile = assert.fail() } = folder.paths;
+    const keys = await openNodeKeys(folder.sealedKeys, await openVirtualTee(machineKeyFile));
+    const machine = readFileSync(machineKeyFile, "utf8");
     const { epochKey, serviceKey } = await founded.networkSecrets(keys);
     const secrets = new Map<string, Buffer>([
       ["machine key", scalarOf(machine)],

@@ -27,7 +27,7 @@ async function peerPort(): Promise<number> {
       privateKey,
       nodeIdOf: () => "00".repeat(32),
       addressOf: () => undefined,
-      attest: () => new Uint8Array(1),
+      attest: () => assert.fail("nobody gets that far"),
       appraise: () => assert.fail("nobody gets that far"),
       stillAppraises: () => true,
     },

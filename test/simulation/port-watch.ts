@@ -2,7 +2,7 @@
  * Counts every call through the ports of a simulated node, in both directions, and ends the node before or after a chosen
  * one: whatever a node does is between two calls, so every state it can die in is reached this way.
  */
-import type { Clock, Disk, PeerTransport, SnapshotFile } from "../../src/enclave/ports.ts";
+import type { AskTee, Clock, Disk, PeerTransport, SnapshotFile } from "../../src/enclave/ports.ts";
 
 /** Kinds of calls through ports. */
 export const PORT_CALLS = [
@@ -26,6 +26,8 @@ export const PORT_CALLS = [
   "clock.after",
   "clock.timer",
   "entropy.bytes",
+  "tee.ask",
+  "tee.answer",
 ] as const;
 /** See {@link PORT_CALLS}. */
 export type PortCall = (typeof PORT_CALLS)[number];
@@ -139,6 +141,14 @@ export class PortWatch {
       finish: (done) => this.pass("disk.finishSnapshot", () => file.finish(later("disk.snapshotFinished", done))),
       abandon: () => this.pass("disk.abandonSnapshot", () => file.abandon()),
     };
+  }
+
+  /** The TEE, watched; its answers enter the process through `enter`. */
+  tee(askTee: AskTee, enter: (input: () => void) => void): AskTee {
+    return (reportData, done) =>
+      this.pass("tee.ask", () =>
+        askTee(reportData, (outcome) => enter(() => this.pass("tee.answer", () => done(outcome)))),
+      );
   }
 
   /** The transport, watched. */

@@ -7,7 +7,7 @@ import type { LogEntry, NodeId } from "../../src/core/consensus/types.ts";
 import { NodeCore } from "../../src/enclave/manager/node-core.ts";
 import type { Crypto, PeerTransport } from "../../src/enclave/ports.ts";
 import type { FromWorker } from "../../src/enclave/worker/protocol.ts";
-import { CocoError, invariant } from "../../src/errors.ts";
+import { type CocoError, invariant } from "../../src/errors.ts";
 import type { Checker } from "./checker.ts";
 import type { Founded } from "./founding.ts";
 import type { LogMatching } from "./log-matching.ts";
@@ -17,6 +17,7 @@ import type { SimulatedProtocol } from "./protocol.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { type MachineClock, SimulatedClock } from "./simulated-clock.ts";
 import type { OpenedDisk } from "./simulated-disk.ts";
+import { simulatedTee } from "./simulated-tee.ts";
 import { type SimulatedWorker, startWorker } from "./simulated-worker.ts";
 import type { Trace } from "./trace.ts";
 import { WatchedConsensus } from "./watched-consensus.ts";
@@ -122,10 +123,13 @@ export function assembleProcess(
     carriesService: () => true,
     openEpoch: (record) => founded.openEpoch(record, id),
     epochMaker: founded.epochMaker(entropy),
-    attest: (reportData) => {
-      if (machine.teeIsSilent()) throw new CocoError("AttestationFailed", "the TEE is silent");
-      return founded.attest(isUpgraded, reportData);
-    },
+    askTee: watch.tee(
+      simulatedTee({
+        ...{ scheduler, random: random.fork(), isSilent: machine.teeIsSilent },
+        evidence: (reportData) => founded.attest(isUpgraded, reportData),
+      }),
+      enter,
+    ),
     onGovernance: () => {
       life.serving = true;
       machine.onServing();

@@ -58,9 +58,13 @@ const CPU: Readonly<Record<SnpProduct, readonly [family: number, model: number]>
 };
 
 /** Makes roots and an intermediate for each kind of key; takes a moment for the RSA keys, so tests share it. */
-export function makeSnpPki(product: SnpProduct = "Milan", arkOptions: CertificateOptions = {}): SnpPki {
+export function makeSnpPki(
+  product: SnpProduct = "Milan",
+  arkOptions: CertificateOptions = {},
+  dates: Pick<CertificateOptions, "fromMs" | "untilMs"> = {},
+): SnpPki {
   const ca = (subject: string, options: CertificateOptions): TestCertificate =>
-    issue({ subject: `O=Test, CN=${subject}`, key: makeKey("rsa"), ca: true, ...AMD_SIGNATURE, ...options });
+    issue({ subject: `O=Test, CN=${subject}`, key: makeKey("rsa"), ca: true, ...AMD_SIGNATURE, ...dates, ...options });
   const ark = ca(`ARK-${product}`, arkOptions);
   const ask = ca(`SEV-${product}`, { issuer: ark, ca: { pathLength: 0 } });
   const asvk = issue({
@@ -69,6 +73,7 @@ export function makeSnpPki(product: SnpProduct = "Milan", arkOptions: Certificat
     issuer: ark,
     ca: { pathLength: 0 },
     ...AMD_SIGNATURE,
+    ...dates,
   });
   const vekKey = makeKey("P-384");
   const pin = toHex(new Uint8Array(createHash("sha256").update(ark.key.spki).digest()));
@@ -80,7 +85,7 @@ export function makeSnpPki(product: SnpProduct = "Milan", arkOptions: Certificat
     asvk,
     roots: { pins: { [product]: pin }, certificates: [] },
     vekKey,
-    vek: (options = {}) => issueVek({ product, ask, asvk, vekKey }, { tcb, ...options }),
+    vek: (options = {}) => issueVek({ product, ask, asvk, vekKey }, { tcb, certificate: dates, ...options }),
     report: (fields = {}, signer = vekKey) => signReport({ ...goodFields(product, tcb), ...fields }, signer),
   };
 }

@@ -112,7 +112,7 @@ export function startCore(
     approval: undefined,
     carriesService: () => true,
     openEpoch: (record) => (opens ? founded.openEpoch(record, nodeId) : undefined),
-    attest: (reportData) => founded.attest(false, reportData),
+    askTee: (reportData, done) => done(founded.attest(false, reportData)),
     epochMaker: founded.epochMaker((length) => new Uint8Array(length)),
     onGovernance: () => undefined,
     onFatal: (error) => (fatal === undefined ? unused() : void fatal.push(error.code)),

@@ -1,12 +1,13 @@
 /** `coco attest verify`: checks evidence of a TEE offline, and says of each check what came out. */
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
+import type { PcrValues } from "../../attestation/tpm/quote.ts";
 import { CocoError } from "../../errors.ts";
 import { parseStrictJson } from "../../core/codec/json.ts";
 import { readText } from "../arguments.ts";
 import { addTrustCommand } from "../network-commands.ts";
 import { type CommandContext, type Output, printFields, printJson, reportError } from "../output.ts";
 import type { EvidenceFiles, TeeName } from "./inputs.ts";
-import type { ClaimValue, Judgement } from "./judge.ts";
+import type { ClaimValue, Judgement, JudgeOptions } from "./judge.ts";
 
 /** Largest policy file in bytes. */
 export const MAX_POLICY_FILE_BYTES = 1024 * 1024;
@@ -21,6 +22,7 @@ Examples: a folder as the platforms write them, or files.
   coco attest verify --tee tdx --quote quote.bin --collateral collateral.json --at 2026-03-18T00:00:00Z
   coco attest verify --tee uvm --uvm reference-info-base64
   coco attest verify --tee maa --token token.jwt --jwks jwks.json
+  coco attest verify --recorded evidence/2.4-0a1b….json             what a ledger has recorded of a node
 
 Nothing is fetched. Roots are those of AMD and Intel, built in. Who else is trusted stands in the policy; without one, Microsoft's
 endorsements of Azure's utility VMs count in any version, a token's keys are those of --jwks, whoever issued it, and nobody vouches
@@ -29,6 +31,7 @@ for a VBS enclave. Otherwise the strict policy counts: --allow opens it by name,
 Exit code 0: accepted. 1: rejected; the reasons are printed. 2: wrong usage, or evidence that can't be read.`;
 
 interface VerifyOptions extends Omit<EvidenceFiles, "tee"> {
+  readonly recorded?: string;
   readonly tee?: string;
   readonly at?: string;
   readonly policy?: string;
@@ -36,6 +39,7 @@ interface VerifyOptions extends Omit<EvidenceFiles, "tee"> {
   readonly measurement?: string;
   readonly reportData?: string;
   readonly nonce?: string;
+  readonly pcr: PcrValues;
 }
 
 /** Adds `coco attest`. */
@@ -54,11 +58,16 @@ export function addAttestCommands(program: Command, context: CommandContext): vo
     .option("--token <file>", "token of Azure Attestation")
     .option("--jwks <file>", "keys of its issuer, JSON")
     .option("--vtpm <file>", "evidence of an Azure confidential VM's vTPM, JSON")
+    .option(
+      "--recorded <file>",
+      "evidence of a node as coco ledger evidence --out wrote it; judged at the time of its record",
+    )
     .option("--security-policy <file>", "what the report's host data must be the digest of, as it is or base64")
     .option("--runtime-data <file>", "what the report data must be the digest of")
     .option("--measurement <hex>", "what the measurement must be")
     .option("--report-data <hex>", "what the report data must be, all 64 bytes")
     .option("--nonce <hex>", "what the quote of a vTPM must answer")
+    .option("--pcr <number=hex>", "what a register of the vTPM must hold; repeatable", collectPcr, {})
     .option("--at <time>", "time of verification, ISO 8601; now unless given")
     .option("--policy <file>", "appraisal policy, JSON; the strict one unless given")
     .option("--allow <names>", "what to allow beside it, separated by commas")
@@ -94,37 +103,73 @@ async function judgeFiles(
   options: VerifyOptions,
   asJson: boolean,
 ): Promise<void> {
-  const [{ filesOfFolder, requireFitting }, { readEvidence }, { judgeEvidence }, { policiesFor }] = await Promise.all([
-    import("./inputs.ts"),
-    import("./content.ts"),
-    import("./judge.ts"),
-    import("./policies.ts"),
-  ]);
-  const { tee, at, policy, allow, measurement, reportData, nonce, ...files } = options;
+  const { policiesFor } = await import("./policies.ts");
+  const { isReasonCode, REASONS } = await import("../../attestation/reasons.ts");
+  const { tee, at, policy, allow, measurement, reportData, nonce, pcr, recorded, ...files } = options;
   const named: EvidenceFiles = { ...filesOnly(files), ...(tee !== undefined && { tee: teeOf(tee) }) };
-  const content = await readEvidence(folder === undefined ? named : await filesOfFolder(folder, named));
-  requireFitting(content.tee, named);
-  if (nonce !== undefined && content.vtpm === undefined)
+  const given = recorded === undefined ? await contentOf(folder, named) : await recordOf(recorded, folder, named);
+  if (nonce !== undefined && given.vtpm === undefined)
     throw new CocoError("WrongUsage", "--nonce goes with --vtpm: other evidence binds --report-data");
+  if (Object.keys(pcr).length > 0 && given.vtpm === undefined)
+    throw new CocoError("WrongUsage", "--pcr goes with --vtpm: other evidence has no registers of a TPM");
   const document = policy === undefined ? undefined : await readPolicyFile(policy);
   const names = (allow ?? "").split(",").filter((name) => name.trim() !== "");
-  const nowMs = at === undefined ? Date.now() : timeOf(at);
-  const judgement = judgeEvidence(content, {
+  if (given.tee === "virtual" && (document !== undefined || names.length > 0))
+    throw new CocoError(
+      "WrongUsage",
+      "--policy, --allow: evidence of the virtual TEE has nothing that a policy judges",
+    );
+  const nowMs = at === undefined ? (given.timeMs ?? Date.now()) : timeOf(at);
+  const judgement = given.judge({
     nowMs,
-    policies: policiesFor(content.tee, document, names, policy),
+    policies: policiesFor(given.tee, document, names, policy),
     expected: {
       ...(measurement !== undefined && { measurement: measurement.toLowerCase() }),
       ...(reportData !== undefined && { reportData: reportData.toLowerCase() }),
       ...(nonce !== undefined && { nonce: nonceOf(nonce) }),
+      pcrs: pcr,
     },
   });
   context.exitCode = EXIT_OF_VERDICT[judgement.verdict];
   const by = { verifiedAt: new Date(nowMs).toISOString(), policy: policy ?? "strict", allowed: names };
-  if (asJson) printJson(context.output, { ...judgement, ...by });
+  const explained = judgement.reasons.filter(isReasonCode).map((reason) => ({ reason, ...REASONS[reason] }));
+  if (asJson) printJson(context.output, { ...judgement, explained, ...by });
   else {
-    printJudgement(context.output, judgement);
-    printFields(context.output, { ...by, allowed: names.join(",") || "nothing more" });
+    printJudgement(context.output, judgement, { ...by, allowed: names.join(",") || "nothing more" });
+    for (const { reason, meaning, remedy } of explained) context.output.data(`\n${reason}: ${meaning}\n  ${remedy}\n`);
   }
+}
+
+/** Evidence that is at hand, and how it is judged. */
+interface GivenEvidence {
+  readonly tee: TeeName | "virtual";
+  readonly vtpm?: Uint8Array;
+  /** When it was recorded. */
+  readonly timeMs?: number;
+  readonly judge: (options: JudgeOptions) => Judgement;
+}
+
+async function contentOf(folder: string | undefined, named: EvidenceFiles): Promise<GivenEvidence> {
+  const [{ filesOfFolder, requireFitting }, { readEvidence }, { judgeEvidence }] = await Promise.all([
+    import("./inputs.ts"),
+    import("./content.ts"),
+    import("./judge.ts"),
+  ]);
+  const content = await readEvidence(folder === undefined ? named : await filesOfFolder(folder, named));
+  requireFitting(content.tee, named);
+  return {
+    tee: content.tee,
+    ...(content.vtpm !== undefined && { vtpm: content.vtpm }),
+    judge: (options) => judgeEvidence(content, options),
+  };
+}
+
+async function recordOf(file: string, folder: string | undefined, named: EvidenceFiles): Promise<GivenEvidence> {
+  if (folder !== undefined || Object.keys(named).length > 0)
+    throw new CocoError("WrongUsage", "--recorded: the file has all of the evidence; name no other");
+  const { judgeRecorded, readRecorded } = await import("./recorded.ts");
+  const record = await readRecorded(file);
+  return { tee: record.tee, timeMs: record.timeMs, judge: (options) => judgeRecorded(record, options) };
 }
 
 /** A policy that names something twice would be read one way here and another way by its author. */
@@ -151,6 +196,13 @@ function teeOf(name: string): TeeName {
   return name as TeeName;
 }
 
+/** Collects `--pcr 7=…`. */
+function collectPcr(text: string, before: PcrValues): PcrValues {
+  const [, number = "", value = ""] = /^(\d|1\d|2[0-3])=([0-9a-f]{64})$/i.exec(text) ?? [];
+  if (value === "") throw new InvalidArgumentError("Expected NUMBER=HEX: 0 to 23, and 64 hex digits (SHA-256).");
+  return { ...before, [Number(number)]: value.toLowerCase() };
+}
+
 function nonceOf(hex: string): Uint8Array {
   if (!/^(?:[0-9a-f]{2})*$/i.test(hex)) throw new CocoError("WrongUsage", "--nonce: expected hex");
   return new Uint8Array(Buffer.from(hex, "hex"));
@@ -167,12 +219,12 @@ function timeOf(text: string): number {
   return ms;
 }
 
-function printJudgement(output: Output, judgement: Judgement): void {
+function printJudgement(output: Output, judgement: Judgement, by: Readonly<Record<string, string>>): void {
   const { tee, verdict, reasons, tcbStatus, claims, checks, error } = judgement;
   for (const check of checks) {
     const mark = { passed: "ok  ", failed: "FAIL", skipped: "-   " }[check.outcome];
-    const code = check.outcome === "failed" ? ` ${check.code}:` : "";
-    const detail = check.outcome === "passed" ? "" : `${code} ${check.detail}`;
+    const code = check.outcome === "failed" ? `: ${check.code}` : "";
+    const detail = check.outcome === "passed" ? "" : `${code}: ${check.detail}`;
     output.data(`${mark}  ${check.name}${detail}\n`);
   }
   if (checks.length > 0) output.data("\n");
@@ -180,9 +232,13 @@ function printJudgement(output: Output, judgement: Judgement): void {
     tee,
     ...lines(claims),
     ...(tcbStatus !== undefined && { tcbStatus }),
+  });
+  output.data("\n");
+  printFields(output, {
     verdict,
     ...(reasons.length > 0 && { reasons: reasons.join(", ") }),
     ...(error !== undefined && { error }),
+    ...by,
   });
 }
 

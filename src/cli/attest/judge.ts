@@ -12,6 +12,7 @@ import { readCertificates } from "../../attestation/snp/certificates.ts";
 import { judgeSnpEvidence } from "../../attestation/snp/evidence.ts";
 import { createAmdRoots } from "../../attestation/snp/roots.ts";
 import { verifyAzureVtpm } from "../../attestation/tpm/azure-vtpm.ts";
+import type { PcrValues } from "../../attestation/tpm/quote.ts";
 import { parseAzureVtpmJson } from "../../attestation/tpm/azure-vtpm-codec.ts";
 import { appraiseUvm, MICROSOFT_UVM_ISSUERS } from "../../attestation/uvm/appraise.ts";
 import { verifyUvm } from "../../attestation/uvm/verify.ts";
@@ -30,7 +31,12 @@ export interface JudgeOptions {
   readonly nowMs: number;
   readonly policies: Policies;
   /** What must be in the evidence, lower-case hex. */
-  readonly expected: { readonly measurement?: string; readonly reportData?: string; readonly nonce?: Bytes };
+  readonly expected: {
+    readonly measurement?: string;
+    readonly reportData?: string;
+    readonly nonce?: Bytes;
+    readonly pcrs?: PcrValues;
+  };
 }
 
 /** A claim: of one word, or a record of such. */
@@ -53,11 +59,20 @@ const REPORT_DATA_HALF = 64;
 
 /** Judges evidence; what cannot be read is the verdict `error`. */
 export function judgeEvidence(content: EvidenceContent, options: JudgeOptions): Judgement {
-  const tee = content.tee;
+  return judgementOf(content.tee, options, () => verificationOf(content, options), content);
+}
+
+/** Judges what a verification finds, and what is expected beside it; what cannot be read is the verdict `error`. */
+export function judgementOf(
+  tee: string,
+  options: JudgeOptions,
+  verify: () => Verification<object>,
+  beside: Pick<EvidenceContent, "runtimeData"> = {},
+): Judgement {
   try {
-    const { claims, checks } = verificationOf(content, options);
+    const { claims, checks } = verify();
     const plain = plainClaims(claims);
-    const all = [...checks, ...expectations(plain, content, options)];
+    const all = [...checks, ...expectations(plain, beside, options)];
     const { tee: _, tcbStatus, ...rest } = plain;
     return {
       tee,
@@ -165,7 +180,7 @@ function policyOfKeys({ issuer = "", policyHash = "" }: MaaClaims, jwks: Bytes):
 
 /** An Azure machine: its TPM's quote, and the SNP report that is inside. */
 function judgeVtpm(vtpm: Bytes, content: EvidenceContent, options: JudgeOptions): Verification<object> {
-  const { nonce } = options.expected;
+  const { nonce, pcrs } = options.expected;
   const { claims: machine, checks } = verifyAzureVtpm(
     parseAzureVtpmJson(vtpm),
     nonce === undefined ? {} : { nonce },
@@ -173,7 +188,26 @@ function judgeVtpm(vtpm: Bytes, content: EvidenceContent, options: JudgeOptions)
   );
   const { snpReport, certificates, tee: _, ...tpm } = machine;
   const snp = judgeSnp({ ...content, report: snpReport, certs: [...content.certs, ...certificates] }, options);
-  return { claims: { ...snp.claims, tpm }, checks: [...checks, ...snp.checks] };
+  return { claims: { ...snp.claims, tpm }, checks: [...checks, ...pcrChecks(machine.pcrs, pcrs), ...snp.checks] };
+}
+
+/** The SNP report measures the firmware; what it starts stands in the registers of the TPM, which only the caller can judge. */
+function pcrChecks(found: PcrValues, expected: PcrValues = {}): readonly Check[] {
+  const numbers = Object.keys(expected).map(Number);
+  if (numbers.length === 0)
+    return [
+      {
+        name: "values of the registers",
+        outcome: "skipped",
+        detail: "none are expected: what was booted is not judged",
+      },
+    ];
+  return numbers.map((number): Check => {
+    const name = `register ${number}`;
+    const value = found[number];
+    if (value === expected[number]) return { name, outcome: "passed" };
+    return { name, outcome: "failed", code: "MeasurementMismatch", detail: value ?? "the quote does not cover it" };
+  });
 }
 
 function judgeSnp(content: EvidenceContent, { nowMs, policies }: JudgeOptions): Verification<object> {
@@ -195,7 +229,11 @@ function required(content: EvidenceContent, part: "report" | "quote" | "collater
 }
 
 /** Checks of what the caller expects beside the policy. */
-function expectations(claims: Judgement["claims"], { runtimeData }: EvidenceContent, { expected }: JudgeOptions) {
+function expectations(
+  claims: Judgement["claims"],
+  { runtimeData }: Pick<EvidenceContent, "runtimeData">,
+  { expected }: JudgeOptions,
+) {
   const checks: Check[] = [];
   const expect = (name: string, holds: boolean, code: "MeasurementMismatch" | "ReportDataMismatch", detail: string) =>
     checks.push(holds ? { name, outcome: "passed" } : { name, outcome: "failed", code, detail });

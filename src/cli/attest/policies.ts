@@ -35,7 +35,7 @@ export const ALLOWANCE_NAMES: readonly string[] = [...SNP_ALLOWANCES, ...DCAP_AL
  * @param allowed names of {@link ALLOWANCE_NAMES}, in any case
  */
 export function policiesFor(
-  tee: TeeName,
+  tee: TeeName | "virtual",
   document: unknown,
   allowed: readonly string[],
   file: string | undefined,

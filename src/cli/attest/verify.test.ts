@@ -8,6 +8,10 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { REASONS } from "../../attestation/reasons.ts";
+import { encodeHardwareEvidence } from "../../attestation/hardware.ts";
+import { toHex } from "../../core/codec/bytes.ts";
+import { sha256 } from "../../enclave/manager/node-crypto.ts";
 import { pemOfDer } from "../../core/governance/pem.ts";
 import { coco } from "../../../test/support/coco-here.ts";
 import { missingTeeVectors, TEE_VECTORS } from "../../../test/support/tee-vectors.ts";
@@ -65,6 +69,21 @@ describe("coco attest verify", { skip }, () => {
     await expectVerdict(now, { code: 1, verdict: "reject", reasons: ["CertificateExpired"] });
   });
 
+  test("of what speaks against evidence it says what it means, and what can be done", async () => {
+    const vlek = ["--report", snp("trustee/test-vlek-report.bin"), "--certs", snp("trustee/test-vlek.der")];
+    const rejected = await coco("attest", "verify", ...vlek, "--at", "2025-06-01");
+    assert.equal(rejected.code, 1);
+    const told = `\nKeyKindNotAllowed: ${REASONS.KeyKindNotAllowed.meaning}\n  ${REASONS.KeyKindNotAllowed.remedy}\n`;
+    assert.ok(rejected.data.includes(told), rejected.data);
+    const asJson = JSON.parse((await coco("attest", "verify", ...vlek, "--at", "2025-06-01", "--json")).data);
+    assert.deepEqual(
+      asJson.explained.map(({ reason }: { reason: string }) => reason),
+      asJson.reasons,
+    );
+    const accepted = await coco("attest", "verify", ...vlek, "--at", "2025-06-01", "--allow", "vlek,vmpl1");
+    assert.match(accepted.data, /allowed +vlek,vmpl1\n$/);
+  });
+
   test("SNP: an Azure container's folder, with endorsement, container policy and runtime data", async () => {
     const dir = snp("sidecar/attest");
     await expectVerdict([dir, "--allow", "v2"], { code: 0, verdict: "accept" });
@@ -93,6 +112,18 @@ describe("coco attest verify", { skip }, () => {
     const nonce = ["--vtpm", snp("trustee-az-vtpm/evidence-v1.json"), "--nonce"];
     await expectVerdict([...nonce, Buffer.from("challenge").toString("hex")], { code: 0, verdict: "accept" });
     await expectVerdict([...nonce, "00"], { code: 1, verdict: "reject", reasons: ["NonceMismatch"] });
+    const file = ["--vtpm", snp("trustee-az-vtpm/evidence-v1.json")];
+    const { data } = await coco("attest", "verify", ...file, "--json");
+    const { pcrs } = JSON.parse(data).claims.tpm;
+    await expectVerdict([...file, "--pcr", `4=${pcrs[4]}`, "--pcr", `11=${pcrs[11]}`], { code: 0, verdict: "accept" });
+    await expectVerdict([...file, "--pcr", `4=${pcrs[4]}`, "--pcr", `11=${"ff".repeat(32)}`], {
+      ...{ code: 1, verdict: "reject", reasons: ["MeasurementMismatch"] },
+    });
+    const told = await coco("attest", "verify", ...file);
+    assert.match(told.data, /^- +values of the registers: none are expected: what was booted is not judged$/m);
+    assert.equal((await coco("attest", "verify", ...file, "--pcr", "24=00")).code, 2);
+    const elsewhere = ["--report", snp("virtee/report_milan.hex"), "--pcr", `4=${pcrs[4]}`];
+    assert.match((await coco("attest", "verify", ...elsewhere)).talk, /--pcr goes with --vtpm/);
   });
 
   test("SGX and TDX: a folder each, at the time of its collateral", async () => {
@@ -109,6 +140,39 @@ describe("coco attest verify", { skip }, () => {
     await expectVerdict([...sgx, "--allow", tcbStatus], { code: 0, verdict: "accept", tcbStatus });
     const wrong = [...sgx, "--tee", "tdx"];
     await expectVerdict(wrong, { code: 2, verdict: "error", reasons: ["Malformed"] });
+  });
+
+  test("SNP and TDX as a ledger records them: judged by the same rules, and bound to the keys of a node", async () => {
+    const bytes = async (...names: readonly string[]) => new Uint8Array(await readFile(vector(...names)));
+    const certificate = { kind: "certificates", content: await bytes("snp", "trustee", "test-vlek.der") } as const;
+    const report = await bytes("snp", "trustee", "test-vlek-report.bin");
+    const collateral = {
+      kind: "collateral",
+      content: await bytes("tdx", "google-v5-uptodate", "collateral.json"),
+    } as const;
+    const quote = await bytes("tdx", "google-v5-uptodate", "quote.bin");
+    const file = join(folder, "recorded.json");
+    const record = {
+      ...{ format: "coco-recorded-evidence-v1", networkId: "00".repeat(32), transactionId: "2.4", owner: "acme" },
+      ...{ nodeId: toHex(sha256(new Uint8Array(1))), publicKey: "00", encryptionKey: "00".repeat(32) },
+      challenge: "00".repeat(32),
+    };
+    for (const [evidence, at, reasons] of [
+      [
+        { tee: "snp", evidence: report, endorsements: [certificate] },
+        "2025-06-01",
+        ["KeyKindNotAllowed", "PrivilegeLevel"],
+      ],
+      [{ tee: "tdx", evidence: quote, endorsements: [collateral] }, "2026-03-18", []],
+    ] as const) {
+      const content = { ...record, timeMs: Date.parse(at), evidence: toHex(encodeHardwareEvidence(evidence)) };
+      await writeFile(file, JSON.stringify(content));
+      const { code, data } = await coco("attest", "verify", "--recorded", file, "--json");
+      const judgement = JSON.parse(data);
+      assert.deepEqual([code, judgement.tee], [1, evidence.tee]);
+      assert.deepEqual(judgement.reasons, [...reasons, "ReportDataMismatch"], "a vector is bound to no node's keys");
+      assert.equal(judgement.claims.recorded.owner, "acme");
+    }
   });
 
   test("VBS: nobody is trusted unless the policy names a root", async () => {
@@ -152,7 +216,7 @@ describe("coco attest verify", { skip }, () => {
     const { code, data } = await coco("attest", "verify", dir, "--report-data", "ff");
     assert.equal(code, 1);
     assert.match(data, /^ok {4}signature$/m);
-    assert.match(data, /^FAIL {2}expected report data ReportDataMismatch: found /m);
+    assert.match(data, /^FAIL {2}expected report data: ReportDataMismatch: found /m);
     assert.match(data, /^verdict +reject$/m);
   });
 

@@ -1,5 +1,5 @@
 /** Actions on the network as a whole: its settings, its opening, its service identity, its epochs. */
-import { NO_ARGS, requireChange, type ActionKind, type NoArgs } from "./action-kind.ts";
+import { NO_ARGS, requireChange, sameTree, type ActionKind, type NoArgs } from "./action-kind.ts";
 import type { Constitution } from "./constitution.ts";
 import { refused } from "./refusal.ts";
 import { readSettingsChange, settingsTree, settingsWith, type SettingsChange } from "./settings.ts";
@@ -11,11 +11,16 @@ const SET_SETTINGS: ActionKind<SettingsChange> = {
     const { settings } = constitution;
     if (change.consensus !== undefined)
       throw refused("ConsensusFixed", `consensus is ${settings.consensus} for as long as the network exists`);
+    if (namesNothing(change)) throw refused("NoSettings", "no setting is named");
     const changed = settingsWith(change, settings);
     requireChange(settingsTree(settings), settingsTree(changed), "every setting that is named");
     return { ...constitution, settings: changed };
   },
 };
+
+function namesNothing(change: SettingsChange): boolean {
+  return Object.values(settingsTree(change)).every((value) => value === undefined || sameTree(value, {}));
+}
 
 const OPEN_NETWORK: ActionKind<NoArgs> = {
   ...NO_ARGS,

@@ -319,7 +319,8 @@ describe("refused actions", () => {
     { actions: [policy("default", { type: "majority" })], reason: "NothingChanged" },
     { actions: [["remove_policy", { action: "add_node" }]], reason: "PolicyUnknown" },
     { actions: [["set_script", { source: null }]], reason: "NothingChanged" },
-    { actions: [["set_settings", {}]], reason: "NothingChanged" },
+    { actions: [["set_settings", {}]], reason: "NoSettings" },
+    { actions: [["set_settings", { epoch: {}, snapshot: {} }]], reason: "NoSettings" },
     { actions: [["set_settings", { trustDisk: true, epoch: {} }]], reason: "NothingChanged" },
     { actions: [["set_settings", { consensus: "raft" }]], reason: "ConsensusFixed" },
     {

@@ -1,15 +1,12 @@
 /** Differences of constitutions in plain words, for members who decide on them. */
-import { toHex, type Bytes } from "../codec/bytes.ts";
+import { toHex } from "../codec/bytes.ts";
+import { certificateInWords, dateInWords, type WordsCrypto } from "./certificate-words.ts";
 import type { ConstitutionChange } from "./constitution-diff.ts";
 import type { Actor, AdapterEntry, Constitution, NodeEntry, Restriction } from "./constitution.ts";
 import type { CodeEntry, InForce, TeeEntry } from "./manifest-entries.ts";
-import { referenceTree, teeEntryTree } from "./manifest-codec.ts";
 import { treeToJson, type FieldTree } from "./fields.ts";
-import type { GovernanceCrypto } from "./governance-crypto.ts";
-import { explainPolicy } from "./policy-words.ts";
-
-/** What words need of the cryptography: to name certificates and keys. */
-export type WordsCrypto = Pick<GovernanceCrypto, "sha256" | "describeCertificate">;
+import { durationInWords, explainPolicy } from "./policy-words.ts";
+import { hardwarePolicyInWords, referenceInWords, TEE_TITLES } from "./tee-policy-words.ts";
 
 const SHORT_HEX_LENGTH = 16;
 const MAX_VALUE_LENGTH = 80;
@@ -19,30 +16,11 @@ export function shortHex(hex: string): string {
   return hex.length > SHORT_HEX_LENGTH ? `${hex.slice(0, SHORT_HEX_LENGTH)}…` : hex;
 }
 
-/** A date in words, in UTC. */
-export function dateInWords(timeMs: number): string {
-  return new Date(timeMs)
-    .toISOString()
-    .replace("T", " ")
-    .replace(/\.000Z$/, " UTC");
-}
-
 /** When an entry counts, in words. */
 export function inForceInWords({ inForceFrom, inForceUntil }: InForce): string {
   const from = inForceFrom === undefined ? "" : ` from ${dateInWords(inForceFrom)}`;
   const until = inForceUntil === undefined ? "" : ` until ${dateInWords(inForceUntil)}`;
   return `${from}${until}`;
-}
-
-/** A certificate in words: its subject, what it is, when it ends, and its SHA-256. */
-export function certificateInWords(der: Bytes, crypto: WordsCrypto): string {
-  const description = crypto.describeCertificate(der);
-  const fingerprint = toHex(crypto.sha256(der));
-  if (description === undefined) return `certificate with SHA-256 ${fingerprint}`;
-  const { subject, isCa, notAfterMs } = description;
-  // A date that no Date holds is that of certificates without an end.
-  const until = notAfterMs > 8.64e15 ? "without end" : `valid until ${dateInWords(notAfterMs)}`;
-  return `${isCa ? "CA certificate" : "certificate"} of ${subject}, ${until}, SHA-256 ${fingerprint}`;
 }
 
 /** What a participant may do, in words. */
@@ -76,18 +54,18 @@ function nodeInWords(before: NodeEntry | undefined, after: NodeEntry | undefined
 
 /** An entry of the code manifest in words, without its dates. */
 export function codeEntryInWords({ name, version, measurement, reference }: CodeEntry): string {
-  const more = reference && `, as ${reference.tee} measures it: ${shown(referenceTree(reference))}`;
-  return `code ${name} ${version}, measurement ${measurement}${more ?? ""}`;
+  return `code ${name} ${version}, measurement ${measurement}${reference ? ` ${referenceInWords(reference)}` : ""}`;
 }
 
 /** An entry of the TEE manifest in words, without its dates. */
 export function teeEntryInWords(entry: TeeEntry, crypto: WordsCrypto): string {
-  if (entry.tee === "virtual") {
-    const key = toHex(crypto.sha256(entry.machineKey));
-    return `machine ${entry.note} (${entry.tee}, key with SHA-256 ${key})`;
-  }
-  const { policy } = teeEntryTree(entry);
-  return `hardware ${entry.tee} ${entry.id} (${entry.note}) by the policy ${JSON.stringify(treeToJson(policy ?? null))}`;
+  const name = teeEntryName(entry, crypto);
+  return entry.tee === "virtual" ? name : `${name}: ${hardwarePolicyInWords(entry, crypto)}`;
+}
+
+function teeEntryName(entry: TeeEntry, { sha256 }: WordsCrypto): string {
+  if (entry.tee !== "virtual") return `${TEE_TITLES[entry.tee]} by the entry ${entry.id} (${entry.note})`;
+  return `virtual TEE, ${entry.note} (key with SHA-256 ${toHex(sha256(entry.machineKey))})`;
 }
 
 function codeInWords(before: CodeEntry | undefined, after: CodeEntry | undefined): string {
@@ -98,7 +76,11 @@ function codeInWords(before: CodeEntry | undefined, after: CodeEntry | undefined
 
 function teeInWords(before: TeeEntry | undefined, after: TeeEntry | undefined, crypto: WordsCrypto): string {
   const entry = after ?? before;
-  return entryInWords(entry === undefined ? "machine" : teeEntryInWords(entry, crypto), before, after);
+  if (entry === undefined) return "nothing";
+  const what = teeEntryInWords(entry, crypto);
+  const earlier = before && teeEntryInWords(before, crypto);
+  if (after === undefined || earlier === undefined || earlier === what) return entryInWords(what, before, after);
+  return `changes ${earlier}${inForceInWords(before ?? {})}; from now on: ${what}${inForceInWords(after)}`;
 }
 
 function entryInWords(what: string, before: InForce | undefined, after: InForce | undefined): string {
@@ -130,7 +112,11 @@ function scriptInWords(before: FieldTree, after: FieldTree): string {
 function valueInWords({ path, before, after }: ConstitutionChange): string {
   if (path === "script") return scriptInWords(before, after);
   if (path === "network.open") return after === true ? "opens the network" : "closes the network";
-  return `sets ${path.replace(/^settings\./, "")} to ${shown(after)}, so far ${shown(before)}`;
+  const told = (value: FieldTree): string =>
+    path.endsWith("Ms") && typeof value === "number" && value > 0
+      ? `${value} (${durationInWords(value)})`
+      : shown(value);
+  return `sets ${path.replace(/^settings\./, "")} to ${told(after)}, so far ${told(before)}`;
 }
 
 /** One difference in words; `after` is the constitution it leads to. */

@@ -113,7 +113,8 @@ function checkNodes({ actors, nodes }: Constitution, context: FieldContext): voi
   const owners = new Set(actors.map((actor) => actor.id));
   const users = new Map<string, string>();
   for (const [at, node] of nodes.entries()) {
-    if (!owners.has(node.owner)) throw fieldInvalid(context, `nodes[${at}].owner`, "is not listed under actors");
+    if (!owners.has(node.owner))
+      throw fieldInvalid(context, `nodes[${at}].owner`, `is ${node.owner}, who is not listed under actors`);
     for (const field of ["address", "clientAddress"] as const) {
       const path = `nodes[${at}].${field}`;
       const address = node[field].toLowerCase();

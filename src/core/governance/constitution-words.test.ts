@@ -25,7 +25,10 @@ describe("a constitution in words", () => {
       parts.get("validating nodes") ?? "",
       /3 of 4 nodes must agree; 1 may fail\none actor may own any number/,
     );
-    assert.match(parts.get("code and machines") ?? "", /code coco-framework 0, measurement [0-9a-f]{64}\nmachine test/);
+    assert.match(
+      parts.get("code and machines") ?? "",
+      /code coco-framework 0, measurement [0-9a-f]{64}\nvirtual TEE, test/,
+    );
     assert.match(parts.get("votes") ?? "", /^every change needs 2 of 3 members; nobody alone can block it/);
     assert.match(parts.get("operation") ?? "", /governance only.*\nan epoch ends after 1 day, when/);
     assert.match(parts.get("operation") ?? "", /adapter kv 0 at \/kv$/);

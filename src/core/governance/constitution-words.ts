@@ -1,13 +1,6 @@
 /** A whole constitution in plain words, for those who are to agree on it: who is in it, what runs, who can decide what. */
-import {
-  certificateInWords,
-  codeEntryInWords,
-  inForceInWords,
-  teeEntryInWords,
-  restrictionInWords,
-  shortHex,
-  type WordsCrypto,
-} from "./change-words.ts";
+import { certificateInWords, type WordsCrypto } from "./certificate-words.ts";
+import { codeEntryInWords, inForceInWords, teeEntryInWords, restrictionInWords, shortHex } from "./change-words.ts";
 import type { Actor, Constitution } from "./constitution.ts";
 import { TEE_NAMES } from "./manifest-entries.ts";
 import { durationInWords, explainPolicies } from "./policy-words.ts";

@@ -171,7 +171,10 @@ describe("a dry run", () => {
     assert.match(wordsAt.get(`codeManifest.${NEW_CODE}`) ?? "", /approves code coco-framework 2, measurement 2222/);
     assert.match(wordsAt.get(`nodes.${idOf(4)}`) ?? "", /adds node [0-9a-f]{16}… of hooli at node4\.test:1/);
     assert.match(wordsAt.get("policies.actions.add_node") ?? "", /needs all 3 members/);
-    assert.equal(wordsAt.get("settings.epoch.lengthMs"), "sets epoch.lengthMs to 5, so far 86400000");
+    assert.equal(
+      wordsAt.get("settings.epoch.lengthMs"),
+      "sets epoch.lengthMs to 5 (5 milliseconds), so far 86400000 (1 day)",
+    );
     const lengthMs = lines.find(({ path }) => path === "settings.epoch.lengthMs");
     assert.deepEqual([lengthMs?.before, lengthMs?.after], [86_400_000, 5]);
     const added = lines.find(({ path }) => path === "actors.hooli");
@@ -207,10 +210,24 @@ describe("a dry run", () => {
       ],
       [
         [["approve_tee", { ...(machineJson("x") as object), inForceUntil: NOW_MS + DAY_MS }]],
-        /^approves machine machine x \(virtual, key with SHA-256 .*\) until 2030-01-16 00:00:00 UTC$/,
+        /^approves virtual TEE, machine x \(key with SHA-256 .*\) until 2030-01-16 00:00:00 UTC$/,
       ],
     ];
     for (const [actions, expected] of cases) assert.match(describeActions(actions)[0]?.words ?? "", expected);
+    const hardware = (policy: Readonly<Record<string, string[]>>): ActionJson => [
+      "approve_tee",
+      { tee: "snp", id: "cloud", note: "a cloud", policy },
+    ];
+    const strict =
+      /^approves AMD SEV-SNP by the entry cloud \(a cloud\): chips of Milan only; of any TCB; .*; any host data/;
+    assert.match(describeActions([hardware({ products: ["Milan"] })])[0]?.words ?? "", strict);
+    const listed = applyJson(before, [hardware({})], contextOf()).constitution;
+    const change: readonly ActionJson[] = [["retire_tee", { tee: "snp", id: "cloud" }], hardware({ allow: ["vlek"] })];
+    const changed = describeEffect(listed, applyJson(listed, change, contextOf()), GOVERNANCE_CRYPTO);
+    assert.match(
+      changed[0]?.words ?? "",
+      /^changes AMD SEV-SNP .*by the chip's own key.*; from now on: .*also allowed: keys that/,
+    );
     const lines = describeActions([
       ["remove_certificate", { actor: "acme", fingerprint: fingerprintOf("acme") }],
       ["add_certificate", { actor: "acme", certificate: pemOf("acme 2") }],

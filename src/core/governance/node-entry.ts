@@ -42,7 +42,7 @@ export function nodeEntryProblem(
   if (message.contentType !== NODE_ENTRY_CONTENT_TYPE) return "signature is of another content type";
   if (message.keyId !== entry.owner || owner.id !== entry.owner) return "signature is by another actor than the owner";
   if (!bytesEqual(message.payload, encodeNodeTuple(networkName, entry)))
-    return "signature is over another tuple or network";
+    return `signature is over another entry, or for a network of another name than ${networkName}`;
   return isSignedByActor(message, owner, crypto)
     ? undefined
     : "signature does not verify by a certificate of the owner";

@@ -47,6 +47,7 @@ export const REFUSALS = define({
   ValueInvalid: "Give the field a value that is allowed.",
   // what actions change
   NothingChanged: "Leave out what is so already.",
+  NoSettings: "Name at least one setting with its new value, such as maxDelayMs, or lengthMs inside epoch.",
   ConstitutionInvalid: "Change what is named in the same proposal, or leave out the action.",
   ConstitutionTooLarge: "Remove entries that are not needed any more, in the same proposal or before it.",
   // actors
@@ -97,6 +98,8 @@ export const REFUSALS = define({
   NoTeeInForce: "Approve another machine in the same proposal that is in force whenever this is not.",
   // attestation
   EvidenceInvalid: "Let the node make its evidence anew, for the network, its own keys and the present challenge.",
+  MachineInUse:
+    "Run the node on a machine of its own, remove the other node first, or approve a TEE entry that allows shared machines.",
   ChallengeStale: "Let the node make its evidence anew: the epoch changed, or its attestation was recorded before.",
   ExpulsionNotDue: "Expel exactly the nodes whose code or machine is not in force, as far as the others can go on.",
   QuarantineNotDue: "Quarantine only nodes whose lease has ended, as far as the others can go on.",

@@ -1,15 +1,16 @@
 /** Who a node is on its channels, and whom it lets be on the other side: by the newest constitution it knows, at any time. */
-import { appraise, requireAccepted } from "../../attestation/appraise.ts";
-import type { EvidenceCrypto } from "../../attestation/evidence.ts";
+import { appraise, otherOnMachine, requireAccepted } from "../../attestation/appraise.ts";
+import { evidenceRejected, type Claims, type EvidenceCrypto } from "../../attestation/evidence.ts";
 import { channelReportData } from "../../attestation/report-data.ts";
 import { verifyEvidence } from "../../attestation/verify-evidence.ts";
-import { type Bytes, fromHex, toHex } from "../../core/codec/bytes.ts";
+import { fromHex, toHex } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import type { Constitution } from "../../core/governance/constitution.ts";
 import { CocoError } from "../../errors.ts";
 import type { Crypto } from "../ports.ts";
 import type { Administration } from "./administration.ts";
 import type { ChannelIdentity } from "./channels.ts";
+import type { EvidenceMaker } from "./evidence-maker.ts";
 import { type NodeKeys, signingKeyPem } from "./node-keys.ts";
 
 /** What it is made of. */
@@ -19,8 +20,7 @@ export interface ChannelIdentityParts {
   readonly networkId: string;
   /** Self-signed certificate of the node key, PEM. */
   readonly certificate: string;
-  /** Evidence of this node's code for 64 bytes of report data. */
-  readonly attest: (reportData: Bytes) => Bytes;
+  readonly evidence: Pick<EvidenceMaker, "make">;
   readonly crypto: Crypto;
   readonly evidenceCrypto: EvidenceCrypto;
   readonly administration: Administration;
@@ -32,10 +32,12 @@ export interface ChannelIdentityParts {
 
 /** See the module's header. */
 export function createChannelIdentity(parts: ChannelIdentityParts): ChannelIdentity {
-  const { keys, networkId, certificate, attest, crypto, evidenceCrypto, administration, constitution, now } = parts;
+  const { keys, networkId, certificate, crypto, evidenceCrypto, administration, constitution, now } = parts;
   const { sha256 } = crypto;
   const digest = fromHex(networkId);
   const binding = { networkId, constitutionDigest: digest };
+  const otherThere = (peer: NodeId, claims: Claims, nowMs: number | undefined): NodeId | undefined =>
+    otherOnMachine(claims, peer, { constitution: constitution(), attested: administration.attested }, nowMs);
   // A node that was voted out has channels until its vote is taken away: that step may need its acknowledgement.
   const nodeOf = (nodeId: NodeId) => administration.nodeOf(nodeId);
   return {
@@ -45,9 +47,9 @@ export function createChannelIdentity(parts: ChannelIdentityParts): ChannelIdent
     privateKey: signingKeyPem(keys),
     nodeIdOf: (publicKey) => toHex(sha256(publicKey)),
     addressOf: (peer) => nodeOf(peer)?.address,
-    attest: (challenge, exporter) => {
+    attest: (challenge, exporter, take) => {
       const own = { ...binding, sender: keys.nodeId, senderEncryptionKey: keys.encryptionKey };
-      return attest(channelReportData({ ...own, challenge, exporter }, sha256));
+      return parts.evidence.make(channelReportData({ ...own, challenge, exporter }, sha256), take);
     },
     appraise: (peer, evidence, challenge, exporter) => {
       const node = nodeOf(peer);
@@ -56,9 +58,13 @@ export function createChannelIdentity(parts: ChannelIdentityParts): ChannelIdent
       const expected = channelReportData({ ...theirs, challenge, exporter }, sha256);
       const claims = verifyEvidence(evidence, expected, evidenceCrypto, now());
       requireAccepted(appraise(claims, constitution(), now()));
+      const other = otherThere(peer, claims, now());
+      if (other !== undefined)
+        throw evidenceRejected("MachineInUse", `node ${other} is recorded on the peer's machine`);
       return claims;
     },
     // What ends by its date ends with the expulsion of its nodes, which waits where they are needed.
-    stillAppraises: (claims) => appraise(claims, constitution(), undefined).accepted,
+    stillAppraises: (peer, claims) =>
+      appraise(claims, constitution(), undefined).accepted && otherThere(peer, claims, undefined) === undefined,
   };
 }

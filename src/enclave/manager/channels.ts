@@ -15,11 +15,15 @@ import { bytesEqual, ByteReader, concatBytes, EMPTY, toHex } from "../../core/co
 import type { NodeId } from "../../core/consensus/types.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Entropy, PeerEvents, PeerTransport, Sockets, Tracer } from "../ports.ts";
+import { EvidenceExchange } from "./evidence-exchange.ts";
+import type { TakeEvidence } from "./evidence-maker.ts";
 import { FrameReader, writeFrame } from "./frame-stream.ts";
 import { MAX_FRAME_BYTES } from "./frames.ts";
 
-/** A handshake that takes longer is broken off. */
+/** A TLS handshake between validating nodes that takes longer is broken off, with the connecting before it. */
 export const HANDSHAKE_TIMEOUT_MS = 5_000;
+/** Time after the TLS handshake in which both sides must have shown evidence: hardware may take seconds to make it. */
+export const EVIDENCE_EXCHANGE_TIMEOUT_MS = 15_000;
 /** A channel on which nothing arrived for this long is broken off (heartbeats come every 100 ms or so). */
 export const CHANNEL_SILENCE_MS = 5_000;
 /** A channel on which nothing was sent for this long carries an empty frame, so that silence means a broken link. */
@@ -54,12 +58,12 @@ export interface ChannelIdentity {
   nodeIdOf(publicKey: Bytes): NodeId;
   /** Where a listed node is reached; undefined when it is not in the VN list. */
   addressOf(peer: NodeId): string | undefined;
-  /** This node's evidence for a session. */
-  attest(challenge: Bytes, exporter: Bytes): Bytes;
+  /** Has this node's evidence for a session made; the result cancels. */
+  attest(challenge: Bytes, exporter: Bytes, take: TakeEvidence): () => void;
   /** What the peer's evidence claims; throws when it does not hold for the session or does not appraise. */
   appraise(peer: NodeId, evidence: Bytes, challenge: Bytes, exporter: Bytes): Claims;
-  /** Whether code and machine of a peer are still listed. */
-  stillAppraises(claims: Claims): boolean;
+  /** Whether code and machine of a peer are still listed, and the machine is still its own. */
+  stillAppraises(peer: NodeId, claims: Claims): boolean;
 }
 
 /** What channels are made of. */
@@ -136,7 +140,7 @@ export class Channels implements PeerTransport {
     if (this.#listener === undefined || this.#closed) return;
     const { identity } = this.#parts;
     for (const [peer, channel] of this.#channels)
-      if (identity.addressOf(peer) === undefined || !identity.stillAppraises(channel.claims)) channel.end();
+      if (identity.addressOf(peer) === undefined || !identity.stillAppraises(peer, channel.claims)) channel.end();
     for (const peer of peers) {
       if (!(identity.nodeId < peer) || this.#dialled.has(peer)) continue;
       this.#dialled.add(peer);
@@ -172,12 +176,16 @@ export class Channels implements PeerTransport {
     const socket = tlsConnect({ ...this.#tlsOptions(), socket: raw, ALPNProtocols: ["coco"] });
     raw.once("error", () => socket.destroy());
     socket.once("close", again);
-    socket.once("secureConnect", () => this.#handshake(socket, peer, () => socket.off("close", again)));
-    this.#limitHandshake(socket);
+    socket.on("error", () => socket.destroy());
+    const connecting = this.#limit(socket, HANDSHAKE_TIMEOUT_MS);
+    socket.once("secureConnect", () => {
+      connecting();
+      this.#handshake(socket, peer, () => socket.off("close", again));
+    });
   }
 
   #accepted(socket: TLSSocket): void {
-    this.#limitHandshake(socket);
+    socket.on("error", () => socket.destroy());
     this.#handshake(socket, undefined, () => {
       this.#inboundChannels++;
       socket.once("close", () => {
@@ -186,47 +194,52 @@ export class Channels implements PeerTransport {
     });
   }
 
-  #limitHandshake(socket: TLSSocket): void {
-    socket.on("error", () => socket.destroy());
-    const cancel = this.#parts.clock.after(HANDSHAKE_TIMEOUT_MS, () => {
-      if (![...this.#channels.values()].some((channel) => channel.socket === socket)) socket.destroy();
-    });
+  /** Breaks a connection off after a time, unless it is cancelled. */
+  #limit(socket: TLSSocket, timeoutMs: number): () => void {
+    const cancel = this.#parts.clock.after(timeoutMs, () => socket.destroy());
     socket.once("close", cancel);
+    return () => {
+      socket.off("close", cancel);
+      cancel();
+    };
   }
 
   /** Runs the handshake of the module's header on a TLS connection. */
   #handshake(socket: TLSSocket, expected: NodeId | undefined, established: () => void): void {
-    const { identity, entropy, tracer } = this.#parts;
-    const refuse = (error: unknown) => {
-      const code = error instanceof CocoError ? error.code : "ChannelFailed";
-      const message = error instanceof Error ? error.message : "unknown";
-      if (this.#mayLogRefusal())
-        tracer.event("warn", "channel_refused", { peer: expected ?? "unknown", code, message });
-      socket.destroy();
+    const { identity, entropy } = this.#parts;
+    const guarded = (step: () => void): void => {
+      try {
+        step();
+      } catch (error) {
+        this.#refuse(socket, expected, error);
+      }
     };
-    try {
+    const exchanging = this.#limit(socket, EVIDENCE_EXCHANGE_TIMEOUT_MS);
+    guarded(() => {
       const peer = this.#peerOf(socket, expected);
       const exporter = socket.exportKeyingMaterial(32, CHANNEL_EXPORTER_LABEL, Buffer.alloc(0));
       const challenge = entropy.bytes(32);
-      let answered = false;
-      const frames = new FrameReader(socket, HANDSHAKE_FRAME_BYTES_MAX, (frame) => {
-        try {
-          if (!answered) {
-            writeFrame(socket, identity.attest(this.#checkHello(frame), exporter));
-            answered = true;
-            return;
-          }
-          const claims = identity.appraise(peer, frame, challenge, exporter);
-          established();
-          this.#establish(peer, { socket, claims }, frames);
-        } catch (error) {
-          refuse(error);
-        }
-      });
+      const finish = (evidence: Bytes): void => {
+        // Only now: what was in force when the evidence came may be gone since.
+        const claims = identity.appraise(peer, evidence, challenge, exporter);
+        exchanging();
+        established();
+        this.#establish(peer, { socket, claims }, frames);
+      };
+      const exchange = new EvidenceExchange(socket, finish, guarded);
+      const frames = new FrameReader(socket, HANDSHAKE_FRAME_BYTES_MAX, (frame) =>
+        guarded(() => exchange.take(frame, (take) => identity.attest(this.#checkHello(frame), exporter, take))),
+      );
       writeFrame(socket, concatBytes(Uint8Array.of(PROTOCOL_VERSION), identity.networkId, challenge));
-    } catch (error) {
-      refuse(error);
-    }
+    });
+  }
+
+  #refuse(socket: TLSSocket, expected: NodeId | undefined, error: unknown): void {
+    const code = error instanceof CocoError ? error.code : "ChannelFailed";
+    const message = error instanceof Error ? error.message : "unknown";
+    if (this.#mayLogRefusal())
+      this.#parts.tracer.event("warn", "channel_refused", { peer: expected ?? "unknown", code, message });
+    socket.destroy();
   }
 
   /** Whoever reaches the port can cause refusals: the log takes a few per period, not each. */

@@ -1,7 +1,9 @@
 /** The endpoints under `/node/join`: for nodes that are no client yet, so without a client certificate. */
 import { decodeJoinRequest, encodeJoinAnswer } from "../../attestation/join.ts";
 import { toHex } from "../../core/codec/bytes.ts";
+import { CocoError } from "../../errors.ts";
 import { Endpoints, json } from "./endpoints.ts";
+import { errorResponse } from "./frontend.ts";
 import { JOIN_CHALLENGE_MS, type JoinDesk } from "./join-desk.ts";
 
 /** Where a newcomer asks for a challenge. */
@@ -21,8 +23,13 @@ export const JOIN_ENDPOINTS: Endpoints<JoinDesk> = new Endpoints([
   {
     ...{ method: "POST", path: JOIN_PATH, who: "newcomer" },
     handle: (desk, { body }, respond) => {
-      const answer = encodeJoinAnswer(desk.join(decodeJoinRequest(body)));
-      respond({ status: 200, contentType: "application/cbor", body: answer });
+      desk.join(decodeJoinRequest(body), (outcome) =>
+        respond(
+          outcome instanceof CocoError
+            ? errorResponse(outcome)
+            : { status: 200, contentType: "application/cbor", body: encodeJoinAnswer(outcome) },
+        ),
+      );
     },
   },
 ]);

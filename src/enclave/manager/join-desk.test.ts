@@ -8,6 +8,7 @@ import {
   decodeJoinRequest,
   encodeJoinAnswer,
   encodeJoinRequest,
+  type JoinAnswer,
   joinReportData,
   type JoinRequest,
 } from "../../attestation/join.ts";
@@ -25,6 +26,7 @@ import {
   JOIN_REQUESTS_PER_SECOND,
   JoinDesk,
 } from "./join-desk.ts";
+import type { EvidenceMaker } from "./evidence-maker.ts";
 import type { FrontendResponse } from "./frontend.ts";
 import { isJoinPath, JOIN_ENDPOINTS } from "./join-api.ts";
 import { createGovernanceCrypto, nodeEntropy, sha256 } from "./node-crypto.ts";
@@ -51,7 +53,7 @@ function deskOf(state: GovernanceState | undefined = started): Desk {
     genesis: constitution,
     node: tupleOf(server?.request ?? assert.fail()),
     committed: () => state,
-    attest: (reportData) => evidenceOf(reportData),
+    evidence: readyEvidence,
     crypto: ports.crypto,
     clock: { now: () => now, wallTime: () => now, after: () => () => undefined },
     entropy: nodeEntropy,
@@ -63,6 +65,24 @@ function deskOf(state: GovernanceState | undefined = started): Desk {
 
 function evidenceOf(reportData: Bytes, measurement = TEST_CODE.measurement, by = machine): Bytes {
   return encodeVirtualEvidence({ measurement, reportData, machineKey: by.machineKey }, by.sign);
+}
+
+/** A TEE that answers at once. */
+const readyEvidence: Pick<EvidenceMaker, "make"> = {
+  make: (reportData, take) => {
+    take(evidenceOf(reportData));
+    return () => undefined;
+  },
+};
+
+/** The answer of a desk whose TEE answers at once; throws what it refuses with. */
+function answerOf(desk: JoinDesk, request: JoinRequest): JoinAnswer {
+  let answer: JoinAnswer | CocoError | undefined;
+  desk.join(request, (outcome) => {
+    answer = outcome;
+  });
+  if (answer instanceof CocoError) throw answer;
+  return answer ?? assert.fail("answered at once");
 }
 
 type Bound = Omit<JoinRequest, "evidence" | "ownChallenge">;
@@ -79,7 +99,7 @@ function requestOf(bound: Bound, evidence = evidenceOf(joinReportData(bound, sha
 function refusedWith(make: (bound: Bound) => JoinRequest, state = started): string {
   const { desk } = deskOf(state);
   try {
-    desk.join(make(boundTo(desk.challenge().challenge)));
+    answerOf(desk, make(boundTo(desk.challenge().challenge)));
     return "taken";
   } catch (error) {
     assert.ok(error instanceof CocoError, String(error));
@@ -90,7 +110,7 @@ function refusedWith(make: (bound: Bound) => JoinRequest, state = started): stri
 describe("a node that joins", () => {
   test("is answered with constitution, service certificate and evidence for its own challenge when it is listed", () => {
     const { desk } = deskOf();
-    const answer = decodeJoinAnswer(encodeJoinAnswer(desk.join(requestOf(boundTo(desk.challenge().challenge)))));
+    const answer = decodeJoinAnswer(encodeJoinAnswer(answerOf(desk, requestOf(boundTo(desk.challenge().challenge)))));
     const inForce = decodeConstitution(answer.constitution);
     assert.deepEqual([inForce, decodeConstitution(answer.genesis)], [constitution, constitution]);
     assert.equal(answer.nodeId, server.request.nodeId);
@@ -167,7 +187,7 @@ describe("a node that joins", () => {
       if (at >= good.evidence.length) break;
       const evidence = Uint8Array.from(good.evidence);
       evidence[at] = (evidence[at] ?? 0) ^ 1;
-      assert.throws(() => desk.join({ ...good, evidence }), CocoError, `byte ${at}`);
+      assert.throws(() => answerOf(desk, { ...good, evidence }), CocoError, `byte ${at}`);
     }
   });
 
@@ -191,20 +211,20 @@ describe("a challenge for a node that joins", () => {
     const { desk } = deskOf();
     const { challenge } = desk.challenge();
     const wrong = requestOf({ ...boundTo(challenge), networkId: "00".repeat(32) });
-    assert.throws(() => desk.join(wrong), { code: "JoinOtherNetwork" });
-    assert.throws(() => desk.join(requestOf(boundTo(challenge))), { code: "JoinChallengeUnknown" });
+    assert.throws(() => answerOf(desk, wrong), { code: "JoinOtherNetwork" });
+    assert.throws(() => answerOf(desk, requestOf(boundTo(challenge))), { code: "JoinChallengeUnknown" });
     const other = desk.challenge().challenge;
-    desk.join(requestOf(boundTo(other)));
-    assert.throws(() => desk.join(requestOf(boundTo(other))), { code: "JoinChallengeUnknown" });
+    answerOf(desk, requestOf(boundTo(other)));
+    assert.throws(() => answerOf(desk, requestOf(boundTo(other))), { code: "JoinChallengeUnknown" });
   });
 
   test("ends after its time", () => {
     const { desk, advance } = deskOf();
     const [first, second] = [desk.challenge().challenge, desk.challenge().challenge];
     advance(JOIN_CHALLENGE_MS - 1);
-    desk.join(requestOf(boundTo(first)));
+    answerOf(desk, requestOf(boundTo(first)));
     advance(1);
-    assert.throws(() => desk.join(requestOf(boundTo(second))), { code: "JoinChallengeExpired" });
+    assert.throws(() => answerOf(desk, requestOf(boundTo(second))), { code: "JoinChallengeExpired" });
   });
 
   test("is one of a bounded number, given out at a bounded rate", () => {
@@ -212,20 +232,20 @@ describe("a challenge for a node that joins", () => {
     const { challenge } = desk.challenge();
     for (let at = 1; at < JOIN_REQUESTS_BURST; at++) desk.challenge();
     assert.throws(() => desk.challenge(), { code: "TooManyRequests" });
-    assert.throws(() => desk.join(requestOf(boundTo(challenge))), { code: "TooManyRequests" });
+    assert.throws(() => answerOf(desk, requestOf(boundTo(challenge))), { code: "TooManyRequests" });
     for (let at = 0; at < JOIN_CHALLENGES_MAX; at++) {
       advance(1_000 / JOIN_REQUESTS_PER_SECOND);
       desk.challenge();
     }
     advance(1_000);
-    assert.throws(() => desk.join(requestOf(boundTo(challenge))), { code: "JoinChallengeUnknown" });
+    assert.throws(() => answerOf(desk, requestOf(boundTo(challenge))), { code: "JoinChallengeUnknown" });
   });
 
   test("is not given out before the node knows its network", () => {
     const { desk } = deskOf({ ...started });
     assert.equal(desk.challenge().networkId, networkId);
     const unknowing = new JoinDesk({
-      ...{ networkId, genesis: constitution, node: server.request, attest: evidenceOf, crypto: ports.crypto },
+      ...{ networkId, genesis: constitution, node: server.request, evidence: readyEvidence, crypto: ports.crypto },
       ...{ entropy: nodeEntropy, clock: ports.clock, tracer: { event: () => undefined } },
       committed: () => undefined,
       ledgerTime: () => 0,

@@ -6,13 +6,14 @@
 import type { EvidenceCrypto } from "../../attestation/evidence.ts";
 import { answerReportData, checkJoinRequest, type JoinAnswer, type JoinRequest } from "../../attestation/join.ts";
 import { CHALLENGE_BYTES } from "../../attestation/report-data.ts";
-import { type Bytes, toHex } from "../../core/codec/bytes.ts";
+import { type Bytes, bytesEqual, toHex } from "../../core/codec/bytes.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
 import { encodeConstitution } from "../../core/governance/constitution-codec.ts";
 import type { Constitution, NodeTuple } from "../../core/governance/constitution.ts";
 import { serviceCertificateOf } from "../../core/governance/service-chain.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Entropy, Tracer } from "../ports.ts";
+import type { EvidenceMaker } from "./evidence-maker.ts";
 
 /** Life of a challenge for a node that wants to join. */
 export const JOIN_CHALLENGE_MS = 300_000;
@@ -30,8 +31,7 @@ export interface JoinDeskParts {
   /** This node's keys. */
   readonly node: Pick<NodeTuple, "nodeId" | "publicKey" | "encryptionKey">;
   readonly committed: () => GovernanceState | undefined;
-  /** Evidence of this node's code for 64 bytes of report data. */
-  readonly attest: (reportData: Bytes) => Bytes;
+  readonly evidence: Pick<EvidenceMaker, "make">;
   readonly crypto: EvidenceCrypto;
   readonly clock: Clock;
   readonly entropy: Entropy;
@@ -65,31 +65,48 @@ export class JoinDesk {
     return { networkId, challenge };
   }
 
-  /** The answer to a newcomer's request; throws a code of its own for each thing that does not hold. */
-  join(request: JoinRequest): JoinAnswer {
+  /**
+   * The answer to a newcomer's request, once this node's TEE has made its evidence, or why there is none; throws a code of its
+   * own for each thing that does not hold.
+   */
+  join(request: JoinRequest, respond: (outcome: JoinAnswer | CocoError) => void): void {
     this.#count();
     const state = this.#state();
     this.#takeChallenge(request.challenge);
-    const { constitution, networkId } = state;
-    checkJoinRequest(request, { networkId, constitution, nowMs: this.#parts.ledgerTime() }, this.#parts.crypto);
+    checkJoinRequest(request, { ...state, nowMs: this.#parts.ledgerTime() }, this.#parts.crypto);
     this.#parts.tracer.event("info", "node_joins", { nodeId: request.node.nodeId });
-    return this.#answer(state, request);
+    this.#answer(state, request, respond);
   }
 
-  #answer(state: GovernanceState, { ownChallenge }: JoinRequest): JoinAnswer {
-    const { genesis, node, attest, crypto } = this.#parts;
+  #answer(
+    state: GovernanceState,
+    { ownChallenge }: JoinRequest,
+    respond: (outcome: JoinAnswer | CocoError) => void,
+  ): void {
+    const { genesis, node, crypto } = this.#parts;
     const { networkId, constitution, constitutionDigest } = state;
     const serviceCertificate = serviceCertificateOf(state);
     if (serviceCertificate === undefined) throw new CocoError("NotReady", "the network has no service identity yet");
     const bound = { networkId, node, challenge: ownChallenge, constitutionDigest, serviceCertificate };
-    return {
+    const answer = {
       nodeId: node.nodeId,
-      evidence: attest(answerReportData(bound, crypto.sha256)),
       genesis: encodeConstitution(genesis),
       constitution: encodeConstitution(constitution),
       serviceCertificate,
       endorsements: state.services.toReversed().flatMap(({ endorsement }) => endorsement ?? []),
     };
+    this.#parts.evidence.make(answerReportData(bound, crypto.sha256), (outcome) => {
+      if (outcome instanceof CocoError) respond(outcome);
+      else if (this.#isInForce(state)) respond({ ...answer, evidence: outcome });
+      else respond(new CocoError("NotReady", "the constitution changed while this node's TEE made its evidence"));
+    });
+  }
+
+  /** Whether what a newcomer is to approve is still what the network lives under. */
+  #isInForce({ constitutionDigest, services }: GovernanceState): boolean {
+    const state = this.#parts.committed();
+    if (state === undefined || !bytesEqual(state.constitutionDigest, constitutionDigest)) return false;
+    return state.services.length === services.length;
   }
 
   #state(): GovernanceState {

@@ -118,7 +118,8 @@ export class LeaseWatch {
     const now = this.#parts.clock.now();
     // If nobody takes it, the others do not hear this node any more.
     if (role === "leader" && !this.mayLead) handOver();
-    if (leader !== this.#leader || term !== this.#term) {
+    // While this node asks the others for their votes it knows no leader: the one of this term is still not heard.
+    if ((leader !== undefined && leader !== this.#leader) || term !== this.#term) {
       this.#leader = leader;
       this.#term = term;
       this.#neglectsSinceMs = undefined;

@@ -19,7 +19,7 @@ import { verifyBatch } from "../../core/ledger/batch.ts";
 import { type ParsedBatch, parseBatch } from "../../core/ledger/batch-format.ts";
 import { LedgerTail } from "../../core/ledger/tail.ts";
 import { CocoError } from "../../errors.ts";
-import type { Clock, Crypto, Disk, DiskContent, PeerTransport, StartExecutor, Tracer } from "../ports.ts";
+import type { AskTee, Clock, Crypto, Disk, DiskContent, PeerTransport, StartExecutor, Tracer } from "../ports.ts";
 import type { AdapterProblem } from "./adapter-proposals.ts";
 import { Administration } from "./administration.ts";
 import type { WrappedEpoch } from "./arrived-batch.ts";
@@ -30,6 +30,7 @@ import type { EpochMaker } from "./leader-duties.ts";
 import { encodeFrame, type Frame } from "./frames.ts";
 import { Manager } from "./manager.ts";
 import type { FirstTransactions, GovernanceChange, OnGovernance } from "./manager-parts.ts";
+import { EvidenceMaker } from "./evidence-maker.ts";
 import { SelfAttestation } from "./self-attestation.ts";
 import { RecoveryDesk } from "./recovery-desk.ts";
 import { Replicator } from "./replicator.ts";
@@ -81,8 +82,8 @@ export interface NodeCoreParts {
   /** Whether an epoch that a peer made carries its service key, for its epoch key. */
   readonly carriesService: (epoch: EpochTransaction, epochKey: Bytes) => boolean;
   readonly epochMaker: EpochMaker;
-  /** Evidence of this node's code for 64 bytes of report data. */
-  readonly attest: (reportData: Bytes) => Bytes;
+  /** See {@link AskTee}. */
+  readonly askTee: AskTee;
   /** Governance in effect changed; the keys of its epochs are installed. */
   readonly onGovernance: OnGovernance;
   readonly onFatal: (error: CocoError) => void;
@@ -103,6 +104,8 @@ export class NodeCore {
   readonly #checked: CheckedData;
   readonly epochKeys: EpochKeys;
   readonly recovery: RecoveryDesk;
+  /** Makes evidence of this node. */
+  readonly evidence: EvidenceMaker;
   readonly #selfAttestation: SelfAttestation;
 
   /** Reads and verifies the whole ledger on disk; throws when it does not hold or belongs to another network. */
@@ -157,8 +160,9 @@ export class NodeCore {
       onChallenge: (challenge) => this.#selfAttestation.answer(challenge, this.administration.constitution, networkId),
       onFatal: parts.onFatal,
     });
+    this.evidence = new EvidenceMaker({ askTee: parts.askTee, clock, tracer: parts.tracer });
     this.#selfAttestation = new SelfAttestation({
-      ...{ nodeId: parts.nodeId, clock, crypto: parts.governanceCrypto, attest: parts.attest },
+      ...{ nodeId: parts.nodeId, clock, crypto: parts.governanceCrypto, evidence: this.evidence },
       ...{ committed: () => this.administration.committed, batchTime: () => this.sealing.batchTime() },
       tracer: parts.tracer,
       deliver: (evidence) => this.#toLeader({ type: "attest", ...evidence }),
@@ -191,6 +195,7 @@ export class NodeCore {
   close(): void {
     this.manager.stop();
     this.#selfAttestation.close();
+    this.evidence.close();
     this.epochKeys.close();
   }
 

@@ -15,9 +15,9 @@ import { encryptionKeyFromSeed, rawEncryptionKey } from "./key-wrapping.ts";
 
 /** How the TEE keeps secrets on an untrusted disk. */
 export interface Sealer {
-  seal(secret: Bytes): Bytes;
+  seal(secret: Bytes): Bytes | Promise<Bytes>;
   /** Throws `ConfigurationInvalid` when the bytes were changed, or sealed elsewhere. */
-  unseal(sealed: Bytes): Bytes;
+  unseal(sealed: Bytes): Bytes | Promise<Bytes>;
 }
 
 /** What is public of a node's keys. */
@@ -45,10 +45,10 @@ function publicKeysOf(signingKey: KeyObject, decryptionKey: KeyObject): NodePubl
 }
 
 /** Makes new node keys and seals them. */
-export function createNodeKeys(
+export async function createNodeKeys(
   sealer: Sealer,
   entropy: Entropy,
-): { readonly sealed: Bytes; readonly keys: NodePublicKeys } {
+): Promise<{ readonly sealed: Bytes; readonly keys: NodePublicKeys }> {
   const { privateKey: signingKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const seed = entropy.bytes(32);
   const decryptionKey = encryptionKeyFromSeed(seed);
@@ -56,12 +56,12 @@ export function createNodeKeys(
     signingKey: new Uint8Array(signingKey.export({ type: "pkcs8", format: "der" })),
     decryptionKey: seed,
   };
-  return { sealed: sealer.seal(encodeCbor(treeToCbor(secret))), keys: publicKeysOf(signingKey, decryptionKey) };
+  return { sealed: await sealer.seal(encodeCbor(treeToCbor(secret))), keys: publicKeysOf(signingKey, decryptionKey) };
 }
 
 /** Opens sealed node keys; throws `ConfigurationInvalid` when they are not this machine's. */
-export function openNodeKeys(sealed: Bytes, sealer: Sealer): NodeKeys {
-  const secret = readDocument(decodeSecret(sealer.unseal(sealed)), CONTEXT, (fields) => ({
+export async function openNodeKeys(sealed: Bytes, sealer: Sealer): Promise<NodeKeys> {
+  const secret = readDocument(decodeSecret(await sealer.unseal(sealed)), CONTEXT, (fields) => ({
     signingKey: fields.bytes("signingKey", { max: MAX_PRIVATE_KEY_BYTES }),
     decryptionKey: fields.bytes("decryptionKey", { length: 32 }),
   }));

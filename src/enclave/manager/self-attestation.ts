@@ -2,16 +2,27 @@
  * A node's own part in its attestation: while the ledger does not say what this node runs, and whenever its lease is to be
  * renewed, it makes evidence for the present challenge and sends it to the leader, again and again until it is recorded.
  * Challenge and record follow from the committed state (core/governance/attest.ts).
+ *
+ * A TEE takes its time, and the state moves on meanwhile. One piece of evidence is being made at a time: asked for again
+ * meanwhile, it is made once; asked for something else, the newest counts, and what comes for a challenge that has passed is
+ * dropped.
  */
-import { toHex, type Bytes, type HashFunction } from "../../core/codec/bytes.ts";
+import { bytesEqual, toHex, type Bytes, type HashFunction } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
-import { attestChallenge, attestReportData, isRecorded, mayRun } from "../../core/governance/attest.ts";
+import {
+  attestChallenge,
+  attestReportData,
+  isRecorded,
+  machineConflict,
+  mayRun,
+} from "../../core/governance/attest.ts";
 import type { Constitution } from "../../core/governance/constitution.ts";
-import type { EvidenceClaims, GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
+import type { AttestedNode, EvidenceClaims, GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import { leaseLengthMs, renewalIsDue } from "../../core/governance/leases.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Tracer } from "../ports.ts";
+import type { EvidenceMaker } from "./evidence-maker.ts";
 
 /** Time between two attempts of a node to have its attestation recorded, and between two looks at its lease. */
 export const ATTEST_RETRY_MS = 1_000;
@@ -27,14 +38,21 @@ export interface SelfAttestationParts {
   readonly nodeId: NodeId;
   readonly clock: Clock;
   readonly crypto: Pick<GovernanceCrypto, "verifyEvidence" | "appraise"> & { readonly sha256: HashFunction };
-  /** Evidence of this node's code for 64 bytes of report data; throws `AttestationFailed` when the TEE gives none. */
-  readonly attest: (reportData: Bytes) => Bytes;
+  readonly evidence: Pick<EvidenceMaker, "make">;
   readonly committed: () => GovernanceState | undefined;
   /** Time of the ledger as a batch made now would have it. */
   readonly batchTime: () => number;
   /** Gives evidence to the leader, this node or another; it may be lost. */
   readonly deliver: (evidence: OwnEvidence) => void;
   readonly tracer: Tracer;
+}
+
+/** What evidence is made for. */
+interface Purpose {
+  readonly challenge: Bytes;
+  readonly reportData: Bytes;
+  /** The leader asked: it gets the evidence whatever this node knows of the ledger. */
+  readonly isForLeader: boolean;
 }
 
 /** See the module's header. */
@@ -44,8 +62,13 @@ export class SelfAttestation {
   /** The challenge that was answered last, hex. */
   #answered = "";
   #waits = false;
+  #making: Purpose | undefined;
+  /** What comes after it; what was wanted newest. */
+  #next: Purpose | undefined;
   #closed = false;
   #fails = false;
+  /** The node found on this machine. */
+  #holder: NodeId | undefined;
 
   constructor(parts: SelfAttestationParts) {
     this.#parts = parts;
@@ -64,16 +87,26 @@ export class SelfAttestation {
    * what it missed can be behind keys that it gets only with its evidence.
    */
   answer(challenge: Bytes, { nodes }: Pick<Constitution, "nodes">, networkId: string): void {
-    const { nodeId, crypto, deliver } = this.#parts;
+    const { nodeId, crypto } = this.#parts;
     const entry = nodes.find((node) => node.nodeId === nodeId);
-    if (entry === undefined || this.#closed) return;
-    const made = this.#evidenceFor(attestReportData(networkId, entry, challenge, crypto.sha256));
-    if (made !== undefined) deliver({ challenge, evidence: made.evidence });
+    if (entry === undefined) return;
+    const reportData = attestReportData(networkId, entry, challenge, crypto.sha256);
+    this.#want({ challenge, reportData, isForLeader: true });
   }
 
   /** Attempts no more. */
   close(): void {
     this.#closed = true;
+  }
+
+  /** Whether another node is recorded on this machine, and this one may not be there too; told once. */
+  #machineIsTaken(state: GovernanceState, node: AttestedNode, nowMs: number): boolean {
+    const { nodeId, crypto, tracer } = this.#parts;
+    const holder = machineConflict(state, { nodeId, node, nowMs }, crypto);
+    const message = "another node is recorded on this machine, and the TEE manifest does not let this one be there too";
+    if (holder !== undefined && holder !== this.#holder) tracer.event("error", "machine_in_use", { holder, message });
+    this.#holder = holder;
+    return holder !== undefined;
   }
 
   #challenge(state: GovernanceState): string {
@@ -101,52 +134,79 @@ export class SelfAttestation {
     return !isKnown || renewalIsDue(state, nodeId, batchTime());
   }
 
+  /** Has evidence made for the present challenge, if it is this node's turn. */
   #attempt(): void {
-    const { deliver, crypto, batchTime } = this.#parts;
     const state = this.#parts.committed();
-    if (this.#closed || state === undefined || !this.#isDue(state)) return;
-    const made = this.#make(state);
-    if (made === undefined) return;
-    const { claims, reportData, evidence, challenge } = made;
+    if (state === undefined || !this.#isDue(state)) return;
+    const { nodeId, crypto } = this.#parts;
+    const entry = state.constitution.nodes.find((node) => node.nodeId === nodeId);
+    const challenge = attestChallenge(state, nodeId, crypto.sha256);
+    if (entry === undefined || challenge === undefined) return;
+    const reportData = attestReportData(state.networkId, entry, challenge, crypto.sha256);
+    this.#want({ challenge, reportData, isForLeader: false });
+  }
+
+  #want(purpose: Purpose): void {
+    if (this.#closed) return;
+    const making = this.#making;
+    if (making === undefined) this.#make(purpose);
+    else if (!bytesEqual(making.reportData, purpose.reportData)) this.#next = purpose;
+    else if (purpose.isForLeader) this.#making = purpose;
+  }
+
+  #make(purpose: Purpose): void {
+    this.#making = purpose;
+    this.#parts.evidence.make(purpose.reportData, (outcome) => {
+      const made = this.#making;
+      const next = this.#next;
+      this.#making = undefined;
+      this.#next = undefined;
+      if (this.#closed || made === undefined) return;
+      this.#made(made, outcome, next);
+      if (next !== undefined) this.#want(next);
+    });
+  }
+
+  #made({ challenge, reportData, isForLeader }: Purpose, outcome: Bytes | CocoError, next: Purpose | undefined): void {
+    const own = this.#checked(outcome, reportData);
+    if (own === undefined) return;
+    const { evidence, claims } = own;
+    if (!isForLeader) this.#ownMade(claims, { evidence, challenge, reportData });
+    else if (next?.isForLeader !== true) this.#parts.deliver({ challenge, evidence });
+  }
+
+  /** Evidence that this node made by itself; the state may be another than the one it was made for. */
+  #ownMade(claims: EvidenceClaims, made: OwnEvidence & { readonly reportData: Bytes }): void {
+    const { deliver, crypto, batchTime } = this.#parts;
+    const { evidence, challenge, reportData } = made;
     this.#own = claims;
+    const state = this.#parts.committed();
     // A restarted node that finds itself recorded has no more to do than any other.
-    if (!this.#isDue(state)) return;
+    if (state === undefined || !this.#isDue(state)) return;
+    if (this.#challenge(state) !== toHex(challenge)) {
+      this.#attempt();
+      return;
+    }
     const nowMs = batchTime();
     const node = { ...claims, evidence, reportData, attestedAtMs: nowMs };
-    // Code that is not in force yet is looked at again when it may be.
-    if (!mayRun(state.constitution, node, nowMs, crypto)) return;
+    // Code that is not in force yet is looked at again when it may be, a machine in use when it may be free.
+    if (!mayRun(state.constitution, node, nowMs, crypto) || this.#machineIsTaken(state, node, nowMs)) return;
     this.#answered = toHex(challenge);
     deliver({ challenge, evidence });
   }
 
-  /** Evidence for the present challenge; undefined when this node is not to make any, or its TEE gives none. */
-  #make(state: GovernanceState) {
-    const { nodeId, crypto } = this.#parts;
-    const entry = state.constitution.nodes.find((node) => node.nodeId === nodeId);
-    const challenge = attestChallenge(state, nodeId, crypto.sha256);
-    if (entry === undefined || challenge === undefined) return undefined;
-    const made = this.#evidenceFor(attestReportData(state.networkId, entry, challenge, crypto.sha256));
-    return made && { challenge, ...made };
+  /** Evidence that holds, with its claims; what others would refuse is not sent to them. */
+  #checked(outcome: Bytes | CocoError, reportData: Bytes) {
+    const { crypto, batchTime } = this.#parts;
+    if (outcome instanceof CocoError) return this.#tellFailure(outcome.message);
+    const claims = crypto.verifyEvidence(outcome, reportData, batchTime());
+    if ("problem" in claims) return this.#tellFailure(`the evidence does not hold: ${claims.problem}`);
+    this.#fails = false;
+    return { evidence: outcome, claims };
   }
 
-  #evidenceFor(reportData: Bytes) {
-    const { crypto, attest, batchTime } = this.#parts;
-    try {
-      const evidence = attest(reportData);
-      const claims = crypto.verifyEvidence(evidence, reportData, batchTime());
-      if ("problem" in claims)
-        throw new CocoError("AttestationFailed", `the evidence does not hold: ${claims.problem}`);
-      this.#fails = false;
-      return { evidence, reportData, claims };
-    } catch (error) {
-      this.#tellFailure(error);
-      return undefined;
-    }
-  }
-
-  #tellFailure(error: unknown): void {
-    if (!(error instanceof CocoError) || error.code !== "AttestationFailed") throw error;
-    if (!this.#fails) this.#parts.tracer.event("error", "attestation_failed", { message: error.message });
+  #tellFailure(message: string): undefined {
+    if (!this.#fails) this.#parts.tracer.event("error", "attestation_failed", { message });
     this.#fails = true;
   }
 }

@@ -14,7 +14,9 @@ import type { Constitution } from "../../core/governance/constitution.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { constitutionDigest } from "../../core/governance/constitution-codec.ts";
 import { CocoError, invariant } from "../../errors.ts";
+import type { EvidenceCrypto, HardwareRoots } from "../../attestation/evidence.ts";
 import type {
+  AskTee,
   Clock,
   Crypto,
   Disk,
@@ -65,8 +67,10 @@ export interface ValidatingNodeParts {
   readonly joined?: Constitution | undefined;
   /** Approval of this node's code that is not in the ledger yet. */
   readonly approval: readonly SignedMessage[] | undefined;
-  /** Evidence of this node's code for 64 bytes of report data. */
-  readonly attest: (reportData: Bytes) => Bytes;
+  /** See {@link AskTee}. */
+  readonly askTee: AskTee;
+  /** Roots that hardware is trusted by, instead of those pinned in this program; nothing but a test gives others. */
+  readonly hardwareRoots?: HardwareRoots | undefined;
   /** `host:port` to listen at for peers and for clients. */
   readonly listen: string;
   readonly clientListen: string;
@@ -92,7 +96,7 @@ export interface ValidatingNodeParts {
 export class ValidatingNode {
   readonly #parts: ValidatingNodeParts;
   readonly #crypto: Crypto;
-  readonly #evidenceCrypto = createEvidenceCrypto();
+  readonly #evidenceCrypto: EvidenceCrypto;
   readonly #core: NodeCore;
   readonly #channels: Channels;
   readonly #networkId: string;
@@ -112,7 +116,8 @@ export class ValidatingNode {
     this.#parts = parts;
     const { keys, genesis, entropy, clock } = parts;
     this.#crypto = createNodeCrypto(keys.signingKey);
-    this.#governanceCrypto = createGovernanceCrypto(parts.runScript);
+    this.#evidenceCrypto = createEvidenceCrypto(parts.hardwareRoots);
+    this.#governanceCrypto = createGovernanceCrypto(parts.runScript, parts.hardwareRoots);
     this.#networkId = toHex(constitutionDigest(genesis, this.#crypto.sha256));
     this.#callers = new Callers(genesis);
     let peers: Channels | undefined;
@@ -136,7 +141,7 @@ export class ValidatingNode {
       firstTransactions: () => firstTransactions(genesis, this.#networkId, { crypto: this.#crypto, entropy, clock }),
       approval: parts.approval,
       epochMaker: this.#epochMaker(),
-      attest: parts.attest,
+      askTee: parts.askTee,
       openEpoch: (record) => openEpochKey(record, this.#networkId, keys),
       carriesService: (epoch, key) => carriesServiceKey(epoch, this.#networkId, key, this.#crypto),
       onGovernance: (change) => this.#onGovernance(change),
@@ -170,9 +175,10 @@ export class ValidatingNode {
   }
 
   #channelIdentity(): ChannelIdentity {
-    const { keys, attest } = this.#parts;
+    const { keys } = this.#parts;
     return createChannelIdentity({
-      ...{ keys, attest, networkId: this.#networkId, crypto: this.#crypto, evidenceCrypto: this.#evidenceCrypto },
+      ...{ keys, networkId: this.#networkId, crypto: this.#crypto, evidenceCrypto: this.#evidenceCrypto },
+      evidence: this.#core.evidence,
       certificate: this.#ownCertificate(),
       administration: this.#core.administration,
       constitution: () => this.#appraisalConstitution(),
@@ -302,14 +308,14 @@ export class ValidatingNode {
   }
 
   #joinDesk(): JoinDesk {
-    const { keys, genesis, attest, clock, entropy, tracer } = this.#parts;
+    const { keys, genesis, clock, entropy, tracer } = this.#parts;
     const { administration, sealing } = this.#core;
     return new JoinDesk({
       ...{
         networkId: this.#networkId,
         genesis,
         node: keys,
-        attest,
+        evidence: this.#core.evidence,
         clock,
         entropy,
         tracer,

@@ -101,6 +101,11 @@ export class Sandbox {
     return this.#codeChange;
   }
 
+  /** How the workers of all nodes run. */
+  get workers(): WorkerLevel {
+    return this.#options.workers;
+  }
+
   /** What stands in `endpoints.json`. */
   get endpoints(): Endpoints {
     const { layout, ports } = this.#folder;
@@ -131,7 +136,9 @@ export class Sandbox {
     await Promise.all(ports.map((_, at) => rm(join(layout.node(at), SERVICE_CERTIFICATE_FILE), { force: true })));
     if (resumed) await this.#approveCode();
     this.#options.signal.throwIfAborted();
-    this.#options.onProgress(`${resumed ? "resuming" : "starting"} ${ports.length} validating nodes …`);
+    this.#options.onProgress(
+      `${resumed ? "resuming" : "starting"} ${ports.length} validating ${ports.length === 1 ? "node" : "nodes"} …`,
+    );
     for (const at of ports.keys()) this.#nodes.push(this.#spawn(at));
     const certificate = await this.#serviceCertificate();
     await writeFileAtomic(layout.serviceCertificate, certificate, PUBLIC_FILE_MODE);

@@ -24,6 +24,11 @@ import { present } from "./processes.ts";
 
 const API = "api-version=2024-07-01";
 
+/** A node as far as governance asks it. */
+export type AskedNode = Pick<NetworkNode, "rpc" | "read">;
+/** The network's member as it signs. */
+export type Governed = Pick<Network, "member" | "memberId">;
+
 /** What a node says of the network under `/node/network`. */
 export interface NetworkView {
   readonly network_id: string;
@@ -43,20 +48,20 @@ export interface Agreed {
 }
 
 /** The constitution in force as a node tells it. */
-export async function constitutionOf(node: NetworkNode): Promise<Constitution> {
+export async function constitutionOf(node: AskedNode): Promise<Constitution> {
   const { body } = await node.rpc.http({ method: "GET", path: "/node/constitution" });
   return constitutionFromJson(body);
 }
 
 /** The requests of the network's member that bring about actions, for the constitution that a node tells. */
-export function agree(network: Network, node: NetworkNode, ...actions: readonly Action[]): Promise<Agreed> {
+export function agree(network: Governed, node: AskedNode, ...actions: readonly Action[]): Promise<Agreed> {
   return agreeBy([network.member], node, ...actions);
 }
 
 /** The requests of several members that bring about actions, proposed by the first. */
 export async function agreeBy(
   members: readonly [RequestSigner, ...RequestSigner[]],
-  node: NetworkNode,
+  node: AskedNode,
   ...actions: readonly Action[]
 ): Promise<Agreed> {
   const constitution = await constitutionOf(node);
@@ -74,32 +79,27 @@ export async function agreeBy(
   };
 }
 
-function post(node: NetworkNode, path: string, message: Buffer): Promise<HttpAnswer> {
+function post(node: AskedNode, path: string, message: Buffer): Promise<HttpAnswer> {
   return node.rpc.http({ path: `${path}?${API}`, headers: { "content-type": "application/cose" }, body: message });
 }
 
 /** Hands a proposal, or what is none, to a node. */
-export function postProposal(node: NetworkNode, proposal: Buffer): Promise<HttpAnswer> {
+export function postProposal(node: AskedNode, proposal: Buffer): Promise<HttpAnswer> {
   return post(node, "/gov/members/proposals:create", proposal);
 }
 
 /** Hands a ballot of this member on a proposal to a node. */
-export function postBallotOf(
-  node: NetworkNode,
-  member: string,
-  proposalId: string,
-  ballot: Buffer,
-): Promise<HttpAnswer> {
+export function postBallotOf(node: AskedNode, member: string, proposalId: string, ballot: Buffer): Promise<HttpAnswer> {
   return post(node, `/gov/members/proposals/${proposalId}/ballots/${member}:submit`, ballot);
 }
 
 /** Hands the member's ballot on a proposal to a node. */
-export function postBallot(node: NetworkNode, network: Network, { proposalId, ballot }: Agreed): Promise<HttpAnswer> {
+export function postBallot(node: AskedNode, network: Governed, { proposalId, ballot }: Agreed): Promise<HttpAnswer> {
   return postBallotOf(node, network.memberId, proposalId, ballot);
 }
 
 /** Both; the first answer that is an error, or the last one. */
-export async function postAgreed(node: NetworkNode, network: Network, agreed: Agreed): Promise<HttpAnswer> {
+export async function postAgreed(node: AskedNode, network: Governed, agreed: Agreed): Promise<HttpAnswer> {
   const proposed = await postProposal(node, agreed.proposal);
   return proposed.status < 300 ? postBallot(node, network, agreed) : proposed;
 }
@@ -108,7 +108,7 @@ export async function postAgreed(node: NetworkNode, network: Network, agreed: Ag
  * A proposal of the network's member and its yes on what the node says that it would do: also where that depends on what the
  * ledger knows of the nodes. Fails unless it is accepted.
  */
-export async function decide(network: Network, node: NetworkNode, ...actions: readonly Action[]): Promise<void> {
+export async function decide(network: Governed, node: AskedNode, ...actions: readonly Action[]): Promise<void> {
   const { network_id: networkId } = await node.read<NetworkView>("/node/network");
   const origin = (): RequestOrigin => ({
     ...{ signer: network.member, networkId, createdAt: Math.floor(Date.now() / 1000) },

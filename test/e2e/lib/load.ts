@@ -34,7 +34,7 @@ export async function signTransfer(account: PrivateKeyAccount, nonce: number): P
 
 /** Sends transfers of an account through a node, one after the other, and returns their hashes. */
 export async function sendTransfers(
-  node: NetworkNode,
+  node: Pick<NetworkNode, "rpc">,
   { account, from, count }: { readonly account: number; readonly from: number; readonly count: number },
 ): Promise<readonly Hex[]> {
   const sender = privateKeyToAccount(accountKey(account));

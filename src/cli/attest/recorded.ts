@@ -1,0 +1,151 @@
+/**
+ * Evidence of a node as a ledger has recorded it, in a file of `coco ledger evidence --out`: verified and judged again without the
+ * ledger. The file is believed in nothing: its evidence must be bound to the network, the keys and the challenge that it names.
+ */
+import type { Check, Verification } from "../../attestation/checks.ts";
+import { appraiseDcap } from "../../attestation/dcap/appraise.ts";
+import { verifyDcap } from "../../attestation/dcap/verify.ts";
+import { evidenceRejected, type EvidenceCrypto } from "../../attestation/evidence.ts";
+import { readHardwareEvidence } from "../../attestation/hardware.ts";
+import type { HardwareEvidence } from "../../attestation/hardware-evidence.ts";
+import { pinnedRoots } from "../../attestation/pinned-roots.ts";
+import { judgeSnpEvidence } from "../../attestation/snp/evidence.ts";
+import { decodeEvidenceCbor, readVirtualEvidence } from "../../attestation/virtual.ts";
+import { judgeVsmEvidence } from "../../attestation/vsm/evidence.ts";
+import { toHex, type Bytes } from "../../core/codec/bytes.ts";
+import { attestReportData, MAX_ATTESTED_EVIDENCE_BYTES } from "../../core/governance/attest.ts";
+import { readDocument, type FieldContext, type FieldReader } from "../../core/governance/fields.ts";
+import { MAX_DATE_MS } from "../../core/governance/manifest-codec.ts";
+import { TEE_NAMES, type TeeName } from "../../core/governance/manifest-entries.ts";
+import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
+import { createEvidenceCrypto, sha256 } from "../../enclave/manager/node-crypto.ts";
+import { CocoError } from "../../errors.ts";
+import { readJson } from "../arguments.ts";
+import { RECORDED_FORMAT } from "../ledger-attestations.ts";
+import { judgementOf, type Judgement, type JudgeOptions } from "./judge.ts";
+import type { Policies } from "./policies.ts";
+
+/** Largest file of recorded evidence, in bytes. */
+export const MAX_RECORDED_FILE_BYTES = 1024 * 1024;
+
+/** A record as its file has it. */
+export interface RecordedFile {
+  readonly tee: TeeName;
+  readonly networkId: string;
+  readonly transactionId: string;
+  readonly timeMs: number;
+  readonly nodeId: string;
+  readonly owner: string;
+  readonly publicKey: Bytes;
+  readonly encryptionKey: Bytes;
+  readonly challenge: Bytes;
+  readonly evidence: Bytes;
+}
+
+const EVIDENCE_CONTEXT: FieldContext = { form: "cbor", code: "EvidenceRejected", data: { reason: "Malformed" } };
+
+/** Reads a file; throws `ConfigurationInvalid`. */
+export async function readRecorded(file: string): Promise<RecordedFile> {
+  const context: FieldContext = { form: "json", code: "ConfigurationInvalid", data: { file } };
+  const read = readDocument(await readJson(file, MAX_RECORDED_FILE_BYTES), context, readFields);
+  return { ...read, tee: teeOf(read.evidence) };
+}
+
+function readFields(fields: FieldReader): Omit<RecordedFile, "tee"> {
+  fields.choice("format", [RECORDED_FORMAT]);
+  return {
+    networkId: fields.hex("networkId", 32),
+    transactionId: fields.text("transactionId", { max: 32, pattern: /^\d+\.\d+$/ }),
+    timeMs: fields.integer("timeMs", { min: 0, max: MAX_DATE_MS }),
+    nodeId: fields.hex("nodeId", 32),
+    owner: fields.text("owner", { max: 64 }),
+    publicKey: fields.bytes("publicKey", { max: 256 }),
+    encryptionKey: fields.bytes("encryptionKey", { length: 32 }),
+    challenge: fields.bytes("challenge", { length: 32 }),
+    evidence: fields.bytes("evidence", { max: MAX_ATTESTED_EVIDENCE_BYTES }),
+  };
+}
+
+/** What comes first in the envelope; whether the rest can be read is judged later. */
+function teeOf(evidence: Bytes): TeeName {
+  const envelope = decodeEvidenceCbor(evidence);
+  const named = envelope instanceof Map ? (envelope.get("tee") as unknown) : undefined;
+  const tee = TEE_NAMES.find((name) => name === named);
+  if (tee === undefined)
+    throw new CocoError("ConfigurationInvalid", "evidence of a TEE that this version does not know");
+  return tee;
+}
+
+/** Judges a record by policies, at the time of its record unless the options say another. */
+export function judgeRecorded(record: RecordedFile, options: JudgeOptions): Judgement {
+  return judgementOf(record.tee, options, () => {
+    const { claims, checks } = verificationOf(record, options);
+    const { transactionId, nodeId, owner, networkId } = record;
+    const place = { network: networkId, transaction: transactionId, node: nodeId, owner };
+    return { claims: { ...claims, recorded: place }, checks: [...checks, ...bindings(record, claims)] };
+  });
+}
+
+/** Whose evidence it is: the keys make the node's id, and the evidence binds them with the challenge. */
+function bindings(record: RecordedFile, claims: object): readonly Check[] {
+  const { networkId, publicKey, challenge, nodeId } = record;
+  const expected = toHex(attestReportData(networkId, record, challenge, sha256));
+  const found = plainHex("reportData" in claims ? claims.reportData : undefined);
+  const keyId = toHex(sha256(publicKey));
+  return [
+    checked("node id", keyId === nodeId, `the key is that of node ${keyId}`),
+    checked("bound to the node's keys", found === expected, `found ${found}`),
+  ];
+}
+
+function plainHex(value: unknown): string {
+  if (value instanceof Uint8Array) return toHex(value);
+  return typeof value === "string" ? value : "none";
+}
+
+function checked(name: string, holds: boolean, detail: string): Check {
+  return holds ? { name, outcome: "passed" } : { name, outcome: "failed", code: "ReportDataMismatch", detail };
+}
+
+function verificationOf({ tee, evidence }: RecordedFile, { nowMs, policies }: JudgeOptions): Verification<object> {
+  return readDocument(decodeEvidenceCbor(evidence), EVIDENCE_CONTEXT, (fields) => {
+    fields.value("tee");
+    if (tee === "virtual") return virtualVerification(fields, createEvidenceCrypto());
+    return hardwareVerification(readHardwareEvidence(fields, tee), policies, nowMs);
+  });
+}
+
+function virtualVerification(fields: FieldReader, crypto: EvidenceCrypto): Verification<object> {
+  const name = "signature of the machine";
+  const detail = "the virtual TEE has none: it says which code runs where";
+  const isolation: Check = { name: "isolation", outcome: "skipped", detail };
+  try {
+    return { claims: readVirtualEvidence(fields, crypto), checks: [{ name, outcome: "passed" }, isolation] };
+  } catch (error) {
+    if (!(error instanceof CocoError) || error.data["reason"] !== "SignatureInvalid") throw error;
+    return { claims: {}, checks: [{ name, outcome: "failed", code: "SignatureInvalid", detail: error.message }] };
+  }
+}
+
+function hardwareVerification(evidence: HardwareEvidence, policies: Policies, nowMs: number): Verification<object> {
+  const crypto = createAttestationCrypto();
+  const { amd, intel } = pinnedRoots();
+  switch (evidence.tee) {
+    case "snp":
+      return judgeSnpEvidence(evidence, policies.snp, { roots: amd, nowMs }, crypto);
+    case "sgx":
+    case "tdx": {
+      const collateral = evidence.endorsements.find(({ kind }) => kind === "collateral")?.content;
+      if (collateral === undefined) throw evidenceRejected("Malformed", "evidence of DCAP without collateral");
+      const { claims, checks } = verifyDcap({ quote: evidence.evidence, collateral }, { roots: intel, nowMs }, crypto);
+      if (claims.tee !== evidence.tee) throw evidenceRejected("Malformed", `the quote is of ${claims.tee}`);
+      return { claims, checks: [...checks, ...appraiseDcap(claims, policies.dcap)] };
+    }
+    case "vsm":
+      if (policies.vsm === undefined)
+        throw new CocoError("WrongUsage", "evidence of VSM needs a policy that says whom it trusts: --policy FILE");
+      return judgeVsmEvidence(evidence, policies.vsm, { nowMs }, crypto);
+    case "virtual":
+      throw evidenceRejected("UnknownTee", "the virtual TEE is no hardware");
+  }
+}

@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { coco } from "../../test/support/coco-here.ts";
+import { teeSettings } from "./tee-options.ts";
+
+const root = await mkdtemp(join(tmpdir(), "coco-tee-options-"));
+after(() => rm(root, { recursive: true, force: true }));
+
+const nowhere = join(root, "nowhere");
+const init = (dir: string, ...more: readonly string[]) =>
+  coco(
+    ...["node", "init", "--dir", join(root, dir), "--name", "node", "--listen", "127.0.0.1:1"],
+    ...["--advertise", "127.0.0.1:1", "--client-listen", "127.0.0.1:2", "--client-advertise", "127.0.0.1:2", ...more],
+  );
+const key = ["--machine-key", join(root, "machine.key")] as const;
+
+describe("the options of a node's TEE", () => {
+  test("make its settings, and none when none are given", async () => {
+    assert.equal(await teeSettings({}), undefined);
+    assert.deepEqual(await teeSettings({ tee: "snp", vtpm: "/dev/tpmrm0", chipCertificates: "vcek.pem" }), {
+      name: "snp",
+      certificates: "vcek.pem",
+      vtpm: "/dev/tpmrm0",
+    });
+  });
+
+  test("are refused where the TEE does not take them, or without one, with what they are for", async () => {
+    for (const [options, message] of [
+      [{ vtpm: "/dev/tpmrm0" }, /--vtpm <device> is for --tee snp/],
+      [{ tee: "snp", collateralUrl: "https://pccs.test" }, /--collateral-url <url> is for --tee sgx or --tee tdx/],
+      [{ tee: "virtual", reportFolder: "x" }, /--report-folder/],
+      [{ tee: "vsm" }, /expected --pipe/],
+    ] as const)
+      await assert.rejects(teeSettings(options), { code: "WrongUsage", message });
+  });
+});
+
+describe("coco node init", () => {
+  test("ends with what is missing where the TEE is not there, and makes no keys", async () => {
+    for (const [tee, option, what] of [
+      ["snp", "--report-folder", /TeeUnavailable.*nowhere.*configfs/],
+      ["tdx", "--report-folder", /TeeUnavailable.*nowhere.*quote generation service/],
+      ["sgx", "--report-folder", /TeeUnavailable.*nowhere.*Gramine/],
+      ["snp", "--vtpm", /TeeUnavailable.*nowhere/],
+      ["vsm", "--pipe", /TeeUnavailable.*--pipe/],
+    ] as const) {
+      const { code, talk } = await init(`${tee}${option}`, "--tee", tee, option, nowhere, ...key);
+      assert.notEqual(code, 0);
+      assert.match(talk.replaceAll("\n", " "), what, tee);
+      await assert.rejects(readFile(join(root, `${tee}${option}`, "sealed.keys")), { code: "ENOENT" });
+    }
+    const { talk } = await coco("code", "measure", "--tee", "snp", "--report-folder", nowhere);
+    assert.match(talk, /TeeUnavailable/);
+  });
+
+  test("takes the virtual TEE unless it is told otherwise, and wants its machine key", async () => {
+    assert.equal((await init("none")).code, 2);
+    assert.equal((await init("other", "--tee", "sev", ...key)).code, 2);
+    assert.equal((await init("virtual", "--tee", "virtual", ...key)).code, 0);
+    const configuration = JSON.parse(await readFile(join(root, "virtual", "node.json"), "utf8")) as object;
+    assert.equal("tee" in configuration, false);
+  });
+});

@@ -1,0 +1,170 @@
+/**
+ * The TEE of a node as the node uses it: evidence as it travels, the code that evidence names, and what seals the node's keys.
+ * Opening it makes one piece of evidence and verifies it as others will, so that what is missing shows at once.
+ *
+ * The virtual TEE and the enclave of VSM seal by themselves. On the others the node's keys are encrypted under the key in the
+ * machine key file: whoever reads that file is the node, so it belongs where only the TEE reads it (docs/operators/tees.md).
+ */
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import {
+  type EvidenceCrypto,
+  MAX_EVIDENCE_BYTES,
+  REPORT_DATA_BYTES,
+  type Claims,
+  type HardwareRoots,
+} from "../../attestation/evidence.ts";
+import { encodeHardwareEvidence } from "../../attestation/hardware.ts";
+import { verifyEvidence } from "../../attestation/verify-evidence.ts";
+import { type Bytes, toHex } from "../../core/codec/bytes.ts";
+import { readDocument } from "../../core/governance/fields.ts";
+import { readTeeEntry } from "../../core/governance/manifest-codec.ts";
+import type {
+  CodeEntry,
+  HardwareTee,
+  ReferenceValues,
+  TeeEntry,
+  TeeName,
+} from "../../core/governance/manifest-entries.ts";
+import { createEvidenceCrypto } from "../../enclave/manager/node-crypto.ts";
+import type { Sealer } from "../../enclave/manager/node-keys.ts";
+import { CocoError } from "../../errors.ts";
+import { measureCode, PACKAGE_FOLDER } from "../measure-code.ts";
+import { createVirtualTee, openVirtualTee, type VirtualTee } from "../virtual-tee.ts";
+import type { TeeProvider } from "./provider.ts";
+import { createProvider, HARDWARE_NEEDS } from "./providers.ts";
+import type { TeeSettings } from "./tee-settings.ts";
+import type { VsmProvider } from "./vsm.ts";
+
+/** See the module's header. */
+export interface NodeTee {
+  readonly tee: TeeName;
+  /** The code that its evidence names, as a code manifest lists it. */
+  readonly code: Pick<CodeEntry, "measurement" | "reference">;
+  /** Evidence that binds 64 bytes; rejects with `TeeUnavailable` or `CollateralUnavailable`. */
+  attest(reportData: Bytes): Promise<Bytes>;
+  readonly sealer: Sealer;
+  /** What seals the node's keys, for people. */
+  readonly sealedBy: "virtual TEE" | "enclave" | "machine key file";
+  /** What the TEE manifest must list for this machine. */
+  entry(note: string): TeeEntry;
+}
+
+/** What a test plays of a machine, and nothing else does: no file, option or environment variable of a node gives any. */
+export interface PlayedMachine {
+  /** Roots of hardware, instead of those pinned in this program. */
+  readonly roots?: HardwareRoots;
+  /** What makes evidence, instead of this machine's hardware. */
+  readonly provider?: TeeProvider;
+  /** The package that the virtual TEE measures, instead of the one that runs. */
+  readonly packageFolder?: string;
+}
+
+/** The machine a node's TEE is of. */
+export interface TeeMachine {
+  /** Folder of the node, for its cache of collateral. */
+  readonly dir: string;
+  /** Key of the virtual TEE, and what seals on TEEs that do not; undefined where the enclave seals. */
+  readonly machineKeyFile: string | undefined;
+  /** Makes the machine key when there is none. */
+  readonly create?: boolean;
+  readonly played?: PlayedMachine | undefined;
+}
+
+/** Opens the TEE of a node. Throws `ConfigurationInvalid`, or `TeeUnavailable` with what is missing. */
+export async function openNodeTee(settings: TeeSettings, machine: TeeMachine): Promise<NodeTee> {
+  const { dir, played } = machine;
+  if (settings.name === "virtual")
+    return ofVirtual(await machineKeyOf(machine), played?.packageFolder ?? PACKAGE_FOLDER);
+  const provider = played?.provider ?? createProvider(settings.name, settings, join(dir, "collateral"));
+  if (provider.tee !== settings.name)
+    throw new CocoError("TeeUnavailable", `the machine is of ${provider.tee}, not of ${settings.name}`);
+  const hardware = await ofHardware(provider, settings.name, createEvidenceCrypto(played?.roots));
+  if (isVsm(provider)) return { ...hardware, sealer: provider, sealedBy: "enclave" };
+  return { ...hardware, sealer: await machineKeyOf(machine), sealedBy: "machine key file" };
+}
+
+/** The code that this machine measures, as a code manifest lists it. Throws `TeeUnavailable` with what is missing. */
+export async function measuredByTee(name: HardwareTee, settings: TeeSettings): Promise<NodeTee["code"]> {
+  return (await ofHardware(createProvider(name, settings), name, createEvidenceCrypto())).code;
+}
+
+async function machineKeyOf({ machineKeyFile, create = false }: TeeMachine): Promise<VirtualTee> {
+  if (machineKeyFile === undefined)
+    throw new CocoError("ConfigurationInvalid", "expected a machine key file: this TEE does not seal by itself");
+  return create ? createVirtualTee(machineKeyFile) : openVirtualTee(machineKeyFile);
+}
+
+async function ofVirtual(machine: VirtualTee, packageFolder: string): Promise<NodeTee> {
+  const measurement = await measureCode(packageFolder);
+  return {
+    tee: "virtual",
+    code: { measurement: toHex(measurement) },
+    attest: async (reportData) => machine.attest(measurement, reportData),
+    sealer: machine,
+    sealedBy: "virtual TEE",
+    entry: (note) => ({ tee: "virtual", machineKey: machine.machineKey, note }),
+  };
+}
+
+function isVsm(provider: TeeProvider): provider is VsmProvider {
+  return provider.tee === "vsm" && "seal" in provider;
+}
+
+async function ofHardware(
+  provider: TeeProvider,
+  tee: HardwareTee,
+  crypto: EvidenceCrypto,
+): Promise<Omit<NodeTee, "sealer" | "sealedBy">> {
+  const attest = async (reportData: Bytes): Promise<Bytes> => {
+    const evidence = encodeHardwareEvidence(await provider.attest(reportData));
+    if (evidence.length <= MAX_EVIDENCE_BYTES) return evidence;
+    throw new CocoError("TeeUnavailable", `evidence of ${evidence.length} bytes, ${MAX_EVIDENCE_BYTES} allowed`);
+  };
+  const claims = await tried(attest, tee, crypto);
+  const reference = referenceOf(claims);
+  return {
+    tee,
+    code: { measurement: claims.measurement, ...(reference !== undefined && { reference }) },
+    attest,
+    entry: (note) => strictEntry(tee, note),
+  };
+}
+
+/** What one piece of evidence claims when others verify it. Throws `TeeUnavailable` with what the TEE needs. */
+async function tried(
+  attest: (reportData: Bytes) => Promise<Bytes>,
+  tee: HardwareTee,
+  crypto: EvidenceCrypto,
+): Promise<Claims> {
+  const reportData = new Uint8Array(randomBytes(REPORT_DATA_BYTES));
+  try {
+    return verifyEvidence(await attest(reportData), reportData, crypto, Date.now());
+  } catch (error) {
+    if (!(error instanceof CocoError)) throw error;
+    if (error.code === "EvidenceRejected")
+      throw new CocoError(
+        "TeeUnavailable",
+        `others refuse what ${tee} makes here: ${error.message}`,
+        {},
+        { cause: error },
+      );
+    if (error.code !== "TeeUnavailable") throw error;
+    throw new CocoError("TeeUnavailable", `${error.message}. ${HARDWARE_NEEDS[tee]}`, {}, { cause: error });
+  }
+}
+
+/** Everything measured beside the measurement, as reference values: members may leave out what may change. */
+function referenceOf(claims: Claims): ReferenceValues | undefined {
+  if (claims.tee === "virtual") return undefined;
+  const { measured } = claims;
+  if (measured.tee !== "sgx") return measured;
+  const { signer, productId, version } = measured;
+  return { tee: "sgx", signer, productId, minVersion: version };
+}
+
+/** The strict policy for hardware: the owner may edit it in vn-entry.json before it is signed. */
+function strictEntry(tee: HardwareTee, note: string): TeeEntry {
+  const policy = tee === "vsm" ? { format: "vbs-hgs" } : {};
+  return readDocument({ tee, id: "strict", note, policy }, { form: "json", code: "Internal" }, readTeeEntry);
+}
