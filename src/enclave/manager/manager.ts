@@ -113,6 +113,7 @@ export class Manager implements PeerEvents {
       learnersCaughtUp: () => this.#replicator.status().learnersCaughtUp,
       snapshot: () => this.#snapshots.unconfirmed,
       propose: (encoded, timeMs) => this.#proposer.framework([encoded], timeMs),
+      agrees: (nodeId) => this.leases.agrees(nodeId),
       challenge: (nodeId, challenge) => this.#send(nodeId, { type: "challenge", challenge }),
     });
     this.#status = this.#replicator.status();

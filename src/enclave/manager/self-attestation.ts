@@ -3,7 +3,7 @@
  * renewed, it makes evidence for the present challenge and sends it to the leader, again and again until it is recorded.
  * Challenge and record follow from the committed state (core/governance/attest.ts).
  */
-import { toHex, type Bytes, type HashFunction } from "../../core/codec/bytes.ts";
+import { bytesEqual, toHex, type Bytes, type HashFunction } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
 import { attestChallenge, attestReportData, isRecorded, mayRun } from "../../core/governance/attest.ts";
@@ -15,6 +15,8 @@ import type { Clock, Tracer } from "../ports.ts";
 
 /** Time between two attempts of a node to have its attestation recorded, and between two looks at its lease. */
 export const ATTEST_RETRY_MS = 1_000;
+/** Shortest time between two answers to challenges of the leader; what it asks in between is not answered. */
+export const ANSWER_INTERVAL_MS = 500;
 
 /** Evidence for the leader. */
 export interface OwnEvidence {
@@ -34,6 +36,8 @@ export interface SelfAttestationParts {
   readonly batchTime: () => number;
   /** Gives evidence to the leader, this node or another; it may be lost. */
   readonly deliver: (evidence: OwnEvidence) => void;
+  /** Whether this node's lease cannot have ended, as far as it knows. */
+  readonly leaseIsGood: () => boolean;
   readonly tracer: Tracer;
 }
 
@@ -46,6 +50,11 @@ export class SelfAttestation {
   #waits = false;
   #closed = false;
   #fails = false;
+  /** The evidence made last. */
+  #evidence: Bytes | undefined;
+  /** Evidence made since this node's start is recorded: it knows when its lease began. */
+  #isRecorded = false;
+  #answersAgainMs = 0;
 
   constructor(parts: SelfAttestationParts) {
     this.#parts = parts;
@@ -54,6 +63,9 @@ export class SelfAttestation {
   /** Governance in effect changed. */
   governanceChanged(): void {
     const state = this.#parts.committed();
+    const recorded = state?.attested.get(this.#parts.nodeId)?.evidence;
+    if (recorded !== undefined && this.#evidence !== undefined)
+      this.#isRecorded ||= bytesEqual(recorded, this.#evidence);
     // Evidence for another challenge than the one that is under way need not wait.
     if (state !== undefined && (!this.#waits || this.#challenge(state) !== this.#answered)) this.#attempt();
     this.#lookAgain();
@@ -61,12 +73,16 @@ export class SelfAttestation {
 
   /**
    * The leader asks for evidence: this node is quarantined, and may not be able to read what its challenge follows from, since
-   * what it missed can be behind keys that it gets only with its evidence.
+   * what it missed can be behind keys that it gets only with its evidence. One that knows that its lease is young
+   * does not answer, and none does so all the time: making evidence costs.
    */
   answer(challenge: Bytes, { nodes }: Pick<Constitution, "nodes">, networkId: string): void {
-    const { nodeId, crypto, deliver } = this.#parts;
+    const { nodeId, clock, crypto, deliver, leaseIsGood } = this.#parts;
     const entry = nodes.find((node) => node.nodeId === nodeId);
-    if (entry === undefined || this.#closed) return;
+    const now = clock.now();
+    const isNeeded = !this.#isRecorded || !leaseIsGood();
+    if (entry === undefined || this.#closed || !isNeeded || now < this.#answersAgainMs) return;
+    this.#answersAgainMs = now + ANSWER_INTERVAL_MS;
     const made = this.#evidenceFor(attestReportData(networkId, entry, challenge, crypto.sha256));
     if (made !== undefined) deliver({ challenge, evidence: made.evidence });
   }
@@ -137,6 +153,7 @@ export class SelfAttestation {
       if ("problem" in claims)
         throw new CocoError("AttestationFailed", `the evidence does not hold: ${claims.problem}`);
       this.#fails = false;
+      this.#evidence = evidence;
       return { evidence, reportData, claims };
     } catch (error) {
       this.#tellFailure(error);
