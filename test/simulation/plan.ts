@@ -34,9 +34,9 @@ const DISTRUST = 0.2;
 const FLEXIBLE = 0.2;
 
 /** Share of runs whose nodes hold leases, and how long these are. */
-const LEASED = 0.15;
-const LEASE_MIN_MS = 4_000;
-const LEASE_MAX_MS = 20_000;
+const LEASED = 0.1;
+const LEASE_MIN_MS = 6_000;
+const LEASE_MAX_MS = 30_000;
 /**
  * Smallest messages of such runs: renewals bring new snapshots for as long as a network runs, and one in parts of a few
  * bytes would never be there before the next is made.
