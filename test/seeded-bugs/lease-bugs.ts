@@ -3,8 +3,6 @@ import type { Detector, SeededBug } from "./bug.ts";
 
 const tests = (file: string): Detector => ({ type: "tests", file: `${file}.test.js` });
 
-const SIMULATION = tests("test/simulation/leases");
-
 function bug(
   name: string,
   file: string,
@@ -71,7 +69,7 @@ export const LEASE_BUGS: readonly SeededBug[] = [
     "nobody-asks-for-a-challenge",
     "enclave/manager/leader-duties",
     { find: 'if (reason === "ChallengeStale") this.#challengeWanted = true;', replace: "" },
-    SIMULATION,
+    tests("src/enclave/manager/leader-duties"),
   ),
   bug(
     "no-proposal-to-remove",
@@ -99,6 +97,12 @@ export const LEASE_BUGS: readonly SeededBug[] = [
     "enclave/manager/lease-watch",
     { find: " || this.#refuses(peer, message);", replace: ";" },
     tests("src/enclave/manager/lease-watch"),
+  ),
+  bug(
+    "leader-proposes-what-it-would-refuse",
+    "enclave/manager/leader-duties",
+    { find: "isLate(nodeId) && this.#parts.agrees(nodeId)", replace: "isLate(nodeId)" },
+    tests("src/enclave/manager/leader-duties"),
   ),
   bug(
     "quarantine-refused-for-ever",
