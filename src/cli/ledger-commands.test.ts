@@ -8,7 +8,7 @@ import { fromHex, toHex } from "../core/codec/bytes.ts";
 import type { LogEntry } from "../core/consensus/types.ts";
 import { LedgerTail } from "../core/ledger/tail.ts";
 import { pemOfDer } from "../core/governance/pem.ts";
-import { executeAdministrative } from "../core/governance/administrative.ts";
+import { executeAdministrative, placeAt } from "../core/governance/administrative.ts";
 import { decodeAdministrative } from "../core/governance/administrative-codec.ts";
 import { serviceCertificateOf } from "../core/governance/service-chain.ts";
 import { createGovernanceCrypto, createNodeCrypto, nodeEntropy } from "../enclave/manager/node-crypto.ts";
@@ -58,12 +58,7 @@ async function writeLedger(folder: string): Promise<readonly LogEntry[]> {
 function servicePem(): string {
   let state: Parameters<typeof executeAdministrative>[0];
   for (const transaction of FIRST)
-    state = executeAdministrative(
-      state,
-      decodeAdministrative(transaction),
-      { index: 1, firstSeqno: 1, timeMs: 0 },
-      createGovernanceCrypto(),
-    );
+    state = executeAdministrative(state, decodeAdministrative(transaction), placeAt(0), createGovernanceCrypto());
   const certificate = state && serviceCertificateOf(state);
   assert.ok(certificate);
   return pemOfDer(certificate, "CERTIFICATE");
