@@ -151,6 +151,10 @@ export const ERRORS = define({
     remedy: "Run approved code, or propose the measurement for the code manifest and let members vote.",
   },
   JoinTeeNotApproved: { status: 403, remedy: "Propose the machine for the TEE manifest and let members vote." },
+  JoinMachineInUse: {
+    status: 403,
+    remedy: "Run the node on a machine that no other node is recorded on, or let members allow shared machines.",
+  },
   JoinNotListed: {
     status: 403,
     remedy: "Wait for the members' vote on the node, then join; `coco node join` waits by itself.",

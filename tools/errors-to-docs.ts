@@ -1,11 +1,12 @@
 /**
- * Writes docs/reference/errors.md from the tables in src/errors.ts and src/core/governance/refusal.ts; with `--check` it
- * only compares, and exits 1 when the page is out of date. Codes, statuses and remedies come from the tables themselves;
- * the groups are the line comments between their entries, read from the source.
+ * Writes docs/reference/errors.md from the tables in src/errors.ts, src/core/governance/refusal.ts and
+ * src/attestation/reasons.ts; with `--check` it only compares, and exits 1 when the page is out of date. Codes, statuses and
+ * remedies come from the tables themselves; the groups are the line comments between their entries, read from the source.
  */
 import * as fs from "node:fs";
 import { fileURLToPath } from "node:url";
 import { writeOrCompare } from "./generated-page.ts";
+import { ADMISSION_REASONS, REASONS } from "../src/attestation/reasons.ts";
 import { REFUSALS, type Refusal } from "../src/core/governance/refusal.ts";
 import { ERRORS, type ErrorCode } from "../src/errors.ts";
 
@@ -32,6 +33,17 @@ const REFUSALS_INTRODUCTION = `
 
 An error \`ProposalInvalid\` says in \`reason\` why; where an action of a proposal is the cause, \`action\` has its number, \`name\` its
 name, and \`field\` the path of a field that is wrong.
+`;
+
+const REASONS_INTRODUCTION = `
+## Reasons against evidence
+
+Evidence that is refused has a reason: of a check in \`coco attest verify\` and \`coco network trust\`, in \`reason\` of
+\`EvidenceRejected\` and of the codes of joining, in the log, and as \`problem\` of \`EvidenceInvalid\`. Which check gives which,
+and for what: [attestation](attestation.md).
+
+| reason | means | what to do |
+| --- | --- | --- |
 `;
 
 /** Group title per code: the line comment above it, or the one of the codes before it. */
@@ -63,7 +75,14 @@ function render(): string {
     const { status, remedy } = ERRORS[code];
     page += `| \`${code}\` | ${status} | ${remedy.replaceAll("|", "\\|")} |\n`;
   }
-  return page + renderRefusals();
+  return page + renderRefusals() + renderReasons();
+}
+
+function renderReasons(): string {
+  const rows = Object.entries({ ...REASONS, ...ADMISSION_REASONS }).map(
+    ([reason, { meaning, remedy }]) => `| \`${reason}\` | ${meaning} | ${remedy.replaceAll("|", "\\|")} |\n`,
+  );
+  return REASONS_INTRODUCTION + rows.join("");
 }
 
 function renderRefusals(): string {

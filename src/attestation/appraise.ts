@@ -6,8 +6,15 @@ import { bytesEqual } from "../core/codec/bytes.ts";
 import type { Constitution } from "../core/governance/constitution.ts";
 import { CocoError, type ErrorCode } from "../errors.ts";
 import { isInForce, type InForce, type ReferenceValues } from "../core/governance/manifest-entries.ts";
+import {
+  holderOf,
+  sharingManifests,
+  type Manifests,
+  type RecordedMachines,
+} from "../core/governance/shared-machine.ts";
+import type { NodeId } from "../core/consensus/types.ts";
 import { isAccepted } from "./checks.ts";
-import type { Claims, EvidenceRejection } from "./evidence.ts";
+import { platformOf, type Claims, type EvidenceRejection } from "./evidence.ts";
 
 /** One reason against accepting claims. */
 export interface AppraisalReason {
@@ -96,6 +103,18 @@ function matchesReference(claims: Claims, reference: ReferenceValues | undefined
       measured.version >= (reference.minVersion ?? 0)
     );
   return measured.tee === "vsm" && reference.tee === "vsm";
+}
+
+/** The other node that is recorded on a node's machine, when no entry lets that node be there too. */
+export function otherOnMachine(
+  claims: Claims,
+  nodeId: NodeId,
+  network: RecordedMachines & { readonly constitution: Manifests },
+  nowMs: number | undefined,
+): NodeId | undefined {
+  const holder = holderOf(network, nodeId, platformOf(claims));
+  const mayShare = holder === undefined || appraise(claims, sharingManifests(network.constitution), nowMs).accepted;
+  return mayShare ? undefined : holder;
 }
 
 /** Throws the first reason of an appraisal that was not accepted. */

@@ -6,7 +6,7 @@
 import { toHex, type Bytes, type HashFunction } from "../core/codec/bytes.ts";
 import type { HardwareTee, HardwareTeeEntry } from "../core/governance/manifest-entries.ts";
 import type { AttestationCrypto, Check } from "./checks.ts";
-import type { ReasonCode } from "./reasons.ts";
+import type { AdmissionReason, ReasonCode } from "./reasons.ts";
 import type { SnpRoots } from "./snp/roots.ts";
 import type { VerifyFunction } from "../core/governance/cose.ts";
 import { CocoError } from "../errors.ts";
@@ -16,22 +16,8 @@ export const REPORT_DATA_BYTES = 64;
 /** Largest evidence in bytes. */
 export const MAX_EVIDENCE_BYTES = 64 * 1024;
 
-/** Why evidence was rejected; the reasons of hardware's verifiers stand in reasons.ts. */
-export type EvidenceRejection =
-  | ReasonCode
-  | "Malformed"
-  | "UnknownTee"
-  | "SignatureInvalid"
-  /** The evidence is genuine but made for another channel, challenge or node. */
-  | "ReportDataMismatch"
-  /** The TEE manifest does not list the machine. */
-  | "TeeNotListed"
-  /** The TEE manifest lists the machine, but not for this time. */
-  | "TeeNotInForce"
-  /** The code manifest does not list the measurement. */
-  | "MeasurementNotListed"
-  /** The code manifest lists the measurement, but not for this time. */
-  | "MeasurementNotInForce";
+/** Why evidence was rejected: reasons.ts has them with what they mean. */
+export type EvidenceRejection = ReasonCode | AdmissionReason;
 
 /** The cryptography verification is handed. */
 export interface EvidenceCrypto {

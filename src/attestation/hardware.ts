@@ -144,9 +144,9 @@ function vsmIdentity(evidence: HardwareEvidence, crypto: AttestationCrypto, nowM
   const { measurement, reportData } = claims;
   if (measurement === undefined || reportData === undefined)
     throw evidenceRejected("Malformed", "VSM evidence: names no measurement, or binds nothing");
-  // Who vouches for the machine, not what changes with each piece of evidence.
-  const voucher = "health" in claims ? claims.health.subject : `${claims.issuer ?? ""} ${claims.keyId ?? ""}`;
-  const platform = toHex(crypto.digest("sha256", utf8Encode(voucher)));
+  // Tokens name no machine: their platform is who vouches for it.
+  const voucher = (issuer = "", keyId = "") => toHex(crypto.digest("sha256", utf8Encode(`${issuer} ${keyId}`)));
+  const platform = "health" in claims ? claims.machine : voucher(claims.issuer, claims.keyId);
   return { measurement, reportData: fromHex(reportData), platform };
 }
 

@@ -19,8 +19,9 @@ import {
 import { MAX_MEASUREMENT_BYTES, MEASUREMENT_BYTES, readMeasurement } from "../core/governance/manifest-codec.ts";
 import { readDocument, treeToCbor, type FieldContext } from "../core/governance/fields.ts";
 import { MAX_SERVICE_CERTIFICATE_BYTES, MAX_SERVICES } from "../core/governance/service-chain.ts";
+import type { RecordedMachines } from "../core/governance/shared-machine.ts";
 import { CocoError, type ErrorCode } from "../errors.ts";
-import { appraise } from "./appraise.ts";
+import { appraise, otherOnMachine } from "./appraise.ts";
 import {
   MAX_EVIDENCE_BYTES,
   REPORT_DATA_BYTES,
@@ -194,6 +195,8 @@ function genuine(evidence: Bytes, crypto: EvidenceCrypto, nowMs: number): Claims
 export interface JoinedNetwork {
   readonly networkId: string;
   readonly constitution: Constitution;
+  /** What the ledger has recorded of its nodes. */
+  readonly attested: RecordedMachines["attested"];
   /** The ledger's clock. */
   readonly nowMs: number;
 }
@@ -215,6 +218,8 @@ export function checkJoinRequest(request: JoinRequest, network: JoinedNetwork, c
   const entry = listedEntry(node, network.constitution);
   const [machine] = reasons;
   if (machine !== undefined) throw new CocoError("JoinTeeNotApproved", machine.message, { reason: machine.reason });
+  const other = otherOnMachine(claims, node.nodeId, network, network.nowMs);
+  if (other !== undefined) throw new CocoError("JoinMachineInUse", `node ${other} is recorded on the machine`);
   return entry;
 }
 
@@ -231,7 +236,7 @@ export function listedEntry(node: NodeTuple, constitution: Constitution): NodeEn
 export function checkAnswerEvidence(
   evidence: Bytes,
   binding: AnswerBinding,
-  network: Omit<JoinedNetwork, "networkId">,
+  network: Omit<JoinedNetwork, "networkId" | "attested">,
   crypto: EvidenceCrypto,
 ): void {
   let claims: Claims;

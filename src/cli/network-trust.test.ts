@@ -11,7 +11,7 @@ import { nodeEntropy } from "../enclave/manager/node-crypto.ts";
 import { attestReportData } from "../core/governance/attest.ts";
 import { attestedNode, GENESIS_CODE, machineOf, NOW_MS } from "../../test/support/governed-actions.ts";
 import { constitutionOf, GOVERNANCE_CRYPTO, idOf } from "../../test/support/governed-network.ts";
-import { STRICT_SNP_POLICY } from "../core/governance/policy-snp.ts";
+import { type SnpAllowance, STRICT_SNP_POLICY } from "../core/governance/policy-snp.ts";
 import type { RecordedEvidence } from "./evidence-reader.ts";
 import { judgeNetwork, trustLines } from "./network-trust.ts";
 
@@ -55,6 +55,25 @@ describe("coco network trust", () => {
       assert.equal(judged?.isTrusted, false);
       assert.match(trustLines(judge(node)).join("\n"), /NOT trusted/);
     }
+  });
+
+  test("trusts one node of a machine only, unless the manifest lets more be there", () => {
+    const other: RecordedEvidence = { ...good, nodeId: idOf(1), owner: "globex" };
+    const judgedBy = (allow: readonly SnpAllowance[]) => {
+      const entry = { tee: "snp", id: "test", note: "", policy: { ...STRICT_SNP_POLICY, allow } } as const;
+      const network = { networkId: NETWORK, constitution: { ...constitution, teeManifest: [entry] } };
+      const evidence = { ledgerTimeMs: NOW_MS, leaseMs: 60_000, nodes: [good, other] };
+      const refusal = { manifest: "tee", reason: "TeeNotListed", message: "nothing is listed" } as const;
+      // Whatever an entry lists is accepted here: which entries count is what is asked.
+      const appraise: typeof GOVERNANCE_CRYPTO.appraise = (_, { teeManifest }) =>
+        teeManifest.length === 0 ? [refusal] : [];
+      return judgeNetwork(network, evidence, { ...GOVERNANCE_CRYPTO, appraise }).nodes.map(({ reasons }) =>
+        reasons.filter((reason) => reason.includes("machine that another node")),
+      );
+    };
+    assert.deepEqual(judgedBy(["shared-machine"]), [[], []]);
+    const [first, second] = judgedBy([]);
+    assert.deepEqual([first?.length, second?.length], [0, 1]);
   });
 
   test("counts leases by the constitution and by this machine's clock, whatever the node tells", () => {

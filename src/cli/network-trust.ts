@@ -9,6 +9,7 @@ import { bindsKeys } from "../core/governance/attest.ts";
 import type { Constitution, NodeEntry } from "../core/governance/constitution.ts";
 import type { AppraisalReason, GovernanceCrypto } from "../core/governance/governance-crypto.ts";
 import { TEE_NAMES, type TeeName } from "../core/governance/manifest-entries.ts";
+import { isOneTooMany } from "../core/governance/shared-machine.ts";
 import type { NetworkEvidence, RecordedEvidence } from "./evidence-reader.ts";
 
 /** What a TEE rests on, in words. */
@@ -81,9 +82,11 @@ export function judgeNetwork(
   const { constitution } = network;
   // The clock of an idle ledger stands still, and a node may tell an old one: what has ended here has ended.
   const nowMs = Math.max(ledgerTimeMs, localTimeMs);
+  const recorded = new Map(nodes.flatMap(({ nodeId, attested }) => (attested ? [[nodeId, attested] as const] : [])));
   const judged = constitution.nodes.map((entry) => {
     const shown = nodes.find(({ nodeId }) => nodeId === entry.nodeId);
-    return judgeNode(network, { ...NOTHING_SHOWN, ...shown, entry }, nowMs, crypto);
+    const isTooMany = isOneTooMany({ constitution, attested: recorded }, entry.nodeId, nowMs, crypto);
+    return judgeNode(network, { ...NOTHING_SHOWN, ...shown, entry, isTooMany }, nowMs, crypto);
   });
   return {
     weakestRunning: weakest(judged.map(({ tee }) => tee)),
@@ -101,6 +104,8 @@ function trustedPeer(judged: readonly NodeTrust[], nodeId: string | undefined): 
 /** A listed node with what is shown of it. */
 interface ListedEvidence extends Pick<RecordedEvidence, "attested" | "leaseEndsMs" | "isQuarantined"> {
   readonly entry: NodeEntry;
+  /** Another node is on its machine, where the manifest lets one be. */
+  readonly isTooMany: boolean;
 }
 
 const NOTHING_SHOWN = { attested: undefined, leaseEndsMs: undefined, isQuarantined: false };
@@ -122,7 +127,7 @@ function attestedPeer(
 
 function judgeNode(
   { networkId, constitution }: KnownNetwork,
-  { entry, attested, leaseEndsMs: toldMs, isQuarantined }: ListedEvidence,
+  { entry, isTooMany, attested, leaseEndsMs: toldMs, isQuarantined }: ListedEvidence,
   nowMs: number,
   crypto: TrustCrypto,
 ): NodeTrust {
@@ -135,6 +140,7 @@ function judgeNode(
   const hasLapsed = leaseEndsMs !== undefined && leaseEndsMs <= nowMs;
   const reasons = [
     ...found.map(({ message }) => message),
+    ...(isTooMany ? ["it runs on a machine that another node is recorded on, and may not be there too"] : []),
     ...(isQuarantined ? ["its lease has ended: it is quarantined"] : []),
     ...(hasLapsed && !isQuarantined ? ["its lease has ended"] : []),
   ];

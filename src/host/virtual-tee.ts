@@ -5,19 +5,21 @@
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { stat } from "node:fs/promises";
-import { concatBytes, EMPTY, toHex, utf8Decode, utf8Encode, type Bytes } from "../core/codec/bytes.ts";
+import { toHex, utf8Decode, type Bytes } from "../core/codec/bytes.ts";
 import { encodeVirtualEvidence } from "../attestation/virtual.ts";
-import { createSignFunction, hkdf, nodeEntropy, open, seal } from "../enclave/manager/node-crypto.ts";
+import { createSignFunction } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
 import { createFileAtomic, hasErrorCode, readConfigurationFile, SECRET_FILE_MODE } from "./files.ts";
+import { sealWith, type SealingDomain, unsealWith } from "./sealed-secret.ts";
 
 /** Largest machine key file in bytes. */
 export const MAX_MACHINE_KEY_BYTES = 4096;
 
-const SEALING_INFO = "coco virtual tee sealing v1";
-const SEALED_VERSION = 1;
-const NONCE_BYTES = 12;
-const SEALED_CONTEXT = utf8Encode("coco virtual tee sealed v1");
+const SEALING: SealingDomain = {
+  key: "coco virtual tee sealing v1",
+  content: "coco virtual tee sealed v1",
+  refusal: "sealed by another machine key, or changed since",
+};
 
 /** The virtual TEE of one machine. */
 export interface VirtualTee {
@@ -49,33 +51,21 @@ export async function openVirtualTee(machineKeyFile: string): Promise<VirtualTee
 function virtualTeeOf(privateKey: KeyObject): VirtualTee {
   const machineKey = new Uint8Array(createPublicKey(privateKey).export({ type: "spki", format: "der" }));
   const sign = createSignFunction(privateKey);
-  const sealingKey = sealingKeyOf(privateKey);
+  const material = sealingMaterialOf(privateKey);
   return {
     tee: "virtual",
     machineKey,
     attest: (measurement, reportData) =>
       encodeVirtualEvidence({ measurement: toHex(measurement), reportData, machineKey }, sign),
-    seal: (secret) => {
-      const nonce = nodeEntropy.bytes(NONCE_BYTES);
-      return concatBytes(Uint8Array.of(SEALED_VERSION), nonce, seal(sealingKey, nonce, secret, SEALED_CONTEXT));
-    },
-    unseal: (sealed) => unsealWith(sealingKey, sealed),
+    seal: (secret) => sealWith(material, secret, SEALING),
+    unseal: (sealed) => unsealWith(material, sealed, SEALING),
   };
 }
 
-function unsealWith(sealingKey: Bytes, sealed: Bytes): Bytes {
-  const nonce = sealed.subarray(1, 1 + NONCE_BYTES);
-  const complete = sealed[0] === SEALED_VERSION && nonce.length === NONCE_BYTES;
-  const secret = complete ? open(sealingKey, nonce, sealed.subarray(1 + NONCE_BYTES), SEALED_CONTEXT) : undefined;
-  if (secret === undefined)
-    throw new CocoError("ConfigurationInvalid", "sealed by another machine key, or changed since");
-  return secret;
-}
-
-function sealingKeyOf(privateKey: KeyObject): Bytes {
+function sealingMaterialOf(privateKey: KeyObject): Bytes {
   const { d } = privateKey.export({ format: "jwk" });
   if (d === undefined) throw new CocoError("Internal", "a private key has a private part");
-  return hkdf(new Uint8Array(Buffer.from(d, "base64url")), EMPTY, SEALING_INFO, 32);
+  return new Uint8Array(Buffer.from(d, "base64url"));
 }
 
 async function createMachineKey(file: string): Promise<KeyObject> {

@@ -145,7 +145,7 @@ describe("a network of several TEEs", () => {
     });
 
   test("refuses a newcomer whose code, or whose machine, no manifest lists, and lets it in after the vote", async () => {
-    const strange = await newcomer({ name: "snp1", provider: playedSnp({ code: STRANGE_CODE }) });
+    const strange = await newcomer({ name: "snp1", provider: playedSnp({ code: STRANGE_CODE, chip: 2 }) });
     await assert.rejects(strange.join(first), { code: "JoinCodeNotApproved" });
     const unlisted = await newcomer({ name: "virtual2" });
     await assert.rejects(unlisted.join(first), { code: "JoinNotListed" });

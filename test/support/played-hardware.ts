@@ -7,16 +7,16 @@ import type { HardwareRoots } from "../../src/attestation/evidence.ts";
 import type { TeeProvider } from "../../src/host/tee/provider.ts";
 import { type Document, makeEvidence } from "./intel-platform.ts";
 import { DAY_MS } from "./issue-certificates.ts";
-import { makeSnpPki } from "./snp-pki.ts";
+import { makeSnpPki, TEST_CHIP } from "./snp-pki.ts";
 
 const NOW_MS = Date.now();
 const DATES = { fromMs: NOW_MS - 10 * DAY_MS, untilMs: NOW_MS + 10 * DAY_MS };
 const pki = makeSnpPki("Milan", {}, DATES);
-const amdChain = [pki.vek(), pki.ask, pki.ark];
 
 const MEASUREMENT_AT = 0x90;
 const POLICY_AT = 8;
 const REPORT_DATA_AT = 80;
+const CHIP_AT = 416;
 /** In quotes of form `tdx-4`, behind their header. */
 const GUEST_MEASUREMENT_AT = 136;
 const GUEST_ATTRIBUTES_AT = 120;
@@ -28,17 +28,24 @@ export interface PlayedCode {
   readonly code?: number;
   /** The host may read its memory. */
   readonly debug?: boolean;
+  /** Each byte of its chip's id; that of test reports unless given. One chip is for one node. */
+  readonly chip?: number;
 }
 
 /** A machine of SEV-SNP. */
-export function playedSnp({ code = 0x90, debug = false }: PlayedCode = {}): TeeProvider {
-  const endorsements = amdChain.map(({ der }) => ({ kind: "certificates" as const, content: der }));
+export function playedSnp({ code = 0x90, debug = false, chip }: PlayedCode = {}): TeeProvider {
+  const chipId = chip === undefined ? TEST_CHIP : new Uint8Array(64).fill(chip);
+  const endorsements = [pki.vek({ hardwareId: chipId }), pki.ask, pki.ark].map(({ der }) => ({
+    kind: "certificates" as const,
+    content: der,
+  }));
   return {
     tee: "snp",
     attest: async (reportData) => ({
       tee: "snp",
       evidence: pki.report({
         [REPORT_DATA_AT]: reportData,
+        [CHIP_AT]: chipId,
         [MEASUREMENT_AT]: new Uint8Array(48).fill(code),
         ...(debug && { [POLICY_AT]: Uint8Array.of(0x1f, 0, 0x0b) }),
       }),

@@ -86,7 +86,7 @@ describe("attributes", () => {
   });
 });
 
-describe("identities", () => {
+describe("R25: identities", () => {
   test("MRSEAM, where the policy names modules", () => {
     const moduleMeasurements = ["00".repeat(48)];
     assert.deepEqual(refusals({}, { moduleMeasurements }), []);

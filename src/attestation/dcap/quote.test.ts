@@ -52,7 +52,7 @@ describe("quotes", () => {
   for (const form of QUOTE_FORMS) {
     const quote = quoteOf(form);
 
-    test(`${form}: every flipped byte is refused`, () => {
+    test(`${form}: every flipped byte is refused (R18)`, () => {
       const platform = evidence.get(form);
       const isDense = (at: number): boolean => TRIES_ALL || (form === "sgx-3" && at < SIGNED_PARTS_3);
       for (let at = 0; at < quote.length; at += isDense(at) ? 1 : 53) {

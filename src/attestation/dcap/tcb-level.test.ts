@@ -32,7 +32,7 @@ function modules(...list: readonly Document[]): Document {
   return { tdxModuleIdentities: list.map((each) => ({ ...MODULE, ...each })) };
 }
 
-describe("levels of a platform", () => {
+describe("R5: levels of a platform", () => {
   for (const form of QUOTE_FORMS) {
     const tdx = form.startsWith("tdx") ? [0, 0, 0] : undefined;
     test(`${form}: each status is told, and accepted only where the policy lists it`, () => {

@@ -34,7 +34,7 @@ describe("appraisal of tokens", () => {
     assert.deepEqual(judged(azure(), guestPolicy, expected("aa".repeat(48))), []);
   });
 
-  test("R17: rejects another issuer, policy, key or kind than the policy's", () => {
+  test("R6, R14, R17: rejects another issuer, policy, key, kind or host data than the policy's", () => {
     assert.deepEqual(judged(snp(), { ...guestPolicy, issuer: "https://other.example" }), ["IssuerNotTrusted"]);
     assert.deepEqual(judged(snp(), { ...guestPolicy, policyHash: "00".repeat(32) }), ["TokenPolicyMismatch"]);
     assert.deepEqual(judged(snp(), { ...guestPolicy, hostData: ["00".repeat(31) + "01"] }), ["HostDataMismatch"]);

@@ -194,7 +194,7 @@ describe("verification of tokens", () => {
     assert.deepEqual(reasonsAgainst(token(guest, { ...HEADER, typ: "at+jwt" })), ["TokenInvalid"]);
   });
 
-  test("R17: rejects tokens that are expired, not yet in force, or from the future", () => {
+  test("R8, R17: rejects tokens that are expired, not yet in force, or from the future", () => {
     const times: readonly JsonObject[] = [
       { exp: NOW_MS / 1000 },
       { nbf: NOW_MS / 1000 + 1 },

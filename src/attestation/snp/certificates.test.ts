@@ -72,7 +72,7 @@ describe("containers of certificates", () => {
       assert.throws(() => read(text), malformed, text);
   });
 
-  test("JSON with a name twice, without a field, or of another kind; base64 of something else", () => {
+  test("[R9] JSON with a name twice, without a field, or of another kind; base64 of something else", () => {
     for (const text of [
       json.replace('"tcbm"', '"vcekCert"'),
       json.replace("certificateChain", "chain"),

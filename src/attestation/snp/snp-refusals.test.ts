@@ -214,6 +214,21 @@ describe("versions and layout", () => {
     assert.deepEqual(reasons({ fields: { 52: 2 } }), ["AlgorithmNotAllowed"]);
   });
 
+  test("[R18] any byte of a report changed", () => {
+    const report = pki.report();
+    for (let at = 0; at < report.length; at++) {
+      const changed = report.map((byte, each) => (each === at ? byte ^ (1 << (at % 8)) : byte));
+      let found: readonly string[] = [];
+      try {
+        found = reasons({ report: changed });
+      } catch (error) {
+        assert.ok(malformed(error), `byte ${at}`);
+        continue;
+      }
+      assert.notDeepEqual(found, [], `byte ${at}`);
+    }
+  });
+
   test("a signature by another key, with the right certificates beside it", () => {
     assert.deepEqual(reasons({ report: pki.report({}, makeKey("P-384")) }), ["SignatureInvalid"]);
   });

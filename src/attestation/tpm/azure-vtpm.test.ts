@@ -167,7 +167,7 @@ describe("reading what a virtual TPM holds", () => {
     ["runtime data of another version", { runtimeHeader: { 1: 2 } }],
     ["a report of another TEE", { runtimeHeader: { 2: 4 } }],
     ["an unknown digest", { runtimeHeader: { 3: 4 } }],
-    ["padding that is not zero", { padding: Uint8Array.of(0, 1) }],
+    ["R20: padding that is not zero", { padding: Uint8Array.of(0, 1) }],
     ["R9: a name that stands twice", { runtime: `{"keys":[],"keys":[${JSON.stringify(own)}]}` }],
     ["no list of keys", runtime({ keys: {} })],
     ["no key of the TPM", runtime({ keys: [runtimeKey("HCLEkPub", key)] })],

@@ -29,6 +29,8 @@ export interface AzureVtpmEvidence {
   readonly quote: TpmQuoteEvidence;
   /** Endorsements of the SNP report, DER. */
   readonly certificates: readonly Bytes[];
+  /** Lists of revoked certificates by AMD's roots, DER. */
+  readonly revocations?: readonly Bytes[];
 }
 
 /** What the TPM claims, and what it hands on; ids and digests in lower-case hex. */

@@ -36,10 +36,12 @@ export function azureVtpmEvidenceOf({ evidence, endorsements }: HardwareEvidence
     if (quote === undefined || others.length > 0)
       throw evidenceRejected("Malformed", "evidence of an Azure machine: expected one quote of its TPM");
     const certificates = endorsements.filter(({ kind }) => kind === "certificates");
+    const revocations = endorsements.filter(({ kind }) => kind === "revocations").map(({ content }) => content);
     return {
       hclReport: evidence,
       quote: decodeTpmQuote(quote.content),
       certificates: certificates.flatMap(({ content }) => readCertificates(content)),
+      ...(revocations.length > 0 && { revocations }),
     };
   });
 }
@@ -53,10 +55,11 @@ export function judgeAzureVtpm(
 ): Verification<AzureVtpmEvidenceClaims> {
   return malformedAsRejected(() => {
     const { bound } = judgement;
+    const { revocations = [] } = evidence;
     const nonce = bound && ("nonce" in bound ? bound.nonce : vtpmNonce(bound.reportData, crypto));
     const { claims: tpm, checks } = verifyAzureVtpm(evidence, nonce === undefined ? {} : { nonce }, crypto);
     const { snpReport, certificates, ...vtpm } = tpm;
-    const { claims, checks: verified } = verifySnp({ report: snpReport, certificates }, judgement, crypto);
+    const { claims, checks: verified } = verifySnp({ report: snpReport, certificates, revocations }, judgement, crypto);
     return { claims: { ...claims, vtpm }, checks: [...checks, ...verified, ...appraiseSnp(claims, policy)] };
   });
 }

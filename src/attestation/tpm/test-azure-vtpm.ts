@@ -18,13 +18,21 @@ export function runtimeKey(kid: string, { spki }: TestKey): JsonObject {
 export interface HclOptions {
   readonly runtime?: string;
   readonly reportData?: Bytes;
+  /** Makes the SNP report for its report data; one that is empty otherwise unless given. */
+  readonly snpReport?: (reportData: Bytes) => Bytes;
   /** In place of the numbers of the header and of that of the runtime data, by their position. */
   readonly header?: Readonly<Record<number, number>>;
   readonly runtimeHeader?: Readonly<Record<number, number>>;
   readonly padding?: Bytes;
 }
 
-/** An HCL report with this key of the TPM; its SNP report is empty except for the report data. */
+function emptyReport(reportData: Bytes): Bytes {
+  const report = new Uint8Array(1184);
+  report.set(reportData, 0x50);
+  return report;
+}
+
+/** An HCL report with this key of the TPM. */
 export function makeHclReport(key: TestKey, options: HclOptions = {}): Bytes {
   const other = runtimeKey("HCLEkPub", makeSharedKey());
   const configuration = { vmUniqueId: "2F7E", "secure-boot": true };
@@ -32,8 +40,9 @@ export function makeHclReport(key: TestKey, options: HclOptions = {}): Bytes {
     options.runtime ??
     JSON.stringify({ keys: [runtimeKey("HCLAkPub", key), other], "vm-configuration": configuration });
   const json = utf8Encode(runtime);
-  const snpReport = new Uint8Array(1184);
-  snpReport.set(options.reportData ?? sha256(json), 0x50);
+  const bound = new Uint8Array(64);
+  bound.set(options.reportData ?? sha256(json));
+  const snpReport = (options.snpReport ?? emptyReport)(bound);
   const header = [0x414c4348, 1, 32 + 1184 + 20 + json.length, 2, 0, 0, 0, 0];
   const runtimeHeader = [20 + json.length, 1, 2, 1, json.length];
   const write = (values: readonly number[], changes: Readonly<Record<number, number>> = {}): Bytes =>

@@ -15,8 +15,9 @@ import {
   PURPOSE,
   root,
 } from "../../../test/support/uvm-endorsement.ts";
-import { type Bytes, concatBytes } from "../../core/codec/bytes.ts";
+import { type Bytes, concatBytes, fromHex } from "../../core/codec/bytes.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
+import { CocoError } from "../../errors.ts";
 import { reasonsOf } from "../checks.ts";
 import { appraiseUvm } from "./appraise.ts";
 import { verifyUvm } from "./verify.ts";
@@ -61,7 +62,7 @@ describe("issuers [R15]", () => {
     assert.deepEqual(reasons({ did: DID.split("::")[0] ?? "" }), INVALID);
   });
 
-  test("a chain that does not hold, or that anybody can make", () => {
+  test("[R6, R12] a chain that does not hold, or that anybody can make", () => {
     const own = issue({ subject: "O=Test, CN=Middle", ca: true });
     const forged = issue({ key: makeKey("P-384"), issuer: own, purposes: [PURPOSE] });
     for (const chain of [[forged, middle, root], [forged, own, root], [leaf, root], [leaf], []])
@@ -111,7 +112,7 @@ describe("messages [R16]", () => {
     assert.deepEqual(reasons(thumbprint("sha1", -14)), INVALID);
   });
 
-  test("a detached payload, headers that are missing, trailing bytes, another tag", () => {
+  test("[R20] a detached payload, headers that are missing, trailing bytes, another tag", () => {
     assert.throws(() => reasons({ payload: null }), malformed);
     for (const label of ["iss", "feed"]) assert.throws(() => reasons({ without: [label] }), malformed);
     assert.deepEqual(reasons({ without: [33] }), INVALID);
@@ -120,7 +121,7 @@ describe("messages [R16]", () => {
     assert.throws(() => verifyUvm(concatBytes(Uint8Array.of(0xd1), endorsement().subarray(1)), crypto), malformed);
   });
 
-  test("payloads that are not one JSON object with both fields, each once", () => {
+  test("[R9] payloads that are not one JSON object with both fields, each once", () => {
     const svn = '"x-ms-sevsnpvm-guestsvn":"1"';
     const measurement = `"x-ms-sevsnpvm-launchmeasurement":"${MEASUREMENT}"`;
     assert.deepEqual(reasons({ payload: `{${svn},${measurement},"more":[1]}` }), []);
@@ -136,6 +137,33 @@ describe("messages [R16]", () => {
       `{${svn},${measurement.replace('ab"', '"')}}`,
     ])
       assert.throws(() => reasons({ payload }), malformed, payload);
+  });
+
+  test("[R18] any byte of a message changed, or cut off", () => {
+    const message = endorsement();
+    const judge = (bytes: Bytes): readonly string[] => {
+      try {
+        return reasonsOf(verifyUvm(bytes, crypto).checks);
+      } catch (error) {
+        assert.ok(error instanceof CocoError && error.code === "EvidenceRejected", String(error));
+        return ["Malformed"];
+      }
+    };
+    for (let at = 0; at < message.length; at++) {
+      assert.notDeepEqual(
+        judge(message.map((byte, each) => (each === at ? byte ^ (1 << (at % 8)) : byte))),
+        [],
+        `${at}`,
+      );
+      assert.deepEqual(judge(message.subarray(0, at)), ["Malformed"]);
+    }
+  });
+
+  test("[R19] a signature of zeros, of the largest numbers, of the group's order, or of another length", () => {
+    const order = "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973";
+    const numbers = [new Uint8Array(48), new Uint8Array(48).fill(255), fromHex(order)];
+    for (const number of numbers) assert.deepEqual(reasons({ sign: () => concatBytes(number, number) }), INVALID);
+    for (const length of [0, 95, 97, 104]) assert.deepEqual(reasons({ sign: () => new Uint8Array(length) }), INVALID);
   });
 
   test("a signature by another key, or over another message", () => {

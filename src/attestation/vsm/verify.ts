@@ -39,6 +39,8 @@ export interface VsmClaims extends Omit<VbsIdentity, "uniqueId"> {
   readonly format: "vbs-hgs";
   /** The unique id of the enclave's image, in lower-case hex: 32 bytes. */
   readonly measurement: string;
+  /** The machine: SHA-256 of its Secure Kernel's key, in lower-case hex. */
+  readonly machine: string;
   /** What the enclave bound, in lower-case hex: 64 bytes. */
   readonly reportData: string;
   readonly modules: readonly VbsModule[];
@@ -82,6 +84,7 @@ export function verifyVbs(
     tee: "vsm",
     format: "vbs-hgs",
     measurement: uniqueId,
+    machine: toHex(crypto.digest("sha256", publicKey)),
     reportData: toHex(report.enclaveData),
     ...identity,
     modules: report.modules,

@@ -78,6 +78,7 @@ describe("the report of a SQL Server enclave", { skip: missingTeeVectors("vbs-ma
     assert.deepEqual(rest, {
       tee: "vsm",
       format: "vbs-hgs",
+      machine: "6690fdee0f0353a2f413e61b81ad299ed6d13bea603043ec2af0f461e0fbf9db",
       measurement: "94b46574dabbb17186edc5263cb4de7bf6d9e2eb868622205a94d393d4cc6581",
       reportData: `0e3cafb7514f6d25b2cad18d45ece4bab52b05b5d646e53584dd3d2da6da29ff${"00".repeat(32)}`,
       ownerId: `1020304041312111${"00".repeat(24)}`,
@@ -222,7 +223,7 @@ describe("verification of a VBS enclave's report", () => {
     assert.deepEqual(reasonsOf(verifyVbs(evidence, { roots, nowMs: NOW_MS }, crypto).checks), ["ChainInvalid"]);
   });
 
-  test("rejects a health certificate of an elliptic curve", () => {
+  test("R4: rejects a health certificate of an elliptic curve", () => {
     const key = makeKey("P-256");
     const more = [applicationPolicies("1.3.6.1.4.1.311.48.1.2")];
     const health = issue({ issuer: guardian.root, key, more });
@@ -232,12 +233,12 @@ describe("verification of a VBS enclave's report", () => {
     assert.deepEqual(reasons, ["AlgorithmNotAllowed"]);
   });
 
-  test("rejects a signature of another key, and one with another salt", () => {
+  test("R11: rejects a signature of another key, and one with another salt", () => {
     assert.deepEqual(reasonsOf(verify(makeReport(makeKey("rsa").privateKey)).checks), ["SignatureInvalid"]);
     assert.deepEqual(reasonsOf(verify(makeReport(guardian.key, { saltLength: 20 })).checks), ["SignatureInvalid"]);
   });
 
-  test("R18: rejects what follows report or certificate, and oversize", () => {
+  test("R18, R20: rejects what follows report or certificate, and oversize", () => {
     assert.deepEqual(
       reasonsAgainst(() => verify(concatBytes(report, u32(0)))),
       ["Malformed"],

@@ -23,7 +23,9 @@ import {
   referenceTree,
   teeKeyTree,
 } from "./manifest-codec.ts";
+import type { AttestedNode } from "./governance-crypto.ts";
 import { refused, type Refusal } from "./refusal.ts";
+import { isOneTooMany } from "./shared-machine.ts";
 
 /** Code to be approved. */
 export type ApproveCodeArgs = Omit<CodeEntry, "approvedAt" | "approval">;
@@ -184,12 +186,14 @@ export function checkManifests(after: Constitution, before: Constitution, { nowM
   requireNoNewGap("NoTeeInForce", before.teeManifest, after.teeManifest, nowMs);
 }
 
-/** Nodes of a constitution that were allowed to run what they run, and are not any more. */
+/** Nodes of a constitution that were allowed to run what they run where they run it, and are not any more. */
 export function expelledNodes(after: Constitution, before: Constitution, context: ActionContext): readonly NodeId[] {
   const { attested, nowMs, crypto } = context;
+  const mayStay = (constitution: Constitution, nodeId: NodeId, node: AttestedNode): boolean =>
+    mayRun(constitution, node, nowMs, crypto) && !isOneTooMany({ constitution, attested }, nodeId, nowMs, crypto);
   return after.nodes.flatMap(({ nodeId }) => {
     const node = attested.get(nodeId);
-    const isExpelled = node !== undefined && mayRun(before, node, nowMs, crypto) && !mayRun(after, node, nowMs, crypto);
+    const isExpelled = node !== undefined && mayStay(before, nodeId, node) && !mayStay(after, nodeId, node);
     return isExpelled ? [nodeId] : [];
   });
 }

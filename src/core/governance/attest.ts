@@ -15,6 +15,7 @@ import type { FieldReader, FieldTree } from "./fields.ts";
 import type { AttestedNode, EvidenceClaims, GovernanceCrypto } from "./governance-crypto.ts";
 import { mayRenew, renewed, type Leases } from "./leases.ts";
 import { refused } from "./refusal.ts";
+import { holderOf, sharingManifests } from "./shared-machine.ts";
 
 /** Largest evidence of a node in the ledger, in bytes. */
 export const MAX_ATTESTED_EVIDENCE_BYTES = 64 * 1024;
@@ -121,6 +122,18 @@ export function mayRun(
   return crypto.appraise(node, constitution, nowMs).length === 0;
 }
 
+/** The node that is recorded on the machine of a newly attested one, if no entry in force lets that one be there too. */
+export function machineConflict(
+  state: Pick<AttestationState, "constitution" | "attested">,
+  { nodeId, node, nowMs }: { readonly nodeId: NodeId; readonly node: AttestedNode; readonly nowMs: number },
+  crypto: Pick<GovernanceCrypto, "appraise">,
+): NodeId | undefined {
+  const holder = holderOf(state, nodeId, node.platform);
+  const isRefused =
+    holder !== undefined && crypto.appraise(node, sharingManifests(state.constitution), nowMs).length > 0;
+  return isRefused ? holder : undefined;
+}
+
 /** Whether a node is recorded with this code on this platform. */
 export function isRecorded(
   { attested }: Pick<AttestationState, "attested">,
@@ -164,6 +177,9 @@ export function executeAttest(
     const refusal = reason.manifest === "code" ? "CodeNotInForce" : "TeeNotInForce";
     throw refused(refusal, `node ${nodeId}: ${reason.message}`);
   }
+  const holder = machineConflict(state, { nodeId, node, nowMs }, crypto);
+  if (holder !== undefined)
+    throw refused("MachineInUse", `node ${nodeId} runs on a machine that node ${holder} is recorded on`);
   if (isRecorded(state, nodeId, claims) && !mayRenew(state, nodeId, nowMs))
     throw refused(
       "NothingChanged",

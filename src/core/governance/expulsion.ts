@@ -13,6 +13,7 @@ import type { Constitution } from "./constitution.ts";
 import type { FieldReader, FieldTree } from "./fields.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import { refused } from "./refusal.ts";
+import { isOneTooMany } from "./shared-machine.ts";
 import { CocoError } from "../../errors.ts";
 
 /** Takes nodes out of the VN list whose code or machine is not in force any more. */
@@ -56,7 +57,8 @@ export function dueExpulsion(
   const { constitution, attested } = state;
   const due = listedNodes(constitution).filter((nodeId) => {
     const node = attested.get(nodeId);
-    return node !== undefined && !mayRun(constitution, node, nowMs, crypto);
+    if (node === undefined) return false;
+    return !mayRun(constitution, node, nowMs, crypto) || isOneTooMany(state, nodeId, nowMs, crypto);
   });
   if (due.length === 0) return NOBODY;
   let count = due.length;

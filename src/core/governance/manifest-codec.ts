@@ -30,7 +30,11 @@ const ENTRY_ID_BOUNDS = { max: 64, pattern: /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/ 
 const U16 = { min: 0, max: 0xffff };
 
 /** Reads a measurement of any TEE, lower-case hex. */
-export function readMeasurement(fields: FieldReader, name: string, lengths = [MEASUREMENT_BYTES]): string {
+export function readMeasurement(
+  fields: FieldReader,
+  name: string,
+  lengths: readonly number[] = [MEASUREMENT_BYTES],
+): string {
   const value = fields.bytes(name, { max: MAX_MEASUREMENT_BYTES });
   if (lengths.includes(value.length)) return toHex(value);
   throw fields.invalid(name, `expected ${lengths.join(" or ")} bytes`);
@@ -89,13 +93,19 @@ export function referenceTree(reference: ReferenceValues): FieldRecord {
 /** What identifies code. */
 export type CodeIdentity = Pick<CodeEntry, "measurement" | "name" | "version" | "reference">;
 
-/** Reads measurement and reference values: SNP and TDX measure 48 bytes, the others 32. */
+/** Lengths of measurements by TEE; tokens of VSM are about guests and enclaves. */
+const LENGTHS: Readonly<Record<ReferenceValues["tee"], readonly number[]>> = {
+  snp: [MAX_MEASUREMENT_BYTES],
+  tdx: [MAX_MEASUREMENT_BYTES],
+  sgx: [MEASUREMENT_BYTES],
+  vsm: [MEASUREMENT_BYTES, MAX_MEASUREMENT_BYTES],
+};
+
+/** Reads measurement and reference values: SNP and TDX measure 48 bytes, SGX, VBS and the virtual TEE 32. */
 export function readMeasured(fields: FieldReader): Pick<CodeEntry, "measurement" | "reference"> {
   if (!fields.has("reference")) return { measurement: readMeasurement(fields, "measurement") };
   const reference = fields.record("reference", readReference);
-  const isLong = reference.tee === "snp" || reference.tee === "tdx";
-  const length = isLong ? MAX_MEASUREMENT_BYTES : MEASUREMENT_BYTES;
-  return { measurement: readMeasurement(fields, "measurement", [length]), reference };
+  return { measurement: readMeasurement(fields, "measurement", LENGTHS[reference.tee]), reference };
 }
 
 /** Reads measurement, reference values, name and version of a code identity. */

@@ -31,6 +31,8 @@ export const DCAP_ALLOWANCES = [
   "mrservicetd",
   /** Guests in which the host may cause exceptions by taking pages away. */
   "no-sept-ve-disable",
+  /** Nodes on a platform that another node runs on (shared-machine.ts). */
+  "shared-machine",
 ] as const;
 /** Something a policy can allow. */
 export type DcapAllowance = (typeof DCAP_ALLOWANCES)[number];

@@ -34,6 +34,8 @@ export const SNP_ALLOWANCES = [
   "vmpl1",
   "vmpl2",
   "vmpl3",
+  /** Nodes on a chip that another node runs on (shared-machine.ts). */
+  "shared-machine",
 ] as const;
 /** Something a policy can allow. */
 export type SnpAllowance = (typeof SNP_ALLOWANCES)[number];

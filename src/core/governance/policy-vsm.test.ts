@@ -21,6 +21,7 @@ const vbs: VbsHgsPolicy = {
   minimumPlatformSvn: 2,
   minimumSecureKernelSvn: 3,
   allowDebug: true,
+  allowSharedMachine: true,
 };
 const maa: MaaJwtPolicy = {
   format: "maa-jwt",
@@ -62,7 +63,7 @@ describe("policies of VSM", () => {
       ...vbs,
       ...none,
       ...minimums,
-      allowDebug: false,
+      ...{ allowDebug: false, allowSharedMachine: false },
     });
     const { issuer, policyHash } = maa;
     const keys = [{ keyId: "certified", certificate: pem }];
@@ -96,6 +97,8 @@ describe("policies of VSM", () => {
       [vbs, { minimumEnclaveSvn: -1 }, "minimumEnclaveSvn"],
       [vbs, { minimumSecureKernelSvn: 2 ** 32 }, "minimumSecureKernelSvn"],
       [vbs, { allowDebug: 1 }, "allowDebug"],
+      [vbs, { allowSharedMachine: "yes" }, "allowSharedMachine"],
+      [maa, { allowSharedMachine: true }, "allowSharedMachine"],
       [maa, { issuer: "http://test.example" }, "issuer"],
       [maa, { issuer: "https://test.example/" }, "issuer"],
       [maa, { issuer: "https://Test.example" }, "issuer"],

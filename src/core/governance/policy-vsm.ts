@@ -53,6 +53,8 @@ export interface VbsHgsPolicy extends EnclavePolicy {
   /** Of exact images, 32 bytes. */
   readonly uniqueIds: readonly string[];
   readonly minimumSecureKernelSvn: number;
+  /** Whether a node may run on a machine that another node runs on (shared-machine.ts). */
+  readonly allowSharedMachine: boolean;
 }
 
 /** The strict policy for reports of VBS enclaves: nobody is trusted until it names a root. */
@@ -67,6 +69,7 @@ export const STRICT_VBS_POLICY: VbsHgsPolicy = {
   minimumSecureKernelSvn: 0,
   minimumPlatformSvn: 0,
   allowDebug: false,
+  allowSharedMachine: false,
 };
 
 /** A pinned key of an issuer of tokens: bare (SubjectPublicKeyInfo DER), or in a certificate (DER). */
@@ -122,12 +125,14 @@ function readVbsHgs(fields: FieldReader): VbsHgsPolicy {
   const roots = fields.ders("roots", "CERTIFICATE", { count: MAX_HGS_ROOTS, max: MAX_CERTIFICATE_BYTES });
   if (roots.length === 0) throw fields.invalid("roots", "names no root: nothing would be accepted");
   const svn = "minimumSecureKernelSvn";
+  const shared = "allowSharedMachine";
   return {
     format: "vbs-hgs",
     roots,
     uniqueIds: readIds(fields, "uniqueIds", ID_BYTES),
     ...readEnclave(fields),
     minimumSecureKernelSvn: orDefault(fields, svn, 0, () => fields.integer(svn, SVN)),
+    allowSharedMachine: orDefault(fields, shared, false, () => fields.flag(shared)),
   };
 }
 
@@ -180,9 +185,9 @@ const pemField = (der: Bytes): PemField => new PemField(der, "CERTIFICATE");
 /** The record that {@link readVsmPolicy} reads. */
 export function vsmPolicyTree(policy: VsmPolicy): FieldRecord {
   if (policy.format === "vbs-hgs") {
-    const { format, roots, uniqueIds, minimumSecureKernelSvn } = policy;
+    const { format, roots, uniqueIds, minimumSecureKernelSvn, allowSharedMachine } = policy;
     const ids = { format, roots: roots.map(pemField), uniqueIds: uniqueIds.map(fromHex) };
-    return { ...ids, ...enclaveTree(policy), minimumSecureKernelSvn };
+    return { ...ids, ...enclaveTree(policy), minimumSecureKernelSvn, allowSharedMachine };
   }
   const { format, issuer, keys, policyHash, hostData, attestationTypes, minimumKeyBits } = policy;
   return {

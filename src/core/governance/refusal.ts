@@ -97,6 +97,8 @@ export const REFUSALS = define({
   NoTeeInForce: "Approve another machine in the same proposal that is in force whenever this is not.",
   // attestation
   EvidenceInvalid: "Let the node make its evidence anew, for the network, its own keys and the present challenge.",
+  MachineInUse:
+    "Run the node on a machine of its own, remove the other node first, or approve a TEE entry that allows shared machines.",
   ChallengeStale:
     "Let the node make its evidence anew, for the newest challenge: it was made too long ago, or recorded before.",
   ChallengeNotDue: "Begin a challenge only when the newest one is not young any more.",

@@ -184,6 +184,11 @@ export class Administration implements LogGovernance {
     return this.appended && dueProposal(this.appended, nowMs, this.#crypto);
   }
 
+  /** What is recorded of the nodes by governance in effect. */
+  get attested(): GovernanceState["attested"] {
+    return this.committed?.attested ?? new Map();
+  }
+
   /** The constitution as it would be with these requests; those that do not hold change nothing. */
   constitutionWith(messages: readonly SignedMessage[], nowMs: number): Constitution {
     if (this.constitution === this.#joined) return this.#joined;

@@ -1,6 +1,6 @@
 /** Who a node is on its channels, and whom it lets be on the other side: by the newest constitution it knows, at any time. */
-import { appraise, requireAccepted } from "../../attestation/appraise.ts";
-import type { EvidenceCrypto } from "../../attestation/evidence.ts";
+import { appraise, otherOnMachine, requireAccepted } from "../../attestation/appraise.ts";
+import { evidenceRejected, type Claims, type EvidenceCrypto } from "../../attestation/evidence.ts";
 import { channelReportData } from "../../attestation/report-data.ts";
 import { verifyEvidence } from "../../attestation/verify-evidence.ts";
 import { fromHex, toHex } from "../../core/codec/bytes.ts";
@@ -36,6 +36,8 @@ export function createChannelIdentity(parts: ChannelIdentityParts): ChannelIdent
   const { sha256 } = crypto;
   const digest = fromHex(networkId);
   const binding = { networkId, constitutionDigest: digest };
+  const otherThere = (peer: NodeId, claims: Claims, nowMs: number | undefined): NodeId | undefined =>
+    otherOnMachine(claims, peer, { constitution: constitution(), attested: administration.attested }, nowMs);
   // A node that was voted out has channels until its vote is taken away: that step may need its acknowledgement.
   const nodeOf = (nodeId: NodeId) => administration.nodeOf(nodeId);
   return {
@@ -56,9 +58,13 @@ export function createChannelIdentity(parts: ChannelIdentityParts): ChannelIdent
       const expected = channelReportData({ ...theirs, challenge, exporter }, sha256);
       const claims = verifyEvidence(evidence, expected, evidenceCrypto, now());
       requireAccepted(appraise(claims, constitution(), now()));
+      const other = otherThere(peer, claims, now());
+      if (other !== undefined)
+        throw evidenceRejected("MachineInUse", `node ${other} is recorded on the peer's machine`);
       return claims;
     },
     // What ends by its date ends with the expulsion of its nodes, which waits where they are needed.
-    stillAppraises: (claims) => appraise(claims, constitution(), undefined).accepted,
+    stillAppraises: (peer, claims) =>
+      appraise(claims, constitution(), undefined).accepted && otherThere(peer, claims, undefined) === undefined,
   };
 }

@@ -62,8 +62,8 @@ export interface ChannelIdentity {
   attest(challenge: Bytes, exporter: Bytes, take: TakeEvidence): () => void;
   /** What the peer's evidence claims; throws when it does not hold for the session or does not appraise. */
   appraise(peer: NodeId, evidence: Bytes, challenge: Bytes, exporter: Bytes): Claims;
-  /** Whether code and machine of a peer are still listed. */
-  stillAppraises(claims: Claims): boolean;
+  /** Whether code and machine of a peer are still listed, and the machine is still its own. */
+  stillAppraises(peer: NodeId, claims: Claims): boolean;
 }
 
 /** What channels are made of. */
@@ -140,7 +140,7 @@ export class Channels implements PeerTransport {
     if (this.#listener === undefined || this.#closed) return;
     const { identity } = this.#parts;
     for (const [peer, channel] of this.#channels)
-      if (identity.addressOf(peer) === undefined || !identity.stillAppraises(channel.claims)) channel.end();
+      if (identity.addressOf(peer) === undefined || !identity.stillAppraises(peer, channel.claims)) channel.end();
     for (const peer of peers) {
       if (!(identity.nodeId < peer) || this.#dialled.has(peer)) continue;
       this.#dialled.add(peer);

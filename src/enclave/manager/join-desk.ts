@@ -73,8 +73,7 @@ export class JoinDesk {
     this.#count();
     const state = this.#state();
     this.#takeChallenge(request.challenge);
-    const { constitution, networkId } = state;
-    checkJoinRequest(request, { networkId, constitution, nowMs: this.#parts.ledgerTime() }, this.#parts.crypto);
+    checkJoinRequest(request, { ...state, nowMs: this.#parts.ledgerTime() }, this.#parts.crypto);
     this.#parts.tracer.event("info", "node_joins", { nodeId: request.node.nodeId });
     this.#answer(state, request, respond);
   }

@@ -10,9 +10,15 @@
 import { bytesEqual, toHex, type Bytes, type HashFunction } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
-import { attestChallenge, attestReportData, isRecorded, mayRun } from "../../core/governance/attest.ts";
+import {
+  attestChallenge,
+  attestReportData,
+  isRecorded,
+  machineConflict,
+  mayRun,
+} from "../../core/governance/attest.ts";
 import type { Constitution } from "../../core/governance/constitution.ts";
-import type { EvidenceClaims, GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
+import type { AttestedNode, EvidenceClaims, GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
 import { leaseLengthMs, renewalIsDue } from "../../core/governance/leases.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Tracer } from "../ports.ts";
@@ -70,6 +76,8 @@ export class SelfAttestation {
   /** Evidence made since this node's start is recorded: it knows when its lease began. */
   #isRecorded = false;
   #answersAgainMs = 0;
+  /** The node found on this machine. */
+  #holder: NodeId | undefined;
 
   constructor(parts: SelfAttestationParts) {
     this.#parts = parts;
@@ -105,6 +113,16 @@ export class SelfAttestation {
   /** Attempts no more. */
   close(): void {
     this.#closed = true;
+  }
+
+  /** Whether another node is recorded on this machine, and this one may not be there too; told once. */
+  #machineIsTaken(state: GovernanceState, node: AttestedNode, nowMs: number): boolean {
+    const { nodeId, crypto, tracer } = this.#parts;
+    const holder = machineConflict(state, { nodeId, node, nowMs }, crypto);
+    const message = "another node is recorded on this machine, and the TEE manifest does not let this one be there too";
+    if (holder !== undefined && holder !== this.#holder) tracer.event("error", "machine_in_use", { holder, message });
+    this.#holder = holder;
+    return holder !== undefined;
   }
 
   #challenge(state: GovernanceState): string {
@@ -187,8 +205,8 @@ export class SelfAttestation {
     }
     const nowMs = batchTime();
     const node = { ...claims, evidence, reportData, attestedAtMs: nowMs };
-    // Code that is not in force yet is looked at again when it may be.
-    if (!mayRun(state.constitution, node, nowMs, crypto)) return;
+    // Code that is not in force yet is looked at again when it may be, a machine in use when it may be free.
+    if (!mayRun(state.constitution, node, nowMs, crypto) || this.#machineIsTaken(state, node, nowMs)) return;
     this.#answered = toHex(challenge);
     deliver({ challenge, evidence });
   }

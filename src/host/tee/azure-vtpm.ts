@@ -6,7 +6,7 @@ import { REPORT_DATA_BYTES } from "../../attestation/evidence.ts";
 import type { Endorsement, HardwareEvidence } from "../../attestation/hardware-evidence.ts";
 import { vtpmNonce } from "../../attestation/tpm/azure-vtpm.ts";
 import { encodeTpmQuote } from "../../attestation/tpm/azure-vtpm-codec.ts";
-import { MAX_HCL_REPORT_BYTES } from "../../attestation/tpm/hcl-report.ts";
+import { MAX_HCL_REPORT_BYTES, parseHclReport } from "../../attestation/tpm/hcl-report.ts";
 import { MAX_PCRS, parseTpmQuote, quotedPcrs } from "../../attestation/tpm/quote.ts";
 import { concatBytes, type Bytes } from "../../core/codec/bytes.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
@@ -35,8 +35,8 @@ export const MAX_QUOTE_ATTEMPTS = 3;
 
 /** What the provider needs besides the TPM. */
 export interface AzureVtpmOptions extends TpmOptions {
-  /** Fetches the certificates of the machine's chip: from Azure's service, AMD's, or a cache. */
-  readonly certificates: () => Promise<readonly Endorsement[]>;
+  /** Gets the certificates of the machine's chip for its report: from Azure's service, AMD's, a cache or a file. */
+  readonly certificates: (report: Bytes) => Promise<readonly Endorsement[]>;
 }
 
 /** The provider of the machine it runs on. */
@@ -50,10 +50,19 @@ export function createAzureVtpmProvider(options: AzureVtpmOptions): TeeProvider 
         evidence: await readIndex(transact, HCL_REPORT_INDEX),
         quote: await makeQuote(transact, reportData),
       }));
-      const endorsements: Endorsement[] = [{ kind: "tpm-quote", content: quote }, ...(await options.certificates())];
+      const certificates = await options.certificates(snpReportOf(evidence));
+      const endorsements: Endorsement[] = [{ kind: "tpm-quote", content: quote }, ...certificates];
       return { tee: "snp", evidence, endorsements } satisfies HardwareEvidence;
     },
   };
+}
+
+function snpReportOf(content: Bytes): Bytes {
+  try {
+    return parseHclReport(content).snpReport;
+  } catch (error) {
+    throw tpmUnavailable("its index holds no report of SNP", error);
+  }
 }
 
 async function readIndex(transact: TransactTpm, index: number): Promise<Bytes> {

@@ -1,14 +1,14 @@
 /**
- * Intel SGX on this machine, where Node runs inside an enclave of Gramine: quotes through the files that Gramine puts under
- * /dev/attestation (Gramine documentation, "Attestation and Secret Provisioning"). They belong to the process: what is
- * written into one is what the next reading of another is made of.
+ * Intel SGX on this machine, where Node runs inside an enclave of Gramine: quotes and sealing keys through the files that Gramine
+ * puts under /dev/attestation (Gramine documentation, "Attestation and Secret Provisioning"). They belong to the process: what
+ * is written into one is what the next reading of another is made of.
  */
 import { join } from "node:path";
 import { type Bytes, utf8Decode } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
-import type { CollateralSource } from "./intel-collateral.ts";
-import { requireOwnQuote } from "./own-quote.ts";
-import type { TeeProvider } from "./provider.ts";
+import { type SealingDomain, sealWith, unsealWith } from "../sealed-secret.ts";
+import { evidenceOfQuote, type QuoteOptions, requireOwnQuote } from "./own-quote.ts";
+import type { SealingProvider } from "./provider.ts";
 import { TSM_FILES, type TsmFiles } from "./tsm-files.ts";
 
 /** Where Gramine has its files. */
@@ -16,15 +16,19 @@ export const GRAMINE_FOLDER = "/dev/attestation";
 /** Largest quote that is read, in bytes; larger ones are `TeeUnavailable`. */
 export const MAX_GRAMINE_QUOTE_BYTES = 32 * 1024;
 
+/** Gramine's files with keys that the processor derives from measurement or signer of the enclave. */
+const SEALING_KEYS = { code: "_sgx_mrenclave", signer: "_sgx_mrsigner" } as const;
+const SEALING_KEY_BYTES = 16;
 const REPORT_DATA_BYTES = 64;
 const MAX_TEXT_BYTES = 64;
 
 /** Where this machine has what the provider reads. */
-export interface GramineOptions {
+export interface GramineOptions extends QuoteOptions {
   /** {@link GRAMINE_FOLDER} unless given. */
   readonly folder?: string;
   readonly files?: Pick<TsmFiles, "read" | "writeOnce">;
-  readonly collateral: CollateralSource;
+  /** For whom secrets are sealed: for exactly this code, unless given, or for all code of its signer. */
+  readonly sealFor?: keyof typeof SEALING_KEYS;
 }
 
 function unavailable(message: string, cause?: unknown): CocoError {
@@ -32,7 +36,7 @@ function unavailable(message: string, cause?: unknown): CocoError {
 }
 
 /** Makes the provider; nothing is read before it attests. */
-export function createGramineProvider(options: GramineOptions): TeeProvider {
+export function createGramineProvider(options: GramineOptions): SealingProvider {
   // One request at a time: the files are the process's, and two requests would take each other's quotes.
   let last: Promise<unknown> = Promise.resolve();
   return {
@@ -40,10 +44,10 @@ export function createGramineProvider(options: GramineOptions): TeeProvider {
     async attest(reportData) {
       const quoting = last.then(() => readQuote(reportData, options));
       last = quoting.catch(() => undefined);
-      const quote = await quoting;
-      const content = await options.collateral(quote);
-      return { tee: "sgx", evidence: quote, endorsements: [{ kind: "collateral", content }] };
+      return evidenceOfQuote("sgx", await quoting, reportData, options);
     },
+    seal: async (secret) => sealWith(await readSealingKey(options), secret, domainOf(options)),
+    unseal: async (sealed) => unsealWith(await readSealingKey(options), sealed, domainOf(options)),
   };
 }
 
@@ -63,4 +67,26 @@ async function readQuote(
     if (error instanceof CocoError && error.code === "TeeUnavailable") throw error;
     throw unavailable(`${folder}: no quote can be read`, error);
   }
+}
+
+function domainOf({ sealFor = "code" }: GramineOptions): SealingDomain {
+  return {
+    key: `coco gramine sealing for ${sealFor} v1`,
+    content: `coco gramine sealed for ${sealFor} v1`,
+    refusal: "sealed by another enclave or on another machine, or changed since",
+  };
+}
+
+/** The processor derives the key for this enclave on this machine; none of it is ever written anywhere. */
+async function readSealingKey({ folder = GRAMINE_FOLDER, files = TSM_FILES, sealFor = "code" }: GramineOptions) {
+  const file = join(folder, "keys", SEALING_KEYS[sealFor]);
+  let key: Bytes;
+  try {
+    key = await files.read(file, SEALING_KEY_BYTES);
+  } catch (error) {
+    throw unavailable(`${file}: no sealing key can be read`, error);
+  }
+  const isKey = key.length === SEALING_KEY_BYTES && key.some((byte) => byte !== 0);
+  if (!isKey) throw unavailable(`${file}: expected ${SEALING_KEY_BYTES} bytes of a key`);
+  return key;
 }

@@ -17,7 +17,8 @@ import { isAccepted } from "../../attestation/checks.ts";
 import { parseCollateral, type Collateral } from "../../attestation/dcap/collateral.ts";
 import { verifyDcap } from "../../attestation/dcap/verify.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
-import { createIntelCollateral, MAX_COLLATERAL_ANSWER_BYTES, type IntelCollateralOptions } from "./intel-collateral.ts";
+import { MAX_ENDORSEMENT_ANSWER_BYTES } from "./bounded-fetch.ts";
+import { createIntelCollateral, type IntelCollateralOptions } from "./intel-collateral.ts";
 
 const isUnavailable = { code: "CollateralUnavailable" };
 const HOUR_MS = 3_600_000;
@@ -78,6 +79,7 @@ function source(options: Partial<IntelCollateralOptions> = {}) {
   return createIntelCollateral({
     fetch,
     nowMs: () => NOW_MS,
+    pause: async () => undefined,
     serviceUrl: serviceUrl(),
     rootListUrl: `${serviceUrl()}/IntelSGXRootCA.der`,
     ...options,
@@ -126,7 +128,7 @@ describe("collateral from Intel's service", () => {
       [info, { body: "not JSON", headers: chain }],
       [info, { body: Uint8Array.of(0xff, 0xfe), headers: chain }],
       [info, { body: "" }],
-      [info, { body: "x".repeat(MAX_COLLATERAL_ANSWER_BYTES + 1), headers: chain }],
+      [info, { body: "x".repeat(MAX_ENDORSEMENT_ANSWER_BYTES + 1), headers: chain }],
       ["/IntelSGXRootCA.der", { body: "garbage" }],
       ["/IntelSGXRootCA.der", { body: "" }],
       ["/sgx/certification/v4/pckcrl?ca=platform&encoding=der", { body: Uint8Array.of(0x30, 0x80) }],

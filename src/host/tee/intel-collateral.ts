@@ -5,8 +5,6 @@
  * What was fetched is kept in a file per kind of platform and used while all of it stays valid for a day; when the service
  * cannot be reached, as long as it is valid at all.
  */
-import { mkdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
 import {
   encodeCollateral,
   MAX_COLLATERAL_BYTES,
@@ -21,47 +19,26 @@ import { revocationListOf } from "../../attestation/dcap/text-forms.ts";
 import { parseCertificate, readOrNothing } from "../../core/certificates/certificate.ts";
 import { MAX_REVOCATION_LIST_BYTES, parseRevocationList } from "../../core/certificates/crl.ts";
 import { commonNameOf } from "../../core/certificates/name.ts";
-import { concatBytes, toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
+import { toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
-import { PUBLIC_FILE_MODE, writeFileAtomic } from "../files.ts";
+import { type Answer, collateralUnavailable, type FetchOptions, KeptAnswers, request } from "./bounded-fetch.ts";
 
 /** Intel's service. */
 export const INTEL_PCS_URL = "https://api.trustedservices.intel.com";
 /** The root's list of revoked certificates, DER, which Intel serves apart from the rest. */
 export const INTEL_ROOT_LIST_URL = "https://certificates.trustedservices.intel.com/IntelSGXRootCA.der";
-/** How long one answer of the service may take; then the request fails with `CollateralUnavailable`. */
-export const COLLATERAL_REQUEST_TIMEOUT_MS = 15_000;
-/** Largest answer of the service in bytes; larger ones are `CollateralUnavailable`. */
-export const MAX_COLLATERAL_ANSWER_BYTES = 256 * 1024;
 /** Longest issuer chain in a header of an answer, in characters. */
 export const MAX_CHAIN_HEADER_LENGTH = 16 * 1024;
-/** Collateral in the cache that ends earlier than this is fetched anew. */
-export const COLLATERAL_REFRESH_MS = 24 * 60 * 60 * 1000;
 
 /** Gives the collateral of a quote, as collateral.ts reads it. */
 export type CollateralSource = (quote: Bytes) => Promise<Bytes>;
 
-/** The part of `fetch` that is used. */
-export type CollateralFetch = (
-  url: string,
-  options: { readonly signal: AbortSignal; readonly redirect: "error" },
-) => Promise<{
-  readonly status: number;
-  readonly headers: { get(name: string): string | null };
-  readonly body: AsyncIterable<Bytes> | null;
-}>;
-
 /** Where collateral comes from. */
-export interface IntelCollateralOptions {
-  readonly fetch: CollateralFetch;
-  readonly nowMs: () => number;
+export interface IntelCollateralOptions extends FetchOptions {
   /** {@link INTEL_PCS_URL} unless given: the address of a PCCS, say. */
   readonly serviceUrl?: string;
   /** {@link INTEL_ROOT_LIST_URL} unless given; a PCCS has it at `/sgx/certification/v4/rootcacrl`. */
   readonly rootListUrl?: string;
-  /** Where what was fetched is kept; nowhere unless given. */
-  readonly cacheFolder?: string;
-  readonly requestTimeoutMs?: number;
 }
 
 /** Of which kind a platform is: what its collateral is asked for by. */
@@ -76,36 +53,27 @@ const AUTHORITIES: ReadonlyMap<string | undefined, PlatformKind["authority"]> = 
   ["Intel SGX PCK Processor CA", "processor"],
 ]);
 
-function unavailable(message: string, cause?: unknown): CocoError {
-  return new CocoError("CollateralUnavailable", message, {}, { cause });
-}
-
 /** Makes a source of collateral over Intel's service. */
 export function createIntelCollateral(options: IntelCollateralOptions): CollateralSource {
+  const answers = new KeptAnswers(options);
   return async (quote) => {
     const kind = platformKind(quote);
-    const { cacheFolder, nowMs } = options;
-    const file = cacheFolder && join(cacheFolder, `dcap-${kind.tee}-${kind.fmspc}-${kind.authority}.json`);
-    const kept = file === undefined ? undefined : await readCache(file, kind);
-    if (kept !== undefined && kept.untilMs - COLLATERAL_REFRESH_MS > nowMs()) return kept.bytes;
-    try {
-      const bytes = encodeCollateral(await fetchCollateral(kind, options));
-      if (file !== undefined) await writeCache(file, bytes, cacheFolder ?? "");
-      return bytes;
-    } catch (error) {
-      if (kept !== undefined && kept.untilMs > nowMs()) return kept.bytes;
-      throw error;
-    }
+    return answers.get({
+      name: `dcap-${kind.tee}-${kind.fmspc}-${kind.authority}.json`,
+      maxBytes: MAX_COLLATERAL_BYTES,
+      usableUntilMs: (bytes: Bytes) => validUntilMs(bytes, kind),
+      ask: async () => encodeCollateral(await fetchCollateral(kind, options)),
+    });
   };
 }
 
 function platformKind(quote: Bytes): PlatformKind {
   const { body, certificates = [] } = parseQuote(quote);
   const [leaf] = certificates;
-  if (leaf === undefined) throw unavailable("the quote carries no certificates that name its platform");
+  if (leaf === undefined) throw collateralUnavailable("the quote carries no certificates that name its platform");
   const certificate = parseCertificate(leaf);
   const authority = AUTHORITIES.get(commonNameOf(certificate.issuer));
-  if (authority === undefined) throw unavailable(`no PCK CA: ${certificate.issuer.text}`);
+  if (authority === undefined) throw collateralUnavailable(`no PCK CA: ${certificate.issuer.text}`);
   return { tee: body.kind === "enclave" ? "sgx" : "tdx", fmspc: platformOf(certificate).fmspc, authority };
 }
 
@@ -133,39 +101,13 @@ async function fetchCollateral({ tee, fmspc, authority }: PlatformKind, options:
   return collateral;
 }
 
-interface Answer {
-  readonly url: string;
-  readonly body: Bytes;
-  readonly header: (name: string) => string | null;
-}
-
-async function request(url: string, options: IntelCollateralOptions): Promise<Answer> {
-  const signal = AbortSignal.timeout(options.requestTimeoutMs ?? COLLATERAL_REQUEST_TIMEOUT_MS);
-  try {
-    const { status, headers, body } = await options.fetch(url, { signal, redirect: "error" });
-    if (status !== 200 || body === null) throw unavailable(`${url}: status ${status}`);
-    const pieces: Bytes[] = [];
-    let total = 0;
-    for await (const piece of body) {
-      total += piece.length;
-      if (total > MAX_COLLATERAL_ANSWER_BYTES)
-        throw unavailable(`${url}: more than ${MAX_COLLATERAL_ANSWER_BYTES} bytes`);
-      pieces.push(piece);
-    }
-    return { url, body: concatBytes(...pieces), header: (name) => headers.get(name) };
-  } catch (error) {
-    if (error instanceof CocoError) throw error;
-    throw unavailable(`${url}: no answer`, error);
-  }
-}
-
 /** What `read` makes of an answer; an answer that it refuses is of no use to anybody. */
 function fromAnswer<T>({ url }: Answer, what: string, read: () => T): T {
   try {
     return read();
   } catch (error) {
     if (error instanceof CocoError && error.code === "Internal") throw error;
-    throw unavailable(`${url}: ${what} that cannot be read`, error);
+    throw collateralUnavailable(`${url}: ${what} that cannot be read`, error);
   }
 }
 
@@ -196,7 +138,7 @@ function isText(body: Bytes): boolean {
 function chainOf(answer: Answer, name: string): string {
   const value = answer.header(name);
   if (value === null || value.length > MAX_CHAIN_HEADER_LENGTH)
-    throw unavailable(`${answer.url}: without its issuer chain`);
+    throw collateralUnavailable(`${answer.url}: without its issuer chain`);
   return fromAnswer(answer, "an issuer chain", () => decodedHeader(value));
 }
 
@@ -208,35 +150,17 @@ function decodedHeader(value: string): string {
   }
 }
 
-/** Collateral that was kept, with the time until which all of it is valid; undefined where there is none of use. */
-async function readCache(file: string, { fmspc }: PlatformKind) {
-  let bytes: Bytes;
-  try {
-    bytes = new Uint8Array(await readFile(file));
-  } catch {
-    return undefined;
-  }
-  if (bytes.length > MAX_COLLATERAL_BYTES) return undefined;
+/** Until when all of collateral is valid; undefined where it cannot be read, or is of another platform. */
+function validUntilMs(bytes: Bytes, { fmspc }: PlatformKind): number | undefined {
   return readOrNothing(() => {
     const collateral = parseCollateral(bytes);
     const info = parseTcbInfo(collateral.tcb_info);
     if (info.fmspc !== fmspc) throw new CocoError("MalformedInput", "collateral of another platform");
-    const ends = [
+    return Math.min(
       info.nextUpdateMs,
       parseQuotingIdentity(collateral.qe_identity).nextUpdateMs,
       parseRevocationList(revocationListOf(collateral.pck_crl)).nextUpdateMs,
       parseRevocationList(revocationListOf(collateral.root_ca_crl)).nextUpdateMs,
-    ];
-    return { bytes, untilMs: Math.min(...ends) };
+    );
   });
-}
-
-/** A cache that can't be written costs a request next time. */
-async function writeCache(file: string, bytes: Bytes, folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true });
-    await writeFileAtomic(file, bytes, PUBLIC_FILE_MODE);
-  } catch {
-    // The collateral at hand is good without it.
-  }
 }

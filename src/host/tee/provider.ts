@@ -9,3 +9,19 @@ export interface TeeProvider {
   /** Evidence that binds exactly these 64 bytes; throws `TeeUnavailable`. */
   attest(reportData: Bytes): Promise<HardwareEvidence>;
 }
+
+/** A TEE that also keeps secrets for its own code on this machine, on a disk that nobody trusts. */
+export interface SealingProvider extends TeeProvider {
+  /** Encrypts for this TEE; throws `TeeUnavailable`. */
+  seal(secret: Bytes): Promise<Bytes>;
+  /**
+   * Opens {@link SealingProvider.seal}; throws `TeeUnavailable` when the TEE cannot, `ConfigurationInvalid` when the bytes were changed
+   * or sealed elsewhere, as far as the TEE tells these apart.
+   */
+  unseal(sealed: Bytes): Promise<Bytes>;
+}
+
+/** Whether a TEE seals by itself. */
+export function sealsItself(provider: TeeProvider): provider is SealingProvider {
+  return "seal" in provider && "unseal" in provider;
+}

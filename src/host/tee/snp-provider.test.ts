@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
-import { NOW_MS } from "../../../test/support/issue-certificates.ts";
+import { certificatesPem, NOW_MS } from "../../../test/support/issue-certificates.ts";
 import { certificateTable, makeSnpPki } from "../../../test/support/snp-pki.ts";
 import { reasonsOf } from "../../attestation/checks.ts";
 import { judgeSnpEvidence } from "../../attestation/snp/evidence.ts";
@@ -11,6 +11,7 @@ import { toBase64 } from "../../core/codec/base64.ts";
 import { type Bytes, EMPTY, toHex, utf8Encode } from "../../core/codec/bytes.ts";
 import { STRICT_SNP_POLICY } from "../../core/governance/policy-snp.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
+import type { ChipCertificates } from "./chip-certificates.ts";
 import { MAX_HOST_POLICY_BYTES, MAX_SECURITY_CONTEXT_FILE_BYTES, readSecurityContext } from "./security-context.ts";
 import { createSnpProvider } from "./snp-provider.ts";
 import { TSM_FILES, type TsmFiles } from "./tsm-files.ts";
@@ -52,8 +53,9 @@ function kernel(driver = "sev_guest", makeReport = (data: Bytes) => pki.report({
   };
 }
 
-function provider(files: TsmFiles, securityContextFolder?: string) {
-  return createSnpProvider({ tsm: { folder: root, files, pause: async () => undefined }, securityContextFolder });
+function provider(files: TsmFiles, securityContextFolder?: string, certificates?: ChipCertificates) {
+  const tsm = { folder: root, files, pause: async () => undefined };
+  return createSnpProvider({ tsm, securityContextFolder, certificates });
 }
 
 describe("the SNP provider", () => {
@@ -70,6 +72,37 @@ describe("the SNP provider", () => {
       const evidence = await provider(kernel("sev_guest", undefined, aux)).attest(REPORT_DATA);
       assert.deepEqual(evidence.endorsements, []);
     }
+  });
+
+  test("fetches certificates where the host has none of this key, or of another TCB", async () => {
+    const fetched = { kind: "certificates" as const, content: pki.vek().der };
+    const asked: Bytes[] = [];
+    const certificates: ChipCertificates = async (report) => {
+      asked.push(report);
+      return [fetched];
+    };
+    const older = pki.vek({ tcb: Uint8Array.of(3, 0, 0, 0, 0, 0, 0x18, 0xdb) }).der;
+    for (const aux of [EMPTY, certificateTable([["63da758de6644564adc5f4b93be8accd", older]])]) {
+      const made = await provider(kernel("sev_guest", undefined, aux), undefined, certificates).attest(REPORT_DATA);
+      assert.deepEqual(made.endorsements, [fetched]);
+      assert.deepEqual(asked.pop(), made.evidence);
+    }
+    const local = await provider(kernel(), undefined, certificates).attest(REPORT_DATA);
+    assert.deepEqual(local.endorsements, [{ kind: "certificates", content: table }]);
+    assert.deepEqual(asked, [], "the host's own table is complete");
+  });
+
+  test("asks the files beside a container before it fetches", async () => {
+    const folder = join(root, "context");
+    mkdirSync(folder);
+    const pem = certificatesPem([pki.vek().der]);
+    const thim = JSON.stringify({ vcekCert: pem, certificateChain: certificatesPem([pki.ask.der, pki.ark.der]) });
+    writeFileSync(join(folder, "host-amd-cert-base64"), toBase64(utf8Encode(thim)));
+    const certificates: ChipCertificates = () => assert.fail("fetched");
+    const context = provider(kernel("sev_guest", undefined, EMPTY), folder, certificates);
+    assert.deepEqual((await context.attest(REPORT_DATA)).endorsements, [
+      { kind: "certificates", content: utf8Encode(thim) },
+    ]);
   });
 
   test("refuses another driver, a report of other data, and what is no report", async () => {

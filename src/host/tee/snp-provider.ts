@@ -1,12 +1,13 @@
 /**
  * AMD SEV-SNP on this machine: reports through configfs-tsm, certificates from the host's table or from the files that Azure
- * puts beside a container. Where neither has the certificate of the chip's key, whoever uses the evidence adds it.
+ * puts beside a container. Where neither has the certificate of the key that signed, it is fetched, if that is wanted.
  */
 import type { Endorsement } from "../../attestation/hardware-evidence.ts";
 import { readCertificateTable } from "../../attestation/snp/certificates.ts";
 import { parseSnpReport } from "../../attestation/snp/report.ts";
 import { type Bytes, bytesEqual } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
+import { type ChipCertificates, hasCertificateFor } from "./chip-certificates.ts";
 import { readTsmReport, type TsmOptions } from "./configfs-tsm.ts";
 import type { TeeProvider } from "./provider.ts";
 import { readSecurityContext, SECURITY_CONTEXT_VARIABLE } from "./security-context.ts";
@@ -16,13 +17,15 @@ export interface SnpProviderOptions {
   readonly tsm?: TsmOptions;
   /** Folder of Azure's files; what {@link SECURITY_CONTEXT_VARIABLE} names unless given; without either there is none. */
   readonly securityContextFolder?: string | undefined;
+  /** Fetches what neither has; unless given, evidence goes without, and whoever uses it adds it. */
+  readonly certificates?: ChipCertificates | undefined;
 }
 
 const DRIVER = "sev_guest";
 
 /** Makes the provider; nothing is read before it attests. */
 export function createSnpProvider(options: SnpProviderOptions = {}): TeeProvider {
-  const { tsm, securityContextFolder = process.env[SECURITY_CONTEXT_VARIABLE] } = options;
+  const { tsm, certificates, securityContextFolder = process.env[SECURITY_CONTEXT_VARIABLE] } = options;
   return {
     tee: "snp",
     async attest(reportData) {
@@ -31,9 +34,17 @@ export function createSnpProvider(options: SnpProviderOptions = {}): TeeProvider
         throw new CocoError("TeeUnavailable", `the kernel's driver is ${provider}, not ${DRIVER}`);
       requireBound(report, reportData);
       const context = securityContextFolder === undefined ? [] : await readSecurityContext(securityContextFolder);
-      return { tee: "snp", evidence: report, endorsements: [...hostTable(auxiliary), ...context] };
+      const local = [...hostTable(auxiliary), ...context];
+      const isComplete = certificates === undefined || hasCertificateFor(report, local);
+      const endorsements = isComplete ? local : [...withoutOthers(local), ...(await certificates(report))];
+      return { tee: "snp", evidence: report, endorsements };
     },
   };
+}
+
+/** What the host has for another TCB would only add to what is read. */
+function withoutOthers(local: readonly Endorsement[]): readonly Endorsement[] {
+  return local.filter(({ kind }) => kind !== "certificates");
 }
 
 /** A host that answers with another report is noticed here, before others refuse it. */

@@ -1,29 +1,26 @@
 /** Intel TDX on this machine: quotes through configfs-tsm, collateral from whoever serves it to the attester. */
 import { CocoError } from "../../errors.ts";
 import { readTsmReport, type TsmOptions } from "./configfs-tsm.ts";
-import type { CollateralSource } from "./intel-collateral.ts";
-import { requireOwnQuote } from "./own-quote.ts";
+import { evidenceOfQuote, type QuoteOptions, requireOwnQuote } from "./own-quote.ts";
 import type { TeeProvider } from "./provider.ts";
 
 /** Where this machine has what the provider reads. */
-export interface TdxProviderOptions {
+export interface TdxProviderOptions extends QuoteOptions {
   readonly tsm?: TsmOptions;
-  readonly collateral: CollateralSource;
 }
 
 const DRIVER = "tdx_guest";
 
 /** Makes the provider; nothing is read before it attests. */
-export function createTdxProvider({ tsm, collateral }: TdxProviderOptions): TeeProvider {
+export function createTdxProvider(options: TdxProviderOptions): TeeProvider {
   return {
     tee: "tdx",
     async attest(reportData) {
-      const { provider, report } = await readTsmReport(reportData, tsm);
+      const { provider, report } = await readTsmReport(reportData, options.tsm);
       if (provider !== DRIVER)
         throw new CocoError("TeeUnavailable", `the kernel's driver is ${provider}, not ${DRIVER}`);
       requireOwnQuote(report, reportData, "guest");
-      const content = await collateral(report);
-      return { tee: "tdx", evidence: report, endorsements: [{ kind: "collateral", content }] };
+      return evidenceOfQuote("tdx", report, reportData, options);
     },
   };
 }

@@ -22,15 +22,11 @@ import {
   MAX_ENCLAVE_SEALED_BYTES,
   readAnswer,
 } from "./enclave-host.ts";
-import type { TeeProvider } from "./provider.ts";
+import type { SealingProvider, TeeProvider } from "./provider.ts";
 
 /** A VBS enclave through its host. */
-export interface VsmProvider extends TeeProvider {
+export interface VsmProvider extends SealingProvider {
   readonly tee: "vsm";
-  /** Encrypts for this enclave on this machine; throws `TeeUnavailable`. */
-  seal(secret: Bytes): Promise<Bytes>;
-  /** Opens {@link VsmProvider.seal}; throws `TeeUnavailable`, also when the enclave does not open it. */
-  unseal(sealed: Bytes): Promise<Bytes>;
 }
 
 /** The provider of an enclave host at a named pipe or Unix socket. */

@@ -1,0 +1,199 @@
+/**
+ * Asking services for endorsements: bounded in size, time and attempts, and kept in files, so that a machine that was online
+ * once attests offline. Whatever comes is as good as what is signed in it: it travels with evidence, and verifiers judge it.
+ */
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as pauseFor } from "node:timers/promises";
+import { concatBytes, type Bytes } from "../../core/codec/bytes.ts";
+import { CocoError } from "../../errors.ts";
+import { PUBLIC_FILE_MODE, writeFileAtomic } from "../files.ts";
+
+/** How long one answer of a service of endorsements may take; then the attempt has failed. */
+export const ENDORSEMENT_REQUEST_TIMEOUT_MS = 15_000;
+/** Largest answer of a service of endorsements in bytes; larger ones are `CollateralUnavailable`. */
+export const MAX_ENDORSEMENT_ANSWER_BYTES = 256 * 1024;
+/** How often a service is asked that gives no answer, or is busy, before `CollateralUnavailable`; pauses double. */
+export const ENDORSEMENT_REQUEST_ATTEMPTS = 3;
+/** The first pause between two attempts. */
+export const ENDORSEMENT_RETRY_MS = 500;
+/** What is kept and ends earlier than this is asked for anew. */
+export const ENDORSEMENT_REFRESH_MS = 24 * 60 * 60 * 1000;
+
+/** How long what failed is not asked for again. */
+export const ENDORSEMENT_REST_MS = 60_000;
+
+/** A machine has few things to ask for; more are those of another time. */
+const MAX_FAILURES_KNOWN = 16;
+const FOUND = 200;
+const BUSY = 429;
+const FIRST_SERVER_ERROR = 500;
+
+/** The part of `fetch` that is used. */
+export type EndorsementFetch = (
+  url: string,
+  options: {
+    readonly signal: AbortSignal;
+    readonly redirect: "error";
+    readonly headers?: Readonly<Record<string, string>>;
+  },
+) => Promise<{
+  readonly status: number;
+  readonly headers: { get(name: string): string | null };
+  readonly body: AsyncIterable<Bytes> | null;
+}>;
+
+/** How services are asked, and where what they said is kept. */
+export interface FetchOptions {
+  readonly fetch: EndorsementFetch;
+  readonly nowMs: () => number;
+  /** Where what was fetched is kept; nowhere unless given. */
+  readonly cacheFolder?: string;
+  readonly requestTimeoutMs?: number;
+  /** Waits between attempts. */
+  readonly pause?: (ms: number) => Promise<void>;
+}
+
+/** An answer of a service. */
+export interface Answer {
+  readonly url: string;
+  readonly body: Bytes;
+  readonly header: (name: string) => string | null;
+}
+
+/** The error of a service that is of no use. */
+export function collateralUnavailable(message: string, cause?: unknown): CocoError {
+  return new CocoError("CollateralUnavailable", message, {}, { cause });
+}
+
+/** Asks a service; throws `CollateralUnavailable`. */
+export async function request(
+  url: string,
+  options: FetchOptions,
+  headers?: Readonly<Record<string, string>>,
+): Promise<Answer> {
+  const { pause = async (ms: number) => void (await pauseFor(ms)) } = options;
+  for (let attempt = 1; ; attempt++) {
+    const answer = await attempted(url, options, headers);
+    if (!(answer instanceof CocoError)) return answer;
+    if (attempt === ENDORSEMENT_REQUEST_ATTEMPTS) throw answer;
+    await pause(ENDORSEMENT_RETRY_MS * 2 ** (attempt - 1));
+  }
+}
+
+/** An answer, or why there is none that may come by asking again; throws when there will be none. */
+async function attempted(
+  url: string,
+  options: FetchOptions,
+  headers: Readonly<Record<string, string>> | undefined,
+): Promise<Answer | CocoError> {
+  const signal = AbortSignal.timeout(options.requestTimeoutMs ?? ENDORSEMENT_REQUEST_TIMEOUT_MS);
+  try {
+    const found = await options.fetch(url, { signal, redirect: "error", ...(headers && { headers }) });
+    const { status, body } = found;
+    if (status === FOUND && body !== null)
+      return { url, body: await boundedBody(url, body), header: (name) => found.headers.get(name) };
+    const refusal = collateralUnavailable(`${url}: status ${status}`);
+    if (status === BUSY || status >= FIRST_SERVER_ERROR) return refusal;
+    throw refusal;
+  } catch (error) {
+    if (error instanceof CocoError) throw error;
+    return collateralUnavailable(`${url}: no answer`, error);
+  }
+}
+
+async function boundedBody(url: string, body: AsyncIterable<Bytes>): Promise<Bytes> {
+  const pieces: Bytes[] = [];
+  let total = 0;
+  for await (const piece of body) {
+    total += piece.length;
+    if (total > MAX_ENDORSEMENT_ANSWER_BYTES)
+      throw collateralUnavailable(`${url}: more than ${MAX_ENDORSEMENT_ANSWER_BYTES} bytes`);
+    pieces.push(piece);
+  }
+  return concatBytes(...pieces);
+}
+
+/** What is wanted of a service, and kept. */
+export interface Wanted {
+  /** Name of its file in the cache. */
+  readonly name: string;
+  readonly maxBytes: number;
+  /** Until when bytes are of use, in milliseconds since 1970; undefined: they are of none. */
+  readonly usableUntilMs: (bytes: Bytes) => number | undefined;
+  /** Asks for it; throws `CollateralUnavailable`. */
+  readonly ask: () => Promise<Bytes>;
+}
+
+/**
+ * What services said, as long as it is good for a day and longer; else what they say now; else what is kept and good still. The same
+ * thing is asked for once at a time, and not again for a while after it failed: evidence must not wait for a service each time.
+ */
+export class KeptAnswers {
+  readonly #options: FetchOptions;
+  readonly #underWay = new Map<string, Promise<Bytes>>();
+  readonly #failed = new Map<string, { readonly error: unknown; readonly untilMs: number }>();
+
+  constructor(options: FetchOptions) {
+    this.#options = options;
+  }
+
+  /** Throws `CollateralUnavailable`. */
+  get(wanted: Wanted): Promise<Bytes> {
+    const { name } = wanted;
+    const underWay = this.#underWay.get(name) ?? this.#get(wanted).finally(() => this.#underWay.delete(name));
+    this.#underWay.set(name, underWay);
+    return underWay;
+  }
+
+  async #get(wanted: Wanted): Promise<Bytes> {
+    const { cacheFolder, nowMs } = this.#options;
+    const file = cacheFolder === undefined ? undefined : join(cacheFolder, wanted.name);
+    const kept = file === undefined ? undefined : await readKept(file, wanted);
+    if (kept !== undefined && kept.untilMs - ENDORSEMENT_REFRESH_MS > nowMs()) return kept.bytes;
+    try {
+      const bytes = await this.#ask(wanted);
+      if (file !== undefined) await keep(file, bytes, cacheFolder ?? "");
+      return bytes;
+    } catch (error) {
+      if (kept !== undefined && kept.untilMs > nowMs()) return kept.bytes;
+      throw error;
+    }
+  }
+
+  async #ask({ name, ask }: Wanted): Promise<Bytes> {
+    const { nowMs } = this.#options;
+    const failed = this.#failed.get(name);
+    if (failed !== undefined && nowMs() < failed.untilMs) throw failed.error;
+    this.#failed.delete(name);
+    try {
+      return await ask();
+    } catch (error) {
+      if (this.#failed.size >= MAX_FAILURES_KNOWN) this.#failed.clear();
+      this.#failed.set(name, { error, untilMs: nowMs() + ENDORSEMENT_REST_MS });
+      throw error;
+    }
+  }
+}
+
+async function readKept(file: string, { maxBytes, usableUntilMs }: Wanted) {
+  let bytes: Bytes;
+  try {
+    bytes = new Uint8Array(await readFile(file));
+  } catch {
+    return undefined;
+  }
+  if (bytes.length > maxBytes) return undefined;
+  const untilMs = usableUntilMs(bytes);
+  return untilMs === undefined ? undefined : { bytes, untilMs };
+}
+
+/** A cache that can't be written costs a request next time. */
+async function keep(file: string, bytes: Bytes, folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+    await writeFileAtomic(file, bytes, PUBLIC_FILE_MODE);
+  } catch {
+    // What is at hand is good without it.
+  }
+}
