@@ -10,6 +10,7 @@ export interface TeeOptions {
   readonly reportFolder?: string;
   readonly securityContext?: string;
   readonly chipCertificates?: string;
+  readonly chipService?: string;
   readonly vtpm?: string;
   readonly collateralUrl?: string;
   readonly rootListUrl?: string;
@@ -34,6 +35,11 @@ const OPTIONS: Readonly<Record<TeeSetting, readonly [flags: string, option: keyo
     "chipCertificates",
     "snp: the chip's certificates, where the host does not hand them in",
   ],
+  chipService: [
+    "--chip-service <name>",
+    "chipService",
+    "snp: who is asked for them: amd, azure-cache, azure-host or none (default: amd)",
+  ],
   vtpm: ["--vtpm <device>", "vtpm", "snp: virtual TPM of a confidential Azure machine, such as /dev/tpmrm0"],
   collateralUrl: ["--collateral-url <url>", "collateralUrl", "tdx, sgx: service for collateral (default: Intel's)"],
   rootListUrl: [
@@ -44,7 +50,7 @@ const OPTIONS: Readonly<Record<TeeSetting, readonly [flags: string, option: keyo
   collateralCache: [
     "--collateral-cache <folder>",
     "collateralCache",
-    "tdx, sgx: where collateral is kept (default: in the node's folder)",
+    "snp, tdx, sgx: where collateral is kept (default: in the node's folder)",
   ],
   pipe: ["--pipe <path>", "pipe", "vsm: where the enclave host answers, such as \\\\.\\pipe\\coco-vbs"],
 };

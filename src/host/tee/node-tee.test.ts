@@ -33,6 +33,18 @@ const addresses = {
 };
 
 describe("the settings of a node's TEE", () => {
+  test("name the one service that is asked for the chip's certificates, or none", () => {
+    for (const chipService of ["amd", "azure-cache", "azure-host", "none"]) {
+      const snp = read({ name: "snp", chipService, collateralCache: "kept" });
+      assert.deepEqual(snp, { name: "snp", chipService, collateralCache: "/node/kept" });
+    }
+    for (const chipService of ["", "intel", "AMD", "https://kdsintf.amd.com"])
+      assert.throws(() => read({ name: "snp", chipService }), {
+        code: "ConfigurationInvalid",
+        data: { field: "chipService" },
+      });
+  });
+
   test("are of one TEE each, come back as they were, and have absolute paths", () => {
     const tdx: TeeSettings = { name: "tdx", collateralUrl: "https://pccs.test:8081", collateralCache: "/node/kept" };
     assert.deepEqual(read({ name: "tdx", collateralUrl: "https://pccs.test:8081", collateralCache: "kept" }), tdx);

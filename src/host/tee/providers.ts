@@ -4,6 +4,12 @@ import type { HardwareTee } from "../../core/governance/manifest-entries.ts";
 import { CocoError } from "../../errors.ts";
 import { readConfigurationFile } from "../files.ts";
 import { createAzureVtpmProvider } from "./azure-vtpm.ts";
+import {
+  CHIP_SERVICES,
+  type ChipCertificates,
+  createChipCertificates,
+  hasCertificateFor,
+} from "./chip-certificates.ts";
 import { createGramineProvider } from "./gramine-provider.ts";
 import { type CollateralSource, createIntelCollateral } from "./intel-collateral.ts";
 import type { TeeProvider } from "./provider.ts";
@@ -25,7 +31,7 @@ export const HARDWARE_NEEDS: Readonly<Record<HardwareTee, string>> = {
   snp:
     `--tee snp runs in a confidential virtual machine of AMD SEV-SNP with the driver sev-guest; ${CONFIGFS}. ` +
     "In a confidential Azure machine give --vtpm /dev/tpmrm0. " +
-    "A host that hands in no certificates of the chip needs --chip-certificates or --security-context",
+    "A host that hands in no certificates of the chip needs --chip-certificates, --security-context or --chip-service",
   tdx:
     "--tee tdx runs in a guest of Intel TDX with the driver tdx-guest, on a host with a quote generation service; " +
     CONFIGFS,
@@ -40,7 +46,7 @@ export const HARDWARE_NEEDS: Readonly<Record<HardwareTee, string>> = {
 export function createProvider(tee: HardwareTee, settings: TeeSettings, collateralCache?: string): TeeProvider {
   switch (tee) {
     case "snp":
-      return snpProvider(settings);
+      return snpProvider(settings, collateralCache);
     case "tdx":
       return createTdxProvider({ tsm: tsmOf(settings), collateral: collateralOf(settings, collateralCache) });
     case "sgx": {
@@ -61,18 +67,22 @@ function tsmOf({ reportFolder: folder }: TeeSettings) {
   return folder === undefined ? {} : { folder };
 }
 
-function snpProvider(settings: TeeSettings): TeeProvider {
+function snpProvider(settings: TeeSettings, usualCache: string | undefined): TeeProvider {
   const { vtpm, securityContext: securityContextFolder } = settings;
   const certificates = () => chipCertificates(settings);
+  const fetched = fetchedCertificates(settings, usualCache);
   if (vtpm !== undefined)
     return createAzureVtpmProvider({
       path: vtpm,
-      certificates: async () => [
-        ...(await certificates()),
-        ...(securityContextFolder === undefined ? [] : await readSecurityContext(securityContextFolder)),
-      ],
+      certificates: async (report) => {
+        const context = securityContextFolder === undefined ? [] : await readSecurityContext(securityContextFolder);
+        const local = [...(await certificates()), ...context];
+        return fetched === undefined || hasCertificateFor(report, local)
+          ? local
+          : [...local, ...(await fetched(report))];
+      },
     });
-  const provider = createSnpProvider({ tsm: tsmOf(settings), securityContextFolder });
+  const provider = createSnpProvider({ tsm: tsmOf(settings), securityContextFolder, certificates: fetched });
   return {
     tee: "snp",
     attest: async (reportData) => {
@@ -85,6 +95,21 @@ function snpProvider(settings: TeeSettings): TeeProvider {
 async function chipCertificates({ certificates: file }: TeeSettings): Promise<readonly Endorsement[]> {
   if (file === undefined) return [];
   return [{ kind: "certificates", content: await readConfigurationFile(file, MAX_CHIP_CERTIFICATES_BYTES) }];
+}
+
+/** Asks a service for what is not there, unless the operator names a file or wants none asked. */
+function fetchedCertificates(
+  { certificates: file, chipService, collateralCache }: TeeSettings,
+  usual: string | undefined,
+): ChipCertificates | undefined {
+  if (file !== undefined || chipService === "none") return undefined;
+  const cacheFolder = collateralCache ?? usual;
+  return createChipCertificates({
+    fetch,
+    nowMs: () => Date.now(),
+    services: CHIP_SERVICES.filter((service) => service === (chipService ?? "amd")),
+    ...(cacheFolder !== undefined && { cacheFolder }),
+  });
 }
 
 function collateralOf(

@@ -5,6 +5,7 @@
 import { resolve } from "node:path";
 import type { FieldReader, FieldRecord } from "../../core/governance/fields.ts";
 import { TEE_NAMES, type TeeName } from "../../core/governance/manifest-entries.ts";
+import { CHIP_SERVICES } from "./chip-certificates.ts";
 
 /** Longest value of a setting of a TEE, in characters. */
 export const MAX_TEE_SETTING_LENGTH = 4096;
@@ -14,7 +15,7 @@ const COLLATERAL = ["collateralUrl", "rootListUrl", "collateralCache"] as const;
 /** The settings that each TEE takes. */
 export const SETTINGS_OF_TEE = {
   virtual: [],
-  snp: ["reportFolder", "securityContext", "certificates", "vtpm"],
+  snp: ["reportFolder", "securityContext", "certificates", "chipService", "collateralCache", "vtpm"],
   tdx: ["reportFolder", ...COLLATERAL],
   sgx: ["reportFolder", ...COLLATERAL],
   vsm: ["pipe"],
@@ -32,13 +33,15 @@ export interface TeeSettings {
   readonly securityContext?: string;
   /** File of the chip's certificates, for hosts that do not hand them in (snp). */
   readonly certificates?: string;
+  /** Who is asked for the chip's certificates where there are none: one of {@link CHIP_SERVICES}, AMD's unless given, or `none` (snp). */
+  readonly chipService?: string;
   /** Device of the virtual TPM of a confidential Azure machine, which has its report there (snp). */
   readonly vtpm?: string;
   /** Intel's service for collateral, or a cache that speaks the same API (tdx, sgx). */
   readonly collateralUrl?: string;
   /** Where that has the root's list of revoked certificates (tdx, sgx). */
   readonly rootListUrl?: string;
-  /** Folder in which collateral is kept (tdx, sgx). */
+  /** Folder in which collateral is kept, and what services said of the chip (tdx, sgx, snp). */
   readonly collateralCache?: string;
   /** Where the enclave host answers (vsm). */
   readonly pipe?: string;
@@ -56,6 +59,8 @@ export function readTeeSettings(fields: FieldReader, dir: string): TeeSettings {
   const values = given.map((setting) => {
     const text = fields.text(setting, { max: MAX_TEE_SETTING_LENGTH });
     if (URLS.includes(setting) && !isUrl(text)) throw fields.invalid(setting, "expected an http or https URL");
+    if (setting === "chipService" && !isChipService(text))
+      throw fields.invalid(setting, `expected none, or one of ${CHIP_SERVICES.join(", ")}`);
     return [setting, isPath(setting) ? resolve(dir, text) : text] as const;
   });
   if (name === "vsm" && !given.some((setting) => setting === "pipe"))
@@ -70,7 +75,11 @@ export function teeSettingsTree(settings: TeeSettings): FieldRecord {
 
 /** A pipe of Windows is no path of the file system. */
 function isPath(setting: TeeSetting): boolean {
-  return setting !== "pipe" && !URLS.includes(setting);
+  return setting !== "pipe" && setting !== "chipService" && !URLS.includes(setting);
+}
+
+function isChipService(text: string): boolean {
+  return text === "none" || CHIP_SERVICES.some((service) => service === text);
 }
 
 function isUrl(text: string): boolean {
