@@ -86,7 +86,7 @@ function nodeState({ manager, tail, workers }: NodeApiParts, _request: FrontendR
       refused_frames: manager.refusedFrames,
       refused_quarantines: manager.leases.refusedQuarantines,
       lease: manager.leases.own,
-      workers: { level: workers.level, network: workers.network, lost: manager.workersLost },
+      workers: { ...workers, lost: manager.workersLost },
     }),
   );
 }
