@@ -33,10 +33,10 @@ export type SimulatedQuorum = Exclude<QuorumSetting, { readonly type: "perActor"
 const DISTRUST = 0.2;
 const FLEXIBLE = 0.2;
 
-/** Share of runs whose nodes hold leases, and how long these are. */
-const LEASED = 0.1;
-const LEASE_MIN_MS = 6_000;
-const LEASE_MAX_MS = 30_000;
+/** Share of runs whose nodes hold leases, and how long these are: shorter ones would make most of what such a run does renewals. */
+const LEASED = 0.08;
+const LEASE_MIN_MS = 12_000;
+const LEASE_MAX_MS = 40_000;
 /**
  * Smallest messages of such runs: renewals bring new snapshots for as long as a network runs, and one in parts of a few
  * bytes would never be there before the next is made.
@@ -148,7 +148,7 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
   }));
   const quorum: SimulatedQuorum = flexible ? flexibleQuorum(plain.nodeCount, random) : { type: "majority" };
   const drawnLeaseMs = Math.floor(random.magnitude(LEASE_MIN_MS, LEASE_MAX_MS));
-  const isLeased = random.chance(LEASED);
+  const isLeased = random.chance(LEASED) && plain.protocol === "kv" && !plain.realCryptography;
   const leaseMs = options.fixed?.leaseMs ?? (isLeased ? drawnLeaseMs : 0);
   return {
     ...rest,
