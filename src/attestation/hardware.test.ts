@@ -168,6 +168,8 @@ describe("a network of several TEEs", () => {
 
   test("records a node of hardware that both manifests list, refuses it otherwise, and expels it when they change", () => {
     const network = new GovernedNetwork([0, 1, 2]);
+    network.place = { ...network.place, timeMs: NOW_MS };
+    network.execute({ type: "challenge" });
     const { teeManifest, codeManifest } = network.state.constitution;
     const listed = code(SNP_CODE, { tee: "snp" });
     assert.throws(() => attest(network, {}), refusal("TeeNotInForce"));

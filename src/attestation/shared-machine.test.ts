@@ -14,7 +14,7 @@ import { DAY_MS, NOW_MS } from "../../test/support/issue-certificates.ts";
 import { makeSnpPki, TEST_CHIP } from "../../test/support/snp-pki.ts";
 import { toHex, utf8Encode, type Bytes } from "../core/codec/bytes.ts";
 import { expelledNodes } from "../core/governance/actions-manifests.ts";
-import { executeAdministrative, type GovernanceState } from "../core/governance/administrative.ts";
+import { executeAdministrative, type GovernanceState, placeAt } from "../core/governance/administrative.ts";
 import { attestChallenge, attestReportData } from "../core/governance/attest.ts";
 import type { Constitution } from "../core/governance/constitution.ts";
 import { dueExpulsion } from "../core/governance/expulsion.ts";
@@ -66,13 +66,14 @@ function evidenceOf(reportData: Bytes, chip: Bytes): Bytes {
   return encodeHardwareEvidence({ tee: "snp", evidence: pki.report({ 80: reportData, 416: chip }), endorsements });
 }
 
-const place = { index: 10, firstSeqno: 100, timeMs: NOW_MS };
+const place = placeAt(NOW_MS);
 
 /** A state whose manifests list this hardware; of four nodes unless others are named. */
 function stateWith(teeManifest: readonly TeeEntry[], before?: GovernanceState): GovernanceState {
   const state = before ?? new GovernedNetwork([0, 1, 2, 3]).state;
   const codeManifest = [{ ...CODE, reference: { tee: "snp" as const } }];
-  return { ...state, constitution: { ...state.constitution, teeManifest, codeManifest } };
+  const challenges = state.challenges.map((challenge) => ({ ...challenge, fromMs: NOW_MS }));
+  return { ...state, challenges, constitution: { ...state.constitution, teeManifest, codeManifest } };
 }
 
 /** A node's evidence from a chip, for the state as it is. */
@@ -120,7 +121,8 @@ describe("R21: one chip for two nodes", () => {
     const state = attested(stateWith([strictEntry]), 0);
     const leased = { ...state.constitution, settings: { ...state.constitution.settings, leaseMs: DAY_MS } };
     const later = NOW_MS + DAY_MS / 2;
-    const renewed = attested({ ...state, constitution: leased }, 0, TEST_CHIP, later);
+    const challenges = state.challenges.map((challenge) => ({ ...challenge, fromMs: later }));
+    const renewed = attested({ ...state, challenges, constitution: leased }, 0, TEST_CHIP, later);
     assert.equal(renewed.attested.get(idOf(0))?.attestedAtMs, later);
   });
 

@@ -8,6 +8,7 @@
 import { parseArgs } from "node:util";
 import type { SeededBug } from "./bug.ts";
 import { ELECTION_BUGS } from "./election-bugs.ts";
+import { LEASE_BUGS } from "./lease-bugs.ts";
 import { LEDGER_BUGS } from "./ledger-bugs.ts";
 import { LOG_BUGS } from "./log-bugs.ts";
 import { type BugResult, seek } from "./rig.ts";
@@ -43,7 +44,9 @@ async function main(): Promise<number> {
   const { values } = parseArgs({
     options: { json: { type: "boolean", default: false }, only: { type: "string", default: "" } },
   });
-  const chosen = [...ELECTION_BUGS, ...LOG_BUGS, ...LEDGER_BUGS].filter(({ name }) => name.includes(values.only));
+  const chosen = [...ELECTION_BUGS, ...LOG_BUGS, ...LEDGER_BUGS, ...LEASE_BUGS].filter(({ name }) =>
+    name.includes(values.only),
+  );
   const results = await seekAll(chosen, (result) => {
     if (!values.json) say(show(result));
   });

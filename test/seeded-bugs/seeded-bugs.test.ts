@@ -2,11 +2,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ELECTION_BUGS } from "./election-bugs.ts";
+import { LEASE_BUGS } from "./lease-bugs.ts";
 import { LEDGER_BUGS } from "./ledger-bugs.ts";
 import { LOG_BUGS } from "./log-bugs.ts";
 import { compiled, patched } from "./rig.ts";
 
-const BUGS = [...ELECTION_BUGS, ...LOG_BUGS, ...LEDGER_BUGS];
+const BUGS = [...ELECTION_BUGS, ...LOG_BUGS, ...LEDGER_BUGS, ...LEASE_BUGS];
 
 test("every bug can be planted, changes a file, and has somebody to look for it", () => {
   assert.equal(new Set(BUGS.map(({ name }) => name)).size, BUGS.length);

@@ -17,6 +17,7 @@ import { type ParsedBatch, parseBatch } from "../../src/core/ledger/batch-format
 import { LedgerKeys } from "../../src/core/ledger/keys.ts";
 import { LedgerTail } from "../../src/core/ledger/tail.ts";
 import type { GovernanceState } from "../../src/core/governance/administrative.ts";
+import { nodeToRemove } from "../../src/core/governance/removal-proposals.ts";
 import { RightsInForce } from "../../src/core/governance/rights.ts";
 import { Administration } from "../../src/enclave/manager/administration.ts";
 import type { Crypto } from "../../src/enclave/ports.ts";
@@ -172,8 +173,10 @@ export class Checker {
 
   #replay(batch: ParsedBatch): void {
     const { header } = batch;
+    const before = this.#administration.committed;
     this.#administration.append(batch);
     this.#administration.commit(header.index);
+    if (header.kind === "administrative") this.#checkLeases(before);
     for (const record of this.#administration.committed?.epochs ?? []) {
       if (this.#epochKeys.has(record.epoch)) continue;
       const key = this.#founded.openEpoch(record, record.wraps[0]?.nodeId ?? "");
@@ -200,6 +203,23 @@ export class Checker {
     const { view, firstSeqno, count } = header;
     const digest = version % WHOLE_STATE_EVERY === 0 ? this.#digest(reader) : "";
     this.#versions.set(version, { place: { version, view, firstSeqno, count }, written, digest });
+  }
+
+  /** Whoever is quarantined has no key of an epoch that was opened since, and with its quarantine came a proposal to remove it. */
+  #checkLeases(before: GovernanceState | undefined): void {
+    const after = this.#administration.committed;
+    if (before === undefined || after === undefined) return;
+    const opened = after.epochs.slice(before.epochs.length).flatMap(({ wraps }) => wraps);
+    const removals = after.proposals.slice(before.proposals.length).map(nodeToRemove);
+    for (const [nodeId, { quarantinedAtMs }] of after.leases) {
+      if (quarantinedAtMs === undefined) continue;
+      invariant(
+        opened.every((wrap) => wrap.nodeId !== nodeId),
+        `${nodeId} is quarantined and gets a key`,
+      );
+      const isNew = before.leases.get(nodeId)?.quarantinedAtMs === undefined;
+      invariant(!isNew || removals.includes(nodeId), `${nodeId} is quarantined and nobody is asked to remove it`);
+    }
   }
 
   /** Nothing is in the ledger whose sender had no right to transact at that place. */

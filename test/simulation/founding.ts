@@ -41,6 +41,7 @@ import {
   simulatedCrypto,
   simulatedEvidence,
   simulatedGovernanceCrypto,
+  simulatedMachineKey,
   simulatedSigner,
   simulatedUnwrap,
   simulatedWrap,
@@ -87,6 +88,7 @@ export const GUESTS = ["guest1", "guest2", "guest3"] as const;
 const NETWORK_NAME = "simulated";
 
 const keyOf = (name: string): Bytes => cheapHash(utf8Encode(name));
+const MACHINE_KEY = simulatedMachineKey(keyOf("machine"));
 
 /** The cryptography of a network's nodes: what they hash with, and the keys of each. */
 export interface NodeCryptography {
@@ -127,7 +129,7 @@ function genesisOf(nodes: readonly NodeEntry[], settings: SettingsChange, adapte
     actors: [ownerActor, ...GUESTS.map(guestActor)],
     nodes,
     codeManifest: [{ measurement: toHex(keyOf("code")), name: "coco-framework", version: "0" }],
-    teeManifest: [{ tee: "virtual", machineKey: keyOf("machine"), note: "simulated" }],
+    teeManifest: [{ tee: "virtual", machineKey: MACHINE_KEY, note: "simulated" }],
     policies: DEFAULT_POLICIES,
     settings: settingsWith(settings),
     adapters: [adapter],
@@ -216,7 +218,7 @@ export function foundNetwork(options: FoundingOptions): Founded {
       agreedRequests(state, [{ name: "open_epoch", args: {} }], [requestSigner()], { crypto: governanceCrypto, nowMs }),
     networkId,
     attest: (isUpgraded, reportData) =>
-      simulatedEvidence(keyOf("machine"), keyOf(isUpgraded ? "other code" : "code"), reportData),
+      simulatedEvidence(MACHINE_KEY, keyOf(isUpgraded ? "other code" : "code"), reportData),
     firstTransactions: (random) => [
       encodeAdministrative({ type: "genesis", constitution }),
       encodeAdministrative(

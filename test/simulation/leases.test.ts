@@ -6,11 +6,16 @@ import { LEADER_NEGLECT_MS } from "../../src/enclave/manager/lease-watch.ts";
 import { isPending } from "../../src/core/governance/proposal.ts";
 import { isByLedger } from "../../src/core/governance/removal-proposals.ts";
 import { isQuarantined } from "../../src/core/governance/leases.ts";
+import type { Plan } from "./plan.ts";
 import type { SimulatedNode } from "./simulated-node.ts";
 import { Simulation, simulate } from "./simulation.ts";
 
 const LEASE_MS = 4_000;
 const HOUR_MS = 3_600_000;
+/** How much faster than the others' the clocks of a machine run whose host lies. */
+const FAST = 5;
+/** Time in which a lease is young, the part that a leader may be ahead: less than a node waits before it takes a quarantine. */
+const YOUNG_MS = 12_000;
 
 interface Run {
   readonly simulation: Simulation;
@@ -22,8 +27,9 @@ interface Run {
 }
 
 /** Three nodes with short leases and clients at work, up to when all are attested. */
-async function leasedNetwork(seed: number, leaseMs = LEASE_MS): Promise<Run> {
-  const fixed = { leaseMs, network: "stream", epochMs: 0, epochTransactions: 0, snapshotTransactions: 0 } as const;
+async function leasedNetwork(seed: number, change: Partial<Plan> = {}): Promise<Run> {
+  const plain = { network: "stream", epochMs: 0, epochTransactions: 0, snapshotTransactions: 0 } as const;
+  const fixed = { leaseMs: LEASE_MS, ...plain, ...change };
   const simulation = new Simulation({
     ...{
       seed,
@@ -163,6 +169,28 @@ describe("a network whose nodes hold leases", () => {
     assert.deepEqual(run.quarantined(), [struck.name]);
     struck.teeIsSilent = false;
     await run.pass(3_000);
+    await run.simulation.settle();
+  });
+
+  test("elects another leader when the clocks of its machine run fast and it quarantines a node whose lease is young", async () => {
+    const right = { skewMs: 0, rate: 1, grainMs: 0 };
+    const run = await leasedNetwork(1, { leaseMs: YOUNG_MS / 0.6, clocks: [{ ...right, rate: FAST }, right, right] });
+    const [fast = assert.fail(), other = assert.fail(), struck = assert.fail()] = run.simulation.members;
+    assert.equal(run.leader(), fast, "its election timeout is the shortest");
+    struck.teeIsSilent = true;
+    const until = run.simulation.scheduler.now + YOUNG_MS;
+    while (run.simulation.scheduler.now < until) {
+      await run.pass(250);
+      assert.deepEqual(run.quarantined(), []);
+    }
+    assert.deepEqual(
+      [fast, other, struck].map(({ refusedQuarantines }) => refusedQuarantines),
+      [0, 1, 1],
+    );
+    assert.notEqual(run.leader(), fast);
+    struck.teeIsSilent = false;
+    await run.pass(3_000);
+    for (const node of run.simulation.members) assert.match(await run.ask(node), /^200 /);
     await run.simulation.settle();
   });
 

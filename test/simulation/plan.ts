@@ -33,6 +33,16 @@ export type SimulatedQuorum = Exclude<QuorumSetting, { readonly type: "perActor"
 const DISTRUST = 0.2;
 const FLEXIBLE = 0.2;
 
+/** Share of runs whose nodes hold leases, and how long these are: shorter ones would make most of what such a run does renewals. */
+const LEASED = 0.08;
+const LEASE_MIN_MS = 12_000;
+const LEASE_MAX_MS = 40_000;
+/**
+ * Smallest messages of such runs: renewals bring new snapshots for as long as a network runs, and one in parts of a few
+ * bytes would never be there before the next is made.
+ */
+const LEASED_APPEND_BYTES_MIN = 1_000;
+
 /** How a run is made; what is not given is drawn from the seed. */
 export interface SimulationOptions {
   readonly seed: number;
@@ -127,7 +137,6 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
     snapshotTransactions: random.chance(0.4) ? 0 : Math.floor(random.magnitude(15, 300)),
     epochTransactions: random.chance(0.6) ? 0 : Math.floor(random.magnitude(15, 300)),
     epochMs: random.chance(0.7) ? 0 : Math.floor(random.magnitude(3_000, 30_000)),
-    leaseMs: 0,
   };
   const distrust = random.chance(DISTRUST);
   const isFlexible = random.chance(FLEXIBLE);
@@ -137,11 +146,19 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
     rate: drifting ? 1 + random.between(-DRIFT_MAX, DRIFT_MAX) : 1,
     grainMs,
   }));
+  const quorum: SimulatedQuorum = flexible ? flexibleQuorum(plain.nodeCount, random) : { type: "majority" };
+  const drawnLeaseMs = Math.floor(random.magnitude(LEASE_MIN_MS, LEASE_MAX_MS));
+  const isLeased = random.chance(LEASED) && plain.protocol === "kv" && !plain.realCryptography;
+  const leaseMs = options.fixed?.leaseMs ?? (isLeased ? drawnLeaseMs : 0);
   return {
     ...rest,
     ...plain,
+    leaseMs,
+    // Members approve new code once a node with it leads; one that holds a lease is quarantined before, and would never lead.
+    upgrades: rest.upgrades && leaseMs === 0,
+    appendBytes: leaseMs > 0 ? Math.max(rest.appendBytes, LEASED_APPEND_BYTES_MIN) : rest.appendBytes,
     trustDisk: options.trustDisk ?? !distrust,
-    quorum: flexible ? flexibleQuorum(plain.nodeCount, random) : { type: "majority" },
+    quorum,
     faults: options.faults ?? true,
     hostileRate: hostile ? rest.hostileRate : undefined,
     clocks,

@@ -12,6 +12,7 @@ import type {
   EvidenceProblem,
   GovernanceCrypto,
 } from "../../src/core/governance/governance-crypto.ts";
+import { P256_KEY_HEAD, P256_POINT_BYTES } from "../../src/core/governance/manifest-codec.ts";
 import {
   type OfferedService,
   type ServiceState,
@@ -23,6 +24,7 @@ import { absorb, begin, cheapHash, squeeze, squeezeNumber } from "./cheap-hash.t
 
 const DER_SEQUENCE = 0x30;
 const KEY_LENGTH = 32;
+const MACHINE_KEY_LENGTH = P256_KEY_HEAD.length + P256_POINT_BYTES;
 const TAG_LENGTH = 16;
 const SIGNATURE_LENGTH = 64;
 const WRAP = utf8Encode("wrap");
@@ -90,6 +92,12 @@ export function simulatedService({ services, serviceRotationDue }: ServiceState)
   };
 }
 
+/** The key of a simulated machine: it has the form of a real one, but its point is on no curve. */
+export function simulatedMachineKey(secret: Bytes): Bytes {
+  invariant(secret.length === KEY_LENGTH, "simulated secrets have 32 bytes");
+  return concatBytes(P256_KEY_HEAD, secret, secret);
+}
+
 /** Evidence of a simulated machine: its key, the code, and its signature over both and the report data. */
 export function simulatedEvidence(machineKey: Bytes, measurement: Bytes, reportData: Bytes): Bytes {
   return concatBytes(machineKey, measurement, mac(machineKey, concatBytes(measurement, reportData)));
@@ -100,10 +108,10 @@ function verifyEvidence(evidence: Bytes, reportData: Bytes): ReturnType<Governan
 }
 
 function claimsOfSimulated(evidence: Bytes, reportData: Bytes): Claims | EvidenceProblem {
-  const machineKey = evidence.subarray(0, KEY_LENGTH);
-  const measurement = evidence.subarray(KEY_LENGTH, 2 * KEY_LENGTH);
+  const machineKey = evidence.subarray(0, MACHINE_KEY_LENGTH);
+  const measurement = evidence.subarray(MACHINE_KEY_LENGTH, MACHINE_KEY_LENGTH + KEY_LENGTH);
   const isGenuine =
-    evidence.length === 2 * KEY_LENGTH + SIGNATURE_LENGTH &&
+    evidence.length === MACHINE_KEY_LENGTH + KEY_LENGTH + SIGNATURE_LENGTH &&
     bytesEqual(evidence, simulatedEvidence(machineKey, measurement, reportData));
   if (!isGenuine) return { problem: "SignatureInvalid" };
   return { tee: "virtual", measurement: toHex(measurement), reportData, machineKey };

@@ -119,6 +119,11 @@ export class SimulatedNode {
     return this.#running?.core.manager.leases.own;
   }
 
+  /** Quarantines it did not take at first, since its start. */
+  get refusedQuarantines(): number {
+    return this.#running?.core.manager.leases.refusedQuarantines ?? 0;
+  }
+
   /** What governance has in effect there; undefined while it does not run. */
   get governance(): GovernanceState | undefined {
     return this.#running?.core.administration.committed;

@@ -70,7 +70,8 @@ export class WatchedConsensus implements Consensus {
     this.#leads = role === "leader";
     if (!this.#leads) return;
     checker.leads(this.#id, term);
-    logs.leads(this.#id, checker.committedIndex, checker.committedTerm);
+    // One that learns late that it won an election may lack what was committed in a later term: it can commit nothing any more.
+    if (term >= checker.committedTerm) logs.leads(this.#id, checker.committedIndex, checker.committedTerm);
   }
 
   status(): ConsensusStatus {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { CocoError } from "../../src/errors.ts";
 import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
 import { constitutionOf, GOVERNANCE_CRYPTO, signerOfMember, tupleOf } from "./governed-network.ts";
-import { simulatedCertificate, simulatedEvidence } from "../simulation/simulated-crypto.ts";
+import { simulatedCertificate, simulatedEvidence, simulatedMachineKey } from "../simulation/simulated-crypto.ts";
 import { fromHex, toHex, utf8Encode, type Bytes } from "../../src/core/codec/bytes.ts";
 import { readActions } from "../../src/core/governance/action-codec.ts";
 import type { ActionContext } from "../../src/core/governance/action-kind.ts";
@@ -51,7 +51,7 @@ export function fingerprintOf(name: string): string {
 
 /** A machine. */
 export function machineOf(name: string): VirtualTeeEntry {
-  return { tee: "virtual", machineKey: sha256(utf8Encode(name)), note: `machine ${name}` };
+  return { tee: "virtual", machineKey: simulatedMachineKey(sha256(utf8Encode(name))), note: `machine ${name}` };
 }
 
 /** Members acme, globex and initech own nodes 0, 1 and 2; the participant umbrella owns node 3. */

@@ -4,7 +4,7 @@
 import { toHex, utf8Encode, type Bytes } from "../../src/core/codec/bytes.ts";
 import { MAJORITY } from "../../src/core/consensus/quorum.ts";
 import type { VoterSet } from "../../src/core/consensus/types.ts";
-import { executeAdministrative, type GovernanceState } from "../../src/core/governance/administrative.ts";
+import { executeAdministrative, type GovernanceState, placeAt } from "../../src/core/governance/administrative.ts";
 import {
   decodeAdministrative,
   encodeAdministrative,
@@ -34,6 +34,7 @@ import {
   simulatedGovernanceCrypto,
   simulatedService,
   simulatedSigner,
+  simulatedMachineKey,
 } from "../simulation/simulated-crypto.ts";
 
 /** Governance over simulated keys, with the hash of real nodes. */
@@ -96,7 +97,7 @@ export function constitutionOf(nodes: readonly number[], settings: SettingsChang
     actors: MEMBERS.map(memberOf),
     nodes: nodes.map((at) => entryOf(at)),
     codeManifest: [{ measurement: toHex(keyOf("code")), name: "coco-framework", version: "0" }],
-    teeManifest: [{ tee: "virtual", machineKey: keyOf("machine"), note: "test" }],
+    teeManifest: [{ tee: "virtual", machineKey: simulatedMachineKey(keyOf("machine")), note: "test" }],
     policies: DEFAULT_POLICIES,
     settings: settingsWith(settings),
     adapters: [],
@@ -107,7 +108,7 @@ export function constitutionOf(nodes: readonly number[], settings: SettingsChang
 export class GovernedNetwork {
   state: GovernanceState;
   /** Where the next transaction stands; moves on with each. */
-  place: BatchPlace = { index: 1, firstSeqno: 1, timeMs: 1_000 };
+  place: BatchPlace = placeAt(1_000);
 
   constructor(nodes: readonly number[], settings: SettingsChange = {}) {
     const genesis = { type: "genesis", constitution: constitutionOf(nodes, settings) } as const;
@@ -118,7 +119,7 @@ export class GovernedNetwork {
 
   #next(): void {
     const { index, firstSeqno, timeMs } = this.place;
-    this.place = { index: index + 1, firstSeqno: firstSeqno + 2, timeMs };
+    this.place = { index: index + 1, firstSeqno: firstSeqno + 2, timeMs, previousDigest: keyOf(`batch ${index}`) };
   }
 
   /** Executes a transaction as every node does: from its encoding. Changes nothing when it is refused. */

@@ -4,7 +4,7 @@
  */
 import { utf8Encode, type Bytes } from "../../src/core/codec/bytes.ts";
 import type { Action } from "../../src/core/governance/actions.ts";
-import { executeAdministrative, type GovernanceState } from "../../src/core/governance/administrative.ts";
+import { executeAdministrative, type GovernanceState, placeAt } from "../../src/core/governance/administrative.ts";
 import {
   decodeAdministrative,
   encodeAdministrative,
@@ -65,7 +65,7 @@ export interface VotingNetworkOptions {
 /** See the module's header. */
 export class VotingNetwork {
   state: GovernanceState;
-  place: BatchPlace = { index: 1, firstSeqno: 1, timeMs: 1_000_000 };
+  place: BatchPlace = placeAt(1_000_000);
   readonly crypto: GovernanceCrypto;
   #createdAt = 1_000;
 
@@ -102,7 +102,7 @@ export class VotingNetwork {
   /** Executes a transaction from its encoding; a second passes. Changes nothing but the time when it is refused. */
   execute(transaction: AdministrativeTransaction): GovernanceState {
     const { index, firstSeqno, timeMs } = this.place;
-    this.place = { index: index + 1, firstSeqno: firstSeqno + 2, timeMs: timeMs + 1_000 };
+    this.place = { ...this.place, index: index + 1, firstSeqno: firstSeqno + 2, timeMs: timeMs + 1_000 };
     const decoded = decodeAdministrative(encodeAdministrative(transaction));
     this.state = executeAdministrative(this.state, decoded, this.place, this.crypto);
     return this.state;

@@ -6,7 +6,7 @@ import { toHex } from "../codec/bytes.ts";
 import type { Configuration, NodeId } from "../consensus/types.ts";
 import { batchKindOf, parseBatch, type ParsedBatch } from "../ledger/batch-format.ts";
 import { executeAdministrative, type GovernanceState } from "./administrative.ts";
-import { decodeAdministrative } from "./administrative-codec.ts";
+import { type AdministrativeTransaction, decodeAdministrative } from "./administrative-codec.ts";
 import { listedNodes } from "./configuration.ts";
 import type { GovernanceCrypto } from "./governance-crypto.ts";
 import { isQuarantined } from "./leases.ts";
@@ -15,7 +15,7 @@ import { CocoError, invariant } from "../../errors.ts";
 
 /** The part of a batch that execution looks at. */
 export type AdministrativeBatch = Pick<ParsedBatch, "transactions"> & {
-  readonly header: Pick<ParsedBatch["header"], "index" | "firstSeqno" | "timeMs" | "signer">;
+  readonly header: Pick<ParsedBatch["header"], "index" | "firstSeqno" | "timeMs" | "previousDigest" | "signer">;
 };
 
 /**
@@ -49,23 +49,30 @@ function requireEpochMaker(state: GovernanceState, signer: NodeId): void {
     throw refused("EpochByQuarantinedNode", "an epoch is opened by a node that is not quarantined");
 }
 
+/** The transactions of an administrative batch, unverified; none when it is another or malformed: its execution refuses it. */
+function transactionsOfBatch(data: Bytes): readonly AdministrativeTransaction[] {
+  if (batchKindOf(data) !== "administrative") return [];
+  try {
+    return parseBatch(data).transactions.map(({ publicPart }) => decodeAdministrative(publicPart));
+  } catch (error) {
+    if (error instanceof CocoError && error.code !== "Internal") return [];
+    throw error;
+  }
+}
+
+/** The nodes that a batch quarantines. Nothing is verified here: a batch that is malformed quarantines nobody. */
+export function quarantinedByBatch(data: Bytes): readonly NodeId[] {
+  return transactionsOfBatch(data).flatMap((one) => (one.type === "quarantine" ? one.nodeIds : []));
+}
+
 /**
  * The configuration that a batch brings; undefined when it brings none, which its first two bytes tell for all batches but
  * administrative ones. Genesis brings none: consensus starts with it. Nothing is verified here: a batch that is malformed
  * brings none, and its execution refuses it.
  */
 export function configurationOfBatch(data: Bytes): Configuration | undefined {
-  if (batchKindOf(data) !== "administrative") return undefined;
-  try {
-    for (const { publicPart } of parseBatch(data).transactions) {
-      const transaction = decodeAdministrative(publicPart);
-      if (transaction.type !== "configure") continue;
-      const { current, previous, learners } = transaction;
-      return { current, previous, learners };
-    }
-    return undefined;
-  } catch (error) {
-    if (error instanceof CocoError && error.code !== "Internal") return undefined;
-    throw error;
-  }
+  const step = transactionsOfBatch(data).find((one) => one.type === "configure");
+  if (step === undefined) return undefined;
+  const { current, previous, learners } = step;
+  return { current, previous, learners };
 }

@@ -6,6 +6,7 @@ import { decodeCbor, encodeCbor } from "../codec/cbor.ts";
 import { fromHex, type Bytes } from "../codec/bytes.ts";
 import type { Configuration, NodeId } from "../consensus/types.ts";
 import { attestTree, readAttest, type AttestTransaction } from "./attest.ts";
+import type { ChallengeTransaction } from "./challenges.ts";
 import { configurationTree, readConfiguration } from "./configuration.ts";
 import { decodeConstitution, encodeConstitution } from "./constitution-codec.ts";
 import { MAX_CONSTITUTION_BYTES, MAX_NODES, type Constitution } from "./constitution.ts";
@@ -91,7 +92,8 @@ export type AdministrativeTransaction =
   | GrantTransaction
   | AttestTransaction
   | ExpelTransaction
-  | QuarantineTransaction;
+  | QuarantineTransaction
+  | ChallengeTransaction;
 
 const CONTEXT: FieldContext = { form: "cbor", code: "MalformedInput" };
 const POSITIVE = { min: 1, max: Number.MAX_SAFE_INTEGER };
@@ -128,6 +130,8 @@ function transactionTree(transaction: AdministrativeTransaction): FieldTree {
       return { type, ...expelTree(transaction) };
     case "quarantine":
       return { type, ...quarantineTree(transaction) };
+    case "challenge":
+      return { type };
   }
 }
 
@@ -154,7 +158,7 @@ function readEpoch(fields: FieldReader): EpochTransaction {
 }
 
 function readTransaction(fields: FieldReader): AdministrativeTransaction {
-  const later = ["configure", "snapshot", "grant", "attest", "expel", "quarantine"] as const;
+  const later = ["configure", "snapshot", "grant", "attest", "expel", "quarantine", "challenge"] as const;
   const type = fields.choice("type", ["genesis", "epoch", "request", "resolve", ...later]);
   switch (type) {
     case "genesis":
@@ -190,6 +194,8 @@ function readTransaction(fields: FieldReader): AdministrativeTransaction {
       return { type, ...readExpel(fields) };
     case "quarantine":
       return { type, ...readQuarantine(fields) };
+    case "challenge":
+      return { type };
   }
 }
 

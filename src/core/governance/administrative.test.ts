@@ -12,7 +12,7 @@ import { CocoError } from "../../errors.ts";
 import { encodeCbor } from "../codec/cbor.ts";
 import { bytesEqual, type Bytes } from "../codec/bytes.ts";
 import type { Action } from "./actions.ts";
-import { executeAdministrative, type GovernanceState } from "./administrative.ts";
+import { executeAdministrative, type GovernanceState, placeAt } from "./administrative.ts";
 import {
   decodeAdministrative,
   encodeAdministrative,
@@ -35,7 +35,7 @@ import { serviceCertificateOf } from "./service-chain.ts";
 import { prospectOf } from "./vote-count.ts";
 
 const crypto = createGovernanceCrypto();
-const PLACE = { index: 10, firstSeqno: 20, timeMs: TEST_TIME_MS + 60_000 };
+const PLACE = { ...placeAt(TEST_TIME_MS + 60_000), index: 10, firstSeqno: 20 };
 /** When the first epoch has ended by time. */
 const LATER = { ...PLACE, timeMs: PLACE.timeMs + 86_400_000 };
 const network = foundNetwork(3, 3);

@@ -4,10 +4,11 @@
  * Every validating node decodes and executes them itself before it acknowledges them; execution is pure, so all come to
  * the same state or all refuse.
  */
-import { toHex, type Bytes } from "../codec/bytes.ts";
+import { EMPTY, toHex, type Bytes } from "../codec/bytes.ts";
 import type { Configuration } from "../consensus/types.ts";
 import type { AdministrativeTransaction, EpochTransaction, SnapshotTransaction } from "./administrative-codec.ts";
 import { attestedOf, executeAttest, type AttestationState } from "./attest.ts";
+import { requireDueChallenge, withChallenge } from "./challenges.ts";
 import { checkNextConfiguration, genesisConfiguration } from "./configuration.ts";
 import { constitutionDigest } from "./constitution-codec.ts";
 import type { Constitution } from "./constitution.ts";
@@ -68,6 +69,15 @@ export function executeAdministrative(
   place: BatchPlace,
   crypto: GovernanceCrypto,
 ): GovernanceState {
+  return withChallenge(executed(state, transaction, place, crypto), place, crypto.sha256);
+}
+
+function executed(
+  state: GovernanceState | undefined,
+  transaction: AdministrativeTransaction,
+  place: BatchPlace,
+  crypto: GovernanceCrypto,
+): GovernanceState {
   if (transaction.type === "genesis") return executeGenesis(state, transaction.constitution, place, crypto);
   if (state === undefined) throw refused("BeforeGenesis", "the first transaction of a network is its genesis");
   switch (transaction.type) {
@@ -94,6 +104,9 @@ export function executeAdministrative(
       return enacted({ state, effect: expulsionEffect(state, transaction, place.timeMs, crypto) }, place, crypto);
     case "quarantine":
       return quarantined(state, transaction, place, crypto);
+    case "challenge":
+      requireDueChallenge(state, place.timeMs);
+      return state;
   }
 }
 
@@ -123,6 +136,7 @@ function executeGenesis(
     recentRequests: [],
     automaticVotes: [],
     attested: new Map(),
+    challenges: [],
     leases: leasesAfter({ constitution, leases: new Map() }, constitution, timeMs),
   };
 }
@@ -211,7 +225,7 @@ function executeSnapshot(
 
 /** The place of a transaction that is only tried out: its time counts. */
 export function placeAt(timeMs: number): BatchPlace {
-  return { index: 1, firstSeqno: 1, timeMs };
+  return { index: 1, firstSeqno: 1, timeMs, previousDigest: EMPTY };
 }
 
 /** The state with these requests executed in order; those that do not hold change nothing. */

@@ -9,12 +9,13 @@ import {
   tupleOf,
   votersOf,
 } from "../../../test/support/governed-network.ts";
-import { simulatedEvidence } from "../../../test/simulation/simulated-crypto.ts";
+import { simulatedEvidence, simulatedMachineKey } from "../../../test/simulation/simulated-crypto.ts";
 import { sha256 } from "../../enclave/manager/node-crypto.ts";
 import { fromHex, toHex, utf8Encode, type Bytes } from "../codec/bytes.ts";
 import type { GovernanceState } from "./administrative.ts";
 import { decodeAdministrative, encodeAdministrative } from "./administrative-codec.ts";
 import { attestChallenge, attestReportData, type AttestTransaction } from "./attest.ts";
+import { CHALLENGE_AGE_MAX_MS } from "./challenges.ts";
 import { dueExpulsion } from "./expulsion.ts";
 import { nextStep } from "./next-step.ts";
 import { decodeGovernanceState, encodeGovernanceState } from "./state-codec.ts";
@@ -42,6 +43,10 @@ function attestedNetwork(nodes: readonly number[]): GovernedNetwork {
   const network = new GovernedNetwork(nodes);
   for (const at of nodes) network.execute(attestOf(network.state, at));
   return network;
+}
+
+function pass(network: GovernedNetwork, ms: number): void {
+  network.place = { ...network.place, timeMs: network.place.timeMs + ms };
 }
 
 function stepOf({ state, place }: GovernedNetwork) {
@@ -90,7 +95,7 @@ describe("an attest transaction", () => {
 
   test("is refused for code or a machine that is not in force at the ledger's time", () => {
     const network = attestedNetwork([0]);
-    const other = { machine: sha256(utf8Encode("other machine")) };
+    const other = { machine: simulatedMachineKey(sha256(utf8Encode("other machine"))) };
     assert.throws(() => network.execute(attestOf(network.state, 0, { code: NEW_CODE })), refusal("CodeNotInForce"));
     assert.throws(() => network.execute(attestOf(network.state, 0, other)), refusal("TeeNotInForce"));
     const from = network.place.timeMs + 10_000;
@@ -113,13 +118,27 @@ describe("an attest transaction", () => {
     assert.throws(() => network.execute(again), refusal("NothingChanged"));
   });
 
-  test("is for the epoch in which it was made", () => {
+  test("is for a challenge that is young when it is recorded, so that evidence cannot be made in stock", () => {
+    const network = new GovernedNetwork([0, 1]);
+    const made = [0, 1].map((at) => attestOf(network.state, at));
+    pass(network, CHALLENGE_AGE_MAX_MS);
+    network.execute(made[0] ?? assert.fail());
+    pass(network, 1);
+    assert.throws(() => network.execute(made[1] ?? assert.fail()), refusal("ChallengeStale"));
+    assert.equal(network.state.challenges.length, 2, "the batch of the other's began another");
+    assert.equal(network.execute(attestOf(network.state, 1)).attested.size, 2);
+  });
+
+  test("may be for the challenge before the newest, which began while the evidence travelled", () => {
     const network = new GovernedNetwork([0]);
     const early = attestOf(network.state, 0);
-    network.decide({ name: "open_epoch", args: {} });
-    network.execute(network.epoch());
-    assert.throws(() => network.execute(early), refusal("ChallengeStale"));
-    assert.equal(network.execute(attestOf(network.state, 0)).attested.size, 1);
+    pass(network, CHALLENGE_AGE_MAX_MS / 2);
+    const { challenges } = network.execute({ type: "challenge" });
+    assert.equal(challenges.length, 2);
+    const later = attestOf(network.state, 0);
+    assert.notDeepEqual(later.challenge, early.challenge);
+    network.execute(early);
+    assert.throws(() => network.execute(later), refusal("ChallengeStale"), "what was recorded is part of it");
   });
 
   test("is forgotten with the node", () => {

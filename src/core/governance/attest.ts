@@ -2,15 +2,15 @@
  * Attestation in the ledger (R7, R9, R32): what a listed node was found to run, with its evidence, which also begins its lease.
  * Every node verifies the evidence and appraises it itself, by the constitution in force and the ledger's clock.
  *
- * The challenge follows from the state: from the newest epoch, whose sealed service key nobody knew before it was opened,
- * and from the evidence recorded of the node before. So evidence counts once, and only in the epoch it was made in: what
- * a node ran earlier cannot be recorded again.
+ * What evidence is made for follows from the state: from a challenge of the ledger, which nobody knew before it began
+ * (challenges.ts), and from the evidence recorded of the node before. So evidence counts once, and only for as long as its
+ * challenge is young: what a node ran earlier cannot be recorded again, nor can evidence be made in stock.
  */
 import { encodeCbor } from "../codec/cbor.ts";
 import { bytesEqual, EMPTY, fromHex, type Bytes, type HashFunction } from "../codec/bytes.ts";
 import type { NodeId } from "../consensus/types.ts";
+import { youngChallenges, type ChallengeRecord, type ChallengesState } from "./challenges.ts";
 import type { Constitution, NodeEntry } from "./constitution.ts";
-import type { EpochRecord } from "./epochs.ts";
 import type { FieldReader, FieldTree } from "./fields.ts";
 import type { AttestedNode, EvidenceClaims, GovernanceCrypto } from "./governance-crypto.ts";
 import { mayRenew, renewed, type Leases } from "./leases.ts";
@@ -23,7 +23,7 @@ export const MAX_ATTESTED_EVIDENCE_BYTES = 64 * 1024;
 const DIGEST_BYTES = 32;
 /** Length of what evidence is bound to, in bytes. */
 export const REPORT_DATA_BYTES = 64;
-const CHALLENGE_DOMAIN = "coco-attest-challenge-v1";
+const CHALLENGE_DOMAIN = "coco-attest-challenge-v2";
 const REPORT_DOMAIN = "coco-attest-v1";
 
 /** Records what a listed node runs. */
@@ -36,10 +36,8 @@ export interface AttestTransaction {
 }
 
 /** The part of the governance state that attestation depends on. */
-export interface AttestationState {
+export interface AttestationState extends ChallengesState {
   readonly networkId: string;
-  readonly constitution: Constitution;
-  readonly epochs: readonly EpochRecord[];
   readonly attested: ReadonlyMap<NodeId, AttestedNode>;
   readonly leases: Leases;
 }
@@ -58,14 +56,34 @@ export function readAttest(fields: FieldReader): Omit<AttestTransaction, "type">
   };
 }
 
-/** The challenge that a node's next evidence is for; undefined before the first epoch. */
+/** The challenge that a node's next evidence is for: of the newest one of the ledger. Undefined before the first epoch. */
 export function attestChallenge(state: AttestationState, nodeId: NodeId, sha256: HashFunction): Bytes | undefined {
-  const newest = state.epochs.at(-1);
-  if (newest === undefined) return undefined;
-  const recorded = state.attested.get(nodeId);
+  const newest = state.challenges.at(-1);
+  return newest && nodeChallenge(state, nodeId, newest, sha256);
+}
+
+/** A challenge of the ledger as one node is to answer it. */
+function nodeChallenge(
+  { networkId, attested }: AttestationState,
+  nodeId: NodeId,
+  { digest }: ChallengeRecord,
+  sha256: HashFunction,
+): Bytes {
+  const recorded = attested.get(nodeId);
   const before = recorded === undefined ? EMPTY : sha256(recorded.evidence);
-  const epoch = [newest.epoch, sha256(newest.sealedServiceKey)];
-  return sha256(encodeCbor([CHALLENGE_DOMAIN, fromHex(state.networkId), fromHex(nodeId), epoch, before]));
+  return sha256(encodeCbor([CHALLENGE_DOMAIN, fromHex(networkId), fromHex(nodeId), digest, before]));
+}
+
+/** Whether evidence for a challenge may be recorded of a node at this time. */
+function isFresh(
+  state: AttestationState,
+  { nodeId, challenge }: Pick<AttestTransaction, "nodeId" | "challenge">,
+  nowMs: number,
+  sha256: HashFunction,
+): boolean {
+  return youngChallenges(state, nowMs).some((young) =>
+    bytesEqual(challenge, nodeChallenge(state, nodeId, young, sha256)),
+  );
 }
 
 /**
@@ -148,9 +166,8 @@ export function executeAttest(
 ): Attested {
   const entry = state.constitution.nodes.find((listed) => listed.nodeId === nodeId);
   if (entry === undefined) throw refused("NodeNotListed", `node ${nodeId} is not in the VN list`);
-  const expected = attestChallenge(state, nodeId, crypto.sha256);
-  if (expected === undefined || !bytesEqual(challenge, expected))
-    throw refused("ChallengeStale", `the evidence of node ${nodeId} was made for another state of the ledger`);
+  if (!isFresh(state, { nodeId, challenge }, nowMs, crypto.sha256))
+    throw refused("ChallengeStale", `the evidence of node ${nodeId} was made for none of the newest challenges`);
   const reportData = attestReportData(state.networkId, entry, challenge, crypto.sha256);
   const claims = genuineClaims(nodeId, crypto.verifyEvidence(evidence, reportData, nowMs));
   const { tee, measurement, platform } = claims;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { GOVERNANCE_CRYPTO, GovernedNetwork, idOf, refusal, votersOf } from "../../../test/support/governed-network.ts";
-import { executeAdministrative, type GovernanceState } from "./administrative.ts";
+import { executeAdministrative, type GovernanceState, placeAt } from "./administrative.ts";
 import {
   epochIsDue,
   epochProgress,
@@ -156,7 +156,7 @@ describe("evidence of snapshots", () => {
     executeAdministrative(
       state,
       { type: "snapshot", index, seqno, digest, bytes: 1 },
-      { index: 100, firstSeqno: 200, timeMs: 0 },
+      { ...placeAt(0), index: 100, firstSeqno: 200 },
       GOVERNANCE_CRYPTO,
     );
 

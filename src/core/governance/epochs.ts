@@ -65,6 +65,8 @@ export interface BatchPlace {
   readonly firstSeqno: number;
   /** Wall clock of the leader that made it, milliseconds since 1970. */
   readonly timeMs: number;
+  /** Digest of the batch before. */
+  readonly previousDigest: Bytes;
 }
 
 /** The part of the governance state that epochs depend on. */

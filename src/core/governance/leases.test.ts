@@ -15,6 +15,7 @@ import { fromHex } from "../codec/bytes.ts";
 import { executeAdministrativeBatch } from "./administrative-batch.ts";
 import { encodeAdministrative } from "./administrative-codec.ts";
 import { attestChallenge, attestReportData } from "./attest.ts";
+import { challengeIsDue } from "./challenges.ts";
 import { missingEpochs } from "./epochs.ts";
 import { isQuarantined, lapsedNodes, leaseEndsAtMs, quarantinable, renewalIsDue } from "./leases.ts";
 import { nextStep } from "./next-step.ts";
@@ -28,8 +29,10 @@ const { codeManifest, teeManifest } = constitutionOf([0]);
 const CODE = fromHex(codeManifest[0]?.measurement ?? "");
 const MACHINE = teeManifest[0]?.tee === "virtual" ? teeManifest[0].machineKey : new Uint8Array(0);
 
-/** The node's attestation for the state as it is. */
-function attestOf({ state }: GovernedNetwork, at: number) {
+/** The node's attestation for the newest challenge, a young one. */
+function attestOf(network: GovernedNetwork, at: number) {
+  if (challengeIsDue(network.state, network.place.timeMs)) network.execute({ type: "challenge" });
+  const { state } = network;
   const challenge = attestChallenge(state, idOf(at), sha256) ?? assert.fail("no epoch");
   const reportData = attestReportData(state.networkId, tupleOf(at), challenge, sha256);
   return {
@@ -140,9 +143,13 @@ describe("a quarantine", () => {
     const epoch = network.epoch();
     const all = { ...epoch, wraps: [...epoch.wraps, { nodeId: idOf(2), wrapped: Uint8Array.of(1) }] };
     assert.throws(() => network.execute(all), refusal("EpochWraps"));
-    const header = { index: 9, firstSeqno: 99, timeMs: network.place.timeMs, signer: fromHex(idOf(2)) };
+    const header = { index: 9, firstSeqno: 99, timeMs: network.place.timeMs };
     const publicPart = encodeAdministrative(epoch);
-    const batch = { header, transactions: [{ publicPart, privateCommitment: undefined, claimsDigest: undefined }] };
+    const signed = { ...header, previousDigest: new Uint8Array(32), signer: fromHex(idOf(2)) };
+    const batch = {
+      header: signed,
+      transactions: [{ publicPart, privateCommitment: undefined, claimsDigest: undefined }],
+    };
     assert.throws(
       () => executeAdministrativeBatch(before, batch as never, GOVERNANCE_CRYPTO),
       refusal("EpochByQuarantinedNode"),

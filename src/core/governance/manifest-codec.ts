@@ -1,5 +1,5 @@
 /** Reading and writing the entries of the code manifest and the TEE manifest; both forms strictly. */
-import { fromHex, toHex } from "../codec/bytes.ts";
+import { bytesEqual, fromHex, toHex, type Bytes } from "../codec/bytes.ts";
 import type { FieldReader, FieldRecord } from "./fields.ts";
 import { TEE_NAMES, type CodeEntry, type InForce, type ReferenceValues, type TeeEntry } from "./manifest-entries.ts";
 import { dcapPolicyTree, readDcapPolicy } from "./policy-dcap.ts";
@@ -18,6 +18,10 @@ export const MAX_MEASUREMENT_BYTES = 48;
 export const NAME_BOUNDS = { max: 128 };
 /** Largest machine key in bytes, SubjectPublicKeyInfo DER. */
 export const MAX_MACHINE_KEY_BYTES = 256;
+/** What a P-256 key in the form SubjectPublicKeyInfo (RFC 5480) begins with, up to the mark of an uncompressed point. */
+export const P256_KEY_HEAD = fromHex("3059301306072a8648ce3d020106082a8648ce3d03010703420004");
+/** Bytes of the point behind {@link P256_KEY_HEAD}. */
+export const P256_POINT_BYTES = 64;
 /** Registers of a TDX guest. */
 export const TDX_REGISTERS = 4;
 
@@ -113,12 +117,18 @@ export function readCodeIdentity(fields: FieldReader): CodeIdentity {
   };
 }
 
+/** A key that signs nothing must not be voted in: it would only be found out with the first evidence. */
+function readMachineKey(fields: FieldReader): Bytes {
+  const key = fields.bytes("machineKey", { length: P256_KEY_HEAD.length + P256_POINT_BYTES });
+  if (bytesEqual(key.subarray(0, P256_KEY_HEAD.length), P256_KEY_HEAD)) return key;
+  throw fields.invalid("machineKey", "expected a P-256 key, SubjectPublicKeyInfo DER with an uncompressed point");
+}
+
 /** Reads the fields of an entry of the TEE manifest. */
 export function readTeeEntry(fields: FieldReader): TeeEntry {
   const tee = fields.choice("tee", TEE_NAMES);
   if (tee === "virtual") {
-    const machineKey = fields.bytes("machineKey", { max: MAX_MACHINE_KEY_BYTES });
-    return { tee, machineKey, note: fields.text("note", NOTE_BOUNDS), ...readInForce(fields) };
+    return { tee, machineKey: readMachineKey(fields), note: fields.text("note", NOTE_BOUNDS), ...readInForce(fields) };
   }
   const head = {
     id: fields.text("id", ENTRY_ID_BOUNDS),

@@ -10,6 +10,7 @@ import {
   refusal,
   votersOf,
 } from "../../../test/support/governed-network.ts";
+import { simulatedMachineKey } from "../../../test/simulation/simulated-crypto.ts";
 import { nodeListActions } from "../../../test/support/node-list-actions.ts";
 import type { GovernanceState } from "./administrative.ts";
 import { signingKeys } from "./departing-nodes.ts";
@@ -260,7 +261,11 @@ describe("a decision on the VN list", () => {
   });
 
   test("adds machines for new nodes to the TEE manifest, each once", () => {
-    const machine = { tee: "virtual", machineKey: Uint8Array.of(1, 2, 3), note: "second machine" } as const;
+    const machine = {
+      tee: "virtual",
+      machineKey: simulatedMachineKey(new Uint8Array(32).fill(3)),
+      note: "second machine",
+    } as const;
     const grown = new GovernedNetwork([0, 1, 2]);
     grown.decide({ name: "add_node", args: { entry: entryOf(3), tee: machine } });
     assert.deepEqual(grown.state.constitution.teeManifest.at(-1), machine);

@@ -100,7 +100,9 @@ export const REFUSALS = define({
   EvidenceInvalid: "Let the node make its evidence anew, for the network, its own keys and the present challenge.",
   MachineInUse:
     "Run the node on a machine of its own, remove the other node first, or approve a TEE entry that allows shared machines.",
-  ChallengeStale: "Let the node make its evidence anew: the epoch changed, or its attestation was recorded before.",
+  ChallengeStale:
+    "Let the node make its evidence anew, for the newest challenge: it was made too long ago, or recorded before.",
+  ChallengeNotDue: "Begin a challenge only when the newest one is not young any more.",
   ExpulsionNotDue: "Expel exactly the nodes whose code or machine is not in force, as far as the others can go on.",
   QuarantineNotDue: "Quarantine only nodes whose lease has ended, as far as the others can go on.",
   // policies and settings

@@ -39,7 +39,7 @@ export function nodeToRemove(proposal: Pick<ProposalRecord, "proposer" | "action
 /** The proposal to remove a node that is quarantined by the batch at this place. */
 export function removalProposal(
   nodeId: NodeId,
-  place: BatchPlace,
+  place: Pick<BatchPlace, "firstSeqno" | "timeMs">,
   policies: VotingPolicies,
   sha256: HashFunction,
 ): ProposalRecord {

@@ -14,6 +14,7 @@ import { simulatedEvidence } from "../../../test/simulation/simulated-crypto.ts"
 import { sha256 } from "../../enclave/manager/node-crypto.ts";
 import { fromHex, utf8Encode } from "../codec/bytes.ts";
 import { attestChallenge, attestReportData } from "./attest.ts";
+import { challengeIsDue } from "./challenges.ts";
 import { isPending, MAX_OPEN_PROPOSALS_BYTES, memberBytes, type ProposalRecord } from "./proposal.ts";
 import { LEDGER_PROPOSER, removalProposal } from "./removal-proposals.ts";
 import { proposalPayload, signProposal, signRequest } from "./request-signing.ts";
@@ -39,6 +40,7 @@ function pass(network: GovernedNetwork, ms: number): void {
 function lapsedNetwork(): { readonly network: GovernedNetwork; readonly removal: ProposalRecord } {
   const network = new GovernedNetwork([0, 1, 2], { leaseMs: LEASE_MS, epoch: { lengthMs: 0 } });
   const attest = (at: number) => {
+    if (challengeIsDue(network.state, network.place.timeMs)) network.execute({ type: "challenge" });
     const challenge = attestChallenge(network.state, idOf(at), sha256) ?? assert.fail();
     const reportData = attestReportData(network.state.networkId, tupleOf(at), challenge, sha256);
     network.execute({

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { idOf, refusal, tupleOf } from "../../../test/support/governed-network.ts";
 import { actorOf, addMember, approveCode, OWNER, VotingNetwork } from "../../../test/support/voting-network.ts";
-import { simulatedSigner } from "../../../test/simulation/simulated-crypto.ts";
+import { simulatedMachineKey, simulatedSigner } from "../../../test/simulation/simulated-crypto.ts";
 import { sha256 } from "../../enclave/manager/node-crypto.ts";
 import { toHex, utf8Encode } from "../codec/bytes.ts";
 import type { Action } from "./actions.ts";
@@ -254,7 +254,7 @@ describe("automatic votes", () => {
 
   test("for nodes approve no machine that comes with one", () => {
     const net = registered(automatic(["add_node"]));
-    const tee = { tee: "virtual", machineKey: Uint8Array.of(1, 2, 3), note: "new" } as const;
+    const tee = { tee: "virtual", machineKey: simulatedMachineKey(new Uint8Array(32).fill(3)), note: "new" } as const;
     assert.equal(net.proposal(net.propose("c", added(1, { tee }))).state, "Open");
     const both = registered(automatic(["add_node", "approve_tee"]));
     assert.equal(both.proposal(both.propose("c", added(1, { tee }))).state, "Accepted");

@@ -26,6 +26,7 @@ import {
 } from "./epochs.ts";
 import type { NodeId } from "../consensus/types.ts";
 import { MAX_ATTESTED_EVIDENCE_BYTES, REPORT_DATA_BYTES } from "./attest.ts";
+import { CHALLENGES_MAX, type ChallengeRecord } from "./challenges.ts";
 import type { AttestedNode } from "./governance-crypto.ts";
 import type { LeaseRecord } from "./leases.ts";
 import { proposalFieldsTree, readProposalFields } from "./proposal-codec.ts";
@@ -34,7 +35,7 @@ import { readServices, servicesTree } from "./service-chain.ts";
 import { CocoError } from "../../errors.ts";
 
 /** Version of the form below, the only one this program reads. */
-export const GOVERNANCE_STATE_VERSION = 3;
+export const GOVERNANCE_STATE_VERSION = 4;
 /** Largest governance state in its binary form: constitution, epochs, removed nodes. */
 export const MAX_GOVERNANCE_STATE_BYTES = MAX_CBOR_BYTES;
 
@@ -76,6 +77,7 @@ export function encodeGovernanceState(state: GovernanceState): Bytes {
     departing: state.departing.map(nodeEntryTree),
     ...proposalFieldsTree(state),
     attested: [...state.attested].map(([nodeId, node]) => ({ nodeId: fromHex(nodeId), ...attestedTree(node) })),
+    challenges: state.challenges.map(({ digest, fromMs }) => ({ digest, fromMs })),
     leases: [...state.leases].map(([nodeId, lease]) => ({ nodeId: fromHex(nodeId), ...leaseTree(lease) })),
   };
   return encodeCbor(treeToCbor(tree));
@@ -136,6 +138,10 @@ function readAttested(fields: FieldReader): [NodeId, AttestedNode] {
   return [fields.hex("nodeId", 32), node];
 }
 
+function readChallenge(fields: FieldReader): ChallengeRecord {
+  return { digest: fields.bytes("digest", { length: 32 }), fromMs: fields.integer("fromMs", COUNT) };
+}
+
 function readLease(fields: FieldReader): [NodeId, LeaseRecord] {
   const lease = {
     fromMs: fields.integer("fromMs", COUNT),
@@ -164,6 +170,7 @@ function readState(fields: FieldReader, sha256: HashFunction): GovernanceState {
     departing: fields.list("departing", MAX_DEPARTING_NODES, readNodeEntry),
     ...readProposalFields(fields, sha256),
     attested: new Map(fields.list("attested", MAX_NODES, readAttested)),
+    challenges: fields.list("challenges", CHALLENGES_MAX, readChallenge),
     leases: new Map(fields.list("leases", MAX_NODES, readLease)),
   };
 }

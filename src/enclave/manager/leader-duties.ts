@@ -14,6 +14,7 @@ import {
   type RequestTransaction,
 } from "../../core/governance/administrative-codec.ts";
 import type { AttestTransaction } from "../../core/governance/attest.ts";
+import { challengeIsDue, type ChallengeTransaction } from "../../core/governance/challenges.ts";
 import { listedNodes } from "../../core/governance/configuration.ts";
 import {
   isQuarantined,
@@ -74,6 +75,8 @@ export interface LeaderDutiesParts {
   readonly tracer: Tracer;
   /** Monotonic milliseconds. */
   readonly elapsedMs: () => number;
+  /** Whether a lease may have ended by this node's own clocks. */
+  readonly agrees: (nodeId: NodeId) => boolean;
   /** Tells a node the challenge for its evidence. */
   readonly challenge: (nodeId: NodeId, challenge: Bytes) => void;
   /** Proposes an administrative batch of one transaction and this time. */
@@ -91,6 +94,8 @@ export class LeaderDuties {
   #pending = false;
   /** Evidence of nodes that waits for the ledger, the newest of each. */
   readonly #attestations = new Map<NodeId, AttestTransaction>();
+  /** A node sent evidence for a challenge that is too old: it needs another. */
+  #challengeWanted = false;
   /** Nodes that the log was told to be on retired code, and needed. */
   #waitingExpulsion = "";
   /** Since when this leader finds leases ended. */
@@ -160,7 +165,7 @@ export class LeaderDuties {
     const state = administration.committed;
     if (state === undefined) return undefined;
     // A quarantined leader does nothing for the network any more but to show what it runs, until another one leads.
-    if (isQuarantined(state, this.#parts.nodeId)) return this.#nextAttestation(view.now);
+    if (isQuarantined(state, this.#parts.nodeId)) return this.#nextOfAttestation(view.now);
     const step = administration.nextStep(view);
     this.#tellWaitingExpulsion(view.now);
     if (step?.type === "configure") return { type: "configure", ...step.configuration };
@@ -169,7 +174,7 @@ export class LeaderDuties {
     if (epoch !== undefined) return epoch;
     const grant = step?.type === "grant" ? maker.grant(state, step.nodeId, this.#parts.keyOf) : undefined;
     if (grant !== undefined) return grant;
-    const attestation = this.#nextAttestation(view.now);
+    const attestation = this.#nextOfAttestation(view.now);
     if (attestation !== undefined) return attestation;
     const quarantine = this.#quarantine(state, view.now);
     if (quarantine !== undefined) return quarantine;
@@ -192,7 +197,7 @@ export class LeaderDuties {
 
   /**
    * Nodes whose lease has ended, and that had time since to renew it: the whole network may have stood still, or the ledger's
-   * clock may have leapt with that of this leader.
+   * clock may have leapt with that of this leader. What the other nodes would not agree to is not proposed.
    */
   #quarantine(state: GovernanceState, nowMs: number): QuarantineTransaction | undefined {
     const lapsed = lapsedNodes(state, nowMs);
@@ -200,7 +205,8 @@ export class LeaderDuties {
     for (const nodeId of this.#lapsedSince.keys()) if (!lapsed.includes(nodeId)) this.#lapsedSince.delete(nodeId);
     for (const nodeId of lapsed) if (!this.#lapsedSince.has(nodeId)) this.#lapsedSince.set(nodeId, elapsedMs);
     const graceMs = Math.min(QUARANTINE_GRACE_MAX_MS, leaseLengthMs(state.constitution) * QUARANTINE_GRACE_PART);
-    const late = lapsed.filter((nodeId) => elapsedMs - (this.#lapsedSince.get(nodeId) ?? elapsedMs) >= graceMs);
+    const isLate = (nodeId: NodeId): boolean => elapsedMs - (this.#lapsedSince.get(nodeId) ?? elapsedMs) >= graceMs;
+    const late = lapsed.filter((nodeId) => isLate(nodeId) && this.#parts.agrees(nodeId));
     const nodeIds = quarantinable(state, late);
     this.#tellWaitingQuarantine(late.slice(nodeIds.length));
     return nodeIds.length === 0 ? undefined : { type: "quarantine", nodeIds };
@@ -213,6 +219,15 @@ export class LeaderDuties {
     if (named === "") return;
     const message = "the leases of these nodes have ended, and too few would be left to quarantine them";
     this.#parts.tracer.event("warn", "quarantine_waits", { message, nodes: named });
+  }
+
+  /** Evidence that waits, or the challenge that other evidence waits for. */
+  #nextOfAttestation(nowMs: number): AttestTransaction | ChallengeTransaction | undefined {
+    const attestation = this.#nextAttestation(nowMs);
+    const state = this.#parts.administration.appended;
+    if (attestation !== undefined || !this.#challengeWanted || state === undefined) return attestation;
+    this.#challengeWanted = false;
+    return challengeIsDue(state, nowMs) ? { type: "challenge" } : undefined;
   }
 
   #nextAttestation(nowMs: number): AttestTransaction | undefined {
@@ -253,6 +268,7 @@ export class LeaderDuties {
     } catch (error) {
       if (!(error instanceof CocoError) || error.code === "Internal") throw error;
       const reason = String(error.data["reason"] ?? error.code);
+      if (reason === "ChallengeStale") this.#challengeWanted = true;
       // By its own clock a node may renew its lease early; what was recorded while its evidence was under way is no news either.
       if (transaction.type === "attest" && reason !== "NothingChanged" && reason !== "ChallengeStale")
         tracer.event("warn", "attestation_refused", { nodeId: transaction.nodeId, reason });
@@ -283,6 +299,7 @@ export class LeaderDuties {
     this.#waiting = [];
     this.#attestations.clear();
     this.#lapsedSince.clear();
+    this.#challengeWanted = false;
     for (const { done } of lost) done({ type: "unknown" });
   }
 }
@@ -300,11 +317,11 @@ export interface LeaderDutiesSources extends Pick<LeaderDutiesParts, "nodeId" | 
 /** The duties of a node's manager. */
 export function createLeaderDuties(
   { nodeId, administration, sealing, tail, tracer, clock, epochMaker, keyOf, approval }: LeaderDutiesSources,
-  around: Pick<LeaderDutiesParts, "snapshot" | "propose" | "challenge"> & {
+  around: Pick<LeaderDutiesParts, "snapshot" | "propose" | "challenge" | "agrees"> & {
     learnersCaughtUp(): LeaderView["learnersCaughtUp"];
   },
 ): LeaderDuties {
-  const { snapshot, propose, challenge } = around;
+  const { snapshot, propose, challenge, agrees } = around;
   const view = () => ({
     now: sealing.batchTime(),
     nextSeqno: tail.lastSeqno + 1,
@@ -312,7 +329,7 @@ export function createLeaderDuties(
   });
   const elapsedMs = () => clock.now();
   const own = { nodeId, administration, tracer, maker: epochMaker, keyOf, view, elapsedMs };
-  const duties = new LeaderDuties({ ...own, snapshot, propose, challenge });
+  const duties = new LeaderDuties({ ...own, snapshot, propose, challenge, agrees });
   if (approval !== undefined) duties.carry(approval);
   return duties;
 }

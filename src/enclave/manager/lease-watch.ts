@@ -6,9 +6,14 @@
  * or to a quarantined node and no vote of one gets through, and a quarantined leader is not heard, which makes the others elect
  * another. A leader that does not quarantine whom this node saw lapse long ago is not heard either: the ledger's clock is the
  * leader's, and its host may hold it. For that the time since a lease began is counted by the monotonic clock of this node.
+ *
+ * The leader's host may also let its clock run ahead. So a node does not take a batch that quarantines somebody whose lease is
+ * young by its own clocks, nor hear the leader that sends it, for a while: if most see it so, they elect another. Not for
+ * longer: who sees it otherwise, since its own clock is behind or it was away, must not keep the others from going on.
  */
-import type { ConsensusMessage, ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
+import type { AppendRequest, ConsensusMessage, ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
+import { quarantinedByBatch } from "../../core/governance/administrative-batch.ts";
 import { listedNodes } from "../../core/governance/configuration.ts";
 import { isQuarantined, leaseLengthMs, quarantinable } from "../../core/governance/leases.ts";
 import type { Clock, Tracer } from "../ports.ts";
@@ -19,6 +24,10 @@ export const LEADER_NEGLECT_PART = 1 / 2;
 export const LEADER_NEGLECT_MS = 15_000;
 /** How long a leader is not heard: time for several elections. If nobody else is elected, the others do not see it so. */
 export const LEADER_UNHEARD_MS = 10_000;
+/** Part of a lease that must have passed by a node's own clocks before it takes a quarantine: a healthy node renews before. */
+export const QUARANTINE_AGREEMENT_PART = 3 / 4;
+/** How long a node does not take a quarantine that is too early by its own clocks: time for several elections. */
+export const QUARANTINE_REFUSED_MS = 5_000;
 
 /** How a node stands with its own lease: it serves, it must ask the leader before it does, or it is quarantined. */
 export type OwnStanding = "good" | "unsure" | "quarantined";
@@ -39,12 +48,22 @@ interface Sighting {
   readonly fromMs: number;
   readonly seenAtMs: number;
   readonly wallTimeMs: number;
+  /** How old it was then, by this node's wall clock. */
+  readonly ageMs: number;
+}
+
+/** A quarantine that this node did not take at first. */
+interface Refusal {
+  /** Of which lease. */
+  readonly fromMs: number;
+  readonly untilMs: number;
 }
 
 /** See the module's header. */
 export class LeaseWatch {
   readonly #parts: LeaseWatchParts;
   readonly #seen = new Map<NodeId, Sighting>();
+  readonly #refused = new Map<NodeId, Refusal>();
   #quarantined: readonly NodeId[] = [];
   #leader: NodeId | undefined;
   #term = 0;
@@ -52,6 +71,8 @@ export class LeaseWatch {
   #neglectsSinceMs: number | undefined;
   /** It is not heard before; whoever leads another term is. */
   #unheardUntilMs = 0;
+  /** Quarantines that were too early by this node's clocks, and were not taken at first. */
+  refusedQuarantines = 0;
 
   constructor(parts: LeaseWatchParts) {
     this.#parts = parts;
@@ -72,6 +93,16 @@ export class LeaseWatch {
     return administration.committed === undefined || !isQuarantined(administration.committed, nodeId);
   }
 
+  /** Whether a lease may have ended, by what this node saw of it and by its own clocks. */
+  agrees(nodeId: NodeId): boolean {
+    const { administration, clock } = this.#parts;
+    const state = administration.committed;
+    const seen = this.#seen.get(nodeId);
+    if (state === undefined || seen === undefined) return true;
+    const elapsedMs = seen.ageMs + clock.now() - seen.seenAtMs;
+    return elapsedMs >= leaseLengthMs(state.constitution) * QUARANTINE_AGREEMENT_PART;
+  }
+
   /** The longest that any clock this node knows of says: it stood still itself, or slept with its machine. */
   #sinceOwnLeaseMs(): number {
     const { nodeId, clock, ledgerTimeMs } = this.#parts;
@@ -87,7 +118,7 @@ export class LeaseWatch {
     const state = administration.committed;
     if (state === undefined) return;
     for (const [listed, { fromMs }] of state.leases) this.#see(listed, fromMs);
-    for (const known of this.#seen.keys()) if (!state.leases.has(known)) this.#seen.delete(known);
+    for (const known of this.#seen.keys()) if (!state.leases.has(known)) this.#forget(known);
     const quarantined = listedNodes(state.constitution).filter((listed) => isQuarantined(state, listed));
     for (const listed of quarantined) {
       if (this.#quarantined.includes(listed)) continue;
@@ -103,6 +134,11 @@ export class LeaseWatch {
     this.#quarantined = quarantined;
   }
 
+  #forget(nodeId: NodeId): void {
+    this.#seen.delete(nodeId);
+    this.#refused.delete(nodeId);
+  }
+
   #see(nodeId: NodeId, fromMs: number): void {
     const { clock } = this.#parts;
     const known = this.#seen.get(nodeId);
@@ -110,7 +146,8 @@ export class LeaseWatch {
     // What this node finds at its start began some time ago: how long, only the wall clock can say.
     const isOld = known === undefined && nodeId === this.#parts.nodeId;
     const wallTimeMs = isOld ? Math.min(fromMs, clock.wallTime()) : clock.wallTime();
-    this.#seen.set(nodeId, { fromMs, seenAtMs: clock.now(), wallTimeMs });
+    const ageMs = Math.max(0, clock.wallTime() - fromMs);
+    this.#seen.set(nodeId, { fromMs, seenAtMs: clock.now(), wallTimeMs, ageMs });
   }
 
   /** Looks who leads, and whether it sees to the leases; lets this node hand over when it leads and is quarantined. */
@@ -162,11 +199,40 @@ export class LeaseWatch {
       case "voteResponse":
         return isQuarantined(committed, peer);
       case "append":
+        return this.#isUnheard(peer, message) || this.#refuses(peer, message);
       case "snapshotPart":
-        return peer === this.#leader && message.term <= this.#term && this.#parts.clock.now() < this.#unheardUntilMs;
+        return this.#isUnheard(peer, message);
       default:
         return false;
     }
+  }
+
+  #isUnheard(peer: NodeId, { term }: Pick<ConsensusMessage, "term">): boolean {
+    return peer === this.#leader && term <= this.#term && this.#parts.clock.now() < this.#unheardUntilMs;
+  }
+
+  /** Whether what a leader sends quarantines somebody too early, by this node's clocks. What is committed the network has decided. */
+  #refuses(leader: NodeId, { entries, commitIndex, term }: AppendRequest): boolean {
+    const now = this.#parts.clock.now();
+    const offered = entries.filter(({ index }) => index > commitIndex).flatMap(({ data }) => quarantinedByBatch(data));
+    const untilMs = Math.max(0, ...offered.map((nodeId) => this.#refusedUntilMs(nodeId, leader)));
+    if (now >= untilMs) return false;
+    if (leader === this.#leader && term <= this.#term) this.#unheardUntilMs = Math.max(this.#unheardUntilMs, untilMs);
+    return true;
+  }
+
+  #refusedUntilMs(nodeId: NodeId, leader: NodeId): number {
+    const seen = this.#seen.get(nodeId);
+    if (seen === undefined || this.agrees(nodeId)) return 0;
+    const known = this.#refused.get(nodeId);
+    if (known?.fromMs === seen.fromMs) return known.untilMs;
+    const untilMs = this.#parts.clock.now() + QUARANTINE_REFUSED_MS;
+    this.#refused.set(nodeId, { fromMs: seen.fromMs, untilMs });
+    this.refusedQuarantines++;
+    const message =
+      "the leader quarantines a node whose lease is young by this node's clocks: it is not heard for a while";
+    this.#parts.tracer.event("warn", "quarantine_refused", { message, nodeId, leader });
+    return untilMs;
   }
 }
 

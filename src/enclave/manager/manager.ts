@@ -82,8 +82,7 @@ export class Manager implements PeerEvents {
     });
     this.#snapshots = new Snapshots({
       ...parts.snapshots,
-      tail: parts.tail,
-      administration: parts.administration,
+      ...{ tail: parts.tail, administration: parts.administration },
       adapters: this.#lanes.byId,
       targets: (adapterId) => this.#importable(adapterId),
       prepare: (adapters) => this.#lanes.prepare(adapters),
@@ -113,6 +112,7 @@ export class Manager implements PeerEvents {
       learnersCaughtUp: () => this.#replicator.status().learnersCaughtUp,
       snapshot: () => this.#snapshots.unconfirmed,
       propose: (encoded, timeMs) => this.#proposer.framework([encoded], timeMs),
+      agrees: (nodeId) => this.leases.agrees(nodeId),
       challenge: (nodeId, challenge) => this.#send(nodeId, { type: "challenge", challenge }),
     });
     this.#status = this.#replicator.status();

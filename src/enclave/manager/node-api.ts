@@ -84,6 +84,7 @@ function nodeState({ manager, tail, workers }: NodeApiParts, _request: FrontendR
       last_seqno: tail.lastSeqno,
       committed_seqno: manager.committedSeqno,
       refused_frames: manager.refusedFrames,
+      refused_quarantines: manager.leases.refusedQuarantines,
       lease: manager.leases.own,
       workers: { ...workers, lost: manager.workersLost },
     }),

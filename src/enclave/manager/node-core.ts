@@ -165,6 +165,7 @@ export class NodeCore {
       ...{ nodeId: parts.nodeId, clock, crypto: parts.governanceCrypto, evidence: this.evidence },
       ...{ committed: () => this.administration.committed, batchTime: () => this.sealing.batchTime() },
       tracer: parts.tracer,
+      leaseIsGood: () => this.manager.leases.own === "good",
       deliver: (evidence) => this.#toLeader({ type: "attest", ...evidence }),
     });
     this.recovery = new RecoveryDesk({

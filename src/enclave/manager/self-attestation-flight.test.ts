@@ -4,10 +4,11 @@ import { constitutionOf, GOVERNANCE_CRYPTO, GovernedNetwork, idOf } from "../../
 import { simulatedEvidence } from "../../../test/simulation/simulated-crypto.ts";
 import { type Bytes, fromHex } from "../../core/codec/bytes.ts";
 import { attestChallenge } from "../../core/governance/attest.ts";
+import { CHALLENGE_AGE_MAX_MS } from "../../core/governance/challenges.ts";
 import { CocoError } from "../../errors.ts";
 import type { TakeEvidence } from "./evidence-maker.ts";
 import { sha256 } from "./node-crypto.ts";
-import { ATTEST_RETRY_MS, type OwnEvidence, SelfAttestation } from "./self-attestation.ts";
+import { ANSWER_INTERVAL_MS, ATTEST_RETRY_MS, type OwnEvidence, SelfAttestation } from "./self-attestation.ts";
 
 const { codeManifest, teeManifest } = constitutionOf([0]);
 const CODE = fromHex(codeManifest[0]?.measurement ?? "");
@@ -19,12 +20,13 @@ function attesting() {
   const asked: { readonly reportData: Bytes; readonly take: TakeEvidence }[] = [];
   const delivered: OwnEvidence[] = [];
   const events: string[] = [];
+  const time = { nowMs: 0 };
   let timer: (() => void) | undefined;
   const attestation = new SelfAttestation({
     nodeId: idOf(0),
     clock: {
-      now: () => 0,
-      wallTime: () => 0,
+      now: () => time.nowMs,
+      wallTime: () => time.nowMs,
       after: (delayMs, callback) => {
         assert.equal(delayMs, ATTEST_RETRY_MS);
         timer = callback;
@@ -41,6 +43,7 @@ function attesting() {
     committed: () => network.state,
     batchTime: () => network.place.timeMs,
     deliver: (evidence) => delivered.push(evidence),
+    leaseIsGood: () => false,
     tracer: { event: (_level, event) => events.push(event) },
   });
   const answer = (at: number): void => {
@@ -48,7 +51,7 @@ function attesting() {
     take(simulatedEvidence(MACHINE, CODE, reportData));
   };
   const retry = (): void => timer?.();
-  return { network, attestation, asked, delivered, events, answer, retry };
+  return { network, attestation, asked, delivered, events, answer, retry, time };
 }
 
 const challengeOf = ({ state }: GovernedNetwork): Bytes =>
@@ -72,8 +75,8 @@ describe("a node that attests itself", () => {
     const { network, attestation, asked, delivered, answer } = attesting();
     attestation.governanceChanged();
     const passed = challengeOf(network);
-    network.decide({ name: "open_epoch", args: {} });
-    network.execute(network.epoch());
+    network.place = { ...network.place, timeMs: network.place.timeMs + CHALLENGE_AGE_MAX_MS };
+    network.execute({ type: "challenge" });
     assert.notDeepEqual(challengeOf(network), passed);
     answer(0);
     assert.deepEqual([asked.length, delivered.length], [2, 0]);
@@ -82,10 +85,13 @@ describe("a node that attests itself", () => {
   });
 
   test("answers the leader's newest challenge, and none before it", () => {
-    const { network, attestation, asked, delivered, answer } = attesting();
+    const { network, attestation, asked, delivered, answer, time } = attesting();
     const [older, newer] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)];
     const { constitution, networkId } = network.state;
-    const ask = (challenge: Bytes): void => attestation.answer(challenge, constitution, networkId);
+    const ask = (challenge: Bytes): void => {
+      attestation.answer(challenge, constitution, networkId);
+      time.nowMs += ANSWER_INTERVAL_MS;
+    };
     ask(older);
     ask(older);
     ask(newer);

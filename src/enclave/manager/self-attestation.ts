@@ -26,6 +26,8 @@ import type { EvidenceMaker } from "./evidence-maker.ts";
 
 /** Time between two attempts of a node to have its attestation recorded, and between two looks at its lease. */
 export const ATTEST_RETRY_MS = 1_000;
+/** Shortest time between two answers to challenges of the leader; what it asks in between is not answered. */
+export const ANSWER_INTERVAL_MS = 500;
 
 /** Evidence for the leader. */
 export interface OwnEvidence {
@@ -44,6 +46,8 @@ export interface SelfAttestationParts {
   readonly batchTime: () => number;
   /** Gives evidence to the leader, this node or another; it may be lost. */
   readonly deliver: (evidence: OwnEvidence) => void;
+  /** Whether this node's lease cannot have ended, as far as it knows. */
+  readonly leaseIsGood: () => boolean;
   readonly tracer: Tracer;
 }
 
@@ -67,6 +71,11 @@ export class SelfAttestation {
   #next: Purpose | undefined;
   #closed = false;
   #fails = false;
+  /** The evidence made last. */
+  #evidence: Bytes | undefined;
+  /** Evidence made since this node's start is recorded: it knows when its lease began. */
+  #isRecorded = false;
+  #answersAgainMs = 0;
   /** The node found on this machine. */
   #holder: NodeId | undefined;
 
@@ -77,6 +86,9 @@ export class SelfAttestation {
   /** Governance in effect changed. */
   governanceChanged(): void {
     const state = this.#parts.committed();
+    const recorded = state?.attested.get(this.#parts.nodeId)?.evidence;
+    if (recorded !== undefined && this.#evidence !== undefined)
+      this.#isRecorded ||= bytesEqual(recorded, this.#evidence);
     // Evidence for another challenge than the one that is under way need not wait.
     if (state !== undefined && (!this.#waits || this.#challenge(state) !== this.#answered)) this.#attempt();
     this.#lookAgain();
@@ -84,12 +96,16 @@ export class SelfAttestation {
 
   /**
    * The leader asks for evidence: this node is quarantined, and may not be able to read what its challenge follows from, since
-   * what it missed can be behind keys that it gets only with its evidence.
+   * what it missed can be behind keys that it gets only with its evidence. One that knows that its lease is young
+   * does not answer, and none does so all the time: making evidence costs.
    */
   answer(challenge: Bytes, { nodes }: Pick<Constitution, "nodes">, networkId: string): void {
-    const { nodeId, crypto } = this.#parts;
+    const { nodeId, clock, crypto, leaseIsGood } = this.#parts;
     const entry = nodes.find((node) => node.nodeId === nodeId);
-    if (entry === undefined) return;
+    const now = clock.now();
+    const isNeeded = !this.#isRecorded || !leaseIsGood();
+    if (entry === undefined || this.#closed || !isNeeded || now < this.#answersAgainMs) return;
+    this.#answersAgainMs = now + ANSWER_INTERVAL_MS;
     const reportData = attestReportData(networkId, entry, challenge, crypto.sha256);
     this.#want({ challenge, reportData, isForLeader: true });
   }
@@ -202,6 +218,7 @@ export class SelfAttestation {
     const claims = crypto.verifyEvidence(outcome, reportData, batchTime());
     if ("problem" in claims) return this.#tellFailure(`the evidence does not hold: ${claims.problem}`);
     this.#fails = false;
+    this.#evidence = outcome;
     return { evidence: outcome, claims };
   }
 

@@ -1,6 +1,6 @@
 /** A network with real keys as governance sees it, for tests of the keys its nodes share: no consensus and no ledger. */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { executeAdministrative, type GovernanceState } from "../../core/governance/administrative.ts";
+import { executeAdministrative, type GovernanceState, placeAt } from "../../core/governance/administrative.ts";
 import {
   decodeAdministrative,
   encodeAdministrative,
@@ -24,7 +24,7 @@ export const ports = { crypto: createNodeCrypto(node0.privateKey), entropy: node
 
 /** The transactions it begins with. */
 export const FIRST = firstTransactions(constitution, networkId, ports);
-let place = { index: 1, firstSeqno: 1, timeMs: 0 };
+let place = placeAt(0);
 
 /** The state after a transaction in a batch of its own. */
 export function execute(state: GovernanceState | undefined, transaction: AdministrativeTransaction): GovernanceState {

@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import {
+  constitutionOf,
+  GOVERNANCE_CRYPTO,
+  GovernedNetwork,
+  idOf,
+  tupleOf,
+} from "../../../test/support/governed-network.ts";
+import { simulatedEvidence } from "../../../test/simulation/simulated-crypto.ts";
+import { fromHex } from "../../core/codec/bytes.ts";
+import { type AdministrativeTransaction, decodeAdministrative } from "../../core/governance/administrative-codec.ts";
+import { attestChallenge, attestReportData, type AttestTransaction } from "../../core/governance/attest.ts";
+import { Administration } from "./administration.ts";
+import { LeaderDuties, QUARANTINE_GRACE_MAX_MS } from "./leader-duties.ts";
+import { sha256 } from "./node-crypto.ts";
+
+const LEASE_MS = 60_000;
+const { codeManifest, teeManifest } = constitutionOf([0]);
+const CODE = fromHex(codeManifest[0]?.measurement ?? "");
+const MACHINE = teeManifest[0]?.tee === "virtual" ? teeManifest[0].machineKey : assert.fail();
+
+/** The duties of node 0, which leads three; what it proposes is taken at once. */
+class Bench {
+  readonly network = new GovernedNetwork([0, 1, 2], { leaseMs: LEASE_MS, epoch: { lengthMs: 0 } });
+  readonly proposed: AdministrativeTransaction[] = [];
+  readonly administration = new Administration(
+    constitutionOf([0, 1, 2], { leaseMs: LEASE_MS, epoch: { lengthMs: 0 } }),
+    this.network.state.networkId,
+    GOVERNANCE_CRYPTO,
+  );
+  elapsedMs = 1_000;
+  agrees = true;
+  readonly duties = new LeaderDuties({
+    nodeId: idOf(0),
+    administration: this.administration,
+    maker: { epoch: () => assert.fail("no epoch is due"), grant: () => assert.fail("no key is missing") },
+    keyOf: () => undefined,
+    view: () => ({ now: this.nowMs, nextSeqno: this.network.place.firstSeqno, learnersCaughtUp: true }),
+    snapshot: () => undefined,
+    tracer: { event: () => undefined },
+    elapsedMs: () => this.elapsedMs,
+    agrees: () => this.agrees,
+    challenge: () => undefined,
+    propose: (encoded) => this.#take(decodeAdministrative(encoded)),
+  });
+
+  constructor() {
+    this.administration.restore(this.network.state, 1, 0);
+  }
+
+  get nowMs(): number {
+    return this.network.place.timeMs;
+  }
+
+  #take(transaction: AdministrativeTransaction): void {
+    this.proposed.push(transaction);
+    this.administration.restore(this.network.execute(transaction), this.network.place.index, 0);
+  }
+
+  /** Time passes, by all clocks. */
+  pass(ms: number): void {
+    this.elapsedMs += ms;
+    this.network.place = { ...this.network.place, timeMs: this.nowMs + ms };
+  }
+
+  /** Evidence of a node for the newest challenge. */
+  evidence(at: number): AttestTransaction {
+    const { state } = this.network;
+    const challenge = attestChallenge(state, idOf(at), sha256) ?? assert.fail("no epoch");
+    const reportData = attestReportData(state.networkId, tupleOf(at), challenge, sha256);
+    return { type: "attest", nodeId: idOf(at), challenge, evidence: simulatedEvidence(MACHINE, CODE, reportData) };
+  }
+
+  /** The types of what the leader proposes until it has nothing more to do. */
+  proposals(): readonly string[] {
+    const before = this.proposed.length;
+    for (let count = -1; count < this.proposed.length; ) {
+      count = this.proposed.length;
+      this.duties.next();
+      this.duties.committed();
+    }
+    return this.proposed.slice(before).map(({ type }) => type);
+  }
+}
+
+describe("a leader that is sent evidence", () => {
+  test("records it, and begins a challenge for whoever answers one that is too old", () => {
+    const bench = new Bench();
+    const stale = bench.evidence(1);
+    bench.duties.attest(bench.evidence(2));
+    assert.deepEqual(bench.proposals(), ["attest"]);
+    bench.pass(LEASE_MS / 2 + 1);
+    bench.duties.attest(stale);
+    bench.duties.attest(stale);
+    assert.deepEqual(bench.proposals(), ["challenge"]);
+    bench.duties.attest(bench.evidence(1));
+    assert.deepEqual(bench.proposals(), ["attest"]);
+  });
+
+  test("begins none while the newest one is young, whatever a node sends", () => {
+    const bench = new Bench();
+    bench.duties.attest({ ...bench.evidence(1), challenge: new Uint8Array(32) });
+    assert.deepEqual(bench.proposals(), []);
+    bench.pass(LEASE_MS / 4);
+    assert.deepEqual(bench.proposals(), [], "nor later, since nobody asks any more");
+  });
+});
+
+describe("a leader that finds a lease ended", () => {
+  test("proposes the quarantine after a grace, unless the lease is young by its own clocks", () => {
+    const bench = new Bench();
+    bench.pass(LEASE_MS / 2 + 1);
+    bench.duties.attest(bench.evidence(0));
+    assert.deepEqual(bench.proposals(), ["challenge"]);
+    for (const at of [0, 1]) {
+      bench.duties.attest(bench.evidence(at));
+      assert.deepEqual(bench.proposals(), ["attest"]);
+    }
+    bench.pass(LEASE_MS / 2);
+    assert.deepEqual(bench.proposals(), []);
+    bench.agrees = false;
+    bench.pass(QUARANTINE_GRACE_MAX_MS);
+    assert.deepEqual(bench.proposals(), []);
+    bench.agrees = true;
+    bench.duties.next();
+    assert.deepEqual(bench.proposed.at(-1), { type: "quarantine", nodeIds: [idOf(2)] });
+  });
+});

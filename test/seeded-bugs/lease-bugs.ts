@@ -1,0 +1,119 @@
+/** Bugs in the rules of leases: what they let a node do that nobody has seen the code of for too long. */
+import type { Detector, SeededBug } from "./bug.ts";
+
+const tests = (file: string): Detector => ({ type: "tests", file: `${file}.test.js` });
+
+function bug(
+  name: string,
+  file: string,
+  change: { readonly find: string; readonly replace: string },
+  ...detectors: readonly Detector[]
+): SeededBug {
+  return { name: `lease-${name}`, patches: [{ file: `src/${file}.ts`, ...change }], detectors };
+}
+
+/** Every bug in the rules of leases. */
+export const LEASE_BUGS: readonly SeededBug[] = [
+  bug(
+    "vote-of-a-quarantined-node-counts",
+    "enclave/manager/lease-watch",
+    {
+      find: '"voteResponse":\n        return isQuarantined(committed, peer);',
+      replace: '"voteResponse":\n        return false;',
+    },
+    tests("src/enclave/manager/lease-watch"),
+  ),
+  bug(
+    "quarantined-leader-goes-on",
+    "enclave/manager/lease-watch",
+    { find: 'if (role === "leader" && !this.mayLead) handOver();', replace: "" },
+    tests("src/enclave/manager/lease-watch"),
+  ),
+  bug(
+    "epoch-key-for-a-quarantined-node",
+    "core/governance/leases",
+    {
+      find: "return state.constitution.nodes.filter(({ nodeId }) => !isQuarantined(state, nodeId));",
+      replace: "return state.constitution.nodes;",
+    },
+    tests("src/core/governance/leases"),
+  ),
+  bug(
+    "no-epoch-after-a-quarantine",
+    "core/governance/epochs",
+    {
+      find: "(isDueByQuarantine(state) || isDueBySchedule(state, progress))",
+      replace: "isDueBySchedule(state, progress)",
+    },
+    tests("src/core/governance/leases"),
+  ),
+  bug(
+    "evidence-for-an-old-challenge-renews",
+    "core/governance/challenges",
+    {
+      find: "challenges.filter(({ fromMs }) => nowMs - fromMs <= ageMaxMs)",
+      replace: "challenges.filter(() => ageMaxMs > 0)",
+    },
+    tests("src/core/governance/attest"),
+  ),
+  bug(
+    "challenge-is-known-in-advance",
+    "core/governance/challenges",
+    {
+      find: "sha256(concatBytes(previousDigest, sha256(epoch.sealedServiceKey)))",
+      replace: "sha256(epoch.sealedServiceKey)",
+    },
+    tests("src/core/governance/challenges"),
+  ),
+  bug(
+    "nobody-asks-for-a-challenge",
+    "enclave/manager/leader-duties",
+    { find: 'if (reason === "ChallengeStale") this.#challengeWanted = true;', replace: "" },
+    tests("src/enclave/manager/leader-duties"),
+  ),
+  bug(
+    "no-proposal-to-remove",
+    "core/governance/administrative",
+    {
+      find: "const settled = settleProposal(withProposal(after, proposal), proposal.id, place.timeMs, crypto);",
+      replace: "const settled = settleProposal(after, proposal.id, place.timeMs, crypto);",
+    },
+    tests("src/core/governance/leases"),
+  ),
+  bug(
+    "quarantine-before-the-lease-has-ended",
+    "core/governance/leases",
+    { find: "nowMs >= endsAtMs && !isQuarantined", replace: "!isQuarantined" },
+    tests("src/core/governance/leases"),
+  ),
+  bug(
+    "quarantine-of-whom-the-others-need",
+    "core/governance/leases",
+    { find: "while (count > 0 && !canDoWithout(state, nodeIds.slice(0, count))) count--;", replace: "" },
+    tests("src/core/governance/leases"),
+  ),
+  bug(
+    "quarantine-by-the-leaders-clock-alone",
+    "enclave/manager/lease-watch",
+    { find: " || this.#refuses(peer, message);", replace: ";" },
+    tests("src/enclave/manager/lease-watch"),
+  ),
+  bug(
+    "leader-proposes-what-it-would-refuse",
+    "enclave/manager/leader-duties",
+    { find: "isLate(nodeId) && this.#parts.agrees(nodeId)", replace: "isLate(nodeId)" },
+    tests("src/enclave/manager/leader-duties"),
+  ),
+  bug(
+    "quarantine-refused-for-ever",
+    "enclave/manager/lease-watch",
+    { find: "if (known?.fromMs === seen.fromMs) return known.untilMs;", replace: "" },
+    tests("src/enclave/manager/lease-watch"),
+  ),
+  bug(
+    "every-challenge-is-answered",
+    "enclave/manager/self-attestation",
+    { find: " || now < this.#answersAgainMs) return;", replace: ") return;" },
+    tests("src/enclave/manager/self-attestation"),
+  ),
+];
