@@ -9,6 +9,7 @@
  * The nonce leaves the enclave only once the transaction is committed, and the blinding only to open that transaction.
  * Hashing is most of what a leaf costs: messages of one length are hashed by one call (digest-run.ts).
  */
+import { asciiBytes } from "../codec/ascii.ts";
 import { type Bytes, copyDigest, type HashFunction, utf8Decode } from "../codec/bytes.ts";
 import {
   HEADER_LENGTH,
@@ -210,11 +211,4 @@ export function evidenceDigests(header: ParsedBatch["header"], secrets: Bytes, s
 /** The commit evidence of the transaction at a position of a batch. */
 export function commitEvidenceText(place: EvidencePlace, secrets: Bytes, position: number): string {
   return utf8Decode(evidenceInput.subarray(0, writeEvidence(place, secrets, position)));
-}
-
-/** Bytes of a text that is known to be ASCII. */
-export function asciiBytes(text: string): Bytes {
-  const bytes = new Uint8Array(text.length);
-  for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
-  return bytes;
 }

@@ -78,10 +78,10 @@ export class OpenedSnapshot {
   readonly #file = new KeeperSealSplitter();
   readonly #crypto: LedgerCrypto;
   readonly #onPart: (adapterId: number, data: Bytes) => void;
+  readonly #onFront: (state: GovernanceState) => void;
+  #state: GovernanceState | undefined;
   #found: Omit<ReceivedSnapshot, "digest"> | undefined;
   #digest: Bytes | undefined;
-
-  readonly #onFront: (state: GovernanceState) => void;
 
   /**
    * @param onPart gets the parts of the adapters' states in order
@@ -98,8 +98,14 @@ export class OpenedSnapshot {
     this.#crypto = crypto;
     this.#reader = new SnapshotReader(networkId, {
       crypto,
-      epochKeyOf: (epoch, manifest) => epochKeyOf(epoch, decodeGovernanceState(manifest.governance, crypto.sha256)),
+      epochKeyOf: (epoch, manifest) => epochKeyOf(epoch, this.#stateOf(manifest)),
     });
+  }
+
+  /** Governance as the one manifest of the file says. */
+  #stateOf({ governance }: SnapshotManifest): GovernanceState {
+    this.#state ??= decodeGovernanceState(governance, this.#crypto.sha256);
+    return this.#state;
   }
 
   /** Takes the next bytes of the file; returns those before its keeper's seal. Throws when they do not hold. */
@@ -123,7 +129,7 @@ export class OpenedSnapshot {
     else {
       const { manifest, tail } = event;
       const { last } = manifest.tail;
-      const state = decodeGovernanceState(manifest.governance, this.#crypto.sha256);
+      const state = this.#stateOf(manifest);
       const { configuration } = state;
       const mark = {
         index: last.index,
