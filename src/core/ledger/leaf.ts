@@ -27,12 +27,10 @@ export const SECRETS_LENGTH = 2 * DIGEST;
 const ZERO_DIGEST = new Uint8Array(DIGEST);
 const HEX_DIGITS = asciiBytes("0123456789abcdef");
 const ZERO = 0x30;
-const POINT = 0x2e;
 const COLON = 0x3a;
 const MAX_INTEGER_32 = 0x7fffffff;
 /** A loop copies so many bytes faster than the view costs that a call needs. */
 const LOOP_BYTES_MAX = 256;
-const EVIDENCE_PREFIX = asciiBytes("ce:");
 
 /** Input of a hash call, filled anew before each: a call reads its input and keeps nothing of it. */
 const leafInput = new Uint8Array(3 * DIGEST);
@@ -201,31 +199,41 @@ function writeDecimal(target: Uint8Array, start: number, length: number, value: 
 /** Places of transactions: the view of their batch, and the first of them. */
 type EvidencePlace = Pick<ParsedBatch["header"], "view" | "firstSeqno">;
 
-/** Bytes of the commit evidence of the transaction at a position. */
-function evidenceLength({ view, firstSeqno }: EvidencePlace, position: number): number {
-  const digits = decimalLength(view) + decimalLength(firstSeqno + position);
-  return EVIDENCE_PREFIX.length + digits + 2 + 2 * DIGEST;
-}
+/** Writes the commit evidence of the transactions of a batch. */
+class EvidenceWriter {
+  readonly #firstSeqno: number;
+  readonly #secrets: Bytes;
+  /** What all of them begin with. */
+  readonly #front: Bytes;
 
-/** Writes the commit evidence of the transaction at a position to a place; its length must be the one told before. */
-function writeEvidence(place: EvidencePlace, secrets: Bytes, position: number, to: Target): void {
-  const { bytes, at: start, length } = to;
-  const { view, firstSeqno } = place;
-  for (let offset = 0; offset < EVIDENCE_PREFIX.length; offset++)
-    bytes[start + offset] = EVIDENCE_PREFIX[offset] as number;
-  const viewLength = decimalLength(view);
-  const viewAt = start + EVIDENCE_PREFIX.length;
-  writeDecimal(bytes, viewAt, viewLength, view);
-  const seqnoAt = viewAt + viewLength + 1;
-  bytes[seqnoAt - 1] = POINT;
-  let at = start + length - 2 * DIGEST;
-  writeDecimal(bytes, seqnoAt, at - 1 - seqnoAt, firstSeqno + position);
-  bytes[at - 1] = COLON;
-  const from = nonceAt(position);
-  for (let offset = 0; offset < DIGEST; offset++) {
-    const byte = secrets[from + offset] as number;
-    bytes[at++] = HEX_DIGITS[byte >> 4] as number;
-    bytes[at++] = HEX_DIGITS[byte & 15] as number;
+  constructor({ view, firstSeqno }: EvidencePlace, secrets: Bytes) {
+    this.#firstSeqno = firstSeqno;
+    this.#secrets = secrets;
+    this.#front = asciiBytes(`ce:${view}.`);
+  }
+
+  /** Bytes of the commit evidence of the transaction at a position. */
+  lengthOf(position: number): number {
+    return this.#front.length + decimalLength(this.#firstSeqno + position) + 1 + 2 * DIGEST;
+  }
+
+  /** Writes it to a place. */
+  write(position: number, target: Uint8Array, start: number): void {
+    const front = this.#front;
+    const secrets = this.#secrets;
+    const seqno = this.#firstSeqno + position;
+    for (let offset = 0; offset < front.length; offset++) target[start + offset] = front[offset] as number;
+    let at = start + front.length;
+    const digits = decimalLength(seqno);
+    writeDecimal(target, at, digits, seqno);
+    at += digits;
+    target[at++] = COLON;
+    const from = nonceAt(position);
+    for (let offset = 0; offset < DIGEST; offset++) {
+      const byte = secrets[from + offset] as number;
+      target[at++] = HEX_DIGITS[byte >> 4] as number;
+      target[at++] = HEX_DIGITS[byte & 15] as number;
+    }
   }
 }
 
@@ -235,18 +243,18 @@ function writeEvidence(place: EvidencePlace, secrets: Bytes, position: number, t
  */
 export function evidenceDigests(header: ParsedBatch["header"], secrets: Bytes, sha256: HashFunction): Bytes {
   const run = new DigestRun(sha256, header.count);
+  const evidence = new EvidenceWriter(header, secrets);
   for (let position = 0; position < header.count; position++) {
-    const length = evidenceLength(header, position);
-    const at = run.next(length);
-    writeEvidence(header, secrets, position, { bytes: run.bytes, at, length });
+    const at = run.next(evidence.lengthOf(position));
+    evidence.write(position, run.bytes, at);
   }
   return run.finish();
 }
 
 /** The commit evidence of the transaction at a position of a batch. */
 export function commitEvidenceText(place: EvidencePlace, secrets: Bytes, position: number): string {
-  const length = evidenceLength(place, position);
-  const bytes = new Uint8Array(length);
-  writeEvidence(place, secrets, position, { bytes, at: 0, length });
+  const evidence = new EvidenceWriter(place, secrets);
+  const bytes = new Uint8Array(evidence.lengthOf(position));
+  evidence.write(position, bytes, 0);
   return utf8Decode(bytes);
 }
