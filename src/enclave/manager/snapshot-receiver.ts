@@ -2,7 +2,7 @@
  * A snapshot on its way into this node, from the leader or from its own disk: opened and checked piece by piece, its parts
  * handed to the workers, where they replace the state only when the whole is complete, durable and taken by consensus.
  */
-import { type Bytes, toHex } from "../../core/codec/bytes.ts";
+import { type Bytes, bytesEqual, toHex } from "../../core/codec/bytes.ts";
 import { sameConfiguration } from "../../core/consensus/configuration.ts";
 import type { NodeId, Ready, SnapshotMark } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
@@ -44,6 +44,8 @@ export interface SnapshotOpening {
   readonly networkId: string;
   readonly crypto: LedgerCrypto;
   readonly epochKeyOf: (epoch: number, state: GovernanceState) => Bytes | undefined;
+  /** A snapshot that was read before: where this one has the same governance, it is not decoded again. */
+  readonly known?: Pick<ReceivedSnapshot, "manifest" | "state">;
 }
 
 /** What receiving one needs besides. */
@@ -79,6 +81,7 @@ export class OpenedSnapshot {
   readonly #crypto: LedgerCrypto;
   readonly #onPart: (adapterId: number, data: Bytes) => void;
   readonly #onFront: (state: GovernanceState) => void;
+  readonly #known: SnapshotOpening["known"];
   #state: GovernanceState | undefined;
   #found: Omit<ReceivedSnapshot, "digest"> | undefined;
   #digest: Bytes | undefined;
@@ -92,7 +95,8 @@ export class OpenedSnapshot {
     onPart: (adapterId: number, data: Bytes) => void,
     onFront: (state: GovernanceState) => void = () => {},
   ) {
-    const { networkId, crypto, epochKeyOf } = opening;
+    const { networkId, crypto, epochKeyOf, known } = opening;
+    this.#known = known;
     this.#onPart = onPart;
     this.#onFront = onFront;
     this.#crypto = crypto;
@@ -104,6 +108,8 @@ export class OpenedSnapshot {
 
   /** Governance as the one manifest of the file says. */
   #stateOf({ governance }: SnapshotManifest): GovernanceState {
+    const known = this.#known;
+    if (known !== undefined && bytesEqual(known.manifest.governance, governance)) return known.state;
     this.#state ??= decodeGovernanceState(governance, this.#crypto.sha256);
     return this.#state;
   }
