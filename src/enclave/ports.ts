@@ -126,6 +126,10 @@ export interface WorkerIsolation {
   readonly level: "process" | "thread";
   /** `isolated`: they have no network; anything else says why they have. */
   readonly network: string;
+  /** `isolated`: they see no file or socket besides the program; anything else says why they do. */
+  readonly files: string;
+  /** `dropped`: they can gain no privileges, and end with this process; anything else says why not. */
+  readonly privileges: string;
 }
 
 /** Starts the worker of an adapter that the constitution mounts, with nothing in its state. */

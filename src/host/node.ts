@@ -16,7 +16,7 @@ import { batchKindOf, parseBatch } from "../core/ledger/batch-format.ts";
 import { nodeEntropy, sha256 } from "../enclave/manager/node-crypto.ts";
 import { type NodeKeys, openNodeKeys } from "../enclave/manager/node-keys.ts";
 import { ValidatingNode } from "../enclave/manager/validating-node.ts";
-import type { StoredSnapshot, Tracer } from "../enclave/ports.ts";
+import type { StoredSnapshot, Tracer, WorkerIsolation } from "../enclave/ports.ts";
 import { CocoError } from "../errors.ts";
 import { PUBLIC_FILE_MODE, readConfigurationFile, writeFileAtomic } from "./files.ts";
 import { readConstitutionFile } from "./genesis.ts";
@@ -141,7 +141,7 @@ function assemble(context: NodeContext, parts: Parts, { disk, content }: LedgerF
     ...{ listen: folder.listen, clientListen: folder.clientListen },
     ...{ clock: systemClock, entropy: nodeEntropy, sockets: nodeSockets },
     attest: (reportData) => tee.attest(measurement, reportData),
-    workers: { level: commands === undefined ? "thread" : "process", network: commands?.network ?? "shared" },
+    workers: { level: commands === undefined ? "thread" : "process", ...isolationOf(commands) },
     startExecutor: (adapter, onMessage) => {
       const executor = startWorker(commands, workerDataOf(adapter), onMessage);
       parts.executors.add(executor);
@@ -161,9 +161,16 @@ function chooseWorkers({ options, folder, tracer }: NodeContext): WorkerCommands
     level === "thread"
       ? undefined
       : workerCommands({ memoryMb: folder.workers.memoryMb, ...(entry !== undefined && { entry }) });
-  const network = commands?.network ?? "shared";
-  tracer.event(network === "isolated" ? "info" : "warn", "workers", { isolation: level, network });
+  const isolation = isolationOf(commands);
+  const isWhole =
+    isolation.network === "isolated" && isolation.files === "isolated" && isolation.privileges === "dropped";
+  tracer.event(isWhole ? "info" : "warn", "workers", { isolation: level, ...isolation });
   return commands;
+}
+
+function isolationOf(commands: WorkerCommands | undefined): Omit<WorkerIsolation, "level"> {
+  const { network = "shared", files = "shared", privileges = "shared" } = commands ?? {};
+  return { network, files, privileges };
 }
 
 function workerDataOf({ name, version, options }: AdapterEntry): AdapterWorkerData {

@@ -5,7 +5,7 @@
  * Both are killed when the executor is closed, when either ends, when a frame does not decode, or when the worker leaves
  * more unread than a bound.
  */
-import { type ChildProcess, spawn, type StdioOptions } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { Socket } from "node:net";
 import type { ExecutorEvents } from "../enclave/ports.ts";
 import type { FromWorker } from "../enclave/worker/protocol.ts";
@@ -13,9 +13,11 @@ import { decodeFromWorker } from "../enclave/worker/wire-from-worker.ts";
 import { encodeToWorker, messagesToWorker } from "../enclave/worker/wire-to-worker.ts";
 import { CocoError, invariant } from "../errors.ts";
 import type { AdapterWorkerData } from "./adapter-worker.ts";
-import type { Command, WorkerCommands } from "./worker-commands.ts";
+import { type ChildDescriptors, nothingInherited } from "./inherited-descriptors.ts";
+import type { WorkerCommands } from "./worker-commands.ts";
 import { FrameReader, FrameWriter } from "./worker-frames.ts";
 import type { RunningExecutor } from "./running-executor.ts";
+import type { Command } from "./worker-sandbox.ts";
 import { encodeStart } from "./worker-start.ts";
 import { NODE_PIPE } from "./worker-pipe.ts";
 
@@ -24,8 +26,8 @@ export const WORKER_UNREAD_BYTES_MAX = 256 * 1024 * 1024;
 /** Longest piece of what a worker writes to its standard error that becomes a line of the log. */
 export const WORKER_ERROR_LINE_LENGTH_MAX = 1_000;
 
-function start({ file, args }: Command, stdio: StdioOptions): ChildProcess {
-  return spawn(file, args, { env: {}, cwd: "/", stdio, windowsHide: true });
+function start({ file, args }: Command, descriptors: ChildDescriptors): ChildProcess {
+  return spawn(file, args, { env: {}, cwd: "/", stdio: nothingInherited(descriptors), windowsHide: true });
 }
 
 function pipeOf(child: ChildProcess): Socket {

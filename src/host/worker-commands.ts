@@ -1,21 +1,14 @@
 /**
  * How the processes of an adapter's worker are started, so that they can reach nothing but their channel: an empty environment,
  * Node's permission model with read access to the program alone, no addons, children, threads or inspector, a bound of memory,
- * and on Linux namespaces of their own for users, network, processes and System V IPC, where the system lets anybody make them.
- *
- * The permission model stops neither sockets nor signals; the namespaces do. That of users also keeps the worker from the
- * /proc entries of other processes of the same user.
+ * and around that what the system offers to keep them apart (worker-sandbox.ts).
  */
-import { spawnSync } from "node:child_process";
 import { existsSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PACKAGE_FOLDER } from "./measure-code.ts";
+import { type Command, type Isolation, workerSandbox } from "./worker-sandbox.ts";
 
-const PROBE_TIMEOUT_MS = 5_000;
-const UNSHARE = ["/usr/bin/unshare", "/bin/unshare"];
-/** A worker cannot name a process outside its own namespace, so it can neither signal nor look at one. */
-const NAMESPACES = ["--user", "--net", "--ipc", "--pid", "--fork", "--kill-child=SIGKILL", "--"];
 /** Whether it is there tells the loader of native code which C library the system has; denied, it loads nothing. */
 const LIBC_MARK = "/etc/alpine-release";
 /** The first versions whose permission model is not called experimental. */
@@ -24,19 +17,11 @@ const STABLE_PERMISSION = [
   [23, 5],
 ] as const;
 
-/** A program to run. */
-export interface Command {
-  readonly file: string;
-  readonly args: readonly string[];
-}
-
 /** The programs of a worker. */
-export interface WorkerCommands {
+export interface WorkerCommands extends Isolation {
   readonly adapter: Command;
   /** Prepares transactions: it may load the native library for signatures and use threads, and has no state. */
   prepare(adapter: string): Command;
-  /** Whether the processes have no network; why not otherwise. */
-  readonly network: "isolated" | "unshare-missing" | "unshare-refused" | "platform";
 }
 
 /** What commands are made of. */
@@ -46,23 +31,23 @@ export interface WorkerCommandOptions {
   readonly entry?: string;
 }
 
-/** The commands for this platform; looks once whether it offers the namespaces. */
+/** The commands for this platform; looks once how much of the sandbox it offers. */
 export function workerCommands({ memoryMb, entry }: WorkerCommandOptions): WorkerCommands {
-  const { prefix, network } = networkNamespace();
+  const { folders, files } = readablePaths(entry);
+  const program = [...folders, ...files, LIBC_MARK];
+  const sandbox = workerSandbox({ program, memoryMb });
   const adapterEntry = entry ?? fileURLToPath(new URL("./adapter-process.js", import.meta.url));
+  const readable = [...folders.map((folder) => join(folder, "*")), ...files];
   const common = [
     permissionFlag(process.versions.node),
-    ...readablePaths(entry).map((path) => `--allow-fs-read=${path}`),
+    ...readable.map((path) => `--allow-fs-read=${path}`),
     "--disable-proto=delete",
     "--no-warnings",
     `--max-old-space-size=${memoryMb}`,
   ];
-  const command = (args: readonly string[]): Command => {
-    const [file = process.execPath, ...first] = [...prefix, process.execPath];
-    return { file, args: [...first, ...args] };
-  };
+  const command = (args: readonly string[]): Command => sandbox.wrap({ file: process.execPath, args });
   return {
-    network,
+    ...{ network: sandbox.network, files: sandbox.files, privileges: sandbox.privileges },
     adapter: command([...common, "--no-addons", adapterEntry]),
     prepare: (adapter) =>
       command([
@@ -82,35 +67,17 @@ export function permissionFlag(version: string): "--permission" | "--experimenta
 }
 
 /** The compiled program, its manifest and the packages it is made of: nothing else of the package's folder, which may hold nodes. */
-function readablePaths(entry: string | undefined): readonly string[] {
+function readablePaths(entry: string | undefined): {
+  readonly folders: readonly string[];
+  readonly files: readonly string[];
+} {
   const root = realpathSync(PACKAGE_FOLDER);
-  const paths = [join(root, "dist", "src", "*"), join(root, "package.json")];
+  const folders = [join(root, "dist", "src")];
   for (let folder = root; ; folder = dirname(folder)) {
     const packages = join(folder, "node_modules");
     // A folder of packages may be a link: both its own path and what it leads to are read.
-    if (existsSync(packages)) paths.push(...new Set([packages, realpathSync(packages)].map((path) => join(path, "*"))));
+    if (existsSync(packages)) folders.push(...new Set([packages, realpathSync(packages)]));
     if (folder === dirname(folder)) break;
   }
-  if (entry !== undefined) paths.push(entry);
-  return paths;
-}
-
-let found: { readonly prefix: readonly string[]; readonly network: WorkerCommands["network"] } | undefined;
-
-function networkNamespace(): NonNullable<typeof found> {
-  found ??= findNetworkNamespace();
-  return found;
-}
-
-function findNetworkNamespace(): NonNullable<typeof found> {
-  if (process.platform !== "linux") return { prefix: [], network: "platform" };
-  const unshare = UNSHARE.find((file) => existsSync(file));
-  if (unshare === undefined) return { prefix: [], network: "unshare-missing" };
-  const prefix = [unshare, ...NAMESPACES];
-  const probe = spawnSync(unshare, [...NAMESPACES, process.execPath, "--version"], {
-    env: {},
-    stdio: "ignore",
-    timeout: PROBE_TIMEOUT_MS,
-  });
-  return probe.status === 0 ? { prefix, network: "isolated" } : { prefix: [], network: "unshare-refused" };
+  return { folders, files: [join(root, "package.json"), ...(entry === undefined ? [] : [entry])] };
 }

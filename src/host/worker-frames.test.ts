@@ -19,6 +19,15 @@ describe("frames on the pipe of a worker", () => {
     }
   });
 
+  test("of a large size come out of single bytes, too, and those behind them", () => {
+    const payload = new Uint8Array(300_000).map((_, at) => at);
+    const all = concatBytes(frame(0, payload), frame(1, Uint8Array.of(5)));
+    const taken: Bytes[] = [];
+    const reader = new FrameReader((one) => taken.push(one.slice()));
+    for (let at = 0; at < all.length; at++) reader.push(all.subarray(at, at + 1));
+    assert.deepEqual(taken, [payload, Uint8Array.of(5)]);
+  });
+
   test("that are repeated, left out or put in are refused", () => {
     const reader = () => {
       const fresh = new FrameReader(() => undefined);

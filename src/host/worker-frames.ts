@@ -3,7 +3,7 @@
  * each direction, so that a frame that is repeated, left out or put in is noticed. Both sides read strictly.
  */
 import type { Socket } from "node:net";
-import { type Bytes, concatBytes, EMPTY } from "../core/codec/bytes.ts";
+import { type Bytes, EMPTY } from "../core/codec/bytes.ts";
 import { WORKER_MESSAGE_BYTES_MAX } from "../enclave/worker/wire-parts.ts";
 import { CocoError } from "../errors.ts";
 
@@ -47,9 +47,12 @@ export class FrameWriter {
 /** Takes frames out of what arrives, in whatever pieces. */
 export class FrameReader {
   readonly #onFrame: (payload: Bytes) => void;
-  #pieces: Bytes[] = [];
-  #length = 0;
-  #needed = HEAD_BYTES;
+  /**
+   * What has arrived of a frame, at the front of room for more. It doubles as bytes come: neither a length that is announced
+   * costs memory, nor the number of pieces the bytes come in.
+   */
+  #held: Bytes = EMPTY;
+  #heldBytes = 0;
   #number = 0;
 
   constructor(onFrame: (payload: Bytes) => void) {
@@ -58,24 +61,44 @@ export class FrameReader {
 
   /** Throws `MalformedInput` or `LimitExceeded` for what is no frame. Payloads are views on what arrived, where they can be. */
   push(chunk: Bytes): void {
-    this.#pieces.push(chunk);
-    this.#length += chunk.length;
-    if (this.#length < this.#needed) return;
-    const bytes = this.#pieces.length === 1 ? chunk : concatBytes(...this.#pieces);
-    let at = 0;
-    for (;;) {
-      this.#needed = HEAD_BYTES;
-      if (bytes.length - at < HEAD_BYTES) break;
-      this.#needed = HEAD_BYTES + this.#readLength(bytes, at);
-      if (bytes.length - at < this.#needed) break;
-      const payload = bytes.subarray(at + HEAD_BYTES, at + this.#needed);
+    if (this.#heldBytes === 0) {
+      this.#hold(this.#takeFrames(chunk));
+      return;
+    }
+    this.#hold(chunk);
+    const held = this.#held.subarray(0, this.#heldBytes);
+    if (held.length < this.#neededBytes(held)) return;
+    this.#held = EMPTY;
+    this.#heldBytes = 0;
+    this.#hold(this.#takeFrames(held));
+  }
+
+  #hold(bytes: Bytes): void {
+    const length = this.#heldBytes + bytes.length;
+    if (length > this.#held.length) {
+      const room = new Uint8Array(Math.max(length, 2 * this.#held.length));
+      room.set(this.#held.subarray(0, this.#heldBytes));
+      this.#held = room;
+    }
+    this.#held.set(bytes, this.#heldBytes);
+    this.#heldBytes = length;
+  }
+
+  /** Bytes until the first frame of these is whole, as far as they tell. */
+  #neededBytes(bytes: Bytes): number {
+    return bytes.length < HEAD_BYTES ? HEAD_BYTES : HEAD_BYTES + this.#readLength(bytes, 0);
+  }
+
+  /** Hands over the frames that are whole; returns what is left. */
+  #takeFrames(bytes: Bytes): Bytes {
+    let rest = bytes;
+    for (let needed = this.#neededBytes(rest); rest.length >= needed; needed = this.#neededBytes(rest)) {
+      const payload = rest.subarray(HEAD_BYTES, needed);
       this.#number = (this.#number + 1) % NUMBERS;
-      at += this.#needed;
+      rest = rest.subarray(needed);
       this.#onFrame(payload);
     }
-    const rest = at === bytes.length ? EMPTY : bytes.subarray(at);
-    this.#pieces = rest.length === 0 ? [] : [rest];
-    this.#length = rest.length;
+    return rest;
   }
 
   #readLength(bytes: Bytes, at: number): number {

@@ -1,4 +1,4 @@
-/** What is fuzzed: every decoder that evidence passes through, with inputs to begin with. */
+/** What is fuzzed: every decoder that evidence passes through, and that of workers' messages, with inputs to begin with. */
 import { parseCertificate } from "../../src/core/certificates/certificate.ts";
 import { parseRevocationList } from "../../src/core/certificates/crl.ts";
 import { bytesEqual, concatBytes, fromHex, type Bytes, utf8Decode, utf8Encode } from "../../src/core/codec/bytes.ts";
@@ -18,6 +18,9 @@ import { parseHclReport } from "../../src/attestation/tpm/hcl-report.ts";
 import { parseTpmQuote } from "../../src/attestation/tpm/quote.ts";
 import { verifyUvm } from "../../src/attestation/uvm/verify.ts";
 import { parseVbsReport } from "../../src/attestation/vsm/report.ts";
+import { WorkerGuard } from "../../src/enclave/manager/worker-guard.ts";
+import type { FromWorker } from "../../src/enclave/worker/protocol.ts";
+import { decodeFromWorker, encodeFromWorker } from "../../src/enclave/worker/wire-from-worker.ts";
 import { platformOf } from "../../src/attestation/dcap/pck.ts";
 import { breakOnMagic } from "./canary.ts";
 import type { FuzzTarget } from "./fuzzer.ts";
@@ -77,12 +80,48 @@ function decodeCertificate(input: Bytes): void {
   platformOf(certificate);
 }
 
+const WORKER_MESSAGES: readonly Bytes[] = (
+  [
+    { type: "ready", tables: [{ id: 1, name: "public:one" }] },
+    {
+      type: "responses",
+      responses: [{ id: 1, response: { status: 200, contentType: "text/plain", body: fromHex("01") } }],
+    },
+    { type: "leader", ids: [1] },
+    { type: "submit", submissions: [{ id: 1, items: [{ id: fromHex("01"), body: fromHex("02") }] }] },
+    {
+      ...{ type: "executed", generation: 1, more: true, dropped: [{ id: fromHex("01"), error: fromHex("02") }] },
+      outcomes: [
+        { type: "included", position: 0, result: fromHex("03") },
+        { type: "unavailable", code: "Internal" },
+      ],
+      transactions: [
+        { id: fromHex("01"), publicPart: fromHex(""), privatePart: fromHex("02"), claimsDigest: new Uint8Array(32) },
+      ],
+    },
+    { type: "snapshotPart", version: 1, last: false, part: fromHex("01") },
+    { type: "imported", version: 1 },
+    { type: "log", message: "line" },
+  ] satisfies readonly FromWorker[]
+).map(encodeFromWorker);
+
+/** One message has one encoding; and a guard that expects nothing ends the worker in its own words. */
+function decodeWorkerMessage(input: Bytes): void {
+  const message = decodeFromWorker(input);
+  expect(bytesEqual(encodeFromWorker(message), input), "two encodings of one message");
+  new WorkerGuard({ writtenBytes: () => 0 }).take(message);
+}
+
 /** The targets, by name; `canary` is not among them. */
 export function fuzzTargets(seeds: FuzzSeeds): readonly FuzzTarget[] {
   return [
     {
       ...{ name: "cbor", seeds: seeds.cbor, tokens: CBOR_TOKENS, scripts: scripts(CODEC) },
       run: (input) => expect(bytesEqual(encodeCbor(decodeCbor(input)), input), "two encodings of one value"),
+    },
+    {
+      ...{ name: "worker-message", seeds: WORKER_MESSAGES, scripts: scripts("/dist/src/enclave/worker/", CODEC) },
+      run: decodeWorkerMessage,
     },
     { name: "json", seeds: seeds.json, tokens: JSON_TOKENS, scripts: scripts(CODEC), run: decodeJson },
     {

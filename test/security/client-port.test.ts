@@ -7,6 +7,8 @@ import { connect } from "node:tls";
 import { toHex } from "../../src/core/codec/bytes.ts";
 import { MAX_REQUEST_BYTES } from "../../src/core/governance/signed-request.ts";
 import {
+  type FrontendResponse,
+  SMALL_ANSWER_BYTES_MAX,
   type FrontendRequest,
   HEADERS_TIMEOUT_MS,
   UNAUTHENTICATED_REQUESTS_MAX,
@@ -131,6 +133,34 @@ describe("the client port", () => {
       });
     assert.equal(await codeOf({}), "AuthenticationRequired");
     assert.equal(await codeOf(keys), "CertificateUnknown");
+  });
+
+  test("keeps no further large answer of an adapter, to whatever requests it has, when there are too many", async () => {
+    const large = new Uint8Array(SMALL_ANSWER_BYTES_MAX + 1);
+    const open: ((answer: FrontendResponse) => void)[] = [];
+    const { port, certificate, privateKey, front } = await frontend(() => caller, {
+      bytesUnderWayMax: large.length,
+      handle: (_request, respond) => open.push(respond),
+    });
+    const keys = { host: "127.0.0.1", port, rejectUnauthorized: false, cert: certificate, key: privateKey };
+    const statuses: Promise<number | undefined>[] = [];
+    for (let count = 0; count < 4; count++)
+      statuses.push(
+        new Promise((resolve, reject) => {
+          const request = httpsRequest({ ...keys, agent: false, path: "/" }, (response) => {
+            response.resume();
+            resolve(response.statusCode);
+          });
+          request.on("error", reject);
+          request.end();
+        }),
+      );
+    while (open.length < 4) await delay(20);
+    // All within one turn: nothing is sent meanwhile.
+    for (const [at, respond] of open.entries())
+      respond({ status: 200, contentType: "text/plain", body: at === 3 ? large.subarray(1) : large });
+    assert.ok(front.bytesUnderWay < 3 * large.length + 1_000);
+    assert.deepEqual((await Promise.all(statuses)).sort(), [200, 200, 200, 503]);
   });
 
   test("keeps a bounded number of bytes for clients that do not take their answers, and lets go of them", async () => {

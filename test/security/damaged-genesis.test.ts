@@ -63,7 +63,7 @@ describe("a ledger whose first record was changed", () => {
           sockets: { listen: () => assert.fail(), connect: () => assert.fail() },
           tracer: { event: () => {} },
           adapterProblem: () => undefined,
-          workers: { level: "thread", network: "shared" },
+          workers: { level: "thread", network: "shared", files: "shared", privileges: "shared" },
           startExecutor: () => ({ send: () => {}, close: () => {} }),
           onServing: () => {},
           onFatal: () => {},

@@ -13,7 +13,7 @@ import { AdapterWorker } from "../../src/host/adapter-worker.ts";
 import { FrameReader } from "../../src/host/worker-frames.ts";
 import { openPipe, PREPARE_PIPE } from "../../src/host/worker-pipe.ts";
 import { decodeStart } from "../../src/host/worker-start.ts";
-import { Socket } from "node:net";
+import { createServer, type NetConnectOpts, Socket } from "node:net";
 
 /** What a client tells the worker to do. */
 export interface HostileCommand {
@@ -22,6 +22,8 @@ export interface HostileCommand {
   readonly files?: readonly string[];
   /** Ports of this machine to connect to. */
   readonly port?: number;
+  /** Unix sockets to connect to. */
+  readonly sockets?: readonly string[];
   /** Processes to signal. */
   readonly pids?: readonly number[];
 }
@@ -39,6 +41,9 @@ const say = (message: FromWorker): void => void socket.write(frame(encodeFromWor
 
 /** How the next batch is answered. */
 let onExecuted: ((message: Extract<FromWorker, { type: "executed" }>) => void) | undefined;
+/** Whether its state has no end. */
+let isEndless = false;
+const ENDLESS_PART = new Uint8Array(1024 * 1024).fill(7);
 
 const jobs = new Map<number, (results: readonly PrepareResult[]) => void>();
 let nextJob = 0;
@@ -51,8 +56,8 @@ const toPrepare = openPipe(PREPARE_PIPE, (payload) => {
 
 const worker = new AdapterWorker({
   emit: (message) => {
-    if (message.type !== "executed" || onExecuted === undefined) say(message);
-    else onExecuted(message);
+    if (message.type === "executed" && onExecuted !== undefined) onExecuted(message);
+    else say(message);
   },
   createPreparer: () => ({
     prepare: (transactions, done) => {
@@ -70,6 +75,10 @@ const reader = new FrameReader((payload) => {
     return;
   }
   const message = decodeToWorker(payload);
+  if (message.type === "nextPart" && isEndless) {
+    say({ type: "snapshotPart", version: message.version, part: ENDLESS_PART, last: false });
+    return;
+  }
   if (message.type !== "requests") {
     worker.handle(message);
     return;
@@ -103,16 +112,27 @@ async function outcomeOf(action: () => unknown): Promise<string> {
   }
 }
 
-function connection(port: number, host: string): Promise<void> {
+function connection(options: NetConnectOpts): Promise<void> {
   return new Promise((resolve, reject) => {
     const attempt = new Socket();
     attempt.on("connect", resolve).on("error", reject);
     attempt.setTimeout(2_000, () => reject(new Error("timeout")));
-    attempt.connect(port, host);
+    attempt.connect(options);
   });
 }
 
-async function reach({ files = [], port = 0, pids = [] }: HostileCommand): Promise<Record<string, unknown>> {
+function listen(path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    createServer().on("error", reject).listen(path, resolve);
+  });
+}
+
+async function reach({
+  files = [],
+  port = 0,
+  pids = [],
+  sockets = [],
+}: HostileCommand): Promise<Record<string, unknown>> {
   const fs = await import("node:fs");
   const { networkInterfaces } = await import("node:os");
   const { spawnSync } = await import("node:child_process");
@@ -130,10 +150,13 @@ async function reach({ files = [], port = 0, pids = [] }: HostileCommand): Promi
     "load native code": () => process.dlopen({ exports: {} }, "/lib/x86_64-linux-gnu/libm.so.6"),
     "open the inspector": () => {
       inspector.open(0, "127.0.0.1");
-      return connection(Number(new URL(inspector.url() ?? "ws://x:1").port), "127.0.0.1");
+      return connection({ port: Number(new URL(inspector.url() ?? "ws://x:1").port), host: "127.0.0.1" });
     },
-    "connect to a socket": () => connection(port, "127.0.0.1"),
-    "connect outside": () => connection(53, "1.1.1.1"),
+    "connect to a socket": () => connection({ port, host: "127.0.0.1" }),
+    "connect outside": () => connection({ port: 53, host: "1.1.1.1" }),
+    "make a socket": () => listen("/tmp/hostile.sock"),
+    "make a socket at the root": () => listen("/hostile.sock"),
+    ...Object.fromEntries(sockets.map((path) => [`connect to ${path}`, () => connection({ path })])),
     "resolve a name": () => lookup("example.com"),
     ...Object.fromEntries(files.map((file) => [`read ${file}`, () => fs.readFileSync(file)])),
     ...Object.fromEntries(pids.map((pid) => [`signal ${pid}`, () => process.kill(pid, 0)])),
@@ -156,6 +179,16 @@ const ON_EXECUTED: Readonly<Record<string, (message: Executed) => Executed>> = {
     return { ...message, transactions: [...message.transactions, forged] };
   },
   "answer for another generation": (message) => ({ ...message, generation: message.generation + 1 }),
+  "go on without end": (message) => ({ ...message, more: true }),
+  "put off every transaction": (message) => ({
+    ...message,
+    outcomes: message.outcomes.map(() => ({ type: "deferred" })),
+    transactions: [],
+  }),
+  "give a result of any size": (message) => ({
+    ...message,
+    outcomes: message.outcomes.map((outcome) => ("result" in outcome ? { ...outcome, result: ENDLESS_PART } : outcome)),
+  }),
   "answer for another batch": (message) => ({ ...message, outcomes: [...message.outcomes, { type: "deferred" }] }),
 };
 
@@ -179,6 +212,12 @@ const AT_ONCE: Readonly<Record<string, (id: number) => void>> = {
     say({ type: "executed", generation: 0, outcomes: [], transactions: [], dropped: [], more: false }),
   "submit transactions of nobody": () =>
     say({ type: "submit", submissions: [{ id: 1, items: [{ id: KEY, body: KEY }] }] }),
+  "submit more than it was asked": (id) =>
+    say({ type: "submit", submissions: [{ id, items: [{ id: KEY, body: ENDLESS_PART }] }] }),
+  "say nothing, in many messages": () => {
+    for (let left = 1000; left > 0; left--) say({ type: "responses", responses: [] });
+  },
+  "claim that another node leads": (id) => say({ type: "leader", ids: [id] }),
   "name other tables": () => say({ type: "ready", tables: [{ id: 1, name: "public:everything" }] }),
   "put a line break into a header": (id) =>
     say({
@@ -198,6 +237,10 @@ const AT_ONCE: Readonly<Record<string, (id: number) => void>> = {
     for (let left = 100_000; left > 0; left--) socket.write(frame(pong));
   },
   crash: () => process.abort(),
+  "use up memory beside its heap": () => {
+    const kept: Uint8Array[] = [];
+    for (;;) kept.push(Buffer.alloc(16 * 1024 * 1024));
+  },
   "use up its memory": () => {
     const kept: unknown[] = [];
     for (;;) kept.push({ kept, more: new Array(10_000).fill(kept.length) });
@@ -206,10 +249,14 @@ const AT_ONCE: Readonly<Record<string, (id: number) => void>> = {
 
 async function attack(command: HostileCommand, id: number): Promise<unknown> {
   if (command.attack === "reach") return reach(command);
+  if (command.attack === "have a state without end") {
+    isEndless = true;
+    return {};
+  }
   const change = ON_EXECUTED[command.attack];
   if (change !== undefined) {
     onExecuted = (message) => {
-      onExecuted = undefined;
+      if (command.attack !== "go on without end") onExecuted = undefined;
       say(change(message));
     };
     return {};

@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, openSync, readSync, closeSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  openSync,
+  readSync,
+  closeSync,
+} from "node:fs";
 import { request } from "node:https";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -21,11 +31,21 @@ import type { HostileCommand } from "./hostile-worker-process.ts";
 const ENTRY = fileURLToPath(new URL("./hostile-worker-process.js", import.meta.url));
 const WAIT_MS = 60_000;
 const LOSSES_MAX = 4;
-const isIsolated = workerCommands({ memoryMb: 512 }).network === "isolated";
+/** Transactions after which the network of the test makes a snapshot. */
+const SNAPSHOT_EVERY = 20;
+const isolation = workerCommands({ memoryMb: 512 });
+const isIsolated = isolation.network === "isolated";
+const hasOwnFiles = isolation.files === "isolated";
 
 interface State {
   readonly committed_seqno: number;
-  readonly workers: { readonly level: string; readonly network: string; readonly lost: number };
+  readonly workers: {
+    readonly level: string;
+    readonly network: string;
+    readonly files: string;
+    readonly privileges: string;
+    readonly lost: number;
+  };
 }
 
 describe("a hostile worker process", () => {
@@ -116,6 +136,8 @@ describe("a hostile worker process", () => {
 
   test("reaches no file, no process, no network, no native code, and has no environment", async () => {
     const server = createServer().listen(0, "127.0.0.1");
+    const socketPath = join(dir, "engine.sock");
+    const engine = createServer().listen(socketPath);
     const listening = server.address();
     const port = typeof listening === "object" && listening !== null ? listening.port : 0;
     const { machineKeyFile, sealedKeys } = (await loadNode(founded.dir)).paths;
@@ -130,22 +152,51 @@ describe("a hostile worker process", () => {
       "/proc/self/environ",
       "/proc/1/environ",
     ];
-    const found = (await command({ attack: "reach", files, port, pids: [process.pid] })) as {
+    const sockets = [socketPath];
+    const found = (await command({ attack: "reach", files, port, sockets, pids: [process.pid] })) as {
       readonly outcomes: Record<string, string>;
       readonly environment: readonly string[];
       readonly arguments: readonly string[];
       readonly interfaces: readonly string[];
     };
     server.close();
+    engine.close();
+    const needsFiles = /^(?:connect to \/|make a socket)/;
     const needsNamespace = /^(?:connect|resolve|signal|open the inspector)/;
+    const isKept = (name: string) => (needsFiles.test(name) ? hasOwnFiles : isIsolated || !needsNamespace.test(name));
     const reached = Object.entries(found.outcomes)
-      .filter(([name, outcome]) => outcome === "done" && (isIsolated || !needsNamespace.test(name)))
+      .filter(([name, outcome]) => outcome === "done" && isKept(name))
       .map(([name]) => name);
     assert.deepEqual(reached, []);
     for (const file of files) assert.equal(found.outcomes[`read ${file}`], "ERR_ACCESS_DENIED");
     assert.deepEqual([found.environment, found.arguments], [[], []]);
     if (isIsolated) assert.deepEqual(found.interfaces, []);
-    assert.equal((await state()).workers.network === "isolated", isIsolated);
+    if (hasOwnFiles) assert.equal(found.outcomes[`connect to ${socketPath}`], "ENOENT");
+    const { network, files: fileIsolation, privileges } = (await state()).workers;
+    assert.deepEqual([network, fileIsolation, privileges], [isolation.network, isolation.files, isolation.privileges]);
+  });
+
+  test("runs without privileges, on a file system that holds the program alone", { skip: !hasOwnFiles }, () => {
+    const workers = workerProcesses();
+    assert.ok(workers.length > 0, "the worker runs");
+    for (const pid of workers) {
+      const status = readFileSync(`/proc/${pid}/status`, "latin1");
+      for (const set of ["CapInh", "CapPrm", "CapEff", "CapAmb"])
+        assert.match(status, new RegExp(`^${set}:\\s0+$`, "m"));
+      if (isolation.privileges === "dropped") assert.match(status, /^NoNewPrivs:\s1$/m);
+      const limits = readFileSync(`/proc/${pid}/limits`, "latin1");
+      assert.match(limits, /^Max core file size +0 +0 /m);
+      assert.doesNotMatch(limits, /^Max data size +unlimited/m);
+      // What is below the root the process sees.
+      const mounts = readFileSync(`/proc/${pid}/mountinfo`, "latin1").split("\n");
+      for (const line of mounts.filter((one) => one !== "")) assert.match(line.split(" ")[5] ?? "", /^ro,nosuid,nodev/);
+      // A folder outside its root would be a way out of it.
+      for (const descriptor of readdirSync(`/proc/${pid}/fd`))
+        assert.match(openedAs(pid, descriptor), /^(?:socket:|pipe:|anon_inode:|\/dev\/null$|in its root$|gone$)/);
+      assert.ok(existsSync(`/proc/${pid}/root${ENTRY}`), "the program is there");
+      for (const path of ["/proc", "/dev", "/sys", "/run", "/etc/passwd", dir])
+        assert.ok(!existsSync(`/proc/${pid}/root${path}`), path);
+    }
   });
 
   test("has none of the node's keys anywhere in its memory", { skip: process.platform !== "linux" }, async () => {
@@ -180,10 +231,15 @@ describe("a hostile worker process", () => {
     "put in a transaction nobody sent",
     "answer for another generation",
     "answer for another batch",
+    "go on without end",
+    "put off every transaction",
+    "give a result of any size",
     "answer a request of others",
     "answer twice",
     "claim a batch that was not sent",
     "submit transactions of nobody",
+    "submit more than it was asked",
+    "say nothing, in many messages",
     "name other tables",
     "put a line break into a header",
     "send a message of no kind",
@@ -193,7 +249,27 @@ describe("a hostile worker process", () => {
     "flood the channel",
     "crash",
     "use up its memory",
+    ...(process.platform === "linux" ? ["use up memory beside its heap"] : []),
   ];
+
+  test("that has a state without end is ended before its snapshot fills the disk", async () => {
+    await answers();
+    const { lost } = (await state()).workers;
+    await command({ attack: "have a state without end" });
+    // Each is a transaction and a block.
+    for (let left = SNAPSHOT_EVERY; left > 0 && (await state()).workers.lost === lost; left--) await transfer();
+    await until(async () => (await state()).workers.lost === lost + 1);
+    await answers();
+    await transfer();
+    assert.equal(fatal, undefined);
+  });
+
+  test("that claims again and again not to lead gets no answer to its request, and costs no more than that", async () => {
+    await answers();
+    const { error } = (await command({ attack: "claim that another node leads" })) as { error: { code: string } };
+    assert.equal(error.code, "Internal");
+  });
+
   for (const attack of attacks)
     test(`that tries to ${attack} is ended and begun again; the network's state stands and the node goes on`, async () => {
       await startAnewIfSlow();
@@ -208,6 +284,23 @@ describe("a hostile worker process", () => {
       assert.equal(fatal, undefined);
     });
 });
+
+function openedAs(pid: number, descriptor: string): string {
+  try {
+    const [, mount = ""] = /^mnt_id:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/fdinfo/${descriptor}`, "latin1")) ?? [];
+    // The list has the mounts that can be reached from the root.
+    if (new RegExp(`^${mount} `, "m").test(readFileSync(`/proc/${pid}/mountinfo`, "latin1"))) return "in its root";
+    return readlinkSync(`/proc/${pid}/fd/${descriptor}`);
+  } catch {
+    return "gone";
+  }
+}
+
+/** The process of the worker itself, without those it was started through. */
+function workerProcesses(): readonly number[] {
+  const isWorker = (pid: number) => commandOf(pid).startsWith(process.execPath) && commandOf(pid).includes(ENTRY);
+  return descendants(process.pid).filter(isWorker);
+}
 
 function descendants(pid: number): readonly number[] {
   return childrenOf(pid).flatMap((child) => [child, ...descendants(child)]);

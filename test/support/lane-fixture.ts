@@ -37,6 +37,8 @@ export function laneFixture(limits = { transactions: 10, bytes: 1000 }, maxDelay
     index: 10,
     sent: [] as ToWorker[],
     delivered: [] as string[],
+    /** Why the lane had its worker ended. */
+    ended: [] as string[],
     timers: [] as (() => void)[],
   };
   const lane = new AdapterLane({
@@ -53,6 +55,10 @@ export function laneFixture(limits = { transactions: 10, bytes: 1000 }, maxDelay
       if (transactions.reduce((sum, { id }) => sum + id.length, 0) > world.bytesMax)
         throw new CocoError("LimitExceeded", "batch of too many bytes");
       return world.leading ? world.index++ : undefined;
+    },
+    endWorker: (reason) => {
+      world.ended.push(reason);
+      lane.lose();
     },
     deliver: (origin, outcomes) => {
       for (const { id, outcome, index } of outcomes) {

@@ -222,7 +222,7 @@ export class BatchDraft {
     for (const { table, key, value } of writes) {
       const tree = this.#state.table(this.#home.tables.position(table));
       if (value === undefined) tree.remove(key);
-      else tree.put(key, value);
+      else tree.gather(key, value);
       this.#written.push({ table, key });
     }
   }

@@ -18,16 +18,14 @@
 import { EMPTY, type Bytes } from "../codec/bytes.ts";
 import { invariant } from "../../errors.ts";
 import type { OwnerToken } from "./owner-token.ts";
-import { END_BYTES, firstHint, HINT_OFFSET, logRoom, newLog, readU16, SLOT_BYTES, writeU16 } from "./page-log.ts";
+import { PageReader } from "./page-reader.ts";
+import { END_BYTES, HINT_OFFSET, logRoom, newLog, readU16, SLOT_BYTES, touchLines, writeU16 } from "./page-log.ts";
 import {
   bytesInPage,
-  compareRecord,
-  FIELD_DELETED,
   FIELD_LARGE,
   fieldOf,
   HEADER_BYTES,
   hintOf,
-  previousOf,
   recordLength,
   sharedPrefix,
   versionOf,
@@ -41,29 +39,19 @@ export const PAGE_RECORDS = 256;
 
 /** A version that sees the newest records. */
 const NEWEST = Number.MAX_SAFE_INTEGER;
-const NO_LARGE_VALUES: Bytes[] = [];
 
-/** Records with ascending keys; indexes are positions in that order. */
-export class Page {
-  // What a search needs stands first, on few lines of the processor's cache.
-  /** Number of records. */
-  count = 0;
-  #log: Uint8Array;
-  /** Where the table of slots begins. */
-  #table = 0;
-  /** Bytes that all keys begin with: never more than they share, and seldom less. */
-  #prefix = 0;
+/** See the module's header. */
+export class Page extends PageReader {
   readonly owner: OwnerToken;
   /** Slots the table has room for; none while it belongs to another page. */
   #room = 0;
   /** Bytes of the newest record of each key. */
   #recordsBytes = 0;
-  #large: Bytes[] = NO_LARGE_VALUES;
 
   /** @param log shared with the page this one is made of */
   private constructor(owner: OwnerToken, log: Uint8Array) {
+    super(log);
     this.owner = owner;
-    this.#log = log;
   }
 
   /** A page without records, with room for about so many bytes of them with their slots. */
@@ -81,71 +69,6 @@ export class Page {
     return this.count > 1 && (this.usedBytes > PAGE_BYTES || this.count > PAGE_RECORDS);
   }
 
-  /** Index of a key; when it is not there, the bitwise complement of the index it belongs at. */
-  search(key: Bytes): number {
-    const log = this.#log;
-    const prefix = this.#prefix;
-    if (this.count === 0) return ~0;
-    const hint = hintOf(key, 0, key.length, prefix);
-    const from = firstHint(log, this.#table, this.count, hint);
-    if (prefix > 0) {
-      const offset = this.#offsetAt(from < this.count ? from : from - 1);
-      const shared = sharedPrefix(log, offset, key, prefix);
-      if (shared < prefix) {
-        const above = shared < key.length && (key[shared] as number) > (log[offset + HEADER_BYTES + shared] as number);
-        return above ? ~this.count : ~0;
-      }
-    }
-    let low = from;
-    // Seldom more than one key has the hint.
-    let high = this.#hasHint(from, hint) ? from + 1 : from;
-    if (this.#hasHint(high, hint)) high = firstHint(log, this.#table, this.count, hint + 1);
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const order = compareRecord(log, this.#offsetAt(middle), key, prefix);
-      if (order === 0) return middle;
-      if (order < 0) low = middle + 1;
-      else high = middle;
-    }
-    return ~low;
-  }
-
-  #hasHint(index: number, hint: number): boolean {
-    return index < this.count && this.#u16(this.#slotOf(index) + HINT_OFFSET) === hint;
-  }
-
-  /** Key of a record, as a view. */
-  keyAt(index: number): Bytes {
-    const offset = this.#offsetAt(index);
-    const start = offset + HEADER_BYTES;
-    return this.#log.subarray(start, start + this.#u16(offset));
-  }
-
-  /** Value a version sees in a record, as a view; undefined when the record says that its key is deleted. */
-  valueAt(index: number, version: number): Bytes | undefined {
-    const offset = this.#offsetIn(index, version);
-    const field = this.#u16(offset + 2);
-    if (field === FIELD_DELETED) return undefined;
-    const start = offset + HEADER_BYTES + this.#u16(offset);
-    if (field === FIELD_LARGE) return this.#large[this.#u16(start)];
-    return this.#log.subarray(start, start + field);
-  }
-
-  /** Whether the record a version sees says that its key is deleted. */
-  deletedAt(index: number, version: number): boolean {
-    return this.#u16(this.#offsetIn(index, version) + 2) === FIELD_DELETED;
-  }
-
-  /** Version that wrote the record a version sees. */
-  versionAt(index: number, version: number): number {
-    return versionOf(this.#log, this.#offsetIn(index, version));
-  }
-
-  /** Bytes of the newest record of a key, with its slot. */
-  sizeAt(index: number): number {
-    return recordLength(this.#log, this.#offsetAt(index)) + SLOT_BYTES;
-  }
-
   /** Adds a record before `index`. A large value is kept by reference: nobody may change it afterwards. */
   insertAt(index: number, key: Bytes, value: Bytes | undefined): void {
     this.#insert(index, this.owner.version, key, value);
@@ -161,48 +84,48 @@ export class Page {
    * changed, when that takes another page: the log is full, the page would be, or a value is large and so counts as memory.
    */
   overwrite(index: number, version: number, key: Bytes, value: Bytes | undefined): boolean {
-    const previous = this.#offsetAt(index);
+    const previous = this.offsetAt(index);
     const bytes = HEADER_BYTES + key.length + bytesInPage(value);
-    if (this.#end + bytes > this.#log.length || this.#u16(previous + 2) === FIELD_LARGE) return false;
-    const grown = bytes - recordLength(this.#log, previous);
+    if (this.#end + bytes > this.log.length || readU16(this.log, previous + 2) === FIELD_LARGE) return false;
+    const grown = bytes - recordLength(this.log, previous);
     if (fieldOf(value) === FIELD_LARGE || (grown > 0 && this.usedBytes + grown > PAGE_BYTES)) return false;
     this.#recordsBytes += grown - bytes;
-    this.#setU16(this.#slotOf(index), this.#append(version, previous, key, value));
+    this.#setU16(this.slotOf(index), this.#append(version, previous, key, value));
     return true;
   }
 
   /** Gives the record at `index`, which has this key, another value; only its owner may, while no other version has the page. */
   replaceAt(index: number, key: Bytes, value: Bytes | undefined): void {
     this.#reserve(HEADER_BYTES + key.length + bytesInPage(value), this.count);
-    const previous = this.#offsetAt(index);
+    const previous = this.offsetAt(index);
     this.#bury(previous);
-    this.#setU16(this.#slotOf(index), this.#append(this.owner.version, previous, key, value));
+    this.#setU16(this.slotOf(index), this.#append(this.owner.version, previous, key, value));
   }
 
   /** Removes a record. */
   removeAt(index: number): void {
     this.#reserve(0, this.count);
-    this.#bury(this.#offsetAt(index));
-    const slot = this.#slotOf(index);
-    this.#log.copyWithin(slot, slot + SLOT_BYTES, this.#slotOf(this.count));
+    this.#bury(this.offsetAt(index));
+    const slot = this.slotOf(index);
+    this.log.copyWithin(slot, slot + SLOT_BYTES, this.slotOf(this.count));
     this.count--;
   }
 
   /** This page when the token owns it, otherwise another with the same records, for the token to change. */
   owned(owner: OwnerToken): Page {
     if (this.owner === owner) return this;
-    const page = new Page(owner, this.#log);
+    const page = new Page(owner, this.log);
     page.count = this.count;
-    page.#table = this.#table;
-    page.#prefix = this.#prefix;
+    page.table = this.table;
+    page.prefix = this.prefix;
     page.#recordsBytes = this.#recordsBytes;
-    if (this.#large.length > 0) page.#large = this.#large.slice();
+    if (this.large.length > 0) page.large = this.large.slice();
     return page;
   }
 
   /** A new page with what a version sees in this one; this page itself when nothing in the key at `index` is newer. */
   reverted(owner: OwnerToken, index: number): Page {
-    if (versionOf(this.#log, this.#offsetAt(index)) <= owner.version) return this;
+    if (versionOf(this.log, this.offsetAt(index)) <= owner.version) return this;
     return this.#part(owner, 0, this.count, owner.version);
   }
 
@@ -226,59 +149,35 @@ export class Page {
     return index;
   }
 
-  #u16(at: number): number {
-    return readU16(this.#log, at);
-  }
-
   #setU16(at: number, value: number): void {
-    writeU16(this.#log, at, value);
+    writeU16(this.log, at, value);
   }
 
   /** Where the log goes on, for all pages that share it. */
   get #end(): number {
-    return this.#u16(0);
+    return readU16(this.log, 0);
   }
   set #end(at: number) {
     this.#setU16(0, at);
-  }
-
-  #slotOf(index: number): number {
-    return this.#table + index * SLOT_BYTES;
-  }
-
-  /** Where the newest record of a key is. */
-  #offsetAt(index: number): number {
-    return this.#u16(this.#slotOf(index));
-  }
-
-  /** Where the record is that a version sees. */
-  #offsetIn(index: number, version: number): number {
-    let offset = this.#offsetAt(index);
-    while (versionOf(this.#log, offset) > version) {
-      const previous = previousOf(this.#log, offset);
-      invariant(previous > 0 && previous < offset, "a page has no record of its version");
-      offset = previous;
-    }
-    return offset;
   }
 
   #insert(index: number, version: number, key: Bytes, value: Bytes | undefined): void {
     this.#reserve(HEADER_BYTES + key.length + bytesInPage(value), this.count + 1);
     this.#fitPrefix(key);
     const offset = this.#append(version, 0, key, value);
-    const slot = this.#slotOf(index);
-    if (index < this.count) this.#log.copyWithin(slot + SLOT_BYTES, slot, this.#slotOf(this.count));
+    const slot = this.slotOf(index);
+    if (index < this.count) this.log.copyWithin(slot + SLOT_BYTES, slot, this.slotOf(this.count));
     this.count++;
     this.#setU16(slot, offset);
-    this.#setU16(slot + HINT_OFFSET, hintOf(key, 0, key.length, this.#prefix));
+    this.#setU16(slot + HINT_OFFSET, hintOf(key, 0, key.length, this.prefix));
   }
 
   /** Makes the prefix one that this key has too. */
   #fitPrefix(key: Bytes): void {
-    if (this.count === 0) this.#prefix = key.length;
+    if (this.count === 0) this.prefix = key.length;
     else {
-      const shared = sharedPrefix(this.#log, this.#offsetAt(0), key, this.#prefix);
-      if (shared < this.#prefix) this.#setPrefix(shared);
+      const shared = sharedPrefix(this.log, this.offsetAt(0), key, this.prefix);
+      if (shared < this.prefix) this.#setPrefix(shared);
     }
   }
 
@@ -286,25 +185,25 @@ export class Page {
   #setHints(): this {
     if (this.count === 0) return this;
     const last = this.keyAt(this.count - 1);
-    const first = this.#offsetAt(0);
-    this.#setPrefix(sharedPrefix(this.#log, first, last, this.#u16(first)));
+    const first = this.offsetAt(0);
+    this.#setPrefix(sharedPrefix(this.log, first, last, readU16(this.log, first)));
     return this;
   }
 
   #setPrefix(prefix: number): void {
-    this.#prefix = prefix;
+    this.prefix = prefix;
     for (let index = 0; index < this.count; index++) {
-      const offset = this.#offsetAt(index);
-      const hint = hintOf(this.#log, offset + HEADER_BYTES, this.#u16(offset), prefix);
-      this.#setU16(this.#slotOf(index) + HINT_OFFSET, hint);
+      const offset = this.offsetAt(index);
+      const hint = hintOf(this.log, offset + HEADER_BYTES, readU16(this.log, offset), prefix);
+      this.#setU16(this.slotOf(index) + HINT_OFFSET, hint);
     }
   }
 
   /** Counts out a record that no version has; a large value is let go at once. */
   #bury(offset: number): void {
-    this.#recordsBytes -= recordLength(this.#log, offset);
-    if (this.#u16(offset + 2) !== FIELD_LARGE) return;
-    this.#large[this.#u16(offset + HEADER_BYTES + this.#u16(offset))] = EMPTY;
+    this.#recordsBytes -= recordLength(this.log, offset);
+    if (readU16(this.log, offset + 2) !== FIELD_LARGE) return;
+    this.large[readU16(this.log, offset + HEADER_BYTES + readU16(this.log, offset))] = EMPTY;
   }
 
   /** Writes a record into room that is reserved, without a slot, and returns its offset. */
@@ -312,53 +211,55 @@ export class Page {
     const offset = this.#end;
     const start = offset + HEADER_BYTES + key.length;
     const field = fieldOf(value);
-    writeHead(this.#log, offset, { field, version, previous, key });
+    writeHead(this.log, offset, { field, version, previous, key });
     if (value !== undefined && field === FIELD_LARGE) this.#setU16(start, this.#addLarge(value));
-    else if (value !== undefined) this.#log.set(value, start);
+    else if (value !== undefined) this.log.set(value, start);
     this.#end = start + bytesInPage(value);
     this.#recordsBytes += this.#end - offset;
     return offset;
   }
 
   #addLarge(value: Bytes): number {
-    if (this.#large === NO_LARGE_VALUES) this.#large = [];
-    return this.#large.push(value) - 1;
+    if (this.large.length === 0) this.large = [];
+    return this.large.push(value) - 1;
   }
 
   /** Makes room for a record of so many bytes, and for so many slots in a table of this page's own. Offsets may change. */
   #reserve(bytes: number, slots: number): void {
     // A table that grows a second time is one that many records are added to.
     const room = slots <= this.#room ? 0 : this.#room === 0 ? slots : slots + (slots >>> 1) + 4;
-    if (this.#end + bytes + room * SLOT_BYTES > this.#log.length) this.#moveLog(bytes, Math.max(room, slots));
+    if (this.#end + bytes + room * SLOT_BYTES > this.log.length) this.#moveLog(bytes, Math.max(room, slots));
     else if (room > 0) {
-      const from = this.#table;
+      const from = this.table;
       this.#openTable(room);
-      this.#log.copyWithin(this.#table, from, from + this.count * SLOT_BYTES);
+      this.log.copyWithin(this.table, from, from + this.count * SLOT_BYTES);
     }
   }
 
   /** Begins a table, which is nobody else's. */
   #openTable(room: number): void {
-    this.#table = this.#end;
+    this.table = this.#end;
     this.#room = room;
-    this.#end = this.#table + room * SLOT_BYTES;
+    this.#end = this.table + room * SLOT_BYTES;
   }
 
   #moveLog(bytes: number, slots: number): void {
+    // Records are copied in the order of their keys, which is not that of their places.
+    invariant(touchLines(this.log, 0, this.#end) >= 0, "bytes are not negative");
     const needed = END_BYTES + this.#recordsBytes + bytes + slots * SLOT_BYTES;
     const moved = new Page(this.owner, newLog(needed + logRoom(needed)));
     moved.#openTable(slots);
     moved.#take(this, 0, this.count).#setHints();
-    this.#log = moved.#log;
-    this.#table = moved.#table;
-    this.#prefix = moved.#prefix;
+    this.log = moved.log;
+    this.table = moved.table;
+    this.prefix = moved.prefix;
     this.#room = moved.#room;
-    this.#large = moved.#large;
+    this.large = moved.large;
   }
 
   #part(owner: OwnerToken, from: number, to: number, version: number): Page {
     let bytes = (to - from) * SLOT_BYTES;
-    for (let index = from; index < to; index++) bytes += recordLength(this.#log, this.#offsetIn(index, version));
+    for (let index = from; index < to; index++) bytes += recordLength(this.log, this.offsetIn(index, version));
     const part = Page.empty(owner, bytes);
     part.#openTable(to - from);
     return part.#take(this, from, to, version).#setHints();
@@ -371,30 +272,30 @@ export class Page {
     // Most stand one behind the other: copying a record by itself costs more than its bytes do.
     let [runStart, runEnd, runTarget] = [0, 0, target];
     for (let index = from; index < to; index++) {
-      const offset = version === NEWEST ? source.#offsetAt(index) : source.#offsetIn(index, version);
+      const offset = version === NEWEST ? source.offsetAt(index) : source.offsetIn(index, version);
       if (offset !== runEnd) {
-        this.#log.set(source.#log.subarray(runStart, runEnd), runTarget);
+        this.log.set(source.log.subarray(runStart, runEnd), runTarget);
         runStart = offset;
         runTarget = target;
       }
-      runEnd = offset + recordLength(source.#log, offset);
-      this.#setU16(this.#slotOf(this.count++), target);
+      runEnd = offset + recordLength(source.log, offset);
+      this.#setU16(this.slotOf(this.count++), target);
       target += runEnd - offset;
     }
-    this.#log.set(source.#log.subarray(runStart, runEnd), runTarget);
+    this.log.set(source.log.subarray(runStart, runEnd), runTarget);
     this.#recordsBytes += target - this.#end;
     this.#end = target;
-    if (source.#large.length > 0) this.#takeLarge(source, first);
+    if (source.large.length > 0) this.#takeLarge(source, first);
     return this;
   }
 
   /** Takes over the large values of the records from `first` on, which are copies of those of another page. */
   #takeLarge(source: Page, first: number): void {
     for (let index = first; index < this.count; index++) {
-      const offset = this.#offsetAt(index);
-      if (this.#u16(offset + 2) !== FIELD_LARGE) continue;
-      const at = offset + HEADER_BYTES + this.#u16(offset);
-      this.#setU16(at, this.#addLarge(source.#large[this.#u16(at)] as Bytes));
+      const offset = this.offsetAt(index);
+      if (readU16(this.log, offset + 2) !== FIELD_LARGE) continue;
+      const at = offset + HEADER_BYTES + readU16(this.log, offset);
+      this.#setU16(at, this.#addLarge(source.large[readU16(this.log, at)] as Bytes));
     }
   }
 }

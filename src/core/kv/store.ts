@@ -198,7 +198,7 @@ export class VersionedStore {
     for (const { table, key, value } of decodeWriteSet(part)) {
       const tree = state.table(this.#tables.partPosition(table, isPublicPart));
       if (value === undefined) tree.remove(key);
-      else tree.put(key, ownValue(value));
+      else tree.gather(key, ownValue(value));
       written.push({ table, key: this.#arena.copy(key) });
     }
   }

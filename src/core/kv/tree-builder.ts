@@ -6,7 +6,8 @@ import { type Bytes, EMPTY } from "../codec/bytes.ts";
 import { OwnerToken } from "./owner-token.ts";
 import { Page, PAGE_BYTES, PAGE_RECORDS } from "./page.ts";
 import { recordBytes } from "./record.ts";
-import { InnerNode, MAX_CHILDREN, MAX_SEPARATOR_BYTES, separatorBetween, type Tree, type TreeNode } from "./tree.ts";
+import { InnerNode, MAX_CHILDREN, MAX_SEPARATOR_BYTES, type TreeNode } from "./inner-node.ts";
+import { separatorBetween, type Tree } from "./tree.ts";
 
 /** A node is closed when the next record would fill it beyond this part of its limit. */
 const FILLED = 7 / 8;

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { compareBytes, toHex, type Bytes } from "../codec/bytes.ts";
 import { PAGE_RECORDS } from "./page.ts";
 import { INLINE_VALUE_BYTES } from "./record.ts";
-import { Cursor, emptyTree, find, MAX_CHILDREN, type Tree, type TreeNode, TreeWriter } from "./tree.ts";
+import { MAX_CHILDREN, type TreeNode } from "./inner-node.ts";
+import { Cursor, emptyTree, find, type Tree, TreeWriter } from "./tree.ts";
 
 /** Repeatable pseudo-random 32-bit numbers (mulberry32). */
 function generator(seed: number): () => number {

@@ -12,16 +12,9 @@
  */
 import { type Bytes, EMPTY } from "../codec/bytes.ts";
 import { OwnerToken } from "./owner-token.ts";
-import { Page, PAGE_BYTES, PAGE_RECORDS } from "./page.ts";
-
-/** Most children of an inner node. */
-export const MAX_CHILDREN = 64;
-/** Most bytes of separators in an inner node: long common prefixes make separators long. */
-export const MAX_SEPARATOR_BYTES = 8192;
-const SMALL_FRACTION = 4;
-
-/** A node of a tree: a leaf page or an inner node. */
-export type TreeNode = Page | InnerNode;
+import { InnerNode, isSmall, type Split, type TreeNode } from "./inner-node.ts";
+import { findLeaves } from "./leaf-finder.ts";
+import { Page } from "./page.ts";
 
 /** A tree as one version sees it. */
 export interface Tree {
@@ -30,74 +23,17 @@ export interface Tree {
   readonly version: number;
 }
 
-interface Split {
-  readonly separator: Bytes;
-  readonly right: TreeNode;
-}
-
-/** An inner node: separators and the children between them. */
-export class InnerNode {
-  readonly owner: OwnerToken;
-  separators: Page;
-  readonly children: TreeNode[];
-
-  constructor(owner: OwnerToken, separators: Page, children: TreeNode[]) {
-    this.owner = owner;
-    this.separators = separators;
-    this.children = children;
-  }
-
-  get full(): boolean {
-    return this.children.length > MAX_CHILDREN || this.separators.usedBytes > MAX_SEPARATOR_BYTES;
-  }
-
-  get small(): boolean {
-    return (
-      this.children.length * SMALL_FRACTION < MAX_CHILDREN &&
-      this.separators.usedBytes * SMALL_FRACTION < MAX_SEPARATOR_BYTES
-    );
-  }
-
-  /** Index of the child a key belongs to. */
-  childFor(key: Bytes): number {
-    const at = this.separators.search(key);
-    return at >= 0 ? at + 1 : ~at;
-  }
-
-  child(index: number): TreeNode {
-    return this.children[index] as TreeNode;
-  }
-
-  /** The separators stay shared until they change too, which is far less often. */
-  owned(owner: OwnerToken): InnerNode {
-    return this.owner === owner ? this : new InnerNode(owner, this.separators, this.children.slice());
-  }
-
-  insertAfter(index: number, split: Split): void {
-    this.separators = this.separators.owned(this.owner);
-    this.separators.insertAt(index, split.separator, EMPTY);
-    this.children.splice(index + 1, 0, split.right);
-  }
-
-  /** Puts one child in the place of the children `index` and `index + 1`. */
-  replacePair(index: number, merged: TreeNode): void {
-    this.separators = this.separators.owned(this.owner);
-    this.separators.removeAt(index);
-    this.children.splice(index, 2, merged);
-  }
-}
-
-function isSmall(node: TreeNode): boolean {
-  if (!(node instanceof Page)) return node.small;
-  return node.usedBytes * SMALL_FRACTION < PAGE_BYTES && node.count * SMALL_FRACTION < PAGE_RECORDS;
-}
-
 /** Shortest byte string that is greater than `left` and not greater than `right`. */
 export function separatorBetween(left: Bytes, right: Bytes): Bytes {
   let shared = 0;
   while (shared < left.length && left[shared] === right[shared]) shared++;
   return right.subarray(0, shared + 1);
 }
+
+/** Puts that are gathered at most. */
+const GATHERED_MAX = 64;
+/** Fewer than these are carried out one by one. */
+const GATHERED_LEAST = 4;
 
 /** The leaf a key belongs to. */
 function leafFor(root: TreeNode, key: Bytes): Page {
@@ -137,6 +73,9 @@ export class TreeWriter implements Tree {
   #shared: boolean;
   /** Second half of the node that the step below has just split. */
   #split: Split | undefined;
+  /** Keys and values of the puts that were gathered. */
+  #keys: Bytes[] = [];
+  #values: Bytes[] = [];
 
   /**
    * @param version what the records written are marked with: greater than that of the tree, unless that is empty
@@ -151,11 +90,13 @@ export class TreeWriter implements Tree {
   }
 
   get root(): TreeNode {
+    this.#putGathered();
     return this.#root;
   }
 
   /** The tree as it is now, for good. Later writes copy, so it is not free. */
   snapshot(): Tree {
+    this.#putGathered();
     if (this.#changed) {
       this.#changed = false;
       this.#shared = true;
@@ -167,22 +108,66 @@ export class TreeWriter implements Tree {
 
   /** Sets a record; `undefined` records a deletion. Key and value are copied, except that a large value is kept as it is. */
   put(key: Bytes, value: Bytes | undefined): void {
-    this.#changed = true;
-    this.#setRoot(this.#put(this.#root, key, value, true));
+    this.#putGathered();
+    this.#putNow(key, value);
+  }
+
+  /**
+   * As {@link put}, together with others: at the latest when the tree is read, or changed in another way. Until then nobody may
+   * change key or value. In a large tree many puts at once cost far less than as many one by one, which each wait for memory.
+   */
+  gather(key: Bytes, value: Bytes): void {
+    this.#keys.push(key);
+    this.#values.push(value);
+    if (this.#keys.length >= GATHERED_MAX) this.#putGathered();
   }
 
   /** Makes a page of its own of the one that has this key, without what versions after this writer's wrote to it. */
   revert(key: Bytes): void {
+    this.#putGathered();
     this.#changed = true;
     this.#setRoot(this.#revert(this.#root, key));
   }
 
   /** Removes a record; false when there was none. */
   remove(key: Bytes): boolean {
+    this.#putGathered();
     if (leafFor(this.#root, key).search(key) < 0) return false;
     this.#changed = true;
     this.#setRoot(this.#remove(this.#root, key));
     return true;
+  }
+
+  #putGathered(): void {
+    const keys = this.#keys;
+    if (keys.length === 0) return;
+    const values = this.#values;
+    this.#keys = [];
+    this.#values = [];
+    const leaves = keys.length < GATHERED_LEAST ? [] : findLeaves(this.#root, keys);
+    /** Leaves that may have lost their place in the tree. */
+    const replaced = new Set<Page>();
+    for (let at = 0; at < keys.length; at++) {
+      const key = keys[at] as Bytes;
+      const leaf = leaves[at];
+      const value = values[at] as Bytes;
+      const stands = leaf !== undefined && (replaced.size === 0 || !replaced.has(leaf));
+      if (stands && this.#overwrite(leaf, leaf.search(key), key, value)) continue;
+      if (leaf !== undefined) replaced.add(leaf);
+      this.#putNow(key, value);
+    }
+  }
+
+  /** Changes a leaf in place, for all versions that have it, when that can be done. */
+  #overwrite(leaf: Page, at: number, key: Bytes, value: Bytes | undefined): boolean {
+    if (at < 0 || this.#shared || !leaf.overwrite(at, this.version, key, value)) return false;
+    this.#changed = true;
+    return true;
+  }
+
+  #putNow(key: Bytes, value: Bytes | undefined): void {
+    this.#changed = true;
+    this.#setRoot(this.#put(this.#root, key, value, true));
   }
 
   #setRoot(node: TreeNode): void {
@@ -216,7 +201,7 @@ export class TreeWriter implements Tree {
 
   #putInLeaf(leaf: Page, key: Bytes, value: Bytes | undefined, rightmost: boolean): TreeNode {
     const at = leaf.search(key);
-    if (at >= 0 && !this.#shared && leaf.overwrite(at, this.version, key, value)) return leaf;
+    if (this.#overwrite(leaf, at, key, value)) return leaf;
     const page = leaf.owned(this.#owner);
     if (at >= 0) page.replaceAt(at, key, value);
     else page.insertAt(~at, key, value);

@@ -15,7 +15,7 @@ import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { type Rights, RightsInForce } from "../../core/governance/rights.ts";
 import type { Clock, Executor, StartExecutor, Tracer } from "../ports.ts";
 import type { ExecutedTransaction, FromWorker } from "../worker/protocol.ts";
-import { type ForwardedOutcome, type Frame, forwardFrames } from "./frames.ts";
+import { type ForwardedOutcome, type Frame, forwardFrames, outcomeFrames } from "./frames.ts";
 import { AdapterLane } from "./lane.ts";
 import type { LaneOutcome } from "./lane-outcomes.ts";
 import type { ManagerParts } from "./manager-parts.ts";
@@ -211,6 +211,7 @@ export class AdapterLanes {
       randomBytes,
       mayExecute,
       propose: (transactions, keys) => propose(id, transactions, keys),
+      endWorker: (reason) => supervisor.end(reason),
       deliver: (origin, outcomes) => this.#deliver(id, origin, outcomes),
     });
     const committedVersion = () => lane.committedVersion;
@@ -269,7 +270,7 @@ export class AdapterLanes {
 
   #deliver(adapterId: number, origin: NodeId | undefined, outcomes: readonly LaneOutcome[]): void {
     const { send, settings } = this.#parts;
-    if (origin !== undefined) send(origin, { type: "outcomes", adapter: adapterId, outcomes });
+    if (origin !== undefined) for (const frame of outcomeFrames(adapterId, outcomes)) send(origin, frame);
     else this.takeOutcomes(adapterId, outcomes, settings().answerAfter === "execution");
   }
 
@@ -297,6 +298,7 @@ export class AdapterLanes {
     const found = this.#lanes.get(adapterId);
     if (found === undefined) return;
     const opened = ownKeys === undefined ? open() : undefined;
+    found.supervisor.wrote(batch.publicSection.length + batch.sealedSection.length);
     found.lane.committed({ index, view, firstSeqno, count }, () => opened?.parts ?? []);
     found.submissions.committed(index, () => ownKeys ?? opened?.ids().map(bytesKey) ?? []);
   }

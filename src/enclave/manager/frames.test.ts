@@ -6,7 +6,7 @@ import { MAX_ATTESTED_EVIDENCE_BYTES } from "../../core/governance/attest.ts";
 import { MAX_CERTIFICATE_BYTES } from "../../core/governance/certificate-limits.ts";
 import { MAX_REQUEST_BYTES, MAX_REQUEST_CHAIN } from "../../core/governance/signed-request.ts";
 import { CocoError } from "../../errors.ts";
-import { decodeFrame, encodeFrame, type Frame, MAX_FRAME_ITEMS } from "./frames.ts";
+import { decodeFrame, encodeFrame, FORWARD_FRAME_BYTES, type Frame, MAX_FRAME_ITEMS, outcomeFrames } from "./frames.ts";
 
 const bytes = (text: string) => utf8Encode(text);
 
@@ -56,6 +56,20 @@ describe("a frame", () => {
       assert.throws(() => decodeFrame(new Uint8Array([...encoded, 0])), CocoError);
     });
   }
+
+  test("holds a bounded part of what is to be told", () => {
+    const outcomeOf = (resultBytes: number) => ({
+      ...{ id: bytes("a"), index: 1 },
+      outcome: { type: "included", result: new Uint8Array(resultBytes), position: 0 } as const,
+    });
+    const sizes = (frames: Iterable<Frame>) =>
+      [...frames].map((frame) => (frame.type === "outcomes" ? frame.outcomes.length : -1));
+    const large = [outcomeOf(FORWARD_FRAME_BYTES), outcomeOf(1), outcomeOf(FORWARD_FRAME_BYTES - 1), outcomeOf(1)];
+    assert.deepEqual(sizes(outcomeFrames(1, large)), [1, 2, 1]);
+    const many = Array.from({ length: MAX_FRAME_ITEMS + 1 }, () => outcomeOf(0));
+    assert.deepEqual(sizes(outcomeFrames(1, many)), [MAX_FRAME_ITEMS, 1]);
+    assert.deepEqual(sizes(outcomeFrames(1, [])), []);
+  });
 
   test("of unknown kind or with too many items is refused", () => {
     assert.throws(() => decodeFrame(Uint8Array.of(99)), { code: "MalformedInput" });

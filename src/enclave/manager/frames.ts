@@ -22,7 +22,7 @@ export const MAX_FRAME_BYTES = 32 * 1024 * 1024;
 /** Most transactions or outcomes in one frame. */
 export const MAX_FRAME_ITEMS = 20_000;
 
-/** Most bytes of transactions in one forwarded frame. */
+/** Most bytes of transactions or outcomes in one frame. */
 export const FORWARD_FRAME_BYTES = 4 * 1024 * 1024;
 
 /** Longest id of an actor, and longest fingerprint of a certificate, in a frame. */
@@ -274,17 +274,28 @@ function readOutcome(reader: ByteReader): ItemOutcome {
 
 /** Cuts transactions into frames of bounded size and number, in order. */
 export function* forwardFrames(adapter: number, items: readonly SentItem[]): Generator<Frame> {
-  let frame: SentItem[] = [];
+  for (const cut of cutItems(items, ({ item }) => item.body.length)) yield { type: "forward", adapter, items: cut };
+}
+
+/** Cuts outcomes into frames of bounded size and number, in order: a peer ends the channel for a larger one. */
+export function* outcomeFrames(adapter: number, outcomes: readonly ForwardedOutcome[]): Generator<Frame> {
+  const bytesOf = ({ outcome }: ForwardedOutcome): number =>
+    "result" in outcome ? outcome.result.length : "error" in outcome ? outcome.error.length : 0;
+  for (const cut of cutItems(outcomes, bytesOf)) yield { type: "outcomes", adapter, outcomes: cut };
+}
+
+function* cutItems<T>(items: readonly T[], bytesOf: (item: T) => number): Generator<readonly T[]> {
+  let frame: T[] = [];
   let bytes = 0;
-  for (const sent of items) {
-    const { length } = sent.item.body;
-    if (frame.length > 0 && (frame.length >= MAX_FRAME_ITEMS || bytes + length > FORWARD_FRAME_BYTES)) {
-      yield { type: "forward", adapter, items: frame };
+  for (const item of items) {
+    const own = bytesOf(item);
+    if (frame.length > 0 && (frame.length >= MAX_FRAME_ITEMS || bytes + own > FORWARD_FRAME_BYTES)) {
+      yield frame;
       frame = [];
       bytes = 0;
     }
-    frame.push(sent);
-    bytes += length;
+    frame.push(item);
+    bytes += own;
   }
-  if (frame.length > 0) yield { type: "forward", adapter, items: frame };
+  if (frame.length > 0) yield frame;
 }

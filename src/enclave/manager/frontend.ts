@@ -27,6 +27,8 @@ export const MAX_DROPPED_BYTES = 64 * 1024 * 1024;
 export const MAX_HEADER_BYTES = 16 * 1024;
 /** Bytes of request bodies and of answers not yet sent, all connections together; above it requests are answered 503. */
 export const BYTES_UNDER_WAY_MAX = 256 * 1024 * 1024;
+/** Largest answer in bytes that a request which was let in before still gets while there are more; a larger one becomes 503. */
+export const SMALL_ANSWER_BYTES_MAX = 64 * 1024;
 /** Most open client connections; the next one is refused. */
 export const MAX_CLIENT_CONNECTIONS = 10_000;
 /** Most requests without an authenticated caller under way on all connections together. */
@@ -295,8 +297,12 @@ export class ClientFrontend {
     });
   }
 
-  #respond({ request, response, end }: Exchange, answer: FrontendResponse): void {
+  #respond({ request, response, end }: Exchange, given: FrontendResponse): void {
     if (response.headersSent || end.isOver) return;
+    const isTooMuch = given.body.length > SMALL_ANSWER_BYTES_MAX && this.#bytesUnderWay > this.#bytesUnderWayMax;
+    const answer = isTooMuch
+      ? errorResponse(new CocoError("TooManyRequests", "too many bytes of requests and answers under way"))
+      : given;
     // A body that was not read to its end cannot be followed by another request on this connection.
     if (!request.complete) response.setHeader("connection", "close");
     const { stream } = answer;

@@ -16,6 +16,12 @@ export interface CommittedPlace {
   readonly count: number;
 }
 
+/**
+ * Batches in a row that were too much for the ledger, without a transaction that failed alone: their sizes are halved each time,
+ * so that an adapter cannot come to as many. A worker that does is ended.
+ */
+export const UNDONE_BATCHES_MAX = 64;
+
 /** What a lane needs from the manager. */
 export interface LaneParts {
   readonly adapterId: number;
@@ -37,6 +43,8 @@ export interface LaneParts {
    * `keys` are those of their ids (`bytesKey`).
    */
   readonly propose: (transactions: readonly ExecutedTransaction[], keys: readonly string[]) => number | undefined;
+  /** Ends the worker: it does what only the lane can see. */
+  readonly endWorker: (reason: string) => void;
   /**
    * Outcomes of transactions by the node that asked. `index` is the batch that includes one, for a duplicate or a refused one
    * the newest batch of the state it was judged by; 0 otherwise.
@@ -56,6 +64,44 @@ export function proposeIfItFits(
   } catch (error) {
     if (error instanceof CocoError && error.code === "LimitExceeded") return "too large";
     throw error;
+  }
+}
+
+/** How many transactions a batch may have, where larger ones were too much for the ledger. */
+export class BatchSize {
+  #max = Infinity;
+  #undoneInARow = 0;
+
+  /** Most transactions of the next batch. */
+  get max(): number {
+    return this.#max;
+  }
+
+  /** A batch fits the ledger: the next may be larger. */
+  fitted(): void {
+    this.#max *= 2;
+    this.#undoneInARow = 0;
+  }
+
+  /** A batch was undone; false when that happens again and again. */
+  undone(): boolean {
+    return ++this.#undoneInARow <= UNDONE_BATCHES_MAX;
+  }
+
+  /** A transaction that was too large by itself is out of the way. */
+  failedAlone(): void {
+    this.#undoneInARow = 0;
+  }
+
+  /** The transactions of a batch that was undone run again in smaller ones. */
+  halve(transactions: number): void {
+    this.#max = Math.max(1, Math.floor(transactions / 2));
+  }
+
+  /** Everything begins anew. */
+  reset(): void {
+    this.#max = Infinity;
+    this.#undoneInARow = 0;
   }
 }
 

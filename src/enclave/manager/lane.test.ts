@@ -4,7 +4,10 @@ import { item, laneFixture, named, sent } from "../../../test/support/lane-fixtu
 import { EMPTY, utf8Encode } from "../../core/codec/bytes.ts";
 import type { ItemOutcome } from "../worker/protocol.ts";
 import { type AdapterLane, UNCOMMITTED_BATCHES_MAX } from "./lane.ts";
+import { UNDONE_BATCHES_MAX } from "./lane-parts.ts";
 import { QUEUE_BYTES_MAX, QUEUE_MAX } from "./transaction-queue.ts";
+
+const executed = { publicPart: EMPTY, privatePart: EMPTY, claimsDigest: undefined };
 
 describe("a lane", () => {
   test("executes nothing before the adapter's genesis, and each transaction once", () => {
@@ -51,6 +54,28 @@ describe("a lane", () => {
     commit(11);
     const place = { version: 2, view: 2, firstSeqno: 11, count: 1 };
     assert.deepEqual(world.sent.at(-1), { type: "commit", batches: [place] });
+  });
+
+  test("has a worker ended that makes every batch too large, and its transactions fail", () => {
+    const { lane, world, begin, newest } = laneFixture();
+    begin();
+    lane.enqueue(named(["a", "b", "c", "d"]), "peer");
+    const tooLarge = (): void => {
+      const last = newest();
+      assert.ok(last?.type === "execute");
+      // It says of every batch that others ran in it, too.
+      const transactions = ["x", "y"].map((id) => ({ ...executed, id: utf8Encode(id) }));
+      const outcomes = last.items.map((): ItemOutcome => ({ type: "waiting", result: EMPTY }));
+      const { generation } = last;
+      lane.executed({ type: "executed", generation, outcomes, transactions, dropped: [], more: false, tooLarge: true });
+    };
+    for (let batches = 0; batches < UNDONE_BATCHES_MAX; batches++) tooLarge();
+    assert.deepEqual(world.ended, []);
+    tooLarge();
+    assert.deepEqual(world.ended, ["its batches are too large for the ledger, however small"]);
+    assert.deepEqual(world.delivered, ["peer a unavailable 0"], "what was executing is not executed again");
+    tooLarge();
+    assert.equal(world.ended.length, 1);
   });
 
   test("fails a transaction that does not fit the ledger by itself, and no other", () => {

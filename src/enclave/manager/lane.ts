@@ -18,7 +18,7 @@ import type { NodeId } from "../../core/consensus/types.ts";
 import type { Rights } from "../../core/governance/rights.ts";
 import { type ErrorCode, invariant } from "../../errors.ts";
 import { keysOf, type LaneOutcome, OutcomesByOrigin } from "./lane-outcomes.ts";
-import { BatchDelay, type CommittedPlace, type LaneParts, proposeIfItFits } from "./lane-parts.ts";
+import { BatchDelay, BatchSize, type CommittedPlace, type LaneParts, proposeIfItFits } from "./lane-parts.ts";
 import type { Executor } from "../ports.ts";
 import type { ExecutedTransaction, FromWorker, ItemOutcome } from "../worker/protocol.ts";
 import { type BatchLimits, type KeyedItem, type Queued, type SentItem, TransactionQueue } from "./transaction-queue.ts";
@@ -44,8 +44,7 @@ export class AdapterLane {
   #disabled = false;
   /** There is no worker with the committed state: what comes waits. */
   #isLost = false;
-  /** Most transactions of the next batch, while larger ones were too much for the ledger. */
-  #transactionsMax = Infinity;
+  readonly #size = new BatchSize();
   readonly #delay: BatchDelay;
   #generation = 0;
   #headVersion = 0;
@@ -135,7 +134,7 @@ export class AdapterLane {
     if (mayExecute()) this.#judgeAnew();
     if (this.#queue.length === 0 && !this.#more) return;
     const limits = this.#parts.limits();
-    const transactions = Math.min(limits.transactions, this.#transactionsMax);
+    const transactions = Math.min(limits.transactions, this.#size.max);
     const full = this.#queue.length >= transactions;
     if ((this.#undurableIndex > 0 && !full) || this.#own.size >= UNCOMMITTED_BATCHES_MAX || !mayExecute()) return;
     if (!this.#delay.mayClose(full)) return;
@@ -260,7 +259,7 @@ export class AdapterLane {
       this.#headIndex = index;
       this.#own.set(index, this.#headVersion);
       this.#undurableIndex = index;
-      this.#transactionsMax *= 2;
+      this.#size.fitted();
     }
     this.#deliver(batch, message, index);
     this.pump();
@@ -272,6 +271,10 @@ export class AdapterLane {
    */
   #undoBatch(batch: readonly Queued[], transactions: readonly ExecutedTransaction[]): void {
     this.#headVersion--;
+    if (!this.#size.undone()) {
+      this.#executing = batch;
+      return this.#parts.endWorker("its batches are too large for the ledger, however small");
+    }
     this.#generation++;
     this.executor.send({ type: "rollback", version: this.#headVersion, generation: this.#generation });
     this.#more = false;
@@ -279,15 +282,13 @@ export class AdapterLane {
     const included = transactions.filter(({ id }) => id.length > 0);
     if (included.length <= 1) {
       // Without any, the batch's own end is too large, which no smaller batch would change.
-      const keys = new Set(
-        included.length === 0 ? batch.map(({ key }) => key) : included.map(({ id }) => bytesKey(id)),
-      );
-      this.#fail(
-        again.filter(({ key }) => keys.has(key)),
-        "LimitExceeded",
-      );
-      again = again.filter(({ key }) => !keys.has(key));
-    } else this.#transactionsMax = Math.max(1, Math.floor(batch.length / 2));
+      const alone = included.length === 0 ? batch.map(({ key }) => key) : included.map(({ id }) => bytesKey(id));
+      const keys = new Set(alone);
+      const isTooLarge = ({ key }: Queued): boolean => keys.has(key);
+      this.#size.failedAlone();
+      this.#fail(again.filter(isTooLarge), "LimitExceeded");
+      again = again.filter((queued) => !isTooLarge(queued));
+    } else this.#size.halve(batch.length);
     this.#queue.putBack(again);
     this.pump();
   }
@@ -391,7 +392,7 @@ export class AdapterLane {
     this.#executing = undefined;
     this.#rights = undefined;
     this.#more = false;
-    this.#transactionsMax = Infinity;
+    this.#size.reset();
     this.#own.clear();
     this.#undurableIndex = 0;
     this.#generation++;

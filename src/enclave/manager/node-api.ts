@@ -85,7 +85,7 @@ function nodeState({ manager, tail, workers }: NodeApiParts, _request: FrontendR
       committed_seqno: manager.committedSeqno,
       refused_frames: manager.refusedFrames,
       lease: manager.leases.own,
-      workers: { level: workers.level, network: workers.network, lost: manager.workersLost },
+      workers: { ...workers, lost: manager.workersLost },
     }),
   );
 }

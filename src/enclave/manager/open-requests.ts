@@ -48,6 +48,8 @@ export interface OpenRequest {
   forLeader: "no" | "waiting" | "sent";
   /** The node it was sent to as the leader: nobody else may answer it. */
   sentTo?: NodeId;
+  /** How often it came back to its worker, which had taken this node for one that does not lead. */
+  returns: number;
   /** When it is sent again, and the time before that. */
   resendAt?: number;
   resendAfterMs?: number;
@@ -88,7 +90,7 @@ export class OpenRequests {
       request.respond(errorClientResponse(new CocoError("TooManyRequests", "too many requests under way")));
       return undefined;
     }
-    const open: OpenRequest = { ...request, id: this.#nextId++, since: this.#now(), forLeader: "no" };
+    const open: OpenRequest = { ...request, id: this.#nextId++, since: this.#now(), forLeader: "no", returns: 0 };
     this.#requests.set(open.id, open);
     return open;
   }

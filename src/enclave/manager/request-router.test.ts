@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { ClientResponse } from "../../adapters/adapter.ts";
-import { type Bytes, utf8Encode } from "../../core/codec/bytes.ts";
+import { type Bytes, EMPTY, utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
 import type { Frame } from "./frames.ts";
 import { FIRST_ID_BYTES, firstIdOf } from "./open-requests.ts";
 import { sha256 } from "./node-crypto.ts";
-import { RequestRouter } from "./request-router.ts";
+import { REQUEST_RETURNS_MAX, RequestRouter } from "./request-router.ts";
 import { WorkerMailbox } from "./worker-mailbox.ts";
 
 const CALLER = { actor: "a", certificate: "00" };
@@ -13,9 +13,13 @@ const CALLER = { actor: "a", certificate: "00" };
 /** A node in a boot of its own, whose worker sends every request to the leader. */
 function boot(random: Bytes) {
   const sent: Frame[] = [];
+  const given: number[] = [];
   const firstId = firstIdOf(random);
   const mailbox = Object.assign(Object.create(WorkerMailbox.prototype) as WorkerMailbox, {
-    request: ({ id }: { readonly id: number }) => router.forLeader(id),
+    request: ({ id }: { readonly id: number }) => {
+      given.push(id);
+      router.forLeader(id);
+    },
     forget: () => undefined,
   });
   const router: RequestRouter = new RequestRouter({
@@ -40,7 +44,7 @@ function boot(random: Bytes) {
     );
     return answers;
   };
-  return { router, sent, ask };
+  return { router, sent, given, ask };
 }
 
 const RESPONSE: ClientResponse = { status: 200, contentType: "text/plain", body: utf8Encode("of another client") };
@@ -65,6 +69,14 @@ describe("requests of a node that started again", () => {
     assert.ok(own?.type === "query");
     after.router.frame("leader", { type: "queryResponse", id: own.id, response: RESPONSE });
     assert.deepEqual(answers, [RESPONSE]);
+  });
+
+  test("are given back to their worker by the leader a bounded number of times", () => {
+    const { router, ask, given } = boot(new Uint8Array(FIRST_ID_BYTES));
+    router.leadershipChanged({ leader: "self", term: 3, leads: true, serving: true });
+    const [answer] = ask(false);
+    assert.match(utf8Decode(answer?.body ?? EMPTY), /Internal/);
+    assert.equal(given.length, REQUEST_RETURNS_MAX + 1);
   });
 
   test("have ids from 1 on that leave room for all of a boot", () => {

@@ -14,6 +14,12 @@ import { errorClientResponse, type OpenRequest, OpenRequests, type RoutedRespons
 import { ReadIndex } from "./read-index.ts";
 import type { WorkerMailbox } from "./worker-mailbox.ts";
 
+/**
+ * A request that its worker gives to the leader comes back to it when this node leads. One that comes so often is answered
+ * `Internal`: while a node leads its worker has no reason to give it away, and a change of leader is rare.
+ */
+export const REQUEST_RETURNS_MAX = 8;
+
 /** Where requests of one adapter go. */
 export interface RoutedAdapter {
   readonly mount: string;
@@ -178,7 +184,9 @@ export class RequestRouter {
     const { leader, leads, serving } = this.#leadership;
     if (serving) {
       request.forLeader = "no";
-      this.#toWorker(request);
+      if (++request.returns > REQUEST_RETURNS_MAX)
+        this.#requests.answer(id, errorClientResponse(new CocoError("Internal", "the adapter does not answer")));
+      else this.#toWorker(request);
     } else if (!leads && leader !== undefined && !request.fromPeer) {
       const { path, body, caller } = request;
       if (this.#parts.send(leader, { type: "query", id, path, body, caller })) this.#requests.sent(request, leader);

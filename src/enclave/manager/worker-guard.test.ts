@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { type Bytes, EMPTY, utf8Encode } from "../../core/codec/bytes.ts";
 import { encodeWriteSet } from "../../core/kv/write-set.ts";
 import type { FromWorker, ToWorker } from "../worker/protocol.ts";
-import { WorkerGuard } from "./worker-guard.ts";
+import { OUTCOME_BYTES_MAX, SUBMISSION_SPARE_BYTES_MAX, WorkerGuard } from "./worker-guard.ts";
 
 type Executed = Extract<FromWorker, { type: "executed" }>;
 
@@ -11,6 +11,7 @@ const TABLES = [
   { id: 1, name: "one" },
   { id: 2, name: "public:two" },
 ];
+const CONTEXT = { writtenBytes: () => 1000 };
 const A = utf8Encode("a");
 const B = utf8Encode("b");
 const caller = { actor: "alice", certificate: "00" };
@@ -39,7 +40,7 @@ const submit = (id: number): FromWorker => ({ type: "submit", submissions: [{ id
 
 /** A guard of a worker that is ready, after these messages to it. */
 function guardAfter(...sent: readonly ToWorker[]): WorkerGuard {
-  const guard = new WorkerGuard();
+  const guard = new WorkerGuard(CONTEXT);
   guard.take({ type: "ready", tables: TABLES });
   for (const message of sent) guard.sent(message);
   return guard;
@@ -72,6 +73,78 @@ describe("what a worker may say", () => {
     const guard = guardAfter(requests(1, 2), { type: "forget", ids: [1, 2] });
     assert.deepEqual(guard.take(answer(1)), { type: "responses", responses: [] });
     assert.deepEqual(guard.take(submit(2)), { type: "submit", submissions: [] });
+  });
+
+  test("of a request that was forgotten: once, and of none without a request", () => {
+    const guard = guardAfter(requests(1, 2, 3), { type: "forget", ids: [1, 2, 3] });
+    for (const message of [answer(1), submit(2), { type: "leader", ids: [3] } as const]) {
+      guard.take(message);
+      refuses(guard, message);
+    }
+    for (const nothing of [
+      { type: "responses", responses: [] },
+      { type: "leader", ids: [] },
+      { type: "submit", submissions: [] },
+    ] as const)
+      refuses(guardAfter(), nothing);
+  });
+
+  test("of a request's transactions: about as much as the request was", () => {
+    const asked = (bodyBytes: number): ToWorker => ({
+      ...{ type: "requests", leading: true },
+      requests: [{ id: 1, path: "/", body: new Uint8Array(bodyBytes), caller }],
+    });
+    const submitted = (bytes: number): FromWorker => ({
+      ...{ type: "submit", submissions: [{ id: 1, items: [A, B].map((id) => ({ id, body: new Uint8Array(bytes) })) }] },
+    });
+    guardAfter(asked(1000)).take(submitted(SUBMISSION_SPARE_BYTES_MAX / 2 + 1000));
+    refuses(guardAfter(asked(1000)), submitted(SUBMISSION_SPARE_BYTES_MAX / 2 + 1001));
+  });
+
+  test("of what became of a transaction: a bounded result, and nothing only the manager can say", () => {
+    const large = new Uint8Array(OUTCOME_BYTES_MAX + 1);
+    const whole = new Uint8Array(OUTCOME_BYTES_MAX);
+    guardAfter(execute(1, A)).take(result(1, { outcomes: [{ type: "rejected", error: whole }] }));
+    guardAfter(execute(1, A)).take(result(1, { outcomes: [{ type: "unavailable", code: "Internal" }] }));
+    for (const outcome of [
+      { type: "rejected", error: large },
+      { type: "duplicate", result: large },
+      { type: "waiting", result: large },
+      { type: "unavailable", code: "WorkerLost" },
+    ] as const)
+      refuses(guardAfter(execute(1, A)), result(1, { outcomes: [outcome] }));
+    refuses(guardAfter(execute(1, A)), {
+      ...result(1, { outcomes: [{ type: "duplicate", result: EMPTY }], dropped: [{ id: B, error: large }] }),
+    });
+  });
+
+  test("of transactions for which there was no room: only behind one that had room, and all behind the first", () => {
+    const deferred = { type: "deferred" } as const;
+    const rejected = { type: "rejected", error: EMPTY } as const;
+    guardAfter(execute(1, A, B)).take(result(1, { outcomes: [included(0), deferred], transactions: executedOf(A) }));
+    refuses(guardAfter(execute(1, A, B)), result(1, { outcomes: [deferred, deferred] }));
+    refuses(guardAfter(execute(1, A, B)), result(1, { outcomes: [rejected, deferred] }));
+    const early = { outcomes: [deferred, included(0)], transactions: executedOf(B) };
+    refuses(guardAfter(execute(1, A, B)), result(1, early));
+  });
+
+  test("of more to execute: as long as less waits after each batch for it", () => {
+    const idle = guardAfter(execute(1, A), execute(1));
+    idle.take(result(1, { outcomes: [included(0)], transactions: executedOf(A), more: true }));
+    refuses(idle, result(1, { more: true }));
+    const genesis: ToWorker = { type: "genesis", generation: 0, ...context };
+    refuses(guardAfter(genesis), result(0, { transactions: executedOf(EMPTY), more: true }));
+    const waiting = { type: "waiting", result: EMPTY } as const;
+    const guard = guardAfter(execute(1, A, B), execute(1), execute(1), execute(1));
+    guard.take(result(1, { outcomes: [waiting, waiting], more: true }));
+    guard.take(result(1, { transactions: executedOf(A), more: true }));
+    refuses(guard, result(1, { more: true }));
+    const dropping = guardAfter(execute(1, A, B), execute(1), execute(1));
+    dropping.take(result(1, { outcomes: [waiting, waiting], more: true }));
+    const dropped = [A, A, utf8Encode("c")].map((id) => ({ id, error: EMPTY }));
+    const taken = dropping.take(result(1, { dropped, more: true }));
+    assert.deepEqual(taken.type === "executed" && taken.dropped, [{ id: A, error: EMPTY }], "what waited, once");
+    refuses(dropping, result(1, { dropped, more: true }));
   });
 
   test("of batches: one result for each that was sent, of its generation and its transactions", () => {
@@ -120,7 +193,7 @@ describe("what a worker may say", () => {
       [EMPTY, A],
     ] as const)
       refuses(guardAfter(genesis), written(publicPart, privatePart));
-    const early = new WorkerGuard();
+    const early = new WorkerGuard(CONTEXT);
     early.sent(genesis);
     refuses(early, written(EMPTY, EMPTY));
   });
@@ -131,8 +204,8 @@ describe("what a worker may say", () => {
     refuses(guard, { type: "unable", message: "" });
     guard.sent({ type: "configure", options: {} });
     refuses(guard, { type: "ready", tables: TABLES.slice(1) });
-    refuses(new WorkerGuard(TABLES), { type: "ready", tables: [] });
-    refuses(new WorkerGuard(), { type: "ready", tables: [...TABLES, { id: 1, name: "three" }] });
+    refuses(new WorkerGuard({ ...CONTEXT, tables: TABLES }), { type: "ready", tables: [] });
+    refuses(new WorkerGuard(CONTEXT), { type: "ready", tables: [...TABLES, { id: 1, name: "three" }] });
   });
 
   test("of snapshots and pings: what was asked for", () => {
@@ -151,6 +224,7 @@ describe("what a worker may say", () => {
     refuses(guard, { type: "imported", version: 4 });
     refuses(guard, { type: "pong", id: 6 + 1 });
     refuses(guardAfter({ type: "nextPart", version: 1 }), part(1, 2 * 1024 * 1024));
+    refuses(guardAfter({ type: "nextPart", version: 1 }), part(1, 0));
     refuses(guardAfter(), { type: "snapshotUnavailable", version: 1 });
   });
 });

@@ -10,16 +10,20 @@ import { TableSet } from "../../core/kv/tables.ts";
 import { MAX_TABLE_ID, type TableOptions } from "../../core/kv/types.ts";
 import { MAX_REQUEST_ID_LENGTH } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
-import { STATE_PART_BYTES_MAX } from "../worker/state-transfer.ts";
 import { RESPONSE_BYTES_MAX } from "../worker/wire-from-worker.ts";
 import { REQUEST_TRANSACTIONS_MAX } from "../worker/wire-parts.ts";
 import type { FromWorker, ToWorker } from "../worker/protocol.ts";
+import { ExportGuard } from "./export-guard.ts";
 import { checkWriteSet } from "./write-set-check.ts";
 
 /** Requests that were forgotten and that a worker may still answer, since its answer was on its way; older ones it may not. */
 export const FORGOTTEN_REQUESTS_MAX = 20_000;
 /** Most transactions a worker may keep waiting; one that keeps more is ended. */
 export const WAITING_TRANSACTIONS_MAX = 262_144;
+/** Most bytes of a transaction's result or error, which may go to another node; a worker that gives more is ended. */
+export const OUTCOME_BYTES_MAX = 64 * 1024;
+/** Most bytes of the transactions a request becomes, besides twice those of the request. */
+export const SUBMISSION_SPARE_BYTES_MAX = 64 * 1024;
 
 type Sent<T extends ToWorker["type"]> = Extract<ToWorker, { type: T }>;
 type Said<T extends FromWorker["type"]> = Extract<FromWorker, { type: T }>;
@@ -31,6 +35,21 @@ interface Awaited {
   readonly isGenesis: boolean;
 }
 
+/** A request the worker has. */
+interface Asked {
+  readonly bodyBytes: number;
+  /** Whether it has turned the request into transactions. */
+  isSubmitted: boolean;
+}
+
+/** What a guard knows of the adapter besides what goes to its worker and comes from it. */
+export interface GuardContext {
+  /** What its tables must be, if that is known: of a worker that was ended, say. */
+  readonly tables?: readonly TableOptions[] | undefined;
+  /** Bytes of all that was written to its state, or imported. */
+  readonly writtenBytes: () => number;
+}
+
 /** Visible ASCII, so that nothing can be put into the head of an HTTP answer. */
 const CONTENT_TYPE = /^[\x20-\x7e]{1,256}$/;
 
@@ -40,8 +59,7 @@ function breach(what: string): CocoError {
 
 /** Judges one worker's messages; see the module's header. */
 export class WorkerGuard {
-  /** Requests the worker has, and whether it may still turn them into transactions. */
-  readonly #requests = new Map<number, "asked" | "submitted">();
+  readonly #requests = new Map<number, Asked>();
   readonly #forgotten = new Set<number>();
   readonly #batches: Awaited[] = [];
   /** Transactions the adapter keeps, and the generation they belong to: a rollback drops them. */
@@ -51,16 +69,15 @@ export class WorkerGuard {
   #told: readonly TableOptions[] | undefined;
   /** Words about being able to run that may still come: one at the start, one for each `configure`. */
   #readyLeft = 1;
-  #exported: number | undefined;
-  #partsAsked = 0;
+  readonly #exports: ExportGuard;
   #importsUnderWay: { readonly version: number; readonly last: boolean }[] = [];
   readonly #pings: number[] = [];
   #batchesAnswered = 0;
   #othersAnswered = 0;
 
-  /** @param tables what its tables must be, if that is known: of a worker that was ended, say */
-  constructor(tables?: readonly TableOptions[]) {
+  constructor({ tables, writtenBytes }: GuardContext) {
     this.#told = tables;
+    this.#exports = new ExportGuard(writtenBytes);
   }
 
   /** The tables the worker named; undefined before it did. */
@@ -70,7 +87,7 @@ export class WorkerGuard {
 
   /** Whether something was sent that the worker has to answer on its own, a request apart. */
   get awaits(): boolean {
-    const others = this.#pings.length + this.#partsAsked + this.#importsUnderWay.length;
+    const others = this.#pings.length + this.#exports.partsAsked + this.#importsUnderWay.length;
     return this.#batches.length > 0 || others > 0;
   }
 
@@ -83,7 +100,8 @@ export class WorkerGuard {
   sent(message: ToWorker): void {
     switch (message.type) {
       case "requests":
-        for (const { id } of message.requests) this.#requests.set(id, "asked");
+        for (const { id, body } of message.requests)
+          this.#requests.set(id, { bodyBytes: body.length, isSubmitted: false });
         return;
       case "outcomes":
         return;
@@ -103,10 +121,10 @@ export class WorkerGuard {
         this.#pings.push(message.id);
         return;
       case "exportSnapshot":
-        this.#exported = message.version;
+        this.#exports.begin(message);
         return;
       case "nextPart":
-        this.#partsAsked++;
+        this.#exports.ask();
         return;
       case "importSnapshot":
         this.#importsUnderWay.push(message);
@@ -123,18 +141,25 @@ export class WorkerGuard {
     }
   }
 
+  /** Time passes while the worker may answer; throws `WorkerBreach`. */
+  passed(ms: number): void {
+    this.#exports.passed(ms);
+  }
+
   /** Takes a message of the worker; throws `WorkerBreach`. What is on its way to a forgotten request is left out of the result. */
   take(message: FromWorker): FromWorker {
     switch (message.type) {
       case "responses":
+        requireSome(message.responses);
         return { type: "responses", responses: message.responses.filter((answer) => this.#takeAnswer(answer)) };
       case "leader":
-        return { type: "leader", ids: message.ids.filter((id) => this.#endRequest(id, "asked")) };
+        requireSome(message.ids);
+        return { type: "leader", ids: message.ids.filter((id) => this.#endRequest(id, true)) };
       case "submit":
+        requireSome(message.submissions);
         return { type: "submit", submissions: message.submissions.filter((one) => this.#takeSubmission(one)) };
       case "executed":
-        this.#takeExecuted(message);
-        return message;
+        return this.#takeExecuted(message);
       case "ready":
         this.#takeReady(message.tables);
         return message;
@@ -154,14 +179,18 @@ export class WorkerGuard {
     }
   }
 
-  /** Whether the request was open; one that was forgotten meanwhile is passed over, any other is a breach. */
-  #endRequest(id: number, expected?: "asked"): boolean {
-    const stage = this.#requests.get(id);
-    if (stage === undefined) {
-      if (this.#forgotten.has(id)) return false;
-      throw breach("a word on a request it does not have");
-    }
-    if (expected !== undefined && stage !== expected) throw breach("a second word on a request");
+  /** The request, unless it was forgotten meanwhile, which is passed over once; any other is a breach. */
+  #requestOf(id: number): Asked | undefined {
+    const asked = this.#requests.get(id);
+    if (asked === undefined && !this.#forgotten.delete(id)) throw breach("a word on a request it does not have");
+    return asked;
+  }
+
+  /** @param isFirst whether nothing may have come of the request before */
+  #endRequest(id: number, isFirst: boolean): boolean {
+    const asked = this.#requestOf(id);
+    if (asked === undefined) return false;
+    if (isFirst && asked.isSubmitted) throw breach("a second word on a request");
     this.#requests.delete(id);
     return true;
   }
@@ -171,20 +200,21 @@ export class WorkerGuard {
     if (!Number.isInteger(status) || status < 200 || status > 599 || !CONTENT_TYPE.test(contentType))
       throw breach("an answer with a status or content type that HTTP has not");
     if (body.length > RESPONSE_BYTES_MAX) throw breach("an answer that is too large");
-    return this.#endRequest(id);
+    return this.#endRequest(id, false);
   }
 
   #takeSubmission({ id, items }: Said<"submit">["submissions"][number]): boolean {
-    const stage = this.#requests.get(id);
     if (items.length === 0 || items.length > REQUEST_TRANSACTIONS_MAX)
       throw breach(`${items.length} transactions of one request`);
     for (const item of items) requireId(item.id);
-    if (stage === "asked") {
-      this.#requests.set(id, "submitted");
-      return true;
-    }
-    if (stage === undefined && this.#forgotten.has(id)) return false;
-    throw breach("transactions of a request it does not have, or twice");
+    const asked = this.#requestOf(id);
+    if (asked === undefined) return false;
+    if (asked.isSubmitted) throw breach("transactions of a request twice");
+    const bytes = items.reduce((sum, { body }) => sum + body.length, 0);
+    if (bytes > SUBMISSION_SPARE_BYTES_MAX + 2 * asked.bodyBytes)
+      throw breach("transactions larger than their request");
+    asked.isSubmitted = true;
+    return true;
   }
 
   #takeReady(tables: readonly TableOptions[]): void {
@@ -200,7 +230,7 @@ export class WorkerGuard {
     this.#readyLeft--;
   }
 
-  #takeExecuted(message: Said<"executed">): void {
+  #takeExecuted(message: Said<"executed">): Said<"executed"> {
     const awaited = this.#batches.shift();
     if (awaited === undefined) throw breach("the result of a batch that was not sent");
     this.#batchesAnswered++;
@@ -212,11 +242,18 @@ export class WorkerGuard {
       this.#waitingGeneration = generation;
     }
     const own = this.#placesOf(message, items);
+    requireDeferredLast(message);
+    const waitedBefore = this.#waiting.size;
     this.#takeTransactions(message, own, isGenesis);
-    for (const { id } of message.dropped) {
+    const dropped = message.dropped.filter(({ id, error }) => {
       requireId(id);
-      this.#waiting.delete(bytesKey(id));
-    }
+      requireOutcomeBytes(error);
+      return this.#waiting.delete(bytesKey(id));
+    });
+    // Of batches that bring nothing new each leaves less to wait, so that they come to an end.
+    if (message.more && items.length === 0 && this.#waiting.size === waitedBefore)
+      throw breach("more to execute without end");
+    return { ...message, dropped };
   }
 
   /** Positions of the batch's own transactions among those executed; what waits is noted. */
@@ -224,9 +261,13 @@ export class WorkerGuard {
     const places = new Set<number>();
     message.outcomes.forEach((outcome, at) => {
       const { id } = items[at] as Awaited["items"][number];
-      if (outcome.type === "refused") throw breach("an outcome that only the manager gives");
+      if (outcome.type === "refused" || (outcome.type === "unavailable" && outcome.code !== "Internal"))
+        throw breach("an outcome that only the manager gives");
+      if ("result" in outcome) requireOutcomeBytes(outcome.result);
+      if (outcome.type === "rejected") requireOutcomeBytes(outcome.error);
       if (outcome.type === "waiting") this.#wait(id);
       if (outcome.type !== "included") return;
+      this.#waiting.delete(bytesKey(id));
       const executed = message.transactions[outcome.position];
       if (executed === undefined || places.has(outcome.position) || !sameId(executed.id, id))
         throw breach("an outcome without its transaction");
@@ -261,19 +302,31 @@ export class WorkerGuard {
   #takeSnapshotWord(message: Said<"snapshotPart" | "snapshotUnavailable" | "nextPart" | "imported">): void {
     const { type, version } = message;
     this.#othersAnswered++;
-    if (type === "snapshotPart" || (type === "snapshotUnavailable" && this.#partsAsked > 0)) {
-      if (this.#partsAsked === 0) throw breach("a part of a snapshot that was not asked for");
-      this.#partsAsked--;
-    } else if (type === "snapshotUnavailable") {
-      if (version !== this.#exported) throw breach("a word on a snapshot that was not asked for");
-      this.#exported = undefined;
-    } else {
+    if (type === "snapshotPart") this.#exports.take(message);
+    else if (type === "snapshotUnavailable") this.#exports.takeUnavailable(version);
+    else {
       const next = this.#importsUnderWay.shift();
       if (next?.version !== version || next.last !== (type === "imported"))
         throw breach("a word on an import that is not under way");
     }
-    if (type === "snapshotPart" && message.part.length > STATE_PART_BYTES_MAX) throw breach("a part that is too large");
   }
+}
+
+/** A message that says nothing costs its sender nothing: there would be no end of them. */
+function requireSome(list: readonly unknown[]): void {
+  if (list.length === 0) throw breach("a message that says nothing");
+}
+
+function requireOutcomeBytes(bytes: Bytes): void {
+  if (bytes.length > OUTCOME_BYTES_MAX) throw breach("a result of a transaction that is too large");
+}
+
+/** Where one had no room those after it wait too; and there was room for one at least, so that batches come to an end. */
+function requireDeferredLast({ outcomes, transactions }: Said<"executed">): void {
+  const first = outcomes.findIndex(({ type }) => type === "deferred");
+  if (first === -1) return;
+  if (outcomes.some(({ type }, at) => at > first && type !== "deferred")) throw breach("a transaction before its turn");
+  if (transactions.length === 0) throw breach("no room in a batch that is empty");
 }
 
 function requireId(id: Bytes): void {

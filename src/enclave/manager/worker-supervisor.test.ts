@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { FromWorker, ToWorker } from "../worker/protocol.ts";
+import { EXPORT_SPARE_BYTES_MAX, EXPORT_WAIT_MS } from "./export-guard.ts";
 import {
   WORKER_LOG_FLOOD_LINES,
   WORKER_LOG_LINES_MAX,
@@ -139,6 +140,58 @@ describe("the supervision of a worker", () => {
     assert.ok(taken().includes("lost"));
     pass(WORKER_RESTART_MIN_MS + STEP_MS);
     assert.equal(workers.length, 2);
+  });
+
+  test("ends one whose snapshot is larger than what was written or imported, whichever worker had it", () => {
+    const part = (bytes: number): FromWorker => ({
+      ...{ type: "snapshotPart", version: 1, part: new Uint8Array(bytes), last: false },
+    });
+    const imported = (bytes: number, first: boolean): ToWorker => ({
+      ...{ type: "importSnapshot", version: 1, part: new Uint8Array(bytes), first, last: false },
+    });
+    const { supervisor, workers, recoveries, pass, taken } = fixture();
+    workers[0]?.say(ready);
+    supervisor.wrote(5_000_000);
+    // Takes the place of what was there.
+    supervisor.send(imported(300_000, true));
+    supervisor.send(imported(100_000, false));
+    supervisor.wrote(100_000);
+    workers[0]?.say({ type: "failed", message: "" });
+    pass(WORKER_RESTART_MIN_MS + STEP_MS);
+    workers[1]?.say(ready);
+    recoveries[0]?.done();
+    supervisor.send({ type: "exportSnapshot", version: 1, maxBytes: 1_000_000 });
+    const next = (bytes: number) => {
+      supervisor.send({ type: "nextPart", version: 1 });
+      workers[1]?.say(part(bytes));
+    };
+    taken();
+    next(1_000_000);
+    next(EXPORT_SPARE_BYTES_MAX);
+    assert.deepEqual(taken(), ["said snapshotPart", "said snapshotPart"]);
+    next(1);
+    assert.deepEqual(taken(), ["closed", "worker_lost", "lost"]);
+  });
+
+  test("ends one that lets it wait for each part of a snapshot, and at once when it is told to", () => {
+    const { supervisor, workers, pass, taken, recoveries } = fixture();
+    workers[0]?.say(ready);
+    supervisor.wrote(1_000_000);
+    supervisor.send({ type: "exportSnapshot", version: 1, maxBytes: 1_000 });
+    taken();
+    let waitedMs = 0;
+    while (workers.length === 1 && waitedMs < 2 * EXPORT_WAIT_MS) {
+      supervisor.send({ type: "nextPart", version: 1 });
+      pass(WORKER_SILENCE_MAX_MS / 2);
+      waitedMs += WORKER_SILENCE_MAX_MS / 2;
+      workers[0]?.say({ type: "snapshotPart", version: 1, part: new Uint8Array(1), last: false });
+    }
+    assert.ok(waitedMs > EXPORT_WAIT_MS && waitedMs < 2 * EXPORT_WAIT_MS);
+    recoveries[0]?.done();
+    taken();
+    supervisor.end("it is of no use");
+    supervisor.end("it is of no use");
+    assert.deepEqual(taken(), ["closed", "worker_lost", "lost"]);
   });
 
   test("lets those that break at once come ever later, up to a bound, and one that was sound come soon again", () => {

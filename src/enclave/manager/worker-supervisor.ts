@@ -59,7 +59,7 @@ export interface SupervisorParts {
 export class WorkerSupervisor implements Executor {
   readonly #parts: SupervisorParts;
   #executor: Executor | undefined;
-  #guard = new WorkerGuard();
+  #guard: WorkerGuard;
   #state: "running" | "lost" | "restoring" | "closed" = "running";
   #recovery: Recovery | undefined;
   #tables: readonly TableOptions[] | undefined;
@@ -72,6 +72,8 @@ export class WorkerSupervisor implements Executor {
   #pingedAt: number;
   #pingId = 0;
   #logWindow = { since: 0, lines: 0 };
+  /** Bytes of all that was written to the state or imported: the state is no larger than twice that. */
+  #writtenBytes = 0;
 
   constructor(parts: SupervisorParts) {
     this.#parts = parts;
@@ -79,6 +81,11 @@ export class WorkerSupervisor implements Executor {
     this.#startedAt = now;
     this.#lookedAt = now;
     this.#pingedAt = now;
+    this.#guard = this.#createGuard();
+  }
+
+  #createGuard(): WorkerGuard {
+    return new WorkerGuard({ tables: this.#tables, writtenBytes: () => this.#writtenBytes });
   }
 
   /** Starts the first worker. */
@@ -92,7 +99,7 @@ export class WorkerSupervisor implements Executor {
   }
 
   #begin(): Executor {
-    const guard = new WorkerGuard(this.#tables);
+    const guard = this.#createGuard();
     this.#guard = guard;
     this.#silentMs = 0;
     this.#startedAt = this.#parts.clock.now();
@@ -102,6 +109,8 @@ export class WorkerSupervisor implements Executor {
   }
 
   send(message: ToWorker): void {
+    if (message.type === "importSnapshot")
+      this.#writtenBytes = message.part.length + (message.first ? 0 : this.#writtenBytes);
     if (this.#state === "running") this.#send(message);
     // One that is not there yet begins with the newest options.
     else if (this.#state === "restoring" && message.type === "configure") this.#send(message);
@@ -110,6 +119,16 @@ export class WorkerSupervisor implements Executor {
   #send(message: ToWorker): void {
     this.#guard.sent(message);
     this.#executor?.send(message);
+  }
+
+  /** A batch of this many bytes was written to the state. */
+  wrote(bytes: number): void {
+    this.#writtenBytes += bytes;
+  }
+
+  /** Ends the worker for something that only who gave it its work can see. */
+  end(reason: string): void {
+    if (this.#state === "running" || this.#state === "restoring") this.#lost(reason);
   }
 
   close(): void {
@@ -121,14 +140,8 @@ export class WorkerSupervisor implements Executor {
 
   #take(said: FromWorker): void {
     if (this.#state === "closed" || this.#state === "lost") return;
-    let message: FromWorker;
-    try {
-      message = this.#guard.take(said);
-    } catch (error) {
-      if (!(error instanceof CocoError)) throw error;
-      this.#lost(error.message);
-      return;
-    }
+    const message = this.#judged(() => this.#guard.take(said));
+    if (message === undefined) return;
     switch (message.type) {
       case "failed":
         this.#lost(message.message);
@@ -155,6 +168,17 @@ export class WorkerSupervisor implements Executor {
         return;
       default:
         this.#parts.onMessage(message);
+    }
+  }
+
+  /** Undefined when the worker broke a rule: then it is ended. */
+  #judged<T>(judge: () => T): T | undefined {
+    try {
+      return judge();
+    } catch (error) {
+      if (!(error instanceof CocoError)) throw error;
+      this.#lost(error.message);
+      return undefined;
     }
   }
 
@@ -213,6 +237,11 @@ export class WorkerSupervisor implements Executor {
     const passedMs = Math.min(STEP_MAX_MS, now - this.#lookedAt);
     this.#lookedAt = now;
     if (this.#state !== "running" && this.#state !== "restoring") return;
+    const isInTime = this.#judged(() => {
+      this.#guard.passed(passedMs);
+      return true;
+    });
+    if (isInTime === undefined) return;
     const { awaits, progress } = this.#guard;
     this.#silentMs = awaits && progress === this.#progress ? this.#silentMs + passedMs : 0;
     this.#progress = progress;

@@ -25,6 +25,8 @@ function emptyFixture() {
     paused: undefined as Promise<void> | undefined,
     emitted: [] as FromWorker[],
     recreate: (_options: unknown): Adapter => kv,
+    /** Takes its time with preparing. */
+    whenPrepared: (done: () => void): unknown => done(),
   };
   const adapter = pausingAdapter(kv, () => world.paused);
   const store = new VersionedStore({ tables: adapter.tables, keptVersions: 4 });
@@ -32,7 +34,7 @@ function emptyFixture() {
     adapter,
     recreate: (options) => world.recreate(options),
     store,
-    preparer: { prepare: (transactions, done) => done(prepareKv(transactions)) },
+    preparer: { prepare: (transactions, done) => void world.whenPrepared(() => done(prepareKv(transactions))) },
     emit: (message) => world.emitted.push(message),
     defer: (callback) => callback(),
     log: () => {},
@@ -55,7 +57,7 @@ function emptyFixture() {
         ? message.responses.map(({ id, response }) => `${id} ${utf8Decode(response.body)}`)
         : [],
     );
-  return { world, host, store, request, commit, execute, answers };
+  return { world, host, store, adapter, request, commit, execute, answers };
 }
 
 /** A host with the first state. */
@@ -167,6 +169,38 @@ describe("an adapter host", () => {
     execute(0);
     assert.deepEqual(taken(), { ids: ["b", "c", ""], more: false });
     assert.equal(store.headVersion, 3);
+  });
+
+  test("goes no further with a request that is forgotten while its transactions are prepared", () => {
+    const { world, host, request } = fixture();
+    const prepared: (() => void)[] = [];
+    world.whenPrepared = (done) => prepared.push(done);
+    request(1, "a|k=1");
+    request(2, "b|k=1");
+    host.handle({ type: "forget", ids: [1] });
+    for (const done of prepared) done();
+    const submitted = world.emitted.flatMap((message) => (message.type === "submit" ? message.submissions : []));
+    assert.deepEqual(
+      submitted.map(({ id }) => id),
+      [2],
+    );
+  });
+
+  test("tells of what was released and refused when it ran", () => {
+    const { world, execute, adapter } = fixture();
+    const [a, b] = ["a", "b"].map(utf8Encode);
+    let runs = 0;
+    const run = adapter.execute.bind(adapter);
+    adapter.execute = (state, transaction) =>
+      utf8Decode(transaction.id) === "b" && runs++ > 0
+        ? { type: "rejected", error: a as Bytes }
+        : run(state, transaction);
+    execute(0, "b>a|k=2");
+    execute(0, "a|k=1");
+    const last = world.emitted.at(-1);
+    assert.ok(last?.type === "executed");
+    assert.deepEqual(last.dropped, [{ id: b, error: a }]);
+    assert.equal(last.transactions.length, 2, "a, and the end of the batch");
   });
 
   test("answers that it is not ready as long as it has no state", () => {

@@ -6,7 +6,13 @@
  * executed within one call: a promise per transaction costs more than a small transaction does, and a deterministic
  * scheduler has no hold on promises.
  */
-import type { Adapter, BatchContext, PreparedTransaction, TransactionOutcome } from "../../adapters/adapter.ts";
+import type {
+  Adapter,
+  BatchContext,
+  DroppedTransaction,
+  PreparedTransaction,
+  TransactionOutcome,
+} from "../../adapters/adapter.ts";
 import { EMPTY } from "../../core/codec/bytes.ts";
 import type { BatchDraft, DraftTransaction } from "../../core/kv/draft.ts";
 import type { VersionedStore } from "../../core/kv/store.ts";
@@ -29,6 +35,8 @@ interface RunningBatch {
   /** Transactions released in this batch or carried from the one before. */
   readonly released: PreparedTransaction[];
   releasedRun: number;
+  /** Released transactions that were refused when they ran. */
+  readonly dropped: DroppedTransaction[];
   room: number;
   deferring: boolean;
 }
@@ -78,6 +86,7 @@ export class BatchExecution {
       outcomes: [],
       released: this.#carried,
       releasedRun: 0,
+      dropped: [],
       room: this.#adapter.batchWeight,
       deferring: false,
     };
@@ -122,16 +131,23 @@ export class BatchExecution {
     return undefined;
   }
 
-  /** The request of a released transaction was answered long ago; its node learns of the inclusion from the ledger. */
+  /**
+   * The request of a released transaction was answered long ago; its node learns of the inclusion from the ledger, and of a
+   * refusal as of one that was dropped.
+   */
   #runReleased(batch: RunningBatch): Promise<void> | undefined {
     const transaction = batch.released[batch.releasedRun++] as PreparedTransaction;
     if (this.#carried.length > 0 || !this.#fits(batch, transaction)) {
       this.#carried.push(transaction);
       return undefined;
     }
+    const settle = (outcome: ItemOutcome): void => {
+      if (outcome.type === "rejected") batch.dropped.push({ id: transaction.id, error: outcome.error });
+      this.#takeReleased(batch);
+    };
     const outcome = this.#executeOne(batch, transaction);
-    if (outcome instanceof Promise) return outcome.then(() => this.#takeReleased(batch));
-    this.#takeReleased(batch);
+    if (outcome instanceof Promise) return outcome.then(settle);
+    settle(outcome);
     return undefined;
   }
 
@@ -182,7 +198,7 @@ export class BatchExecution {
   #end(batch: RunningBatch): ExecutedMessage {
     this.#close(batch);
     const { outcomes, transactions } = batch;
-    const dropped = this.#adapter.dropped?.() ?? [];
+    const dropped = [...batch.dropped, ...(this.#adapter.dropped?.() ?? [])];
     const more = this.#carried.length > 0;
     return { type: "executed", generation: batch.message.generation, outcomes, transactions, dropped, more };
   }

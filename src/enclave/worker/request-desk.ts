@@ -62,6 +62,8 @@ export class RequestDesk {
   readonly #parts: RequestDeskParts;
   /** Requests whose transactions are under way; the manager bounds them and has those forgotten that time out. */
   readonly #open = new Map<number, OpenRequest>();
+  /** Requests the adapter or the preparer has not come to an end with; one that is forgotten meanwhile goes no further. */
+  readonly #pending = new Set<number>();
   #responses: { readonly id: number; readonly response: ClientResponse }[] = [];
 
   constructor(parts: RequestDeskParts) {
@@ -95,24 +97,30 @@ export class RequestDesk {
   }
 
   #takeLater(id: number, pending: Promise<RequestResult>): void {
+    this.#pending.add(id);
     pending.then(
       (result) => {
+        if (!this.#pending.delete(id)) return;
         if (result.type === "answer") this.#respond(id, result.response);
         else if (result.type === "leader") this.#parts.emit({ type: "leader", ids: [id] });
         else this.#prepare([{ id, submission: result }]);
       },
-      (error: unknown) => this.#respondBroken(id, error),
+      (error: unknown) => {
+        if (this.#pending.delete(id)) this.#respondBroken(id, error);
+      },
     );
   }
 
   #prepare(submissions: readonly { id: number; submission: Submission }[]): void {
     const transactions = submissions.flatMap((entry) => entry.submission.transactions);
+    for (const { id } of submissions) this.#pending.add(id);
     this.#parts.preparer.prepare(transactions, (results) => {
       let at = 0;
       const prepared: { id: number; items: TransactionItem[] }[] = [];
       for (const { id, submission } of submissions) {
         const own = results.slice(at, at + submission.transactions.length);
         at += own.length;
+        if (!this.#pending.delete(id)) continue;
         this.#open.set(id, { submission, prepared: own });
         const items = own.flatMap((result) => (result.type === "prepared" ? [result.transaction] : []));
         if (items.length === 0) this.finish(id, []);
@@ -157,7 +165,10 @@ export class RequestDesk {
 
   /** These requests will not be answered any more. */
   forget(ids: readonly number[]): void {
-    for (const id of ids) this.#open.delete(id);
+    for (const id of ids) {
+      this.#open.delete(id);
+      this.#pending.delete(id);
+    }
   }
 
   #respondBroken(id: number, error: unknown): void {

@@ -1,0 +1,77 @@
+/** The inner nodes of a tree; for what a tree is see `tree.ts`. */
+import { type Bytes, EMPTY } from "../codec/bytes.ts";
+import type { OwnerToken } from "./owner-token.ts";
+import { Page, PAGE_BYTES, PAGE_RECORDS } from "./page.ts";
+
+/** Most children of an inner node. */
+export const MAX_CHILDREN = 64;
+/** Most bytes of separators in an inner node: long common prefixes make separators long. */
+export const MAX_SEPARATOR_BYTES = 8192;
+const SMALL_FRACTION = 4;
+
+/** A node of a tree: a leaf page or an inner node. */
+export type TreeNode = Page | InnerNode;
+
+/** What a node that was split gives its parent. */
+export interface Split {
+  readonly separator: Bytes;
+  readonly right: TreeNode;
+}
+
+/** An inner node: separators and the children between them. */
+export class InnerNode {
+  readonly owner: OwnerToken;
+  separators: Page;
+  readonly children: TreeNode[];
+
+  constructor(owner: OwnerToken, separators: Page, children: TreeNode[]) {
+    this.owner = owner;
+    this.separators = separators;
+    this.children = children;
+  }
+
+  get full(): boolean {
+    return this.children.length > MAX_CHILDREN || this.separators.usedBytes > MAX_SEPARATOR_BYTES;
+  }
+
+  get small(): boolean {
+    return (
+      this.children.length * SMALL_FRACTION < MAX_CHILDREN &&
+      this.separators.usedBytes * SMALL_FRACTION < MAX_SEPARATOR_BYTES
+    );
+  }
+
+  /** Index of the child a key belongs to. */
+  childFor(key: Bytes): number {
+    const at = this.separators.search(key);
+    return at >= 0 ? at + 1 : ~at;
+  }
+
+  child(index: number): TreeNode {
+    return this.children[index] as TreeNode;
+  }
+
+  /** The separators stay shared until they change too, which is far less often. */
+  owned(owner: OwnerToken): InnerNode {
+    return this.owner === owner ? this : new InnerNode(owner, this.separators, this.children.slice());
+  }
+
+  insertAfter(index: number, split: Split): void {
+    this.separators = this.separators.owned(this.owner);
+    this.separators.insertAt(index, split.separator, EMPTY);
+    this.children.splice(index + 1, 0, split.right);
+  }
+
+  /** Puts one child in the place of the children `index` and `index + 1`. */
+  replacePair(index: number, merged: TreeNode): void {
+    this.separators = this.separators.owned(this.owner);
+    this.separators.removeAt(index);
+    this.children.splice(index, 2, merged);
+  }
+}
+
+/** Whether a node is to be merged with a neighbour. */
+export function isSmall(node: TreeNode): boolean {
+  if (!(node instanceof Page)) return node.small;
+  return node.usedBytes * SMALL_FRACTION < PAGE_BYTES && node.count * SMALL_FRACTION < PAGE_RECORDS;
+}

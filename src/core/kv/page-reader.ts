@@ -1,0 +1,157 @@
+/** What is read of a page; for what a page is see `page.ts`. */
+import type { Bytes } from "../codec/bytes.ts";
+import { invariant } from "../../errors.ts";
+import { firstHint, HINT_OFFSET, LINE_BYTES, readU16, SLOT_BYTES, touchLines } from "./page-log.ts";
+import {
+  compareRecord,
+  FIELD_DELETED,
+  FIELD_LARGE,
+  HEADER_BYTES,
+  hintOf,
+  previousOf,
+  recordLength,
+  sharedPrefix,
+  versionOf,
+} from "./record.ts";
+
+const NO_LARGE_VALUES: Bytes[] = [];
+
+/** Records with ascending keys; indexes are positions in that order. */
+export abstract class PageReader {
+  // What a search needs stands first, on few lines of the processor's cache.
+  /** Number of records. */
+  count = 0;
+  protected log: Uint8Array;
+  /** Where the table of slots begins. */
+  protected table = 0;
+  /** Bytes that all keys begin with: never more than they share, and seldom less. */
+  protected prefix = 0;
+  /** Values that are beside the page. */
+  protected large: Bytes[] = NO_LARGE_VALUES;
+
+  /** @param log shared with the page this one is made of */
+  protected constructor(log: Uint8Array) {
+    this.log = log;
+  }
+
+  /** Length of the log. */
+  get logBytes(): number {
+    return this.log.length;
+  }
+
+  /** Index of a key; when it is not there, the bitwise complement of the index it belongs at. */
+  search(key: Bytes): number {
+    const log = this.log;
+    const prefix = this.prefix;
+    if (this.count === 0) return ~0;
+    const hint = hintOf(key, 0, key.length, prefix);
+    const from = firstHint(log, this.table, this.count, hint);
+    if (prefix > 0) {
+      const offset = this.offsetAt(from < this.count ? from : from - 1);
+      const shared = sharedPrefix(log, offset, key, prefix);
+      if (shared < prefix) {
+        const above = shared < key.length && (key[shared] as number) > (log[offset + HEADER_BYTES + shared] as number);
+        return above ? ~this.count : ~0;
+      }
+    }
+    let low = from;
+    // Seldom more than one key has the hint.
+    let high = this.#hasHint(from, hint) ? from + 1 : from;
+    if (this.#hasHint(high, hint)) high = firstHint(log, this.table, this.count, hint + 1);
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const order = compareRecord(log, this.offsetAt(middle), key, prefix);
+      if (order === 0) return middle;
+      if (order < 0) low = middle + 1;
+      else high = middle;
+    }
+    return ~low;
+  }
+
+  #hasHint(index: number, hint: number): boolean {
+    return index < this.count && readU16(this.log, this.slotOf(index) + HINT_OFFSET) === hint;
+  }
+
+  /**
+   * The four steps that follow read what {@link search} and {@link Page.overwrite} would, each what the step before made known,
+   * so that reads for many keys can wait for memory at the same time. What they return means nothing.
+   */
+  touchTable(): number {
+    const { log, table } = this;
+    return (log[0] as number) + touchLines(log, table, table + this.count * SLOT_BYTES);
+  }
+
+  /** Where the record of a key is, or that of a near one: most often found without reading records. */
+  likelyRecord(key: Bytes): number {
+    const at = firstHint(this.log, this.table, this.count, hintOf(key, 0, key.length, this.prefix));
+    return at < this.count ? this.offsetAt(at) : 0;
+  }
+
+  /** See {@link touchTable}. */
+  touchRecord(offset: number): number {
+    const { log } = this;
+    const last = offset + LINE_BYTES - 1;
+    return (log[offset] as number) + (last < log.length ? (log[last] as number) : 0);
+  }
+
+  /** See {@link touchTable}. */
+  touchEnd(): number {
+    const { log } = this;
+    const end = readU16(log, 0);
+    const last = end + 2 * LINE_BYTES;
+    return last < log.length ? (log[end] as number) + (log[last - LINE_BYTES] as number) + (log[last] as number) : end;
+  }
+
+  /** Key of a record, as a view. */
+  keyAt(index: number): Bytes {
+    const offset = this.offsetAt(index);
+    const start = offset + HEADER_BYTES;
+    return this.log.subarray(start, start + readU16(this.log, offset));
+  }
+
+  /** Value a version sees in a record, as a view; undefined when the record says that its key is deleted. */
+  valueAt(index: number, version: number): Bytes | undefined {
+    const offset = this.offsetIn(index, version);
+    const field = readU16(this.log, offset + 2);
+    if (field === FIELD_DELETED) return undefined;
+    const start = offset + HEADER_BYTES + readU16(this.log, offset);
+    if (field === FIELD_LARGE) return this.large[readU16(this.log, start)];
+    return this.log.subarray(start, start + field);
+  }
+
+  /** Whether the record a version sees says that its key is deleted. */
+  deletedAt(index: number, version: number): boolean {
+    return readU16(this.log, this.offsetIn(index, version) + 2) === FIELD_DELETED;
+  }
+
+  /** Version that wrote the record a version sees. */
+  versionAt(index: number, version: number): number {
+    return versionOf(this.log, this.offsetIn(index, version));
+  }
+
+  /** Bytes of the newest record of a key, with its slot. */
+  sizeAt(index: number): number {
+    return recordLength(this.log, this.offsetAt(index)) + SLOT_BYTES;
+  }
+
+  /** Where the slot of a record is. */
+  protected slotOf(index: number): number {
+    return this.table + index * SLOT_BYTES;
+  }
+
+  /** Where the newest record of a key is. */
+  protected offsetAt(index: number): number {
+    return readU16(this.log, this.slotOf(index));
+  }
+
+  /** Where the record is that a version sees. */
+  protected offsetIn(index: number, version: number): number {
+    let offset = this.offsetAt(index);
+    while (versionOf(this.log, offset) > version) {
+      const previous = previousOf(this.log, offset);
+      invariant(previous > 0 && previous < offset, "a page has no record of its version");
+      offset = previous;
+    }
+    return offset;
+  }
+}
