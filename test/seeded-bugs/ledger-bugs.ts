@@ -37,8 +37,8 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     "generation-not-grown-on-rollback",
     "enclave/manager/lane",
     {
-      find: "this.#headVersion--;\n    this.#generation++;",
-      replace: "this.#headVersion--;",
+      find: "    }\n    this.#generation++;",
+      replace: "    }",
     },
     tests("src/enclave/manager/lane"),
     SIMULATION,
