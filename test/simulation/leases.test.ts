@@ -152,7 +152,7 @@ describe("a network whose nodes hold leases", () => {
   });
 
   test("elects another leader when the leader's clock stands still and it quarantines nobody", async () => {
-    const run = await leasedNetwork(7);
+    const run = await leasedNetwork(21);
     const [slow, struck] = [run.leader(), run.follower()];
     struck.teeIsSilent = true;
     const { scheduler } = run.simulation;

@@ -104,6 +104,8 @@ export class SimulatedNetwork {
   readonly #channels: (Channel | undefined)[] = [];
   /** What each end takes for its channel, by end * size + peer. */
   readonly #ends: (Channel | undefined)[] = [];
+  /** 1 for each pair that is being dialled, by lower place * size + higher place. */
+  readonly #dialling: Uint8Array;
   /** How many cuts lie on each direction, and until when it is clogged, by from * size + to. */
   readonly #cuts: Int32Array;
   readonly #clogs: Float64Array;
@@ -112,10 +114,9 @@ export class SimulatedNetwork {
     this.#parts = parts;
     this.#size = parts.nodes.length;
     parts.nodes.forEach(({ id }, place) => this.#places.set(id, place));
+    this.#dialling = new Uint8Array(this.#size ** 2);
     this.#cuts = new Int32Array(this.#size ** 2);
     this.#clogs = new Float64Array(this.#size ** 2);
-    for (let low = 0; low < this.#size; low++)
-      for (let high = low + 1; high < this.#size; high++) this.#dial(low, high);
   }
 
   #place(id: NodeId): number {
@@ -132,6 +133,9 @@ export class SimulatedNetwork {
   attach(id: NodeId, endpoint: Endpoint): PeerTransport {
     const from = this.#place(id);
     this.#endpoints[from] = endpoint;
+    for (let peer = 0; peer < this.#size; peer++)
+      if (this.#endpoints[peer] !== undefined && peer !== from)
+        this.#dialLater(Math.min(from, peer), Math.max(from, peer));
     return {
       send: (peer, frame) => {
         const to = this.#places.get(peer);
@@ -203,22 +207,32 @@ export class SimulatedNetwork {
     return (this.#cuts[left * this.#size + right] as number) + (this.#cuts[right * this.#size + left] as number) > 0;
   }
 
+  /** Dials a pair after a while, and again until it has a channel; once a pair is being dialled, nothing more is begun. */
+  #dialLater(low: number, high: number): void {
+    const pair = low * this.#size + high;
+    if (this.#dialling[pair] === 1) return;
+    this.#dialling[pair] = 1;
+    const { scheduler } = this.#parts;
+    scheduler.after(REDIAL_MIN_MS + scheduler.random.next() * REDIAL_SPREAD_MS, () => this.#dial(low, high));
+  }
+
   #dial(low: number, high: number): void {
     const { scheduler } = this.#parts;
-    const { random } = scheduler;
-    const again = () => {
-      scheduler.after(REDIAL_MIN_MS + random.next() * REDIAL_SPREAD_MS, () => this.#dial(low, high));
-    };
-    const channel = this.#channels[low * this.#size + high];
+    const pair = low * this.#size + high;
     const [left, right] = [this.#endpoints[low], this.#endpoints[high]];
-    if (channel?.closed === false || left === undefined || right === undefined || this.#isCut(low, high)) {
-      again();
+    this.#dialling[pair] = 0;
+    // A channel that breaks and a node that starts begin anew.
+    if (this.#channels[pair]?.closed === false || left === undefined || right === undefined) return;
+    if (this.#isCut(low, high)) {
+      this.#dialLater(low, high);
       return;
     }
-    scheduler.after(HANDSHAKE_MIN_MS + random.next() * HANDSHAKE_SPREAD_MS, () => {
+    this.#dialling[pair] = 1;
+    scheduler.after(HANDSHAKE_MIN_MS + scheduler.random.next() * HANDSHAKE_SPREAD_MS, () => {
+      this.#dialling[pair] = 0;
       const same = this.#endpoints[low] === left && this.#endpoints[high] === right;
       if (same && !this.#isCut(low, high)) this.#establish(low, high);
-      again();
+      else this.#dialLater(low, high);
     });
   }
 
@@ -257,6 +271,7 @@ export class SimulatedNetwork {
     const channel = this.#channels[this.#pair(left, right)];
     if (channel === undefined || channel.closed) return;
     channel.closed = true;
+    this.#dialLater(Math.min(left, right), Math.max(left, right));
     for (const { from: end, to: peer } of channel.directions) {
       scheduler.after(scheduler.random.next() * noticeMs, () => {
         if (this.#ends[end * this.#size + peer] !== channel) return;

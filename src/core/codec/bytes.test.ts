@@ -88,6 +88,24 @@ describe("reader and writer", () => {
     reader.end();
   });
 
+  test("writers that are at work at once, of any lengths, keep their bytes apart, and so does one that comes after them", () => {
+    const parts = fc.array(fc.uint8Array({ maxLength: 3000 }), { maxLength: 6 });
+    fc.assert(
+      fc.property(fc.array(parts, { minLength: 1, maxLength: 6 }), (contents) => {
+        const writers = contents.map(() => new ByteWriter());
+        for (let at = 0; at < 6; at++)
+          for (const [place, writer] of writers.entries()) writer.bytes(contents[place]?.[at] ?? new Uint8Array(0));
+        const written = writers.map((writer) => writer.finish());
+        new ByteWriter().bytes(new Uint8Array(4096).fill(255)).finish();
+        assert.deepEqual(
+          written.map(toHex),
+          contents.map((content) => toHex(concatBytes(...content))),
+        );
+        for (const writer of writers) assert.equal(writer.length, 0);
+      }),
+    );
+  });
+
   test("numbers above 2^53 - 1, reads past the end and left-over bytes are refused", () => {
     assert.throws(() => new ByteReader(Uint8Array.of(0, 32, 0, 0, 0, 0, 0, 0)).u64(), CocoError);
     assert.throws(() => new ByteReader(Uint8Array.of(255, 255, 255, 255, 255, 255, 255, 255)).u64(), CocoError);

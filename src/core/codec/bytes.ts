@@ -4,6 +4,7 @@
  * when its caller says it should be is an error, so that two byte strings never mean the same thing.
  */
 import { CocoError } from "../../errors.ts";
+import { asciiBytes, asciiText, isAscii } from "./ascii.ts";
 
 /** A byte string; never changed after it was handed over. */
 export type Bytes = Uint8Array;
@@ -121,6 +122,7 @@ export function concatBytes(...parts: readonly Bytes[]): Bytes {
 
 /** UTF-8 bytes of a string; lone surrogates are refused because they have no encoding. */
 export function utf8Encode(text: string): Bytes {
+  if (isAscii(text)) return asciiBytes(text);
   // Three bytes per UTF-16 unit are always enough.
   const out = new Uint8Array(text.length * 3);
   let length = 0;
@@ -147,8 +149,10 @@ const UTF8_MINIMUM = [0, 0, 0x80, 0x800, 0x10000];
 
 /** The string of UTF-8 bytes; overlong forms, surrogates and truncated characters are refused. */
 export function utf8Decode(bytes: Bytes): string {
-  let text = "";
-  for (let at = 0; at < bytes.length; ) {
+  let at = 0;
+  while (at < bytes.length && (bytes[at] as number) < 0x80) at++;
+  let text = asciiText(bytes, at);
+  while (at < bytes.length) {
     const lead = bytes[at] as number;
     const length =
       lead < 0x80
@@ -272,17 +276,25 @@ export class ByteReader {
   }
 }
 
-/** V8 keeps arrays up to this length in its heap; longer ones, and those a view was made of, cost five times as much. */
+/** V8 keeps arrays up to this length in its heap; longer ones cost several times as much. */
 const HEAP_BYTES_MAX = 64;
-const LARGER_BYTES = 256;
+/** A loop copies so many bytes faster than a call does. */
+const LOOP_BYTES_MAX = 32;
+/** Room of a writer that was not told how much comes. */
+const ROOM_BYTES = 4096;
+/** Rooms that wait for the next writers; one that is not needed more is left to the garbage collector. */
+const SPARE_ROOMS_MAX = 4;
+/** Rooms of writers that have ended: writers follow each other, and fresh memory costs more than what is written into it. */
+const spareRooms: Uint8Array[] = [];
 
 /** Builds a byte string from front to back. */
 export class ByteWriter {
   #bytes: Uint8Array;
   #at = 0;
 
-  constructor(capacity = HEAP_BYTES_MAX) {
-    this.#bytes = new Uint8Array(capacity);
+  /** @param capacity length of the whole, where it is known: then the whole is not copied in the end */
+  constructor(capacity?: number) {
+    this.#bytes = capacity === undefined ? (spareRooms.pop() ?? new Uint8Array(ROOM_BYTES)) : new Uint8Array(capacity);
   }
 
   /** Bytes written so far. */
@@ -292,14 +304,16 @@ export class ByteWriter {
 
   #grow(length: number): number {
     const at = this.#at;
-    const needed = at + length;
-    if (needed > this.#bytes.length) {
-      const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2, LARGER_BYTES));
-      larger.set(this.#bytes.subarray(0, at));
-      this.#bytes = larger;
-    }
-    this.#at = needed;
+    this.#at = at + length;
+    if (this.#at > this.#bytes.length) this.#enlarge(at);
     return at;
+  }
+
+  #enlarge(used: number): void {
+    const before = this.#bytes;
+    this.#bytes = new Uint8Array(Math.max(this.#at, before.length * 2, ROOM_BYTES));
+    this.#bytes.set(before.subarray(0, used));
+    spare(before);
   }
 
   u8(value: number): this {
@@ -336,8 +350,19 @@ export class ByteWriter {
   }
 
   bytes(value: Bytes): this {
-    const at = this.#grow(value.length);
-    this.#bytes.set(value, at);
+    const { length } = value;
+    const at = this.#grow(length);
+    const bytes = this.#bytes;
+    if (length > LOOP_BYTES_MAX) bytes.set(value, at);
+    else for (let offset = 0; offset < length; offset++) bytes[at + offset] = value[offset] as number;
+    return this;
+  }
+
+  /** One byte for each character of a text that is known to be ASCII. */
+  ascii(text: string): this {
+    const at = this.#grow(text.length);
+    const bytes = this.#bytes;
+    for (let offset = 0; offset < text.length; offset++) bytes[at + offset] = text.charCodeAt(offset);
     return this;
   }
 
@@ -349,9 +374,27 @@ export class ByteWriter {
     return this.u16(value.length).bytes(value);
   }
 
-  /** The bytes written, a view unless they are few; write no more after it. */
+  /** The bytes written; the writer is empty after it. */
   finish(): Bytes {
-    if (this.#bytes.length <= HEAP_BYTES_MAX) return this.#bytes.slice(0, this.#at);
-    return this.#bytes.subarray(0, this.#at);
+    const bytes = this.#bytes;
+    const length = this.#at;
+    this.#bytes = EMPTY;
+    this.#at = 0;
+    if (length === bytes.length) return bytes;
+    if (bytes.length > ROOM_BYTES) return bytes.subarray(0, length);
+    const whole = length > HEAP_BYTES_MAX ? bytes.slice(0, length) : shortCopy(bytes, length);
+    spare(bytes);
+    return whole;
   }
+}
+
+/** Keeps the room of a writer for the next ones. */
+function spare(room: Uint8Array): void {
+  if (room.length === ROOM_BYTES && spareRooms.length < SPARE_ROOMS_MAX) spareRooms.push(room);
+}
+
+function shortCopy(bytes: Bytes, length: number): Bytes {
+  const copy = new Uint8Array(length);
+  for (let at = 0; at < length; at++) copy[at] = bytes[at] as number;
+  return copy;
 }

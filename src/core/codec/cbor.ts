@@ -5,6 +5,7 @@
  * encoder writes: shortest heads, map keys in bytewise order of their encoding, none twice. So a value has one encoding.
  */
 import { CocoError } from "../../errors.ts";
+import { isAscii } from "./ascii.ts";
 import { type Bytes, ByteReader, ByteWriter, compareBytes, utf8Decode, utf8Encode } from "./bytes.ts";
 
 /** Keys of a CBOR map. Integers must be safe. */
@@ -89,11 +90,21 @@ function writeBigint(writer: ByteWriter, value: bigint): void {
     .u32(Number(argument & 0xffffffffn));
 }
 
+/** Encodings of map keys: documents have few names of fields and many fields. */
+const encodedKeys = new Map<CborKey, Bytes>();
+/** Keys whose encoding is kept, and the longest of them; other keys are encoded each time. */
+const ENCODED_KEYS_MAX = 512;
+const ENCODED_KEY_LENGTH_MAX = 64;
+
 function encodeKey(key: CborKey): Bytes {
-  const writer = new ByteWriter(16);
-  if (typeof key === "string") writeString(writer, TEXT_STRING, utf8Encode(key));
+  const known = encodedKeys.get(key);
+  if (known !== undefined) return known;
+  const writer = new ByteWriter();
+  if (typeof key === "string") writeText(writer, key);
   else writeNumber(writer, key);
-  return writer.finish();
+  const encoded = writer.finish();
+  if (encodedKeys.size < ENCODED_KEYS_MAX && encoded.length <= ENCODED_KEY_LENGTH_MAX) encodedKeys.set(key, encoded);
+  return encoded;
 }
 
 function writeString(writer: ByteWriter, major: number, value: Bytes): void {
@@ -101,8 +112,15 @@ function writeString(writer: ByteWriter, major: number, value: Bytes): void {
   writer.bytes(value);
 }
 
+function writeText(writer: ByteWriter, text: string): void {
+  if (!isAscii(text)) return writeString(writer, TEXT_STRING, utf8Encode(text));
+  writeHead(writer, TEXT_STRING, text.length);
+  writer.ascii(text);
+}
+
 function writeMap(writer: ByteWriter, map: ReadonlyMap<CborKey, CborValue>, depth: number): void {
-  const entries = [...map].map(([key, value]) => ({ key: encodeKey(key), value }));
+  const entries: { readonly key: Bytes; readonly value: CborValue }[] = [];
+  for (const [key, value] of map) entries.push({ key: encodeKey(key), value });
   entries.sort((left, right) => compareBytes(left.key, right.key));
   writeHead(writer, MAP, entries.length);
   for (const { key, value } of entries) {
@@ -114,7 +132,7 @@ function writeMap(writer: ByteWriter, map: ReadonlyMap<CborKey, CborValue>, dept
 function writeValue(writer: ByteWriter, value: CborValue, depth: number): void {
   if (typeof value === "number") return writeNumber(writer, value);
   if (typeof value === "bigint") return writeBigint(writer, value);
-  if (typeof value === "string") return writeString(writer, TEXT_STRING, utf8Encode(value));
+  if (typeof value === "string") return writeText(writer, value);
   if (value instanceof Uint8Array) return writeString(writer, BYTE_STRING, value);
   if (typeof value === "boolean" || value === null) {
     writer.u8(value === null ? NULL : value ? TRUE : FALSE);
@@ -205,21 +223,32 @@ class Decoder {
     return items;
   }
 
+  /** Whether the bytes of one key come before those of another. */
+  #isBefore(left: number, leftEnd: number, right: number, rightEnd: number): boolean {
+    const input = this.#input;
+    for (let [one, other] = [left, right]; one < leftEnd && other < rightEnd; one++, other++) {
+      if (input[one] !== input[other]) return (input[one] as number) < (input[other] as number);
+    }
+    return leftEnd - left <= rightEnd - right;
+  }
+
   #map(length: number, depth: number): ReadonlyMap<CborKey, CborValue> {
     if (length * 2 > this.#reader.remaining) throw malformed("input ends too early");
     const map = new Map<CborKey, CborValue>();
-    let previous: Bytes | undefined;
+    let before = 0;
+    let beforeEnd = 0;
     for (let at = 0; at < length; at++) {
       const start = this.#reader.position;
       // A key has no parts: at this depth nothing with parts is read.
       const key = this.#value(MAX_CBOR_DEPTH);
       if (typeof key !== "number" && typeof key !== "string")
         throw malformed("a map key is neither a safe integer nor text");
-      const encoded = this.#input.subarray(start, this.#reader.position);
+      const end = this.#reader.position;
       if (map.has(key)) throw malformed("a map key comes twice");
-      if (!this.#anyKeyOrder && previous !== undefined && compareBytes(previous, encoded) > 0)
+      if (!this.#anyKeyOrder && at > 0 && !this.#isBefore(before, beforeEnd, start, end))
         throw malformed("map keys out of order");
-      previous = encoded;
+      before = start;
+      beforeEnd = end;
       map.set(key, this.#value(depth));
     }
     return map;

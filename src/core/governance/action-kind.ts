@@ -20,7 +20,7 @@ export interface ActionContext {
   /** What is known of the nodes; of a node that is not in it nothing. */
   readonly attested: ReadonlyMap<NodeId, AttestedNode>;
   /** How the vote went; absent while it is only judged what the actions would do. */
-  readonly approval?: { readonly yes: number; readonly members: number };
+  readonly approval?: { readonly yes: number; readonly members: number } | undefined;
 }
 
 /** One kind of action. */

@@ -266,9 +266,16 @@ export function constitutionTree(constitution: Constitution): FieldRecord {
   };
 }
 
+/** Encodings of constitutions that are in use: of each, size, digest and form in snapshots are asked for. */
+const encodings = new WeakMap<Constitution, Bytes>();
+
 /** The canonical binary form. */
 export function encodeConstitution(constitution: Constitution): Bytes {
-  return encodeCbor(treeToCbor(constitutionTree(constitution)));
+  const known = encodings.get(constitution);
+  if (known !== undefined) return known;
+  const encoded = encodeCbor(treeToCbor(constitutionTree(constitution)));
+  encodings.set(constitution, encoded);
+  return encoded;
 }
 
 /** Reads the canonical binary form; throws `ConstitutionInvalid` with the field it is about. */

@@ -122,8 +122,9 @@ export function prospectOf(
   crypto: GovernanceCrypto,
 ): ProspectiveEffect {
   try {
-    const effect = effectOf(state, proposal, { nowMs, crypto });
-    return { type: "effect", effect, digest: effectDigest(state, effect, crypto.sha256) };
+    const tried = tryOut(state, proposal, { nowMs, crypto });
+    tried.digest ??= effectDigest(state, tried.effect, crypto.sha256);
+    return { type: "effect", effect: tried.effect, digest: tried.digest };
   } catch (error) {
     return { type: "failure", failure: failureOf(error) };
   }
@@ -142,18 +143,56 @@ export interface Trial {
 export function effectOf(
   state: VotingState,
   proposal: Pick<ProposalRecord, "id" | "actions">,
-  { nowMs, crypto, approval }: Trial,
+  trial: Trial,
 ): ActionEffect {
-  const { constitution, attested } = state;
-  const effect = applyActions(constitution, allActions(state, proposal, nowMs, crypto), {
+  return tryOut(state, proposal, trial).effect;
+}
+
+/** An effect on a constitution, and all else that it follows from. */
+interface TriedEffect extends Trial, Pick<VotingState, "networkId" | "attested" | "departing"> {
+  readonly proposal: Pick<ProposalRecord, "id" | "actions">;
+  readonly effect: ActionEffect;
+  /** Whether it depends on how the vote went. */
+  readonly asksForApproval: boolean;
+  digest: Bytes | undefined;
+}
+
+/** The newest effect on each constitution: a single ballot asks for it several times. */
+const triedEffects = new WeakMap<Constitution, TriedEffect>();
+
+function tryOut(state: VotingState, { id, actions }: TriedEffect["proposal"], trial: Trial): TriedEffect {
+  const { constitution, networkId, attested, departing } = state;
+  const { nowMs, crypto, approval } = trial;
+  const known = triedEffects.get(constitution);
+  if (known?.proposal.actions === actions && known.proposal.id === id && followsFromSame(known, state, trial))
+    return known;
+  let asksForApproval = false;
+  const effect = applyActions(constitution, allActions(state, { id, actions }, nowMs, crypto), {
     nowMs,
     networkName: constitution.network.name,
     crypto,
     attested,
-    ...(approval !== undefined && { approval }),
+    get approval() {
+      asksForApproval = true;
+      return approval;
+    },
   });
   departingNodes(state, effect.constitution);
-  return effect;
+  const inputs = { ...trial, networkId, attested, departing, proposal: { id, actions } };
+  const tried = { ...inputs, effect, asksForApproval, digest: undefined };
+  triedEffects.set(constitution, tried);
+  return tried;
+}
+
+function followsFromSame(before: TriedEffect, state: VotingState, now: Trial): boolean {
+  return (
+    before.networkId === state.networkId &&
+    before.attested === state.attested &&
+    before.departing === state.departing &&
+    before.nowMs === now.nowMs &&
+    before.crypto === now.crypto &&
+    (!before.asksForApproval || before.approval === now.approval)
+  );
 }
 
 /** What goes into the record of a proposal that can't be carried out. */

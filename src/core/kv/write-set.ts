@@ -102,19 +102,19 @@ function decodeWrite(reader: ByteReader): Write {
  * Keys and values are views on the input. Whether a table exists is not known here.
  */
 export function decodeWriteSet(encoded: Bytes): Write[] {
-  const writes: Write[] = [];
-  if (encoded.length === 0) return writes;
+  if (encoded.length === 0) return [];
   if (encoded.length > MAX_WRITE_SET_BYTES) {
     throw new CocoError("LimitExceeded", `write set of ${encoded.length} bytes, ${MAX_WRITE_SET_BYTES} allowed`);
   }
   const reader = new ByteReader(encoded);
   const count = reader.u32();
   if (count === 0) throw new CocoError("MalformedInput", "an empty write set has no count");
-  let previous: Write | undefined;
-  for (let left = count; left > 0; left--) {
+  // Most sets have one write, and an array that grows makes room for many.
+  let previous = decodeWrite(reader);
+  const writes = [previous];
+  for (let left = count - 1; left > 0; left--) {
     const write = decodeWrite(reader);
-    if (previous !== undefined && !precedes(previous, write))
-      throw new CocoError("MalformedInput", "write set is not in order");
+    if (!precedes(previous, write)) throw new CocoError("MalformedInput", "write set is not in order");
     writes.push(write);
     previous = write;
   }

@@ -6,6 +6,7 @@
  * anything fails the tail is as before. A batch that consensus does not take is undone with `tail.truncate(index)`. The
  * nonce counter of an undone batch is never used again.
  */
+import { asciiBytes } from "../codec/ascii.ts";
 import { type Bytes, bytesEqual, ByteWriter, concatBytes, EMPTY, sameDigest, toHex } from "../codec/bytes.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import * as format from "./batch-format.ts";
@@ -13,7 +14,6 @@ import type { BatchHeader, BatchKind, ParsedBatch } from "./batch-format.ts";
 import type { BatchRecord } from "./batch-table.ts";
 import type { LedgerCrypto, LedgerKeys, VerifyCrypto } from "./keys.ts";
 import {
-  asciiBytes,
   batchLeaves,
   blindingAt,
   commitEvidenceText,

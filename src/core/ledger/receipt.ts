@@ -5,13 +5,14 @@
  * ordinary ECDSA/SHA-256 verifier does the rest. The commit evidence is the part only a committed transaction shows.
  */
 import { fromBase64, toBase64 } from "../codec/base64.ts";
+import { asciiBytes } from "../codec/ascii.ts";
 import { type Bytes, fromHex, type HashFunction, toHex } from "../codec/bytes.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import type { ParsedBatch } from "./batch-format.ts";
 import { commitEvidenceOf } from "./batch.ts";
 import { signatureFromDer, signatureToDer } from "./ecdsa-der.ts";
 import type { LedgerCrypto, LedgerKeys } from "./keys.ts";
-import { asciiBytes, leafOf, signatureLeaf, writeSetDigestOf } from "./leaf.ts";
+import { leafOf, signatureLeaf, writeSetDigestOf } from "./leaf.ts";
 import { type PathStep, rootFromPath, stepPreimage } from "./merkle-tree.ts";
 import type { LeavesOf, LedgerTail } from "./tail.ts";
 

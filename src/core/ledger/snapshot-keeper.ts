@@ -5,10 +5,10 @@
  *
  *   node id (32) ‖ ECDSA P-256 signature (64) over "coco snapshot keeper v1" ‖ network id (32) ‖ index u64 ‖ evidence digest (32)
  */
+import { asciiBytes } from "../codec/ascii.ts";
 import { type Bytes, bytesEqual, ByteWriter, concatBytes, fromHex } from "../codec/bytes.ts";
 import { invariant } from "../../errors.ts";
 import type { LedgerCrypto } from "./keys.ts";
-import { asciiBytes } from "./leaf.ts";
 
 /** Bytes of a keeper's seal. */
 export const KEEPER_SEAL_LENGTH = 96;

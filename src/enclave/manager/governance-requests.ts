@@ -161,9 +161,10 @@ export class GovernanceRequests {
   }
 
   /** A batch is committed and applied here. */
-  committed({ header, transactions }: ParsedBatch): void {
+  committed(batch: ParsedBatch): void {
+    const { header } = batch;
     if (this.#open.size === 0 || header.kind !== "administrative") return;
-    for (const [at, { publicPart }] of transactions.entries()) {
+    for (const [at, { publicPart }] of batch.transactions.entries()) {
       const transaction = decodeAdministrative(publicPart);
       if (transaction.type !== "request") continue;
       const key = requestKey(transaction.message, this.#parts.sha256);

@@ -2,7 +2,7 @@
  * A snapshot on its way into this node, from the leader or from its own disk: opened and checked piece by piece, its parts
  * handed to the workers, where they replace the state only when the whole is complete, durable and taken by consensus.
  */
-import { type Bytes, toHex } from "../../core/codec/bytes.ts";
+import { type Bytes, bytesEqual, toHex } from "../../core/codec/bytes.ts";
 import { sameConfiguration } from "../../core/consensus/configuration.ts";
 import type { NodeId, Ready, SnapshotMark } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
@@ -44,6 +44,8 @@ export interface SnapshotOpening {
   readonly networkId: string;
   readonly crypto: LedgerCrypto;
   readonly epochKeyOf: (epoch: number, state: GovernanceState) => Bytes | undefined;
+  /** A snapshot that was read before: where this one has the same governance, it is not decoded again. */
+  readonly known?: Pick<ReceivedSnapshot, "manifest" | "state">;
 }
 
 /** What receiving one needs besides. */
@@ -78,10 +80,11 @@ export class OpenedSnapshot {
   readonly #file = new KeeperSealSplitter();
   readonly #crypto: LedgerCrypto;
   readonly #onPart: (adapterId: number, data: Bytes) => void;
+  readonly #onFront: (state: GovernanceState) => void;
+  readonly #known: SnapshotOpening["known"];
+  #state: GovernanceState | undefined;
   #found: Omit<ReceivedSnapshot, "digest"> | undefined;
   #digest: Bytes | undefined;
-
-  readonly #onFront: (state: GovernanceState) => void;
 
   /**
    * @param onPart gets the parts of the adapters' states in order
@@ -92,14 +95,23 @@ export class OpenedSnapshot {
     onPart: (adapterId: number, data: Bytes) => void,
     onFront: (state: GovernanceState) => void = () => {},
   ) {
-    const { networkId, crypto, epochKeyOf } = opening;
+    const { networkId, crypto, epochKeyOf, known } = opening;
+    this.#known = known;
     this.#onPart = onPart;
     this.#onFront = onFront;
     this.#crypto = crypto;
     this.#reader = new SnapshotReader(networkId, {
       crypto,
-      epochKeyOf: (epoch, manifest) => epochKeyOf(epoch, decodeGovernanceState(manifest.governance, crypto.sha256)),
+      epochKeyOf: (epoch, manifest) => epochKeyOf(epoch, this.#stateOf(manifest)),
     });
+  }
+
+  /** Governance as the one manifest of the file says. */
+  #stateOf({ governance }: SnapshotManifest): GovernanceState {
+    const known = this.#known;
+    if (known !== undefined && bytesEqual(known.manifest.governance, governance)) return known.state;
+    this.#state ??= decodeGovernanceState(governance, this.#crypto.sha256);
+    return this.#state;
   }
 
   /** Takes the next bytes of the file; returns those before its keeper's seal. Throws when they do not hold. */
@@ -123,7 +135,7 @@ export class OpenedSnapshot {
     else {
       const { manifest, tail } = event;
       const { last } = manifest.tail;
-      const state = decodeGovernanceState(manifest.governance, this.#crypto.sha256);
+      const state = this.#stateOf(manifest);
       const { configuration } = state;
       const mark = {
         index: last.index,

@@ -89,7 +89,7 @@ export function importStored(
 ): WorkerImport {
   const workers = new WorkerImport(world.targets);
   const versions = new Map(snapshot.manifest.adapters.map(({ id, version }) => [id, version]));
-  const opened = new OpenedSnapshot(opening, (adapterId, data) =>
+  const opened = new OpenedSnapshot({ ...opening, known: snapshot }, (adapterId, data) =>
     workers.add(adapterId, data, versions.get(adapterId) ?? 0),
   );
   const pieces = stored.parts()[Symbol.iterator]();
