@@ -165,7 +165,7 @@ export interface Adapter {
   /** Closes the batch; called when at least one transaction was included. May write (a block, say) as a transaction of its own. */
   endBatch(state: StateWriter): { readonly claimsDigest?: Bytes };
   /** Followers, and any node that replays its ledger: a batch of others was applied. Keys may repeat. */
-  applied(state: StateReader, written: readonly WrittenKey[]): void;
+  applied(state: StateReader, written: Iterable<WrittenKey>): void;
   /** The uncommitted suffix was undone; `written` are the keys whose value may have changed. */
   rolledBack(state: StateReader, written: readonly WrittenKey[]): void;
   /**

@@ -195,7 +195,9 @@ export class Checker {
     const included = opened.ids().flatMap((id) => (id.length > 0 ? [this.#protocol.idOf(id)] : []));
     for (const id of included) this.#include(id, next);
     this.#checkRights(included);
-    const { version, written } = this.#store.apply(opened.parts);
+    const added = this.#store.apply(opened.parts);
+    const { version } = added;
+    const written = [...added.written];
     this.#store.commit(version);
     const reader = this.#reader(version);
     this.#checkVersion({ state: reader, written, included, total: this.#ids.size });

@@ -37,7 +37,7 @@ export const createEthereumAdapter: AdapterFactory = (value) => {
         places.writeTo(state);
         return execution.endBatch(state);
       },
-      applied: (state, written) => execution.applied(state, written),
+      applied: (state, written) => execution.applied(state, [...written]),
       rolledBack: (state, written) => execution.rolledBack(state, written),
       restored(state, recent) {
         execution.restored(state);

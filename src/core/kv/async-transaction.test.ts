@@ -313,7 +313,7 @@ describe("asynchronous transactions", () => {
         assert.equal(result === "conflict", conflicts);
         assert.equal(stateOf(draft.reader) === before, conflicts);
         assert.equal(
-          draft.publish().written.some(({ key }) => key[0] === 77),
+          [...draft.publish().written].some(({ key }) => key[0] === 77),
           !conflicts,
         );
       }

@@ -119,7 +119,7 @@ class System {
     assert.equal(applied.version, this.versions.length);
     for (const { written } of [added, applied]) {
       assert.deepEqual(
-        written.map(({ table, key }) => name(table, key)),
+        Array.from(written, ({ table, key }) => name(table, key)),
         this.keptWrites,
       );
     }

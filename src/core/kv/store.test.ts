@@ -97,7 +97,7 @@ describe("versioned store", () => {
     const { version, written } = draft.publish();
     assert.equal(version, 1);
     assert.deepEqual(
-      written.map(({ table, key }) => [table, key]),
+      Array.from(written, ({ table, key }) => [table, key]),
       [
         [PRIVATE, bytes("a")],
         [PRIVATE, bytes("b")],
@@ -243,7 +243,7 @@ describe("versioned store", () => {
     assert.equal(store.headVersion, 0);
     assert.deepEqual(content(store.reader(0)), []);
     assert.equal(store.apply([]).version, 1);
-    assert.equal(store.apply([good, NOTHING, good, NOTHING]).written.length, 2);
+    assert.equal([...store.apply([good, NOTHING, good, NOTHING]).written].length, 2);
     assert.deepEqual(content(store.reader(2)), ["3/6b=76"]);
     const other = encodeWriteSet([{ table: PUBLIC, key: bytes("k"), value: bytes("w") }]);
     assert.throws(() => store.apply([other, unknown]), refused("MalformedInput"));
@@ -263,7 +263,7 @@ describe("versioned store", () => {
     ])
       assert.throws(() => store.apply(parts), refused("MalformedInput"));
     assert.equal(store.headVersion, 0);
-    assert.equal(store.apply([open, sealed, NOTHING, sealed]).written.length, 3);
+    assert.equal([...store.apply([open, sealed, NOTHING, sealed]).written].length, 3);
   });
 
   test("misuse is refused", () => {
@@ -321,6 +321,6 @@ describe("versioned store", () => {
       count++;
     }
     assert.equal(count, 100_000);
-    assert.equal(make().apply(parts).written.length, 100_000);
+    assert.equal([...make().apply(parts).written].length, 100_000);
   });
 });

@@ -17,7 +17,7 @@ import type { StateBuilder } from "./state-builder.ts";
 import { ownValue, TableSet, TablesWriter, VersionReader } from "./tables.ts";
 import { emptyTree, type Tree } from "./tree.ts";
 import type { AddedVersion, StateReader, TableOptions, WrittenKey } from "./types.ts";
-import { decodeWriteSet } from "./write-set.ts";
+import { WriteSetReader, WrittenParts } from "./write-set.ts";
 
 /** Options of a store. */
 export interface StoreOptions {
@@ -30,7 +30,7 @@ interface VersionRecord {
   reader: VersionReader;
   trees: readonly Tree[];
   /** Needed as long as the version can be rolled back. */
-  written: readonly WrittenKey[];
+  written: Iterable<WrittenKey>;
   /** Rolled back or replaced: no part of the history of the head, whatever number that has. */
   dropped: boolean;
 }
@@ -120,21 +120,17 @@ export class VersionedStore {
 
   /**
    * Adds the version that results from a batch executed elsewhere: the encoded write sets of its transactions, in order, the
-   * public and the private part of each. Throws what {@link decodeWriteSet} throws, and `MalformedInput` for an unknown table
+   * public and the private part of each. Throws what {@link WriteSetReader} throws, and `MalformedInput` for an unknown table
    * and for a write that stands in the other part than its table belongs to; then nothing was added.
    */
   apply(parts: readonly Uint8Array[]): AddedVersion {
     this.#requireNoDraft();
+    // All is checked before anything is written, because what is written may stand in pages of the versions that are there.
+    for (let at = 0; at < parts.length; at++) this.#checkPart(parts[at] as Uint8Array, at % 2 === 0);
     const version = this.headVersion + 1;
     const state = new TablesWriter(this.#head.trees, version, this.#isAgain(version));
-    const written: WrittenKey[] = [];
-    try {
-      for (const [at, part] of parts.entries()) this.#applyPart(part, at % 2 === 0, state, written);
-    } catch (error) {
-      // What was written already may stand in pages of the versions that are there.
-      this.#takeBack(written);
-      throw error;
-    }
+    for (const part of parts) this.#applyPart(part, state);
+    const written = new WrittenParts(parts);
     this.#add(version, state.snapshots(), written);
     return { version, written };
   }
@@ -154,7 +150,7 @@ export class VersionedStore {
     this.#requireUncommittedRange(version);
     const dropped = this.#versions.splice(version + 1 - this.#oldestVersion);
     for (const record of dropped) record.dropped = true;
-    const written = dropped.flatMap((record) => record.written);
+    const written = dropped.flatMap((record) => [...record.written]);
     this.#takeBack(written);
     return written;
   }
@@ -194,12 +190,17 @@ export class VersionedStore {
     return again;
   }
 
-  #applyPart(part: Uint8Array, isPublicPart: boolean, state: TablesWriter, written: WrittenKey[]): void {
-    for (const { table, key, value } of decodeWriteSet(part)) {
-      const tree = state.table(this.#tables.partPosition(table, isPublicPart));
+  #checkPart(part: Uint8Array, isPublicPart: boolean): void {
+    for (const reader = new WriteSetReader(part); reader.next(); )
+      this.#tables.partPosition(reader.table, isPublicPart);
+  }
+
+  #applyPart(part: Uint8Array, state: TablesWriter): void {
+    for (const reader = new WriteSetReader(part); reader.next(); ) {
+      const tree = state.table(this.#tables.position(reader.table));
+      const { key, value } = reader;
       if (value === undefined) tree.remove(key);
       else tree.gather(key, ownValue(value));
-      written.push({ table, key: this.#arena.copy(key) });
     }
   }
 
@@ -214,7 +215,7 @@ export class VersionedStore {
     }
   }
 
-  #add(version: number, trees: readonly Tree[], written: readonly WrittenKey[]): void {
+  #add(version: number, trees: readonly Tree[], written: Iterable<WrittenKey>): void {
     this.#versions.push({
       reader: new VersionReader(version, this.#tables, trees),
       trees,

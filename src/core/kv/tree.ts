@@ -35,6 +35,11 @@ const GATHERED_MAX = 64;
 /** Fewer than these are carried out one by one. */
 const GATHERED_LEAST = 4;
 
+/** Whether a tree may be too large for the processor's caches. */
+function isLarge(root: TreeNode): boolean {
+  return root instanceof InnerNode && root.child(0) instanceof InnerNode;
+}
+
 /** The leaf a key belongs to. */
 function leafFor(root: TreeNode, key: Bytes): Page {
   let node = root;
@@ -144,7 +149,7 @@ export class TreeWriter implements Tree {
     const values = this.#values;
     this.#keys = [];
     this.#values = [];
-    const leaves = keys.length < GATHERED_LEAST ? [] : findLeaves(this.#root, keys);
+    const leaves = keys.length < GATHERED_LEAST || !isLarge(this.#root) ? [] : findLeaves(this.#root, keys);
     /** Leaves that may have lost their place in the tree. */
     const replaced = new Set<Page>();
     for (let at = 0; at < keys.length; at++) {

@@ -58,7 +58,7 @@ export interface WrittenKey {
 /** A version that was made: its number and the keys its batch wrote, which may repeat. */
 export interface AddedVersion {
   readonly version: number;
-  readonly written: readonly WrittenKey[];
+  readonly written: Iterable<WrittenKey>;
 }
 
 /** Largest version: it has six bytes in a record. */

@@ -6,7 +6,7 @@
  */
 import { CocoError, invariant } from "../../errors.ts";
 import { ByteReader, compareBytes, EMPTY, type Bytes } from "../codec/bytes.ts";
-import { checkKeyLength, checkValueLength, MAX_TABLE_ID, MAX_VALUE_BYTES } from "./types.ts";
+import { checkKeyLength, checkValueLength, MAX_TABLE_ID, type WrittenKey } from "./types.ts";
 
 /** Largest encoded write set in bytes: bounds what one transaction may write. */
 export const MAX_WRITE_SET_BYTES = 256 * 1024 * 1024;
@@ -86,38 +86,108 @@ export function encodeWriteSet(
   return bytes;
 }
 
-function decodeWrite(reader: ByteReader): Write {
-  const table = reader.u16();
-  const keyLength = reader.u16();
-  checkKeyLength(keyLength);
-  const key = reader.bytes(keyLength);
-  const flag = reader.u8();
-  if (flag === FLAG_DELETE) return { table, key, value: undefined };
-  if (flag !== FLAG_PUT) throw new CocoError("MalformedInput", `unknown flag ${flag} in a write set`);
-  return { table, key, value: reader.bytes32(MAX_VALUE_BYTES) };
+/**
+ * Goes through an encoded write set, write by write, without an object for each. Strict: throws `MalformedInput`, and
+ * `LimitExceeded` for a set, key or value that is too long, at the write where it meets what is wrong; so a set holds when it was
+ * gone through to its end. Whether a table exists is not known here.
+ */
+export class WriteSetReader {
+  /** Table of the present write. */
+  table = -1;
+  readonly #encoded: Bytes;
+  readonly #reader: ByteReader;
+  #left: number;
+  #keyAt = 0;
+  #keyLength = 0;
+  #valueAt = 0;
+  /** Less than zero for a deletion. */
+  #valueLength = -1;
+
+  constructor(encoded: Bytes) {
+    if (encoded.length > MAX_WRITE_SET_BYTES) {
+      throw new CocoError("LimitExceeded", `write set of ${encoded.length} bytes, ${MAX_WRITE_SET_BYTES} allowed`);
+    }
+    this.#encoded = encoded;
+    this.#reader = new ByteReader(encoded);
+    this.#left = encoded.length === 0 ? 0 : this.#reader.u32();
+    if (this.#left === 0 && encoded.length > 0)
+      throw new CocoError("MalformedInput", "an empty write set has no count");
+  }
+
+  /** Key of the present write, as a view. */
+  get key(): Bytes {
+    return this.#encoded.subarray(this.#keyAt, this.#keyAt + this.#keyLength);
+  }
+
+  /** Value of the present write, as a view; undefined for a deletion. */
+  get value(): Bytes | undefined {
+    if (this.#valueLength < 0) return undefined;
+    return this.#encoded.subarray(this.#valueAt, this.#valueAt + this.#valueLength);
+  }
+
+  /** Goes to the next write; false behind the last. */
+  next(): boolean {
+    const reader = this.#reader;
+    if (this.#left === 0) {
+      reader.end();
+      return false;
+    }
+    this.#left--;
+    const { table } = this;
+    const keyAt = this.#keyAt;
+    const keyLength = this.#keyLength;
+    this.table = reader.u16();
+    this.#keyLength = reader.u16();
+    checkKeyLength(this.#keyLength);
+    this.#keyAt = reader.skip(this.#keyLength);
+    const inOrder = table < this.table || (table === this.table && this.#isBehind(keyAt, keyLength));
+    if (!inOrder) throw new CocoError("MalformedInput", "write set is not in order");
+    this.#readValue();
+    return true;
+  }
+
+  #readValue(): void {
+    const reader = this.#reader;
+    const flag = reader.u8();
+    if (flag > FLAG_PUT) throw new CocoError("MalformedInput", `unknown flag ${flag} in a write set`);
+    this.#valueLength = -1;
+    if (flag === FLAG_DELETE) return;
+    const length = reader.u32();
+    checkValueLength(length);
+    this.#valueAt = reader.skip(length);
+    this.#valueLength = length;
+  }
+
+  /** Whether the present key is greater than another. */
+  #isBehind(keyAt: number, keyLength: number): boolean {
+    const bytes = this.#encoded;
+    const shared = Math.min(keyLength, this.#keyLength);
+    for (let at = 0; at < shared; at++) {
+      const difference = (bytes[this.#keyAt + at] as number) - (bytes[keyAt + at] as number);
+      if (difference !== 0) return difference > 0;
+    }
+    return this.#keyLength > keyLength;
+  }
 }
 
-/**
- * Decodes a write set whole or throws `MalformedInput` (`LimitExceeded` for a set, key or value that is too long).
- * Keys and values are views on the input. Whether a table exists is not known here.
- */
+/** Decodes a write set whole, or throws what {@link WriteSetReader} throws. Keys and values are views on the input. */
 export function decodeWriteSet(encoded: Bytes): Write[] {
-  if (encoded.length === 0) return [];
-  if (encoded.length > MAX_WRITE_SET_BYTES) {
-    throw new CocoError("LimitExceeded", `write set of ${encoded.length} bytes, ${MAX_WRITE_SET_BYTES} allowed`);
-  }
-  const reader = new ByteReader(encoded);
-  const count = reader.u32();
-  if (count === 0) throw new CocoError("MalformedInput", "an empty write set has no count");
-  // Most sets have one write, and an array that grows makes room for many.
-  let previous = decodeWrite(reader);
-  const writes = [previous];
-  for (let left = count - 1; left > 0; left--) {
-    const write = decodeWrite(reader);
-    if (!precedes(previous, write)) throw new CocoError("MalformedInput", "write set is not in order");
-    writes.push(write);
-    previous = write;
-  }
-  reader.end();
+  const writes: Write[] = [];
+  for (const reader = new WriteSetReader(encoded); reader.next(); )
+    writes.push({ table: reader.table, key: reader.key, value: reader.value });
   return writes;
+}
+
+/** The keys that parts of transactions write, found in the parts, which hold, whenever they are asked for: seldom they are. */
+export class WrittenParts implements Iterable<WrittenKey> {
+  readonly #parts: readonly Bytes[];
+
+  constructor(parts: readonly Bytes[]) {
+    this.#parts = parts;
+  }
+
+  *[Symbol.iterator](): Iterator<WrittenKey> {
+    for (const part of this.#parts)
+      for (const reader = new WriteSetReader(part); reader.next(); ) yield { table: reader.table, key: reader.key };
+  }
 }

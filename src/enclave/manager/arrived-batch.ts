@@ -14,7 +14,7 @@ import type { EpochRecord, GrantedKey } from "../../core/governance/epochs.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { TableSet } from "../../core/kv/tables.ts";
 import type { TableOptions } from "../../core/kv/types.ts";
-import { decodeWriteSet } from "../../core/kv/write-set.ts";
+import { WriteSetReader } from "../../core/kv/write-set.ts";
 import { type UnsealedBatch, unsealBatch } from "../../core/ledger/batch.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { type LedgerCrypto, LedgerKeys } from "../../core/ledger/keys.ts";
@@ -151,7 +151,7 @@ export class ArrivedBatches {
 }
 
 function checkWrites(part: Bytes, isPublic: boolean, tables: TableSet | undefined): void {
-  for (const { table } of decodeWriteSet(part)) tables?.partPosition(table, isPublic);
+  for (const reader = new WriteSetReader(part); reader.next(); ) tables?.partPosition(reader.table, isPublic);
 }
 
 function grantedEpochs(nodeId: NodeId, keys: readonly GrantedKey[]): readonly WrappedEpoch[] {
