@@ -147,7 +147,8 @@ function codeOf(format: Format, reference = format.reference): CodeEntry {
 function stateFor(format: Format): AttestationState {
   const { state } = new GovernedNetwork([0, 1]);
   const constitution = { ...state.constitution, teeManifest: [format.entry], codeManifest: [codeOf(format)] };
-  return { ...state, constitution };
+  const challenges = state.challenges.map((challenge) => ({ ...challenge, fromMs: NOW_MS }));
+  return { ...state, constitution, challenges };
 }
 
 /** The state after evidence of a node, made for another node, network or challenge where that is given. */

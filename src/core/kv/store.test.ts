@@ -198,11 +198,11 @@ describe("versioned store", () => {
         value.fill(0);
       });
       const follower = make();
-      const { written } = follower.apply(parts);
+      follower.apply(parts);
+      follower.commit(1);
       for (const part of parts) part.fill(0);
       for (const one of [store, follower])
         assert.deepEqual(one.reader(1)?.get(PRIVATE, bytes("key")), new Uint8Array(size).fill(1));
-      assert.deepEqual(written, [{ table: PRIVATE, key: bytes("key") }]);
     }
   });
 

@@ -120,7 +120,7 @@ export class VersionedStore {
 
   /**
    * Adds the version that results from a batch executed elsewhere: the encoded write sets of its transactions, in order, the
-   * public and the private part of each. Throws what {@link WriteSetReader} throws, and `MalformedInput` for an unknown table
+   * public and the private part of each. They are kept as long as the version can be rolled back: nobody may change them. Throws what {@link WriteSetReader} throws, and `MalformedInput` for an unknown table
    * and for a write that stands in the other part than its table belongs to; then nothing was added.
    */
   apply(parts: readonly Uint8Array[]): AddedVersion {

@@ -10,6 +10,8 @@ import type { Clock, Tracer } from "../ports.ts";
 
 /** A node that was voted out and has heard of no leader for this long ends: the others have cut it off. */
 export const DEPARTED_SILENCE_MS = 10_000;
+/** Time between two looks whether there is a leader. */
+const SILENCE_LOOK_MS = 1_000;
 /** Time in which clients of a node that was voted out get their last answers. */
 export const LAST_ANSWERS_MS = 100;
 
@@ -57,17 +59,14 @@ export class Departure {
 
   #watchSilence(): void {
     const { clock, hearsLeader } = this.#parts;
-    let heard = true;
+    let silentMs = 0;
     const look = (): void => {
       if (this.#closed || !this.#isLeaving) return;
-      if (!heard && !hearsLeader()) {
-        this.#end();
-        return;
-      }
-      heard = hearsLeader();
-      clock.after(DEPARTED_SILENCE_MS, look);
+      silentMs = hearsLeader() ? 0 : silentMs + SILENCE_LOOK_MS;
+      if (silentMs >= DEPARTED_SILENCE_MS) this.#end();
+      else clock.after(SILENCE_LOOK_MS, look);
     };
-    clock.after(DEPARTED_SILENCE_MS, look);
+    clock.after(SILENCE_LOOK_MS, look);
   }
 
   #end(): void {
