@@ -8,17 +8,20 @@
  *                                             `--every 12`: every twelfth of them, from a place that `--seed` gives;
  *                                             `--point 0:1:123:before`: one: node, life, call and side
  *
+ * Seeds are spread over `--threads` (as many as processors); a run is whole in one of them, and the same in any.
  * `--json` prints one object instead: `{"seeds","failures","simulatedSeconds","wallSeconds","faults":{kind:count}}`.
  * `--nodes`, `--clients`, `--duration` (virtual ms), `--network stream|datagram`, `--hostile`, `--real-crypto`,
  * `--ethereum`, `--distrust-disk`, `--flexible`, `--readmit` and `--no-faults` fix what a seed would draw. Every seed that fails is printed with the way to run it again; exits 1 then.
  */
 import { randomInt } from "node:crypto";
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { CocoError } from "../../src/errors.ts";
 import { countCalls, crashAt, type CrashPlace, crashPlaces, type CrashRunOptions } from "./crash-points.ts";
 import { FaultCounts } from "./fault-counts.ts";
 import type { SimulationOptions } from "./plan.ts";
-import { type SimulationResult, simulate } from "./simulation.ts";
+import { causesOf, runSeeds, type SeedOutcome } from "./seed-runs.ts";
+import type { SimulationResult } from "./simulation.ts";
 
 /** After so many failures there is enough to look at. */
 const FAILURES_MAX = 20;
@@ -29,6 +32,7 @@ const OPTIONS = {
   seeds: { type: "string" },
   from: { type: "string" },
   minutes: { type: "string" },
+  threads: { type: "string" },
   nodes: { type: "string" },
   clients: { type: "string" },
   duration: { type: "string" },
@@ -67,7 +71,7 @@ interface Totals {
 
 function number(
   values: Values,
-  name: "seed" | "seeds" | "from" | "minutes" | "nodes" | "clients" | "duration" | "every",
+  name: "seed" | "seeds" | "from" | "minutes" | "threads" | "nodes" | "clients" | "duration" | "every",
 ): number | undefined {
   const text = values[name];
   if (text === undefined) return undefined;
@@ -145,10 +149,6 @@ function describe(result: SimulationResult): string {
   return `seed ${seed}: ${(virtualMs / 1000).toFixed(1)} s virtual, ${counts}, trace ${traceHash}`;
 }
 
-function* causes(error: unknown): Generator<string> {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) yield cause.stack ?? cause.message;
-}
-
 function summary({ seeds: count, failures, virtualMs, startedMs, faults }: Totals): Record<string, unknown> {
   return {
     seeds: count,
@@ -159,7 +159,13 @@ function summary({ seeds: count, failures, virtualMs, startedMs, faults }: Total
   };
 }
 
-async function runAll(values: Values, say: (line: string) => void): Promise<Totals> {
+/** Threads for a command: a trace and a single seed are for this one. */
+function threadsFor(values: Values): number {
+  const single = values.verbose || values.seed !== undefined;
+  return single ? 1 : Math.max(1, number(values, "threads") ?? availableParallelism());
+}
+
+async function runAll(values: Values, threads: number, say: (line: string) => void): Promise<Totals> {
   const { options, arguments: given } = fixed(values);
   const totals: Totals = {
     seeds: 0,
@@ -168,20 +174,20 @@ async function runAll(values: Values, say: (line: string) => void): Promise<Tota
     startedMs: performance.now(),
     faults: new FaultCounts(),
   };
-  for (const seed of seeds(values, say)) {
+  const onOutcome = (outcome: SeedOutcome): boolean => {
     totals.seeds++;
-    try {
-      const result = await simulate({ seed, ...options });
-      totals.virtualMs += result.virtualMs;
-      totals.faults.addAll(result.faults);
-      if (!values.quiet && !values.json) say(describe(result));
-    } catch (error) {
-      totals.failures++;
-      for (const text of causes(error)) say(text);
-      say(`FAILED seed ${seed}; replay: npm run sim -- --seed ${seed}${given}`);
-      if (totals.failures >= FAILURES_MAX) break;
+    if ("result" in outcome) {
+      totals.virtualMs += outcome.result.virtualMs;
+      totals.faults.addAll(outcome.result.faults);
+      if (!values.quiet && !values.json) say(describe(outcome.result));
+      return true;
     }
-  }
+    totals.failures++;
+    for (const text of outcome.causes) say(text);
+    say(`FAILED seed ${outcome.seed}; replay: npm run sim -- --seed ${outcome.seed}${given}`);
+    return totals.failures < FAILURES_MAX;
+  };
+  await runSeeds(seeds(values, say), options, threads, onOutcome);
   return totals;
 }
 
@@ -209,7 +215,7 @@ async function runCrashPoints(values: Values, say: (line: string) => void): Prom
     try {
       faults.addAll((await crashAt(options, place)).faults);
     } catch (error) {
-      for (const text of causes(error)) say(text);
+      for (const text of causesOf(error)) say(text);
       const point = `${place.node}:${place.life}:${place.call}:${place.phase}`;
       const given = ["ethereum", "real-crypto"] as const;
       const flags = given.flatMap((name) => (values[name] ? [` --${name}`] : [])).join("");
@@ -229,13 +235,14 @@ async function main(): Promise<number> {
   // With --json nothing but the object goes to standard output.
   const say = (line: string): void => void (values.json ? process.stderr : process.stdout).write(`${line}\n`);
   if (values["crash-points"]) return runCrashPoints(values, say);
-  const totals = await runAll(values, say);
+  const threads = threadsFor(values);
+  const totals = await runAll(values, threads, say);
   const { virtualMs, startedMs, failures } = totals;
   const realMs = performance.now() - startedMs;
   if (values.json) process.stdout.write(`${JSON.stringify(summary(totals))}\n`);
   const seconds = (ms: number): string => (ms / 1000).toFixed(1);
   say(
-    `${totals.seeds} seeds, ${failures} failed, ${seconds(virtualMs)} s simulated in ${seconds(realMs)} s: ${(virtualMs / realMs).toFixed(0)} times real time`,
+    `${totals.seeds} seeds, ${failures} failed, ${seconds(virtualMs)} s simulated in ${seconds(realMs)} s on ${threads} threads: ${(virtualMs / realMs).toFixed(0)} times real time`,
   );
   return failures === 0 ? 0 : 1;
 }
