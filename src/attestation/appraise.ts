@@ -5,7 +5,7 @@
 import { bytesEqual } from "../core/codec/bytes.ts";
 import type { Constitution } from "../core/governance/constitution.ts";
 import { CocoError, type ErrorCode } from "../errors.ts";
-import { isInForce, type InForce, type ReferenceValues } from "../core/governance/manifest-entries.ts";
+import { isInForce, type InForce, type ReferenceValues, type TeeEntry } from "../core/governance/manifest-entries.ts";
 import {
   holderOf,
   sharingManifests,
@@ -13,8 +13,8 @@ import {
   type RecordedMachines,
 } from "../core/governance/shared-machine.ts";
 import type { NodeId } from "../core/consensus/types.ts";
-import { isAccepted } from "./checks.ts";
-import { platformOf, type Claims, type EvidenceRejection } from "./evidence.ts";
+import { type Check, isAccepted } from "./checks.ts";
+import { platformOf, type Claims, type EvidenceRejection, type HardwareClaims } from "./evidence.ts";
 
 /** One reason against accepting claims. */
 export interface AppraisalReason {
@@ -62,12 +62,23 @@ function teeReasons(
   }
   const entries = teeManifest.filter((entry) => entry.tee === claims.tee);
   if (entries.length === 0) return against("TeeNotListed", `the TEE manifest lists nothing of ${claims.tee}`);
-  const verdicts = entries.filter(counts).map((entry) => (entry.tee === "virtual" ? [] : claims.judge(entry)));
+  const verdicts = entries.filter(counts).map((entry) => verdictOf(claims, entry));
   if (verdicts.length === 0) return against("TeeNotInForce", `entries for ${claims.tee} are listed, and none in force`);
   if (verdicts.some(isAccepted)) return [];
   return (verdicts[0] ?? []).flatMap((check) =>
     check.outcome === "failed" ? against(check.code, `${check.name}: ${check.detail}`) : [],
   );
+}
+
+/** What an entry says of claims. An entry that cannot be applied to them speaks against them, and for itself alone. */
+function verdictOf(claims: HardwareClaims, entry: TeeEntry): readonly Check[] {
+  if (entry.tee === "virtual") return [];
+  try {
+    return claims.judge(entry);
+  } catch (error) {
+    if (!(error instanceof CocoError) || error.code !== "EvidenceRejected") throw error;
+    return [{ name: "form", outcome: "failed", code: "Malformed", detail: error.message }];
+  }
 }
 
 function codeReasons(

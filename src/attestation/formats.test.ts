@@ -177,6 +177,16 @@ for (const [name, format] of Object.entries(FORMATS)) {
       assert.deepEqual(constitutionFromJson(constitutionToJson(constitution)), constitution);
     });
 
+    test("is judged beside the entries of all other formats, and by none of them", () => {
+      const all = Object.values(FORMATS).map(({ entry }) => entry);
+      assert.deepEqual(reasonsBy([...all, format.entry]), []);
+      assert.deepEqual(reasonsBy([format.entry, ...all]), []);
+      const policyOf = (entry: TeeEntry) => ("policy" in entry && "format" in entry.policy ? entry.policy.format : "");
+      const isOther = (entry: TeeEntry) => entry.tee !== format.entry.tee || policyOf(entry) !== policyOf(format.entry);
+      const reasons = reasonsBy(all.filter(isOther));
+      assert.ok(["TeeNotListed", "ProductNotAllowed"].includes(reasons[0] ?? ""), reasons.join());
+    });
+
     test("[R13] binds all of its report data: no prefix, no tail, no other byte", () => {
       const evidence = format.make(DATA);
       const wrong: Bytes[] = [0, 31, 32, 63].map((at) => DATA.map((byte, each) => (each === at ? byte ^ 1 : byte)));

@@ -74,7 +74,12 @@ export function verifyHardware(
 
 /** What speaks against evidence of a kind of TEE when judged by the policy for another. */
 const OTHER_TEE: readonly Check[] = [
-  { name: "TEE", outcome: "failed", code: "ProductNotAllowed", detail: "the entry is for another TEE" },
+  {
+    name: "TEE",
+    outcome: "failed",
+    code: "ProductNotAllowed",
+    detail: "the entry is for another TEE, or another form of its evidence",
+  },
 ];
 
 function requireGenuine(checks: readonly Check[]): void {
@@ -133,6 +138,11 @@ function dcapValues(claims: DcapClaims): MeasuredValues {
   return { tee: "sgx", signer, productId, version };
 }
 
+/** Whether evidence of VSM is a report of an enclave, and no token. */
+function isReport({ endorsements }: HardwareEvidence): boolean {
+  return endorsements.some(({ kind }) => kind === "health-certificate");
+}
+
 /** What a report of an enclave says of itself, or a token of what it is about; whether it is so a policy's roots must show. */
 function vsmIdentity(evidence: HardwareEvidence, crypto: AttestationCrypto, nowMs: number) {
   const health = evidence.endorsements.find(({ kind }) => kind === "health-certificate");
@@ -151,11 +161,14 @@ function vsmIdentity(evidence: HardwareEvidence, crypto: AttestationCrypto, nowM
 }
 
 function vsmClaims(evidence: HardwareEvidence, { crypto }: HardwareVerification, nowMs: number): HardwareClaims {
+  const format = isReport(evidence) ? "vbs-hgs" : "maa-jwt";
   return {
     tee: "vsm",
     ...vsmIdentity(evidence, crypto, nowMs),
     measured: { tee: "vsm" },
     judge: (entry) =>
-      entry.tee === "vsm" ? judgeVsmEvidence(evidence, entry.policy, { nowMs }, crypto).checks : OTHER_TEE,
+      entry.tee === "vsm" && entry.policy.format === format
+        ? judgeVsmEvidence(evidence, entry.policy, { nowMs }, crypto).checks
+        : OTHER_TEE,
   };
 }

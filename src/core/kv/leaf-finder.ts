@@ -9,43 +9,48 @@ import type { Bytes } from "../codec/bytes.ts";
 import { InnerNode, type TreeNode } from "./inner-node.ts";
 import type { Page } from "./page.ts";
 
+/** Leaves, one for each key, and where the search of each for its key begins. */
+interface FoundLeaves {
+  readonly leaves: readonly Page[];
+  readonly starts: readonly number[];
+}
+
 /** The leaf each key belongs to. What a search of it reads is near to the processor afterwards. */
-export function findLeaves(root: TreeNode, keys: readonly Bytes[]): readonly Page[] {
+export function findLeaves(root: TreeNode, keys: readonly Bytes[]): FoundLeaves {
   const nodes: TreeNode[] = keys.map(() => root);
+  const starts: number[] = keys.map(() => 0);
   let touched = 0;
   // All leaves have the same depth.
-  while (nodes[0] instanceof InnerNode) touched += descend(nodes as InnerNode[], keys);
+  while (nodes[0] instanceof InnerNode) touched += descend(nodes as InnerNode[], starts, keys);
   const leaves = nodes as Page[];
-  touched += touchPages(leaves, keys);
+  touched += startSearches(leaves, starts, keys);
   for (let at = 0; at < leaves.length; at++) touched += (leaves[at] as Page).touchEnd();
   // What is read must be used, or a compiler may leave the reading out.
   invariant(touched >= 0, "bytes are not negative");
-  return leaves;
+  return { leaves, starts };
 }
 
 /** Puts in the place of each node the child its key belongs to. */
-function descend(nodes: InnerNode[], keys: readonly Bytes[]): number {
+function descend(nodes: InnerNode[], starts: number[], keys: readonly Bytes[]): number {
   const { length } = nodes;
   const pages: Page[] = [];
-  let touched = 0;
   for (let at = 0; at < length; at++) pages.push((nodes[at] as InnerNode).separators);
-  touched += touchPages(pages, keys);
-  const indexes: number[] = [];
-  for (let at = 0; at < length; at++) indexes.push((nodes[at] as InnerNode).childFor(keys[at] as Bytes));
+  const touched = startSearches(pages, starts, keys);
+  for (let at = 0; at < length; at++)
+    starts[at] = (nodes[at] as InnerNode).childFor(keys[at] as Bytes, starts[at] as number);
   const children: TreeNode[] = nodes;
-  for (let at = 0; at < length; at++) children[at] = (nodes[at] as InnerNode).child(indexes[at] as number);
+  for (let at = 0; at < length; at++) children[at] = (nodes[at] as InnerNode).child(starts[at] as number);
   return touched;
 }
 
-/** Reads what searches of pages read. Loops as simple as these keep the reads near each other. */
-function touchPages(pages: readonly Page[], keys: readonly Bytes[]): number {
+/** Begins the search of each page, and reads what the rest of it will. Loops as simple as these keep the reads near each other. */
+function startSearches(pages: readonly Page[], starts: number[], keys: readonly Bytes[]): number {
   const { length } = pages;
   let touched = 0;
   for (let at = 0; at < length; at++) touched += (pages[at] as Page).count;
   for (let at = 0; at < length; at++) touched += (pages[at] as Page).logBytes;
   for (let at = 0; at < length; at++) touched += (pages[at] as Page).touchTable();
-  const offsets: number[] = [];
-  for (let at = 0; at < length; at++) offsets.push((pages[at] as Page).likelyRecord(keys[at] as Bytes));
-  for (let at = 0; at < length; at++) touched += (pages[at] as Page).touchRecord(offsets[at] as number);
+  for (let at = 0; at < length; at++) starts[at] = (pages[at] as Page).searchStart(keys[at] as Bytes);
+  for (let at = 0; at < length; at++) touched += (pages[at] as Page).touchRecord(starts[at] as number);
   return touched;
 }

@@ -39,13 +39,20 @@ export abstract class PageReader {
     return this.log.length;
   }
 
-  /** Index of a key; when it is not there, the bitwise complement of the index it belongs at. */
-  search(key: Bytes): number {
+  /** Where a search for a key begins: no record before this one has the key, and most often this one has it. */
+  searchStart(key: Bytes): number {
+    return firstHint(this.log, this.table, this.count, hintOf(key, 0, key.length, this.prefix));
+  }
+
+  /**
+   * Index of a key; when it is not there, the bitwise complement of the index it belongs at.
+   * @param from what {@link searchStart} says
+   */
+  search(key: Bytes, from = this.searchStart(key)): number {
     const log = this.log;
     const prefix = this.prefix;
     if (this.count === 0) return ~0;
     const hint = hintOf(key, 0, key.length, prefix);
-    const from = firstHint(log, this.table, this.count, hint);
     if (prefix > 0) {
       const offset = this.offsetAt(from < this.count ? from : from - 1);
       const shared = sharedPrefix(log, offset, key, prefix);
@@ -73,7 +80,7 @@ export abstract class PageReader {
   }
 
   /**
-   * The four steps that follow read what {@link search} and {@link Page.overwrite} would, each what the step before made known,
+   * The three steps that follow, and {@link searchStart} after the first, read what {@link search} and {@link Page.overwrite} would, each what the step before made known,
    * so that reads for many keys can wait for memory at the same time. What they return means nothing.
    */
   touchTable(): number {
@@ -81,15 +88,11 @@ export abstract class PageReader {
     return (log[0] as number) + touchLines(log, table, table + this.count * SLOT_BYTES);
   }
 
-  /** Where the record of a key is, or that of a near one: most often found without reading records. */
-  likelyRecord(key: Bytes): number {
-    const at = firstHint(this.log, this.table, this.count, hintOf(key, 0, key.length, this.prefix));
-    return at < this.count ? this.offsetAt(at) : 0;
-  }
-
   /** See {@link touchTable}. */
-  touchRecord(offset: number): number {
+  touchRecord(index: number): number {
+    if (index >= this.count) return 0;
     const { log } = this;
+    const offset = this.offsetAt(index);
     const last = offset + LINE_BYTES - 1;
     return (log[offset] as number) + (last < log.length ? (log[last] as number) : 0);
   }

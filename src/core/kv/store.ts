@@ -17,7 +17,7 @@ import type { StateBuilder } from "./state-builder.ts";
 import { ownValue, TableSet, TablesWriter, VersionReader } from "./tables.ts";
 import { emptyTree, type Tree } from "./tree.ts";
 import type { AddedVersion, StateReader, TableOptions, WrittenKey } from "./types.ts";
-import { WriteSetReader, WrittenParts } from "./write-set.ts";
+import { checkWriteSet, WriteSetReader, WrittenParts } from "./write-set.ts";
 
 /** Options of a store. */
 export interface StoreOptions {
@@ -120,13 +120,13 @@ export class VersionedStore {
 
   /**
    * Adds the version that results from a batch executed elsewhere: the encoded write sets of its transactions, in order, the
-   * public and the private part of each. They are kept as long as the version can be rolled back: nobody may change them. Throws what {@link WriteSetReader} throws, and `MalformedInput` for an unknown table
-   * and for a write that stands in the other part than its table belongs to; then nothing was added.
+   * public and the private part of each. They are kept as long as the version can be
+   * rolled back: nobody may change them. Throws what {@link checkWriteSet} throws; then nothing was added.
    */
   apply(parts: readonly Uint8Array[]): AddedVersion {
     this.#requireNoDraft();
     // All is checked before anything is written, because what is written may stand in pages of the versions that are there.
-    for (let at = 0; at < parts.length; at++) this.#checkPart(parts[at] as Uint8Array, at % 2 === 0);
+    for (let at = 0; at < parts.length; at++) checkWriteSet(parts[at] as Uint8Array, this.#tables, at % 2 === 0);
     const version = this.headVersion + 1;
     const state = new TablesWriter(this.#head.trees, version, this.#isAgain(version));
     for (const part of parts) this.#applyPart(part, state);
@@ -188,11 +188,6 @@ export class VersionedStore {
     const again = version <= this.#newest;
     this.#newest = Math.max(this.#newest, version);
     return again;
-  }
-
-  #checkPart(part: Uint8Array, isPublicPart: boolean): void {
-    for (const reader = new WriteSetReader(part); reader.next(); )
-      this.#tables.partPosition(reader.table, isPublicPart);
   }
 
   #applyPart(part: Uint8Array, state: TablesWriter): void {

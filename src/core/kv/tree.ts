@@ -35,6 +35,8 @@ const GATHERED_MAX = 64;
 /** Fewer than these are carried out one by one. */
 const GATHERED_LEAST = 4;
 
+const NO_LEAVES: ReturnType<typeof findLeaves> = { leaves: [], starts: [] };
+
 /** Whether a tree may be too large for the processor's caches. */
 function isLarge(root: TreeNode): boolean {
   return root instanceof InnerNode && root.child(0) instanceof InnerNode;
@@ -149,7 +151,8 @@ export class TreeWriter implements Tree {
     const values = this.#values;
     this.#keys = [];
     this.#values = [];
-    const leaves = keys.length < GATHERED_LEAST || !isLarge(this.#root) ? [] : findLeaves(this.#root, keys);
+    const together = keys.length >= GATHERED_LEAST && isLarge(this.#root);
+    const { leaves, starts } = together ? findLeaves(this.#root, keys) : NO_LEAVES;
     /** Leaves that may have lost their place in the tree. */
     const replaced = new Set<Page>();
     for (let at = 0; at < keys.length; at++) {
@@ -157,7 +160,7 @@ export class TreeWriter implements Tree {
       const leaf = leaves[at];
       const value = values[at] as Bytes;
       const stands = leaf !== undefined && (replaced.size === 0 || !replaced.has(leaf));
-      if (stands && this.#overwrite(leaf, leaf.search(key), key, value)) continue;
+      if (stands && this.#overwrite(leaf, leaf.search(key, starts[at]), key, value)) continue;
       if (leaf !== undefined) replaced.add(leaf);
       this.#putNow(key, value);
     }

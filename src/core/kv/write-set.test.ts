@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { bytesEqual, compareBytes, fromHex, toHex } from "../codec/bytes.ts";
 import { CocoError, type ErrorCode } from "../../errors.ts";
+import { TableSet } from "./tables.ts";
 import { MAX_KEY_BYTES, MAX_VALUE_BYTES } from "./types.ts";
-import { decodeWriteSet, encodeWriteSet, encodedWriteBytes, type Write } from "./write-set.ts";
+import { checkWriteSet, decodeWriteSet, encodeWriteSet, encodedWriteBytes, type Write } from "./write-set.ts";
 
 const key = fc.uint8Array({ minLength: 1, maxLength: 4 });
 const write = fc.record({
@@ -107,5 +108,23 @@ describe("write set", () => {
       decodeWriteSet(encodeWriteSet([one(MAX_KEY_BYTES, MAX_VALUE_BYTES)]))[0]?.value?.length,
       MAX_VALUE_BYTES,
     );
+  });
+
+  test("is checked with its tables: public ones in public parts, private ones in private parts, and none that are not there", () => {
+    const tables = new TableSet([
+      { id: 1, name: "one" },
+      { id: 7, name: "public:seven" },
+    ]);
+    const value = Uint8Array.of(1);
+    const to = (table: number) => encodeWriteSet([{ table, key: value, value }]);
+    checkWriteSet(to(7), tables, true);
+    checkWriteSet(to(1), tables, false);
+    for (const [table, isPublic] of [
+      [7, false],
+      [1, true],
+      [3, false],
+    ] as const)
+      assert.throws(() => checkWriteSet(to(table), tables, isPublic), refused("MalformedInput"));
+    assert.throws(() => checkWriteSet(fromHex("000000010001000001000000020707"), tables, false), /empty key/);
   });
 });

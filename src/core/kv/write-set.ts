@@ -6,6 +6,7 @@
  */
 import { CocoError, invariant } from "../../errors.ts";
 import { ByteReader, compareBytes, EMPTY, type Bytes } from "../codec/bytes.ts";
+import type { TableSet } from "./tables.ts";
 import { checkKeyLength, checkValueLength, MAX_TABLE_ID, type WrittenKey } from "./types.ts";
 
 /** Largest encoded write set in bytes: bounds what one transaction may write. */
@@ -168,6 +169,14 @@ export class WriteSetReader {
     }
     return this.#keyLength > keyLength;
   }
+}
+
+/**
+ * Goes through one part of a transaction; throws what {@link WriteSetReader} throws, and `MalformedInput` for a table that is unknown
+ * or belongs to the other part.
+ */
+export function checkWriteSet(encoded: Bytes, tables: TableSet, isPublicPart: boolean): void {
+  for (const reader = new WriteSetReader(encoded); reader.next(); ) tables.partPosition(reader.table, isPublicPart);
 }
 
 /** Decodes a write set whole, or throws what {@link WriteSetReader} throws. Keys and values are views on the input. */

@@ -147,7 +147,10 @@ export class LeaseWatch {
     const isOld = known === undefined && nodeId === this.#parts.nodeId;
     const wallTimeMs = isOld ? Math.min(fromMs, clock.wallTime()) : clock.wallTime();
     const ageMs = Math.max(0, clock.wallTime() - fromMs);
-    this.#seen.set(nodeId, { fromMs, seenAtMs: clock.now(), wallTimeMs, ageMs });
+    const seenAtMs = clock.now();
+    // A renewal is younger than the sight of what it renews, whatever the leader's clock says of it.
+    const longestMs = known === undefined ? ageMs : seenAtMs - known.seenAtMs;
+    this.#seen.set(nodeId, { fromMs, seenAtMs, wallTimeMs, ageMs: Math.min(ageMs, longestMs) });
   }
 
   /** Looks who leads, and whether it sees to the leases; lets this node hand over when it leads and is quarantined. */

@@ -7,6 +7,7 @@
  */
 import { type Bytes, bytesKey } from "../../core/codec/bytes.ts";
 import { TableSet } from "../../core/kv/tables.ts";
+import { checkWriteSet } from "../../core/kv/write-set.ts";
 import { MAX_TABLE_ID, type TableOptions } from "../../core/kv/types.ts";
 import { MAX_REQUEST_ID_LENGTH } from "../../core/ledger/batch-format.ts";
 import { CocoError } from "../../errors.ts";
@@ -14,7 +15,6 @@ import { RESPONSE_BYTES_MAX } from "../worker/wire-from-worker.ts";
 import { REQUEST_TRANSACTIONS_MAX } from "../worker/wire-parts.ts";
 import type { FromWorker, ToWorker } from "../worker/protocol.ts";
 import { ExportGuard } from "./export-guard.ts";
-import { checkWriteSet } from "./write-set-check.ts";
 
 /** Requests that were forgotten and that a worker may still answer, since its answer was on its way; older ones it may not. */
 export const FORGOTTEN_REQUESTS_MAX = 20_000;
