@@ -132,6 +132,27 @@ describe("a quarantine that a leader sends", () => {
     assert.equal(bench.watch.isDeaf(LEADER, append({ commitIndex: 2 })), false);
   });
 
+  test("is no more agreed to because the leader's clock dates a renewal long back", () => {
+    const bench = new Bench();
+    bench.pass(LEASE_MS);
+    const { leases } = bench.committed;
+    const fromMs = bench.wallMs - LEASE_MS;
+    bench.committed = {
+      ...bench.committed,
+      leases: new Map([...leases].map(([id, lease]) => [id, { ...lease, fromMs: fromMs + 1 }])),
+    };
+    bench.pass(100);
+    bench.watch.follow();
+    assert.equal(bench.watch.isDeaf(LEADER, append()), false, "it may be as old as the sight of the lease before it");
+    bench.committed = {
+      ...bench.committed,
+      leases: new Map([...leases].map(([id, lease]) => [id, { ...lease, fromMs: fromMs + 2 }])),
+    };
+    bench.pass(100);
+    bench.watch.follow();
+    assert.equal(bench.watch.isDeaf(LEADER, append()), true, "this one was not there 100 ms ago");
+  });
+
   test("is judged anew for a lease that was renewed since", () => {
     const bench = new Bench();
     assert.equal(bench.watch.isDeaf(LEADER, append()), true);

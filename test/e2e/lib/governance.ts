@@ -20,7 +20,7 @@ import { parseSignedRequest } from "../../../src/core/governance/signed-request.
 import { createGovernanceCrypto } from "../../../src/enclave/manager/node-crypto.ts";
 import type { HttpAnswer } from "./json-rpc.ts";
 import type { Network, NetworkNode } from "./network.ts";
-import { present } from "./processes.ts";
+import { delay, present } from "./processes.ts";
 
 const API = "api-version=2024-07-01";
 
@@ -58,6 +58,16 @@ export function agree(network: Governed, node: AskedNode, ...actions: readonly A
   return agreeBy([network.member], node, ...actions);
 }
 
+let lastSecond = 0;
+
+/** The time, in a second that was not given before: the same proposal signed twice in one second is the very same. */
+async function anotherSecond(): Promise<number> {
+  while (Math.floor(Date.now() / 1000) <= lastSecond) await delay(20);
+  const nowMs = Date.now();
+  lastSecond = Math.floor(nowMs / 1000);
+  return nowMs;
+}
+
 /** The requests of several members that bring about actions, proposed by the first. */
 export async function agreeBy(
   members: readonly [RequestSigner, ...RequestSigner[]],
@@ -68,7 +78,7 @@ export async function agreeBy(
   const { network_id: networkId } = await node.read<NetworkView>("/node/network");
   const state = { networkId, constitution, proposals: [], automaticVotes: [], departing: [], attested: new Map() };
   const crypto = createGovernanceCrypto();
-  const [proposal, ...cast] = agreedRequests(state, actions, members, { crypto, nowMs: Date.now() });
+  const [proposal, ...cast] = agreedRequests(state, actions, members, { crypto, nowMs: await anotherSecond() });
   const [ballot, ...others] = cast.map(({ message }) => Buffer.from(message));
   const message = present(ballot);
   return {
