@@ -96,6 +96,9 @@ describe("a quarantine that a leader sends", () => {
     assert.equal(bench.watch.isDeaf(LEADER, HEARTBEAT), false);
     assert.equal(bench.watch.isDeaf(LEADER, append()), true);
     assert.equal(bench.watch.isDeaf(LEADER, HEARTBEAT), true, "an election follows");
+    const vote = { type: "vote", term: 2, preVote: true, transfer: false, lastIndex: 1, lastTerm: 1 } as const;
+    assert.equal(bench.watch.isDeaf(LEADER, vote), true, "which is not for it to win");
+    assert.equal(bench.watch.isDeaf(OTHER, vote), false);
     assert.deepEqual([bench.events, bench.watch.refusedQuarantines], [["quarantine_refused"], 1]);
     bench.tick(2);
     assert.equal(bench.watch.isDeaf(LEADER, { ...HEARTBEAT, term: 2 }), false, "whoever leads the next term is heard");

@@ -8,7 +8,7 @@
  * leader's, and its host may hold it. For that the time since a lease began is counted by the monotonic clock of this node.
  *
  * The leader's host may also let its clock run ahead. So a node does not take a batch that quarantines somebody whose lease is
- * young by its own clocks, nor hear the leader that sends it, for a while: if most see it so, they elect another. Not for
+ * young by its own clocks, nor hear the leader that sends it or vote for it, for a while: if most see it so, they elect another. Not for
  * longer: who sees it otherwise, since its own clock is behind or it was away, must not keep the others from going on.
  */
 import type { AppendRequest, ConsensusMessage, ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
@@ -71,6 +71,8 @@ export class LeaseWatch {
   #neglectsSinceMs: number | undefined;
   /** It is not heard before; whoever leads another term is. */
   #unheardUntilMs = 0;
+  /** Who sent the quarantine that was refused last. */
+  #mistrusted: { readonly leader: NodeId; readonly untilMs: number } | undefined;
   /** Quarantines that were too early by this node's clocks, and were not taken at first. */
   refusedQuarantines = 0;
 
@@ -198,7 +200,7 @@ export class LeaseWatch {
     if (committed === undefined) return false;
     switch (message.type) {
       case "vote":
-        return isQuarantined(committed, peer) || isQuarantined(committed, nodeId);
+        return isQuarantined(committed, peer) || isQuarantined(committed, nodeId) || this.#mistrusts(peer);
       case "voteResponse":
         return isQuarantined(committed, peer);
       case "append":
@@ -221,7 +223,13 @@ export class LeaseWatch {
     const untilMs = Math.max(0, ...offered.map((nodeId) => this.#refusedUntilMs(nodeId, leader)));
     if (now >= untilMs) return false;
     if (leader === this.#leader && term <= this.#term) this.#unheardUntilMs = Math.max(this.#unheardUntilMs, untilMs);
+    this.#mistrusted = { leader, untilMs };
     return true;
+  }
+
+  /** Whether a node sent a quarantine that is refused: clocks that run fast would make it win the elections that follow. */
+  #mistrusts(peer: NodeId): boolean {
+    return peer === this.#mistrusted?.leader && this.#parts.clock.now() < this.#mistrusted.untilMs;
   }
 
   #refusedUntilMs(nodeId: NodeId, leader: NodeId): number {
