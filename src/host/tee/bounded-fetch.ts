@@ -1,8 +1,10 @@
 /**
  * Asking services for endorsements: bounded in size, time and attempts, and kept in files, so that a machine that was online
- * once attests offline. Whatever comes is as good as what is signed in it: it travels with evidence, and verifiers judge it.
+ * once attests offline for days. Whatever comes is as good as what is signed in it: it travels with evidence, and verifiers judge it.
+ * What it says of its own validity is not verified here: nothing is kept for longer than it may age, and whoever finds that evidence
+ * made with it does not verify forgets it.
  */
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pauseFor } from "node:timers/promises";
 import { concatBytes, type Bytes } from "../../core/codec/bytes.ts";
@@ -10,15 +12,21 @@ import { CocoError } from "../../errors.ts";
 import { PUBLIC_FILE_MODE, writeFileAtomic } from "../files.ts";
 
 /** How long one answer of a service of endorsements may take; then the attempt has failed. */
-export const ENDORSEMENT_REQUEST_TIMEOUT_MS = 15_000;
+export const ENDORSEMENT_REQUEST_TIMEOUT_MS = 5_000;
+/** How long all requests for one machine's evidence may take together: those who wait for evidence wait for 15 seconds. */
+export const ENDORSEMENT_DEADLINE_MS = 10_000;
 /** Largest answer of a service of endorsements in bytes; larger ones are `CollateralUnavailable`. */
 export const MAX_ENDORSEMENT_ANSWER_BYTES = 256 * 1024;
 /** How often a service is asked that gives no answer, or is busy, before `CollateralUnavailable`; pauses double. */
 export const ENDORSEMENT_REQUEST_ATTEMPTS = 3;
 /** The first pause between two attempts. */
 export const ENDORSEMENT_RETRY_MS = 500;
-/** What is kept and ends earlier than this is asked for anew. */
+/** What is kept and ends earlier than this is asked for anew, while it serves. */
 export const ENDORSEMENT_REFRESH_MS = 24 * 60 * 60 * 1000;
+/** How long collateral and lists of revoked certificates are kept at most, whatever they say. */
+export const KEPT_COLLATERAL_MS = 7 * 24 * 60 * 60 * 1000;
+/** How long certificates of a chip are kept at most, whatever they say. */
+export const KEPT_CERTIFICATES_MS = 30 * 24 * 60 * 60 * 1000;
 
 /** How long what failed is not asked for again. */
 export const ENDORSEMENT_REST_MS = 60_000;
@@ -50,8 +58,17 @@ export interface FetchOptions {
   /** Where what was fetched is kept; nowhere unless given. */
   readonly cacheFolder?: string;
   readonly requestTimeoutMs?: number;
+  /** {@link ENDORSEMENT_DEADLINE_MS} unless given. */
+  readonly deadlineMs?: number;
+  /** Ends all requests that are made with these options; see {@link withDeadline}. */
+  readonly deadline?: AbortSignal;
   /** Waits between attempts. */
   readonly pause?: (ms: number) => Promise<void>;
+}
+
+/** The same options, for what is asked from now until the deadline. */
+export function withDeadline<T extends FetchOptions>(options: T): T & { readonly deadline: AbortSignal } {
+  return { ...options, deadline: AbortSignal.timeout(options.deadlineMs ?? ENDORSEMENT_DEADLINE_MS) };
 }
 
 /** An answer of a service. */
@@ -76,7 +93,7 @@ export async function request(
   for (let attempt = 1; ; attempt++) {
     const answer = await attempted(url, options, headers);
     if (!(answer instanceof CocoError)) return answer;
-    if (attempt === ENDORSEMENT_REQUEST_ATTEMPTS) throw answer;
+    if (attempt === ENDORSEMENT_REQUEST_ATTEMPTS || options.deadline?.aborted === true) throw answer;
     await pause(ENDORSEMENT_RETRY_MS * 2 ** (attempt - 1));
   }
 }
@@ -87,7 +104,8 @@ async function attempted(
   options: FetchOptions,
   headers: Readonly<Record<string, string>> | undefined,
 ): Promise<Answer | CocoError> {
-  const signal = AbortSignal.timeout(options.requestTimeoutMs ?? ENDORSEMENT_REQUEST_TIMEOUT_MS);
+  const { deadline, requestTimeoutMs = ENDORSEMENT_REQUEST_TIMEOUT_MS } = options;
+  const signal = AbortSignal.any([AbortSignal.timeout(requestTimeoutMs), ...(deadline ? [deadline] : [])]);
   try {
     const found = await options.fetch(url, { signal, redirect: "error", ...(headers && { headers }) });
     const { status, body } = found;
@@ -121,13 +139,15 @@ export interface Wanted {
   readonly maxBytes: number;
   /** Until when bytes are of use, in milliseconds since 1970; undefined: they are of none. */
   readonly usableUntilMs: (bytes: Bytes) => number | undefined;
+  /** How long it is kept at most, whatever it says. */
+  readonly maxAgeMs: number;
   /** Asks for it; throws `CollateralUnavailable`. */
   readonly ask: () => Promise<Bytes>;
 }
 
 /**
- * What services said, as long as it is good for a day and longer; else what they say now; else what is kept and good still. The same
- * thing is asked for once at a time, and not again for a while after it failed: evidence must not wait for a service each time.
+ * What services said, as long as it is good; a day before it ends they are asked anew, while it serves. The same thing is asked for
+ * once at a time, and not again for a while after it failed: evidence must not wait for a service each time.
  */
 export class KeptAnswers {
   readonly #options: FetchOptions;
@@ -139,26 +159,44 @@ export class KeptAnswers {
   }
 
   /** Throws `CollateralUnavailable`. */
-  get(wanted: Wanted): Promise<Bytes> {
+  async get(wanted: Wanted): Promise<Bytes> {
+    const nowMs = this.#options.nowMs();
+    const file = this.#fileOf(wanted.name);
+    const kept = file === undefined ? undefined : await readKept(file, wanted, nowMs);
+    if (kept === undefined || kept.untilMs <= nowMs) return this.#askOnce(wanted);
+    // Why it failed is remembered where it is asked; what is kept serves until it ends.
+    if (kept.untilMs - ENDORSEMENT_REFRESH_MS <= nowMs) void this.#askOnce(wanted).catch(() => undefined);
+    return kept.bytes;
+  }
+
+  /** Forgets what is kept under a name: evidence that was made with it does not verify, and the next that wants it asks again. */
+  async forget(name: string): Promise<void> {
+    const file = this.#fileOf(name);
+    if (file === undefined) return;
+    try {
+      await rm(file, { force: true });
+    } catch {
+      // What can't be removed ends with its age.
+    }
+  }
+
+  #fileOf(name: string): string | undefined {
+    const { cacheFolder } = this.#options;
+    return cacheFolder === undefined ? undefined : join(cacheFolder, name);
+  }
+
+  #askOnce(wanted: Wanted): Promise<Bytes> {
     const { name } = wanted;
-    const underWay = this.#underWay.get(name) ?? this.#get(wanted).finally(() => this.#underWay.delete(name));
+    const underWay = this.#underWay.get(name) ?? this.#askAndKeep(wanted).finally(() => this.#underWay.delete(name));
     this.#underWay.set(name, underWay);
     return underWay;
   }
 
-  async #get(wanted: Wanted): Promise<Bytes> {
+  async #askAndKeep(wanted: Wanted): Promise<Bytes> {
     const { cacheFolder, nowMs } = this.#options;
-    const file = cacheFolder === undefined ? undefined : join(cacheFolder, wanted.name);
-    const kept = file === undefined ? undefined : await readKept(file, wanted);
-    if (kept !== undefined && kept.untilMs - ENDORSEMENT_REFRESH_MS > nowMs()) return kept.bytes;
-    try {
-      const bytes = await this.#ask(wanted);
-      if (file !== undefined) await keep(file, bytes, cacheFolder ?? "");
-      return bytes;
-    } catch (error) {
-      if (kept !== undefined && kept.untilMs > nowMs()) return kept.bytes;
-      throw error;
-    }
+    const bytes = await this.#ask(wanted);
+    if (cacheFolder !== undefined) await keep(cacheFolder, wanted.name, bytes, nowMs());
+    return bytes;
   }
 
   async #ask({ name, ask }: Wanted): Promise<Bytes> {
@@ -176,23 +214,28 @@ export class KeptAnswers {
   }
 }
 
-async function readKept(file: string, { maxBytes, usableUntilMs }: Wanted) {
+/** What is kept, and until when it is of use by what it says and by its age; a file that is from tomorrow has no age. */
+async function readKept(file: string, { maxBytes, usableUntilMs, maxAgeMs }: Wanted, nowMs: number) {
   let bytes: Bytes;
+  let keptAtMs: number;
   try {
     bytes = new Uint8Array(await readFile(file));
+    keptAtMs = (await stat(file)).mtimeMs;
   } catch {
     return undefined;
   }
-  if (bytes.length > maxBytes) return undefined;
+  if (bytes.length > maxBytes || keptAtMs > nowMs + ENDORSEMENT_REFRESH_MS) return undefined;
   const untilMs = usableUntilMs(bytes);
-  return untilMs === undefined ? undefined : { bytes, untilMs };
+  return untilMs === undefined ? undefined : { bytes, untilMs: Math.min(untilMs, keptAtMs + maxAgeMs) };
 }
 
 /** A cache that can't be written costs a request next time. */
-async function keep(file: string, bytes: Bytes, folder: string): Promise<void> {
+async function keep(folder: string, name: string, bytes: Bytes, nowMs: number): Promise<void> {
   try {
     await mkdir(folder, { recursive: true });
+    const file = join(folder, name);
     await writeFileAtomic(file, bytes, PUBLIC_FILE_MODE);
+    await utimes(file, nowMs / 1000, nowMs / 1000);
   } catch {
     // What is at hand is good without it.
   }

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
+import { setTimeout as pauseFor } from "node:timers/promises";
 import { certificatesPem, DAY_MS, issueRevocationList, NOW_MS } from "../../../test/support/issue-certificates.ts";
 import { makeSnpPki, type SnpPki, TEST_CHIP } from "../../../test/support/snp-pki.ts";
 import { missingTeeVectors, TEE_VECTORS, teeVector } from "../../../test/support/tee-vectors.ts";
@@ -15,9 +16,15 @@ import { MAX_CERTIFICATE_CONTAINER_BYTES, readCertificates } from "../../attesta
 import { judgeSnpEvidence } from "../../attestation/snp/evidence.ts";
 import { parseSnpReport } from "../../attestation/snp/report.ts";
 import { type Bytes, toHex, utf8Encode } from "../../core/codec/bytes.ts";
-import { allowingSnp, STRICT_SNP_POLICY } from "../../core/governance/policy-snp.ts";
+import { allowingSnp, SNP_PRODUCTS, STRICT_SNP_POLICY } from "../../core/governance/policy-snp.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
-import { ENDORSEMENT_REQUEST_ATTEMPTS, ENDORSEMENT_REST_MS, MAX_ENDORSEMENT_ANSWER_BYTES } from "./bounded-fetch.ts";
+import {
+  ENDORSEMENT_REQUEST_ATTEMPTS,
+  ENDORSEMENT_REST_MS,
+  KEPT_CERTIFICATES_MS,
+  KEPT_COLLATERAL_MS,
+  MAX_ENDORSEMENT_ANSWER_BYTES,
+} from "./bounded-fetch.ts";
 import { type ChipCertificateOptions, createChipCertificates, hasCertificateFor } from "./chip-certificates.ts";
 
 const isUnavailable = { code: "CollateralUnavailable" };
@@ -66,7 +73,8 @@ afterEach(() => {
 function source(options: Partial<ChipCertificateOptions> = {}) {
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const urls = { amd: url, "azure-cache": url, "azure-host": `${url}/` };
-  return createChipCertificates({ fetch, nowMs: () => NOW_MS, pause: async () => undefined, urls, ...options });
+  const given = { fetch, nowMs: () => NOW_MS, pause: async () => undefined, urls, roots: pki.roots };
+  return createChipCertificates({ ...given, ...options });
 }
 
 function reasons(report: Bytes, endorsements: readonly Endorsement[], by: SnpPki = pki) {
@@ -173,6 +181,19 @@ describe("certificates from AMD's service", () => {
     assert.equal((await silent(pki.report())).length, 1);
   });
 
+  test("are asked for until one deadline, whatever the number of attempts and products", async () => {
+    server.removeAllListeners("request");
+    const signals: AbortSignal[] = [];
+    const counting: ChipCertificateOptions["fetch"] = (url, options) => {
+      signals.push(options.signal);
+      return fetch(url, options);
+    };
+    const unnamed = pki.report({ 0: 2, 392: 0, 393: 0, 394: 0 });
+    await assert.rejects(source({ fetch: counting, deadlineMs: 50 })(unnamed), isUnavailable);
+    // Each request had five seconds of its own: what ended all of them is the deadline.
+    assert.ok(signals.length <= SNP_PRODUCTS.length && signals.every(({ aborted }) => aborted), `${signals.length}`);
+  });
+
   test("wanted many times at once are asked for once", async () => {
     const certificates = source({ cacheFolder: folder });
     const all = await Promise.all(Array.from({ length: 5 }, () => certificates(pki.report())));
@@ -222,6 +243,7 @@ describe("certificates that are kept", () => {
     asked = [];
     // The list is good for a day: it is asked for anew, and the one that is kept serves.
     assert.deepEqual(await certificates()(pki.report()), first);
+    while (asked.length === 0) await pauseFor(5);
     assert.deepEqual(new Set(asked), new Set(["/vcek/v1/Milan/crl"]));
     const later = await certificates(NOW_MS + 2 * DAY_MS)(pki.report());
     assert.deepEqual(
@@ -233,6 +255,40 @@ describe("certificates that are kept", () => {
     await assert.rejects(certificates()(pki.report({ 56: tcb, 384: tcb, 480: tcb, 496: tcb })), isUnavailable);
   });
 
+  test("are kept for a month at most, and the list for a week, whatever they say", async () => {
+    const untilMs = NOW_MS + 3000 * DAY_MS;
+    const forever = issueRevocationList({ issuer: pki.ark, algorithm: "pss", hash: "sha384", saltLength: 48, untilMs });
+    pages.set("/vcek/v1/Milan/crl", forever);
+    const at = (nowMs: number) => source({ cacheFolder: folder, nowMs: () => nowMs })(pki.report());
+    await at(NOW_MS);
+    pages = new Map();
+    asked = [];
+    assert.equal((await at(NOW_MS + KEPT_COLLATERAL_MS - 2 * DAY_MS)).length, 2);
+    assert.deepEqual(asked, []);
+    assert.equal((await at(NOW_MS + KEPT_COLLATERAL_MS)).length, 1, "the list is too old");
+    await assert.rejects(at(NOW_MS + KEPT_CERTIFICATES_MS), isUnavailable);
+  });
+
+  test("are forgotten when the report does not verify with them, and asked for anew", async () => {
+    const forger = makeSnpPki();
+    const issuer = forger.ark;
+    const certificates = source({ cacheFolder: folder });
+    const forgeries: readonly (readonly [string, Bytes])[] = [
+      [VCEK_PAGE, forger.vek().der],
+      ["/vcek/v1/Milan/crl", issueRevocationList({ issuer, algorithm: "pss", hash: "sha384", saltLength: 48 })],
+    ];
+    for (const [page, forged] of forgeries) {
+      const genuine = pages.get(page) ?? assert.fail();
+      pages.set(page, forged);
+      assert.notDeepEqual(reasons(pki.report(), await certificates(pki.report())), []);
+      assert.deepEqual(readdirSync(folder), []);
+      pages.set(page, genuine);
+      assert.deepEqual(reasons(pki.report(), await certificates(pki.report())), []);
+      assert.equal(readdirSync(folder).length, 2);
+      for (const name of readdirSync(folder)) rmSync(join(folder, name));
+    }
+  });
+
   test("and damaged, or of another chip, are asked for anew", async () => {
     const certificates = () => source({ cacheFolder: folder })(pki.report());
     const first = await certificates();
@@ -240,6 +296,7 @@ describe("certificates that are kept", () => {
     assert.ok(existsSync(file));
     for (const damage of ["", "garbage", certificatesPem([pki.vek({ hardwareId: TEST_CHIP.toReversed() }).der])]) {
       writeFileSync(file, damage);
+      utimesSync(file, NOW_MS / 1000, NOW_MS / 1000);
       assert.deepEqual(await certificates(), first);
       assert.deepEqual(new Uint8Array(readFileSync(file)), first[0]?.content);
     }

@@ -3,14 +3,18 @@
  * from Azure's cache, or from the service that Azure has on every host (THIM). The attester fetches them and sends them along;
  * nothing here is trusted, verifiers check them up to AMD's pinned roots.
  *
- * A certificate is good for one chip at one TCB. It is kept in a file and asked for again only when firmware was updated; the list of
- * revoked certificates, which ends within months, when it is about to end. Without the services a node attests by what is kept.
+ * A certificate is good for one chip at one TCB. It is kept in a file for a month at most, the list of revoked certificates for a week;
+ * a day before that ends they are asked for anew, while what is kept serves. What the report does not verify with is forgotten.
  */
+import { isAccepted } from "../../attestation/checks.ts";
 import type { Endorsement } from "../../attestation/hardware-evidence.ts";
+import { pinnedRoots } from "../../attestation/pinned-roots.ts";
 import { MAX_CERTIFICATE_CONTAINER_BYTES, readCertificates } from "../../attestation/snp/certificates.ts";
 import { generationOf, signingKeyOf } from "../../attestation/snp/claims.ts";
 import { tcbExtensionsOf, tcbText } from "../../attestation/snp/product.ts";
 import { parseSnpReport, type SnpReport } from "../../attestation/snp/report.ts";
+import type { SnpRoots } from "../../attestation/snp/roots.ts";
+import { MAX_SNP_CERTIFICATES, verifySnp } from "../../attestation/snp/verify.ts";
 import { isForChip, readVek, tcbOfVek, type Vek } from "../../attestation/snp/vek.ts";
 import { readOrNothing, tryParseCertificate } from "../../core/certificates/certificate.ts";
 import { MAX_REVOCATION_LIST_BYTES, parseRevocationList } from "../../core/certificates/crl.ts";
@@ -18,8 +22,17 @@ import { commonNameOf } from "../../core/certificates/name.ts";
 import { type Bytes, bytesEqual, toHex, utf8Encode } from "../../core/codec/bytes.ts";
 import { pemOfDer } from "../../core/governance/pem.ts";
 import { SNP_PRODUCTS, type SnpProduct } from "../../core/governance/policy-snp.ts";
+import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
 import { CocoError } from "../../errors.ts";
-import { collateralUnavailable, type FetchOptions, KeptAnswers, request } from "./bounded-fetch.ts";
+import {
+  collateralUnavailable,
+  type FetchOptions,
+  KEPT_CERTIFICATES_MS,
+  KEPT_COLLATERAL_MS,
+  KeptAnswers,
+  request,
+  withDeadline,
+} from "./bounded-fetch.ts";
 
 /** Services that have certificates of chips: AMD's, Azure's cache, and the one on Azure's hosts. */
 export const CHIP_SERVICES = ["amd", "azure-cache", "azure-host"] as const;
@@ -42,6 +55,8 @@ export interface ChipCertificateOptions extends FetchOptions {
   readonly services?: readonly ChipService[];
   /** {@link CHIP_SERVICE_URLS} unless given. */
   readonly urls?: Readonly<Partial<Record<ChipService, string>>>;
+  /** Roots that certificates must lead to, to stay kept; AMD's unless given, as tests do. */
+  readonly roots?: SnpRoots;
 }
 
 /** Names of the parts of a TCB in AMD's queries, by the numbers of their extensions. */
@@ -63,15 +78,41 @@ export function createChipCertificates(options: ChipCertificateOptions): ChipCer
     const key = signingKeyOf(report);
     if (key !== "vcek") throw collateralUnavailable(`only chips' own keys have certificates to ask for, not a ${key}`);
     if (report.chipId.every((byte) => byte === 0)) throw collateralUnavailable("the report does not name its chip");
+    const bounded = withDeadline(options);
+    const name = `snp-${toHex(report.chipId)}-${tcbText(report.reportedTcb)}`;
     const content = await answers.get({
-      name: `snp-${toHex(report.chipId)}-${tcbText(report.reportedTcb)}`,
+      name,
       maxBytes: MAX_CERTIFICATE_CONTAINER_BYTES,
       usableUntilMs: (kept) => vekFor(report, kept)?.certificate.notAfterMs,
-      ask: () => askServices(report, options),
+      maxAgeMs: KEPT_CERTIFICATES_MS,
+      ask: () => askServices(report, bounded),
     });
-    const certificates: Endorsement = { kind: "certificates", content };
-    return [certificates, ...(await revocations(vekFor(report, content)?.product, answers, options))];
+    const product = vekFor(report, content)?.product;
+    const lists = await revocations(product, answers, bounded);
+    if (!verifies(bytes, content, lists, options)) {
+      // Others will say why; the next attempt asks again.
+      await answers.forget(name);
+      if (product !== undefined) await answers.forget(listName(product));
+    }
+    return [{ kind: "certificates", content }, ...lists];
   };
+}
+
+/** Whether the report verifies with what was given for it, as others will verify it. */
+function verifies(
+  report: Bytes,
+  container: Bytes,
+  lists: readonly Endorsement[],
+  { roots = pinnedRoots().amd, nowMs }: ChipCertificateOptions,
+): boolean {
+  const evidence = { report, certificates: readable(container), revocations: lists.map(({ content }) => content) };
+  if (evidence.certificates.length > MAX_SNP_CERTIFICATES) return false;
+  const { checks } = verifySnp(evidence, { roots, nowMs: nowMs() }, createAttestationCrypto());
+  return isAccepted(checks);
+}
+
+function listName(product: SnpProduct): string {
+  return `snp-${product}-revocations`;
 }
 
 /** Whether one of these endorsements has the certificate of the key that signed a report, for its TCB. */
@@ -190,7 +231,7 @@ async function revocations(
   const usableUntilMs = (bytes: Bytes) => currentUntilMs(bytes, product, options.nowMs());
   try {
     const content = await answers.get({
-      ...{ name: `snp-${product}-revocations`, maxBytes: MAX_REVOCATION_LIST_BYTES, usableUntilMs },
+      ...{ name: listName(product), maxBytes: MAX_REVOCATION_LIST_BYTES, usableUntilMs, maxAgeMs: KEPT_COLLATERAL_MS },
       ask: async () => {
         const { body } = await request(url, options);
         if (usableUntilMs(body) === undefined) throw collateralUnavailable(`${url}: no current list of ARK-${product}`);

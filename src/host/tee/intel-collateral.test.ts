@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
+import { setTimeout as pauseFor } from "node:timers/promises";
 import { fromHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
-import { NOW_MS } from "../../../test/support/issue-certificates.ts";
+import { issue, issueRevocationList, NOW_MS } from "../../../test/support/issue-certificates.ts";
 import {
   makeEvidence,
   PLATFORM_NAMES,
@@ -15,10 +16,12 @@ import {
 } from "../../../test/support/intel-platform.ts";
 import { isAccepted } from "../../attestation/checks.ts";
 import { parseCollateral, type Collateral } from "../../attestation/dcap/collateral.ts";
+import { parseQuote } from "../../attestation/dcap/quote.ts";
 import { verifyDcap } from "../../attestation/dcap/verify.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
-import { MAX_ENDORSEMENT_ANSWER_BYTES } from "./bounded-fetch.ts";
+import { KEPT_COLLATERAL_MS, MAX_ENDORSEMENT_ANSWER_BYTES } from "./bounded-fetch.ts";
 import { createIntelCollateral, type IntelCollateralOptions } from "./intel-collateral.ts";
+import { evidenceOfQuote } from "./own-quote.ts";
 
 const isUnavailable = { code: "CollateralUnavailable" };
 const HOUR_MS = 3_600_000;
@@ -191,12 +194,78 @@ describe("collateral that is kept", () => {
     return { at, first, file: join(folder, "cache", readdirSync(join(folder, "cache"))[0] ?? "") };
   }
 
-  test("is used while it is valid for a day and longer, then fetched anew", async () => {
-    const { at, first } = await kept();
+  test("is used while it is valid for a day and longer, then serves while it is fetched anew", async () => {
+    const { at, first, file } = await kept();
     assert.deepEqual(await at(NOW_MS - HOUR_MS), first);
     assert.equal(asked.length, 0);
     assert.deepEqual(await at(NOW_MS + HOUR_MS), first);
+    while (statSync(file).mtimeMs !== NOW_MS + HOUR_MS) await pauseFor(5);
     assert.equal(asked.length, 4);
+  });
+
+  test("and due serves at once while the service is silent, which is asked once", async () => {
+    const { first } = await kept();
+    const wanted: string[] = [];
+    const due = source({
+      ...{ cacheFolder: join(folder, "cache"), nowMs: () => NOW_MS + HOUR_MS },
+      fetch: (url) => {
+        wanted.push(url);
+        return new Promise(() => undefined);
+      },
+    });
+    const evidence = makeEvidence();
+    for (let time = 0; time < 3; time++) assert.deepEqual(await due(evidence.quote), first);
+    assert.equal(wanted.length, 4, "one request for each part");
+  });
+
+  test("is given up when it is a week old, whatever it says", async () => {
+    const evidence = makeEvidence();
+    const collateral = serve(evidence, "tdx");
+    // What is signed is not looked at before it is kept: dates and lists alone decide.
+    const lasting = {
+      info: collateral.tcb_info.replace(/"nextUpdate":"[^"]*"/, '"nextUpdate":"2099-01-01T00:00:00Z"'),
+      identity: collateral.qe_identity.replace(/"nextUpdate":"[^"]*"/, '"nextUpdate":"2099-01-01T00:00:00Z"'),
+    };
+    const list = issueRevocationList({ issuer: issue(), untilMs: Date.parse("2099-01-01T00:00:00Z") });
+    for (const [url, page] of pages) {
+      if (url.includes("/tcb?"))
+        pages.set(url, { ...page, body: `{"tcbInfo":${lasting.info},"signature":"${collateral.tcb_info_signature}"}` });
+      else if (url.includes("/qe/"))
+        pages.set(url, {
+          ...page,
+          body: `{"enclaveIdentity":${lasting.identity},"signature":"${collateral.qe_identity_signature}"}`,
+        });
+      else pages.set(url, { body: list });
+    }
+    const at = (nowMs: number) => source({ cacheFolder: folder, nowMs: () => nowMs })(evidence.quote);
+    const forged = await at(NOW_MS);
+    asked = [];
+    assert.deepEqual(await at(NOW_MS + KEPT_COLLATERAL_MS - 25 * HOUR_MS), forged);
+    assert.equal(asked.length, 0);
+    serve(evidence, "tdx");
+    assert.deepEqual(parseCollateral(await at(NOW_MS + KEPT_COLLATERAL_MS)), collateral);
+    // A file that is from a time to come is of no age.
+    pages = new Map();
+    await assert.rejects(at(NOW_MS), isUnavailable);
+  });
+
+  test("is forgotten when a quote does not verify with it, and fetched anew", async () => {
+    const evidence = makeEvidence();
+    const collateral = serve(evidence, "tdx");
+    const info = "/tdx/certification/v4/tcb?fmspc=00a067110000";
+    const genuine = pages.get(info) as Page;
+    const signature = collateral.tcb_info_signature.replace(/^../, (first) => (first === "00" ? "01" : "00"));
+    pages.set(info, { ...genuine, body: `{"tcbInfo":${collateral.tcb_info},"signature":"${signature}"}` });
+    const nowMs = () => NOW_MS - HOUR_MS;
+    const options = { collateral: source({ cacheFolder: folder, nowMs }), roots: evidence.roots, nowMs };
+    const { reportData } = parseQuote(evidence.quote).body;
+    const attest = () => evidenceOfQuote("tdx", evidence.quote, reportData, options);
+    await assert.rejects(attest(), { code: "TeeUnavailable" });
+    assert.deepEqual(readdirSync(folder), []);
+    pages.set(info, genuine);
+    const [endorsement] = (await attest()).endorsements;
+    assert.deepEqual(parseCollateral(endorsement?.content ?? assert.fail()), collateral);
+    assert.equal(readdirSync(folder).length, 1);
   });
 
   test("serves without the service as long as it is valid, and not after that", async () => {
@@ -215,6 +284,7 @@ describe("collateral that is kept", () => {
       utf8Decode(first).replace("00A067110000", "00A067110001"),
     ]) {
       writeFileSync(file, damage);
+      utimesSync(file, NOW_MS / 1000, NOW_MS / 1000);
       asked = [];
       assert.deepEqual(await at(NOW_MS - HOUR_MS), first);
       assert.equal(asked.length, 4);

@@ -2,8 +2,8 @@
  * Collateral of DCAP quotes from Intel's Provisioning Certification Service (PCS, API version 4), or from a cache that speaks
  * the same API (PCCS). The attester fetches it and sends it along; nothing here is trusted, verifiers check signatures.
  *
- * What was fetched is kept in a file per kind of platform and used while all of it stays valid for a day; when the service
- * cannot be reached, as long as it is valid at all.
+ * What was fetched is kept in a file per kind of platform and used while all of it is valid, for a week at most; a day before that ends
+ * it is fetched anew, while what is kept serves. It is forgotten when a quote does not verify with it.
  */
 import {
   encodeCollateral,
@@ -21,7 +21,15 @@ import { MAX_REVOCATION_LIST_BYTES, parseRevocationList } from "../../core/certi
 import { commonNameOf } from "../../core/certificates/name.ts";
 import { toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
-import { type Answer, collateralUnavailable, type FetchOptions, KeptAnswers, request } from "./bounded-fetch.ts";
+import {
+  type Answer,
+  collateralUnavailable,
+  type FetchOptions,
+  KEPT_COLLATERAL_MS,
+  KeptAnswers,
+  request,
+  withDeadline,
+} from "./bounded-fetch.ts";
 
 /** Intel's service. */
 export const INTEL_PCS_URL = "https://api.trustedservices.intel.com";
@@ -31,7 +39,11 @@ export const INTEL_ROOT_LIST_URL = "https://certificates.trustedservices.intel.c
 export const MAX_CHAIN_HEADER_LENGTH = 16 * 1024;
 
 /** Gives the collateral of a quote, as collateral.ts reads it. */
-export type CollateralSource = (quote: Bytes) => Promise<Bytes>;
+export interface CollateralSource {
+  (quote: Bytes): Promise<Bytes>;
+  /** Forgets what is kept for such quotes, because one does not verify with it; sources that keep nothing have nothing to forget. */
+  readonly forget?: (quote: Bytes) => Promise<void>;
+}
 
 /** Where collateral comes from. */
 export interface IntelCollateralOptions extends FetchOptions {
@@ -56,15 +68,22 @@ const AUTHORITIES: ReadonlyMap<string | undefined, PlatformKind["authority"]> = 
 /** Makes a source of collateral over Intel's service. */
 export function createIntelCollateral(options: IntelCollateralOptions): CollateralSource {
   const answers = new KeptAnswers(options);
-  return async (quote) => {
+  const source = async (quote: Bytes) => {
     const kind = platformKind(quote);
+    const bounded = withDeadline(options);
     return answers.get({
-      name: `dcap-${kind.tee}-${kind.fmspc}-${kind.authority}.json`,
+      name: nameOf(kind),
       maxBytes: MAX_COLLATERAL_BYTES,
       usableUntilMs: (bytes: Bytes) => validUntilMs(bytes, kind),
-      ask: async () => encodeCollateral(await fetchCollateral(kind, options)),
+      maxAgeMs: KEPT_COLLATERAL_MS,
+      ask: async () => encodeCollateral(await fetchCollateral(kind, bounded)),
     });
   };
+  return Object.assign(source, { forget: (quote: Bytes) => answers.forget(nameOf(platformKind(quote))) });
+}
+
+function nameOf({ tee, fmspc, authority }: PlatformKind): string {
+  return `dcap-${tee}-${fmspc}-${authority}.json`;
 }
 
 function platformKind(quote: Bytes): PlatformKind {

@@ -41,8 +41,11 @@ export async function evidenceOfQuote(
     verifyDcap({ quote, collateral }, judged, createAttestationCrypto()),
   );
   const failed = checks.find((check) => check.outcome === "failed");
-  if (failed?.outcome === "failed")
+  if (failed?.outcome === "failed") {
+    // It may be the collateral's fault, which nobody has verified before: the next attempt asks for it again.
+    await options.collateral.forget?.(quote);
     throw unavailable(`others would refuse the quote (${failed.code}): ${failed.name}: ${failed.detail}`);
+  }
   return { tee, evidence: quote, endorsements: [{ kind: "collateral", content: collateral }] };
 }
 
