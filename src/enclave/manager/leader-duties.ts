@@ -28,6 +28,7 @@ import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
+import { AttestRate } from "./attest-rate.ts";
 import type { OwnSnapshot } from "./snapshots.ts";
 
 /** Most requests of members that wait on one node; the next one is refused. */
@@ -94,6 +95,7 @@ export class LeaderDuties {
   #pending = false;
   /** Evidence of nodes that waits for the ledger, the newest of each. */
   readonly #attestations = new Map<NodeId, AttestTransaction>();
+  readonly #attestRate = new AttestRate();
   /** A node sent evidence for a challenge that is too old: it needs another. */
   #challengeWanted = false;
   /** Nodes that the log was told to be on retired code, and needed. */
@@ -130,10 +132,18 @@ export class LeaderDuties {
     this.next();
   }
 
-  /** Takes a node's evidence; one that is not listed is refused like one whose evidence does not hold, with a line in the log. */
+  /**
+   * Takes a node's evidence, and ignores what it sends too soon after; one that is not listed is refused like one whose evidence
+   * does not hold, with a line in the log.
+   */
   attest(attestation: AttestTransaction): void {
-    if (this.#refusalOf(attestation, this.#parts.view().now) === undefined)
-      this.#attestations.set(attestation.nodeId, attestation);
+    const { nodeId } = attestation;
+    const nowMs = this.#parts.elapsedMs();
+    if (!this.#attestRate.mayVerify(nodeId, nowMs)) return;
+    const refusal = this.#refusalOf(attestation, this.#parts.view().now);
+    // Nothing was verified for a challenge that is too old, and the evidence for the newest one may follow at once.
+    if (refusal?.data["reason"] !== "ChallengeStale") this.#attestRate.verified(nodeId, nowMs);
+    if (refusal === undefined) this.#attestations.set(nodeId, attestation);
   }
 
   /** Proposes what is due next, unless something is on its way. Called by a leader that has applied its whole log. */
@@ -261,7 +271,7 @@ export class LeaderDuties {
   }
 
   #refusalOf(transaction: RequestTransaction | AttestTransaction, nowMs: number): CocoError | undefined {
-    const { administration, tracer } = this.#parts;
+    const { administration } = this.#parts;
     try {
       administration.tryOut(transaction, nowMs);
       return undefined;
@@ -271,9 +281,15 @@ export class LeaderDuties {
       if (reason === "ChallengeStale") this.#challengeWanted = true;
       // By its own clock a node may renew its lease early; what was recorded while its evidence was under way is no news either.
       if (transaction.type === "attest" && reason !== "NothingChanged" && reason !== "ChallengeStale")
-        tracer.event("warn", "attestation_refused", { nodeId: transaction.nodeId, reason });
+        this.#tellRefusal(transaction.nodeId, reason);
       return error;
     }
+  }
+
+  #tellRefusal(nodeId: NodeId, reason: string): void {
+    const { tracer, elapsedMs } = this.#parts;
+    if (this.#attestRate.mayLogRefusal(nodeId, elapsedMs()))
+      tracer.event("warn", "attestation_refused", { nodeId, reason });
   }
 
   #evidence(): AdministrativeTransaction | undefined {
