@@ -4,7 +4,7 @@
  */
 import type { NodeId } from "../../core/consensus/types.ts";
 
-/** Shortest time between two pieces of evidence of one node that a leader verifies; it ignores what comes in between. */
+/** Shortest time between two pieces of evidence of one node that a leader verifies; of what comes in between the newest waits. */
 export const ATTEST_INTERVAL_MS = 500;
 /** Most refusals of one node's evidence in the log per {@link ATTEST_REFUSALS_PERIOD_MS}. */
 export const ATTEST_REFUSALS_LOGGED_MAX = 5;

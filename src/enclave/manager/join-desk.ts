@@ -7,13 +7,13 @@ import type { EvidenceCrypto } from "../../attestation/evidence.ts";
 import { answerReportData, checkJoinRequest, type JoinAnswer, type JoinRequest } from "../../attestation/join.ts";
 import { CHALLENGE_BYTES } from "../../attestation/report-data.ts";
 import { type Bytes, bytesEqual, toHex } from "../../core/codec/bytes.ts";
+import type { NodeId } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
 import { encodeConstitution } from "../../core/governance/constitution-codec.ts";
 import type { Constitution, NodeTuple } from "../../core/governance/constitution.ts";
 import { serviceCertificateOf } from "../../core/governance/service-chain.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Entropy, Tracer } from "../ports.ts";
-import type { NodeId } from "../../core/consensus/types.ts";
 import type { EvidenceMaker, TakeEvidence } from "./evidence-maker.ts";
 
 /** Life of a challenge for a node that wants to join. */

@@ -93,7 +93,7 @@ export class LeaderDuties {
   /** The committed state for which no carried message holds. */
   #carriedUntil: GovernanceState | undefined;
   #pending = false;
-  /** Evidence of nodes that waits for the ledger, the newest of each. */
+  /** Evidence of nodes that is still to be verified, the newest of each. */
   readonly #attestations = new Map<NodeId, AttestTransaction>();
   readonly #attestRate = new AttestRate();
   /** A node sent evidence for a challenge that is too old: it needs another. */
@@ -132,18 +132,9 @@ export class LeaderDuties {
     this.next();
   }
 
-  /**
-   * Takes a node's evidence, and ignores what it sends too soon after; one that is not listed is refused like one whose evidence
-   * does not hold, with a line in the log.
-   */
+  /** Takes a node's evidence, to be verified when it is its turn; what the node sends until then takes its place. */
   attest(attestation: AttestTransaction): void {
-    const { nodeId } = attestation;
-    const nowMs = this.#parts.elapsedMs();
-    if (!this.#attestRate.mayVerify(nodeId, nowMs)) return;
-    const refusal = this.#refusalOf(attestation, this.#parts.view().now);
-    // Nothing was verified for a challenge that is too old, and the evidence for the newest one may follow at once.
-    if (refusal?.data["reason"] !== "ChallengeStale") this.#attestRate.verified(nodeId, nowMs);
-    if (refusal === undefined) this.#attestations.set(nodeId, attestation);
+    this.#attestations.set(attestation.nodeId, attestation);
   }
 
   /** Proposes what is due next, unless something is on its way. Called by a leader that has applied its whole log. */
@@ -241,9 +232,14 @@ export class LeaderDuties {
   }
 
   #nextAttestation(nowMs: number): AttestTransaction | undefined {
+    const elapsedMs = this.#parts.elapsedMs();
     for (const [nodeId, attestation] of this.#attestations) {
+      if (!this.#attestRate.mayVerify(nodeId, elapsedMs)) continue;
       this.#attestations.delete(nodeId);
-      if (this.#refusalOf(attestation, nowMs) === undefined) return attestation;
+      const refusal = this.#refusalOf(attestation, nowMs);
+      // Nothing was verified for a challenge that is too old, and the evidence for the newest one may follow at once.
+      if (refusal?.data["reason"] !== "ChallengeStale") this.#attestRate.verified(nodeId, elapsedMs);
+      if (refusal === undefined) return attestation;
     }
     return undefined;
   }
