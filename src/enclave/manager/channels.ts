@@ -19,6 +19,7 @@ import { EvidenceExchange } from "./evidence-exchange.ts";
 import type { TakeEvidence } from "./evidence-maker.ts";
 import { FrameReader, writeFrame } from "./frame-stream.ts";
 import { MAX_FRAME_BYTES } from "./frames.ts";
+import { NewestConnections } from "./newest-connections.ts";
 
 /** A TLS handshake between validating nodes that takes longer is broken off, with the connecting before it. */
 export const HANDSHAKE_TIMEOUT_MS = 5_000;
@@ -85,6 +86,7 @@ export class Channels implements PeerTransport {
   /** Inbound connections, from their first byte on, and how many of them are channels. */
   #inbound = 0;
   #inboundChannels = 0;
+  readonly #exchanging = new NewestConnections();
   /** Peers this node dials, again and again until they leave the network. */
   readonly #dialled = new Set<NodeId>();
   #refusals = 0;
@@ -217,13 +219,16 @@ export class Channels implements PeerTransport {
     const exchanging = this.#limit(socket, EVIDENCE_EXCHANGE_TIMEOUT_MS);
     guarded(() => {
       const peer = this.#peerOf(socket, expected);
+      if (expected === undefined) this.#exchanging.take(peer, socket);
       const exporter = socket.exportKeyingMaterial(32, CHANNEL_EXPORTER_LABEL, Buffer.alloc(0));
       const challenge = entropy.bytes(32);
       const finish = (evidence: Bytes): void => {
+        if (socket.destroyed) return;
         // Only now: what was in force when the evidence came may be gone since.
         const claims = identity.appraise(peer, evidence, challenge, exporter);
         exchanging();
         established();
+        this.#exchanging.release(peer, socket);
         this.#establish(peer, { socket, claims }, frames);
       };
       const exchange = new EvidenceExchange(socket, finish, guarded);

@@ -49,6 +49,21 @@ describe("the maker of a node's evidence", () => {
     assert.deepEqual([asked.length, timers.size], [3, 0]);
   });
 
+  test("makes the node's own attestation next, however much waits, and one of the others in between", () => {
+    const { maker, asked } = machine();
+    const got: number[] = [];
+    const want = (at: number, first: boolean) => maker.make(data(at), () => got.push(at), { first });
+    for (let at = 0; at < 2 * WAITING_ATTESTATIONS_MAX; at++) maker.make(data(1), () => undefined);
+    want(10, true);
+    for (const at of [11, 12]) want(at, true);
+    for (let at = 0; at < 6; at++) asked.at(-1)?.done(data(0));
+    assert.deepEqual(
+      asked.map((one) => one.data[0]),
+      [1, 10, 1, 11, 1, 12, 1],
+    );
+    assert.deepEqual(got, [10, 11, 12]);
+  });
+
   test("tells nobody who cancelled, and does not ask for what nobody wants", () => {
     const { maker, asked } = machine();
     const never = (): never => assert.fail("it was cancelled");

@@ -26,7 +26,7 @@ import {
   JOIN_REQUESTS_PER_SECOND,
   JoinDesk,
 } from "./join-desk.ts";
-import type { EvidenceMaker } from "./evidence-maker.ts";
+import type { EvidenceMaker, TakeEvidence } from "./evidence-maker.ts";
 import type { FrontendResponse } from "./frontend.ts";
 import { isJoinPath, JOIN_ENDPOINTS } from "./join-api.ts";
 import { createGovernanceCrypto, nodeEntropy, sha256 } from "./node-crypto.ts";
@@ -46,14 +46,14 @@ interface Desk {
   advance(ms: number): void;
 }
 
-function deskOf(state: GovernanceState | undefined = started): Desk {
+function deskOf(state: GovernanceState | undefined = started, evidence = readyEvidence): Desk {
   let now = 0;
   const desk = new JoinDesk({
     networkId,
     genesis: constitution,
     node: tupleOf(server?.request ?? assert.fail()),
     committed: () => state,
-    evidence: readyEvidence,
+    evidence,
     crypto: ports.crypto,
     clock: { now: () => now, wallTime: () => now, after: () => () => undefined },
     entropy: nodeEntropy,
@@ -138,6 +138,33 @@ describe("a node that joins", () => {
     assert.throws(() => checkAnswerEvidence(answer.evidence, binding, retired, crypto), {
       code: "JoinAnswerUntrusted",
     });
+  });
+
+  test("has the TEE work for its newest request only", () => {
+    const asked: { readonly take: TakeEvidence; cancelled: boolean }[] = [];
+    const slow: Pick<EvidenceMaker, "make"> = {
+      make: (_reportData, take) => {
+        const one = { take, cancelled: false };
+        asked.push(one);
+        return () => {
+          one.cancelled = true;
+        };
+      },
+    };
+    const { desk } = deskOf(started, slow);
+    const outcomes: string[] = [];
+    for (const name of ["older", "newer"])
+      desk.join(requestOf(boundTo(desk.challenge().challenge)), (outcome) =>
+        outcomes.push(`${name} ${outcome instanceof CocoError ? outcome.code : "answered"}`),
+      );
+    assert.deepEqual(
+      asked.map(({ cancelled }) => cancelled),
+      [true, false],
+    );
+    asked[1]?.take(Uint8Array.of(1));
+    assert.deepEqual(outcomes, ["older TooManyRequests", "newer answered"]);
+    desk.join(requestOf(boundTo(desk.challenge().challenge)), () => undefined);
+    assert.equal(asked[1]?.cancelled, false, "what was answered is not cancelled");
   });
 
   test("is refused with a code of its own for each field of request and evidence that is not right", () => {

@@ -7,13 +7,14 @@ import type { EvidenceCrypto } from "../../attestation/evidence.ts";
 import { answerReportData, checkJoinRequest, type JoinAnswer, type JoinRequest } from "../../attestation/join.ts";
 import { CHALLENGE_BYTES } from "../../attestation/report-data.ts";
 import { type Bytes, bytesEqual, toHex } from "../../core/codec/bytes.ts";
+import type { NodeId } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
 import { encodeConstitution } from "../../core/governance/constitution-codec.ts";
 import type { Constitution, NodeTuple } from "../../core/governance/constitution.ts";
 import { serviceCertificateOf } from "../../core/governance/service-chain.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Entropy, Tracer } from "../ports.ts";
-import type { EvidenceMaker } from "./evidence-maker.ts";
+import type { EvidenceMaker, TakeEvidence } from "./evidence-maker.ts";
 
 /** Life of a challenge for a node that wants to join. */
 export const JOIN_CHALLENGE_MS = 300_000;
@@ -23,6 +24,8 @@ export const JOIN_CHALLENGES_MAX = 1_024;
 export const JOIN_REQUESTS_BURST = 40;
 /** Requests of nodes that want to join per second, all together; more are answered 503. */
 export const JOIN_REQUESTS_PER_SECOND = 10;
+/** Most newcomers for which this node's TEE is to make evidence at a time; more are answered 503. */
+export const JOIN_ANSWERS_WAITING_MAX = 8;
 
 /** What the desk is made of. */
 export interface JoinDeskParts {
@@ -45,6 +48,8 @@ export class JoinDesk {
   readonly #parts: JoinDeskParts;
   /** When each open challenge ends, by its hex; in the order they were given out. */
   readonly #challenges = new Map<string, number>();
+  /** Ends the waiting of each newcomer whose answer the TEE still has to make evidence for. */
+  readonly #waiting = new Map<NodeId, () => void>();
   #tokens = JOIN_REQUESTS_BURST;
   #countedAt: number;
 
@@ -66,21 +71,24 @@ export class JoinDesk {
   }
 
   /**
-   * The answer to a newcomer's request, once this node's TEE has made its evidence, or why there is none; throws a code of its
-   * own for each thing that does not hold.
+   * The answer to a newcomer's request, once this node's TEE has made its evidence, or why there is none; a newer request of the
+   * same newcomer takes the place of the one before. Throws a code of its own for each thing that does not hold.
    */
   join(request: JoinRequest, respond: (outcome: JoinAnswer | CocoError) => void): void {
     this.#count();
     const state = this.#state();
     this.#takeChallenge(request.challenge);
     checkJoinRequest(request, { ...state, nowMs: this.#parts.ledgerTime() }, this.#parts.crypto);
-    this.#parts.tracer.event("info", "node_joins", { nodeId: request.node.nodeId });
+    const { nodeId } = request.node;
+    if (!this.#waiting.has(nodeId) && this.#waiting.size >= JOIN_ANSWERS_WAITING_MAX)
+      throw new CocoError("TooManyRequests", "too many nodes wait for this one's evidence");
+    this.#parts.tracer.event("info", "node_joins", { nodeId });
     this.#answer(state, request, respond);
   }
 
   #answer(
     state: GovernanceState,
-    { ownChallenge }: JoinRequest,
+    { ownChallenge, node: newcomer }: JoinRequest,
     respond: (outcome: JoinAnswer | CocoError) => void,
   ): void {
     const { genesis, node, crypto } = this.#parts;
@@ -95,10 +103,26 @@ export class JoinDesk {
       serviceCertificate,
       endorsements: state.services.toReversed().flatMap(({ endorsement }) => endorsement ?? []),
     };
-    this.#parts.evidence.make(answerReportData(bound, crypto.sha256), (outcome) => {
+    this.#wait(newcomer.nodeId, answerReportData(bound, crypto.sha256), (outcome) => {
       if (outcome instanceof CocoError) respond(outcome);
       else if (this.#isInForce(state)) respond({ ...answer, evidence: outcome });
       else respond(new CocoError("NotReady", "the constitution changed while this node's TEE made its evidence"));
+    });
+  }
+
+  /** Has evidence made for a newcomer, and no more for what it asked before. */
+  #wait(newcomer: NodeId, reportData: Bytes, take: TakeEvidence): void {
+    this.#waiting.get(newcomer)?.();
+    let isDone = false;
+    const cancelMaking = this.#parts.evidence.make(reportData, (outcome) => {
+      isDone = true;
+      this.#waiting.delete(newcomer);
+      take(outcome);
+    });
+    if (isDone) return;
+    this.#waiting.set(newcomer, () => {
+      cancelMaking();
+      take(new CocoError("TooManyRequests", "the same node asked again"));
     });
   }
 

@@ -12,6 +12,7 @@ import { fromHex } from "../../core/codec/bytes.ts";
 import { type AdministrativeTransaction, decodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import { attestChallenge, attestReportData, type AttestTransaction } from "../../core/governance/attest.ts";
 import { Administration } from "./administration.ts";
+import { ATTEST_INTERVAL_MS, ATTEST_REFUSALS_LOGGED_MAX, ATTEST_REFUSALS_PERIOD_MS } from "./attest-rate.ts";
 import { LeaderDuties, QUARANTINE_GRACE_MAX_MS } from "./leader-duties.ts";
 import { sha256 } from "./node-crypto.ts";
 
@@ -27,9 +28,18 @@ class Bench {
   readonly administration = new Administration(
     constitutionOf([0, 1, 2], { leaseMs: LEASE_MS, epoch: { lengthMs: 0 } }),
     this.network.state.networkId,
-    GOVERNANCE_CRYPTO,
+    {
+      ...GOVERNANCE_CRYPTO,
+      verifyEvidence: (...given) => {
+        this.verifications++;
+        return GOVERNANCE_CRYPTO.verifyEvidence(...given);
+      },
+    },
   );
   elapsedMs = 1_000;
+  /** Nodes whose evidence was refused, by the log. */
+  readonly refused: unknown[] = [];
+  verifications = 0;
   agrees = true;
   readonly duties = new LeaderDuties({
     nodeId: idOf(0),
@@ -38,7 +48,11 @@ class Bench {
     keyOf: () => undefined,
     view: () => ({ now: this.nowMs, nextSeqno: this.network.place.firstSeqno, learnersCaughtUp: true }),
     snapshot: () => undefined,
-    tracer: { event: () => undefined },
+    tracer: {
+      event: (_level, event, fields) => {
+        if (event === "attestation_refused") this.refused.push(fields?.["nodeId"]);
+      },
+    },
     elapsedMs: () => this.elapsedMs,
     agrees: () => this.agrees,
     challenge: () => undefined,
@@ -104,6 +118,44 @@ describe("a leader that is sent evidence", () => {
     assert.deepEqual(bench.proposals(), []);
     bench.pass(LEASE_MS / 4);
     assert.deepEqual(bench.proposals(), [], "nor later, since nobody asks any more");
+  });
+});
+
+describe("a leader that is flooded with evidence", () => {
+  test("verifies one piece of each node at a time, and takes the next after an interval", () => {
+    const bench = new Bench();
+    const unfit = { ...bench.evidence(1), evidence: Uint8Array.of(1) };
+    for (let count = 0; count < 100; count++) {
+      bench.duties.attest(unfit);
+      bench.duties.next();
+    }
+    assert.equal(bench.verifications, 1);
+    assert.deepEqual(bench.refused, [idOf(1)]);
+    bench.duties.attest(bench.evidence(1));
+    assert.deepEqual(bench.proposals(), [], "even what holds waits for its turn");
+    bench.duties.attest(bench.evidence(2));
+    assert.deepEqual(bench.proposals(), ["attest"], "another node's is taken");
+    bench.pass(ATTEST_INTERVAL_MS);
+    assert.deepEqual(bench.proposals(), ["attest"]);
+  });
+
+  test("tells a few refusals of each node per period in the log, not each", () => {
+    const bench = new Bench();
+    const flood = (): void => {
+      for (let ms = 0; ms < ATTEST_REFUSALS_PERIOD_MS / 2; ms += ATTEST_INTERVAL_MS) {
+        bench.duties.attest({ ...bench.evidence(1), evidence: Uint8Array.of(1) });
+        bench.duties.next();
+        bench.elapsedMs += ATTEST_INTERVAL_MS;
+      }
+    };
+    flood();
+    assert.equal(bench.refused.length, ATTEST_REFUSALS_LOGGED_MAX);
+    bench.duties.attest({ ...bench.evidence(2), evidence: Uint8Array.of(1) });
+    bench.duties.next();
+    assert.equal(bench.refused.at(-1), idOf(2), "another node's is told");
+    flood();
+    flood();
+    assert.equal(bench.refused.length, 2 * ATTEST_REFUSALS_LOGGED_MAX + 1);
   });
 });
 

@@ -28,6 +28,7 @@ import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
+import { AttestRate } from "./attest-rate.ts";
 import type { OwnSnapshot } from "./snapshots.ts";
 
 /** Most requests of members that wait on one node; the next one is refused. */
@@ -92,8 +93,9 @@ export class LeaderDuties {
   /** The committed state for which no carried message holds. */
   #carriedUntil: GovernanceState | undefined;
   #pending = false;
-  /** Evidence of nodes that waits for the ledger, the newest of each. */
+  /** Evidence of nodes that is still to be verified, the newest of each. */
   readonly #attestations = new Map<NodeId, AttestTransaction>();
+  readonly #attestRate = new AttestRate();
   /** A node sent evidence for a challenge that is too old: it needs another. */
   #challengeWanted = false;
   /** Nodes that the log was told to be on retired code, and needed. */
@@ -130,10 +132,9 @@ export class LeaderDuties {
     this.next();
   }
 
-  /** Takes a node's evidence; one that is not listed is refused like one whose evidence does not hold, with a line in the log. */
+  /** Takes a node's evidence, to be verified when it is its turn; what the node sends until then takes its place. */
   attest(attestation: AttestTransaction): void {
-    if (this.#refusalOf(attestation, this.#parts.view().now) === undefined)
-      this.#attestations.set(attestation.nodeId, attestation);
+    this.#attestations.set(attestation.nodeId, attestation);
   }
 
   /** Proposes what is due next, unless something is on its way. Called by a leader that has applied its whole log. */
@@ -231,9 +232,14 @@ export class LeaderDuties {
   }
 
   #nextAttestation(nowMs: number): AttestTransaction | undefined {
+    const elapsedMs = this.#parts.elapsedMs();
     for (const [nodeId, attestation] of this.#attestations) {
+      if (!this.#attestRate.mayVerify(nodeId, elapsedMs)) continue;
       this.#attestations.delete(nodeId);
-      if (this.#refusalOf(attestation, nowMs) === undefined) return attestation;
+      const refusal = this.#refusalOf(attestation, nowMs);
+      // Nothing was verified for a challenge that is too old, and the evidence for the newest one may follow at once.
+      if (refusal?.data["reason"] !== "ChallengeStale") this.#attestRate.verified(nodeId, elapsedMs);
+      if (refusal === undefined) return attestation;
     }
     return undefined;
   }
@@ -261,7 +267,7 @@ export class LeaderDuties {
   }
 
   #refusalOf(transaction: RequestTransaction | AttestTransaction, nowMs: number): CocoError | undefined {
-    const { administration, tracer } = this.#parts;
+    const { administration } = this.#parts;
     try {
       administration.tryOut(transaction, nowMs);
       return undefined;
@@ -271,9 +277,15 @@ export class LeaderDuties {
       if (reason === "ChallengeStale") this.#challengeWanted = true;
       // By its own clock a node may renew its lease early; what was recorded while its evidence was under way is no news either.
       if (transaction.type === "attest" && reason !== "NothingChanged" && reason !== "ChallengeStale")
-        tracer.event("warn", "attestation_refused", { nodeId: transaction.nodeId, reason });
+        this.#tellRefusal(transaction.nodeId, reason);
       return error;
     }
+  }
+
+  #tellRefusal(nodeId: NodeId, reason: string): void {
+    const { tracer, elapsedMs } = this.#parts;
+    if (this.#attestRate.mayLogRefusal(nodeId, elapsedMs()))
+      tracer.event("warn", "attestation_refused", { nodeId, reason });
   }
 
   #evidence(): AdministrativeTransaction | undefined {

@@ -172,7 +172,7 @@ export class SelfAttestation {
 
   #make(purpose: Purpose): void {
     this.#making = purpose;
-    this.#parts.evidence.make(purpose.reportData, (outcome) => {
+    const take = (outcome: Bytes | CocoError): void => {
       const made = this.#making;
       const next = this.#next;
       this.#making = undefined;
@@ -180,7 +180,8 @@ export class SelfAttestation {
       if (this.#closed || made === undefined) return;
       this.#made(made, outcome, next);
       if (next !== undefined) this.#want(next);
-    });
+    };
+    this.#parts.evidence.make(purpose.reportData, take, { first: true });
   }
 
   #made({ challenge, reportData, isForLeader }: Purpose, outcome: Bytes | CocoError, next: Purpose | undefined): void {
