@@ -80,8 +80,9 @@ export abstract class PageReader {
   }
 
   /**
-   * The three steps that follow, and {@link searchStart} after the first, read what {@link search} and {@link Page.overwrite} would, each what the step before made known,
-   * so that reads for many keys can wait for memory at the same time. What they return means nothing.
+   * The three steps that follow, and {@link searchStart} after the first, read what {@link search} and {@link Page.overwrite}
+   * would, each what the step before made known, so that reads for many keys can wait for memory at the same time. What they
+   * return means nothing.
    */
   touchTable(): number {
     const { log, table } = this;
