@@ -124,6 +124,7 @@ export class TreeWriter implements Tree {
    * change key or value. In a large tree many puts at once cost far less than as many one by one, which each wait for memory.
    */
   gather(key: Bytes, value: Bytes): void {
+    if (!isLarge(this.#root)) return this.#putNow(key, value);
     this.#keys.push(key);
     this.#values.push(value);
     if (this.#keys.length >= GATHERED_MAX) this.#putGathered();
@@ -151,8 +152,7 @@ export class TreeWriter implements Tree {
     const values = this.#values;
     this.#keys = [];
     this.#values = [];
-    const together = keys.length >= GATHERED_LEAST && isLarge(this.#root);
-    const { leaves, starts } = together ? findLeaves(this.#root, keys) : NO_LEAVES;
+    const { leaves, starts } = keys.length >= GATHERED_LEAST ? findLeaves(this.#root, keys) : NO_LEAVES;
     /** Leaves that may have lost their place in the tree. */
     const replaced = new Set<Page>();
     for (let at = 0; at < keys.length; at++) {
