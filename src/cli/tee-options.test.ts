@@ -22,7 +22,7 @@ describe("the options of a node's TEE", () => {
     assert.equal(await teeSettings({}), undefined);
     assert.deepEqual(await teeSettings({ tee: "snp", vtpm: "/dev/tpmrm0", chipCertificates: "vcek.pem" }), {
       name: "snp",
-      certificates: "vcek.pem",
+      chipCertificates: "vcek.pem",
       vtpm: "/dev/tpmrm0",
     });
   });

@@ -4,61 +4,38 @@ import { TEE_NAMES, type TeeName } from "../core/governance/manifest-entries.ts"
 import { CocoError } from "../errors.ts";
 import type { TeeSetting, TeeSettings } from "../host/tee/tee-settings.ts";
 
-/** What is given of the options. */
-export interface TeeOptions {
-  readonly tee?: TeeName;
-  readonly reportFolder?: string;
-  readonly securityContext?: string;
-  readonly chipCertificates?: string;
-  readonly chipService?: string;
-  readonly vtpm?: string;
-  readonly collateralUrl?: string;
-  readonly rootListUrl?: string;
-  readonly collateralCache?: string;
-  readonly pipe?: string;
-}
+/** What is given of the options: each is named like its setting. */
+export type TeeOptions = { readonly tee?: TeeName } & { readonly [setting in TeeSetting]?: string };
 
 /** The option of each setting, with what it is for. */
-const OPTIONS: Readonly<Record<TeeSetting, readonly [flags: string, option: keyof TeeOptions, description: string]>> = {
-  reportFolder: [
-    "--report-folder <folder>",
-    "reportFolder",
-    "snp, tdx: configfs-tsm; sgx: Gramine's files (default: the usual place)",
-  ],
+const OPTIONS: Readonly<Record<TeeSetting, readonly [flags: string, description: string]>> = {
+  reportFolder: ["--report-folder <folder>", "snp, tdx: configfs-tsm; sgx: Gramine's files (default: the usual place)"],
   securityContext: [
     "--security-context <folder>",
-    "securityContext",
     "snp: what Azure puts beside a container (default: UVM_SECURITY_CONTEXT_DIR)",
   ],
-  certificates: [
+  chipCertificates: [
     "--chip-certificates <file>",
-    "chipCertificates",
     "snp: the chip's certificates, where the host does not hand them in",
   ],
   chipService: [
     "--chip-service <name>",
-    "chipService",
     "snp: who is asked for them: amd, azure-cache, azure-host or none (default: amd)",
   ],
-  vtpm: ["--vtpm <device>", "vtpm", "snp: virtual TPM of a confidential Azure machine, such as /dev/tpmrm0"],
-  collateralUrl: ["--collateral-url <url>", "collateralUrl", "tdx, sgx: service for collateral (default: Intel's)"],
-  rootListUrl: [
-    "--root-list-url <url>",
-    "rootListUrl",
-    "tdx, sgx: the root's list of revoked certificates (default: Intel's)",
-  ],
+  vtpm: ["--vtpm <device>", "snp: virtual TPM of a confidential Azure machine, such as /dev/tpmrm0"],
+  collateralUrl: ["--collateral-url <url>", "tdx, sgx: service for collateral (default: Intel's)"],
+  rootListUrl: ["--root-list-url <url>", "tdx, sgx: the root's list of revoked certificates (default: Intel's)"],
   collateralCache: [
     "--collateral-cache <folder>",
-    "collateralCache",
     "snp, tdx, sgx: where collateral is kept (default: in the node's folder)",
   ],
-  pipe: ["--pipe <path>", "pipe", "vsm: where the enclave host answers, such as \\\\.\\pipe\\coco-vbs"],
+  pipe: ["--pipe <path>", "vsm: where the enclave host answers, such as \\\\.\\pipe\\coco-vbs"],
 };
 
 /** Adds the options. @param description of `--tee` */
 export function addTeeOptions(command: Command, description: string): Command {
   command.addOption(new Option("--tee <name>", description).choices(TEE_NAMES));
-  for (const [flags, , text] of Object.values(OPTIONS)) command.option(flags, text);
+  for (const [flags, text] of Object.values(OPTIONS)) command.option(flags, text);
   return command;
 }
 
@@ -66,8 +43,8 @@ export function addTeeOptions(command: Command, description: string): Command {
 export async function teeSettings(options: TeeOptions): Promise<TeeSettings | undefined> {
   const { SETTINGS_OF_TEE } = await import("../host/tee/tee-settings.ts");
   const given = (Object.entries(OPTIONS) as [TeeSetting, (typeof OPTIONS)[TeeSetting]][]).flatMap(
-    ([setting, [flags, option]]) => {
-      const value = options[option];
+    ([setting, [flags]]) => {
+      const value = options[setting];
       return value === undefined ? [] : [{ setting, flags, value }];
     },
   );

@@ -28,3 +28,16 @@ export interface SeededBug {
   /** Tried in order until one notices. */
   readonly detectors: readonly Detector[];
 }
+
+/** Notices what a file of tests beside a source does. */
+export const tests = (file: string): Detector => ({ type: "tests", file: `${file}.test.js` });
+
+/** A bug of one source. */
+export function sourceBug(
+  name: string,
+  file: string,
+  change: { readonly find: string; readonly replace: string },
+  ...detectors: readonly Detector[]
+): SeededBug {
+  return { name, patches: [{ file: `src/${file}.ts`, ...change }], detectors };
+}

@@ -1,21 +1,10 @@
 /** Bugs in the rules of leases: what they let a node do that nobody has seen the code of for too long. */
-import type { Detector, SeededBug } from "./bug.ts";
-
-const tests = (file: string): Detector => ({ type: "tests", file: `${file}.test.js` });
-
-function bug(
-  name: string,
-  file: string,
-  change: { readonly find: string; readonly replace: string },
-  ...detectors: readonly Detector[]
-): SeededBug {
-  return { name: `lease-${name}`, patches: [{ file: `src/${file}.ts`, ...change }], detectors };
-}
+import { type SeededBug, sourceBug, tests } from "./bug.ts";
 
 /** Every bug in the rules of leases. */
 export const LEASE_BUGS: readonly SeededBug[] = [
-  bug(
-    "vote-of-a-quarantined-node-counts",
+  sourceBug(
+    "lease-vote-of-a-quarantined-node-counts",
     "enclave/manager/lease-watch",
     {
       find: '"voteResponse":\n        return isQuarantined(committed, peer);',
@@ -23,14 +12,14 @@ export const LEASE_BUGS: readonly SeededBug[] = [
     },
     tests("src/enclave/manager/lease-watch"),
   ),
-  bug(
-    "quarantined-leader-goes-on",
+  sourceBug(
+    "lease-quarantined-leader-goes-on",
     "enclave/manager/lease-watch",
     { find: 'if (role === "leader" && !this.mayLead) handOver();', replace: "" },
     tests("src/enclave/manager/lease-watch"),
   ),
-  bug(
-    "epoch-key-for-a-quarantined-node",
+  sourceBug(
+    "lease-epoch-key-for-a-quarantined-node",
     "core/governance/leases",
     {
       find: "return state.constitution.nodes.filter(({ nodeId }) => !isQuarantined(state, nodeId));",
@@ -38,8 +27,8 @@ export const LEASE_BUGS: readonly SeededBug[] = [
     },
     tests("src/core/governance/leases"),
   ),
-  bug(
-    "no-epoch-after-a-quarantine",
+  sourceBug(
+    "lease-no-epoch-after-a-quarantine",
     "core/governance/epochs",
     {
       find: "(isDueByQuarantine(state) || isDueBySchedule(state, progress))",
@@ -47,8 +36,8 @@ export const LEASE_BUGS: readonly SeededBug[] = [
     },
     tests("src/core/governance/leases"),
   ),
-  bug(
-    "evidence-for-an-old-challenge-renews",
+  sourceBug(
+    "lease-evidence-for-an-old-challenge-renews",
     "core/governance/challenges",
     {
       find: "challenges.filter(({ fromMs }) => nowMs - fromMs <= ageMaxMs)",
@@ -56,8 +45,8 @@ export const LEASE_BUGS: readonly SeededBug[] = [
     },
     tests("src/core/governance/attest"),
   ),
-  bug(
-    "challenge-is-known-in-advance",
+  sourceBug(
+    "lease-challenge-is-known-in-advance",
     "core/governance/challenges",
     {
       find: "sha256(concatBytes(previousDigest, sha256(epoch.sealedServiceKey)))",
@@ -65,14 +54,14 @@ export const LEASE_BUGS: readonly SeededBug[] = [
     },
     tests("src/core/governance/challenges"),
   ),
-  bug(
-    "nobody-asks-for-a-challenge",
+  sourceBug(
+    "lease-nobody-asks-for-a-challenge",
     "enclave/manager/leader-duties",
     { find: 'if (reason === "ChallengeStale") this.#challengeWanted = true;', replace: "" },
     tests("src/enclave/manager/leader-duties"),
   ),
-  bug(
-    "no-proposal-to-remove",
+  sourceBug(
+    "lease-no-proposal-to-remove",
     "core/governance/administrative",
     {
       find: "const settled = settleProposal(withProposal(after, proposal), proposal.id, place.timeMs, crypto);",
@@ -80,38 +69,38 @@ export const LEASE_BUGS: readonly SeededBug[] = [
     },
     tests("src/core/governance/leases"),
   ),
-  bug(
-    "quarantine-before-the-lease-has-ended",
+  sourceBug(
+    "lease-quarantine-before-the-lease-has-ended",
     "core/governance/leases",
     { find: "nowMs >= endsAtMs && !isQuarantined", replace: "!isQuarantined" },
     tests("src/core/governance/leases"),
   ),
-  bug(
-    "quarantine-of-whom-the-others-need",
+  sourceBug(
+    "lease-quarantine-of-whom-the-others-need",
     "core/governance/leases",
     { find: "while (count > 0 && !canDoWithout(state, nodeIds.slice(0, count))) count--;", replace: "" },
     tests("src/core/governance/leases"),
   ),
-  bug(
-    "quarantine-by-the-leaders-clock-alone",
+  sourceBug(
+    "lease-quarantine-by-the-leaders-clock-alone",
     "enclave/manager/lease-watch",
     { find: " || this.#refuses(peer, message);", replace: ";" },
     tests("src/enclave/manager/lease-watch"),
   ),
-  bug(
-    "leader-proposes-what-it-would-refuse",
+  sourceBug(
+    "lease-leader-proposes-what-it-would-refuse",
     "enclave/manager/leader-duties",
     { find: "isLate(nodeId) && this.#parts.agrees(nodeId)", replace: "isLate(nodeId)" },
     tests("src/enclave/manager/leader-duties"),
   ),
-  bug(
-    "quarantine-refused-for-ever",
+  sourceBug(
+    "lease-quarantine-refused-for-ever",
     "enclave/manager/lease-watch",
     { find: "if (known?.fromMs === seen.fromMs) return known.untilMs;", replace: "" },
     tests("src/enclave/manager/lease-watch"),
   ),
-  bug(
-    "every-challenge-is-answered",
+  sourceBug(
+    "lease-every-challenge-is-answered",
     "enclave/manager/self-attestation",
     { find: " || now < this.#answersAgainMs) return;", replace: ") return;" },
     tests("src/enclave/manager/self-attestation"),

@@ -1,39 +1,28 @@
 /** Bugs outside of the consensus core: sealing, ledger, epochs, snapshots, disk. */
-import type { Detector, SeededBug } from "./bug.ts";
+import { type Detector, type SeededBug, sourceBug, tests } from "./bug.ts";
 
 /** Seeds that the simulator plays before it gives up. */
 const SEEDS = 20;
 
 const SIMULATION: Detector = { type: "simulation", seeds: SEEDS };
 
-const tests = (file: string): Detector => ({ type: "tests", file: `${file}.test.js` });
-
-function bug(
-  name: string,
-  file: string,
-  change: { readonly find: string; readonly replace: string },
-  ...detectors: readonly Detector[]
-): SeededBug {
-  return { name, patches: [{ file: `src/${file}.ts`, ...change }], detectors };
-}
-
 /** Every bug outside of the consensus core. */
 export const LEDGER_BUGS: readonly SeededBug[] = [
-  bug(
+  sourceBug(
     "nonce-used-again-after-a-rollback",
     "enclave/manager/sealing",
     { find: "    this.#nonceCounter++;", replace: "    this.#nonceCounter = this.#tail.lastIndex + 1;" },
     tests("src/enclave/manager/sealing"),
     SIMULATION,
   ),
-  bug(
+  sourceBug(
     "nonce-counter-stands-still",
     "enclave/manager/sealing",
     { find: "    this.#nonceCounter++;", replace: "    this.#nonceCounter = 1;" },
     tests("src/enclave/manager/sealing"),
     SIMULATION,
   ),
-  bug(
+  sourceBug(
     "generation-not-grown-on-rollback",
     "enclave/manager/lane",
     {
@@ -43,7 +32,7 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     tests("src/enclave/manager/lane"),
     SIMULATION,
   ),
-  bug(
+  sourceBug(
     "generation-not-grown-on-loss-of-leadership",
     "enclave/manager/lane",
     {
@@ -53,7 +42,7 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     tests("src/enclave/manager/lane"),
     SIMULATION,
   ),
-  bug(
+  sourceBug(
     "late-result-of-an-older-generation-taken",
     "enclave/manager/lane",
     {
@@ -63,14 +52,14 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     tests("src/enclave/manager/lane"),
     SIMULATION,
   ),
-  bug(
+  sourceBug(
     "merkle-root-not-compared",
     "core/ledger/tail",
     { find: "if (!bytesEqual(root, batch.root)) {", replace: "if (batch.root.length === 0) {" },
     tests("src/core/ledger/tail"),
     tests("src/core/ledger/batch"),
   ),
-  bug(
+  sourceBug(
     "signature-of-a-batch-not-verified",
     "core/ledger/batch",
     {
@@ -79,7 +68,7 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     },
     tests("src/core/ledger/batch"),
   ),
-  bug(
+  sourceBug(
     "previous-digest-not-compared",
     "core/ledger/tail",
     {
@@ -89,7 +78,7 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     tests("src/core/ledger/tail"),
     tests("src/core/ledger/batch"),
   ),
-  bug(
+  sourceBug(
     "epoch-key-used-before-its-commit",
     "enclave/manager/epoch-keys",
     {
@@ -99,19 +88,19 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     tests("src/enclave/manager/epoch-keys"),
     tests("src/enclave/manager/sealing"),
   ),
-  bug(
+  sourceBug(
     "old-epoch-keys-are-kept",
     "enclave/manager/epoch-keys",
     { find: "if (ended !== undefined) ended.until = this.#parts.clock.now() + this.#cacheMs();", replace: "" },
     tests("src/enclave/manager/epoch-keys"),
   ),
-  bug(
+  sourceBug(
     "epoch-key-not-overwritten",
     "enclave/manager/epoch-keys",
     { find: "this.#held.get(epoch)?.key.fill(0);", replace: "" },
     tests("src/enclave/manager/epoch-keys"),
   ),
-  bug(
+  sourceBug(
     "ledger-of-the-own-disk-not-verified",
     "enclave/manager/node-core",
     {
@@ -120,7 +109,7 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     },
     tests("src/enclave/manager/node-core"),
   ),
-  bug(
+  sourceBug(
     "conflicting-suffix-not-tried",
     "enclave/manager/replicator",
     {
@@ -129,20 +118,20 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     },
     tests("test/security/compromised-node"),
   ),
-  bug(
+  sourceBug(
     "refused-batch-stays-in-the-tail",
     "enclave/manager/verified-log",
     { find: "      this.tail.truncate(batch.header.index);\n", replace: "" },
     tests("src/enclave/manager/verified-log"),
   ),
-  bug(
+  sourceBug(
     "arrived-batch-not-opened-before-it-is-taken",
     "enclave/manager/arrived-batch",
     { find: "      this.#checkApplication(batch, state);\n", replace: "" },
     tests("src/enclave/manager/arrived-batch"),
     tests("test/security/compromised-node"),
   ),
-  bug(
+  sourceBug(
     "epoch-key-taken-from-what-is-not-committed",
     "enclave/manager/node-core",
     {
@@ -151,20 +140,20 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     },
     tests("src/enclave/manager/node-core"),
   ),
-  bug(
+  sourceBug(
     "own-snapshot-not-compared-with-the-evidence",
     "enclave/manager/snapshots",
     { find: "if (!bytesEqual(evidence.digest, own.digest)) {", replace: "if (evidence.digest.length === 0) {" },
     tests("src/enclave/manager/snapshots"),
     SIMULATION,
   ),
-  bug(
+  sourceBug(
     "evidence-counts-before-it-is-durable",
     "enclave/manager/snapshots",
     { find: " || (this.#evidence?.index ?? 0) > this.#durableIndex) return;", replace: ") return;" },
     tests("src/enclave/manager/snapshots"),
   ),
-  bug(
+  sourceBug(
     "nonces-of-a-given-up-snapshot-used-again",
     "enclave/manager/snapshots",
     {
@@ -173,13 +162,13 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     },
     tests("src/enclave/manager/snapshots"),
   ),
-  bug(
+  sourceBug(
     "snapshot-of-a-state-that-waits-for-keys",
     "enclave/manager/snapshots",
     { find: "if (!applied || this.#making?.mark", replace: "if (this.#making?.mark" },
     tests("src/enclave/manager/snapshots"),
   ),
-  bug(
+  sourceBug(
     "batch-applied-before-those-that-wait-for-keys",
     "enclave/manager/unopened-batches",
     {
@@ -188,13 +177,13 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     },
     tests("src/enclave/manager/unopened-batches"),
   ),
-  bug(
+  sourceBug(
     "received-snapshot-not-the-announced-one",
     "enclave/manager/snapshot-receiver",
     { find: "requireMark(found.mark, part.snapshot);", replace: "" },
     tests("src/enclave/manager/snapshots"),
   ),
-  bug(
+  sourceBug(
     "received-snapshot-told-before-it-is-durable",
     "enclave/manager/snapshot-receiver",
     {
@@ -203,19 +192,19 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     },
     tests("src/enclave/manager/snapshots"),
   ),
-  bug(
+  sourceBug(
     "received-snapshot-with-other-epochs",
     "enclave/manager/snapshot-continuation",
     { find: "if (!sameEpochs || later < version", replace: "if (later < version" },
     tests("src/enclave/manager/leader-snapshot"),
   ),
-  bug(
+  sourceBug(
     "received-snapshot-with-another-constitution",
     "enclave/manager/snapshot-continuation",
     { find: "later < version || !sameConstitution ||", replace: "later < version ||" },
     tests("src/enclave/manager/leader-snapshot"),
   ),
-  bug(
+  sourceBug(
     "received-snapshot-with-an-older-constitution",
     "enclave/manager/snapshot-continuation",
     {
@@ -224,46 +213,46 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     },
     tests("src/enclave/manager/leader-snapshot"),
   ),
-  bug(
+  sourceBug(
     "stored-snapshot-of-another-keeper-taken",
     "enclave/manager/stored-snapshot",
     { find: "if (!opened.isKeptBy(keeper)) throw", replace: "if (opened.complete === undefined) throw" },
     tests("src/enclave/manager/stored-snapshot"),
   ),
-  bug(
+  sourceBug(
     "received-snapshot-that-undoes-what-is-committed",
     "core/ledger/tail",
     { find: "sameViews && this.#tree.sharesBlocks(other.#tree, committedSeqno)", replace: "sameViews" },
     tests("src/core/ledger/tail-compaction"),
   ),
-  bug(
+  sourceBug(
     "stored-snapshot-taken-without-evidence",
     "enclave/manager/stored-snapshot",
     { find: "|| hasEvidence(content, snapshot);", replace: "|| snapshot.seqno > 0;" },
     tests("src/enclave/manager/stored-snapshot"),
     SIMULATION,
   ),
-  bug(
+  sourceBug(
     "stored-snapshot-not-compared-with-its-evidence",
     "enclave/manager/stored-snapshot",
     { find: "return bytesEqual(transaction.digest, digest);", replace: "return true;" },
     tests("src/enclave/manager/stored-snapshot"),
     SIMULATION,
   ),
-  bug(
+  sourceBug(
     "stored-snapshot-leaves-a-gap",
     "enclave/manager/stored-snapshot",
     { find: "if (stored.index + 1 < content.firstIndex) continue;", replace: "" },
     tests("src/enclave/manager/stored-snapshot"),
   ),
-  bug(
+  sourceBug(
     "torn-tail-not-cut",
     "host/ledger-files",
     { find: "await cutTornTail(folder, torn);", replace: "" },
     tests("src/host/ledger-files"),
     tests("src/host/ledger-crash"),
   ),
-  bug(
+  sourceBug(
     "hard-state-written-after-the-entries",
     "host/ledger-disk",
     {
@@ -274,7 +263,7 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     tests("src/host/ledger-crash"),
     tests("src/host/ledger-files"),
   ),
-  bug(
+  sourceBug(
     "acknowledged-before-fdatasync",
     "host/ledger-disk",
     { find: "      await this.#files.syncData(descriptor);\n", replace: "" },

@@ -1,21 +1,17 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {
-  constitutionOf,
   GOVERNANCE_CRYPTO,
   GovernedNetwork,
   idOf,
   refusal,
   requestSignerOf,
-  tupleOf,
 } from "../../../test/support/governed-network.ts";
-import { simulatedEvidence } from "../../../test/simulation/simulated-crypto.ts";
+import { attestOf, LEASE_MS, lapsedNetwork, leasedNetwork, pass } from "../../../test/support/leased-network.ts";
 import { sha256 } from "../../enclave/manager/node-crypto.ts";
 import { fromHex } from "../codec/bytes.ts";
 import { executeAdministrativeBatch } from "./administrative-batch.ts";
 import { encodeAdministrative } from "./administrative-codec.ts";
-import { attestChallenge, attestReportData } from "./attest.ts";
-import { challengeIsDue } from "./challenges.ts";
 import { missingEpochs } from "./epochs.ts";
 import { isQuarantined, lapsedNodes, leaseEndsAtMs, quarantinable, renewalIsDue } from "./leases.ts";
 import { nextStep } from "./next-step.ts";
@@ -23,44 +19,6 @@ import { LEDGER_PROPOSER } from "./removal-proposals.ts";
 import { ballotPayload, signRequest } from "./request-signing.ts";
 import { decodeGovernanceState, encodeGovernanceState } from "./state-codec.ts";
 import { prospectOf } from "./vote-count.ts";
-
-const LEASE_MS = 60_000;
-const { codeManifest, teeManifest } = constitutionOf([0]);
-const CODE = fromHex(codeManifest[0]?.measurement ?? "");
-const MACHINE = teeManifest[0]?.tee === "virtual" ? teeManifest[0].machineKey : new Uint8Array(0);
-
-/** The node's attestation for the newest challenge, a young one. */
-function attestOf(network: GovernedNetwork, at: number) {
-  if (challengeIsDue(network.state, network.place.timeMs)) network.execute({ type: "challenge" });
-  const { state } = network;
-  const challenge = attestChallenge(state, idOf(at), sha256) ?? assert.fail("no epoch");
-  const reportData = attestReportData(state.networkId, tupleOf(at), challenge, sha256);
-  return {
-    type: "attest",
-    nodeId: idOf(at),
-    challenge,
-    evidence: simulatedEvidence(MACHINE, CODE, reportData),
-  } as const;
-}
-
-function leasedNetwork(nodes: readonly number[], leaseMs = LEASE_MS): GovernedNetwork {
-  const network = new GovernedNetwork(nodes, { leaseMs, epoch: { lengthMs: 0 } });
-  for (const at of nodes) network.execute(attestOf(network, at));
-  return network;
-}
-
-function pass(network: GovernedNetwork, ms: number): void {
-  network.place = { ...network.place, timeMs: network.place.timeMs + ms };
-}
-
-/** Three nodes, of which the last has not renewed its lease when it ended. */
-function lapsedNetwork(): GovernedNetwork {
-  const network = leasedNetwork([0, 1, 2]);
-  pass(network, LEASE_MS / 2);
-  for (const at of [0, 1]) network.execute(attestOf(network, at));
-  pass(network, LEASE_MS / 2);
-  return network;
-}
 
 const quarantine = (...nodes: readonly number[]) => ({ type: "quarantine", nodeIds: nodes.map(idOf) }) as const;
 

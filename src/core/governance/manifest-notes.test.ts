@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import type { CodeEntry, TeeEntry } from "./manifest-entries.ts";
 import { manifestNotes } from "./manifest-notes.ts";
 import { STRICT_SNP_POLICY } from "./policy-snp.ts";
+import { TOKEN_POLICY } from "./test-tee-policies.ts";
 
 const NOW_MS = Date.UTC(2030, 0, 15);
 const DAY_MS = 24 * 3600 * 1000;
@@ -81,21 +82,7 @@ describe("notes on manifests", () => {
       else assert.match(note ?? "", says);
       assert.deepEqual(more, []);
     }
-    const tokens: TeeEntry = {
-      ...{ tee: "vsm", id: "maa", note: "" },
-      policy: {
-        ...{ format: "maa-jwt", issuer: "https://a.b", keys: [], policyHash: "", hostData: [], minimumKeyBits: 2048 },
-        ...{
-          authorIds: [],
-          familyIds: [],
-          imageIds: [],
-          minimumEnclaveSvn: 0,
-          minimumPlatformSvn: 0,
-          allowDebug: false,
-        },
-        attestationTypes: ["vbs"],
-      },
-    };
+    const tokens: TeeEntry = { tee: "vsm", id: "maa", note: "", policy: TOKEN_POLICY };
     const enclave: CodeEntry = { ...own, reference: { tee: "vsm" } };
     assert.match(
       notes([machine, tokens], [own, enclave])[0] ?? "",

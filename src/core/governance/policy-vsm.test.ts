@@ -5,6 +5,7 @@ import { decodeCbor, encodeCbor } from "../codec/cbor.ts";
 import { type FieldTree, readDocument, treeToCbor, treeToJson } from "./fields.ts";
 import { pemOfDer } from "./pem.ts";
 import { type MaaJwtPolicy, readVsmPolicy, type VbsHgsPolicy, type VsmPolicy, vsmPolicyTree } from "./policy-vsm.ts";
+import { TOKEN_POLICY } from "./test-tee-policies.ts";
 
 const root = issue({ ca: true }).der;
 const pem = pemOfDer(root, "CERTIFICATE");
@@ -24,22 +25,12 @@ const vbs: VbsHgsPolicy = {
   allowSharedMachine: true,
 };
 const maa: MaaJwtPolicy = {
-  format: "maa-jwt",
-  issuer: "https://test.weu.attest.azure.net",
+  ...TOKEN_POLICY,
   keys: [
     { keyId: "bare", publicKey },
     { keyId: "certified", certificate: root },
   ],
-  policyHash: "ab".repeat(32),
-  hostData: [],
   attestationTypes: ["vbs", "azurevm"],
-  minimumKeyBits: 3072,
-  authorIds: [],
-  familyIds: [],
-  imageIds: [],
-  minimumEnclaveSvn: 0,
-  minimumPlatformSvn: 0,
-  allowDebug: false,
 };
 
 const readJson = (value: unknown): VsmPolicy =>

@@ -7,6 +7,7 @@ import type { HardwareTeeEntry, ReferenceValues } from "./manifest-entries.ts";
 import { DCAP_ALLOWANCES, isAllowableStatus, TCB_STATUSES, type DcapPolicy } from "./policy-dcap.ts";
 import { SNP_ALLOWANCES, SNP_PRODUCTS, SNP_REQUIREMENTS, STRICT_SNP_POLICY, type SnpPolicy } from "./policy-snp.ts";
 import { STRICT_VBS_POLICY, type EnclavePolicy, type MaaJwtPolicy, type VbsHgsPolicy } from "./policy-vsm.ts";
+import { TOKEN_POLICY } from "./test-tee-policies.ts";
 import { hardwarePolicyInWords, referenceInWords } from "./tee-policy-words.ts";
 
 const { der: root } = issue({ ca: true, subject: "CN=HGS root" });
@@ -18,21 +19,7 @@ const snp = (policy: Partial<SnpPolicy>) => words({ ...HEAD, tee: "snp", policy:
 const tdx = (policy: DcapPolicy) => words({ ...HEAD, tee: "tdx", policy });
 const vbs = (policy: Partial<VbsHgsPolicy>) =>
   words({ ...HEAD, tee: "vsm", policy: { ...STRICT_VBS_POLICY, roots: [root], ...policy } });
-const TOKENS: MaaJwtPolicy = {
-  format: "maa-jwt",
-  issuer: "https://test.weu.attest.azure.net",
-  keys: [{ keyId: "bare", publicKey: makeKey("rsa").spki }],
-  policyHash: "ab".repeat(32),
-  hostData: [],
-  attestationTypes: ["vbs"],
-  minimumKeyBits: 3072,
-  authorIds: [],
-  familyIds: [],
-  imageIds: [],
-  minimumEnclaveSvn: 0,
-  minimumPlatformSvn: 0,
-  allowDebug: false,
-};
+const TOKENS: MaaJwtPolicy = { ...TOKEN_POLICY, keys: [{ keyId: "bare", publicKey: makeKey("rsa").spki }] };
 const token = (policy: Partial<MaaJwtPolicy>) => words({ ...HEAD, tee: "vsm", policy: { ...TOKENS, ...policy } });
 
 /** Each policy must be told from the others by its words alone. */

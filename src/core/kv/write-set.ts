@@ -173,10 +173,10 @@ export class WriteSetReader {
 
 /**
  * Goes through one part of a transaction; throws what {@link WriteSetReader} throws, and `MalformedInput` for a table that is unknown
- * or belongs to the other part.
+ * or belongs to the other part. @param tables undefined: they are not known yet, and any will do
  */
-export function checkWriteSet(encoded: Bytes, tables: TableSet, isPublicPart: boolean): void {
-  for (const reader = new WriteSetReader(encoded); reader.next(); ) tables.partPosition(reader.table, isPublicPart);
+export function checkWriteSet(encoded: Bytes, tables: TableSet | undefined, isPublicPart: boolean): void {
+  for (const reader = new WriteSetReader(encoded); reader.next(); ) tables?.partPosition(reader.table, isPublicPart);
 }
 
 /** Decodes a write set whole, or throws what {@link WriteSetReader} throws. Keys and values are views on the input. */

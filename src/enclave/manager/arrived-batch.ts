@@ -14,7 +14,7 @@ import type { EpochRecord, GrantedKey } from "../../core/governance/epochs.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { TableSet } from "../../core/kv/tables.ts";
 import type { TableOptions } from "../../core/kv/types.ts";
-import { WriteSetReader } from "../../core/kv/write-set.ts";
+import { checkWriteSet } from "../../core/kv/write-set.ts";
 import { type UnsealedBatch, unsealBatch } from "../../core/ledger/batch.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { type LedgerCrypto, LedgerKeys } from "../../core/ledger/keys.ts";
@@ -128,7 +128,7 @@ export class ArrivedBatches {
     const opened = this.#openAhead(batch, state);
     const tables = this.#tables.get(adapterId);
     const parts = opened?.parts ?? batch.transactions.flatMap(({ publicPart }) => [publicPart, EMPTY]);
-    for (let at = 0; at < parts.length; at++) checkWrites(parts[at] ?? EMPTY, at % 2 === 0, tables);
+    for (let at = 0; at < parts.length; at++) checkWriteSet(parts[at] ?? EMPTY, tables, at % 2 === 0);
     if (opened !== undefined) this.#opened.set(batch, opened);
   }
 
@@ -148,10 +148,6 @@ export class ArrivedBatches {
       key.fill(0);
     }
   }
-}
-
-function checkWrites(part: Bytes, isPublic: boolean, tables: TableSet | undefined): void {
-  for (const reader = new WriteSetReader(part); reader.next(); ) tables?.partPosition(reader.table, isPublic);
 }
 
 function grantedEpochs(nodeId: NodeId, keys: readonly GrantedKey[]): readonly WrappedEpoch[] {

@@ -7,19 +7,14 @@ import {
   idOf,
   tupleOf,
 } from "../../../test/support/governed-network.ts";
+import { CODE, LEASE_MS, MACHINE } from "../../../test/support/leased-network.ts";
 import { simulatedEvidence } from "../../../test/simulation/simulated-crypto.ts";
-import { fromHex } from "../../core/codec/bytes.ts";
 import { type AdministrativeTransaction, decodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import { attestChallenge, attestReportData, type AttestTransaction } from "../../core/governance/attest.ts";
 import { Administration } from "./administration.ts";
 import { ATTEST_INTERVAL_MS, ATTEST_REFUSALS_LOGGED_MAX, ATTEST_REFUSALS_PERIOD_MS } from "./attest-rate.ts";
 import { LeaderDuties, QUARANTINE_GRACE_MAX_MS } from "./leader-duties.ts";
 import { sha256 } from "./node-crypto.ts";
-
-const LEASE_MS = 60_000;
-const { codeManifest, teeManifest } = constitutionOf([0]);
-const CODE = fromHex(codeManifest[0]?.measurement ?? "");
-const MACHINE = teeManifest[0]?.tee === "virtual" ? teeManifest[0].machineKey : assert.fail();
 
 /** The duties of node 0, which leads three; what it proposes is taken at once. */
 class Bench {

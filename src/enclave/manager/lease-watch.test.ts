@@ -52,6 +52,14 @@ class Bench {
     this.wallMs += ms;
   }
 
+  /** All leases begin anew, at this time by the leader's clock, and this node learns of it 100 ms from now. */
+  renew(fromMs: number): void {
+    const leases = new Map([...this.committed.leases].map(([id, lease]) => [id, { ...lease, fromMs }]));
+    this.committed = { ...this.committed, leases };
+    this.pass(100);
+    this.watch.follow();
+  }
+
   /** A node's lease ends by the ledger's clock. */
   quarantine(nodeId: NodeId): GovernanceState {
     this.network.place = { ...this.network.place, timeMs: this.network.place.timeMs + LEASE_MS };
@@ -138,21 +146,10 @@ describe("a quarantine that a leader sends", () => {
   test("is no more agreed to because the leader's clock dates a renewal long back", () => {
     const bench = new Bench();
     bench.pass(LEASE_MS);
-    const { leases } = bench.committed;
     const fromMs = bench.wallMs - LEASE_MS;
-    bench.committed = {
-      ...bench.committed,
-      leases: new Map([...leases].map(([id, lease]) => [id, { ...lease, fromMs: fromMs + 1 }])),
-    };
-    bench.pass(100);
-    bench.watch.follow();
+    bench.renew(fromMs + 1);
     assert.equal(bench.watch.isDeaf(LEADER, append()), false, "it may be as old as the sight of the lease before it");
-    bench.committed = {
-      ...bench.committed,
-      leases: new Map([...leases].map(([id, lease]) => [id, { ...lease, fromMs: fromMs + 2 }])),
-    };
-    bench.pass(100);
-    bench.watch.follow();
+    bench.renew(fromMs + 2);
     assert.equal(bench.watch.isDeaf(LEADER, append()), true, "this one was not there 100 ms ago");
   });
 

@@ -92,14 +92,14 @@ function snpProvider(settings: TeeSettings, usualCache: string | undefined): Tee
   };
 }
 
-async function chipCertificates({ certificates: file }: TeeSettings): Promise<readonly Endorsement[]> {
+async function chipCertificates({ chipCertificates: file }: TeeSettings): Promise<readonly Endorsement[]> {
   if (file === undefined) return [];
   return [{ kind: "certificates", content: await readConfigurationFile(file, MAX_CHIP_CERTIFICATES_BYTES) }];
 }
 
 /** Asks a service for what is not there, unless the operator names a file or wants none asked. */
 function fetchedCertificates(
-  { certificates: file, chipService, collateralCache }: TeeSettings,
+  { chipCertificates: file, chipService, collateralCache }: TeeSettings,
   usual: string | undefined,
 ): ChipCertificates | undefined {
   if (file !== undefined || chipService === "none") return undefined;

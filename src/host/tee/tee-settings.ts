@@ -15,7 +15,7 @@ const COLLATERAL = ["collateralUrl", "rootListUrl", "collateralCache"] as const;
 /** The settings that each TEE takes. */
 export const SETTINGS_OF_TEE = {
   virtual: [],
-  snp: ["reportFolder", "securityContext", "certificates", "chipService", "collateralCache", "vtpm"],
+  snp: ["reportFolder", "securityContext", "chipCertificates", "chipService", "collateralCache", "vtpm"],
   tdx: ["reportFolder", ...COLLATERAL],
   sgx: ["reportFolder", ...COLLATERAL],
   vsm: ["pipe"],
@@ -32,7 +32,7 @@ export interface TeeSettings {
   /** Folder of what Azure puts beside a container (snp). */
   readonly securityContext?: string;
   /** File of the chip's certificates, for hosts that do not hand them in (snp). */
-  readonly certificates?: string;
+  readonly chipCertificates?: string;
   /** Who is asked for the chip's certificates where there are none: one of {@link CHIP_SERVICES}, AMD's unless given, or `none` (snp). */
   readonly chipService?: string;
   /** Device of the virtual TPM of a confidential Azure machine, which has its report there (snp). */
