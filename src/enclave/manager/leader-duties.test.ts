@@ -27,6 +27,7 @@ class Bench {
       ...GOVERNANCE_CRYPTO,
       verifyEvidence: (...given) => {
         this.verifications++;
+        if (this.breaks) throw new RangeError("a fault of a verifier");
         return GOVERNANCE_CRYPTO.verifyEvidence(...given);
       },
     },
@@ -35,6 +36,8 @@ class Bench {
   /** Nodes whose evidence was refused, by the log. */
   readonly refused: unknown[] = [];
   verifications = 0;
+  /** Whether the verifier fails as only a fault of its own makes it. */
+  breaks = false;
   agrees = true;
   readonly duties = new LeaderDuties({
     nodeId: idOf(0),
@@ -131,6 +134,17 @@ describe("a leader that is flooded with evidence", () => {
     bench.duties.attest(bench.evidence(2));
     assert.deepEqual(bench.proposals(), ["attest"], "another node's is taken");
     bench.pass(ATTEST_INTERVAL_MS);
+    assert.deepEqual(bench.proposals(), ["attest"]);
+  });
+
+  test("refuses what no verifier can judge, and goes on", () => {
+    const bench = new Bench();
+    bench.breaks = true;
+    bench.duties.attest(bench.evidence(1));
+    assert.deepEqual(bench.proposals(), []);
+    assert.deepEqual(bench.refused, [idOf(1)]);
+    bench.breaks = false;
+    bench.duties.attest(bench.evidence(2));
     assert.deepEqual(bench.proposals(), ["attest"]);
   });
 

@@ -236,7 +236,7 @@ export class LeaderDuties {
     for (const [nodeId, attestation] of this.#attestations) {
       if (!this.#attestRate.mayVerify(nodeId, elapsedMs)) continue;
       this.#attestations.delete(nodeId);
-      const refusal = this.#refusalOf(attestation, nowMs);
+      const refusal = this.#refusalOfEvidence(attestation, nowMs);
       // Nothing was verified for a challenge that is too old, and the evidence for the newest one may follow at once.
       if (refusal?.data["reason"] !== "ChallengeStale") this.#attestRate.verified(nodeId, elapsedMs);
       if (refusal === undefined) return attestation;
@@ -264,6 +264,16 @@ export class LeaderDuties {
     const next = this.#carried.find(holds);
     if (next === undefined) this.#carriedUntil = state;
     return next;
+  }
+
+  /** Evidence that cannot be judged is refused: what a node sends must not end its leader, and the next one. */
+  #refusalOfEvidence(attestation: AttestTransaction, nowMs: number): CocoError | undefined {
+    try {
+      return this.#refusalOf(attestation, nowMs);
+    } catch (error) {
+      this.#tellRefusal(attestation.nodeId, "Internal");
+      return new CocoError("Internal", "evidence that could not be judged", {}, { cause: error });
+    }
   }
 
   #refusalOf(transaction: RequestTransaction | AttestTransaction, nowMs: number): CocoError | undefined {

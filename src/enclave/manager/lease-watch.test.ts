@@ -52,11 +52,11 @@ class Bench {
     this.wallMs += ms;
   }
 
-  /** All leases begin anew, at this time by the leader's clock, and this node learns of it 100 ms from now. */
-  renew(fromMs: number): void {
+  /** All leases begin anew, at this time by the leader's clock, and this node learns of it after a while. */
+  renew(fromMs: number, afterMs = LEASE_MS / 4): void {
     const leases = new Map([...this.committed.leases].map(([id, lease]) => [id, { ...lease, fromMs }]));
     this.committed = { ...this.committed, leases };
-    this.pass(100);
+    this.pass(afterMs);
     this.watch.follow();
   }
 
@@ -150,7 +150,14 @@ describe("a quarantine that a leader sends", () => {
     bench.renew(fromMs + 1);
     assert.equal(bench.watch.isDeaf(LEADER, append()), false, "it may be as old as the sight of the lease before it");
     bench.renew(fromMs + 2);
-    assert.equal(bench.watch.isDeaf(LEADER, append()), true, "this one was not there 100 ms ago");
+    assert.equal(bench.watch.isDeaf(LEADER, append()), true, "this one was not there a quarter of a lease ago");
+  });
+
+  test("is taken at once when the lease ended long ago in a ledger that this node catches up with", () => {
+    const bench = new Bench(3 * LEASE_MS);
+    bench.renew(bench.wallMs - 2 * LEASE_MS, 1);
+    bench.renew(bench.wallMs - LEASE_MS, 1);
+    assert.equal(bench.watch.isDeaf(LEADER, append()), false);
   });
 
   test("is judged anew for a lease that was renewed since", () => {

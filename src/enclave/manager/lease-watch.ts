@@ -15,7 +15,7 @@ import type { AppendRequest, ConsensusMessage, ConsensusStatus, NodeId } from ".
 import type { GovernanceState } from "../../core/governance/administrative.ts";
 import { quarantinedByBatch } from "../../core/governance/administrative-batch.ts";
 import { listedNodes } from "../../core/governance/configuration.ts";
-import { isQuarantined, leaseLengthMs, quarantinable } from "../../core/governance/leases.ts";
+import { isQuarantined, LEASE_REST_PART, leaseLengthMs, quarantinable } from "../../core/governance/leases.ts";
 import type { Clock, Tracer } from "../ports.ts";
 
 /** Part of a lease that a leader may let pass while it could quarantine somebody, before this node hears it no more. */
@@ -119,7 +119,8 @@ export class LeaseWatch {
     const { administration, nodeId, tracer } = this.#parts;
     const state = administration.committed;
     if (state === undefined) return;
-    for (const [listed, { fromMs }] of state.leases) this.#see(listed, fromMs);
+    const restMs = leaseLengthMs(state.constitution) * LEASE_REST_PART;
+    for (const [listed, { fromMs }] of state.leases) this.#see(listed, fromMs, restMs);
     for (const known of this.#seen.keys()) if (!state.leases.has(known)) this.#forget(known);
     const quarantined = listedNodes(state.constitution).filter((listed) => isQuarantined(state, listed));
     for (const listed of quarantined) {
@@ -141,7 +142,7 @@ export class LeaseWatch {
     this.#refused.delete(nodeId);
   }
 
-  #see(nodeId: NodeId, fromMs: number): void {
+  #see(nodeId: NodeId, fromMs: number, restMs: number): void {
     const { clock } = this.#parts;
     const known = this.#seen.get(nodeId);
     if (known?.fromMs === fromMs) return;
@@ -150,8 +151,10 @@ export class LeaseWatch {
     const wallTimeMs = isOld ? Math.min(fromMs, clock.wallTime()) : clock.wallTime();
     const ageMs = Math.max(0, clock.wallTime() - fromMs);
     const seenAtMs = clock.now();
-    // A renewal is younger than the sight of what it renews, whatever the leader's clock says of it.
-    const longestMs = known === undefined ? ageMs : seenAtMs - known.seenAtMs;
+    // A renewal is younger than the sight of what it renews, whatever the leader's clock says of it. Those that come sooner than
+    // they are made are of a ledger that this node catches up with.
+    const sinceKnownMs = known === undefined ? 0 : seenAtMs - known.seenAtMs;
+    const longestMs = sinceKnownMs < restMs ? ageMs : sinceKnownMs;
     this.#seen.set(nodeId, { fromMs, seenAtMs, wallTimeMs, ageMs: Math.min(ageMs, longestMs) });
   }
 

@@ -23,7 +23,8 @@ class Bench {
     clock: { now: () => this.nowMs, wallTime: () => this.nowMs, after: () => () => undefined },
     crypto: GOVERNANCE_CRYPTO,
     evidence: {
-      make: (reportData, take) => {
+      make: (reportData, take, options) => {
+        assert.equal(options?.first, true, "what others have made of the TEE waits");
         take(simulatedEvidence(MACHINE, CODE, reportData));
         return () => undefined;
       },
