@@ -344,7 +344,7 @@ describe("whatever is proposed", () => {
           }
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 500 },
     );
     assert.ok(accepted > 100, `only ${accepted} proposals were accepted`);
   });
