@@ -24,7 +24,11 @@ export function addCodeCommands(program: Command, context: CommandContext): void
 async function measure({ output }: CommandContext, options: TeeOptions, asJson: boolean): Promise<void> {
   const { ownCode, codeOnTee } = await import("./own-code.ts");
   const tee = await teeSettings(options);
-  const code = tee === undefined || tee.name === "virtual" ? await ownCode() : await codeOnTee(tee.name, tee);
+  const own = tee === undefined || tee.name === "virtual" ? { code: await ownCode() } : await codeOnTee(tee.name, tee);
+  const { code, entry } = { entry: undefined, ...own };
   if (asJson) printJson(output, code);
   else output.data(`${code.measurement}\n`);
+  // Of a machine with a virtual TPM the measurement is that of the firmware alone.
+  if (entry?.tee === "snp" && entry.policy.pcrs !== undefined)
+    output.talk(`what it booted, for a policy (--tee snp=FILE): ${JSON.stringify({ pcrs: entry.policy.pcrs })}\n`);
 }

@@ -1,6 +1,6 @@
 /** `coco attest verify`: checks evidence of a TEE offline, and says of each check what came out. */
 import { type Command, InvalidArgumentError } from "commander";
-import type { PcrValues } from "../../attestation/tpm/quote.ts";
+import type { PcrValues } from "../../core/governance/policy-snp.ts";
 import { CocoError } from "../../errors.ts";
 import { parseStrictJson } from "../../core/codec/json.ts";
 import { readText } from "../arguments.ts";
@@ -110,8 +110,8 @@ async function judgeFiles(
   const given = recorded === undefined ? await contentOf(folder, named) : await recordOf(recorded, folder, named);
   if (nonce !== undefined && given.vtpm === undefined)
     throw new CocoError("WrongUsage", "--nonce goes with --vtpm: other evidence binds --report-data");
-  if (Object.keys(pcr).length > 0 && given.vtpm === undefined)
-    throw new CocoError("WrongUsage", "--pcr goes with --vtpm: other evidence has no registers of a TPM");
+  if (Object.keys(pcr).length > 0 && given.vtpm === undefined && (recorded === undefined || given.tee !== "snp"))
+    throw new CocoError("WrongUsage", "--pcr goes with --vtpm, or with --recorded evidence of SNP: others have no TPM");
   const document = policy === undefined ? undefined : await readPolicyFile(policy);
   const names = (allow ?? "").split(",").filter((name) => name.trim() !== "");
   if (given.tee === "virtual" && (document !== undefined || names.length > 0))
