@@ -97,12 +97,12 @@ describe("a network of several TEEs", () => {
     const trust = await recorded(...network.nodes);
     assert.deepEqual(
       network.nodes.map((node) => trustOf(trust, node).tee),
-      ["virtual", "virtual", "snp", "tdx"],
+      ["virtual", "virtual", "snp", "tdx", "snp"],
     );
     assert.deepEqual([trust.weakestRunning, trust.weakestAdmitted], ["virtual", "virtual"]);
     const measurements = network.nodes.map((node) => trustOf(trust, node).measurement);
-    assert.equal(new Set(measurements).size, 4, "each runs code of its own");
-    assert.deepEqual(measurements.slice(2), [measuredOf(0x90), measuredOf(0xd1)]);
+    assert.equal(new Set(measurements).size, 5, "each runs code of its own");
+    assert.deepEqual(measurements.slice(2), [measuredOf(0x90), measuredOf(0xd1), measuredOf(0x91)]);
     assert.notEqual(teeKey(first.entry.tee), teeKey(present(network.nodes[1]).entry.tee), "two machines");
   });
 
