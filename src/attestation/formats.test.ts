@@ -322,7 +322,8 @@ describe("an SNP report behind a virtual TPM, and one without", () => {
     }
     const pcrs = { ...POLICY_PCRS, 7: "00".repeat(32) };
     const otherBoot: TeeEntry = { tee: "snp", ...id, policy: { ...STRICT_SNP_POLICY, pcrs } };
-    assert.deepEqual(reasonsOf(claimsOf(behind), [otherBoot]), ["MeasurementMismatch"]);
+    for (const entries of [[otherBoot], [plain.entry, otherBoot], [otherBoot, plain.entry]])
+      assert.deepEqual(reasonsOf(claimsOf(behind), entries), ["MeasurementMismatch"], "the fitting entry is told");
     assert.deepEqual(reasonsOf(claimsOf(behind), [otherBoot, behind.entry]), []);
   });
 
