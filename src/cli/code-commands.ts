@@ -14,7 +14,9 @@ export function addCodeCommands(program: Command, context: CommandContext): void
     .option("--json", "print JSON")
     .addHelpText(
       "after",
-      "\nExample:\n  coco code measure --json > measured-by-us.json\n  coco code measure --tee snp --json > guest.json",
+      "\nExample:\n  coco code measure --json > measured-by-us.json\n  coco code measure --tee snp --json > guest.json\n" +
+        "  coco code measure --tee snp --vtpm /dev/tpmrm0 --json > firmware.json\n\n" +
+        "Of a confidential Azure machine (--vtpm) that is its firmware; what it booted is told besides, as a policy names it.",
     )
     .action((options: TeeOptions, command: Command) =>
       measure(context, options, command.optsWithGlobals()["json"] === true),

@@ -26,7 +26,8 @@ Examples: a folder as the platforms write them, or files.
 
 Nothing is fetched. Roots are those of AMD and Intel, built in. Who else is trusted stands in the policy; without one, Microsoft's
 endorsements of Azure's utility VMs count in any version, a token's keys are those of --jwks, whoever issued it, and nobody vouches
-for a VBS enclave. Otherwise the strict policy counts: --allow opens it by name, such as v2,vlek,vmpl1,debug,SWHardeningNeeded.
+for a VBS enclave. What a machine behind a virtual TPM booted is judged by "pcrs" of the policy and by --pcr: by a policy without any it
+is rejected, with neither policy nor --pcr left open. Otherwise the strict policy counts: --allow opens it by name, such as v2,vlek,vmpl1,debug,SWHardeningNeeded.
 
 Exit code 0: accepted. 1: rejected; the reasons are printed. 2: wrong usage, or evidence that can't be read.`;
 
@@ -67,7 +68,12 @@ export function addAttestCommands(program: Command, context: CommandContext): vo
     .option("--measurement <hex>", "what the measurement must be")
     .option("--report-data <hex>", "what the report data must be, all 64 bytes")
     .option("--nonce <hex>", "what the quote of a vTPM must answer")
-    .option("--pcr <number=hex>", "what a register of the vTPM must hold; repeatable", collectPcr, {})
+    .option(
+      "--pcr <number=hex>",
+      "what a register of the vTPM must hold, beside the policy; repeatable",
+      collectPcr,
+      {},
+    )
     .option("--at <time>", "time of verification, ISO 8601; now unless given")
     .option("--policy <file>", "appraisal policy, JSON; the strict one unless given")
     .option("--allow <names>", "what to allow beside it, separated by commas")
