@@ -152,7 +152,7 @@ export const REASONS = define({
   RegistersMissing: {
     meaning: "the policy names registers of a TPM and the evidence has none, or the other way round",
     remedy:
-      "In a confidential Azure machine start the node with `--vtpm`, and list it by an entry that names what the TPM's registers hold (`pcrs`); any other machine needs an entry without them.",
+      "List an Azure machine (`--vtpm`) by an entry that names what its TPM's registers hold (`pcrs`), any other by one without them.",
   },
   // code, machine and binding
   TeeNotListed: {

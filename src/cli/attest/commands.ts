@@ -26,8 +26,9 @@ Examples: a folder as the platforms write them, or files.
 
 Nothing is fetched. Roots are those of AMD and Intel, built in. Who else is trusted stands in the policy; without one, Microsoft's
 endorsements of Azure's utility VMs count in any version, a token's keys are those of --jwks, whoever issued it, and nobody vouches
-for a VBS enclave. What a machine behind a virtual TPM booted is judged by "pcrs" of the policy and by --pcr: by a policy without any it
-is rejected, with neither policy nor --pcr left open. Otherwise the strict policy counts: --allow opens it by name, such as v2,vlek,vmpl1,debug,SWHardeningNeeded.
+for a VBS enclave. What a machine with a virtual TPM booted is judged by "pcrs" of the policy, without which it is rejected, and by --pcr;
+with neither policy nor --pcr that is left open.
+Otherwise the strict policy counts: --allow opens it by name, such as v2,vlek,vmpl1,debug,SWHardeningNeeded.
 
 Exit code 0: accepted. 1: rejected; the reasons are printed. 2: wrong usage, or evidence that can't be read.`;
 

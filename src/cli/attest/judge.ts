@@ -11,6 +11,7 @@ import { type MaaClaims, verifyMaa } from "../../attestation/maa/verify.ts";
 import { readCertificates } from "../../attestation/snp/certificates.ts";
 import { judgeSnpEvidence, type SnpEvidenceClaims } from "../../attestation/snp/evidence.ts";
 import { createAmdRoots } from "../../attestation/snp/roots.ts";
+import { appraiseRegisters } from "../../attestation/tpm/appraise.ts";
 import { encodeTpmQuote, parseAzureVtpmJson } from "../../attestation/tpm/azure-vtpm-codec.ts";
 import { appraiseUvm, MICROSOFT_UVM_ISSUERS } from "../../attestation/uvm/appraise.ts";
 import { verifyUvm } from "../../attestation/uvm/verify.ts";
@@ -200,13 +201,14 @@ export function judgeSnpWhole(
   { nowMs, policies, expected: { nonce, pcrs = {} } }: JudgeOptions,
   policy = policies.snp,
 ): Verification<SnpEvidenceClaims> {
-  const registers = { ...policy.pcrs, ...pcrs };
-  const wanted = Object.keys(registers).length === 0 ? policy : { ...policy, pcrs: registers };
+  const asked = Object.keys(pcrs).length > 0;
   const judgement = {
     ...{ roots: createAmdRoots(), nowMs, anyRegisters: policies.isUsual },
     ...(nonce !== undefined && { nonce }),
   };
-  return judgeSnpEvidence(evidence, wanted, judgement, crypto);
+  if (asked && policies.isUsual) return judgeSnpEvidence(evidence, { ...policy, pcrs }, judgement, crypto);
+  const { claims, checks } = judgeSnpEvidence(evidence, policy, judgement, crypto);
+  return { claims, checks: asked ? [...checks, ...appraiseRegisters(claims.tpm?.pcrs, pcrs)] : checks };
 }
 
 function required(content: EvidenceContent, part: "report" | "quote" | "collateral" | "uvm" | "token"): Bytes {

@@ -136,7 +136,16 @@ describe("coco attest verify", { skip }, () => {
       ...{ code: 1, verdict: "reject", reasons: ["MeasurementMismatch"] },
     });
     await expectVerdict(await by({}), { code: 1, verdict: "reject", reasons: ["RegistersMissing"] });
-    await expectVerdict([...(await by({})), "--pcr", `4=${pcrs[4]}`], { code: 0, verdict: "accept" });
+    const both = async (content: object, value: string) => [...(await by(content)), "--pcr", `4=${value}`];
+    await expectVerdict(await both({}, pcrs[4]), { code: 1, verdict: "reject", reasons: ["RegistersMissing"] });
+    await expectVerdict(await both({ pcrs: { 11: pcrs[11] } }, pcrs[4]), { code: 0, verdict: "accept" });
+    for (const [inPolicy, beside] of [
+      [pcrs[4], pcrs[11]],
+      [pcrs[11], pcrs[4]],
+    ])
+      await expectVerdict(await both({ pcrs: { 4: inPolicy } }, beside), {
+        ...{ code: 1, verdict: "reject", reasons: ["MeasurementMismatch"] },
+      });
     await expectVerdict(await by({ pcrs: { 16: pcrs[4] } }), {
       ...{ code: 2, verdict: "error", reasons: ["ConfigurationInvalid"] },
     });
