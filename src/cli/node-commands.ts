@@ -19,6 +19,7 @@ Example:
   coco node init --dir node0 --name node0 --listen 0.0.0.0:9000 --advertise node0.example.com:9000 \\
     --client-listen 0.0.0.0:8443 --client-advertise node0.example.com:8443 --machine-key /var/lib/coco/machine.key
   coco node init ... --tee snp --machine-key /run/coco/machine.key
+  coco node init ... --tee sgx --seal-to enclave
 
 A TEE of hardware makes one piece of evidence at once, so that what is missing shows. What it measures is printed; coco code
 measure --tee TEE gives the entry for the code manifest. vn-entry.json asks for the strict policy: edit it before it is signed.
