@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { setTimeout as pauseFor } from "node:timers/promises";
-import { fromHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
+import { fromHex, type Bytes } from "../../core/codec/bytes.ts";
 import { issue, issueRevocationList, NOW_MS } from "../../../test/support/issue-certificates.ts";
 import {
   makeEvidence,
@@ -143,23 +143,14 @@ describe("collateral from Intel's service", () => {
     ];
     for (const [url, page] of wrong) {
       serve(evidence, "tdx");
-      const genuine = pages.get(url);
+      assert.ok(pages.has(url));
       pages.set(url, page);
-      await assert.rejects(
-        source()(evidence.quote),
-        isUnavailable,
-        `${url} ${utf8Decode(new Uint8Array()) || page.status}`,
-      );
-      assert.ok(genuine);
+      await assert.rejects(source()(evidence.quote), isUnavailable, url);
     }
     serve(evidence, "tdx");
     const document = pages.get(info) as Page;
-    for (const headers of [
-      {},
-      { "TCB-Info-Issuer-Chain": "%zz" },
-      { "TCB-Info-Issuer-Chain": "a".repeat(16_000) + "%" },
-    ]) {
-      pages.set(info, { ...document, headers });
+    for (const issuers of [undefined, "%zz", "a".repeat(16_000) + "%"]) {
+      pages.set(info, { ...document, headers: issuers === undefined ? {} : { "TCB-Info-Issuer-Chain": issuers } });
       await assert.rejects(source()(evidence.quote), isUnavailable);
     }
   });
