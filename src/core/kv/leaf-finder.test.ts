@@ -6,7 +6,7 @@ import { findLeaves } from "./leaf-finder.ts";
 import type { Page } from "./page.ts";
 import { emptyTree, TreeWriter } from "./tree.ts";
 
-const COUNT = 40_000;
+const COUNT = 400_000;
 
 /** Spread over all keys of four bytes, each once. */
 function keyOf(number: number, prefix: Bytes): Bytes {
@@ -42,7 +42,7 @@ describe("leaves of many keys", () => {
     const shorter = prefix.subarray(0, -1);
     /** Keys that are there, keys between them, and keys that begin otherwise than all. */
     const keys = [
-      ...Array.from({ length: 400 }, (_, at) => keyOf(at * 97, prefix)),
+      ...Array.from({ length: 400 }, (_, at) => keyOf(at * 997, prefix)),
       ...[
         new Uint8Array(0),
         Uint8Array.of(0),
