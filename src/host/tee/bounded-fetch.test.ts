@@ -2,9 +2,15 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterEach, beforeEach, describe, test } from "node:test";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, beforeEach, describe, test } from "node:test";
+import { setTimeout as pauseFor } from "node:timers/promises";
+import { utf8Decode, utf8Encode } from "../../core/codec/bytes.ts";
 import {
   ENDORSEMENT_REFETCH_MS,
+  ENDORSEMENT_REFRESH_MS,
   type FetchOptions,
   KeptAnswers,
   MAX_ENDORSEMENTS_REMEMBERED,
@@ -95,6 +101,48 @@ describe("a deadline", () => {
 });
 
 describe("what is remembered of answers", () => {
+  test("is what they replaced while that was good: it is back when the newer one does not verify, until it ends", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "coco-answers-"));
+    after(() => rmSync(folder, { recursive: true }));
+    const startMs = 40 * ENDORSEMENT_REFRESH_MS;
+    const endMs = startMs + ENDORSEMENT_REFRESH_MS;
+    let now = startMs;
+    let [asked, given] = [0, "good"];
+    const answers = new KeptAnswers({ ...patient, cacheFolder: folder, nowMs: () => now });
+    const get = async () =>
+      utf8Decode(
+        await answers.get({
+          ...{ name: "part", maxBytes: 10, maxAgeMs: 2 * ENDORSEMENT_REFRESH_MS, usableUntilMs: () => endMs },
+          ask: async () => {
+            asked++;
+            return utf8Encode(given);
+          },
+        }),
+      );
+    const file = join(folder, "part");
+    const isReplaced = () => readFileSync(file, "utf8") === "bad" && statSync(file).mtimeMs === now;
+    assert.equal(await get(), "good");
+    given = "bad";
+    for (let time = 1; time <= 3; time++) {
+      now += ENDORSEMENT_REFETCH_MS;
+      assert.equal(await get(), "good", "it serves while it is asked for anew");
+      while (!isReplaced()) await pauseFor(5);
+      assert.equal(await get(), "bad");
+      await answers.forget("part");
+      for (let often = 0; often < 3; often++) assert.equal(await get(), "good");
+      assert.equal(asked, 1 + time, "and nobody is asked before the rest is over");
+    }
+    // What is back may be bad as well: then nothing is left of it.
+    await answers.forget("part");
+    await assert.rejects(get(), { code: "CollateralUnavailable", message: /does not verify/ });
+    now += ENDORSEMENT_REFETCH_MS;
+    given = "good";
+    assert.equal(await get(), "good");
+    now = endMs;
+    given = "newer";
+    assert.equal(await get(), "newer", "what has ended is not served");
+  });
+
   test("is of few things, and the newest", async () => {
     let asked: string[] = [];
     const answers = new KeptAnswers({ ...patient, nowMs: () => ENDORSEMENT_REFETCH_MS });

@@ -162,6 +162,8 @@ export class KeptAnswers {
   readonly #underWay = new Map<string, Promise<Bytes>>();
   readonly #failed = new Map<string, { readonly error: unknown; readonly untilMs: number }>();
   readonly #askedAtMs = new Map<string, number>();
+  /** What was replaced while it was good, by something that nobody has verified. */
+  readonly #replaced = new Map<string, Kept>();
 
   constructor(options: FetchOptions) {
     this.#options = options;
@@ -175,11 +177,14 @@ export class KeptAnswers {
     if (kept === undefined || kept.untilMs <= nowMs) return this.#askOnce(wanted);
     // Why it failed is remembered where it is asked; what is kept serves until it ends.
     const isDue = kept.untilMs - ENDORSEMENT_REFRESH_MS <= nowMs && this.#askableAtMs(wanted.name) <= nowMs;
-    if (isDue) void this.#askOnce(wanted).catch(() => undefined);
+    if (isDue) void this.#askOnce(wanted, kept).catch(() => undefined);
     return kept.bytes;
   }
 
-  /** Forgets what is kept under a name: evidence that was made with it does not verify. Who wants it then asks again, after a rest. */
+  /**
+   * Forgets what is kept under a name: evidence that was made with it does not verify. What it replaced is back then, as long as that
+   * is good; without it, who wants it asks again, after a rest.
+   */
   async forget(name: string): Promise<void> {
     const untilMs = this.#askableAtMs(name);
     if (untilMs > this.#options.nowMs()) {
@@ -189,10 +194,13 @@ export class KeptAnswers {
       );
       remember(this.#failed, name, { error, untilMs });
     }
-    const file = this.#fileOf(name);
-    if (file === undefined) return;
+    const { cacheFolder } = this.#options;
+    if (cacheFolder === undefined) return;
+    const before = this.#replaced.get(name);
+    this.#replaced.delete(name);
+    if (before !== undefined) return keep(cacheFolder, name, before.bytes, before.keptAtMs);
     try {
-      await rm(file, { force: true });
+      await rm(join(cacheFolder, name), { force: true });
     } catch {
       // What can't be removed ends with its age.
     }
@@ -209,16 +217,19 @@ export class KeptAnswers {
     return cacheFolder === undefined ? undefined : join(cacheFolder, name);
   }
 
-  #askOnce(wanted: Wanted): Promise<Bytes> {
+  /** @param replaced what is kept, and good */
+  #askOnce(wanted: Wanted, replaced?: Kept): Promise<Bytes> {
     const { name } = wanted;
-    const underWay = this.#underWay.get(name) ?? this.#askAndKeep(wanted).finally(() => this.#underWay.delete(name));
+    const underWay =
+      this.#underWay.get(name) ?? this.#askAndKeep(wanted, replaced).finally(() => this.#underWay.delete(name));
     this.#underWay.set(name, underWay);
     return underWay;
   }
 
-  async #askAndKeep(wanted: Wanted): Promise<Bytes> {
+  async #askAndKeep(wanted: Wanted, replaced: Kept | undefined): Promise<Bytes> {
     const { cacheFolder, nowMs } = this.#options;
     const bytes = await this.#ask(wanted);
+    if (replaced !== undefined) remember(this.#replaced, wanted.name, replaced);
     if (cacheFolder !== undefined) await keep(cacheFolder, wanted.name, bytes, nowMs());
     return bytes;
   }
@@ -238,6 +249,13 @@ export class KeptAnswers {
   }
 }
 
+/** Bytes that are kept, since when, and until when they are of use. */
+interface Kept {
+  readonly bytes: Bytes;
+  readonly keptAtMs: number;
+  readonly untilMs: number;
+}
+
 function remember<T>(known: Map<string, T>, name: string, value: T): void {
   known.delete(name);
   const [oldest] = known.size >= MAX_ENDORSEMENTS_REMEMBERED ? known.keys() : [];
@@ -246,7 +264,11 @@ function remember<T>(known: Map<string, T>, name: string, value: T): void {
 }
 
 /** What is kept, and until when it is of use by what it says and by its age; a file that is from tomorrow has no age. */
-async function readKept(file: string, { maxBytes, usableUntilMs, maxAgeMs }: Wanted, nowMs: number) {
+async function readKept(
+  file: string,
+  { maxBytes, usableUntilMs, maxAgeMs }: Wanted,
+  nowMs: number,
+): Promise<Kept | undefined> {
   let bytes: Bytes;
   let keptAtMs: number;
   try {
@@ -257,7 +279,7 @@ async function readKept(file: string, { maxBytes, usableUntilMs, maxAgeMs }: Wan
   }
   if (bytes.length > maxBytes || keptAtMs > nowMs + ENDORSEMENT_REFRESH_MS) return undefined;
   const untilMs = usableUntilMs(bytes);
-  return untilMs === undefined ? undefined : { bytes, untilMs: Math.min(untilMs, keptAtMs + maxAgeMs) };
+  return untilMs === undefined ? undefined : { bytes, keptAtMs, untilMs: Math.min(untilMs, keptAtMs + maxAgeMs) };
 }
 
 /** A cache that can't be written costs a request next time. */
