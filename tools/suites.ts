@@ -17,13 +17,13 @@ export const RELIABILITY_SUITES: readonly string[] = [
 
 /** In the order of how soon a suite tells what is wrong. */
 export const SUITES: readonly Step[] = [
-  { name: "check", script: "dist/tools/check.js", arguments: [], budgetSeconds: 120 },
+  { name: "check", script: "dist/tools/check.js", arguments: [], budgetSeconds: 150 },
   { name: "test", script: "dist/tools/test.js", arguments: [], budgetSeconds: 550 },
   {
     name: "test:faults",
     script: "dist/tools/test.js",
     arguments: ["--kind", "slow", "--only", "faults"],
-    budgetSeconds: 290,
+    budgetSeconds: 260,
   },
   {
     name: "sim",

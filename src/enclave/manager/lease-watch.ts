@@ -227,7 +227,10 @@ export class LeaseWatch {
     return peer === this.#leader && term <= this.#term && this.#parts.clock.now() < this.#unheardUntilMs;
   }
 
-  /** Whether what a leader sends quarantines somebody too early, or is far ahead, by this node's clocks. What is committed the network has decided. */
+  /**
+   * Whether what a leader sends quarantines somebody too early, or is far ahead, by this node's clocks. What is committed the
+   * network has decided.
+   */
   #refuses(leader: NodeId, { entries, commitIndex, term }: AppendRequest): boolean {
     const now = this.#parts.clock.now();
     const offered = entries.filter(({ index }) => index > commitIndex).map(({ data }) => data);
