@@ -89,9 +89,6 @@ export class LeaderDuties {
   readonly #parts: LeaderDutiesParts;
   #waiting: WaitingRequest[] = [];
   #underWay: WaitingRequest | undefined;
-  #carried: readonly SignedMessage[] = [];
-  /** The committed state for which no carried message holds. */
-  #carriedUntil: GovernanceState | undefined;
   #pending = false;
   /** Evidence of nodes that is still to be verified, the newest of each. */
   readonly #attestations = new Map<NodeId, AttestTransaction>();
@@ -112,11 +109,6 @@ export class LeaderDuties {
   /** Whether an administrative batch is on its way, for which application batches wait. */
   get pending(): boolean {
     return this.#pending;
-  }
-
-  /** Takes requests that may come to hold later: the approval of code this node carries. */
-  carry(messages: readonly SignedMessage[]): void {
-    this.#carried = messages;
   }
 
   /**
@@ -181,7 +173,7 @@ export class LeaderDuties {
     if (quarantine !== undefined) return quarantine;
     const proposalId = administration.dueProposal(view.now);
     if (proposalId !== undefined) return { type: "resolve", proposalId };
-    const message = this.#nextRequest(view.now) ?? this.#nextCarried(state, view.now);
+    const message = this.#nextRequest(view.now);
     return message === undefined ? this.#evidence() : { type: "request", ...message };
   }
 
@@ -258,14 +250,6 @@ export class LeaderDuties {
     }
   }
 
-  #nextCarried(state: GovernanceState, nowMs: number): SignedMessage | undefined {
-    if (this.#carriedUntil === state) return undefined;
-    const holds = (message: SignedMessage) => this.#refusalOf({ type: "request", ...message }, nowMs) === undefined;
-    const next = this.#carried.find(holds);
-    if (next === undefined) this.#carriedUntil = state;
-    return next;
-  }
-
   /** Evidence that cannot be judged is refused: what a node sends must not end its leader, and the next one. */
   #refusalOfEvidence(attestation: AttestTransaction, nowMs: number): CocoError | undefined {
     try {
@@ -332,13 +316,11 @@ export interface LeaderDutiesSources extends Pick<LeaderDutiesParts, "nodeId" | 
   readonly clock: Pick<Clock, "now">;
   readonly tail: { readonly lastSeqno: number };
   readonly epochMaker: EpochMaker;
-  /** See {@link LeaderDuties.carry}. */
-  readonly approval: readonly SignedMessage[] | undefined;
 }
 
 /** The duties of a node's manager. */
 export function createLeaderDuties(
-  { nodeId, administration, sealing, tail, tracer, clock, epochMaker, keyOf, approval }: LeaderDutiesSources,
+  { nodeId, administration, sealing, tail, tracer, clock, epochMaker, keyOf }: LeaderDutiesSources,
   around: Pick<LeaderDutiesParts, "snapshot" | "propose" | "challenge" | "agrees"> & {
     learnersCaughtUp(): LeaderView["learnersCaughtUp"];
   },
@@ -351,7 +333,5 @@ export function createLeaderDuties(
   });
   const elapsedMs = () => clock.now();
   const own = { nodeId, administration, tracer, maker: epochMaker, keyOf, view, elapsedMs };
-  const duties = new LeaderDuties({ ...own, snapshot, propose, challenge, agrees });
-  if (approval !== undefined) duties.carry(approval);
-  return duties;
+  return new LeaderDuties({ ...own, snapshot, propose, challenge, agrees });
 }

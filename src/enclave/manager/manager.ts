@@ -71,6 +71,7 @@ export class Manager implements PeerEvents {
       refusalOf: (actorId, counts) => this.#admission.refusalOf(actorId, counts),
       ownStanding: () => this.leases.own,
       confirmRead: (id) => this.#replicator.read(id),
+      carried: parts,
       governance: {
         sha256: parts.snapshots.crypto.sha256,
         administration: parts.administration,

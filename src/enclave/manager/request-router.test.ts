@@ -30,6 +30,11 @@ function boot(random: Bytes) {
     refusalOf: () => undefined,
     ownStanding: () => "good",
     confirmRead: () => undefined,
+    carried: {
+      approval: undefined,
+      administration: { appended: undefined, check: () => assert.fail("nothing is carried") },
+      sealing: { batchTime: () => 0 },
+    },
     governance: {
       sha256,
       administration: { appended: undefined, committed: undefined },

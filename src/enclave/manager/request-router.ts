@@ -5,6 +5,7 @@
 import type { Caller, ClientResponse } from "../../adapters/adapter.ts";
 import type { NodeId, Ready } from "../../core/consensus/types.ts";
 import { CocoError } from "../../errors.ts";
+import { CarriedRequests, type CarriedRequestsParts } from "./carried-requests.ts";
 import type { Frame } from "./frames.ts";
 import { type GovernanceFrame, GovernanceRequests, type GovernanceRequestsParts } from "./governance-requests.ts";
 import type { OwnStanding } from "./lease-watch.ts";
@@ -51,6 +52,8 @@ export interface RequestRouterParts {
   /** Asks this node's consensus for an index; the answer comes to `reads.confirmed`. */
   readonly confirmRead: (id: number) => void;
   readonly governance: Pick<GovernanceRequestsParts, "sha256" | "administration" | "lead">;
+  /** Requests that this node carries. */
+  readonly carried: Pick<CarriedRequestsParts, "approval" | "administration" | "sealing">;
 }
 
 /** See the module's header. */
@@ -60,12 +63,16 @@ export class RequestRouter {
   readonly reads: ReadIndex;
   /** Members' requests. */
   readonly governance: GovernanceRequests;
+  readonly #carried: CarriedRequests;
   #leadership: Leadership = { leader: undefined, term: 0, leads: false, serving: false };
 
   constructor(parts: RequestRouterParts) {
     this.#parts = parts;
     this.#requests = new OpenRequests(parts.now, parts.firstId);
     this.governance = new GovernanceRequests({ ...parts.governance, now: parts.now, send: parts.send });
+    const submit: GovernanceRequests["submit"] = (message, done) => this.governance.submit(message, done);
+    const { approval, administration, sealing } = parts.carried;
+    this.#carried = new CarriedRequests({ approval, administration, sealing, now: parts.now, submit });
     this.reads = new ReadIndex({
       now: parts.now,
       firstId: parts.firstId,
@@ -227,6 +234,7 @@ export class RequestRouter {
   tick(): void {
     for (const [adapterId, ids] of this.#requests.expire()) this.#parts.adapters.get(adapterId)?.mailbox.forget(ids);
     this.governance.tick();
+    this.#carried.tick();
     this.leaderReachable();
   }
 }
