@@ -37,12 +37,6 @@ const FLEXIBLE = 0.2;
 const LEASED = 0.08;
 const LEASE_MIN_MS = 12_000;
 const LEASE_MAX_MS = 40_000;
-/**
- * Smallest messages of such runs: renewals bring new snapshots for as long as a network runs, and one in parts of a few
- * bytes would never be there before the next is made.
- */
-const LEASED_APPEND_BYTES_MIN = 1_000;
-
 /** How a run is made; what is not given is drawn from the seed. */
 export interface SimulationOptions {
   readonly seed: number;
@@ -154,9 +148,6 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
     ...rest,
     ...plain,
     leaseMs,
-    // Members approve new code once a node with it leads; one that holds a lease is quarantined before, and would never lead.
-    upgrades: rest.upgrades && leaseMs === 0,
-    appendBytes: leaseMs > 0 ? Math.max(rest.appendBytes, LEASED_APPEND_BYTES_MIN) : rest.appendBytes,
     trustDisk: options.trustDisk ?? !distrust,
     quorum,
     faults: options.faults ?? true,

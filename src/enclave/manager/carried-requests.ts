@@ -2,14 +2,16 @@
  * Requests that members signed before and that this node carries: the approval of its code. Whichever node carries them, they
  * go to the leader as if a member sent them here. A node with code that is not approved yet may never lead: where nodes hold
  * leases it cannot renew its own, and is quarantined until the approval that only it has is in the ledger.
+ *
+ * What became of them its own ledger tells, if it can read as far. A quarantined node may not: what it missed can be behind keys
+ * that it gets only with its evidence. So what seems to hold is offered, and when that changes nothing here, the others in turn.
  */
 import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { CocoError } from "../../errors.ts";
 import type { Administration } from "./administration.ts";
-import type { GovernanceRequests } from "./governance-requests.ts";
 
-/** Time after which a carried request that was refused is tried again, if the ledger says nothing new meanwhile. */
-export const CARRIED_RETRY_MS = 5_000;
+/** Time between two carried requests of a node, if its ledger says nothing new meanwhile. */
+export const CARRIED_INTERVAL_MS = 1_000;
 
 /** What they need of the node around them. */
 export interface CarriedRequestsParts {
@@ -21,37 +23,37 @@ export interface CarriedRequestsParts {
     batchTime(): number;
   };
   readonly administration: Pick<Administration, "appended" | "check">;
-  readonly submit: GovernanceRequests["submit"];
+  /** Brings a request to the leader, if there is one. */
+  readonly offer: (message: SignedMessage) => void;
 }
 
 /** See the module's header. */
 export class CarriedRequests {
   readonly #parts: CarriedRequestsParts;
-  #underWay = false;
-  /** The state for which none of them holds. */
-  #idleFor: CarriedRequestsParts["administration"]["appended"];
+  /** The state that the place was found for. */
+  #seen: CarriedRequestsParts["administration"]["appended"];
+  /** Place of the one to offer; -1: none holds. */
+  #place = -1;
   #notBeforeMs = 0;
 
   constructor(parts: CarriedRequestsParts) {
     this.#parts = parts;
   }
 
-  /** Sends the first one that holds now, one at a time. */
+  /** Offers one, when its time has come. */
   tick(): void {
-    const { approval, administration, now, submit } = this.#parts;
+    const { approval, administration, now, offer } = this.#parts;
     const state = administration.appended;
-    const hasNews = state !== undefined && state !== this.#idleFor;
-    if (approval === undefined || this.#underWay || !hasNews || now() < this.#notBeforeMs) return;
-    const next = approval.find((message) => this.#holds(message));
-    if (next === undefined) {
-      this.#idleFor = state;
-      return;
-    }
-    this.#underWay = true;
-    submit(next, (answer) => {
-      this.#underWay = false;
-      if (answer.type === "refused") this.#notBeforeMs = now() + CARRIED_RETRY_MS;
-    });
+    if (approval === undefined || state === undefined) return;
+    if (state !== this.#seen) {
+      this.#seen = state;
+      this.#place = approval.findIndex((message) => this.#holds(message));
+    } else if (now() < this.#notBeforeMs) return;
+    const message = approval[this.#place];
+    if (message === undefined) return;
+    this.#notBeforeMs = now() + CARRIED_INTERVAL_MS;
+    this.#place = (this.#place + 1) % approval.length;
+    offer(message);
   }
 
   #holds(message: SignedMessage): boolean {

@@ -4,6 +4,7 @@
  */
 import type { Caller, ClientResponse } from "../../adapters/adapter.ts";
 import type { NodeId, Ready } from "../../core/consensus/types.ts";
+import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { CocoError } from "../../errors.ts";
 import { CarriedRequests, type CarriedRequestsParts } from "./carried-requests.ts";
 import type { Frame } from "./frames.ts";
@@ -70,9 +71,9 @@ export class RequestRouter {
     this.#parts = parts;
     this.#requests = new OpenRequests(parts.now, parts.firstId);
     this.governance = new GovernanceRequests({ ...parts.governance, now: parts.now, send: parts.send });
-    const submit: GovernanceRequests["submit"] = (message, done) => this.governance.submit(message, done);
     const { approval, administration, sealing } = parts.carried;
-    this.#carried = new CarriedRequests({ approval, administration, sealing, now: parts.now, submit });
+    const offer = (message: SignedMessage) => this.governance.offer(message);
+    this.#carried = new CarriedRequests({ approval, administration, sealing, now: parts.now, offer });
     this.reads = new ReadIndex({
       now: parts.now,
       firstId: parts.firstId,
