@@ -160,6 +160,19 @@ describe("a network whose nodes hold leases", () => {
     }
   });
 
+  test("a node that was away takes a snapshot in small pieces, though renewals bring new ones all the time", async () => {
+    const run = await leasedNetwork(12, { appendBytes: 120, latencyMs: 5, snapshotTransactions: 10 });
+    const away = run.follower();
+    away.end({ silent: false, byItself: false });
+    await run.pass(3 * LEASE_MS);
+    const before = run.simulation.checker.committedIndex;
+    away.start();
+    await run.pass(8 * LEASE_MS);
+    const commitIndex = away.status?.commitIndex ?? 0;
+    assert.ok(commitIndex > before, `${commitIndex} of ${run.simulation.checker.committedIndex}, from ${before} on`);
+    await run.simulation.settle();
+  });
+
   test("outlives a leap of any node's wall clock, forward and back", async () => {
     for (const [seed, jump] of [
       [5, HOUR_MS],
