@@ -25,6 +25,7 @@ import {
 } from "../../core/governance/leases.ts";
 import type { LeaderView } from "../../core/governance/next-step.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
+import type { Refusal } from "../../core/governance/refusal.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
@@ -41,6 +42,12 @@ export const QUARANTINE_GRACE_PART = 1 / 4;
 
 /** Time between two challenges of a leader for a quarantined node. */
 export const CHALLENGE_INTERVAL_MS = 1_000;
+
+/**
+ * Reasons for which evidence is refused that are no news: by its own clock a node may renew its lease early, and something may have
+ * been recorded of it while its evidence was under way.
+ */
+const UNTOLD_REFUSALS: ReadonlySet<string> = new Set<Refusal>(["NothingChanged", "ChallengeStale", "RecordedLately"]);
 
 /** What became of a member's request: it is committed, it does not hold any more, or this node leads no more. */
 export type RequestOutcome =
@@ -269,9 +276,7 @@ export class LeaderDuties {
       if (!(error instanceof CocoError) || error.code === "Internal") throw error;
       const reason = String(error.data["reason"] ?? error.code);
       if (reason === "ChallengeStale") this.#challengeWanted = true;
-      // By its own clock a node may renew its lease early; what was recorded while its evidence was under way is no news either.
-      if (transaction.type === "attest" && reason !== "NothingChanged" && reason !== "ChallengeStale")
-        this.#tellRefusal(transaction.nodeId, reason);
+      if (transaction.type === "attest" && !UNTOLD_REFUSALS.has(reason)) this.#tellRefusal(transaction.nodeId, reason);
       return error;
     }
   }
