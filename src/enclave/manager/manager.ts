@@ -262,9 +262,9 @@ export class Manager implements PeerEvents {
     if (this.#leaderReady) this.#lanes.pump(!this.#duties.pending);
   }
 
-  /** Workers that were lost since this node started. */
-  get workersLost(): number {
-    return this.#lanes.workersLost;
+  /** How the adapters stand on this node. */
+  get adapters(): Pick<AdapterLanes, "workersLost" | "hindrance"> {
+    return this.#lanes;
   }
 
   #onRoleChanged(status: ConsensusStatus): void {

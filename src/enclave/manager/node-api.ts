@@ -86,7 +86,7 @@ function nodeState({ manager, tail, workers }: NodeApiParts, _request: FrontendR
       refused_frames: manager.refusedFrames,
       refused_quarantines: manager.leases.refusedQuarantines,
       lease: manager.leases.own,
-      workers: { ...workers, lost: manager.workersLost },
+      workers: { ...workers, lost: manager.adapters.workersLost },
     }),
   );
 }
@@ -142,8 +142,13 @@ function evidence(
   respond(json(evidenceView(state, sealing.batchTime(), appraiser)));
 }
 
-function ready({ manager }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
+/** Who is told 200 here is served: by adapters that have their state, as far as this node reads the ledger. */
+function ready({ manager, service }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
   if (manager.status.leader === undefined) throw new CocoError("NotReady", "no leader is known");
+  if (service() === undefined) throw new CocoError("NotReady", "the service identity is not known yet");
+  if (manager.waitsForKeys) throw new CocoError("NotReady", "the key of an epoch is not on this node yet");
+  const { hindrance } = manager.adapters;
+  if (hindrance !== undefined) throw new CocoError("NotReady", hindrance);
   respond(json({ ready: true }));
 }
 

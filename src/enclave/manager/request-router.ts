@@ -162,11 +162,15 @@ export class RequestRouter {
     }
   }
 
-  /** @param fresh whether the worker must have taken every committed version first */
+  /**
+   * A worker may still be at the messages that bring the state: what has one by this node's count waits there for the first version.
+   * @param fresh whether the worker must have taken every committed version first
+   */
   #toWorker({ adapterId, id, path, body, caller }: OpenRequest, fresh = false): void {
     const adapter = this.#parts.adapters.get(adapterId);
-    const minVersion = fresh ? adapter?.committedVersion() : undefined;
-    adapter?.mailbox.request({ id, path, body, caller, ...(minVersion !== undefined && { minVersion }) });
+    const version = adapter?.committedVersion() ?? 0;
+    const minVersion = fresh ? version : Math.min(version, 1);
+    adapter?.mailbox.request({ id, path, body, caller, ...(minVersion > 0 && { minVersion }) });
   }
 
   /** Consensus has answered about reads. */
