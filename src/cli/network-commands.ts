@@ -9,7 +9,7 @@ const NETWORK_HELP = `
 For each validating node: the code it runs, its TEE, how up to date that is and what it rests on, its lease, and why it is trusted or
 not. The evidence in the ledger is verified on this machine, with the roots built in, and appraised by the constitution; it must be
 bound to the keys of the VN list. The constitution is the one this node tells, without proof, unless --constitution-digest names one that
-you know: of a ledger that you verified, or as the node of another owner tells it.
+you know: as a member or the node of another owner tells it.
 The TLS certificate of the node that answers names its evidence, so that the connection is known to end there. The weakest link is
 the weakest TEE of all nodes: virtual < vsm < sgx < tdx < snp.
 
