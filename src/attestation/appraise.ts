@@ -13,7 +13,7 @@ import {
   type RecordedMachines,
 } from "../core/governance/shared-machine.ts";
 import type { NodeId } from "../core/consensus/types.ts";
-import { type Check, isAccepted } from "./checks.ts";
+import { type Check, isAccepted, reasonsOf } from "./checks.ts";
 import { platformOf, type Claims, type EvidenceRejection, type HardwareClaims } from "./evidence.ts";
 
 /** One reason against accepting claims. */
@@ -65,7 +65,9 @@ function teeReasons(
   const verdicts = entries.filter(counts).map((entry) => verdictOf(claims, entry));
   if (verdicts.length === 0) return against("TeeNotInForce", `entries for ${claims.tee} are listed, and none in force`);
   if (verdicts.some(isAccepted)) return [];
-  return (verdicts[0] ?? []).flatMap((check) =>
+  // An entry for another form of evidence has nothing to say of what is wrong with this one.
+  const told = verdicts.find((verdict) => !reasonsOf(verdict).includes("RegistersMissing")) ?? verdicts[0] ?? [];
+  return told.flatMap((check) =>
     check.outcome === "failed" ? against(check.code, `${check.name}: ${check.detail}`) : [],
   );
 }

@@ -5,6 +5,7 @@
  */
 import { toHex, type Bytes, type HashFunction } from "../core/codec/bytes.ts";
 import type { HardwareTee, HardwareTeeEntry } from "../core/governance/manifest-entries.ts";
+import type { PcrValues } from "../core/governance/policy-snp.ts";
 import type { AttestationCrypto, Check } from "./checks.ts";
 import type { ReasonCode } from "./reasons.ts";
 import type { SnpRoots } from "./snp/roots.ts";
@@ -71,6 +72,8 @@ export interface HardwareClaims {
   /** How up to date the platform is, in the TEE's words. */
   readonly tcb?: string;
   readonly measured: MeasuredValues;
+  /** Of a machine that attests through its virtual TPM: what the TPM's registers hold, which entries of the TEE manifest judge. */
+  readonly pcrs?: PcrValues;
   /** What an entry of the TEE manifest has to say of it, at the time of verification. */
   readonly judge: (entry: HardwareTeeEntry) => readonly Check[];
 }

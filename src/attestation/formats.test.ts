@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { GOVERNANCE_CRYPTO, GovernedNetwork, idOf, refusal, tupleOf } from "../../test/support/governed-network.ts";
 import { makeEvidence, platformExtension, type QuoteForm } from "../../test/support/intel-platform.ts";
-import { NOW_MS } from "../../test/support/issue-certificates.ts";
+import { makeKey, NOW_MS } from "../../test/support/issue-certificates.ts";
 import { makeSnpPki } from "../../test/support/snp-pki.ts";
 import { concatBytes, toHex, utf8Encode, type Bytes } from "../core/codec/bytes.ts";
 import { attestChallenge, attestReportData, executeAttest, type AttestationState } from "../core/governance/attest.ts";
@@ -23,9 +23,12 @@ import { STRICT_VBS_POLICY } from "../core/governance/policy-vsm.ts";
 import { createEvidenceCrypto, createGovernanceCrypto, sha256 } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
 import { appraise, otherOnMachine } from "./appraise.ts";
+import { isAccepted } from "./checks.ts";
 import type { HardwareClaims } from "./evidence.ts";
 import { encodeHardwareEvidence } from "./hardware.ts";
+import type { HardwareEvidence } from "./hardware-evidence.ts";
 import { policy as tokenPolicy, token } from "./maa/test-tokens.ts";
+import { makeVtpmEvidence, nonceFor, POLICY_PCRS, travelling } from "./tpm/test-azure-vtpm.ts";
 import { verifyEvidence } from "./verify-evidence.ts";
 import {
   commonClaims,
@@ -95,10 +98,24 @@ const enclave: Pick<Format, "entry" | "reference" | "others"> = {
     { tee: "sgx", signer, productId: 3, minVersion: 10 },
   ],
 };
+const tpmKey = makeKey("rsa");
+
+function throughTpm(data: Bytes): HardwareEvidence {
+  const snpReport = (bound: Bytes) => pki.report({ 80: bound });
+  const made = makeVtpmEvidence(tpmKey, { snpReport }, { nonce: nonceFor(data) });
+  return travelling({ ...made, certificates: chain.map(({ content }) => content) }, data);
+}
+
 const FORMATS: Readonly<Record<string, Format>> = {
   "an SNP report": {
     entry: { tee: "snp", ...id, policy: STRICT_SNP_POLICY },
     make: (data) => encodeHardwareEvidence({ tee: "snp", evidence: pki.report({ 80: data }), endorsements: chain }),
+    reference: { tee: "snp", hostData: "c0".repeat(32) },
+    others: [{ tee: "snp", hostData: "c1".repeat(32) }],
+  },
+  "an SNP report behind a virtual TPM": {
+    entry: { tee: "snp", ...id, policy: { ...STRICT_SNP_POLICY, pcrs: POLICY_PCRS } },
+    make: (data) => encodeHardwareEvidence(throughTpm(data)),
     reference: { tee: "snp", hostData: "c0".repeat(32) },
     others: [{ tee: "snp", hostData: "c1".repeat(32) }],
   },
@@ -285,6 +302,61 @@ for (const [name, format] of Object.entries(FORMATS)) {
     });
   });
 }
+
+describe("an SNP report behind a virtual TPM, and one without", () => {
+  const { "an SNP report": plain, "an SNP report behind a virtual TPM": behind } = FORMATS;
+  if (plain === undefined || behind === undefined) throw assert.fail("formats");
+
+  test("are of entries of their own: neither stands in for the other, also where both are listed", () => {
+    const reasonsOf = (claims: HardwareClaims, teeManifest: readonly TeeEntry[]) =>
+      appraise(claims, { teeManifest, codeManifest: [codeOf(plain)] }, NOW_MS).reasons.map(({ reason }) => reason);
+    for (const [mine, other] of [
+      [plain, behind],
+      [behind, plain],
+    ] as const) {
+      const claims = claimsOf(mine);
+      assert.deepEqual(reasonsOf(claims, [other.entry]), ["RegistersMissing"]);
+      assert.deepEqual(reasonsOf(claims, [other.entry, mine.entry]), []);
+      const state = { ...stateFor(mine), constitution: stateFor(other).constitution };
+      assert.throws(() => attested(mine, state, 0), { code: "ProposalInvalid", message: /values of the registers/ });
+    }
+    const pcrs = { ...POLICY_PCRS, 7: "00".repeat(32) };
+    const otherBoot: TeeEntry = { tee: "snp", ...id, policy: { ...STRICT_SNP_POLICY, pcrs } };
+    for (const entries of [[otherBoot], [plain.entry, otherBoot], [otherBoot, plain.entry]])
+      assert.deepEqual(reasonsOf(claimsOf(behind), entries), ["MeasurementMismatch"], "the fitting entry is told");
+    assert.deepEqual(reasonsOf(claimsOf(behind), [otherBoot, behind.entry]), []);
+  });
+
+  test("of which the quoted one comes with the data that its quote binds, once", () => {
+    const evidence = throughTpm(DATA);
+    const others = evidence.endorsements.filter(({ kind }) => kind !== "report-data");
+    const data = (content: Bytes) => ({ kind: "report-data" as const, content });
+    for (const [added, reason] of [
+      [[], "Malformed"],
+      [[data(DATA), data(DATA)], "Malformed"],
+      [[data(DATA.subarray(0, 32))], "Malformed"],
+      [[data(DATA.toReversed())], "NonceMismatch"],
+    ] as const) {
+      const changed = encodeHardwareEvidence({ ...evidence, endorsements: [...others, ...added] });
+      assert.throws(() => verifyEvidence(changed, undefined, crypto, NOW_MS), rejectedFor(reason));
+    }
+  });
+
+  test("of which the quoted one is refused with any byte changed, up to its certificates", () => {
+    const made = behind.make(DATA);
+    const end = Buffer.from(made).indexOf(Buffer.from(chain[0]?.content ?? assert.fail("no certificate")));
+    assert.ok(end > 3000, "certificates come last");
+    for (let at = 0; at < end; at += process.env["COCO_EVERY_OFFSET"] === undefined ? 7 : 1) {
+      const changed = made.map((byte, each) => (each === at ? byte ^ (1 << (at % 8)) : byte));
+      const judge = () => {
+        const claims = verifyEvidence(changed, DATA, crypto, NOW_MS);
+        if (claims.tee === "virtual" || isAccepted(claims.judge(behind.entry))) return;
+        throw new CocoError("EvidenceRejected", "by its entry");
+      };
+      assert.throws(judge, { code: "EvidenceRejected" }, `byte ${at}`);
+    }
+  });
+});
 
 describe("one processor of Intel", () => {
   test("[R21] is one machine, for its guests and its enclaves together", () => {

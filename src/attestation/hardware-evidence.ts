@@ -4,6 +4,7 @@
  */
 import type { Bytes } from "../core/codec/bytes.ts";
 import type { TeeName } from "../core/governance/manifest-entries.ts";
+import { evidenceRejected } from "./evidence.ts";
 
 /** What an endorsement is; the forms its content may have are the reader's to tell apart. */
 export const ENDORSEMENT_KINDS = [
@@ -21,6 +22,8 @@ export const ENDORSEMENT_KINDS = [
   "runtime-data",
   /** A quote of a TPM, with what it covers. */
   "tpm-quote",
+  /** The 64 bytes whose SHA-256 such a quote binds. */
+  "report-data",
   /** A health certificate of a host guardian service, DER. */
   "health-certificate",
 ] as const;
@@ -39,4 +42,17 @@ export interface HardwareEvidence {
   /** What the hardware signed: a report, a quote, a package or a token. */
   readonly evidence: Bytes;
   readonly endorsements: readonly Endorsement[];
+}
+
+/** The content of all endorsements of a kind. */
+export function endorsementsOf({ endorsements }: HardwareEvidence, kind: EndorsementKind): readonly Bytes[] {
+  return endorsements.filter((endorsement) => endorsement.kind === kind).map(({ content }) => content);
+}
+
+/** The content of the one endorsement of a kind, if there is any. Throws `EvidenceRejected` with `Malformed` for several. */
+export function endorsementOf(evidence: HardwareEvidence, kind: EndorsementKind): Bytes | undefined {
+  const [first, ...more] = endorsementsOf(evidence, kind);
+  if (more.length > 0)
+    throw evidenceRejected("Malformed", `${evidence.tee} evidence: several endorsements of kind ${kind}`);
+  return first;
 }

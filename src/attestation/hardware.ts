@@ -20,8 +20,9 @@ import {
   type HardwareVerification,
   type MeasuredValues,
 } from "./evidence.ts";
-import { ENDORSEMENT_KINDS, type HardwareEvidence } from "./hardware-evidence.ts";
+import { ENDORSEMENT_KINDS, endorsementOf, type HardwareEvidence } from "./hardware-evidence.ts";
 import { judgeSnpEvidence } from "./snp/evidence.ts";
+import { requireReportData } from "./tpm/evidence.ts";
 import { verifyMaa } from "./maa/verify.ts";
 import { judgeVsmEvidence, malformedAsRejected } from "./vsm/evidence.ts";
 import { verifyVbs } from "./vsm/verify.ts";
@@ -90,9 +91,10 @@ function requireGenuine(checks: readonly Check[]): void {
 
 function snpClaims(evidence: HardwareEvidence, { crypto, roots }: HardwareVerification, nowMs: number): HardwareClaims {
   const options = { roots: roots.amd, nowMs };
+  requireReportData(evidence);
   // Whatever a policy may say of genuine reports is left to the policies of the manifest.
   const lax = { ...STRICT_SNP_POLICY, allow: ["v2", "vlek", "debug", "migration", "vmpl1", "vmpl2", "vmpl3"] } as const;
-  const { claims, checks } = judgeSnpEvidence(evidence, lax, options, crypto);
+  const { claims, checks } = judgeSnpEvidence(evidence, lax, { ...options, anyRegisters: true }, crypto);
   requireGenuine(checks);
   return {
     tee: "snp",
@@ -101,6 +103,7 @@ function snpClaims(evidence: HardwareEvidence, { crypto, roots }: HardwareVerifi
     platform: claims.chipId,
     tcb: `${claims.product ?? "unknown"} ${claims.reportedTcb}`,
     measured: { tee: "snp", hostData: claims.hostData },
+    ...(claims.tpm && { pcrs: claims.tpm.pcrs }),
     judge: (entry) =>
       entry.tee === "snp" ? judgeSnpEvidence(evidence, entry.policy, options, crypto).checks : OTHER_TEE,
   };
@@ -111,10 +114,9 @@ function dcapClaims(
   { crypto, roots }: HardwareVerification,
   nowMs: number,
 ): HardwareClaims {
-  const [collateral, ...more] = evidence.endorsements.filter(({ kind }) => kind === "collateral");
-  if (collateral === undefined || more.length > 0)
-    throw evidenceRejected("Malformed", "evidence of DCAP: expected collateral, once");
-  const parts = { quote: evidence.evidence, collateral: collateral.content };
+  const collateral = endorsementOf(evidence, "collateral");
+  if (collateral === undefined) throw evidenceRejected("Malformed", "evidence of DCAP: there is no collateral");
+  const parts = { quote: evidence.evidence, collateral };
   const { claims, checks } = verifyDcap(parts, { roots: roots.intel, nowMs }, crypto);
   if (claims.tee !== evidence.tee) throw evidenceRejected("Malformed", `the quote is of ${claims.tee}`);
   requireGenuine(checks);

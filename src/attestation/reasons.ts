@@ -149,6 +149,11 @@ export const REASONS = define({
     meaning: "signer, product or family are not those that the policy names",
     remedy: "Run what the policy names, or add its signer, product, family or image to the policy.",
   },
+  RegistersMissing: {
+    meaning: "the policy names registers of a TPM and the evidence has none, or the other way round",
+    remedy:
+      "List an Azure machine (`--vtpm`) by an entry that names what its TPM's registers hold (`pcrs`), any other by one without them.",
+  },
   // code, machine and binding
   TeeNotListed: {
     meaning: "the TEE manifest does not list the machine, or nothing of such hardware",

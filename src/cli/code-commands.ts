@@ -14,7 +14,9 @@ export function addCodeCommands(program: Command, context: CommandContext): void
     .option("--json", "print JSON")
     .addHelpText(
       "after",
-      "\nExample:\n  coco code measure --json > measured-by-us.json\n  coco code measure --tee snp --json > guest.json",
+      "\nExample:\n  coco code measure --json > measured-by-us.json\n  coco code measure --tee snp --json > guest.json\n" +
+        "  coco code measure --tee snp --vtpm /dev/tpmrm0 --json > firmware.json\n\n" +
+        "Of a confidential Azure machine (--vtpm) that is its firmware; what it booted is told besides, as a policy names it.",
     )
     .action((options: TeeOptions, command: Command) =>
       measure(context, options, command.optsWithGlobals()["json"] === true),
@@ -24,7 +26,11 @@ export function addCodeCommands(program: Command, context: CommandContext): void
 async function measure({ output }: CommandContext, options: TeeOptions, asJson: boolean): Promise<void> {
   const { ownCode, codeOnTee } = await import("./own-code.ts");
   const tee = await teeSettings(options);
-  const code = tee === undefined || tee.name === "virtual" ? await ownCode() : await codeOnTee(tee.name, tee);
+  const own = tee === undefined || tee.name === "virtual" ? { code: await ownCode() } : await codeOnTee(tee.name, tee);
+  const { code, entry } = { entry: undefined, ...own };
   if (asJson) printJson(output, code);
   else output.data(`${code.measurement}\n`);
+  // Of a machine with a virtual TPM the measurement is that of the firmware alone.
+  if (entry?.tee === "snp" && entry.policy.pcrs !== undefined)
+    output.talk(`what it booted, for a policy (--tee snp=FILE): ${JSON.stringify({ pcrs: entry.policy.pcrs })}\n`);
 }

@@ -48,6 +48,7 @@ before(async () => {
   assert.deepEqual([signed.code, JSON.parse(signed.data).owner], [0, "acme"], signed.talk);
 });
 
+const REGISTER = "4b".repeat(32);
 const MEMBERS = ["--member", `acme=${at("acme_cert.pem")}`, "--member", `globex=${at("globex_cert.pem")}`];
 const init = (out: string, ...more: readonly string[]) =>
   coco("constitution", "init", "--name", "trade", ...MEMBERS, "--node", at("n.json"), ...more, "--out", at(out));
@@ -110,7 +111,7 @@ describe("coco constitution", () => {
   });
 
   test("hardware counts by its policy, and what no node can meet is told", async () => {
-    await writeFile(at("milan.json"), JSON.stringify({ products: ["Milan"], allow: ["vlek"] }));
+    await writeFile(at("milan.json"), JSON.stringify({ products: ["Milan"], allow: ["vlek"], pcrs: { 4: REGISTER } }));
     const measurement = "5a".repeat(48);
     const tees = ["--tee", `snp=${at("milan.json")}`, "--tee", "snp", "--tee", "tdx"];
     const made = await init("hardware.json", ...tees, "--measured", `snp=${measurement}`);
@@ -130,6 +131,7 @@ describe("coco constitution", () => {
       ],
     );
     assert.deepEqual(teeManifest[1].policy.products, ["Milan"]);
+    assert.deepEqual([teeManifest[1].policy.pcrs, teeManifest[2].policy.pcrs], [{ 4: REGISTER }, undefined]);
     assert.deepEqual([codeManifest.length, codeManifest[1].reference], [2, { tee: "snp" }]);
     assert.deepEqual([codeManifest[1].measurement, codeManifest[1].version], [measurement, codeManifest[0].version]);
     const checked = await coco("constitution", "check", at("hardware.json"));
@@ -137,6 +139,7 @@ describe("coco constitution", () => {
       checked.data,
       /AMD SEV-SNP by the entry snp \(policy of milan\.json\): chips of Milan only; .*\(VLEK\)/,
     );
+    assert.match(checked.data, /only by a quote of the machine's virtual TPM, whose register 4 holds (?:4b){32}/);
     assert.match(checked.data, /measurement (?:5a){48} on AMD SEV-SNP, with any host data/);
     assert.match(checked.talk, /^note: the entry tdx .*\n$/);
     const asJson = JSON.parse((await coco("constitution", "check", at("hardware.json"), "--json")).data);
@@ -145,10 +148,12 @@ describe("coco constitution", () => {
 
   test("hardware that does not exist, or not in such a form, is refused with what is expected", async () => {
     await writeFile(at("typo.json"), JSON.stringify({ product: ["Milan"] }));
+    await writeFile(at("reset.json"), JSON.stringify({ pcrs: { 16: REGISTER } }));
     for (const [args, code, says] of [
       [["--tee", "sev"], 2, /sev is no TEE of hardware; there are vsm, sgx, tdx, snp/],
       [["--tee", "vsm"], 2, /must say whom it trusts; expected vsm=FILE/],
       [["--tee", `snp=${at("typo.json")}`], 1, /policy\.product/],
+      [["--tee", `snp=${at("reset.json")}`], 1, /policy\.pcrs\.16: expected the number of a register, 0 to 15/],
       [["--measured", "snp=00"], 2, /TEE=MEASUREMENT, in 64 or 96 hex digits/],
       [["--measured", `snp=${"00".repeat(32)}`], 1, /measurement: expected 48 bytes/],
     ] as const) {

@@ -25,6 +25,7 @@ compares the printed network id before putting genesis.json into a node's folder
 The machines of the nodes come with their entries. Hardware counts besides by --tee (snp, sgx, tdx, vsm), with a policy as
 coco attest verify --policy takes it; what it measures of the code is listed by --measured:
   --tee snp=policy.json --measured snp=02c3…          policy.json: {"products": ["Milan"], "require": ["alias-check"]}
+Confidential Azure machines attest through a virtual TPM: their policy says what they booted, {"pcrs": {"4": "9b1f…", "11": "07c2…"}}.
 With more to compare than the measurement, a file for --code: {"name": "coco-framework", "version": "0.1.0", "measurement": "02c3…",
 "reference": {"tee": "snp", "hostData": "9b1f…"}} (docs/reference/actions.md#code-and-tees).`;
 

@@ -1,6 +1,6 @@
 /** The identity of this installation's own code, as a code manifest lists it. */
 import { toHex } from "../core/codec/bytes.ts";
-import type { CodeEntry, HardwareTee } from "../core/governance/manifest-entries.ts";
+import type { CodeEntry, HardwareTee, TeeEntry } from "../core/governance/manifest-entries.ts";
 import type { TeeSettings } from "../host/tee/tee-settings.ts";
 import { measureCode, PACKAGE_FOLDER, packageIdentity } from "../host/measure-code.ts";
 
@@ -9,8 +9,15 @@ export async function ownCode(): Promise<CodeEntry> {
   return { measurement: toHex(await measureCode(PACKAGE_FOLDER)), ...(await packageIdentity(PACKAGE_FOLDER)) };
 }
 
-/** What the TEE of this machine measured, with name and version of the running package. Throws `TeeUnavailable`. */
-export async function codeOnTee(name: HardwareTee, settings: TeeSettings): Promise<CodeEntry> {
+/** What the TEE of this machine measured, with name and version of the running package, and the entry that accepts it. */
+export interface CodeOnTee {
+  readonly code: CodeEntry;
+  readonly entry: TeeEntry;
+}
+
+/** Measures code on the TEE of this machine. Throws `TeeUnavailable`. */
+export async function codeOnTee(name: HardwareTee, settings: TeeSettings): Promise<CodeOnTee> {
   const { measuredByTee } = await import("../host/tee/node-tee.ts");
-  return { ...(await measuredByTee(name, settings)), ...(await packageIdentity(PACKAGE_FOLDER)) };
+  const { code, entry } = await measuredByTee(name, settings);
+  return { code: { ...code, ...(await packageIdentity(PACKAGE_FOLDER)) }, entry: entry("this machine") };
 }

@@ -22,7 +22,7 @@ const OPTIONS: Readonly<Record<TeeSetting, readonly [flags: string, description:
     "--chip-service <name>",
     "snp: who is asked for them: amd, azure-cache, azure-host or none (default: amd)",
   ],
-  vtpm: ["--vtpm <device>", "snp: virtual TPM of a confidential Azure machine (/dev/tpmrm0); admits no node yet"],
+  vtpm: ["--vtpm <device>", "snp: virtual TPM of a confidential Azure machine (/dev/tpmrm0), which attests by it"],
   collateralUrl: ["--collateral-url <url>", "tdx, sgx: service for collateral (default: Intel's)"],
   rootListUrl: ["--root-list-url <url>", "tdx, sgx: the root's list of revoked certificates (default: Intel's)"],
   collateralCache: [

@@ -1,6 +1,6 @@
 /**
- * A network whose nodes run on different TEEs: two machines of the virtual TEE with code of their own, one of SEV-SNP and one of
- * TDX whose evidence is by the roots of this test. It forms and commits, refuses what its manifests do not list, on channels and
+ * A network whose nodes run on different TEEs: two machines of the virtual TEE with code of their own, one of SEV-SNP, one of TDX and
+ * one of SEV-SNP that attests through the virtual TPM of an Azure machine, whose evidence is by the roots of this test. It forms and commits, refuses what its manifests do not list, on channels and
  * at joining, re-forms after votes on the TEE manifest, and renews all leases without a failed write.
  */
 import assert from "node:assert/strict";
@@ -13,7 +13,7 @@ import type { HardwareRoots } from "../../src/attestation/evidence.ts";
 import type { Action } from "../../src/core/governance/actions.ts";
 import { teeKey } from "../../src/core/governance/manifest-entries.ts";
 import { createGovernanceCrypto } from "../../src/enclave/manager/node-crypto.ts";
-import { measuredOf, PLAYED_ROOTS, playedSnp, playedTdx } from "../support/played-hardware.ts";
+import { measuredOf, PLAYED_ROOTS, playedSnp, playedTdx, playedVtpm } from "../support/played-hardware.ts";
 import { constitutionOf, decide as decideOn, type NetworkView } from "./lib/governance.ts";
 import { sendTransfers, signTransfer } from "./lib/load.ts";
 import { accountKey } from "./lib/network.ts";
@@ -28,6 +28,7 @@ let first: PlayedNode;
 let observer: PlayedNode;
 let snp: PlayedNode;
 let tdx: PlayedNode;
+let azure: PlayedNode;
 const newcomers: PlayedNode[] = [];
 const gone: PlayedNode[] = [];
 let nonce = 0;
@@ -38,8 +39,9 @@ before(async () => {
     { name: "virtual1", otherCode: true },
     { name: "snp0", provider: playedSnp() },
     { name: "tdx0", provider: playedTdx() },
+    { name: "azure0", provider: playedVtpm() },
   ]);
-  [first, observer, snp, tdx] = network.nodes as [PlayedNode, PlayedNode, PlayedNode, PlayedNode];
+  [first, observer, snp, tdx, azure] = network.nodes as [PlayedNode, PlayedNode, PlayedNode, PlayedNode, PlayedNode];
 });
 after(() => network?.stop(newcomers));
 
@@ -95,12 +97,12 @@ describe("a network of several TEEs", () => {
     const trust = await recorded(...network.nodes);
     assert.deepEqual(
       network.nodes.map((node) => trustOf(trust, node).tee),
-      ["virtual", "virtual", "snp", "tdx"],
+      ["virtual", "virtual", "snp", "tdx", "snp"],
     );
     assert.deepEqual([trust.weakestRunning, trust.weakestAdmitted], ["virtual", "virtual"]);
     const measurements = network.nodes.map((node) => trustOf(trust, node).measurement);
-    assert.equal(new Set(measurements).size, 4, "each runs code of its own");
-    assert.deepEqual(measurements.slice(2), [measuredOf(0x90), measuredOf(0xd1)]);
+    assert.equal(new Set(measurements).size, 5, "each runs code of its own");
+    assert.deepEqual(measurements.slice(2), [measuredOf(0x90), measuredOf(0xd1), measuredOf(0x91)]);
     assert.notEqual(teeKey(first.entry.tee), teeKey(present(network.nodes[1]).entry.tee), "two machines");
   });
 
@@ -108,18 +110,24 @@ describe("a network of several TEEs", () => {
     const pinned = await judged(undefined);
     assert.deepEqual(
       network.nodes.map((node) => trustOf(pinned, node).isTrusted),
-      [true, true, false, false],
+      [true, true, false, false, false],
     );
     assert.match(trustOf(pinned, snp).reasons.join(), /RootNotTrusted/);
   });
 
-  for (const [what, played, code, message] of [
-    ["other code", () => playedSnp({ code: STRANGE_CODE }), "CodeNotApproved", "does not list the measurement"],
-    ["a debugged machine", () => playedTdx({ debug: true }), "EvidenceRejected", "[Dd]ebug"],
+  for (const [what, played, nodeOf, code, message] of [
+    [
+      "other code",
+      () => playedSnp({ code: STRANGE_CODE }),
+      () => snp,
+      "CodeNotApproved",
+      "does not list the measurement",
+    ],
+    ["a debugged machine", () => playedTdx({ debug: true }), () => tdx, "EvidenceRejected", "[Dd]ebug"],
+    ["another boot", () => playedVtpm({ booted: 0x66 }), () => azure, "EvidenceRejected", "register 4: 6666"],
   ] as const)
     test(`refuses the channels of a listed node that comes back on ${what}`, async () => {
-      const provider = played();
-      const node = provider.tee === "snp" ? snp : tdx;
+      const [provider, node] = [played(), nodeOf()];
       const others = network.nodes.filter((other) => other !== node);
       await node.stop();
       // The log takes a few refusals per minute: a node that starts anew has none behind it.
@@ -191,7 +199,7 @@ describe("a network of several TEEs", () => {
       members()
         .map((node) => trustOf(trust, node).tee)
         .sort(),
-      [...["snp", "tdx", "virtual", "virtual", "virtual"]],
+      [...["snp", "snp", "tdx", "virtual", "virtual", "virtual"]],
     );
     await commit(again, members());
   });

@@ -25,7 +25,7 @@ const FORMATS: Readonly<Record<string, readonly string[]>> = {
   "quote (SGX, TDX)": [...testsOf("dcap"), ...ALIKE],
   "VBS report": [...testsOf("vsm"), ...ALIKE],
   token: [...testsOf("maa"), ...ALIKE],
-  "virtual TPM": [...testsOf("tpm"), SCANNED],
+  "virtual TPM": [...testsOf("tpm"), SCANNED, ...ALIKE],
 };
 
 function testsOf(folder: string): readonly string[] {

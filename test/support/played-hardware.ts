@@ -1,12 +1,15 @@
 /**
- * Plays machines of SEV-SNP and TDX for whole nodes: evidence by roots of our own, valid now, for whatever a node wants bound. No
+ * Plays machines of SEV-SNP, plain and behind the virtual TPM of a confidential Azure machine, and of TDX for whole nodes: evidence by roots of our own, valid now, for whatever a node wants bound. No
  * verifier takes it unless the roots are handed in by a constructor.
  */
 import { toHex } from "../../src/core/codec/bytes.ts";
 import type { HardwareRoots } from "../../src/attestation/evidence.ts";
+import { makeHclReport, PCRS } from "../../src/attestation/tpm/test-azure-vtpm.ts";
+import { createAzureVtpmProvider } from "../../src/host/tee/azure-vtpm.ts";
 import type { TeeProvider } from "../../src/host/tee/provider.ts";
 import { type Document, makeEvidence } from "./intel-platform.ts";
-import { DAY_MS } from "./issue-certificates.ts";
+import { DAY_MS, makeKey } from "./issue-certificates.ts";
+import { playTpm } from "./played-tpm.ts";
 import { makeSnpPki, TEST_CHIP } from "./snp-pki.ts";
 
 const NOW_MS = Date.now();
@@ -52,6 +55,36 @@ export function playedSnp({ code = 0x90, debug = false, chip }: PlayedCode = {})
       endorsements,
     }),
   };
+}
+
+/** What a played Azure machine does otherwise than a good one. */
+export interface PlayedBoot extends PlayedCode {
+  /** Each byte of what its TPM's registers hold; those of {@link PCRS} unless given. */
+  readonly booted?: number;
+}
+
+const tpmKey = makeKey("rsa");
+
+/** A confidential Azure machine: its firmware is what the report measures, what that booted is in the registers. */
+export function playedVtpm({ code = 0x91, chip = 3, booted }: PlayedBoot = {}): TeeProvider {
+  const chipId = new Uint8Array(64).fill(chip);
+  const certificates = [pki.vek({ hardwareId: chipId }), pki.ask, pki.ark].map(({ der }) => ({
+    kind: "certificates" as const,
+    content: der,
+  }));
+  const hclReport = makeHclReport(tpmKey, {
+    snpReport: (reportData) =>
+      pki.report({
+        [REPORT_DATA_AT]: reportData,
+        [CHIP_AT]: chipId,
+        [MEASUREMENT_AT]: new Uint8Array(48).fill(code),
+      }),
+  });
+  const pcrs = booted === undefined ? PCRS : PCRS.map(() => new Uint8Array(32).fill(booted));
+  return createAzureVtpmProvider({
+    open: playTpm({ hclReport, key: tpmKey, pcrs }).open,
+    certificates: async () => certificates,
+  });
 }
 
 const dated = (document: Document): void => {

@@ -2,8 +2,9 @@
 import { type Bytes, toHex } from "../../core/codec/bytes.ts";
 import type { SnpPolicy } from "../../core/governance/policy-snp.ts";
 import { type AttestationCrypto, Checks, type Verification } from "../checks.ts";
-import { evidenceRejected } from "../evidence.ts";
-import type { EndorsementKind, HardwareEvidence } from "../hardware-evidence.ts";
+import { endorsementOf, endorsementsOf, type HardwareEvidence } from "../hardware-evidence.ts";
+import { appraiseRegisters } from "../tpm/appraise.ts";
+import { type TpmClaims, verifyTpmPart } from "../tpm/evidence.ts";
 import { appraiseUvm } from "../uvm/appraise.ts";
 import { type UvmClaims, verifyUvm } from "../uvm/verify.ts";
 import { appraiseSnp } from "./appraise.ts";
@@ -14,35 +15,42 @@ import { type SnpOptions, verifySnp } from "./verify.ts";
 /** Claims of SNP evidence, with those of the endorsement of its utility VM when it carries one. */
 export interface SnpEvidenceClaims extends SnpClaims {
   readonly uvm?: UvmClaims;
+  /** Of evidence through a virtual TPM: what the quote says. Its report data are then those that the quote binds. */
+  readonly tpm?: TpmClaims;
+}
+
+/** What evidence is judged with, besides its policy. */
+export interface SnpJudgement extends SnpOptions {
+  /** What a quote must bind that comes without the data whose digest that is; absent: it is not judged. */
+  readonly nonce?: Bytes;
+  /** Whether registers of a TPM may hold anything where the policy names none: for those who only ask what is genuine. */
+  readonly anyRegisters?: boolean;
 }
 
 /** Verifies and appraises evidence. Throws `EvidenceRejected` with the reason `Malformed` when a part cannot be read. */
 export function judgeSnpEvidence(
   evidence: HardwareEvidence,
   policy: SnpPolicy,
-  options: SnpOptions,
+  judgement: SnpJudgement,
   crypto: AttestationCrypto,
 ): Verification<SnpEvidenceClaims> {
-  const all = (kind: EndorsementKind): readonly Bytes[] =>
-    evidence.endorsements.filter((endorsement) => endorsement.kind === kind).map(({ content }) => content);
-  const one = (kind: EndorsementKind): Bytes | undefined => {
-    const [first, ...more] = all(kind);
-    if (more.length > 0) throw evidenceRejected("Malformed", `SNP evidence: several endorsements of kind ${kind}`);
-    return first;
-  };
-  const parts = {
-    report: evidence.evidence,
-    certificates: all("certificates").flatMap(readCertificates),
-    revocations: all("revocations"),
-  };
-  const { claims, checks: verified } = verifySnp(parts, options, crypto);
   const checks = new Checks();
+  const tpm = verifyTpmPart(evidence, judgement.nonce, crypto);
+  if (tpm !== undefined) checks.add(tpm.checks);
+  const parts = {
+    report: tpm?.snpReport ?? evidence.evidence,
+    certificates: endorsementsOf(evidence, "certificates").flatMap(readCertificates),
+    revocations: endorsementsOf(evidence, "revocations"),
+  };
+  const { claims, checks: verified } = verifySnp(parts, judgement, crypto);
   checks.add(verified);
   checks.add(appraiseSnp(claims, policy));
-  const endorsement = one("uvm-endorsements");
+  checks.add(appraiseRegisters(tpm?.claims.pcrs, policy.pcrs, judgement.anyRegisters));
+  const endorsement = endorsementOf(evidence, "uvm-endorsements");
   const uvm = judgeUvm(checks, { endorsement, claims, policy }, crypto);
-  checkHostPolicy(checks, one("host-policy"), claims, crypto);
-  return { claims: { ...claims, ...(uvm && { uvm }) }, checks: checks.list };
+  checkHostPolicy(checks, endorsementOf(evidence, "host-policy"), claims, crypto);
+  const bound = tpm?.reportData === undefined ? {} : { reportData: toHex(tpm.reportData) };
+  return { claims: { ...claims, ...bound, ...(uvm && { uvm }), ...(tpm && { tpm: tpm.claims }) }, checks: checks.list };
 }
 
 interface UvmQuestion {

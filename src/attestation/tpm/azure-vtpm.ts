@@ -7,10 +7,11 @@ import type { SignatureAlgorithm } from "../../core/certificates/algorithm.ts";
 import { isStrongKey, readKeyType } from "../../core/certificates/algorithm.ts";
 import { bytesEqual, concatBytes, toHex, type Bytes } from "../../core/codec/bytes.ts";
 import { readDer } from "../../core/codec/der.ts";
+import type { PcrValues } from "../../core/governance/policy-snp.ts";
 import { type AttestationCrypto, Checks, type Verification } from "../checks.ts";
 import { REPORT_DATA_BYTES } from "../evidence.ts";
 import { parseHclReport } from "./hcl-report.ts";
-import { type PcrValues, parseTpmQuote, quotedPcrs } from "./quote.ts";
+import { parseTpmQuote, quotedPcrs } from "./quote.ts";
 
 /** A quote of a TPM with the values it covers. */
 export interface TpmQuoteEvidence {
@@ -29,16 +30,13 @@ export interface AzureVtpmEvidence {
   readonly quote: TpmQuoteEvidence;
   /** Endorsements of the SNP report, DER. */
   readonly certificates: readonly Bytes[];
-  /** Lists of revoked certificates by AMD's roots, DER. */
-  readonly revocations?: readonly Bytes[];
 }
 
 /** What the TPM claims, and what it hands on; ids and digests in lower-case hex. */
 export interface AzureVtpmClaims {
   readonly tee: "snp";
-  /** For the verifier of SNP reports, with its certificates. */
+  /** For the verifier of SNP reports. */
   readonly snpReport: Bytes;
-  readonly certificates: readonly Bytes[];
   /** What the quote binds. */
   readonly nonce: string;
   readonly pcrs: PcrValues;
@@ -69,7 +67,7 @@ export function vtpmNonce(reportData: Bytes, crypto: AttestationCrypto): Bytes {
  * Throws `MalformedInput` when HCL report or quote cannot be read.
  */
 export function verifyAzureVtpm(
-  evidence: AzureVtpmEvidence,
+  evidence: Pick<AzureVtpmEvidence, "hclReport" | "quote">,
   expected: AzureVtpmExpected,
   crypto: AttestationCrypto,
 ): Verification<AzureVtpmClaims> {
@@ -93,7 +91,6 @@ export function verifyAzureVtpm(
   const claims: AzureVtpmClaims = {
     tee: "snp",
     snpReport,
-    certificates: evidence.certificates,
     nonce: toHex(quote.nonce),
     pcrs: pcrs ?? {},
     resetCount: quote.resetCount,

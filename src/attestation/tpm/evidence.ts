@@ -1,27 +1,26 @@
-/** Evidence of a confidential Azure machine as it travels: the TPM's part and the SNP report in it, judged as a whole by a policy. */
+/**
+ * Evidence of a confidential Azure machine as it travels: what its virtual TPM holds, in which the SNP report is, with a quote and
+ * the data that the quote binds as endorsements. The TPM's part is verified here, the report by snp/evidence.ts.
+ */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import type { SnpPolicy } from "../../core/governance/policy-snp.ts";
-import type { AttestationCrypto, Verification } from "../checks.ts";
-import { evidenceRejected } from "../evidence.ts";
-import type { HardwareEvidence } from "../hardware-evidence.ts";
-import { appraiseSnp } from "../snp/appraise.ts";
-import { readCertificates } from "../snp/certificates.ts";
-import type { SnpClaims } from "../snp/claims.ts";
-import { type SnpOptions, verifySnp } from "../snp/verify.ts";
+import type { AttestationCrypto, Check } from "../checks.ts";
+import { evidenceRejected, REPORT_DATA_BYTES } from "../evidence.ts";
+import { endorsementOf, type HardwareEvidence } from "../hardware-evidence.ts";
 import { malformedAsRejected } from "../vsm/evidence.ts";
-import { type AzureVtpmClaims, type AzureVtpmEvidence, verifyAzureVtpm, vtpmNonce } from "./azure-vtpm.ts";
+import { type AzureVtpmClaims, verifyAzureVtpm, vtpmNonce } from "./azure-vtpm.ts";
 import { decodeTpmQuote } from "./azure-vtpm-codec.ts";
 import { isHclReport } from "./hcl-report.ts";
 
-/** Claims of the SNP report, with those of the TPM. */
-export interface AzureVtpmEvidenceClaims extends SnpClaims {
-  readonly vtpm: Omit<AzureVtpmClaims, "snpReport" | "certificates">;
-}
+/** What the TPM claims beside the SNP report. */
+export type TpmClaims = Omit<AzureVtpmClaims, "tee" | "snpReport">;
 
-/** What a machine is judged with, besides its policy. */
-export interface AzureVtpmJudgement extends SnpOptions {
-  /** What the quote must bind: its nonce itself, or 64 bytes of report data whose digest the nonce is; absent: not judged. */
-  readonly bound?: { readonly nonce: Bytes } | { readonly reportData: Bytes };
+/** The TPM's part of evidence, and the report in it, which is not verified yet. */
+export interface TpmPart {
+  readonly snpReport: Bytes;
+  readonly claims: TpmClaims;
+  readonly checks: readonly Check[];
+  /** The 64 bytes whose digest the quote must bind, when they came along. */
+  readonly reportData?: Bytes;
 }
 
 /** Whether SNP evidence is that of a confidential Azure machine: its report is inside of what the TPM holds. */
@@ -29,37 +28,32 @@ export function isAzureVtpmEvidence({ tee, evidence }: HardwareEvidence): boolea
   return tee === "snp" && isHclReport(evidence);
 }
 
-/** The parts of evidence that travelled. Throws `EvidenceRejected` with the reason `Malformed`. */
-export function azureVtpmEvidenceOf({ evidence, endorsements }: HardwareEvidence): AzureVtpmEvidence {
+/**
+ * Verifies the TPM's part of SNP evidence that has one. Throws `EvidenceRejected` with the reason `Malformed`.
+ * @param nonce what the quote must bind where the data do not come along; undefined: it is not judged
+ */
+export function verifyTpmPart(
+  evidence: HardwareEvidence,
+  nonce: Bytes | undefined,
+  crypto: AttestationCrypto,
+): TpmPart | undefined {
+  if (!isAzureVtpmEvidence(evidence)) return undefined;
   return malformedAsRejected(() => {
-    const [quote, ...others] = endorsements.filter(({ kind }) => kind === "tpm-quote");
-    if (quote === undefined || others.length > 0)
-      throw evidenceRejected("Malformed", "evidence of an Azure machine: expected one quote of its TPM");
-    const certificates = endorsements.filter(({ kind }) => kind === "certificates");
-    const revocations = endorsements.filter(({ kind }) => kind === "revocations").map(({ content }) => content);
-    return {
-      hclReport: evidence,
-      quote: decodeTpmQuote(quote.content),
-      certificates: certificates.flatMap(({ content }) => readCertificates(content)),
-      ...(revocations.length > 0 && { revocations }),
-    };
+    const quote = endorsementOf(evidence, "tpm-quote");
+    if (quote === undefined) throw evidenceRejected("Malformed", "evidence of an Azure machine: no quote of its TPM");
+    const reportData = endorsementOf(evidence, "report-data");
+    if (reportData !== undefined && reportData.length !== REPORT_DATA_BYTES)
+      throw evidenceRejected("Malformed", `report data of ${reportData.length} bytes`);
+    const bound = reportData === undefined ? nonce : vtpmNonce(reportData, crypto);
+    const parts = { hclReport: evidence.evidence, quote: decodeTpmQuote(quote) };
+    const { claims: all, checks } = verifyAzureVtpm(parts, bound === undefined ? {} : { nonce: bound }, crypto);
+    const { tee: _, snpReport, ...claims } = all;
+    return { snpReport, claims, checks, ...(reportData !== undefined && { reportData }) };
   });
 }
 
-/** Verifies and appraises evidence. Throws `EvidenceRejected` with the reason `Malformed` when a part cannot be read. */
-export function judgeAzureVtpm(
-  evidence: AzureVtpmEvidence,
-  policy: SnpPolicy,
-  judgement: AzureVtpmJudgement,
-  crypto: AttestationCrypto,
-): Verification<AzureVtpmEvidenceClaims> {
-  return malformedAsRejected(() => {
-    const { bound } = judgement;
-    const { revocations = [] } = evidence;
-    const nonce = bound && ("nonce" in bound ? bound.nonce : vtpmNonce(bound.reportData, crypto));
-    const { claims: tpm, checks } = verifyAzureVtpm(evidence, nonce === undefined ? {} : { nonce }, crypto);
-    const { snpReport, certificates, ...vtpm } = tpm;
-    const { claims, checks: verified } = verifySnp({ report: snpReport, certificates, revocations }, judgement, crypto);
-    return { claims: { ...claims, vtpm }, checks: [...checks, ...verified, ...appraiseSnp(claims, policy)] };
-  });
+/** The data that evidence through a virtual TPM is made for, where others verify it. Throws `EvidenceRejected` with `Malformed`. */
+export function requireReportData(evidence: HardwareEvidence): void {
+  if (isAzureVtpmEvidence(evidence) && endorsementOf(evidence, "report-data") === undefined)
+    throw evidenceRejected("Malformed", "evidence of an Azure machine: the data that its quote binds are not there");
 }

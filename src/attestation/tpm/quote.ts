@@ -3,6 +3,7 @@
  * that only the TPM itself writes, the type, one bank of SHA-256, and nothing behind the digest.
  */
 import { ByteReader, concatBytes, toHex, type Bytes, type HashFunction } from "../../core/codec/bytes.ts";
+import type { PcrValues } from "../../core/governance/policy-snp.ts";
 import { CocoError } from "../../errors.ts";
 
 /** Most platform configuration registers of a TPM. */
@@ -64,9 +65,6 @@ function readSelection(reader: ByteReader): readonly number[] {
   const selected = Array.from({ length: 8 * bitmap.length }, (_, at) => at);
   return selected.filter((at) => ((bitmap[at >> 3] as number) & (1 << (at & 7))) !== 0);
 }
-
-/** Values of registers by their number, in lower-case hex. */
-export type PcrValues = Readonly<Record<number, string>>;
 
 /**
  * The values of the quoted registers; undefined when they do not give the quote's digest. `values` are those of all registers

@@ -1,9 +1,12 @@
 /** Test support: makes evidence of a confidential machine of Azure, correctly signed, and wrong where a test wants it. */
 import { createHash, createPublicKey, sign } from "node:crypto";
 import { makeKey, type TestKey } from "../../../test/support/issue-certificates.ts";
-import { concatBytes, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
+import { concatBytes, toHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
 import { u32, type JsonObject } from "../vsm/test-vsm-evidence.ts";
-import type { AzureVtpmEvidence } from "./azure-vtpm.ts";
+import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
+import type { Endorsement, HardwareEvidence } from "../hardware-evidence.ts";
+import { type AzureVtpmEvidence, vtpmNonce } from "./azure-vtpm.ts";
+import { encodeTpmQuote } from "./azure-vtpm-codec.ts";
 
 export const sha256 = (data: Bytes): Bytes => new Uint8Array(createHash("sha256").update(data).digest());
 
@@ -74,6 +77,8 @@ export interface QuoteOptions {
   readonly bitmap?: Bytes;
   readonly safe?: number;
   readonly pcrDigest?: Bytes;
+  /** What the registers hold; {@link PCRS} unless given. */
+  readonly pcrs?: readonly Bytes[];
   readonly more?: Bytes;
 }
 
@@ -83,12 +88,14 @@ const sized = (bytes: Bytes): Bytes => concatBytes(u16(bytes.length), bytes);
 
 /** Values of all registers of made evidence. */
 export const PCRS = Array.from({ length: 24 }, (_, at) => new Uint8Array(32).fill(at + 1));
+/** What of these a policy may name. */
+export const POLICY_PCRS = Object.fromEntries([4, 7, 11].map((at) => [at, toHex(PCRS[at] as Bytes)]));
 export const NONCE = utf8Encode("a challenge");
 
 /** What a TPM signs as a quote. */
 export function makeQuoteMessage(options: QuoteOptions = {}): Bytes {
-  const { bitmap = Uint8Array.of(0xff, 0xff, 0xff) } = options;
-  const quoted = PCRS.filter((_, at) => ((bitmap[at >> 3] ?? 0) & (1 << (at & 7))) !== 0);
+  const { bitmap = Uint8Array.of(0xff, 0xff, 0xff), pcrs = PCRS } = options;
+  const quoted = pcrs.filter((_, at) => ((bitmap[at >> 3] ?? 0) & (1 << (at & 7))) !== 0);
   return concatBytes(
     u32be(options.magic ?? 0xff544347),
     u16(options.type ?? 0x8018),
@@ -114,3 +121,18 @@ export function makeVtpmEvidence(key: TestKey, hcl: HclOptions = {}, quote: Quot
   const signature = new Uint8Array(sign("sha256", message, key.privateKey));
   return { hclReport: makeHclReport(key, hcl), quote: { message, signature, pcrs: PCRS }, certificates: [] };
 }
+
+/** Evidence as it travels; with report data unless there are none, and with certificates last. */
+export function travelling(
+  { hclReport, quote, certificates }: AzureVtpmEvidence,
+  reportData?: Bytes,
+  more: readonly Endorsement[] = [],
+): HardwareEvidence {
+  const bound: readonly Endorsement[] = reportData === undefined ? [] : [{ kind: "report-data", content: reportData }];
+  const carried = certificates.map((content) => ({ kind: "certificates" as const, content }));
+  const endorsements = [{ kind: "tpm-quote" as const, content: encodeTpmQuote(quote) }, ...bound, ...more, ...carried];
+  return { tee: "snp", evidence: hclReport, endorsements };
+}
+
+/** The nonce of a quote that binds these data. */
+export const nonceFor = (reportData: Bytes): Bytes => vtpmNonce(reportData, createAttestationCrypto());

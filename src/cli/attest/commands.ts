@@ -1,6 +1,6 @@
 /** `coco attest verify`: checks evidence of a TEE offline, and says of each check what came out. */
 import { type Command, InvalidArgumentError } from "commander";
-import type { PcrValues } from "../../attestation/tpm/quote.ts";
+import type { PcrValues } from "../../core/governance/policy-snp.ts";
 import { CocoError } from "../../errors.ts";
 import { parseStrictJson } from "../../core/codec/json.ts";
 import { readText } from "../arguments.ts";
@@ -26,7 +26,9 @@ Examples: a folder as the platforms write them, or files.
 
 Nothing is fetched. Roots are those of AMD and Intel, built in. Who else is trusted stands in the policy; without one, Microsoft's
 endorsements of Azure's utility VMs count in any version, a token's keys are those of --jwks, whoever issued it, and nobody vouches
-for a VBS enclave. Otherwise the strict policy counts: --allow opens it by name, such as v2,vlek,vmpl1,debug,SWHardeningNeeded.
+for a VBS enclave. What a machine with a virtual TPM booted is judged by "pcrs" of the policy, without which it is rejected, and by --pcr;
+with neither policy nor --pcr that is left open.
+Otherwise the strict policy counts: --allow opens it by name, such as v2,vlek,vmpl1,debug,SWHardeningNeeded.
 
 Exit code 0: accepted. 1: rejected; the reasons are printed. 2: wrong usage, or evidence that can't be read.`;
 
@@ -67,7 +69,12 @@ export function addAttestCommands(program: Command, context: CommandContext): vo
     .option("--measurement <hex>", "what the measurement must be")
     .option("--report-data <hex>", "what the report data must be, all 64 bytes")
     .option("--nonce <hex>", "what the quote of a vTPM must answer")
-    .option("--pcr <number=hex>", "what a register of the vTPM must hold; repeatable", collectPcr, {})
+    .option(
+      "--pcr <number=hex>",
+      "what a register of the vTPM must hold, beside the policy; repeatable",
+      collectPcr,
+      {},
+    )
     .option("--at <time>", "time of verification, ISO 8601; now unless given")
     .option("--policy <file>", "appraisal policy, JSON; the strict one unless given")
     .option("--allow <names>", "what to allow beside it, separated by commas")
@@ -110,8 +117,8 @@ async function judgeFiles(
   const given = recorded === undefined ? await contentOf(folder, named) : await recordOf(recorded, folder, named);
   if (nonce !== undefined && given.vtpm === undefined)
     throw new CocoError("WrongUsage", "--nonce goes with --vtpm: other evidence binds --report-data");
-  if (Object.keys(pcr).length > 0 && given.vtpm === undefined)
-    throw new CocoError("WrongUsage", "--pcr goes with --vtpm: other evidence has no registers of a TPM");
+  if (Object.keys(pcr).length > 0 && given.vtpm === undefined && (recorded === undefined || given.tee !== "snp"))
+    throw new CocoError("WrongUsage", "--pcr goes with --vtpm, or with --recorded evidence of SNP: others have no TPM");
   const document = policy === undefined ? undefined : await readPolicyFile(policy);
   const names = (allow ?? "").split(",").filter((name) => name.trim() !== "");
   if (given.tee === "virtual" && (document !== undefined || names.length > 0))

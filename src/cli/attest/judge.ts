@@ -4,22 +4,22 @@ import { isAccepted, reasonsOf } from "../../attestation/checks.ts";
 import { appraiseDcap } from "../../attestation/dcap/appraise.ts";
 import { INTEL_SGX_ROOT } from "../../attestation/dcap/chains.ts";
 import { verifyDcap } from "../../attestation/dcap/verify.ts";
-import type { Endorsement, EndorsementKind } from "../../attestation/hardware-evidence.ts";
+import type { Endorsement, EndorsementKind, HardwareEvidence } from "../../attestation/hardware-evidence.ts";
 import { appraiseMaa } from "../../attestation/maa/appraise.ts";
 import { pinnedKeys, readKeySet } from "../../attestation/maa/keys.ts";
 import { type MaaClaims, verifyMaa } from "../../attestation/maa/verify.ts";
 import { readCertificates } from "../../attestation/snp/certificates.ts";
-import { judgeSnpEvidence } from "../../attestation/snp/evidence.ts";
+import { judgeSnpEvidence, type SnpEvidenceClaims } from "../../attestation/snp/evidence.ts";
 import { createAmdRoots } from "../../attestation/snp/roots.ts";
-import { verifyAzureVtpm } from "../../attestation/tpm/azure-vtpm.ts";
-import type { PcrValues } from "../../attestation/tpm/quote.ts";
-import { parseAzureVtpmJson } from "../../attestation/tpm/azure-vtpm-codec.ts";
+import { appraiseRegisters } from "../../attestation/tpm/appraise.ts";
+import { encodeTpmQuote, parseAzureVtpmJson } from "../../attestation/tpm/azure-vtpm-codec.ts";
 import { appraiseUvm, MICROSOFT_UVM_ISSUERS } from "../../attestation/uvm/appraise.ts";
 import { verifyUvm } from "../../attestation/uvm/verify.ts";
 import { appraiseVbs } from "../../attestation/vsm/appraise.ts";
 import { verifyVbs } from "../../attestation/vsm/verify.ts";
 import { MIN_RSA_BITS } from "../../core/certificates/algorithm.ts";
 import { EMPTY, toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
+import type { PcrValues } from "../../core/governance/policy-snp.ts";
 import { type MaaJwtPolicy, STRICT_VBS_POLICY, TOKEN_TEES } from "../../core/governance/policy-vsm.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
 import { CocoError } from "../../errors.ts";
@@ -95,7 +95,7 @@ function verificationOf(content: EvidenceContent, options: JudgeOptions): Verifi
   const { nowMs, policies } = options;
   switch (content.tee) {
     case "snp":
-      return content.vtpm === undefined ? judgeSnp(content, options) : judgeVtpm(content.vtpm, content, options);
+      return judgeSnp(content, options);
     case "sgx":
     case "tdx": {
       const evidence = { quote: required(content, "quote"), collateral: required(content, "collateral") };
@@ -178,48 +178,37 @@ function policyOfKeys({ issuer = "", policyHash = "" }: MaaClaims, jwks: Bytes):
   };
 }
 
-/** An Azure machine: its TPM's quote, and the SNP report that is inside. */
-function judgeVtpm(vtpm: Bytes, content: EvidenceContent, options: JudgeOptions): Verification<object> {
-  const { nonce, pcrs } = options.expected;
-  const { claims: machine, checks } = verifyAzureVtpm(
-    parseAzureVtpmJson(vtpm),
-    nonce === undefined ? {} : { nonce },
-    crypto,
-  );
-  const { snpReport, certificates, tee: _, ...tpm } = machine;
-  const snp = judgeSnp({ ...content, report: snpReport, certs: [...content.certs, ...certificates] }, options);
-  return { claims: { ...snp.claims, tpm }, checks: [...checks, ...pcrChecks(machine.pcrs, pcrs), ...snp.checks] };
-}
-
-/** The SNP report measures the firmware; what it starts stands in the registers of the TPM, which only the caller can judge. */
-function pcrChecks(found: PcrValues, expected: PcrValues = {}): readonly Check[] {
-  const numbers = Object.keys(expected).map(Number);
-  if (numbers.length === 0)
-    return [
-      {
-        name: "values of the registers",
-        outcome: "skipped",
-        detail: "none are expected: what was booted is not judged",
-      },
-    ];
-  return numbers.map((number): Check => {
-    const name = `register ${number}`;
-    const value = found[number];
-    if (value === expected[number]) return { name, outcome: "passed" };
-    return { name, outcome: "failed", code: "MeasurementMismatch", detail: value ?? "the quote does not cover it" };
-  });
-}
-
-function judgeSnp(content: EvidenceContent, { nowMs, policies }: JudgeOptions): Verification<object> {
+function judgeSnp(content: EvidenceContent, options: JudgeOptions): Verification<object> {
   const endorsements: Endorsement[] = content.certs.map((bytes) => ({ kind: "certificates", content: bytes }));
   const add = (kind: EndorsementKind, bytes: Bytes | undefined) => {
     if (bytes !== undefined) endorsements.push({ kind, content: bytes });
   };
+  // Of an Azure machine the report is inside of what its TPM holds.
+  const machine = content.vtpm && parseAzureVtpmJson(content.vtpm);
+  add("tpm-quote", machine && encodeTpmQuote(machine.quote));
+  for (const certificate of machine?.certificates ?? []) add("certificates", certificate);
   add("uvm-endorsements", content.uvm);
   add("host-policy", content.securityPolicy);
-  const evidence = { tee: "snp" as const, evidence: required(content, "report"), endorsements };
-  const policy = content.uvm === undefined ? policies.snp : { ...policies.snp, uvm: uvmIssuers(policies) };
-  return judgeSnpEvidence(evidence, policy, { roots: createAmdRoots(), nowMs }, crypto);
+  const report = machine?.hclReport ?? required(content, "report");
+  const { policies } = options;
+  const uvm = content.uvm === undefined ? policies.snp.uvm : uvmIssuers(policies);
+  return judgeSnpWhole({ tee: "snp", evidence: report, endorsements }, options, { ...policies.snp, uvm });
+}
+
+/** SNP evidence with all that goes with it, by the policy, and by the registers that are expected beside it. */
+export function judgeSnpWhole(
+  evidence: HardwareEvidence,
+  { nowMs, policies, expected: { nonce, pcrs = {} } }: JudgeOptions,
+  policy = policies.snp,
+): Verification<SnpEvidenceClaims> {
+  const asked = Object.keys(pcrs).length > 0;
+  const judgement = {
+    ...{ roots: createAmdRoots(), nowMs, anyRegisters: policies.isUsual },
+    ...(nonce !== undefined && { nonce }),
+  };
+  if (asked && policies.isUsual) return judgeSnpEvidence(evidence, { ...policy, pcrs }, judgement, crypto);
+  const { claims, checks } = judgeSnpEvidence(evidence, policy, judgement, crypto);
+  return { claims, checks: asked ? [...checks, ...appraiseRegisters(claims.tpm?.pcrs, pcrs)] : checks };
 }
 
 function required(content: EvidenceContent, part: "report" | "quote" | "collateral" | "uvm" | "token"): Bytes {

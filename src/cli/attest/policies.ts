@@ -21,6 +21,8 @@ import type { TeeName } from "./inputs.ts";
 /** The policy of each kind of evidence. */
 export interface Policies {
   readonly snp: SnpPolicy;
+  /** Whether no file says what counts. */
+  readonly isUsual: boolean;
   readonly dcap: DcapPolicy;
   /** Undefined: nobody is trusted. */
   readonly vsm?: VsmPolicy;
@@ -53,6 +55,7 @@ export function policiesFor(
   const isVsm = tee === "vsm" || tee === "maa";
   const vsm = isVsm && document !== undefined ? readDocument(document, context, readVsmPolicy) : undefined;
   return {
+    isUsual: document === undefined,
     ...(vsm !== undefined && { vsm: names.includes("debug") ? { ...vsm, allowDebug: true } : vsm }),
     snp: opened(allowingSnp, snp, names, SNP_ALLOWANCES),
     dcap: opened(allowingDcap, dcap, names, DCAP_NAMES),

@@ -9,7 +9,7 @@ import { evidenceRejected, type EvidenceCrypto } from "../../attestation/evidenc
 import { readHardwareEvidence } from "../../attestation/hardware.ts";
 import type { HardwareEvidence } from "../../attestation/hardware-evidence.ts";
 import { pinnedRoots } from "../../attestation/pinned-roots.ts";
-import { judgeSnpEvidence } from "../../attestation/snp/evidence.ts";
+import { requireReportData } from "../../attestation/tpm/evidence.ts";
 import { decodeEvidenceCbor, readVirtualEvidence } from "../../attestation/virtual.ts";
 import { judgeVsmEvidence } from "../../attestation/vsm/evidence.ts";
 import { toHex, type Bytes } from "../../core/codec/bytes.ts";
@@ -22,8 +22,7 @@ import { createEvidenceCrypto, sha256 } from "../../enclave/manager/node-crypto.
 import { CocoError } from "../../errors.ts";
 import { readJson } from "../arguments.ts";
 import { RECORDED_FORMAT } from "../ledger-attestations.ts";
-import { judgementOf, type Judgement, type JudgeOptions } from "./judge.ts";
-import type { Policies } from "./policies.ts";
+import { judgementOf, judgeSnpWhole, type Judgement, type JudgeOptions } from "./judge.ts";
 
 /** Largest file of recorded evidence, in bytes. */
 export const MAX_RECORDED_FILE_BYTES = 1024 * 1024;
@@ -107,11 +106,11 @@ function checked(name: string, holds: boolean, detail: string): Check {
   return holds ? { name, outcome: "passed" } : { name, outcome: "failed", code: "ReportDataMismatch", detail };
 }
 
-function verificationOf({ tee, evidence }: RecordedFile, { nowMs, policies }: JudgeOptions): Verification<object> {
+function verificationOf({ tee, evidence }: RecordedFile, options: JudgeOptions): Verification<object> {
   return readDocument(decodeEvidenceCbor(evidence), EVIDENCE_CONTEXT, (fields) => {
     fields.value("tee");
     if (tee === "virtual") return virtualVerification(fields, createEvidenceCrypto());
-    return hardwareVerification(readHardwareEvidence(fields, tee), policies, nowMs);
+    return hardwareVerification(readHardwareEvidence(fields, tee), options);
   });
 }
 
@@ -127,12 +126,14 @@ function virtualVerification(fields: FieldReader, crypto: EvidenceCrypto): Verif
   }
 }
 
-function hardwareVerification(evidence: HardwareEvidence, policies: Policies, nowMs: number): Verification<object> {
+function hardwareVerification(evidence: HardwareEvidence, options: JudgeOptions): Verification<object> {
+  const { policies, nowMs } = options;
   const crypto = createAttestationCrypto();
-  const { amd, intel } = pinnedRoots();
+  const { intel } = pinnedRoots();
   switch (evidence.tee) {
     case "snp":
-      return judgeSnpEvidence(evidence, policies.snp, { roots: amd, nowMs }, crypto);
+      requireReportData(evidence);
+      return judgeSnpWhole(evidence, options);
     case "sgx":
     case "tdx": {
       const collateral = evidence.endorsements.find(({ kind }) => kind === "collateral")?.content;

@@ -10,6 +10,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { REASONS } from "../../attestation/reasons.ts";
 import { encodeHardwareEvidence } from "../../attestation/hardware.ts";
+import { parseAzureVtpmJson } from "../../attestation/tpm/azure-vtpm-codec.ts";
+import { travelling } from "../../attestation/tpm/test-azure-vtpm.ts";
 import { toHex } from "../../core/codec/bytes.ts";
 import { sha256 } from "../../enclave/manager/node-crypto.ts";
 import { pemOfDer } from "../../core/governance/pem.ts";
@@ -124,6 +126,29 @@ describe("coco attest verify", { skip }, () => {
     assert.equal((await coco("attest", "verify", ...file, "--pcr", "24=00")).code, 2);
     const elsewhere = ["--report", snp("virtee/report_milan.hex"), "--pcr", `4=${pcrs[4]}`];
     assert.match((await coco("attest", "verify", ...elsewhere)).talk, /--pcr goes with --vtpm/);
+    const policy = join(folder, "registers.json");
+    const by = async (content: object) => {
+      await writeFile(policy, JSON.stringify(content));
+      return [...file, "--policy", policy];
+    };
+    await expectVerdict(await by({ pcrs: { 4: pcrs[4], 11: pcrs[11] } }), { code: 0, verdict: "accept" });
+    await expectVerdict(await by({ pcrs: { 4: pcrs[11] } }), {
+      ...{ code: 1, verdict: "reject", reasons: ["MeasurementMismatch"] },
+    });
+    await expectVerdict(await by({}), { code: 1, verdict: "reject", reasons: ["RegistersMissing"] });
+    const both = async (content: object, value: string) => [...(await by(content)), "--pcr", `4=${value}`];
+    await expectVerdict(await both({}, pcrs[4]), { code: 1, verdict: "reject", reasons: ["RegistersMissing"] });
+    await expectVerdict(await both({ pcrs: { 11: pcrs[11] } }, pcrs[4]), { code: 0, verdict: "accept" });
+    for (const [inPolicy, beside] of [
+      [pcrs[4], pcrs[11]],
+      [pcrs[11], pcrs[4]],
+    ])
+      await expectVerdict(await both({ pcrs: { 4: inPolicy } }, beside), {
+        ...{ code: 1, verdict: "reject", reasons: ["MeasurementMismatch"] },
+      });
+    await expectVerdict(await by({ pcrs: { 16: pcrs[4] } }), {
+      ...{ code: 2, verdict: "error", reasons: ["ConfigurationInvalid"] },
+    });
   });
 
   test("SGX and TDX: a folder each, at the time of its collateral", async () => {
@@ -151,6 +176,10 @@ describe("coco attest verify", { skip }, () => {
       content: await bytes("tdx", "google-v5-uptodate", "collateral.json"),
     } as const;
     const quote = await bytes("tdx", "google-v5-uptodate", "quote.bin");
+    const vtpm = travelling(
+      parseAzureVtpmJson(await bytes("snp", "trustee-az-vtpm", "evidence-v1.json")),
+      new Uint8Array(64),
+    );
     const file = join(folder, "recorded.json");
     const record = {
       ...{ format: "coco-recorded-evidence-v1", networkId: "00".repeat(32), transactionId: "2.4", owner: "acme" },
@@ -164,6 +193,7 @@ describe("coco attest verify", { skip }, () => {
         ["KeyKindNotAllowed", "PrivilegeLevel"],
       ],
       [{ tee: "tdx", evidence: quote, endorsements: [collateral] }, "2026-03-18", []],
+      [vtpm, "2026-03-18", ["NonceMismatch"]],
     ] as const) {
       const content = { ...record, timeMs: Date.parse(at), evidence: toHex(encodeHardwareEvidence(evidence)) };
       await writeFile(file, JSON.stringify(content));

@@ -85,18 +85,6 @@ export function bytesEqual(left: Bytes, right: Bytes): boolean {
   return true;
 }
 
-/** Copies a digest of 32 bytes from one place to another: a loop costs less than the view that `set` needs. */
-export function copyDigest(target: Uint8Array, at: number, source: Bytes, from: number): void {
-  for (let offset = 0; offset < DIGEST_BYTES; offset++) target[at + offset] = source[from + offset] as number;
-}
-
-/** Whether the same digest of 32 bytes stands in both, each from a place of its own on. Not constant-time. */
-export function sameDigest(left: Bytes, at: number, right: Bytes, from: number): boolean {
-  if (at + DIGEST_BYTES > left.length || from + DIGEST_BYTES > right.length) return false;
-  for (let offset = 0; offset < DIGEST_BYTES; offset++) if (left[at + offset] !== right[from + offset]) return false;
-  return true;
-}
-
 /** Lexicographic order: negative, zero or positive. */
 export function compareBytes(left: Bytes, right: Bytes): number {
   const shared = Math.min(left.length, right.length);

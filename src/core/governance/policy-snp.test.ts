@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decodeCbor, encodeCbor } from "../codec/cbor.ts";
 import { readDocument, treeToCbor, treeToJson } from "./fields.ts";
-import { allowingSnp, readSnpPolicy, snpPolicyTree, type SnpPolicy, STRICT_SNP_POLICY } from "./policy-snp.ts";
+import {
+  allowingSnp,
+  type PcrValues,
+  readSnpPolicy,
+  snpPolicyTree,
+  type SnpPolicy,
+  STRICT_SNP_POLICY,
+} from "./policy-snp.ts";
 
 const FULL: SnpPolicy = {
   products: ["Genoa", "Turin"],
@@ -18,6 +25,7 @@ const FULL: SnpPolicy = {
   imageId: "04".repeat(16),
   hostData: ["05".repeat(32)],
   uvm: [{ did: "did:x509:0:sha256:abc::eku:1.2.3", feed: "UVM", minSvn: 100 }],
+  pcrs: { 4: "06".repeat(32), 11: "07".repeat(32) },
 };
 
 const fromJson = (value: unknown): SnpPolicy =>
@@ -38,6 +46,16 @@ test("what JSON leaves out is strict, and CBOR leaves nothing out", () => {
   assert.throws(() => fromCbor(new Map()), { code: "ConstitutionInvalid" });
 });
 
+test("registers of a TPM have one encoding, in the order of their numbers, and a policy without them is written as before", () => {
+  const encode = (pcrs: PcrValues) => encodeCbor(treeToCbor(snpPolicyTree({ ...FULL, pcrs })));
+  const [four, ten] = ["06".repeat(32), "07".repeat(32)];
+  assert.deepEqual(encode({ 10: ten, 4: four }), encode({ 4: four, 10: ten }));
+  const json = JSON.stringify(treeToJson(snpPolicyTree({ ...FULL, pcrs: { 10: ten, 4: four } })));
+  assert.ok(json.endsWith(`"pcrs":{"4":"${four}","10":"${ten}"}}`), json);
+  assert.ok(!("pcrs" in (treeToJson(snpPolicyTree(STRICT_SNP_POLICY)) as object)));
+  assert.throws(() => fromCbor(new Map([["pcrs", new Map([[4, four]])]])), { code: "ConstitutionInvalid" });
+});
+
 test("unknown fields and names, repetitions and other lengths are refused, by name", () => {
   const cases: readonly (readonly [Record<string, unknown>, string])[] = [
     [{ more: 1 }, "more"],
@@ -55,6 +73,13 @@ test("unknown fields and names, repetitions and other lengths are refused, by na
     [{ uvm: [{ did: "did:web:x", feed: "f", minSvn: 1 }] }, "uvm[0].did"],
     [{ uvm: [{ did: "did:x509:x", feed: "f", minSvn: "1" }] }, "uvm[0].minSvn"],
     [{ uvm: [...FULL.uvm, ...FULL.uvm] }, "uvm"],
+    [{ pcrs: {} }, "pcrs"],
+    [{ pcrs: ["06".repeat(32)] }, "pcrs"],
+    [{ pcrs: { 16: "06".repeat(32) } }, "pcrs.16"],
+    [{ pcrs: { "04": "06".repeat(32) } }, "pcrs.04"],
+    [{ pcrs: { "-1": "06".repeat(32) } }, "pcrs.-1"],
+    [{ pcrs: { 4: "06" } }, "pcrs.4"],
+    [{ pcrs: { 4: "AB".repeat(32) } }, "pcrs.4"],
   ];
   for (const [document, field] of cases)
     assert.throws(

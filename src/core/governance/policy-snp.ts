@@ -6,7 +6,7 @@
  * says nothing. Both forms are read strictly; in the JSON form a field that is left out has its strict value.
  */
 import { fromHex } from "../codec/bytes.ts";
-import type { FieldReader, FieldRecord } from "./fields.ts";
+import { fieldInvalid, type FieldReader, type FieldRecord } from "./fields.ts";
 
 /** Most entries of each list of a policy for SNP. */
 export const MAX_SNP_POLICY_ENTRIES = 64;
@@ -14,6 +14,12 @@ export const MAX_SNP_POLICY_ENTRIES = 64;
 export const MAX_DID_LENGTH = 1024;
 /** Longest name of a feed in a policy, in UTF-16 units. */
 export const MAX_FEED_LENGTH = 256;
+
+/**
+ * Highest register of a TPM that a policy may name: those behind it can be reset while the machine runs, so that what they hold
+ * says nothing of what was started.
+ */
+export const MAX_POLICY_REGISTER = 15;
 
 /** Generations of chips that make reports. */
 export const SNP_PRODUCTS = ["Milan", "Genoa", "Turin"] as const;
@@ -84,6 +90,9 @@ export interface UvmPolicy {
   readonly minSvn: number;
 }
 
+/** Values of a TPM's registers (PCRs of the SHA-256 bank) by their number, in lower-case hex. */
+export type PcrValues = Readonly<Record<number, string>>;
+
 /** An appraisal policy for SNP. Digests and ids are lower-case hex. */
 export interface SnpPolicy {
   /** Empty: every product with a pinned root. */
@@ -104,6 +113,11 @@ export interface SnpPolicy {
   readonly hostData: readonly string[];
   /** Empty: no endorsement of a utility VM is asked for. */
   readonly uvm: readonly UvmPolicy[];
+  /**
+   * What registers of the machine's virtual TPM must hold, at least one. With it only evidence counts that carries a quote of all
+   * of them; without it none that comes through a virtual TPM, whose report measures the firmware alone.
+   */
+  readonly pcrs?: PcrValues;
 }
 
 /** The strict policy. */
@@ -123,6 +137,7 @@ const TCB_BYTES = 8;
 const KEY_DIGEST_BYTES = 48;
 const ID_BYTES = 16;
 const HOST_DATA_BYTES = 32;
+const REGISTER_BYTES = 32;
 const SVN_BOUNDS = { min: 0, max: 0xffff_ffff };
 
 /** In JSON a list that is left out is empty; CBOR, which is signed, has everything written. */
@@ -154,6 +169,18 @@ function readUvm(fields: FieldReader): UvmPolicy {
   };
 }
 
+function readPcrs(fields: FieldReader): PcrValues {
+  const names = fields.names();
+  if (names.length === 0) throw fieldInvalid(fields.context, fields.path, "names no register");
+  return Object.fromEntries(
+    names.map((name) => {
+      if (!/^(?:0|[1-9]\d?)$/.test(name) || Number(name) > MAX_POLICY_REGISTER)
+        throw fields.invalid(name, `expected the number of a register, 0 to ${MAX_POLICY_REGISTER}`);
+      return [name, fields.hex(name, REGISTER_BYTES)];
+    }),
+  );
+}
+
 /** Reads the fields of a policy. */
 export function readSnpPolicy(fields: FieldReader): SnpPolicy {
   const hexes = (name: string, length: number) =>
@@ -173,6 +200,7 @@ export function readSnpPolicy(fields: FieldReader): SnpPolicy {
     ...(fields.has("imageId") && { imageId: fields.hex("imageId", ID_BYTES) }),
     hostData: hexes("hostData", HOST_DATA_BYTES),
     uvm,
+    ...(fields.has("pcrs") && { pcrs: fields.record("pcrs", readPcrs) }),
   };
 }
 
@@ -190,6 +218,7 @@ export function snpPolicyTree(policy: SnpPolicy): FieldRecord {
     imageId: imageId === undefined ? undefined : fromHex(imageId),
     hostData: hostData.map(fromHex),
     uvm: policy.uvm.map(({ did, feed, minSvn }) => ({ did, feed, minSvn })),
+    pcrs: policy.pcrs && Object.fromEntries(Object.entries(policy.pcrs).map(([at, value]) => [at, fromHex(value)])),
   };
 }
 

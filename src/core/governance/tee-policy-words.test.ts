@@ -68,6 +68,9 @@ describe("what is accepted of hardware, in words", () => {
       ...[uvm, { ...uvm, feed: "B" }, { ...uvm, minSvn: 1 }, { ...uvm, did: "did:x509:1" }].map((one) =>
         snp({ uvm: [one] }),
       ),
+      ...[{ 4: "01" }, { 4: "02" }, { 7: "01" }, { 4: "01", 7: "01" }].map((pcrs) =>
+        snp({ pcrs: Object.fromEntries(Object.entries(pcrs).map(([at, byte]) => [at, byte.repeat(32)])) }),
+      ),
     ]);
   });
 

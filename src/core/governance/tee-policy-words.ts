@@ -6,7 +6,7 @@ import { fromHex, toHex, type Bytes } from "../codec/bytes.ts";
 import { certificateInWords, type WordsCrypto } from "./certificate-words.ts";
 import type { HardwareTee, HardwareTeeEntry, ReferenceValues } from "./manifest-entries.ts";
 import type { DcapAllowance, DcapPolicy } from "./policy-dcap.ts";
-import type { SnpAllowance, SnpMinimumTcb, SnpPolicy, SnpRequirement } from "./policy-snp.ts";
+import type { PcrValues, SnpAllowance, SnpMinimumTcb, SnpPolicy, SnpRequirement } from "./policy-snp.ts";
 import type { EnclavePolicy, MaaJwtPolicy, PinnedTokenKey, TokenTee, VbsHgsPolicy } from "./policy-vsm.ts";
 
 /** Each TEE of hardware by the name its maker gives it. */
@@ -115,7 +115,13 @@ function snpClauses(policy: SnpPolicy): readonly string[] {
       policy.uvm.map(({ did, feed, minSvn }) => `${did} for ${feed}, version ${minSvn} or later`),
       (issuers) => `the utility VM is endorsed by ${issuers}`,
     ),
+    ...(policy.pcrs === undefined ? [] : [registersInWords(policy.pcrs)]),
   ];
+}
+
+function registersInWords(pcrs: PcrValues): string {
+  const values = Object.entries(pcrs).map(([at, value]) => `register ${at} holds ${value}`);
+  return `only by a quote of the machine's virtual TPM, whose ${all(values)}`;
 }
 
 function dcapClauses(policy: DcapPolicy): readonly string[] {

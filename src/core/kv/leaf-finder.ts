@@ -50,6 +50,7 @@ function startSearches(pages: readonly Page[], starts: number[], keys: readonly 
   for (let at = 0; at < length; at++) touched += (pages[at] as Page).count;
   for (let at = 0; at < length; at++) touched += (pages[at] as Page).logBytes;
   for (let at = 0; at < length; at++) touched += (pages[at] as Page).touchTable();
+  for (let at = 0; at < length; at++) touched += (pages[at] as Page).touchSlot(keys[at] as Bytes);
   for (let at = 0; at < length; at++) starts[at] = (pages[at] as Page).searchStart(keys[at] as Bytes);
   for (let at = 0; at < length; at++) touched += (pages[at] as Page).touchRecord(starts[at] as number);
   return touched;

@@ -1,7 +1,7 @@
 /** What is read of a page; for what a page is see `page.ts`. */
 import type { Bytes } from "../codec/bytes.ts";
 import { invariant } from "../../errors.ts";
-import { firstHint, HINT_OFFSET, LINE_BYTES, readU16, SLOT_BYTES, touchLines } from "./page-log.ts";
+import { firstHint, guessSlot, HINT_OFFSET, LINE_BYTES, readU16, SLOT_BYTES } from "./page-log.ts";
 import {
   compareRecord,
   FIELD_DELETED,
@@ -80,13 +80,22 @@ export abstract class PageReader {
   }
 
   /**
-   * The three steps that follow, and {@link searchStart} after the first, read what {@link search} and {@link Page.overwrite}
+   * The four steps that follow, and {@link searchStart} after the second, read what {@link search} and {@link Page.overwrite}
    * would, each what the step before made known, so that reads for many keys can wait for memory at the same time. What they
    * return means nothing.
    */
   touchTable(): number {
-    const { log, table } = this;
-    return (log[0] as number) + touchLines(log, table, table + this.count * SLOT_BYTES);
+    const { log, table, count } = this;
+    if (count === 0) return 0;
+    return (log[0] as number) + (log[table] as number) + (log[table + count * SLOT_BYTES - 1] as number);
+  }
+
+  /** See {@link touchTable}. */
+  touchSlot(key: Bytes): number {
+    const { log, table, count } = this;
+    if (count === 0) return 0;
+    const slot = guessSlot(log, table, count, hintOf(key, 0, key.length, this.prefix));
+    return log[table + slot * SLOT_BYTES] as number;
   }
 
   /** See {@link touchTable}. */

@@ -37,9 +37,12 @@ const GATHERED_LEAST = 4;
 
 const NO_LEAVES: ReturnType<typeof findLeaves> = { leaves: [], starts: [] };
 
-/** Whether a tree may be too large for the processor's caches. */
+/** Leaves of a tree that may be too large for the nearest of the processor's caches. */
+const LARGE_LEAVES = 64;
+
+/** Whether a tree has many leaves. */
 function isLarge(root: TreeNode): boolean {
-  return root instanceof InnerNode && root.child(0) instanceof InnerNode;
+  return root instanceof InnerNode && (root.children.length >= LARGE_LEAVES || root.child(0) instanceof InnerNode);
 }
 
 /** The leaf a key belongs to. */

@@ -7,7 +7,8 @@
  * nonce counter of an undone batch is never used again.
  */
 import { asciiBytes } from "../codec/ascii.ts";
-import { type Bytes, bytesEqual, ByteWriter, concatBytes, EMPTY, sameDigest, toHex } from "../codec/bytes.ts";
+import { type Bytes, bytesEqual, ByteWriter, concatBytes, EMPTY, toHex } from "../codec/bytes.ts";
+import { WordView } from "../codec/word-view.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import * as format from "./batch-format.ts";
 import type { BatchHeader, BatchKind, ParsedBatch } from "./batch-format.ts";
@@ -296,16 +297,17 @@ export function unsealBatch(batch: ParsedBatch, keys: LedgerKeys, crypto: Ledger
   const secrets = secretsOf(batch, keys, crypto);
   const plaintext = openSection(batch, keys, crypto, refuse);
   const sealedCount = header.sealedLength === 0 ? 0 : header.count;
-  const commitments = privateCommitments(secrets.bytes, plaintext, sealedCount, sha256);
-  const evidence = evidenceDigests(header, secrets.bytes, sha256);
+  const commitments = new WordView(privateCommitments(secrets.bytes, plaintext, sealedCount, sha256));
+  const evidence = new WordView(evidenceDigests(header, secrets.bytes, sha256));
+  const section = new WordView(publicSection);
   const [open, sealed] = [new format.PublicSection(publicSection, header.epoch), new format.PrivateSection(plaintext)];
   const parts: Bytes[] = [];
   // A batch may be a view on a whole chunk of the ledger, which its parts must not hold in memory.
   let copy: Bytes | undefined;
   const ids = new Int32Array(header.count);
   let committed = 0;
-  const fits = (at: number, digests: Bytes, position: number): boolean =>
-    at >= 0 && sameDigest(publicSection, at, digests, position * SECRET_LENGTH);
+  const fits = (at: number, digests: WordView, position: number): boolean =>
+    at >= 0 && section.hasDigest(at, digests, position * SECRET_LENGTH);
   for (let position = 0; position < header.count; position++) {
     open.next();
     if (sealedCount > 0) sealed.next();

@@ -11,7 +11,7 @@ function digestsOf(messages: readonly Bytes[], hash: HashFunction): Bytes {
   const run = new DigestRun(hash, messages.length);
   for (const message of messages) {
     const at = run.next(message.length);
-    run.bytes.set(message, at);
+    run.room.bytes.set(message, at);
   }
   return run.finish();
 }
@@ -45,7 +45,7 @@ describe("digests of many messages", () => {
     const [first, second] = [new DigestRun(sha256, 1), new DigestRun(sha256, 1)];
     for (const [value, run] of [first, second].entries()) {
       const at = run.next(40);
-      run.bytes.fill(value, at, at + 40);
+      run.room.bytes.fill(value, at, at + 40);
     }
     assert.deepEqual(first.finish(), sha256(new Uint8Array(40)));
     assert.deepEqual(second.finish(), sha256(new Uint8Array(40).fill(1)));

@@ -3,6 +3,7 @@
  * less than a call for each where the hash function has lanes.
  */
 import { type Bytes, EMPTY, type HashFunction, hashMany } from "../codec/bytes.ts";
+import { WordView } from "../codec/word-view.ts";
 import { invariant } from "../../errors.ts";
 
 const DIGEST = 32;
@@ -10,13 +11,14 @@ const DIGEST = 32;
 const ROOM_BYTES = 16 * 1024;
 
 /** The room of the run before, if it has ended: runs follow each other, and fresh memory costs more than what it is for. */
-let spare: Uint8Array = EMPTY;
+const NO_ROOM = new WordView(EMPTY);
+let spare = NO_ROOM;
 
 /** Messages in a row, and then their digests in the same order. */
 export class DigestRun {
   readonly #hash: HashFunction;
   readonly #digests: Uint8Array;
-  #room: Uint8Array;
+  #room: WordView;
   /** Length of the messages that wait, and the end of the last of them. */
   #length = 0;
   #end = 0;
@@ -26,18 +28,18 @@ export class DigestRun {
   constructor(hash: HashFunction, capacity: number) {
     this.#hash = hash;
     this.#room = spare;
-    spare = EMPTY;
+    spare = NO_ROOM;
     this.#digests = new Uint8Array(capacity * DIGEST);
   }
 
   /** Where the next message is to be written, after {@link DigestRun.next} and before anything else is asked for. */
-  get bytes(): Uint8Array {
+  get room(): WordView {
     return this.#room;
   }
 
-  /** Makes room for the next message, which has at least one byte; its place in {@link DigestRun.bytes}. */
+  /** Makes room for the next message, which has at least one byte; its place in {@link DigestRun.room}. */
   next(length: number): number {
-    if (length !== this.#length || this.#end + length > this.#room.length) this.#begin(length);
+    if (length !== this.#length || this.#end + length > this.#room.bytes.length) this.#begin(length);
     const at = this.#end;
     this.#end += length;
     return at;
@@ -48,7 +50,7 @@ export class DigestRun {
     this.#length = length;
     const left = this.#digests.length / DIGEST - this.#hashed;
     const needed = Math.max(length, Math.min(ROOM_BYTES, left * length));
-    if (needed > this.#room.length) this.#room = new Uint8Array(needed);
+    if (needed > this.#room.bytes.length) this.#room = new WordView(new Uint8Array(needed));
   }
 
   #flush(): void {
@@ -58,7 +60,7 @@ export class DigestRun {
       "more messages than announced",
     );
     const target = this.#digests.subarray(this.#hashed * DIGEST);
-    hashMany(this.#hash, this.#room.subarray(0, this.#end), this.#length, target);
+    hashMany(this.#hash, this.#room.bytes.subarray(0, this.#end), this.#length, target);
     this.#hashed += this.#end / this.#length;
     this.#end = 0;
   }
@@ -66,8 +68,8 @@ export class DigestRun {
   /** The digests of all messages, side by side; nothing is added after it. */
   finish(): Bytes {
     this.#flush();
-    if (this.#room.length <= ROOM_BYTES) spare = this.#room;
-    this.#room = EMPTY;
+    if (this.#room.bytes.length <= ROOM_BYTES) spare = this.#room;
+    this.#room = NO_ROOM;
     return this.#digests;
   }
 }

@@ -10,7 +10,8 @@
  * Hashing is most of what a leaf costs: messages of one length are hashed by one call (digest-run.ts).
  */
 import { asciiBytes } from "../codec/ascii.ts";
-import { type Bytes, copyDigest, type HashFunction, utf8Decode } from "../codec/bytes.ts";
+import { type Bytes, type HashFunction, utf8Decode } from "../codec/bytes.ts";
+import { WordView } from "../codec/word-view.ts";
 import {
   HEADER_LENGTH,
   type ParsedBatch,
@@ -25,12 +26,14 @@ const DIGEST = 32;
 /** Secrets of one transaction: 32 bytes nonce, then 32 bytes blinding. */
 export const SECRETS_LENGTH = 2 * DIGEST;
 const ZERO_DIGEST = new Uint8Array(DIGEST);
-const HEX_DIGITS = asciiBytes("0123456789abcdef");
+/** The two hexadecimal digits of each byte, as one number. */
+const HEX_PAIRS = Uint16Array.from({ length: 256 }, (_, byte) => {
+  const [high = 0, low = 0] = asciiBytes(byte.toString(16).padStart(2, "0"));
+  return (high << 8) | low;
+});
 const ZERO = 0x30;
 const COLON = 0x3a;
 const MAX_INTEGER_32 = 0x7fffffff;
-/** A loop copies so many bytes faster than the view costs that a call needs. */
-const LOOP_BYTES_MAX = 256;
 
 /** Input of a hash call, filled anew before each: a call reads its input and keeps nothing of it. */
 const leafInput = new Uint8Array(3 * DIGEST);
@@ -81,35 +84,22 @@ export function signatureLeaf(
 /** What the leaves of a batch are made of. */
 type LeafBytes = Pick<ParsedBatch, "header" | "headerBytes" | "publicSection" | "sealedSection">;
 
-/** Copies a digest, or zeros where there is none (a negative place). */
-function copyOptional(target: Uint8Array, at: number, source: Bytes, from: number): void {
-  if (from < 0) target.fill(0, at, at + DIGEST);
-  else copyDigest(target, at, source, from);
-}
-
-/** Room for bytes at a place. */
-interface Target {
-  readonly bytes: Uint8Array;
-  readonly at: number;
-  readonly length: number;
-}
-
-/** Copies a part of a section to a place. */
-function copyPart({ bytes, at, length }: Target, source: Bytes, from: number): void {
-  if (length > LOOP_BYTES_MAX) bytes.set(source.subarray(from, from + length), at);
-  else for (let offset = 0; offset < length; offset++) bytes[at + offset] = source[from + offset] as number;
+/** Copies a digest from a place, or zeros where there is none (a negative place). */
+function copyOptional(source: WordView, from: number, target: WordView, at: number): void {
+  if (from < 0) target.bytes.fill(0, at, at + DIGEST);
+  else source.copyDigest(from, target, at);
 }
 
 /** Digests of the writes of all transactions of a batch. */
 function writeSetDigests({ header, publicSection }: LeafBytes, sha256: HashFunction): Bytes {
   const run = new DigestRun(sha256, header.count);
+  const source = new WordView(publicSection);
   const section = new PublicSection(publicSection, header.epoch);
   for (let position = 0; position < header.count; position++) {
     section.next();
     const at = run.next(DIGEST + section.partLength);
-    copyOptional(run.bytes, at, publicSection, section.commitmentAt);
-    if (section.partLength > 0)
-      copyPart({ bytes: run.bytes, at: at + DIGEST, length: section.partLength }, publicSection, section.partAt);
+    copyOptional(source, section.commitmentAt, run.room, at);
+    source.copy(section.partAt, section.partLength, run.room, at + DIGEST);
   }
   return run.finish();
 }
@@ -117,16 +107,16 @@ function writeSetDigests({ header, publicSection }: LeafBytes, sha256: HashFunct
 /** All leaves of a batch, 32 bytes each, that of its signature transaction last; the sections must be well formed. */
 export function batchLeaves(batch: LeafBytes, sha256: HashFunction): Bytes {
   const { header, headerBytes, publicSection, sealedSection } = batch;
-  const digests = writeSetDigests(batch, sha256);
+  const [source, digests] = [new WordView(publicSection), new WordView(writeSetDigests(batch, sha256))];
   // The last place is for the signature leaf.
   const run = new DigestRun(sha256, header.count + 1);
   const section = new PublicSection(publicSection, header.epoch);
   for (let position = 0; position < header.count; position++) {
     section.next();
     const at = run.next(3 * DIGEST);
-    copyDigest(run.bytes, at, digests, position * DIGEST);
-    copyDigest(run.bytes, at + DIGEST, publicSection, section.evidenceAt);
-    copyOptional(run.bytes, at + 2 * DIGEST, publicSection, section.claimsAt);
+    digests.copyDigest(position * DIGEST, run.room, at);
+    source.copyDigest(section.evidenceAt, run.room, at + DIGEST);
+    copyOptional(source, section.claimsAt, run.room, at + 2 * DIGEST);
   }
   section.end();
   const leaves = run.finish();
@@ -160,16 +150,17 @@ export function blindingAt(position: number): number {
  */
 export function privateCommitments(secrets: Bytes, plaintext: Bytes, count: number, sha256: HashFunction): Bytes {
   const run = new DigestRun(sha256, count);
+  const [source, blindings] = [new WordView(plaintext), new WordView(secrets)];
   const section = new PrivateSection(plaintext);
   for (let position = 0; position < count; position++) {
     section.next();
     if (!section.hasContent) continue;
     const idEnd = DIGEST + 1 + section.idLength;
     const at = run.next(idEnd + section.partLength);
-    copyDigest(run.bytes, at, secrets, blindingAt(position));
+    blindings.copyDigest(blindingAt(position), run.room, at);
     // The length stands right before the request id.
-    copyPart({ bytes: run.bytes, at: at + DIGEST, length: section.idLength + 1 }, plaintext, section.idAt - 1);
-    copyPart({ bytes: run.bytes, at: at + idEnd, length: section.partLength }, plaintext, section.partAt);
+    source.copy(section.idAt - 1, section.idLength + 1, run.room, at + DIGEST);
+    source.copy(section.partAt, section.partLength, run.room, at + idEnd);
   }
   return run.finish();
 }
@@ -218,22 +209,19 @@ class EvidenceWriter {
   }
 
   /** Writes it to a place. */
-  write(position: number, target: Uint8Array, start: number): void {
+  write(position: number, { bytes, view }: WordView, start: number): void {
     const front = this.#front;
     const secrets = this.#secrets;
     const seqno = this.#firstSeqno + position;
-    for (let offset = 0; offset < front.length; offset++) target[start + offset] = front[offset] as number;
+    for (let offset = 0; offset < front.length; offset++) bytes[start + offset] = front[offset] as number;
     let at = start + front.length;
     const digits = decimalLength(seqno);
-    writeDecimal(target, at, digits, seqno);
+    writeDecimal(bytes, at, digits, seqno);
     at += digits;
-    target[at++] = COLON;
+    bytes[at++] = COLON;
     const from = nonceAt(position);
-    for (let offset = 0; offset < DIGEST; offset++) {
-      const byte = secrets[from + offset] as number;
-      target[at++] = HEX_DIGITS[byte >> 4] as number;
-      target[at++] = HEX_DIGITS[byte & 15] as number;
-    }
+    for (let offset = 0; offset < DIGEST; offset++)
+      view.setUint16(at + 2 * offset, HEX_PAIRS[secrets[from + offset] as number] as number);
   }
 }
 
@@ -246,7 +234,7 @@ export function evidenceDigests(header: ParsedBatch["header"], secrets: Bytes, s
   const evidence = new EvidenceWriter(header, secrets);
   for (let position = 0; position < header.count; position++) {
     const at = run.next(evidence.lengthOf(position));
-    evidence.write(position, run.bytes, at);
+    evidence.write(position, run.room, at);
   }
   return run.finish();
 }
@@ -255,6 +243,6 @@ export function evidenceDigests(header: ParsedBatch["header"], secrets: Bytes, s
 export function commitEvidenceText(place: EvidencePlace, secrets: Bytes, position: number): string {
   const evidence = new EvidenceWriter(place, secrets);
   const bytes = new Uint8Array(evidence.lengthOf(position));
-  evidence.write(position, bytes, 0);
+  evidence.write(position, new WordView(bytes), 0);
   return utf8Decode(bytes);
 }

@@ -51,7 +51,11 @@ export function createAzureVtpmProvider(options: AzureVtpmOptions): TeeProvider 
         quote: await makeQuote(transact, reportData),
       }));
       const certificates = await options.certificates(snpReportOf(evidence));
-      const endorsements: Endorsement[] = [{ kind: "tpm-quote", content: quote }, ...certificates];
+      const endorsements: Endorsement[] = [
+        { kind: "tpm-quote", content: quote },
+        { kind: "report-data", content: reportData },
+        ...certificates,
+      ];
       return { tee: "snp", evidence, endorsements } satisfies HardwareEvidence;
     },
   };

@@ -4,7 +4,9 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { PLAYED_ROOTS, measuredOf, playedSnp, playedTdx } from "../../../test/support/played-hardware.ts";
+import { PLAYED_ROOTS, measuredOf, playedSnp, playedTdx, playedVtpm } from "../../../test/support/played-hardware.ts";
+import { reasonsOf } from "../../attestation/checks.ts";
+import { PCRS } from "../../attestation/tpm/test-azure-vtpm.ts";
 import { verifyEvidence } from "../../attestation/verify-evidence.ts";
 import { toHex, utf8Encode } from "../../core/codec/bytes.ts";
 import { readDocument } from "../../core/governance/fields.ts";
@@ -14,7 +16,7 @@ import { openNodeKeys } from "../../enclave/manager/node-keys.ts";
 import { CocoError } from "../../errors.ts";
 import { initNode, loadNode, NODE_CONFIGURATION_FILE, teeOf } from "../node-folder.ts";
 import { askTeeOf, tellTee } from "./ask-tee.ts";
-import { openNodeTee } from "./node-tee.ts";
+import { measuredByTee, openNodeTee } from "./node-tee.ts";
 import { createVsmProvider } from "./vsm.ts";
 import { readTeeSettings, SETTINGS_OF_TEE, type TeeSettings, teeSettingsTree } from "./tee-settings.ts";
 
@@ -89,6 +91,32 @@ describe("the TEE of a node", () => {
       const entry = tee.entry("here");
       assert.deepEqual([entry.tee, entry.note], [provider.tee, "here"]);
     }
+  });
+
+  test("of an Azure machine names what was booted, so that its entry accepts nothing else", async () => {
+    const open = (provider = playedVtpm()) =>
+      openNodeTee({ name: "snp" }, { dir, machineKeyFile, create: true, played: { roots: PLAYED_ROOTS, provider } });
+    const tee = await open();
+    assert.deepEqual(tee.code, { measurement: measuredOf(0x91), reference: { tee: "snp", hostData: "c0".repeat(32) } });
+    const entry = tee.entry("here");
+    if (entry.tee !== "snp") throw assert.fail("of SNP");
+    const value = (at: number) => toHex(PCRS[at] ?? assert.fail("no register"));
+    assert.equal(entry.id, "strict-vtpm");
+    assert.deepEqual(
+      entry.policy.pcrs,
+      Object.fromEntries([4, 7, 8, 9, 11, 12].map((register) => [register, value(register)])),
+    );
+    const judged = async (made: typeof tee, by = entry) => {
+      const claims = verifyEvidence(await made.attest(REPORT_DATA), REPORT_DATA, crypto, Date.now());
+      return claims.tee === "virtual" ? assert.fail("of hardware") : reasonsOf(claims.judge(by));
+    };
+    assert.deepEqual(await judged(tee), []);
+    assert.deepEqual(await judged(await open(playedVtpm({ booted: 0x66 }))), ["MeasurementMismatch"]);
+    assert.deepEqual(await judged(await open(playedSnp())), ["RegistersMissing"]);
+    const plain = (await open(playedSnp())).entry("here");
+    assert.deepEqual(await judged(tee, plain.tee === "snp" ? plain : assert.fail("of SNP")), ["RegistersMissing"]);
+    const measured = await measuredByTee("snp", { name: "snp" }, { roots: PLAYED_ROOTS, provider: playedVtpm() });
+    assert.deepEqual([measured.code, measured.entry("here")], [tee.code, entry]);
   });
 
   test("is refused at once where its evidence would be, and where it is not there", async () => {

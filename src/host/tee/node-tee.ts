@@ -19,6 +19,7 @@ import { verifyEvidence } from "../../attestation/verify-evidence.ts";
 import { type Bytes, toHex } from "../../core/codec/bytes.ts";
 import { readDocument } from "../../core/governance/fields.ts";
 import { readTeeEntry } from "../../core/governance/manifest-codec.ts";
+import type { PcrValues } from "../../core/governance/policy-snp.ts";
 import type {
   CodeEntry,
   HardwareTee,
@@ -35,6 +36,12 @@ import type { TeeProvider } from "./provider.ts";
 import { createProvider, HARDWARE_NEEDS } from "./providers.ts";
 import type { TeeSettings } from "./tee-settings.ts";
 import type { VsmProvider } from "./vsm.ts";
+
+/**
+ * Registers of a TPM that say what was booted and are the same on machines of one image: boot loader, state of Secure Boot, what GRUB
+ * did and read, the unified kernel image and what changes its command line.
+ */
+const BOOT_REGISTERS = [4, 7, 8, 9, 11, 12] as const;
 
 /** See the module's header. */
 export interface NodeTee {
@@ -84,9 +91,13 @@ export async function openNodeTee(settings: TeeSettings, machine: TeeMachine): P
   return { ...hardware, sealer: await machineKeyOf(machine), sealedBy: "machine key file" };
 }
 
-/** The code that this machine measures, as a code manifest lists it. Throws `TeeUnavailable` with what is missing. */
-export async function measuredByTee(name: HardwareTee, settings: TeeSettings): Promise<NodeTee["code"]> {
-  return (await ofHardware(createProvider(name, settings), name, createEvidenceCrypto())).code;
+/** What this machine measures, and the entry that accepts it, as manifests list them. Throws `TeeUnavailable` with what is missing. */
+export async function measuredByTee(
+  name: HardwareTee,
+  settings: TeeSettings,
+  { provider = createProvider(name, settings), roots }: PlayedMachine = {},
+): Promise<Pick<NodeTee, "code" | "entry">> {
+  return ofHardware(provider, name, createEvidenceCrypto(roots));
 }
 
 async function machineKeyOf({ machineKeyFile, create = false }: TeeMachine): Promise<VirtualTee> {
@@ -127,7 +138,7 @@ async function ofHardware(
     tee,
     code: { measurement: claims.measurement, ...(reference !== undefined && { reference }) },
     attest,
-    entry: (note) => strictEntry(tee, note),
+    entry: (note) => strictEntry(tee, note, claims.tee === "virtual" ? undefined : claims.pcrs),
   };
 }
 
@@ -163,8 +174,13 @@ function referenceOf(claims: Claims): ReferenceValues | undefined {
   return { tee: "sgx", signer, productId, minVersion: version };
 }
 
-/** The strict policy for hardware: the owner may edit it in vn-entry.json before it is signed. */
-function strictEntry(tee: HardwareTee, note: string): TeeEntry {
-  const policy = tee === "vsm" ? { format: "vbs-hgs" } : {};
-  return readDocument({ tee, id: "strict", note, policy }, { form: "json", code: "Internal" }, readTeeEntry);
+/**
+ * The strict policy for hardware: the owner may edit it in vn-entry.json before it is signed. Of a machine that attests through its
+ * virtual TPM it names what the registers of the boot hold.
+ */
+function strictEntry(tee: HardwareTee, note: string, found: PcrValues | undefined): TeeEntry {
+  const pcrs = Object.fromEntries(BOOT_REGISTERS.flatMap((at) => (found?.[at] === undefined ? [] : [[at, found[at]]])));
+  const policy = tee === "vsm" ? { format: "vbs-hgs" } : found === undefined ? {} : { pcrs };
+  const id = found === undefined ? "strict" : "strict-vtpm";
+  return readDocument({ tee, id, note, policy }, { form: "json", code: "Internal" }, readTeeEntry);
 }

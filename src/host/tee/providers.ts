@@ -30,7 +30,7 @@ const CONFIGFS =
 export const HARDWARE_NEEDS: Readonly<Record<HardwareTee, string>> = {
   snp:
     `--tee snp runs in a confidential virtual machine of AMD SEV-SNP with the driver sev-guest; ${CONFIGFS}. ` +
-    "Evidence of a confidential Azure machine (--vtpm) admits no node yet. " +
+    "A confidential Azure machine has none: there --vtpm /dev/tpmrm0 says where its virtual TPM is. " +
     "A host that hands in no certificates of the chip needs --chip-certificates, --security-context or --chip-service",
   tdx:
     "--tee tdx runs in a guest of Intel TDX with the driver tdx-guest, on a host with a quote generation service; " +
