@@ -65,13 +65,12 @@ export class Manager implements PeerEvents {
     this.#lanes = this.#createLanes();
     this.#lanes.follow(parts.adapters);
     this.#requests = new RequestRouter({
-      ...{ now: () => parts.clock.now(), firstId: firstIdOf(parts.randomBytes(FIRST_ID_BYTES)) },
+      ...{ now: () => parts.clock.now(), firstId: firstIdOf(parts.randomBytes(FIRST_ID_BYTES)), carried: parts },
       adapters: this.#lanes.byId,
       send: (peer, frame) => this.#send(peer, frame),
       refusalOf: (actorId, counts) => this.#admission.refusalOf(actorId, counts),
       ownStanding: () => this.leases.own,
       confirmRead: (id) => this.#replicator.read(id),
-      carried: parts,
       governance: {
         sha256: parts.snapshots.crypto.sha256,
         administration: parts.administration,

@@ -116,15 +116,10 @@ describe("an adapter host", () => {
 
   test("keeps a request for a version that is still to come, the first one too, until it is committed", () => {
     const { host, request, commit, answers } = emptyFixture();
-    const ask = (id: number, minVersion: number) =>
-      host.handle({
-        type: "requests",
-        leading: false,
-        requests: [{ id, path: "/kv", body: utf8Encode("?k"), caller: CALLER, minVersion }],
-      });
     request(1, "?k");
     assert.match(answers()[0] ?? "", /^1 .*NotReady/, "nobody says that there will be one");
-    ask(2, 1);
+    const early = { id: 2, path: "/kv", body: utf8Encode("?k"), caller: CALLER, minVersion: 1 };
+    host.handle({ type: "requests", leading: false, requests: [early] });
     host.handle({ type: "genesis", generation: 0, timeMs: 0, randomness: RANDOMNESS });
     assert.equal(answers().length, 1, "it is not committed yet");
     commit(1);
