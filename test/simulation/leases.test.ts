@@ -87,7 +87,7 @@ describe("a network whose nodes hold leases", () => {
     struck.teeIsSilent = true;
     await run.pass(2 * LEASE_MS);
     assert.deepEqual(run.quarantined(), [struck.name]);
-    assert.equal(struck.ownStanding, "quarantined");
+    assert.equal(struck.manager?.leases.own, "quarantined");
     assert.match(await run.ask(struck), /^503 .*NodeQuarantined/);
     assert.match(await run.ask(run.leader()), /^200 /);
     const { epochs } = run.simulation.checker.governance ?? assert.fail("no governance");
@@ -221,7 +221,7 @@ describe("a network whose nodes hold leases", () => {
       assert.deepEqual(run.quarantined(), []);
     }
     assert.deepEqual(
-      [fast, other, struck].map(({ refusedQuarantines }) => refusedQuarantines),
+      [fast, other, struck].map(({ manager }) => manager?.leases.refusedQuarantines),
       [0, 1, 1],
     );
     assert.notEqual(run.leader(), fast);

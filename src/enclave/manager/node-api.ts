@@ -19,6 +19,7 @@ import { evidenceView } from "./evidence-view.ts";
 import type { FrontendRequest, FrontendResponse } from "./frontend.ts";
 import type { History } from "./history.ts";
 import type { Manager } from "./manager.ts";
+import { hindranceOf } from "./readiness.ts";
 import type { RecoveryDesk } from "./recovery-desk.ts";
 import type { Sealing } from "./sealing.ts";
 import { backEndorsementsOf, endorsementsOf, type ServiceIdentity, signerId } from "./service-keys.ts";
@@ -144,10 +145,8 @@ function evidence(
 
 /** Who is told 200 here is served: by adapters that have their state, as far as this node reads the ledger. */
 function ready({ manager, service }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
-  if (manager.status.leader === undefined) throw new CocoError("NotReady", "no leader is known");
   if (service() === undefined) throw new CocoError("NotReady", "the service identity is not known yet");
-  if (manager.waitsForKeys) throw new CocoError("NotReady", "the key of an epoch is not on this node yet");
-  const { hindrance } = manager.adapters;
+  const hindrance = hindranceOf(manager);
   if (hindrance !== undefined) throw new CocoError("NotReady", hindrance);
   respond(json({ ready: true }));
 }

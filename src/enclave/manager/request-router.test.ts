@@ -90,6 +90,17 @@ describe("requests of a node that started again", () => {
     assert.deepEqual(minVersions, [undefined, 1, 1]);
   });
 
+  test("of a peer that is ahead are left to be asked again: the peer is not told that there is no state", () => {
+    const { router, given, state } = boot(new Uint8Array(FIRST_ID_BYTES));
+    const query = { type: "query", id: 5, path: "/kv", body: EMPTY, caller: CALLER } as const;
+    state.version = 0;
+    router.frame("peer", query);
+    assert.equal(given.length, 0);
+    state.version = 1;
+    router.frame("peer", query);
+    assert.equal(given.length, 1);
+  });
+
   test("are given back to their worker by the leader a bounded number of times", () => {
     const { router, ask, given } = boot(new Uint8Array(FIRST_ID_BYTES));
     router.leadershipChanged({ leader: "self", term: 3, leads: true, serving: true });

@@ -131,6 +131,7 @@ export class RequestRouter {
   frame(peer: NodeId, frame: RequestFrame): void {
     switch (frame.type) {
       case "query":
+        if (this.#isAhead(frame.path)) return;
         this.request(frame, true, (response) =>
           this.#parts.send(peer, { type: "queryResponse", id: frame.id, response }),
         );
@@ -147,6 +148,12 @@ export class RequestRouter {
       default:
         this.governance.frame(peer, frame);
     }
+  }
+
+  /** Whether a peer, which asks nobody before it has a state of the adapter, has one that is still to come here: it asks again. */
+  #isAhead(path: string): boolean {
+    const adapter = this.#parts.adapters.get(this.#adapterAt(path) ?? 0);
+    return adapter !== undefined && !adapter.isUnable && !adapter.isRestoring && adapter.committedVersion() === 0;
   }
 
   #readFirst(open: OpenRequest): void {
