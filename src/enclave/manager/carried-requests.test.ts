@@ -12,6 +12,7 @@ function carrier() {
   const approval = network.requests(APPROVAL as Parameters<GovernedNetwork["requests"]>[0]);
   const offered: SignedMessage[] = [];
   let now = 0;
+  const world = { hasLeader: true };
   const carried = new CarriedRequests({
     approval,
     now: () => now,
@@ -23,7 +24,7 @@ function carrier() {
       check: (message, nowMs) =>
         void executeAdministrative(network.state, { type: "request", ...message }, placeAt(nowMs), GOVERNANCE_CRYPTO),
     },
-    offer: (message) => offered.push(message),
+    offer: (message) => world.hasLeader && offered.push(message) > 0,
   });
   const tick = (ms: number): readonly number[] => {
     now += ms;
@@ -31,7 +32,7 @@ function carrier() {
     carried.tick();
     return offered.map((message) => approval.indexOf(message));
   };
-  return { network, approval, tick };
+  return { network, approval, tick, world };
 }
 
 describe("requests that a node carries", () => {
@@ -44,6 +45,14 @@ describe("requests that a node carries", () => {
     }
     assert.equal(network.state.constitution.codeManifest.length, 2);
     for (const _ of approval) assert.deepEqual(tick(CARRIED_INTERVAL_MS), []);
+  });
+
+  test("wait for a leader, and go to it at once", () => {
+    const { tick, world } = carrier();
+    world.hasLeader = false;
+    for (let times = 0; times < 3; times++) assert.deepEqual(tick(1), []);
+    world.hasLeader = true;
+    assert.deepEqual(tick(1), [0]);
   });
 
   test("are offered in turn by a node whose ledger does not go on: it cannot see that the first is in", () => {

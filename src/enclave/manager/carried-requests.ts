@@ -23,8 +23,8 @@ export interface CarriedRequestsParts {
     batchTime(): number;
   };
   readonly administration: Pick<Administration, "appended" | "check">;
-  /** Brings a request to the leader, if there is one. */
-  readonly offer: (message: SignedMessage) => void;
+  /** Brings a request to the leader; false when there is none that can be reached. */
+  readonly offer: (message: SignedMessage) => boolean;
 }
 
 /** See the module's header. */
@@ -50,10 +50,9 @@ export class CarriedRequests {
       this.#place = approval.findIndex((message) => this.#holds(message));
     } else if (now() < this.#notBeforeMs) return;
     const message = approval[this.#place];
-    if (message === undefined) return;
+    if (message === undefined || !offer(message)) return;
     this.#notBeforeMs = now() + CARRIED_INTERVAL_MS;
     this.#place = (this.#place + 1) % approval.length;
-    offer(message);
   }
 
   #holds(message: SignedMessage): boolean {

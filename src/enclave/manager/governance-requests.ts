@@ -107,9 +107,11 @@ export class GovernanceRequests {
     if (this.#leadership.serving) this.#lead({ message: frame.message, chain: frame.chain }, peer);
   }
 
-  /** Brings a request to whoever leads now; what becomes of it shows in the ledger, and nobody waits for that. */
-  offer(message: SignedMessage): void {
-    if (this.#toLeader(message) === "self") this.#lead(message, "self");
+  /** Brings a request to whoever leads now, if there is one; what becomes of it shows in the ledger, and nobody waits for that. */
+  offer(message: SignedMessage): boolean {
+    const to = this.#toLeader(message);
+    if (to === "self") this.#lead(message, "self");
+    return to !== undefined;
   }
 
   /** Where a request was sent: a leader that can be reached, or this node, which then has to lead it. */

@@ -325,6 +325,7 @@ export class Manager implements PeerEvents {
       this.#unopened.keysChanged();
     }
     this.#requests.governance.committed(batch);
+    this.#requests.carried.tick();
     const waits = this.#unopened.holds(batch);
     if (!waits && header.kind === "application") this.#applicationCommitted(batch);
     if (!waits) this.#requests.reads.applied(header.index);

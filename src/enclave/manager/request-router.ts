@@ -64,7 +64,8 @@ export class RequestRouter {
   readonly reads: ReadIndex;
   /** Members' requests. */
   readonly governance: GovernanceRequests;
-  readonly #carried: CarriedRequests;
+  /** Those that this node carries. */
+  readonly carried: CarriedRequests;
   #leadership: Leadership = { leader: undefined, term: 0, leads: false, serving: false };
 
   constructor(parts: RequestRouterParts) {
@@ -73,7 +74,7 @@ export class RequestRouter {
     this.governance = new GovernanceRequests({ ...parts.governance, now: parts.now, send: parts.send });
     const { approval, administration, sealing } = parts.carried;
     const offer = (message: SignedMessage) => this.governance.offer(message);
-    this.#carried = new CarriedRequests({ approval, administration, sealing, now: parts.now, offer });
+    this.carried = new CarriedRequests({ approval, administration, sealing, now: parts.now, offer });
     this.reads = new ReadIndex({
       now: parts.now,
       firstId: parts.firstId,
@@ -239,6 +240,7 @@ export class RequestRouter {
   leaderReachable(): void {
     for (const request of this.#requests.waitingForLeader()) this.forLeader(request.id);
     this.governance.leaderReachable();
+    this.carried.tick();
     this.reads.tick();
   }
 
@@ -246,7 +248,6 @@ export class RequestRouter {
   tick(): void {
     for (const [adapterId, ids] of this.#requests.expire()) this.#parts.adapters.get(adapterId)?.mailbox.forget(ids);
     this.governance.tick();
-    this.#carried.tick();
     this.leaderReachable();
   }
 }
