@@ -17,7 +17,9 @@ export const MAX_HCL_REPORT_BYTES = 16 * 1024;
 export const MAX_RUNTIME_KEYS = 16;
 
 const SIGNATURE = 0x414c_4348;
-const VERSION = 1;
+/** Versions of the header that paravisors write; what follows is the same. */
+const HEADER_VERSIONS = [1, 2];
+const RUNTIME_VERSION = 1;
 const REQUEST_TYPE = 2;
 const HEADER_BYTES = 32;
 const SNP_REPORT_BYTES = 1184;
@@ -50,7 +52,7 @@ export function parseHclReport(bytes: Bytes): HclReport {
     throw new CocoError("MalformedInput", `HCL report: ${bytes.length} bytes, ${MAX_HCL_REPORT_BYTES} allowed`);
   const reader = new LittleEndianReader(bytes, "HCL report");
   reader.exactly("its mark", SIGNATURE);
-  reader.exactly("its version", VERSION);
+  if (!HEADER_VERSIONS.includes(reader.u32())) throw reader.malformed("an unknown version of its header");
   const contentBytes = reader.u32();
   reader.exactly("the type of the request", REQUEST_TYPE);
   reader.exactly("its status", 0);
@@ -63,7 +65,7 @@ export function parseHclReport(bytes: Bytes): HclReport {
 
 function readRuntime(reader: LittleEndianReader, contentBytes: number) {
   const dataBytes = reader.u32();
-  reader.exactly("the version of the runtime data", VERSION);
+  reader.exactly("the version of the runtime data", RUNTIME_VERSION);
   reader.exactly("the type of the report", SNP_REPORT_TYPE);
   const runtimeHash = HASHES[reader.u32()];
   if (runtimeHash === undefined) throw reader.malformed("an unknown digest of the runtime data");
