@@ -73,6 +73,8 @@ describe("SNP evidence as a whole", () => {
     assert.deepEqual(reasonsOf(checks), ["Malformed"]);
     assert.equal(claims.measurement, MEASUREMENT);
     assert.deepEqual(reasons([["uvm-endorsements", Uint8Array.of(1)]]), ["Malformed"]);
+    const many = Array.from({ length: 5 }, () => ["certificates", certificates] as const);
+    assert.deepEqual(reasons(many), ["Malformed", "CertificateMissing"], "18 certificates");
     assert.deepEqual(reasons([["uvm-endorsements", Uint8Array.of(1)]], { uvm: UVM }), ["Malformed"]);
   });
 

@@ -11,7 +11,7 @@ import { type UvmClaims, verifyUvm } from "../uvm/verify.ts";
 import { appraiseSnp } from "./appraise.ts";
 import { readCertificates } from "./certificates.ts";
 import type { SnpClaims } from "./claims.ts";
-import { type SnpOptions, verifySnp } from "./verify.ts";
+import { MAX_SNP_CERTIFICATES, type SnpOptions, verifySnp } from "./verify.ts";
 
 /** Claims of SNP evidence, with those of the endorsement of its utility VM when it carries one. */
 export interface SnpEvidenceClaims extends SnpClaims {
@@ -43,9 +43,7 @@ export function judgeSnpEvidence(
   if (tpm !== undefined) checks.add(tpm.checks);
   const parts = {
     report: tpm?.snpReport ?? evidence.evidence,
-    certificates: endorsementsOf(evidence, "certificates").flatMap(
-      (container) => readable(checks, "certificates", () => readCertificates(container)) ?? [],
-    ),
+    certificates: certificatesOf(checks, evidence),
     revocations: endorsementsOf(evidence, "revocations"),
   };
   const { claims, checks: verified } = verifySnp(parts, judgement, crypto);
@@ -57,6 +55,17 @@ export function judgeSnpEvidence(
   checkHostPolicy(checks, endorsementOf(evidence, "host-policy"), claims, crypto);
   const bound = tpm?.reportData === undefined ? {} : { reportData: toHex(tpm.reportData) };
   return { claims: { ...claims, ...bound, ...(uvm && { uvm }), ...(tpm && { tpm: tpm.claims }) }, checks: checks.list };
+}
+
+/** Too many of them count for none: each costs signatures. */
+function certificatesOf(checks: Checks, evidence: HardwareEvidence): readonly Bytes[] {
+  const certificates = endorsementsOf(evidence, "certificates").flatMap(
+    (container) => readable(checks, "certificates", () => readCertificates(container)) ?? [],
+  );
+  if (certificates.length <= MAX_SNP_CERTIFICATES) return certificates;
+  const detail = `${certificates.length}, at most ${MAX_SNP_CERTIFICATES} are looked at`;
+  checks.require("number of certificates", false, "Malformed", detail);
+  return [];
 }
 
 /** What an endorsement holds; one that cannot be read is noted, and undefined. */

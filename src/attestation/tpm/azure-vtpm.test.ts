@@ -186,6 +186,11 @@ describe("reading what a virtual TPM holds", () => {
     assert.deepEqual(reasonsAgainst(makeVtpmEvidence(key, { version: 2 })), []);
   });
 
+  test("reads the one key of the TPM, whatever stands beside it", () => {
+    const beside = runtime({ keys: [{ kid: "HCLEkPub", kty: "EC", crv: "P-256" }, own] });
+    assert.deepEqual(parseHclReport(makeHclReport(key, beside)).attestationKey, key.spki);
+  });
+
   for (const [name, options] of hclCases)
     test(`refuses an HCL report with ${name}`, () => {
       assert.throws(() => parseHclReport(makeHclReport(key, options)), { code: "MalformedInput" });

@@ -80,23 +80,24 @@ function parseRuntimeData(runtimeData: Bytes): Pick<HclReport, "attestationKey" 
   const fields = parseJsonFields(runtimeData, "runtime data");
   const keys = fields.get("keys");
   if (!Array.isArray(keys) || keys.length > MAX_RUNTIME_KEYS) throw malformed("expected a list of few keys");
-  const [key, ...others] = keys.map(readRuntimeKey).filter(({ name }) => name === ATTESTATION_KEY);
-  if (key === undefined || others.length > 0) throw malformed(`expected one key ${ATTESTATION_KEY}`);
+  // The others, such as that for encryption, are for nothing here, and may be of any type.
+  const [named, ...others] = keys.filter((key: StrictJson) => asFields(key)?.get("kid") === ATTESTATION_KEY);
+  if (named === undefined || others.length > 0) throw malformed(`expected one key ${ATTESTATION_KEY}`);
   const machine = asFields(fields.get("vm-configuration"));
   const [machineId, secureBoot] = [asText(machine?.get("vmUniqueId")), asFlag(machine?.get("secure-boot"))];
   return {
-    attestationKey: key.publicKey,
+    attestationKey: readRsaKey(named),
     ...(machineId !== undefined && { machineId }),
     ...(secureBoot !== undefined && { secureBoot }),
   };
 }
 
-function readRuntimeKey(value: StrictJson): { readonly name: string; readonly publicKey: Bytes } {
+function readRsaKey(value: StrictJson): Bytes {
   const fields = asFields(value);
-  const [name, modulus, exponent] = ["kid", "n", "e"].map((field) => asText(fields?.get(field)));
-  if (fields?.get("kty") !== "RSA" || name === undefined || modulus === undefined || exponent === undefined)
-    throw malformed("expected RSA keys");
-  return { name, publicKey: rsaKeyOfText(modulus, exponent) };
+  const [modulus, exponent] = ["n", "e"].map((field) => asText(fields?.get(field)));
+  if (fields?.get("kty") !== "RSA" || modulus === undefined || exponent === undefined)
+    throw malformed("expected an RSA key");
+  return rsaKeyOfText(modulus, exponent);
 }
 
 function malformed(problem: string): CocoError {
