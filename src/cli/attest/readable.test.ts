@@ -29,6 +29,7 @@ import { toBase64, toBase64Url } from "../../core/codec/base64.ts";
 import { toHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
 import { NOW_MS } from "../../../test/support/issue-certificates.ts";
 import { bytesOfHex, bytesOrText } from "./forms.ts";
+import { filesOfFolder } from "./inputs.ts";
 
 const AT = ["--at", new Date(NOW_MS).toISOString()];
 const pki = makeSnpPki();
@@ -225,6 +226,21 @@ describe("forms of files", () => {
     }
     for (const found of verdicts) assert.deepEqual(found, verdicts[0]);
     assert.deepEqual(verdicts[0]?.reasons, ["UvmEndorsementNotAllowed"]);
+  });
+});
+
+describe("a folder", () => {
+  test("may have an endorsement in both of its forms, and in one of them", async () => {
+    const [older, newer] = ["reference-info-base64", "hash-envelope-reference-info-base64"];
+    const both = await mkdtemp(join(folder, "both-"));
+    await writeFile(join(both, older), "older");
+    await writeFile(join(both, newer), "newer");
+    assert.deepEqual(await filesOfFolder(both, {}), { uvm: join(both, older) });
+    await rm(join(both, older));
+    assert.deepEqual(await filesOfFolder(both, {}), { uvm: join(both, newer) });
+    await writeFile(join(both, "a.cose"), "");
+    await writeFile(join(both, "b.cose"), "");
+    await assert.rejects(filesOfFolder(both, {}), { code: "WrongUsage" });
   });
 });
 
