@@ -106,9 +106,9 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   /** Hands the state this node begins from to the workers; calls back when they have it. */
   begin(beginning: Beginning, clock: Clock, done: () => void): void {
     this.#standsOn(beginning.snapshot, beginning.stored.bytes);
-    const { targets } = this.#parts;
+    const { targets, onFatal } = this.#parts;
     const { mark, seqno } = beginning.snapshot;
-    this.#beginning = importStored(beginning, this.#parts, { targets, clock }, () => {
+    this.#beginning = importStored(beginning, this.#parts, { targets, clock, onFatal }, () => {
       this.#beginning = undefined;
       this.#parts.tracer.event("info", "started_from_snapshot", { index: mark.index, seqno });
       done();
