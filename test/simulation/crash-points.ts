@@ -1,11 +1,12 @@
 /**
  * A crash before and after every call through a port, by enumeration: a small run (three nodes, a few
- * transactions, snapshots, a leader that stops and starts again) is played once to count the calls of each life of each node, then once for each of them and each side of it.
+ * transactions, snapshots of which one is given up, a leader that stops and starts again, workers that are lost) is played once to count the calls of each life of each node, then once for each of them and each side of it.
  * The node ends there and starts again on what its disk holds; everything that holds in every run must hold in each.
  */
 import { invariant } from "../../src/errors.ts";
 import type { Plan, SimulationOptions } from "./plan.ts";
-import type { CrashPoint, PortWatch } from "./port-watch.ts";
+import { type CrashPoint, PORT_CALLS, type PortWatch } from "./port-watch.ts";
+import type { SimulatedNode } from "./simulated-node.ts";
 import { createSimulation, type Simulation, type SimulationResult } from "./simulation.ts";
 
 /** Nodes of the small run. */
@@ -15,6 +16,14 @@ const DURATION_MS = 3_500;
 /** When the leader of the small run stops, and starts again. */
 const STOP_MS = 2_000;
 const START_MS = 2_600;
+/** When the disk of a follower gets slow and then full, so that it gives a snapshot up, and when it is well again. */
+const SLOW_MS = 1_000;
+const SLOWNESS = 100;
+const FULL_MS = 1_500;
+const ROOM_MS = 1_800;
+/** When one node after the other loses its worker, whose state is then read back from disk. */
+const WORKER_LOST_MS = 2_900;
+const WORKER_LOST_GAP_MS = 130;
 /** Fewest transactions of the small run. */
 const TRANSACTIONS_MIN = 8;
 
@@ -74,10 +83,23 @@ async function createRun(
     leader.end({ silent: false, byItself: false });
     scheduler.after(START_MS - STOP_MS, () => leader.start());
   });
+  scheduler.after(SLOW_MS, () => {
+    const { disk } = nodes.find(({ status }) => status?.role === "follower") ?? (nodes[0] as SimulatedNode);
+    disk.slowness = SLOWNESS;
+    scheduler.after(FULL_MS - SLOW_MS, () => {
+      disk.room.full = true;
+    });
+    scheduler.after(ROOM_MS - SLOW_MS, () => {
+      disk.room.full = false;
+      disk.slowness = 1;
+    });
+  });
+  for (const [at, node] of nodes.entries())
+    scheduler.after(WORKER_LOST_MS + at * WORKER_LOST_GAP_MS, () => node.loseWorker(scheduler.random));
   return simulation;
 }
 
-/** Plays the run without a crash; gives the number of calls of each life of each node. */
+/** Plays the run without a crash; gives the number of calls of each life of each node. Every kind of call is among them. */
 export async function countCalls(options: CrashRunOptions): Promise<readonly LifeCalls[]> {
   const lives: { readonly node: number; readonly life: number; readonly watch: PortWatch }[] = [];
   const simulation = await createRun(options, (node, life, watch) => lives.push({ node, life, watch }));
@@ -87,6 +109,8 @@ export async function countCalls(options: CrashRunOptions): Promise<readonly Lif
   });
   const { transactions, terms } = await simulation.run();
   invariant(transactions >= TRANSACTIONS_MIN && terms > 1, `the run has ${transactions} transactions, ${terms} terms`);
+  const missing = PORT_CALLS.filter((call) => !lives.some(({ watch }) => watch.kinds.has(call)));
+  invariant(missing.length === 0, `the run has no call ${missing.join(", ")}`);
   invariant(lives.length === CRASH_RUN_NODES + 1, "one node of the run starts twice");
   invariant(
     simulation.nodes.every(({ disk }) => disk.hasSnapshots),

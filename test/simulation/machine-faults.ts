@@ -145,7 +145,10 @@ function damageSnapshot(context: FaultContext): void {
   const { random } = context;
   const node = random.chance(0.5) ? context.leader() : context.target();
   const kind = random.pick(SNAPSHOT_DAMAGES);
-  if ((node.disk.firstIndex > 1 && !mayLose(context, node)) || !node.disk.damageSnapshot(kind)) return;
+  // Where disks are not trusted nodes that start again wait for everything that anybody is known to have had.
+  const mayDamage =
+    node.disk.firstIndex === 1 || (context.world.founded.constitution.settings.trustDisk && mayLose(context, node));
+  if (!mayDamage || !node.disk.damageSnapshot(kind)) return;
   context.note(`disk.snapshot.${kind}`, node.name);
   if (random.chance(0.4)) stop(context, "crash.node", node);
 }

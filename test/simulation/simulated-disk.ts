@@ -173,6 +173,11 @@ export class SimulatedDisk {
     return isKnown || this.damagedIndex !== undefined || this.hasDamagedBeginning;
   }
 
+  /** Whether any snapshot is damaged. */
+  get hasDamagedSnapshot(): boolean {
+    return this.#snapshots.isDamagedFrom(0);
+  }
+
   /** Whether the log begins with a snapshot, and that one or a later one is damaged: a node may be unable to begin. */
   get hasDamagedBeginning(): boolean {
     return this.#base.lastIndex > 0 && this.#snapshots.isDamagedFrom(this.#base.lastIndex);
@@ -387,5 +392,4 @@ export class SimulatedDisk {
     this.#group = undefined;
     this.#queue = [];
   }
-
 }

@@ -376,6 +376,7 @@ export class SimulatedNode {
   #onFatal(life: Life, error: CocoError): void {
     if (!life.alive) return;
     if (error.code === "DiskFailed") return this.#endByDisk("readError");
+    if (error.code === "LedgerCorrupt" && this.disk.hasDamagedSnapshot) return this.#endByDisk("damage found");
     const { isMember, isVoter, faults } = this.#world;
     const isNewcomer = isMember(this.id) && !isVoter(this.id);
     if (error.code !== "NotReady" || (isMember(this.id) && !isNewcomer))

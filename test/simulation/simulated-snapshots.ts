@@ -80,7 +80,14 @@ export class SimulatedSnapshots {
   stored(): StoredSnapshot[] {
     return [...this.#files]
       .sort(([left], [right]) => right - left)
-      .map(([index, { bytes: { length } }]) => ({ index, bytes: length, parts: () => this.#parts(index, length) }));
+      .map(
+        ([
+          index,
+          {
+            bytes: { length },
+          },
+        ]) => ({ index, bytes: length, parts: () => this.#parts(index, length) }),
+      );
   }
 
   *#parts(index: number, length: number): Generator<Bytes> {

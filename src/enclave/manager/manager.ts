@@ -82,7 +82,7 @@ export class Manager implements PeerEvents {
     });
     this.#snapshots = new Snapshots({
       ...parts.snapshots,
-      ...{ tail: parts.tail, administration: parts.administration },
+      ...{ tail: parts.tail, administration: parts.administration, clock: parts.clock },
       adapters: this.#lanes.byId,
       targets: (adapterId) => this.#importable(adapterId),
       prepare: (adapters) => this.#lanes.prepare(adapters),

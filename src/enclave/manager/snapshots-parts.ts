@@ -1,4 +1,6 @@
 /** What a node's snapshots are made of. */
+import { decodeAdministrative } from "../../core/governance/administrative-codec.ts";
+import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { NodeId, SnapshotMark } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
@@ -6,7 +8,7 @@ import type { AdapterEntry } from "../../core/governance/constitution.ts";
 import type { LedgerCrypto } from "../../core/ledger/keys.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import type { CocoError } from "../../errors.ts";
-import type { Disk, Tracer } from "../ports.ts";
+import type { Clock, Disk, Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
 import type { ImportTargets, ReceivedSnapshot, SnapshotAdapter } from "./snapshot-receiver.ts";
 
@@ -22,6 +24,7 @@ export interface SnapshotsParts {
   /** Key of an epoch by a governance state that holds its record; undefined when it is not wrapped to this node. */
   readonly epochKeyOf: (epoch: number, state: GovernanceState) => Bytes | undefined;
   readonly disk: Disk;
+  readonly clock: Pick<Clock, "now">;
   /** Those that are mounted. */
   readonly adapters: ReadonlyMap<number, SnapshotAdapter>;
   readonly targets: ImportTargets;
@@ -35,4 +38,12 @@ export interface SnapshotsParts {
   /** The state was replaced by this snapshot. */
   readonly onInstalled: (snapshot: ReceivedSnapshot) => void;
   readonly onFatal: (error: CocoError) => void;
+}
+
+/** Whether a batch hands a new node the keys of earlier epochs. */
+export function holdsGrant(batch: ParsedBatch): boolean {
+  return (
+    batch.header.kind === "administrative" &&
+    batch.transactions.some(({ publicPart }) => decodeAdministrative(publicPart).type === "grant")
+  );
 }

@@ -9,7 +9,6 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesEqual, concatBytes, EMPTY, fromHex } from "../../core/codec/bytes.ts";
 import type { Ready, SnapshotMark } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
-import { decodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import { encodeGovernanceState } from "../../core/governance/state-codec.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { SnapshotWriter } from "../../core/ledger/snapshot.ts";
@@ -20,8 +19,9 @@ import type { Clock, Executor, SnapshotFile } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import type { OwnSnapshots, SnapshotEvidence } from "./arrived-batch.ts";
 import { requireContinuation } from "./snapshot-continuation.ts";
-import type { SnapshotsParts } from "./snapshots-parts.ts";
+import { holdsGrant, type SnapshotsParts } from "./snapshots-parts.ts";
 import type { SnapshotTransfer } from "./replicator.ts";
+import { SnapshotDoubts } from "./snapshot-doubts.ts";
 import { type ReceivedSnapshot, SnapshotReceiver, type WorkerImport } from "./snapshot-receiver.ts";
 import { type Beginning, importStored } from "./stored-snapshot.ts";
 
@@ -67,9 +67,11 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   /** The newest committed batch, once it is applied. */
   #place: { readonly index: number; readonly seqno: number; readonly state: GovernanceState } | undefined;
   #nonceCounter = 0;
+  readonly #doubts: SnapshotDoubts;
 
   constructor(parts: SnapshotsParts) {
     this.#parts = parts;
+    this.#doubts = new SnapshotDoubts({ clock: parts.clock, remake: () => this.#takeNow() });
     const { networkId, nodeId, crypto, disk, targets, prepare, epochKeyOf, tracer, stored } = parts;
     this.#receiver = new SnapshotReceiver({
       networkId,
@@ -86,7 +88,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     });
   }
 
-  /** The newest finished snapshot, with the digest it was made with. */
+  /** The newest finished one, with the digest it was made with. */
   get finished(): OwnSnapshot | undefined {
     return this.#finished;
   }
@@ -151,8 +153,14 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   /** A snapshot after a grant that was skipped or given up is made up for at the newest batch, on this node alone. */
   #takeOwed(): void {
     const isOwed = (this.#finished?.mark.index ?? 0) < this.#grantIndex;
-    if (isOwed && this.#making === undefined && this.#place !== undefined)
-      this.#begin(this.#place.index, this.#place.seqno, this.#place.state);
+    if (isOwed) this.#takeNow();
+  }
+
+  /** Takes one at the newest batch, on this node alone; false when that cannot be. */
+  #takeNow(): boolean {
+    if (this.#making !== undefined || this.#place === undefined) return false;
+    this.#begin(this.#place.index, this.#place.seqno, this.#place.state);
+    return this.#making !== undefined;
   }
 
   /**
@@ -322,7 +330,8 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     this.#nonceCounter = writer.nextCounter;
     const before = this.#finished?.mark.index;
     this.#finished = { mark, seqno, digest: writer.digest(), bytes };
-    if (before !== undefined && before !== this.#confirmed?.index) this.#parts.disk.removeSnapshot(before);
+    if (before !== undefined && before !== mark.index && before !== this.#confirmed?.index)
+      this.#parts.disk.removeSnapshot(before);
     this.#parts.tracer.event("info", "snapshot", { index: mark.index, seqno, bytes });
     this.#confirm();
     this.#takeOwed();
@@ -353,7 +362,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   }
 
   load(
-    { index, offset, maxBytes }: Ready["loadSnapshot"][number],
+    { peer, index, offset, maxBytes }: Ready["loadSnapshot"][number],
     done: (snapshot: SnapshotMark | undefined, data: Bytes, last: boolean) => void,
   ): void {
     const mark = this.#confirmed;
@@ -361,9 +370,11 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
       done(undefined, EMPTY, true);
       return;
     }
-    this.#parts.disk.readSnapshot(mark.index, offset, maxBytes, (data, last) =>
-      done(data === undefined ? undefined : mark, data ?? EMPTY, last),
-    );
+    if (offset === 0) this.#doubts.begins(peer, mark.index);
+    this.#parts.disk.readSnapshot(mark.index, offset, maxBytes, (data, last) => {
+      if (data === undefined && mark === this.#confirmed) this.#doubts.doubt();
+      done(data === undefined ? undefined : mark, data ?? EMPTY, last);
+    });
   }
 
   whenRoom(callback: () => void): void {
@@ -384,12 +395,4 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     this.#parts.tracer.event("info", "snapshot_installed", { index: mark.index, seqno: received.seqno });
     this.#parts.onInstalled(received);
   }
-}
-
-/** Whether a batch hands a new node the keys of earlier epochs. */
-function holdsGrant(batch: ParsedBatch): boolean {
-  return (
-    batch.header.kind === "administrative" &&
-    batch.transactions.some(({ publicPart }) => decodeAdministrative(publicPart).type === "grant")
-  );
 }
