@@ -16,14 +16,15 @@ const DURATION_MS = 3_500;
 /** When the leader of the small run stops, and starts again. */
 const STOP_MS = 2_000;
 const START_MS = 2_600;
-/** When the disk of a follower gets slow and then full, so that it gives a snapshot up, and when it is well again. */
-const SLOW_MS = 1_000;
+/** When the disk of a follower gets slow; it is full for a while once a snapshot is being written, which is given up. */
+const SLOW_MS = 900;
 const SLOWNESS = 100;
-const FULL_MS = 1_500;
-const ROOM_MS = 1_800;
+const FULL_LENGTH_MS = 300;
+const WATCH_MS = 10;
 /** When one node after the other loses its worker, whose state is then read back from disk. */
-const WORKER_LOST_MS = 2_900;
-const WORKER_LOST_GAP_MS = 130;
+const WORKER_LOST_MS = 2_800;
+const WORKER_LOST_GAP_MS = 70;
+const WORKERS_LOST = 2 * CRASH_RUN_NODES;
 /** Fewest transactions of the small run. */
 const TRANSACTIONS_MIN = 8;
 
@@ -83,20 +84,31 @@ async function createRun(
     leader.end({ silent: false, byItself: false });
     scheduler.after(START_MS - STOP_MS, () => leader.start());
   });
-  scheduler.after(SLOW_MS, () => {
-    const { disk } = nodes.find(({ status }) => status?.role === "follower") ?? (nodes[0] as SimulatedNode);
-    disk.slowness = SLOWNESS;
-    scheduler.after(FULL_MS - SLOW_MS, () => {
-      disk.room.full = true;
+  scheduler.after(SLOW_MS, () => fillWhileWriting(simulation));
+  for (let at = 0; at < WORKERS_LOST; at++)
+    scheduler.after(WORKER_LOST_MS + at * WORKER_LOST_GAP_MS, () => {
+      nodes[at % nodes.length]?.loseWorker(scheduler.random);
     });
-    scheduler.after(ROOM_MS - SLOW_MS, () => {
+  return simulation;
+}
+
+/** The disk of a follower gets slow, has no room in the middle of a snapshot, and is well again. */
+function fillWhileWriting({ scheduler, nodes }: Simulation): void {
+  const { disk } = nodes.find(({ status }) => status?.role === "follower") ?? (nodes[0] as SimulatedNode);
+  disk.slowness = SLOWNESS;
+  const watch = (): void => {
+    if (!disk.isWritingSnapshot) {
+      if (scheduler.now < STOP_MS) scheduler.after(WATCH_MS, watch);
+      else disk.slowness = 1;
+      return;
+    }
+    disk.room.full = true;
+    scheduler.after(FULL_LENGTH_MS, () => {
       disk.room.full = false;
       disk.slowness = 1;
     });
-  });
-  for (const [at, node] of nodes.entries())
-    scheduler.after(WORKER_LOST_MS + at * WORKER_LOST_GAP_MS, () => node.loseWorker(scheduler.random));
-  return simulation;
+  };
+  watch();
 }
 
 /** Plays the run without a crash; gives the number of calls of each life of each node. Every kind of call is among them. */

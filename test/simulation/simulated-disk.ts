@@ -162,6 +162,11 @@ export class SimulatedDisk {
     return this.#snapshots.count > 0;
   }
 
+  /** Whether the file of a snapshot is begun and not finished. */
+  get isWritingSnapshot(): boolean {
+    return this.#snapshots.unfinished > 0;
+  }
+
   /** Index the log begins with. */
   get firstIndex(): number {
     return this.#firstIndex;

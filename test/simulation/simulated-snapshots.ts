@@ -59,7 +59,7 @@ export class SimulatedSnapshots {
   /** Files that were begun and have all their bytes: a crash may leave them finished. */
   readonly #finishing = new Map<number, Bytes>();
   /** Files that are being written. */
-  #unfinished = 0;
+  unfinished = 0;
   #generation = 0;
 
   constructor(disk: SnapshotDisk) {
@@ -159,7 +159,7 @@ export class SimulatedSnapshots {
       steps.push(added);
       if (steps.length === 1) next();
     };
-    this.#unfinished++;
+    this.unfinished++;
     return {
       append: (data, done) => enqueue({ isLast: false, write: () => void pieces.push(data), done }),
       finish: (done) => {
@@ -167,7 +167,7 @@ export class SimulatedSnapshots {
           this.#finishing.delete(index);
           this.#removing.delete(index);
           this.#files.set(index, { bytes: concatBytes(...pieces), isDamaged: false });
-          this.#unfinished--;
+          this.unfinished--;
           isWanted = false;
         };
         enqueue({ isLast: true, write, done });
@@ -179,7 +179,7 @@ export class SimulatedSnapshots {
       abandon: () => {
         if (!isUnderWay()) return;
         isWanted = false;
-        this.#unfinished--;
+        this.unfinished--;
         this.#finishing.delete(index);
         room.retrySoon();
       },
@@ -247,15 +247,15 @@ export class SimulatedSnapshots {
       if (random.chance(REACHED_DISK)) {
         this.#files.set(index, { bytes, isDamaged: false });
         this.#disk.faults.add("disk.snapshot.finishedUnseen");
-        this.#unfinished--;
+        this.unfinished--;
       }
     for (const [index, file] of this.#removing)
       if (!this.#files.has(index) && random.chance(REACHED_DISK)) {
         this.#files.set(index, file);
         this.#disk.faults.add("disk.snapshot.removalLost");
       }
-    if (this.#unfinished > 0) this.#disk.faults.add("disk.snapshot.lostUnfinished", this.#unfinished);
-    this.#unfinished = 0;
+    if (this.unfinished > 0) this.#disk.faults.add("disk.snapshot.lostUnfinished", this.unfinished);
+    this.unfinished = 0;
     this.#finishing.clear();
     this.#removing.clear();
   }
