@@ -285,4 +285,10 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     tests("src/host/ledger-crash"),
     tests("src/host/ledger-files"),
   ),
+  sourceBug(
+    "damaged-snapshot-sent-for-ever",
+    "enclave/manager/snapshots",
+    { find: "if (offset === 0) this.#doubts.begins(peer, mark.index);", replace: "" },
+    tests("test/simulation/snapshot-damage"),
+  ),
 ];
