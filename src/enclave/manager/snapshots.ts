@@ -6,7 +6,7 @@
  * whose digest differs has another state than the network: it stops. Only a snapshot with evidence compacts the log.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { bytesEqual, concatBytes, EMPTY, fromHex } from "../../core/codec/bytes.ts";
+import { bytesEqual, concatBytes, fromHex } from "../../core/codec/bytes.ts";
 import type { Ready, SnapshotMark } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
 import { encodeGovernanceState } from "../../core/governance/state-codec.ts";
@@ -18,6 +18,7 @@ import { CocoError, invariant } from "../../errors.ts";
 import type { Clock, Executor, SnapshotFile } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import type { OwnSnapshots, SnapshotEvidence } from "./arrived-batch.ts";
+import { SentSnapshots } from "./sent-snapshots.ts";
 import { requireContinuation } from "./snapshot-continuation.ts";
 import { holdsGrant, type SnapshotsParts } from "./snapshots-parts.ts";
 import type { SnapshotTransfer } from "./replicator.ts";
@@ -54,8 +55,8 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   #beginning: WorkerImport | undefined;
   /** The newest finished snapshot. */
   #finished: OwnSnapshot | undefined;
-  /** The newest one with evidence, which peers may have. */
-  #confirmed: SnapshotMark | undefined;
+  /** Those with evidence, which peers may have. */
+  readonly #sent: SentSnapshots;
   /** The newest evidence and the batch that brought it; it counts once that batch is on this node's own disk. */
   #evidence: { readonly record: GovernanceState["snapshot"]; readonly index: number } | undefined;
   #durableIndex = 0;
@@ -72,6 +73,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   constructor(parts: SnapshotsParts) {
     this.#parts = parts;
     this.#doubts = new SnapshotDoubts({ clock: parts.clock, remake: () => this.#takeNow() });
+    this.#sent = new SentSnapshots(parts);
     const { networkId, nodeId, crypto, disk, targets, prepare, epochKeyOf, tracer, stored } = parts;
     this.#receiver = new SnapshotReceiver({
       networkId,
@@ -122,7 +124,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     this.#takenSeqno = seqno;
     this.#committedSeqno = seqno;
     this.#finished = { mark, seqno, digest: snapshot.digest, bytes };
-    this.#confirmed = mark;
+    this.#sent.standsOn(mark);
     this.#place = undefined;
   }
 
@@ -134,6 +136,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     const { index, firstSeqno, count } = batch.header;
     const seqno = firstSeqno + count;
     this.#committedSeqno = seqno;
+    this.#sent.expire();
     const state = this.#parts.administration.committed;
     const every = state?.constitution.settings.snapshot.everyTransactions ?? 0;
     if (state?.snapshot !== this.#evidence?.record) this.#evidence = { record: state?.snapshot, index };
@@ -330,7 +333,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     this.#nonceCounter = writer.nextCounter;
     const before = this.#finished?.mark.index;
     this.#finished = { mark, seqno, digest: writer.digest(), bytes };
-    if (before !== undefined && before !== mark.index && before !== this.#confirmed?.index)
+    if (before !== undefined && before !== mark.index && before !== this.#sent.newest?.index)
       this.#parts.disk.removeSnapshot(before);
     this.#parts.tracer.event("info", "snapshot", { index: mark.index, seqno, bytes });
     this.#confirm();
@@ -347,12 +350,11 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
       this.#parts.onFatal(new CocoError("StateDiverged", message, { index: evidence.index }));
       return;
     }
-    const before = this.#confirmed;
-    if (before?.index === own.mark.index || (this.#evidence?.index ?? 0) > this.#durableIndex) return;
-    this.#confirmed = own.mark;
+    const isKnown = this.#sent.newest?.index === own.mark.index;
+    if (isKnown || (this.#evidence?.index ?? 0) > this.#durableIndex) return;
+    this.#sent.supersede(own.mark);
     this.#parts.compact(own.mark);
     this.#parts.tail.compact(own.mark.index);
-    if (before !== undefined) this.#parts.disk.removeSnapshot(before.index);
   }
 
   /** Whether evidence is of the snapshot this node has finished, and names another digest. */
@@ -361,19 +363,13 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     return own?.mark.index === index && !bytesEqual(digest, own.digest);
   }
 
-  load(
-    { peer, index, offset, maxBytes }: Ready["loadSnapshot"][number],
-    done: (snapshot: SnapshotMark | undefined, data: Bytes, last: boolean) => void,
-  ): void {
-    const mark = this.#confirmed;
-    if (mark === undefined || (index !== undefined && index !== mark.index)) {
-      done(undefined, EMPTY, true);
-      return;
-    }
-    if (offset === 0) this.#doubts.begins(peer, mark.index);
-    this.#parts.disk.readSnapshot(mark.index, offset, maxBytes, (data, last) => {
-      if (data === undefined && mark === this.#confirmed) this.#doubts.doubt();
-      done(data === undefined ? undefined : mark, data ?? EMPTY, last);
+  load(request: Ready["loadSnapshot"][number], done: Parameters<SentSnapshots["load"]>[1]): void {
+    const { newest } = this.#sent;
+    if (newest !== undefined && request.offset === 0) this.#doubts.begins(request.peer, newest.index);
+    this.#sent.load(request, (snapshot, data, last) => {
+      const isNewest = newest === this.#sent.newest && (request.index ?? newest?.index) === newest?.index;
+      if (snapshot === undefined && newest !== undefined && isNewest) this.#doubts.doubt();
+      done(snapshot, data, last);
     });
   }
 

@@ -5,7 +5,8 @@
  */
 import { type Bytes, bytesEqual } from "../../core/codec/bytes.ts";
 import { decodeAdministrative } from "../../core/governance/administrative-codec.ts";
-import { batchKindOf, parseBatch } from "../../core/ledger/batch-format.ts";
+import { parseBatch } from "../../core/ledger/batch-format.ts";
+import { batchKindOf } from "../../core/ledger/batch-glance.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, DiskContent, StoredSnapshot, Tracer } from "../ports.ts";
 import {
