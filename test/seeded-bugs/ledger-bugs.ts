@@ -297,4 +297,10 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     tests("src/host/ledger-crash"),
     tests("src/host/ledger-files"),
   ),
+  sourceBug(
+    "damaged-snapshot-sent-for-ever",
+    "enclave/manager/snapshots",
+    { find: "this.#doubts.begins(request.peer, newest.index);", replace: "return this.#sent.load(request, done);" },
+    tests("test/simulation/snapshot-damage"),
+  ),
 ];

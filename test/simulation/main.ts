@@ -11,6 +11,7 @@
  * Seeds are spread over `--threads` (as many as processors); a run is whole in one of them, and the same in any.
  * `--json` prints one object instead: `{"seeds","failures","simulatedSeconds","wallSeconds","faults":{kind:count},"outcomes":{kind:count}}`: outcomes
  * are what followed: hostile frames that were refused, runs in which no quorum was left sound. Wrong arguments exit with 2.
+ * With `--crash-points` it is `{"points","played","failures","wallSeconds","faults":{kind:count}}`.
  * `--nodes`, `--clients`, `--duration` (virtual ms), `--network stream|datagram`, `--hostile`, `--real-crypto`,
  * `--ethereum`, `--distrust-disk`, `--flexible`, `--readmit` and `--no-faults` fix what a seed would draw. Every seed that fails is printed with the way to run it again; exits 1 then.
  */
@@ -224,10 +225,14 @@ async function runCrashPoints(values: Values, say: (line: string) => void): Prom
       if (++failures >= FAILURES_MAX) break;
     }
   }
+  const wallSeconds = (performance.now() - startedMs) / 1000;
+  if (values.json) {
+    const report = { points: all.length, played: places.length, failures, wallSeconds, faults: faults.toJson() };
+    process.stdout.write(`${JSON.stringify(report)}\n`);
+  }
   const kinds = Object.entries(faults.toJson()).filter(([kind]) => kind.startsWith("crash."));
   for (const [kind, count] of kinds) say(`${kind.padEnd(36)} ${count}`);
-  const seconds = (performance.now() - startedMs) / 1000;
-  say(`${places.length} of ${all.length} crash points, ${failures} failed, in ${seconds.toFixed(1)} s`);
+  say(`${places.length} of ${all.length} crash points, ${failures} failed, in ${wallSeconds.toFixed(1)} s`);
   return failures === 0 ? 0 : 1;
 }
 
