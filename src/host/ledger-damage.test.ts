@@ -8,6 +8,7 @@ import type { Bytes } from "../core/codec/bytes.ts";
 import type { LogEntry } from "../core/consensus/types.ts";
 import { CocoError } from "../errors.ts";
 import { type LedgerFiles, type LedgerFilesOptions, type LedgerRepair, openLedgerFiles } from "./ledger-files.ts";
+import { LEDGER_FORMAT_VERSION } from "./ledger-record.ts";
 import { MemoryFiles } from "./testing/memory-files.ts";
 
 const FOLDER = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "coco-damage-")));
@@ -71,6 +72,15 @@ const flipped =
   (bytes: Bytes): Bytes => {
     const copy = new Uint8Array(bytes);
     copy[at] = (copy[at] as number) ^ mask;
+    return copy;
+  };
+
+const ofVersion =
+  (version: number) =>
+  (bytes: Bytes): Bytes => {
+    const copy = bytes.slice();
+    copy[11] = version;
+    new DataView(copy.buffer).setUint32(20, crc32(copy.subarray(0, 20)));
     return copy;
   };
 
@@ -251,17 +261,23 @@ describe("a ledger that is refused is left untouched", () => {
 
   test("of a newer format", async () => {
     const files = await ledgerFiles();
-    const newer = (bytes: Bytes): Bytes => {
-      const copy = bytes.slice();
-      copy[11] = 3;
-      new DataView(copy.buffer).setUint32(20, crc32(copy.subarray(0, 20)));
-      return copy;
-    };
+    const newer = ofVersion(LEDGER_FORMAT_VERSION + 1);
     for (const repair of both)
       for (const chunk of CHUNKS)
-        await refusesUntouched(changed(files, chunk, newer), refused("LedgerTooNew", { file: chunk, version: 3 }), {
+        await refusesUntouched(changed(files, chunk, newer), refused("LedgerTooNew", { file: chunk, version: 4 }), {
           repair,
         });
+  });
+
+  test("of an older format, which is no damage", async () => {
+    const files = await ledgerFiles();
+    for (const repair of both)
+      for (const chunk of CHUNKS)
+        await refusesUntouched(
+          changed(files, chunk, ofVersion(LEDGER_FORMAT_VERSION - 1)),
+          refused("LedgerCorrupt", { file: chunk }),
+          { repair },
+        );
   });
 
   test("of something else altogether", async () => {

@@ -246,7 +246,7 @@ export class ChunkedDisk implements Disk {
       let count = 0;
       for (const entry of entries) {
         if (count > 0 && !this.#hasRoom(chunk, writer.length, count)) break;
-        writeRecord(writer, entry, count++);
+        writeRecord(writer, entry, { offset: chunk.size + writer.length, position: count++ });
       }
       const descriptor = await this.#descriptorOf(chunk);
       await this.#files.write(descriptor, writer.finish(), chunk.size);
