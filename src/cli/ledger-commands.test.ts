@@ -102,6 +102,15 @@ describe("coco ledger", async () => {
     assert.equal(told.data.match(/^batch /gm)?.length, 3);
   });
 
+  test("verify refuses a ledger whose only chunk was taken away", async () => {
+    const taken = join(root, "taken");
+    await writeLedger(taken);
+    await rm(join(taken, "ledger_0000000001"));
+    const { code, talk } = await coco("ledger", "verify", taken);
+    assert.equal(code, 1);
+    assert.match(talk, /LedgerCorrupt: .*ledger_0000000001 .*the newest chunk is missing/);
+  });
+
   test("governance tells that nothing was proposed, and refuses the ledger of another service", async () => {
     const { code, data } = await coco("ledger", "governance", folder, "--json");
     assert.equal(code, 0);

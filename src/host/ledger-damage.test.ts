@@ -6,6 +6,7 @@ import { after, describe, test } from "node:test";
 import { crc32 } from "node:zlib";
 import type { Bytes } from "../core/codec/bytes.ts";
 import type { LogEntry } from "../core/consensus/types.ts";
+import type { DiskRequest } from "../enclave/ports.ts";
 import { CocoError } from "../errors.ts";
 import { type LedgerFiles, type LedgerFilesOptions, type LedgerRepair, openLedgerFiles } from "./ledger-files.ts";
 import { LEDGER_FORMAT_VERSION } from "./ledger-record.ts";
@@ -257,6 +258,53 @@ describe("a ledger that is refused is left untouched", () => {
         await refusesUntouched(missing, refused("LedgerCorrupt", { file: next }), { repair });
       }
     }
+  });
+
+  test("with its last chunk missing, or every chunk", async () => {
+    const files = await ledgerFiles();
+    for (const repair of both)
+      for (const kept of [2, 1, 0]) {
+        const copy = new Map(files);
+        for (const chunk of CHUNKS.slice(kept)) copy.delete(chunk);
+        await refusesUntouched(new MemoryFiles(copy), refused("LedgerCorrupt", { file: CHUNKS[2] }), { repair });
+      }
+  });
+
+  test("with its last chunk missing after chunks were removed, moved or begun anew", async () => {
+    const files = changed(await ledgerFiles(), CHUNKS[1] as string, flipped(130));
+    const isChunk = (file: string): boolean =>
+      path.dirname(file) === FOLDER && path.basename(file).startsWith("ledger_");
+    const newestOf = (): string => [...files.files.keys()].filter(isChunk).sort().at(-1) ?? "";
+    const isMissed = (): Promise<void> =>
+      refusesUntouched(
+        changed(files.files, newestOf(), () => undefined),
+        refused("LedgerCorrupt", { file: newestOf() }),
+      );
+    const ask = async (request: Omit<DiskRequest, "id">): Promise<void> => {
+      const ledger = await open(files);
+      await new Promise<void>((resolve) => ledger.disk.persist({ id: 1, ...request }, resolve));
+      await ledger.close();
+    };
+    await (await open(files)).close();
+    assert.equal(newestOf(), CHUNKS[1]);
+    await isMissed();
+    await ask({ entries: [5, 6, 7, 8, 9, 10].map((index) => entry(index, 5)) });
+    assert.notEqual(newestOf(), CHUNKS[1]);
+    await isMissed();
+    await ask({ truncateFrom: 3, entries: [] });
+    assert.equal(newestOf(), FIRST);
+    await isMissed();
+    await ask({ truncateFrom: 1, entries: [] });
+    assert.equal(newestOf(), "");
+    await ask({ entries: [1, 2, 3, 4, 5].map((index) => entry(index, 5)) });
+    await isMissed();
+  });
+
+  test("with a layout of an older version", async () => {
+    const files = await ledgerFiles();
+    const older = changed(files, inFolder("layout"), (bytes) => bytes.with(11, 1));
+    for (const repair of both)
+      await refusesUntouched(older, refused("LedgerCorrupt", { file: inFolder("layout") }), { repair });
   });
 
   test("of a newer format", async () => {

@@ -79,8 +79,10 @@ export interface ReadLedger {
 export async function readLedger(directory: string, files: FileOperations = FILE_SYSTEM): Promise<ReadLedger> {
   const layout = readLayout(directory, files);
   const hardState = readHardState(directory, files);
-  const options = { files, firstIndex: layout.firstIndex, term: hardState?.term ?? 0 };
-  const scan = await scanLedger(directory, options);
+  const { firstIndex, move } = layout;
+  // While chunks are moved the newest may be on its way.
+  const newestChunk = move === undefined ? layout.newestChunk : 0;
+  const scan = await scanLedger({ directory, files, firstIndex, newestChunk, term: hardState?.term ?? 0 });
   const indexes = snapshotIndexes(await files.list(directory));
   const snapshots = await Promise.all(indexes.map((index) => storedSnapshot(directory, index, files)));
   return { hardState, layout, scan, snapshots };
@@ -107,15 +109,23 @@ async function repair(
     options.onRepair({ file, offset, reason, action: "set aside" });
     return repaired;
   }
+  const current = await updateLayout(folder, layout, scan);
   if (torn !== undefined) {
     await cutTornTail(folder, torn);
     const { file, offset, reason } = torn;
     options.onRepair({ file, offset, reason, action: "cut" });
   }
-  if (layout.lost === undefined || !hasCaughtUp(layout.lost, scan.nextIndex - 1, scan.lastTerm)) return layout;
-  const forgotten = { ...layout, lost: undefined };
-  await writeLayout(folder.directory, forgotten, folder.files);
-  return forgotten;
+  return current;
+}
+
+/** Notes what was found: the newest chunk, before one without a record goes, and that nothing is lost any more. */
+async function updateLayout(folder: LedgerFolder, layout: Layout, scan: ScannedLedger): Promise<Layout> {
+  const newestChunk = scan.chunks.at(-1)?.firstIndex ?? 0;
+  const isBack = layout.lost !== undefined && hasCaughtUp(layout.lost, scan.nextIndex - 1, scan.lastTerm);
+  if (newestChunk === layout.newestChunk && !isBack) return layout;
+  const updated = { ...layout, newestChunk, lost: isBack ? undefined : layout.lost };
+  await writeLayout(folder.directory, updated, folder.files);
+  return updated;
 }
 
 async function readFolder(

@@ -8,10 +8,11 @@
  * might be either (Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018: taking damage for a
  * remainder loses what was acknowledged).
  */
+import * as path from "node:path";
 import type { Bytes } from "../core/codec/bytes.ts";
 import { CocoError, invariant } from "../errors.ts";
 import type { FileOperations } from "./file-operations.ts";
-import { type Chunk, corrupt, listChunks, MAX_CHUNK_BYTES } from "./ledger-chunks.ts";
+import { type Chunk, chunkName, corrupt, listChunks, MAX_CHUNK_BYTES } from "./ledger-chunks.ts";
 import { type LostEntries, tooNew } from "./ledger-layout.ts";
 import {
   CHUNK_HEADER_LENGTH,
@@ -57,9 +58,12 @@ export interface ScannedLedger {
 
 /** What a scan goes by. */
 export interface ScanOptions {
+  readonly directory: string;
   readonly files: FileOperations;
   /** Index with which the ledger begins. */
   readonly firstIndex: number;
+  /** First index of the chunk that has to be there; 0 when none has to. */
+  readonly newestChunk: number;
   /** Term of the hard state: no entry is newer. */
   readonly term: number;
 }
@@ -178,6 +182,7 @@ class Scan {
 
   async run(chunks: readonly Chunk[]): Promise<ScannedLedger> {
     const { files } = this.#options;
+    this.#checkNewest(chunks);
     let ahead = readAhead(chunks[0], files);
     for (const [position, chunk] of chunks.entries()) {
       if (this.#damage === undefined) this.#checkOrder(chunk);
@@ -211,6 +216,14 @@ class Scan {
     if (firstIndex === this.#nextIndex) return;
     const what = firstIndex > this.#nextIndex ? "the chunk before it is missing" : "it overlaps the chunk before it";
     throw corrupt(file, 0, `${what}: the ledger has to go on with index ${this.#nextIndex}`);
+  }
+
+  /** What was written behind the last chunk that is there cannot be told from what was never written, but for its name. */
+  #checkNewest(chunks: readonly Chunk[]): void {
+    const { directory, newestChunk } = this.#options;
+    if (newestChunk === 0 || chunks.some(({ firstIndex }) => firstIndex === newestChunk)) return;
+    const what = `the newest chunk is missing: entries from ${newestChunk} on stood there`;
+    throw corrupt(path.join(directory, chunkName(newestChunk)), 0, what);
   }
 
   #scan(chunk: Chunk, { bytes, holes }: ReadFile, isLast: boolean): void {
@@ -285,8 +298,8 @@ class Scan {
  * Reads all chunks of a folder. Changes nothing on disk. Throws `LedgerCorrupt` naming the file when a chunk is missing or
  * nothing can be told of the ledger at all, `LedgerTooNew` for a later format version.
  */
-export async function scanLedger(directory: string, options: ScanOptions): Promise<ScannedLedger> {
-  return new Scan(options).run(await listChunks(directory, options.files));
+export async function scanLedger(options: ScanOptions): Promise<ScannedLedger> {
+  return new Scan(options).run(await listChunks(options.directory, options.files));
 }
 
 /** A scan in which the entries from an index on are taken as damaged: somebody found out that they do not hold. */
