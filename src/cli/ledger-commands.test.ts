@@ -111,6 +111,16 @@ describe("coco ledger", async () => {
     assert.match(talk, /LedgerCorrupt: .*ledger_0000000001 .*the newest chunk is missing/);
   });
 
+  test("a batch of a later version is told from damage", async () => {
+    const later = join(root, "later");
+    const changed = entries.map((entry) => (entry.index === 4 ? { ...entry, data: entry.data.with(0, 2) } : entry));
+    await writeEntries(later, changed);
+    for (const command of ["verify", "show", "governance"]) {
+      const { code, talk } = await coco("ledger", command, later);
+      assert.deepEqual([code, /LedgerTooNew: entry 4, .*format version 2/.test(talk)], [1, true], talk);
+    }
+  });
+
   test("governance tells that nothing was proposed, and refuses the ledger of another service", async () => {
     const { code, data } = await coco("ledger", "governance", folder, "--json");
     assert.equal(code, 0);

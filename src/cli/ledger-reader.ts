@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { toHex } from "../core/codec/bytes.ts";
+import { isTooNew } from "../core/codec/format-version.ts";
 import type { GovernanceState } from "../core/governance/administrative.ts";
 import { signingKeys } from "../core/governance/departing-nodes.ts";
 import { executeAdministrativeBatch } from "../core/governance/administrative-batch.ts";
@@ -12,7 +13,12 @@ import type { ServiceRecord } from "../core/governance/service-chain.ts";
 import { derOfPem } from "../core/governance/pem.ts";
 import type { ParsedBatch } from "../core/ledger/batch-format.ts";
 import { LedgerTail } from "../core/ledger/tail.ts";
-import { type LedgerGovernance, type LedgerVerification, verifyLedger } from "../core/ledger/verify-ledger.ts";
+import {
+  type BadEntry,
+  type LedgerGovernance,
+  type LedgerVerification,
+  verifyLedger,
+} from "../core/ledger/verify-ledger.ts";
 import { readCertificate } from "../enclave/manager/certificate-reader.ts";
 import { loadGovernanceCrypto } from "../host/script-engine-file.ts";
 import { createGovernanceCrypto, createVerifier, sha256 } from "../enclave/manager/node-crypto.ts";
@@ -31,6 +37,8 @@ export interface BadPlace {
   readonly index: number;
   readonly seqno: number;
   readonly reason: string;
+  /** Whether it is of a later version of the format, which says nothing against it. */
+  readonly isTooNew?: boolean;
 }
 
 /** A snapshot in the folder: its open part, or why it is none. */
@@ -174,7 +182,7 @@ function startOf(ledger: ReadLedger): FoundStart {
   try {
     return { start: new SnapshotStart(ledger) };
   } catch (error) {
-    if (!(error instanceof CocoError)) throw error;
+    if (!(error instanceof CocoError) || isTooNew(error)) throw error;
     return { problem: error.message };
   }
 }
@@ -207,22 +215,18 @@ function serviceReport({ certificate, fromSeqno }: ServiceRecord): ServiceReport
 }
 
 /** The bad entry and where it stands: one that does not verify, else the place where the files are damaged. */
-function badPlace(
-  { scan }: ReadLedger,
-  bad: { readonly index: number; readonly seqno: number; readonly reason: string } | undefined,
-  tail: LedgerTail,
-): BadPlace | undefined {
+function badPlace({ scan }: ReadLedger, bad: BadEntry | undefined, tail: LedgerTail): BadPlace | undefined {
   const { chunks, damage } = scan;
   const chunk = chunks.findLast(({ firstIndex }) => firstIndex <= (bad?.index ?? 0));
   if (bad !== undefined && chunk !== undefined && bad.index < scan.nextIndex)
-    return { file: chunk.file, offset: chunk.offsetOf(bad.index), ...pick(bad) };
+    return {
+      ...{ file: chunk.file, offset: chunk.offsetOf(bad.index) },
+      ...{ index: bad.index, seqno: bad.seqno, reason: bad.reason },
+      ...(bad.code === "LedgerTooNew" && { isTooNew: true }),
+    };
   if (damage === undefined) return undefined;
   const { file, offset, index, reason } = damage;
   return { file, offset, index, seqno: tail.lastSeqno + 1, reason };
-}
-
-function pick({ index, seqno, reason }: { readonly index: number; readonly seqno: number; readonly reason: string }) {
-  return { index, seqno, reason };
 }
 
 /** What can be said of a snapshot without keys: its form, and that it is of this network. */
@@ -235,7 +239,7 @@ function snapshotReport(snapshot: StoredSnapshot, networkId: string | undefined)
     if (last.index !== index) throw new CocoError("MalformedInput", `it is of index ${last.index}`);
     return { index, bytes, seqno: last.signatureSeqno, problem: undefined };
   } catch (error) {
-    if (!(error instanceof CocoError)) throw error;
+    if (!(error instanceof CocoError) || isTooNew(error)) throw error;
     return { index, bytes, seqno: undefined, problem: error.message };
   }
 }

@@ -1,14 +1,21 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { after, describe, test } from "node:test";
 import { crc32 } from "node:zlib";
-import type { Bytes } from "../core/codec/bytes.ts";
+import { type Bytes, concatBytes } from "../core/codec/bytes.ts";
 import type { LogEntry } from "../core/consensus/types.ts";
 import type { DiskRequest } from "../enclave/ports.ts";
 import { CocoError } from "../errors.ts";
-import { type LedgerFiles, type LedgerFilesOptions, type LedgerRepair, openLedgerFiles } from "./ledger-files.ts";
+import {
+  type LedgerEnds,
+  type LedgerFiles,
+  type LedgerFilesOptions,
+  type LedgerRepair,
+  openLedgerFiles,
+} from "./ledger-files.ts";
 import { LEDGER_FORMAT_VERSION } from "./ledger-record.ts";
 import { MemoryFiles } from "./testing/memory-files.ts";
 
@@ -300,6 +307,22 @@ describe("a ledger that is refused is left untouched", () => {
     await isMissed();
   });
 
+  test("with a term that none can be, though its checksum fits", async () => {
+    const files = await ledgerFiles();
+    const ofTerm = (term: number): MemoryFiles =>
+      changed(files, inFolder("consensus"), (bytes) => {
+        const content = bytes.slice(0, -8);
+        new DataView(content.buffer).setBigUint64(5, BigInt(term));
+        return concatBytes(content, createHash("sha256").update(content).digest().subarray(0, 8));
+      });
+    for (const repair of both)
+      for (const term of [2 ** 52, 2 ** 52 - 1, Number.MAX_SAFE_INTEGER])
+        await refusesUntouched(ofTerm(term), refused("LedgerCorrupt", { file: inFolder("consensus") }), { repair });
+    const ledger = await open(ofTerm(2 ** 51), { repair: "refuse" });
+    assert.equal(ledger.content.hardState?.term, 2 ** 51);
+    await ledger.close();
+  });
+
   test("with a layout of an older version", async () => {
     const files = await ledgerFiles();
     const older = changed(files, inFolder("layout"), (bytes) => bytes.with(11, 1));
@@ -335,8 +358,8 @@ describe("a ledger that is refused is left untouched", () => {
 
   test("of another network, even with a torn end", async () => {
     const files = changed(await ledgerFiles(10_000), FIRST, (bytes) => bytes.slice(0, -5));
-    const refuse = (first: LogEntry | undefined): void => {
-      assert.deepEqual(first, entry(1));
+    const refuse = (ends: LedgerEnds): void => {
+      assert.deepEqual(ends, { first: entry(1), last: entry(7, 2) });
       throw new CocoError("FolderOfAnotherNetwork", "another network");
     };
     await refusesUntouched(files, refused("FolderOfAnotherNetwork"), { repair: "from-peers", admit: refuse });

@@ -32,6 +32,12 @@ export interface LedgerRepair {
   readonly action: "cut" | "set aside";
 }
 
+/** The first and the last entry of a log that can be read; undefined when there is none. */
+export interface LedgerEnds {
+  readonly first: LogEntry | undefined;
+  readonly last: LogEntry | undefined;
+}
+
 /** How a ledger folder is opened. */
 export interface LedgerFilesOptions {
   /**
@@ -41,8 +47,8 @@ export interface LedgerFilesOptions {
   readonly repair: "refuse" | "from-peers";
   /** Entries from this index on are damaged, as their verification found out; treated like other damage. */
   readonly damagedFrom?: number;
-  /** Looks at the first entry and the snapshots before anything is changed; throws to refuse the folder. */
-  readonly admit?: (first: LogEntry | undefined, snapshots: readonly StoredSnapshot[]) => void;
+  /** Looks at the ends of the log and at the snapshots before anything is changed; throws to refuse the folder. */
+  readonly admit?: (ends: LedgerEnds, snapshots: readonly StoredSnapshot[]) => void;
   /** Told what was cut off or set aside. */
   onRepair(repair: LedgerRepair): void;
   /** Told once when the disk failed (`DiskFailed`, or `LedgerCorrupt` when reading): the process must stop. */
@@ -88,9 +94,15 @@ export async function readLedger(directory: string, files: FileOperations = FILE
   return { hardState, layout, scan, snapshots };
 }
 
-function firstEntry(chunks: readonly Chunk[], files: FileOperations): LogEntry | undefined {
-  for (const entry of entriesOf(chunks.slice(0, 1), 0, files)) return entry;
+/** The first entry from an index on. */
+function entryFrom(chunks: readonly Chunk[], index: number, files: FileOperations): LogEntry | undefined {
+  for (const entry of entriesOf(chunks, index, files)) return entry;
   return undefined;
+}
+
+function endsOf({ chunks, nextIndex }: ScannedLedger, files: FileOperations): LedgerEnds {
+  const last = entryFrom(chunks.slice(-1), nextIndex - 1, files);
+  return { first: entryFrom(chunks.slice(0, 1), 0, files), last };
 }
 
 /** Cuts off the remainder of a crash or sets damage aside; throws with nothing changed when that is not allowed. */
@@ -101,7 +113,7 @@ async function repair(
 ): Promise<Layout> {
   const { torn, damage } = scan;
   if (damage !== undefined && options.repair === "refuse") throw corrupt(damage.file, damage.offset, damage.reason);
-  if (options.admit !== undefined) options.admit(firstEntry(scan.chunks, folder.files), snapshots);
+  if (options.admit !== undefined) options.admit(endsOf(scan, folder.files), snapshots);
   await removeUnfinished(folder);
   if (damage !== undefined) {
     const repaired = await setDamageAside(folder, layout, scan, damage);

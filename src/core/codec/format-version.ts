@@ -12,6 +12,6 @@ export function checkFormatVersion(what: string, version: number, known: number)
 }
 
 /** Whether an error says that something is of a newer format than this program. */
-export function isTooNew(error: unknown): error is CocoError {
+export function isTooNew(error: unknown): boolean {
   return error instanceof CocoError && error.code === "LedgerTooNew";
 }

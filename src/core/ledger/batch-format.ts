@@ -11,6 +11,7 @@
  * the last byte) in its shortest form. Parsing is strict: every byte string has at most one meaning.
  */
 import { type Bytes, ByteReader, ByteWriter, EMPTY } from "../codec/bytes.ts";
+import { checkFormatVersion } from "../codec/format-version.ts";
 import { CocoError, invariant } from "../../errors.ts";
 
 /** Version of the batch layout written by this program, and the only one it reads. */
@@ -154,7 +155,7 @@ export function encodeHeader(header: BatchHeader): Bytes {
 
 function readHeader(reader: ByteReader): BatchHeader {
   const version = reader.u8();
-  if (version !== BATCH_FORMAT_VERSION) throw malformed(`format version ${version} is not known`);
+  checkFormatVersion("batch", version, BATCH_FORMAT_VERSION);
   const kind = KINDS[reader.u8()];
   if (kind === undefined) throw malformed("kind is not known");
   const header: BatchHeader = {
@@ -307,14 +308,19 @@ export function batchOfSections(sections: Omit<ParsedBatch, "transactions">): Pa
   };
 }
 
-/** What a batch holds, read from its first bytes alone: lets a reader skip most of a ledger. */
+/**
+ * What a batch holds, read from its first bytes alone: lets a reader skip most of a ledger. Throws `LedgerTooNew` for a later
+ * format version, of which nobody knows what may be skipped.
+ */
 export function batchKindOf(bytes: Bytes): BatchKind | undefined {
+  const [version = 0] = bytes;
+  if (version > BATCH_FORMAT_VERSION) checkFormatVersion("batch", version, BATCH_FORMAT_VERSION);
   return bytes[0] === BATCH_FORMAT_VERSION ? KINDS[bytes[1] ?? 0] : undefined;
 }
 
 /**
  * Takes a batch apart without changing or copying it. Throws `MalformedInput` for anything that is not a batch of format
- * version 1, and `LimitExceeded` above {@link MAX_BATCH_BYTES} or {@link MAX_BATCH_TRANSACTIONS}.
+ * version 1, `LedgerTooNew` for a later version, and `LimitExceeded` above {@link MAX_BATCH_BYTES} or {@link MAX_BATCH_TRANSACTIONS}.
  */
 export function parseBatch(bytes: Bytes): ParsedBatch {
   if (bytes.length > MAX_BATCH_BYTES) throw new CocoError("LimitExceeded", `batch of ${bytes.length} bytes`);
