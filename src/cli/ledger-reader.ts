@@ -64,6 +64,8 @@ export interface LedgerReport {
   readonly networkId: string | undefined;
   readonly lastIndex: number;
   readonly lastSeqno: number;
+  /** `view.seqno` of the last transaction that holds; undefined when not even the first entry does. */
+  readonly lastTransactionId: string | undefined;
   readonly transactions: number;
   readonly bytes: number;
   readonly views: readonly number[];
@@ -84,6 +86,8 @@ export interface LedgerReport {
 export interface VerifiedFolder {
   readonly report: LedgerReport;
   readonly state: GovernanceState | undefined;
+  /** The view of a sequence number that was verified, or of the snapshot that verification began with. */
+  readonly viewOfSeqno: (seqno: number) => number | undefined;
 }
 
 /** Called for each batch that holds, in order, with the ledger up to it and governance before and after it. */
@@ -157,6 +161,7 @@ export function verifyFolder(
     networkId: state?.networkId,
     lastIndex: tail.lastIndex,
     lastSeqno: tail.lastSeqno,
+    lastTransactionId: tail.lastSeqno === 0 ? undefined : `${tail.lastView}.${tail.lastSeqno}`,
     transactions: result.transactions,
     bytes: result.bytes,
     views: [...views],
@@ -168,7 +173,7 @@ export function verifyFolder(
     unfinishedBytes: scan.torn?.removedBytes ?? 0,
     snapshots: ledger.snapshots.map((snapshot) => snapshotReport(snapshot, state?.networkId)),
   };
-  return { report, state };
+  return { report, state, viewOfSeqno: (seqno) => tail.viewOfSeqno(seqno) };
 }
 
 /** The snapshot that a ledger begins after, or why there is none that it could begin after. */
