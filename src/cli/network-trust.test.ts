@@ -42,6 +42,7 @@ describe("coco network trust", () => {
     assert.match(text, /: trusted/);
     assert.match(text, /weakest link: virtual/);
     assert.match(text, /identity, not isolation/);
+    assert.match(text, /keys {3}in a file that its machine's operator can read/);
   });
 
   test("does not trust what a node only claims, what is not listed, what was never recorded, and who is quarantined", () => {

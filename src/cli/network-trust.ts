@@ -22,6 +22,15 @@ export const RESTS_ON: Readonly<Record<TeeName, string>> = {
   snp: "an AMD processor and its firmware: memory of a whole guest",
 };
 
+/** Where nodes keep their keys by their TEE, in words: evidence does not show it. */
+export const KEEPS_KEYS: Readonly<Record<TeeName, string>> = {
+  virtual: "in a file that its machine's operator can read",
+  vsm: "sealed by its enclave; in use they are in memory that its machine's administrator can read",
+  sgx: "sealed to its code, or as its operator chose to the code's signer or in a file (--seal-to): evidence does not show which",
+  tdx: "in a file that its machine's operator can read, unless that lies in the guest's memory or encrypted: TDX does not seal",
+  snp: "in a file that its machine's operator can read, unless that lies in the guest's memory or encrypted: nodes do not seal on SNP",
+};
+
 /** How one node stands. */
 export interface NodeTrust {
   readonly nodeId: string;
@@ -33,6 +42,7 @@ export interface NodeTrust {
   /** How up to date the platform is, in the TEE's words. */
   readonly tcb: string | null;
   readonly restsOn: string | null;
+  readonly keepsKeys: string | null;
   readonly leaseEndsMs: number | null;
   readonly isQuarantined: boolean;
   readonly isTrusted: boolean;
@@ -163,6 +173,7 @@ function judgeNode(
     platform: attested?.platform ?? null,
     tcb: claims !== undefined && "tcb" in claims ? (claims.tcb ?? null) : null,
     restsOn: attested === undefined ? null : RESTS_ON[attested.tee],
+    keepsKeys: attested === undefined ? null : KEEPS_KEYS[attested.tee],
     leaseEndsMs: leaseEndsMs ?? null,
   };
 }
@@ -218,12 +229,13 @@ export function trustLines(trust: NetworkTrust): readonly string[] {
 }
 
 function nodeLines(node: NodeTrust): readonly string[] {
-  const { nodeId, owner, tee, tcb, code, measurement, restsOn, leaseEndsMs, isTrusted, reasons } = node;
+  const { nodeId, owner, tee, tcb, code, measurement, restsOn, keepsKeys, leaseEndsMs, isTrusted, reasons } = node;
   return [
     `node ${nodeId.slice(0, SHORT)}… of ${owner}: ${isTrusted ? "trusted" : "NOT trusted"}`,
     `  code   ${code ?? "not in the code manifest"}${measurement === null ? "" : `, measurement ${measurement}`}`,
     `  TEE    ${tee ?? "unknown"}${restsOn === null ? "" : `: ${restsOn}`}`,
     ...(tcb === null ? [] : [`  TCB    ${tcb}`]),
+    ...(keepsKeys === null ? [] : [`  keys   ${keepsKeys}`]),
     `  lease  ${leaseEndsMs === null ? "without end" : `until ${new Date(leaseEndsMs).toISOString()}`}`,
     ...(isTrusted ? ["  why    its evidence verifies here, and both manifests allow what it says"] : []),
     ...reasons.map((reason) => `  why    ${reason}`),
