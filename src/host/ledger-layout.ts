@@ -8,8 +8,9 @@
  * most chunks behind the one that is named.
  *
  * Format: ASCII `coco layout` ‖ version u8 ‖ index of the ledger's first entry u64 ‖ first index of the newest chunk u64 (0:
- * none) ‖ lost index u64 ‖ lost last index u64 ‖ lost last term u64 (zeros: nothing is lost) ‖ kind of the move under way u8 (0 none, 1 superseded, 2 damaged) ‖ number of
- * its folder u32 ‖ index from which on u64 ‖ first 8 bytes of SHA-256 of all before. Big-endian.
+ * none) ‖ lost index u64 ‖ lost last index u64 ‖ lost last term u64 (zeros: nothing is lost) ‖ kind of the move under way u8
+ * (0 none, 1 superseded, 2 damaged) ‖ number of its folder u32 ‖ index from which on u64 ‖ first 8 bytes of SHA-256 of all
+ * before. Big-endian.
  */
 import { createHash } from "node:crypto";
 import * as path from "node:path";

@@ -308,14 +308,11 @@ export function batchOfSections(sections: Omit<ParsedBatch, "transactions">): Pa
   };
 }
 
-/**
- * What a batch holds, read from its first bytes alone: lets a reader skip most of a ledger. Throws `LedgerTooNew` for a later
- * format version, of which nobody knows what may be skipped.
- */
+/** What a batch holds, by its first bytes alone: lets a reader skip most of a ledger. Throws `LedgerTooNew` for a later version. */
 export function batchKindOf(bytes: Bytes): BatchKind | undefined {
   const [version = 0] = bytes;
-  if (version > BATCH_FORMAT_VERSION) checkFormatVersion("batch", version, BATCH_FORMAT_VERSION);
-  return bytes[0] === BATCH_FORMAT_VERSION ? KINDS[bytes[1] ?? 0] : undefined;
+  if (version !== 0) checkFormatVersion("batch", version, BATCH_FORMAT_VERSION);
+  return version === BATCH_FORMAT_VERSION ? KINDS[bytes[1] ?? 0] : undefined;
 }
 
 /**
