@@ -11,6 +11,7 @@ import type { Constitution, NodeEntry } from "../core/governance/constitution.ts
 import type { AppraisalReason, GovernanceCrypto } from "../core/governance/governance-crypto.ts";
 import { TEE_NAMES, type TeeName } from "../core/governance/manifest-entries.ts";
 import { isOneTooMany } from "../core/governance/shared-machine.ts";
+import { CocoError } from "../errors.ts";
 import type { NetworkEvidence, RecordedEvidence } from "./evidence-reader.ts";
 
 /** What a TEE rests on, in words. */
@@ -207,6 +208,36 @@ const OTHER_KEYS: AppraisalReason = {
   reason: "ReportDataMismatch",
   message: "its evidence is not bound to the keys that the VN list has of it",
 };
+
+/** The constitution that nodes are judged by, and whose word it is. */
+export interface JudgedBy {
+  readonly version: number;
+  /** Hex. */
+  readonly digest: string;
+  /** `node`: as the node tells it, without proof; `caller`: whoever asks named its digest. */
+  readonly source: "node" | "caller";
+}
+
+/**
+ * What a network was judged by. No receipt covers the constitution as a whole: who has replayed the ledger knows it, or has its digest
+ * from somebody who has, and names that. Throws `AnswerInvalid` when the node tells another one.
+ */
+export function judgedBy(version: number, digest: string, expected: string | undefined): JudgedBy {
+  if (expected !== undefined && expected !== digest)
+    throw new CocoError("AnswerInvalid", `the node tells a constitution with digest ${digest}, not ${expected}`);
+  return { version, digest, source: expected === undefined ? "node" : "caller" };
+}
+
+/** That, in words, line by line. */
+export function judgedByLines({ version, digest, source }: JudgedBy): readonly string[] {
+  const what = `judged by constitution version ${version}, digest ${digest}`;
+  if (source === "caller") return [`${what}: the one you named`];
+  return [
+    `${what}: AS TOLD BY THIS NODE`,
+    "  nothing proves these manifests and policies: a node that lies about them can call anything trusted",
+    "  compare the digest with that of another owner's node, or name the one you know by --constitution-digest",
+  ];
+}
 
 const SHORT = 16;
 

@@ -1,5 +1,5 @@
 /** What befalls machines: crashes at any point, pauses, slowness, clocks, and disks in every way. */
-import { CHANNEL_SILENCE_MS } from "../../src/enclave/manager/channels.ts";
+import { CHANNEL_SILENCE_MS } from "../../src/enclave/manager/channel.ts";
 import type { FaultContext, FaultKind } from "./fault-context.ts";
 import { PORT_CALLS } from "./port-watch.ts";
 import type { SimulatedNode } from "./simulated-node.ts";

@@ -19,8 +19,10 @@ import { evidenceView } from "./evidence-view.ts";
 import type { FrontendRequest, FrontendResponse } from "./frontend.ts";
 import type { History } from "./history.ts";
 import type { Manager } from "./manager.ts";
+import { hindranceOf } from "./readiness.ts";
 import type { RecoveryDesk } from "./recovery-desk.ts";
 import type { Sealing } from "./sealing.ts";
+import type { Channels } from "./channels.ts";
 import { backEndorsementsOf, endorsementsOf, type ServiceIdentity, signerId } from "./service-keys.ts";
 
 /** What the endpoints read. */
@@ -34,6 +36,7 @@ export interface NodeApiParts {
   readonly history: History;
   readonly recovery: RecoveryDesk;
   readonly workers: WorkerIsolation;
+  readonly channels: Pick<Channels, "refusedFrames" | "refusedHandshakes">;
   /** What `GET /node/api` answers. */
   readonly endpoints: readonly EndpointRule[];
   readonly service: () => ServiceIdentity | undefined;
@@ -70,7 +73,11 @@ export function isNodePath(path: string): boolean {
   return path === "/node" || path.startsWith("/node/");
 }
 
-function nodeState({ manager, tail, workers }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
+function nodeState(
+  { manager, tail, workers, channels }: NodeApiParts,
+  _request: FrontendRequest,
+  respond: Respond,
+): void {
   const { id, role, term, leader, commitIndex, lastIndex } = manager.status;
   respond(
     json({
@@ -83,10 +90,11 @@ function nodeState({ manager, tail, workers }: NodeApiParts, _request: FrontendR
       last_index: lastIndex,
       last_seqno: tail.lastSeqno,
       committed_seqno: manager.committedSeqno,
-      refused_frames: manager.refusedFrames,
+      refused_frames: channels.refusedFrames,
+      refused_handshakes: channels.refusedHandshakes,
       refused_quarantines: manager.leases.refusedQuarantines,
       lease: manager.leases.own,
-      workers: { ...workers, lost: manager.workersLost },
+      workers: { ...workers, lost: manager.adapters.workersLost },
     }),
   );
 }
@@ -142,8 +150,11 @@ function evidence(
   respond(json(evidenceView(state, sealing.batchTime(), appraiser)));
 }
 
-function ready({ manager }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
-  if (manager.status.leader === undefined) throw new CocoError("NotReady", "no leader is known");
+/** Who is told 200 here is served: by adapters that have their state, as far as this node reads the ledger. */
+function ready({ manager, service }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
+  if (service() === undefined) throw new CocoError("NotReady", "the service identity is not known yet");
+  const hindrance = hindranceOf(manager);
+  if (hindrance !== undefined) throw new CocoError("NotReady", hindrance);
   respond(json({ ready: true }));
 }
 

@@ -6,7 +6,8 @@
 import { bytesEqual } from "../../core/codec/bytes.ts";
 import { isTooNew } from "../../core/codec/format-version.ts";
 import { decodeAdministrative } from "../../core/governance/administrative-codec.ts";
-import { batchKindOf, parseBatch } from "../../core/ledger/batch-format.ts";
+import { parseBatch } from "../../core/ledger/batch-format.ts";
+import { batchKindOf } from "../../core/ledger/batch-glance.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, DiskContent, StoredSnapshot, Tracer } from "../ports.ts";
 import {
