@@ -233,7 +233,7 @@ function readAdapters(value: CborValue | undefined): readonly SnapshotAdapter[] 
  * Reads {@link encodeManifest} back, of the file's version. Throws `MalformedInput` naming the field, `LedgerTooNew` for a later
  * version.
  */
-export function decodeManifest(bytes: Bytes, version: number): SnapshotManifest {
+export function decodeManifest(bytes: Bytes, version = SNAPSHOT_FORMAT_VERSION): SnapshotManifest {
   const map = decodeCbor(bytes, { maxBytes: MAX_SNAPSHOT_MANIFEST_BYTES });
   const keys = MANIFEST_KEYS;
   if (!(map instanceof Map)) throw snapshotMalformed("manifest: not a map");
