@@ -98,7 +98,10 @@ export const ERRORS = define({
   },
   NodeProcessFailed: { status: 500, remedy: "Read the log of the node that is named; its last lines are shown." },
   // ledger
-  LedgerIncomplete: { status: 500, remedy: "Take the folder of a node that has the ledger from its genesis on." },
+  LedgerIncomplete: {
+    status: 500,
+    remedy: "Take the folder of a node that has the part of the ledger that is missing.",
+  },
   LedgerOfAnotherService: {
     status: 500,
     remedy: "Name the certificate of this network's service, newest or older; or the folder of a node of that network.",

@@ -102,6 +102,59 @@ describe("coco ledger", async () => {
     assert.equal(told.data.match(/^batch /gm)?.length, 3);
   });
 
+  test("verify refuses a ledger whose only chunk was taken away", async () => {
+    const taken = join(root, "taken");
+    await writeLedger(taken);
+    await rm(join(taken, "ledger_0000000001"));
+    const { code, talk } = await coco("ledger", "verify", taken);
+    assert.equal(code, 1);
+    assert.match(talk, /LedgerCorrupt: .*ledger_0000000001 .*the newest chunk is missing/);
+  });
+
+  test("verify demands the transaction that --expect names, and names the first missing place without it", async () => {
+    const last = FIRST.length + 5;
+    for (const seqno of [1, 3, last])
+      assert.equal((await coco("ledger", "verify", folder, "--expect", `2.${seqno}`)).code, 0, `2.${seqno}`);
+    const later = await coco("ledger", "verify", folder, "--expect", `2.${last + 4}`, "--json");
+    assert.equal(later.code, 1);
+    assert.match(later.talk, new RegExp(`LedgerIncomplete: .*ends with 2\\.${last}, .*sequence number ${last + 1}`));
+    const { valid, verdict, missing } = JSON.parse(later.data);
+    assert.deepEqual([valid, verdict], [false, `valid to 2.${last}; what was expected is missing`]);
+    assert.match(missing, /is not in the ledger/);
+    const other = await coco("ledger", "verify", folder, "--expect", "3.3");
+    assert.deepEqual([other.code, /sequence number 3 is of view 2, not of 3/.test(other.talk)], [1, true]);
+    for (const wrong of ["3", "0.1", "2.x", "2.1.1"])
+      assert.equal((await coco("ledger", "verify", folder, "--expect", wrong)).code, 2);
+  });
+
+  test("verify says of a file that was cut what holds, and that there are unfinished bytes", async () => {
+    const cut = join(root, "cut");
+    await writeLedger(cut);
+    const file = join(cut, "ledger_0000000001");
+    const bytes = await readFile(file);
+    await writeFile(file, bytes.subarray(0, bytes.length - 40));
+    const rest = bytes.length - 40 - 24 - entries.slice(0, 4).reduce((sum, { data }) => sum + 32 + data.length, 0);
+    const reached = `2.${FIRST.length + 4}`;
+    const told = await coco("ledger", "verify", cut);
+    assert.equal(told.code, 0);
+    assert.match(told.data, new RegExp(`ledger +valid to ${reached}; then [0-9]+ unfinished bytes\n`));
+    const json = JSON.parse((await coco("ledger", "verify", cut, "--json")).data);
+    assert.equal(json.verdict, `valid to ${reached}; then ${json.unfinishedBytes} unfinished bytes`);
+    assert.ok(Math.abs(json.unfinishedBytes - rest) <= 44 && json.unfinishedBytes > 0);
+    const expected = await coco("ledger", "verify", cut, "--expect", `2.${FIRST.length + 5}`);
+    assert.deepEqual([expected.code, /LedgerIncomplete/.test(expected.talk)], [1, true]);
+  });
+
+  test("a batch of a later version is told from damage", async () => {
+    const later = join(root, "later");
+    const changed = entries.map((entry) => (entry.index === 4 ? { ...entry, data: entry.data.with(0, 2) } : entry));
+    await writeEntries(later, changed);
+    for (const command of ["verify", "show", "governance"]) {
+      const { code, talk } = await coco("ledger", command, later);
+      assert.deepEqual([code, /LedgerTooNew: entry 4, .*format version 2/.test(talk)], [1, true], talk);
+    }
+  });
+
   test("governance tells that nothing was proposed, and refuses the ledger of another service", async () => {
     const { code, data } = await coco("ledger", "governance", folder, "--json");
     assert.equal(code, 0);

@@ -5,7 +5,7 @@ import { createOutput, readText } from "./arguments.ts";
 import { type CommandContext, EXIT, printFields, printJson } from "./output.ts";
 import type { ParsedBatch } from "../core/ledger/batch-format.ts";
 import type { LedgerTail } from "../core/ledger/tail.ts";
-import type { BadPlace, LedgerReport } from "./ledger-reader.ts";
+import type { BadPlace, LedgerReport, VerifiedFolder } from "./ledger-reader.ts";
 import type { BatchSurroundings } from "./ledger-attestations.ts";
 import type { EvidenceOptions } from "./ledger-evidence.ts";
 import type { SeqnoRange } from "./ledger-lines.ts";
@@ -19,14 +19,19 @@ const OTHER_SERVICE = "the ledger is of a service with another certificate than 
 
 const VERIFY_HELP = `
 Example:
-  coco ledger verify node0 --service-cert service_cert.pem
+  coco ledger verify node0 --service-cert service_cert.pem --expect 4.1052
 
 DIR is a node's folder or its ledger folder; the node may be running. Every batch is checked from the genesis on: form, chain,
 Merkle root, signature, the votes behind every change of the constitution, and the endorsements behind every change of the service
 identity: the certificate given may be of any of them. What is sealed stays sealed. Where a leader's snapshot has taken the place
 of the beginning, checks begin behind it: what came before is not in the folder, and the snapshot is taken at its word.
 --from-genesis refuses such a folder.
-Exit code 0: all of it holds. 1: it does not; the first bad entry is named. 2: wrong usage.`;
+
+A ledger whose end was cut off is a shorter ledger that holds: only who knows of a later transaction can tell. --expect demands
+that the ledger has a transaction, whose id a receipt or an answer gave: end every audit with the newest one you know. What a crash
+left of a last write, or a running node is just writing, is told as unfinished bytes behind the last transaction.
+Exit code 0: all of it holds. 1: it does not, or what was expected is not there; the first bad entry or missing place is named.
+2: wrong usage.`;
 
 const SHOW_HELP = `
 Example:
@@ -63,6 +68,13 @@ challenge, for coco attest verify --recorded under a policy of your own.`;
 interface VerifyOptions {
   readonly serviceCert?: string;
   readonly fromGenesis?: boolean;
+  readonly expect?: ExpectedTransaction;
+}
+
+/** A transaction that a ledger has to have. */
+interface ExpectedTransaction {
+  readonly view: number;
+  readonly seqno: number;
 }
 
 interface ShowOptions {
@@ -83,6 +95,12 @@ function parseRange(text: string): SeqnoRange {
   return range;
 }
 
+function parseTransaction(text: string): ExpectedTransaction {
+  const [, view = "", seqno = ""] = /^([1-9][0-9]{0,14})\.([1-9][0-9]{0,14})$/.exec(text) ?? [];
+  if (view === "") throw new InvalidArgumentError("Expected the id of a transaction, view.seqno.");
+  return { view: Number(view), seqno: Number(seqno) };
+}
+
 function nodePrefix(text: string): string {
   if (/^[0-9a-f]{1,64}$/.test(text)) return text;
   throw new InvalidArgumentError("Expected the first hex digits of a node's id.");
@@ -98,6 +116,7 @@ export function addLedgerCommands(program: Command, context: CommandContext): vo
     .argument("<dir>", "a node's folder, or a ledger folder")
     .option("--service-cert <file>", "the ledger must be of the service with this certificate (PEM)")
     .option("--from-genesis", "refuse a ledger whose beginning is not in the folder")
+    .option("--expect <view.seqno>", "the ledger must have this transaction", parseTransaction)
     .option("--json", "print JSON")
     .addHelpText("after", VERIFY_HELP)
     .action((dir: string, options: VerifyOptions, command: Command) => verify(context, dir, options, isJson(command)));
@@ -143,9 +162,9 @@ export function addLedgerCommands(program: Command, context: CommandContext): vo
     .action((dir: string, options: ExportOptions) => exportRange(context, dir, options));
 }
 
-function badEntry({ file, offset, index, seqno, reason }: BadPlace): CocoError {
+function badEntry({ file, offset, index, seqno, reason, isTooNew = false }: BadPlace): CocoError {
   const message = `entry ${index}, from sequence number ${seqno}, in ${file} at byte ${offset}: ${reason}`;
-  return new CocoError("LedgerCorrupt", message, { file, offset, index, seqno });
+  return new CocoError(isTooNew ? "LedgerTooNew" : "LedgerCorrupt", message, { file, offset, index, seqno });
 }
 
 async function verify(context: CommandContext, dir: string, options: VerifyOptions, asJson: boolean): Promise<void> {
@@ -153,16 +172,27 @@ async function verify(context: CommandContext, dir: string, options: VerifyOptio
   const certificate =
     options.serviceCert === undefined ? undefined : await readText(options.serviceCert, MAX_CERTIFICATE_FILE_BYTES);
   const ledger = await openLedgerFolder(dir);
-  const { report } = verifyFolder(ledger, await loadLedgerGovernance());
+  const verified = verifyFolder(ledger, await loadLedgerGovernance());
+  const { report } = verified;
+  const missing = options.expect && missingPlace(options.expect, verified);
   const isService = certificate === undefined ? undefined : isServiceOf(report, certificate);
   const isCut = options.fromGenesis === true && ledger.layout.firstIndex > 1;
   const isValid =
     report.bad === undefined &&
     !isCut &&
+    missing === undefined &&
     isService !== false &&
     report.snapshots.every(({ problem }) => problem === undefined);
-  if (asJson) printJson(context.output, { valid: isValid, ...report, service: isService ?? null });
-  else printReport(context, report, isCut ? "without its genesis" : "valid");
+  const verdict = verdictOf(report, isCut, missing);
+  if (asJson)
+    printJson(context.output, {
+      valid: isValid,
+      verdict,
+      ...report,
+      service: isService ?? null,
+      missing: missing ?? null,
+    });
+  else printReport(context, report, verdict);
   if (isValid) return;
   context.exitCode = EXIT.failed;
   if (report.bad !== undefined) throw badEntry(report.bad);
@@ -170,15 +200,43 @@ async function verify(context: CommandContext, dir: string, options: VerifyOptio
     const what = `the ledger begins after the snapshot of batch ${ledger.layout.firstIndex - 1}`;
     throw new CocoError("LedgerIncomplete", what);
   }
+  if (missing !== undefined) throw new CocoError("LedgerIncomplete", missing);
   if (isService === false) throw new CocoError("LedgerOfAnotherService", OTHER_SERVICE);
   const bad = report.snapshots.find(({ problem }) => problem !== undefined);
   throw new CocoError("LedgerCorrupt", `snapshot ${bad?.index}: ${bad?.problem}`);
 }
 
+/** Where a ledger has something else than a transaction that was expected, in words; undefined when the transaction is there. */
+function missingPlace(
+  { view, seqno }: ExpectedTransaction,
+  { report, viewOfSeqno }: VerifiedFolder,
+): string | undefined {
+  const { lastSeqno, lastTransactionId = "nothing", start } = report;
+  const what = `transaction ${view}.${seqno} is not in the ledger`;
+  if (seqno > lastSeqno)
+    return `${what}: it ends with ${lastTransactionId}, the first that is missing has sequence number ${lastSeqno + 1}`;
+  if (start !== undefined && seqno <= start.seqno)
+    return `${what} in this folder: what is verified begins with sequence number ${start.seqno + 1}`;
+  const found = viewOfSeqno(seqno);
+  return found === view ? undefined : `${what}: sequence number ${seqno} is of view ${found ?? "none"}, not of ${view}`;
+}
+
+function verdictOf(
+  { bad, lastTransactionId, unfinishedBytes }: LedgerReport,
+  isCut: boolean,
+  missing: string | undefined,
+): string {
+  const reached = lastTransactionId ?? "nothing";
+  if (bad !== undefined) return `valid only to ${reached}`;
+  if (missing !== undefined) return `valid to ${reached}; what was expected is missing`;
+  if (isCut) return "without its genesis";
+  return unfinishedBytes === 0 ? "valid" : `valid to ${reached}; then ${unfinishedBytes} unfinished bytes`;
+}
+
 function printReport({ output }: CommandContext, report: LedgerReport, verdict: string): void {
   const { start } = report;
   printFields(output, {
-    ledger: report.bad === undefined ? verdict : "valid only up to here",
+    ledger: verdict,
     ...(start && startFields(start)),
     network: report.networkId ?? "not known",
     batches: `${(start?.index ?? 0) + 1}-${report.lastIndex}`,

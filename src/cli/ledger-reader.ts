@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { toHex } from "../core/codec/bytes.ts";
+import { isTooNew } from "../core/codec/format-version.ts";
 import type { GovernanceState } from "../core/governance/administrative.ts";
 import { signingKeys } from "../core/governance/departing-nodes.ts";
 import { executeAdministrativeBatch } from "../core/governance/administrative-batch.ts";
@@ -12,7 +13,12 @@ import type { ServiceRecord } from "../core/governance/service-chain.ts";
 import { derOfPem } from "../core/governance/pem.ts";
 import type { ParsedBatch } from "../core/ledger/batch-format.ts";
 import { LedgerTail } from "../core/ledger/tail.ts";
-import { type LedgerGovernance, type LedgerVerification, verifyLedger } from "../core/ledger/verify-ledger.ts";
+import {
+  type BadEntry,
+  type LedgerGovernance,
+  type LedgerVerification,
+  verifyLedger,
+} from "../core/ledger/verify-ledger.ts";
 import { readCertificate } from "../enclave/manager/certificate-reader.ts";
 import { loadGovernanceCrypto } from "../host/script-engine-file.ts";
 import { createGovernanceCrypto, createVerifier, sha256 } from "../enclave/manager/node-crypto.ts";
@@ -31,6 +37,8 @@ export interface BadPlace {
   readonly index: number;
   readonly seqno: number;
   readonly reason: string;
+  /** Whether it is of a later version of the format, which says nothing against it. */
+  readonly isTooNew?: boolean;
 }
 
 /** A snapshot in the folder: its open part, or why it is none. */
@@ -56,6 +64,8 @@ export interface LedgerReport {
   readonly networkId: string | undefined;
   readonly lastIndex: number;
   readonly lastSeqno: number;
+  /** `view.seqno` of the last transaction that holds; undefined when not even the first entry does. */
+  readonly lastTransactionId: string | undefined;
   readonly transactions: number;
   readonly bytes: number;
   readonly views: readonly number[];
@@ -76,6 +86,8 @@ export interface LedgerReport {
 export interface VerifiedFolder {
   readonly report: LedgerReport;
   readonly state: GovernanceState | undefined;
+  /** The view of a sequence number that was verified, or of the snapshot that verification began with. */
+  readonly viewOfSeqno: (seqno: number) => number | undefined;
 }
 
 /** Called for each batch that holds, in order, with the ledger up to it and governance before and after it. */
@@ -149,6 +161,7 @@ export function verifyFolder(
     networkId: state?.networkId,
     lastIndex: tail.lastIndex,
     lastSeqno: tail.lastSeqno,
+    lastTransactionId: tail.lastSeqno === 0 ? undefined : `${tail.lastView}.${tail.lastSeqno}`,
     transactions: result.transactions,
     bytes: result.bytes,
     views: [...views],
@@ -160,7 +173,7 @@ export function verifyFolder(
     unfinishedBytes: scan.torn?.removedBytes ?? 0,
     snapshots: ledger.snapshots.map((snapshot) => snapshotReport(snapshot, state?.networkId)),
   };
-  return { report, state };
+  return { report, state, viewOfSeqno: (seqno) => tail.viewOfSeqno(seqno) };
 }
 
 /** The snapshot that a ledger begins after, or why there is none that it could begin after. */
@@ -174,7 +187,7 @@ function startOf(ledger: ReadLedger): FoundStart {
   try {
     return { start: new SnapshotStart(ledger) };
   } catch (error) {
-    if (!(error instanceof CocoError)) throw error;
+    if (!(error instanceof CocoError) || isTooNew(error)) throw error;
     return { problem: error.message };
   }
 }
@@ -207,22 +220,18 @@ function serviceReport({ certificate, fromSeqno }: ServiceRecord): ServiceReport
 }
 
 /** The bad entry and where it stands: one that does not verify, else the place where the files are damaged. */
-function badPlace(
-  { scan }: ReadLedger,
-  bad: { readonly index: number; readonly seqno: number; readonly reason: string } | undefined,
-  tail: LedgerTail,
-): BadPlace | undefined {
+function badPlace({ scan }: ReadLedger, bad: BadEntry | undefined, tail: LedgerTail): BadPlace | undefined {
   const { chunks, damage } = scan;
   const chunk = chunks.findLast(({ firstIndex }) => firstIndex <= (bad?.index ?? 0));
   if (bad !== undefined && chunk !== undefined && bad.index < scan.nextIndex)
-    return { file: chunk.file, offset: chunk.offsetOf(bad.index), ...pick(bad) };
+    return {
+      ...{ file: chunk.file, offset: chunk.offsetOf(bad.index) },
+      ...{ index: bad.index, seqno: bad.seqno, reason: bad.reason },
+      ...(bad.code === "LedgerTooNew" && { isTooNew: true }),
+    };
   if (damage === undefined) return undefined;
   const { file, offset, index, reason } = damage;
   return { file, offset, index, seqno: tail.lastSeqno + 1, reason };
-}
-
-function pick({ index, seqno, reason }: { readonly index: number; readonly seqno: number; readonly reason: string }) {
-  return { index, seqno, reason };
 }
 
 /** What can be said of a snapshot without keys: its form, and that it is of this network. */
@@ -235,7 +244,7 @@ function snapshotReport(snapshot: StoredSnapshot, networkId: string | undefined)
     if (last.index !== index) throw new CocoError("MalformedInput", `it is of index ${last.index}`);
     return { index, bytes, seqno: last.signatureSeqno, problem: undefined };
   } catch (error) {
-    if (!(error instanceof CocoError)) throw error;
+    if (!(error instanceof CocoError) || isTooNew(error)) throw error;
     return { index, bytes, seqno: undefined, problem: error.message };
   }
 }

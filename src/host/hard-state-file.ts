@@ -9,6 +9,7 @@ import { createHash } from "node:crypto";
 import * as path from "node:path";
 import { type Bytes, ByteReader, bytesEqual, ByteWriter, utf8Decode, utf8Encode } from "../core/codec/bytes.ts";
 import type { HardState } from "../core/consensus/types.ts";
+import { MAX_NUMBER } from "../core/consensus/messages.ts";
 import { CocoError } from "../errors.ts";
 import { type FileOperations, readSmallFile, replaceFile } from "./file-operations.ts";
 
@@ -16,6 +17,8 @@ const NAME = "consensus";
 const MAGIC = utf8Encode("coco1");
 const CHECKSUM_LENGTH = 8;
 const MAX_LENGTH = 512;
+/** Terms that are left to a node when it starts; elections every millisecond use up this many in 30 years. */
+const TERMS_LEFT = 2 ** 40;
 
 function checksum(content: Bytes): Bytes {
   return createHash("sha256").update(content).digest().subarray(0, CHECKSUM_LENGTH);
@@ -37,6 +40,8 @@ function decode(bytes: Bytes): HardState {
   reader.end();
   if (!bytesEqual(magic, MAGIC) || !bytesEqual(sum, checksum(content)))
     throw new CocoError("MalformedInput", "checksum does not fit");
+  if (term > MAX_NUMBER - TERMS_LEFT)
+    throw new CocoError("MalformedInput", `term ${term} is beyond what a term can be`);
   return { term, votedFor: vote === "" ? undefined : vote };
 }
 
@@ -49,7 +54,7 @@ export function readHardState(directory: string, files: FileOperations): HardSta
   } catch (error) {
     throw new CocoError(
       "LedgerCorrupt",
-      `${file}: term and vote cannot be read`,
+      `${file}: term and vote cannot be read${error instanceof CocoError ? `: ${error.message}` : ""}`,
       { file, offset: 0 },
       { cause: error },
     );

@@ -7,13 +7,7 @@ import type { Bytes } from "../core/codec/bytes.ts";
 import type { LogEntry } from "../core/consensus/types.ts";
 import { CocoError } from "../errors.ts";
 import type { FileOperations } from "./file-operations.ts";
-import {
-  CHUNK_HEADER_LENGTH,
-  readRecordHeader,
-  RECORD_HEADER_LENGTH,
-  recordData,
-  uncheckedData,
-} from "./ledger-record.ts";
+import { CHUNK_HEADER_LENGTH, readRecordHeader, recordData, recordEnd, uncheckedData } from "./ledger-record.ts";
 
 /** Largest chunk file that is read, in bytes. */
 export const MAX_CHUNK_BYTES = 1024 * 1024 * 1024;
@@ -63,7 +57,7 @@ export class Chunk {
 
   /** Adds a record with `dataLength` bytes of data. */
   add(dataLength: number): void {
-    const end = (this.#offsets[this.#count] ?? 0) + RECORD_HEADER_LENGTH + dataLength;
+    const end = recordEnd(this.#offsets[this.#count] ?? 0, dataLength);
     if (this.#count + 1 === this.#offsets.length) {
       const larger = new Uint32Array(this.#offsets.length * 2);
       larger.set(this.#offsets);
@@ -124,12 +118,12 @@ export interface RecordBytes {
  */
 export function* readRecords({ bytes, file, fromIndex, offset, checked = false }: RecordBytes): Generator<LogEntry> {
   for (let [at, index] = [0, fromIndex]; at < bytes.length; index++) {
-    const header = readRecordHeader(bytes, at);
+    const header = readRecordHeader(bytes, at, offset);
     const data = header && (checked ? uncheckedData : recordData)(bytes, at, header);
     if (header === undefined || data === undefined || header.index !== index)
       throw corrupt(file, offset + at, "record has changed since the ledger was opened");
     yield { index, term: header.term, data };
-    at += RECORD_HEADER_LENGTH + header.length;
+    at = header.end;
   }
 }
 

@@ -1,13 +1,22 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { after, describe, test } from "node:test";
 import { crc32 } from "node:zlib";
-import type { Bytes } from "../core/codec/bytes.ts";
+import { type Bytes, concatBytes } from "../core/codec/bytes.ts";
 import type { LogEntry } from "../core/consensus/types.ts";
+import type { DiskRequest } from "../enclave/ports.ts";
 import { CocoError } from "../errors.ts";
-import { type LedgerFiles, type LedgerFilesOptions, type LedgerRepair, openLedgerFiles } from "./ledger-files.ts";
+import {
+  type LedgerEnds,
+  type LedgerFiles,
+  type LedgerFilesOptions,
+  type LedgerRepair,
+  openLedgerFiles,
+} from "./ledger-files.ts";
+import { LEDGER_FORMAT_VERSION } from "./ledger-record.ts";
 import { MemoryFiles } from "./testing/memory-files.ts";
 
 const FOLDER = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "coco-damage-")));
@@ -71,6 +80,15 @@ const flipped =
   (bytes: Bytes): Bytes => {
     const copy = new Uint8Array(bytes);
     copy[at] = (copy[at] as number) ^ mask;
+    return copy;
+  };
+
+const ofVersion =
+  (version: number) =>
+  (bytes: Bytes): Bytes => {
+    const copy = bytes.slice();
+    copy[11] = version;
+    new DataView(copy.buffer).setUint32(20, crc32(copy.subarray(0, 20)));
     return copy;
   };
 
@@ -249,19 +267,88 @@ describe("a ledger that is refused is left untouched", () => {
     }
   });
 
+  test("with its last chunk missing, or every chunk", async () => {
+    const files = await ledgerFiles();
+    for (const repair of both)
+      for (const kept of [2, 1, 0]) {
+        const copy = new Map(files);
+        for (const chunk of CHUNKS.slice(kept)) copy.delete(chunk);
+        await refusesUntouched(new MemoryFiles(copy), refused("LedgerCorrupt", { file: CHUNKS[2] }), { repair });
+      }
+  });
+
+  test("with its last chunk missing after chunks were removed, moved or begun anew", async () => {
+    const files = changed(await ledgerFiles(), CHUNKS[1] as string, flipped(130));
+    const isChunk = (file: string): boolean =>
+      path.dirname(file) === FOLDER && path.basename(file).startsWith("ledger_");
+    const newestOf = (): string => [...files.files.keys()].filter(isChunk).sort().at(-1) ?? "";
+    const isMissed = (): Promise<void> =>
+      refusesUntouched(
+        changed(files.files, newestOf(), () => undefined),
+        refused("LedgerCorrupt", { file: newestOf() }),
+      );
+    const ask = async (request: Omit<DiskRequest, "id">): Promise<void> => {
+      const ledger = await open(files);
+      await new Promise<void>((resolve) => ledger.disk.persist({ id: 1, ...request }, resolve));
+      await ledger.close();
+    };
+    await (await open(files)).close();
+    assert.equal(newestOf(), CHUNKS[1]);
+    await isMissed();
+    await ask({ entries: [5, 6, 7, 8, 9, 10].map((index) => entry(index, 5)) });
+    assert.notEqual(newestOf(), CHUNKS[1]);
+    await isMissed();
+    await ask({ truncateFrom: 3, entries: [] });
+    assert.equal(newestOf(), FIRST);
+    await isMissed();
+    await ask({ truncateFrom: 1, entries: [] });
+    assert.equal(newestOf(), "");
+    await ask({ entries: [1, 2, 3, 4, 5].map((index) => entry(index, 5)) });
+    await isMissed();
+  });
+
+  test("with a term that none can be, though its checksum fits", async () => {
+    const files = await ledgerFiles();
+    const ofTerm = (term: number): MemoryFiles =>
+      changed(files, inFolder("consensus"), (bytes) => {
+        const content = bytes.slice(0, -8);
+        new DataView(content.buffer).setBigUint64(5, BigInt(term));
+        return concatBytes(content, createHash("sha256").update(content).digest().subarray(0, 8));
+      });
+    for (const repair of both)
+      for (const term of [2 ** 52, 2 ** 52 - 1, Number.MAX_SAFE_INTEGER])
+        await refusesUntouched(ofTerm(term), refused("LedgerCorrupt", { file: inFolder("consensus") }), { repair });
+    const ledger = await open(ofTerm(2 ** 51), { repair: "refuse" });
+    assert.equal(ledger.content.hardState?.term, 2 ** 51);
+    await ledger.close();
+  });
+
+  test("with a layout of an older version", async () => {
+    const files = await ledgerFiles();
+    const older = changed(files, inFolder("layout"), (bytes) => bytes.with(11, 1));
+    for (const repair of both)
+      await refusesUntouched(older, refused("LedgerCorrupt", { file: inFolder("layout") }), { repair });
+  });
+
   test("of a newer format", async () => {
     const files = await ledgerFiles();
-    const newer = (bytes: Bytes): Bytes => {
-      const copy = bytes.slice();
-      copy[11] = 3;
-      new DataView(copy.buffer).setUint32(20, crc32(copy.subarray(0, 20)));
-      return copy;
-    };
+    const newer = ofVersion(LEDGER_FORMAT_VERSION + 1);
     for (const repair of both)
       for (const chunk of CHUNKS)
-        await refusesUntouched(changed(files, chunk, newer), refused("LedgerTooNew", { file: chunk, version: 3 }), {
+        await refusesUntouched(changed(files, chunk, newer), refused("LedgerTooNew", { file: chunk, version: 4 }), {
           repair,
         });
+  });
+
+  test("of an older format, which is no damage", async () => {
+    const files = await ledgerFiles();
+    for (const repair of both)
+      for (const chunk of CHUNKS)
+        await refusesUntouched(
+          changed(files, chunk, ofVersion(LEDGER_FORMAT_VERSION - 1)),
+          refused("LedgerCorrupt", { file: chunk }),
+          { repair },
+        );
   });
 
   test("of something else altogether", async () => {
@@ -271,8 +358,8 @@ describe("a ledger that is refused is left untouched", () => {
 
   test("of another network, even with a torn end", async () => {
     const files = changed(await ledgerFiles(10_000), FIRST, (bytes) => bytes.slice(0, -5));
-    const refuse = (first: LogEntry | undefined): void => {
-      assert.deepEqual(first, entry(1));
+    const refuse = (ends: LedgerEnds): void => {
+      assert.deepEqual(ends, { first: entry(1), last: entry(7, 2) });
       throw new CocoError("FolderOfAnotherNetwork", "another network");
     };
     await refusesUntouched(files, refused("FolderOfAnotherNetwork"), { repair: "from-peers", admit: refuse });

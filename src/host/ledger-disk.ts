@@ -209,7 +209,7 @@ export class ChunkedDisk implements Disk {
         this.#chunks.length === 0
           ? undefined
           : ({ kind: "superseded", number: await nextFolderNumber(folder, "superseded"), fromIndex: 0 } as const);
-      await this.#changeLayout({ ...this.#layout, firstIndex: index + 1, move });
+      await this.#changeLayout({ ...this.#layout, firstIndex: index + 1, newestChunk: 0, move });
       this.#chunks = [];
     }
     this.#layout = await finishMove(this.#parts, this.#layout);
@@ -218,6 +218,7 @@ export class ChunkedDisk implements Disk {
   /** Drops records from the newest chunk to older ones, so that a crash in between leaves a row without gaps. */
   async #truncate(fromIndex: number): Promise<void> {
     this.#generation++;
+    await this.#nameNewest(this.#chunks.findLast(({ firstIndex }) => firstIndex < fromIndex));
     for (
       let last = this.#chunks.at(-1);
       last !== undefined && last.firstIndex >= fromIndex;
@@ -237,16 +238,23 @@ export class ChunkedDisk implements Disk {
     await this.#files.sync(descriptor);
   }
 
+  /** Durable before a chunk that is removed goes, and before one that is begun has a record. */
+  async #nameNewest(chunk: Chunk | undefined): Promise<void> {
+    const newestChunk = chunk?.firstIndex ?? 0;
+    if (newestChunk !== this.#layout.newestChunk) await this.#changeLayout({ ...this.#layout, newestChunk });
+  }
+
   /** Appends entries, and takes them out of the list when they are durable. */
   async #append(entries: LogEntry[]): Promise<void> {
     for (let first = entries[0]; first !== undefined; first = entries[0]) {
       const chunk = await this.#chunkWithRoom(first.index);
+      await this.#nameNewest(chunk);
       const writer = new ByteWriter();
       if (chunk.count === 0) writer.bytes(chunkHeader(chunk.firstIndex));
       let count = 0;
       for (const entry of entries) {
         if (count > 0 && !this.#hasRoom(chunk, writer.length, count)) break;
-        writeRecord(writer, entry, count++);
+        writeRecord(writer, entry, { offset: chunk.size + writer.length, position: count++ });
       }
       const descriptor = await this.#descriptorOf(chunk);
       await this.#files.write(descriptor, writer.finish(), chunk.size);

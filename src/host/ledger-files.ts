@@ -32,6 +32,12 @@ export interface LedgerRepair {
   readonly action: "cut" | "set aside";
 }
 
+/** The first and the last entry of a log that can be read; undefined when there is none. */
+export interface LedgerEnds {
+  readonly first: LogEntry | undefined;
+  readonly last: LogEntry | undefined;
+}
+
 /** How a ledger folder is opened. */
 export interface LedgerFilesOptions {
   /**
@@ -41,8 +47,8 @@ export interface LedgerFilesOptions {
   readonly repair: "refuse" | "from-peers";
   /** Entries from this index on are damaged, as their verification found out; treated like other damage. */
   readonly damagedFrom?: number;
-  /** Looks at the first entry and the snapshots before anything is changed; throws to refuse the folder. */
-  readonly admit?: (first: LogEntry | undefined, snapshots: readonly StoredSnapshot[]) => void;
+  /** Looks at the ends of the log and at the snapshots before anything is changed; throws to refuse the folder. */
+  readonly admit?: (ends: LedgerEnds, snapshots: readonly StoredSnapshot[]) => void;
   /** Told what was cut off or set aside. */
   onRepair(repair: LedgerRepair): void;
   /** Told once when the disk failed (`DiskFailed`, or `LedgerCorrupt` when reading): the process must stop. */
@@ -79,16 +85,24 @@ export interface ReadLedger {
 export async function readLedger(directory: string, files: FileOperations = FILE_SYSTEM): Promise<ReadLedger> {
   const layout = readLayout(directory, files);
   const hardState = readHardState(directory, files);
-  const options = { files, firstIndex: layout.firstIndex, term: hardState?.term ?? 0 };
-  const scan = await scanLedger(directory, options);
+  const { firstIndex, move } = layout;
+  // While chunks are moved the newest may be on its way.
+  const newestChunk = move === undefined ? layout.newestChunk : 0;
+  const scan = await scanLedger({ directory, files, firstIndex, newestChunk, term: hardState?.term ?? 0 });
   const indexes = snapshotIndexes(await files.list(directory));
   const snapshots = await Promise.all(indexes.map((index) => storedSnapshot(directory, index, files)));
   return { hardState, layout, scan, snapshots };
 }
 
-function firstEntry(chunks: readonly Chunk[], files: FileOperations): LogEntry | undefined {
-  for (const entry of entriesOf(chunks.slice(0, 1), 0, files)) return entry;
+/** The first entry from an index on. */
+function entryFrom(chunks: readonly Chunk[], index: number, files: FileOperations): LogEntry | undefined {
+  for (const entry of entriesOf(chunks, index, files)) return entry;
   return undefined;
+}
+
+function endsOf({ chunks, nextIndex }: ScannedLedger, files: FileOperations): LedgerEnds {
+  const last = entryFrom(chunks.slice(-1), nextIndex - 1, files);
+  return { first: entryFrom(chunks.slice(0, 1), 0, files), last };
 }
 
 /** Cuts off the remainder of a crash or sets damage aside; throws with nothing changed when that is not allowed. */
@@ -99,7 +113,7 @@ async function repair(
 ): Promise<Layout> {
   const { torn, damage } = scan;
   if (damage !== undefined && options.repair === "refuse") throw corrupt(damage.file, damage.offset, damage.reason);
-  if (options.admit !== undefined) options.admit(firstEntry(scan.chunks, folder.files), snapshots);
+  if (options.admit !== undefined) options.admit(endsOf(scan, folder.files), snapshots);
   await removeUnfinished(folder);
   if (damage !== undefined) {
     const repaired = await setDamageAside(folder, layout, scan, damage);
@@ -107,15 +121,23 @@ async function repair(
     options.onRepair({ file, offset, reason, action: "set aside" });
     return repaired;
   }
+  const current = await updateLayout(folder, layout, scan);
   if (torn !== undefined) {
     await cutTornTail(folder, torn);
     const { file, offset, reason } = torn;
     options.onRepair({ file, offset, reason, action: "cut" });
   }
-  if (layout.lost === undefined || !hasCaughtUp(layout.lost, scan.nextIndex - 1, scan.lastTerm)) return layout;
-  const forgotten = { ...layout, lost: undefined };
-  await writeLayout(folder.directory, forgotten, folder.files);
-  return forgotten;
+  return current;
+}
+
+/** Notes what was found: the newest chunk, before one without a record goes, and that nothing is lost any more. */
+async function updateLayout(folder: LedgerFolder, layout: Layout, scan: ScannedLedger): Promise<Layout> {
+  const newestChunk = scan.chunks.at(-1)?.firstIndex ?? 0;
+  const isBack = layout.lost !== undefined && hasCaughtUp(layout.lost, scan.nextIndex - 1, scan.lastTerm);
+  if (newestChunk === layout.newestChunk && !isBack) return layout;
+  const updated = { ...layout, newestChunk, lost: isBack ? undefined : layout.lost };
+  await writeLayout(folder.directory, updated, folder.files);
+  return updated;
 }
 
 async function readFolder(

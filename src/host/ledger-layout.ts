@@ -1,11 +1,16 @@
 /**
  * The file `layout` of a ledger folder: what the chunk files alone cannot say. It is replaced as a whole, so that a change of
  * the layout happens at one moment: before it the folder is the old ledger, after it the new one, and moves of files that
- * were not finished are finished at the next start. There is none until the first such change.
+ * were not finished are finished at the next start. There is none until the first chunk is begun.
  *
- * Format: ASCII `coco layout` ‖ version u8 ‖ index of the ledger's first entry u64 ‖ lost index u64 ‖ lost last index u64 ‖
- * lost last term u64 (zeros: nothing is lost) ‖ kind of the move under way u8 (0 none, 1 superseded, 2 damaged) ‖ number of
- * its folder u32 ‖ index from which on u64 ‖ first 8 bytes of SHA-256 of all before. Big-endian.
+ * It names the newest chunk, so that a chunk that was taken away from the end is missed. A chunk is named when its file is
+ * there for good and before it has a record; a chunk that is removed is named no more before it goes. So a crash leaves at
+ * most chunks behind the one that is named.
+ *
+ * Format: ASCII `coco layout` ‖ version u8 ‖ index of the ledger's first entry u64 ‖ first index of the newest chunk u64 (0:
+ * none) ‖ lost index u64 ‖ lost last index u64 ‖ lost last term u64 (zeros: nothing is lost) ‖ kind of the move under way u8
+ * (0 none, 1 superseded, 2 damaged) ‖ number of its folder u32 ‖ index from which on u64 ‖ first 8 bytes of SHA-256 of all
+ * before. Big-endian.
  */
 import { createHash } from "node:crypto";
 import * as path from "node:path";
@@ -15,7 +20,8 @@ import { type FileOperations, readSmallFile, replaceFile } from "./file-operatio
 
 const NAME = "layout";
 const MAGIC = utf8Encode("coco layout");
-const VERSION = 1;
+/** Version of the layout file that this program reads and writes. */
+export const LAYOUT_FORMAT_VERSION = 2;
 const CHECKSUM_LENGTH = 8;
 const MAX_LENGTH = 1024;
 
@@ -40,12 +46,14 @@ export interface PendingMove {
 export interface Layout {
   /** Index of the first entry: 1, or the one after the snapshot that was installed last. */
   readonly firstIndex: number;
+  /** The first index of the newest chunk; 0 when there is none. */
+  readonly newestChunk: number;
   readonly lost: LostEntries | undefined;
   readonly move: PendingMove | undefined;
 }
 
 /** The layout of a folder without the file. */
-export const PLAIN_LAYOUT: Layout = { firstIndex: 1, lost: undefined, move: undefined };
+export const PLAIN_LAYOUT: Layout = { firstIndex: 1, newestChunk: 0, lost: undefined, move: undefined };
 
 const MOVE_KINDS = [undefined, "superseded", "damaged"] as const;
 
@@ -53,11 +61,12 @@ function checksum(content: Bytes): Bytes {
   return createHash("sha256").update(content).digest().subarray(0, CHECKSUM_LENGTH);
 }
 
-function encode({ firstIndex, lost, move }: Layout): Bytes {
+function encode({ firstIndex, newestChunk, lost, move }: Layout): Bytes {
   const content = new ByteWriter()
     .bytes(MAGIC)
-    .u8(VERSION)
+    .u8(LAYOUT_FORMAT_VERSION)
     .u64(firstIndex)
+    .u64(newestChunk)
     .u64(lost?.index ?? 0)
     .u64(lost?.lastIndex ?? 0)
     .u64(lost?.lastTerm ?? 0)
@@ -72,8 +81,9 @@ function decode(bytes: Bytes, file: string): Layout {
   const reader = new ByteReader(bytes);
   if (!bytesEqual(reader.bytes(MAGIC.length), MAGIC)) throw new CocoError("MalformedInput", "not a layout");
   const version = reader.u8();
-  if (version > VERSION) throw tooNew(file, version);
-  const firstIndex = reader.u64();
+  if (version > LAYOUT_FORMAT_VERSION) throw tooNew(file, version);
+  if (version < LAYOUT_FORMAT_VERSION) throw new CocoError("MalformedInput", `version ${version} is not read any more`);
+  const [firstIndex, newestChunk] = [reader.u64(), reader.u64()];
   const lost = { index: reader.u64(), lastIndex: reader.u64(), lastTerm: reader.u64() };
   const kind = MOVE_KINDS[reader.u8()];
   const [number, fromIndex] = [reader.u32(), reader.u64()];
@@ -83,6 +93,7 @@ function decode(bytes: Bytes, file: string): Layout {
     throw new CocoError("MalformedInput", "checksum does not fit");
   return {
     firstIndex,
+    newestChunk,
     lost: lost.index === 0 ? undefined : lost,
     move: kind === undefined ? undefined : { kind, number, fromIndex },
   };

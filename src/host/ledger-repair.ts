@@ -109,6 +109,7 @@ export async function setDamageAside(
     ...layout,
     // Without the first entry after a snapshot there is nothing left that has to go on with it: the ledger begins anew.
     firstIndex: damage.index <= layout.firstIndex ? 1 : layout.firstIndex,
+    newestChunk: front?.firstIndex ?? 0,
     lost: mergeLost(layout.lost, damage),
     move: { kind: "damaged", number, fromIndex: damage.index },
   };

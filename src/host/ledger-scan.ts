@@ -3,17 +3,20 @@
  *
  * A crash can leave a remainder at the very end: a write that was not made durable, of which any parts have arrived. It is
  * told from damage by three signs: it is in the last chunk, no record of a later write stands behind it (then it was durable
- * once), and either the file ends within the record or a whole disk sector of it is zeros (the file system had grown the file
- * before the data arrived). Everything else that does not fit is damage (Alagappan et al., "Protocol-Aware Recovery
- * for Consensus-Based Storage", FAST 2018: taking damage for a remainder loses what was acknowledged).
+ * once), and either the file ends within the record or a disk sector of it is zeros that cannot be zeros in a whole record
+ * (the file system had grown the file before the data arrived). Everything else that does not fit is damage, also where it
+ * might be either (Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018: taking damage for a
+ * remainder loses what was acknowledged).
  */
+import * as path from "node:path";
 import type { Bytes } from "../core/codec/bytes.ts";
 import { CocoError, invariant } from "../errors.ts";
 import type { FileOperations } from "./file-operations.ts";
-import { type Chunk, corrupt, listChunks, MAX_CHUNK_BYTES } from "./ledger-chunks.ts";
+import { type Chunk, chunkName, corrupt, listChunks, MAX_CHUNK_BYTES } from "./ledger-chunks.ts";
 import { type LostEntries, tooNew } from "./ledger-layout.ts";
 import {
   CHUNK_HEADER_LENGTH,
+  hasZeroSector,
   LEDGER_FORMAT_VERSION,
   readChunkHeader,
   readRecordHeader,
@@ -21,8 +24,6 @@ import {
   recordData,
 } from "./ledger-record.ts";
 
-/** Smallest unit of a disk that arrives whole or not at all, in bytes. */
-const SECTOR_BYTES = 512;
 /** Piece by which a file is read that cannot be read whole, in bytes. */
 const PIECE_BYTES = 4096;
 /** The end of the ledger that stays in memory while it is opened, in bytes: what consensus keeps of it anyway. */
@@ -57,9 +58,12 @@ export interface ScannedLedger {
 
 /** What a scan goes by. */
 export interface ScanOptions {
+  readonly directory: string;
   readonly files: FileOperations;
   /** Index with which the ledger begins. */
   readonly firstIndex: number;
+  /** First index of the chunk that has to be there; 0 when none has to. */
+  readonly newestChunk: number;
   /** Term of the hard state: no entry is newer. */
   readonly term: number;
 }
@@ -111,22 +115,17 @@ async function readPieces(descriptor: number, size: number, files: FileOperation
   return bytes;
 }
 
-/** Whether a disk sector of the file is zeros from `offset` on, as far as it belongs to the file. */
-function hasZeroSector(bytes: Bytes, offset: number): boolean {
-  for (let start = offset; start < bytes.length; ) {
-    const end = Math.min(bytes.length, (Math.floor(start / SECTOR_BYTES) + 1) * SECTOR_BYTES);
-    if (bytes.subarray(start, end).every((byte) => byte === 0)) return true;
-    start = end;
-  }
-  return false;
-}
-
-/** Whether the file ends before the record at `offset` does; a header that does not hold says nothing about that. */
-function endsWithin(bytes: Bytes, offset: number): boolean {
+/**
+ * Whether the record at `offset` can be what a crash left of a write: the file ends before it does, or a sector of it did not
+ * arrive. Without its header nothing is known of its data: then a sector of the header itself has to be missing.
+ */
+function isUnfinished(bytes: Bytes, offset: number): boolean {
   // The header of a chunk comes together with its first record.
-  if (bytes.length < offset + RECORD_HEADER_LENGTH) return true;
+  const headerEnd = offset + RECORD_HEADER_LENGTH;
+  if (bytes.length < headerEnd) return true;
   const header = offset === 0 ? undefined : readRecordHeader(bytes, offset);
-  return header !== undefined && offset + RECORD_HEADER_LENGTH + header.length > bytes.length;
+  if (header === undefined) return hasZeroSector(bytes, offset, headerEnd);
+  return header.end > bytes.length || (!header.sparse && hasZeroSector(bytes, offset, header.end));
 }
 
 /** What stands behind a place that does not fit. */
@@ -146,10 +145,9 @@ function survey(bytes: Bytes, from: number, minIndex: number, term: number): Sur
   const maxIndex = minIndex + Math.floor(bytes.length / RECORD_HEADER_LENGTH);
   for (let at = from; at + RECORD_HEADER_LENGTH <= bytes.length; ) {
     const header = readRecordHeader(bytes, at);
-    const end = at + RECORD_HEADER_LENGTH + (header?.length ?? 0);
     if (
       header === undefined ||
-      end > bytes.length ||
+      header.end > bytes.length ||
       header.index < Math.max(minIndex, found.lastIndex + 1) ||
       header.index > maxIndex ||
       header.term > term
@@ -160,8 +158,8 @@ function survey(bytes: Bytes, from: number, minIndex: number, term: number): Sur
     found.lastIndex = header.index;
     found.lastTerm = Math.max(found.lastTerm, header.term);
     found.durableBefore = Math.max(found.durableBefore, header.index - header.position);
-    found.remainder = end < bytes.length;
-    at = end;
+    found.remainder = header.end < bytes.length;
+    at = header.end;
   }
   return found;
 }
@@ -184,6 +182,7 @@ class Scan {
 
   async run(chunks: readonly Chunk[]): Promise<ScannedLedger> {
     const { files } = this.#options;
+    this.#checkNewest(chunks);
     let ahead = readAhead(chunks[0], files);
     for (const [position, chunk] of chunks.entries()) {
       if (this.#damage === undefined) this.#checkOrder(chunk);
@@ -219,6 +218,14 @@ class Scan {
     throw corrupt(file, 0, `${what}: the ledger has to go on with index ${this.#nextIndex}`);
   }
 
+  /** What was written behind the last chunk that is there cannot be told from what was never written, but for its name. */
+  #checkNewest(chunks: readonly Chunk[]): void {
+    const { directory, newestChunk } = this.#options;
+    if (newestChunk === 0 || chunks.some(({ firstIndex }) => firstIndex === newestChunk)) return;
+    const what = `the newest chunk is missing: entries from ${newestChunk} on stood there`;
+    throw corrupt(path.join(directory, chunkName(newestChunk)), 0, what);
+  }
+
   #scan(chunk: Chunk, { bytes, holes }: ReadFile, isLast: boolean): void {
     const problem = this.#readRecords(chunk, bytes);
     if (chunk.count > 0) {
@@ -230,7 +237,7 @@ class Scan {
     const behind = survey(bytes, problem.offset, this.#nextIndex, this.#term);
     const { file } = chunk;
     const removedBytes = bytes.length - problem.offset;
-    const unfinished = endsWithin(bytes, problem.offset) || hasZeroSector(bytes, problem.offset);
+    const unfinished = isUnfinished(bytes, problem.offset);
     if (isLast && !holes && unfinished && behind.durableBefore <= this.#nextIndex)
       this.#torn = { file, removedBytes, ...problem };
     else {
@@ -256,8 +263,9 @@ class Scan {
     if (start === undefined) return { offset: 0, reason: "the chunk has no header" };
     if (start.version > LEDGER_FORMAT_VERSION) throw tooNew(chunk.file, start.version);
     this.#anyHeader = true;
-    if (start.version < LEDGER_FORMAT_VERSION || start.firstIndex !== chunk.firstIndex)
-      return { offset: 0, reason: "the chunk's header does not fit its name" };
+    if (start.version < LEDGER_FORMAT_VERSION)
+      throw corrupt(chunk.file, 0, `format version ${start.version} is not read any more`);
+    if (start.firstIndex !== chunk.firstIndex) return { offset: 0, reason: "the chunk's header does not fit its name" };
     let offset = CHUNK_HEADER_LENGTH;
     while (offset < bytes.length) {
       const header = readRecordHeader(bytes, offset);
@@ -270,7 +278,7 @@ class Scan {
         return { offset, reason: "the record's data is damaged or incomplete" };
       chunk.add(header.length);
       this.#lastTerm = header.term;
-      offset += RECORD_HEADER_LENGTH + header.length;
+      offset = header.end;
     }
     if (chunk.count === 0) return { offset: 0, reason: "the chunk has no record" };
     return undefined;
@@ -290,8 +298,8 @@ class Scan {
  * Reads all chunks of a folder. Changes nothing on disk. Throws `LedgerCorrupt` naming the file when a chunk is missing or
  * nothing can be told of the ledger at all, `LedgerTooNew` for a later format version.
  */
-export async function scanLedger(directory: string, options: ScanOptions): Promise<ScannedLedger> {
-  return new Scan(options).run(await listChunks(directory, options.files));
+export async function scanLedger(options: ScanOptions): Promise<ScannedLedger> {
+  return new Scan(options).run(await listChunks(options.directory, options.files));
 }
 
 /** A scan in which the entries from an index on are taken as damaged: somebody found out that they do not hold. */

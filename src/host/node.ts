@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { toHex } from "../core/codec/bytes.ts";
+import { isTooNew } from "../core/codec/format-version.ts";
 import type { LogEntry } from "../core/consensus/types.ts";
 import { decodeAdministrative } from "../core/governance/administrative-codec.ts";
 import { constitutionDigest } from "../core/governance/constitution-codec.ts";
@@ -21,7 +22,7 @@ import type { StoredSnapshot, Tracer, WorkerIsolation } from "../enclave/ports.t
 import { CocoError } from "../errors.ts";
 import { PUBLIC_FILE_MODE, readConfigurationFile, writeFileAtomic } from "./files.ts";
 import { readConstitutionFile } from "./genesis.ts";
-import { type LedgerFiles, openLedgerFiles } from "./ledger-files.ts";
+import { type LedgerEnds, type LedgerFiles, openLedgerFiles } from "./ledger-files.ts";
 import type { AdapterWorkerData } from "./adapter-worker.ts";
 import {
   APPROVAL_FILE,
@@ -128,7 +129,7 @@ function openLedger(context: NodeContext, parts: Parts, damagedFrom?: number): P
     // What this node lost its peers still have; alone it must not go on with less than it said it had.
     repair: hasPeers(context) ? "from-peers" : "refuse",
     ...(damagedFrom !== undefined && { damagedFrom }),
-    admit: (first, snapshots) => requireNetwork(genesis, first, snapshots),
+    admit: (ends, snapshots) => requireOwn(genesis, ends, snapshots),
     onRepair: (repair) => tracer.event("warn", "ledger_repaired", { ...repair }),
     onFatal: (error) => fatal(context, parts, error),
     events: {
@@ -258,12 +259,12 @@ function damagedIndex(error: unknown): number | undefined {
   return typeof index === "number" ? index : undefined;
 }
 
-/** Refuses a ledger of another network, by its genesis or its snapshots, before anything in its folder is changed. */
-function requireNetwork(
-  genesis: Constitution,
-  first: LogEntry | undefined,
-  snapshots: readonly StoredSnapshot[],
-): void {
+/**
+ * Refuses a ledger of another network or of a later version, by its first and last entry and its snapshots, before anything in
+ * its folder is changed. What a later version has written it has written at the end.
+ */
+function requireOwn(genesis: Constitution, { first, last }: LedgerEnds, snapshots: readonly StoredSnapshot[]): void {
+  if (last !== undefined) batchKindOf(last.data);
   const expected = toHex(constitutionDigest(genesis, sha256));
   for (const found of [networkOfGenesis(first), ...snapshots.map(networkOfSnapshot)])
     if (found !== undefined && found !== expected)
@@ -284,7 +285,8 @@ function networkOfGenesis(first: LogEntry | undefined): string | undefined {
 function networkOfSnapshot(snapshot: StoredSnapshot): string | undefined {
   try {
     return readSnapshotManifest(snapshot).networkId;
-  } catch {
+  } catch (error) {
+    if (isTooNew(error)) throw error;
     return undefined;
   }
 }

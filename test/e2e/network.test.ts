@@ -235,6 +235,28 @@ describe("a folder that does not hold", () => {
     assert.equal((await runCoco("ledger", "verify", dir)).code, 1);
   });
 
+  test("for its last batch or a snapshot is of a newer format is refused and left alone", async () => {
+    const version = 7;
+    await putLedger(async (ledger) => {
+      const chunk = present((await readLedger(ledger)).scan.chunks.at(-1));
+      const bytes = await readFile(chunk.file);
+      const at = chunk.offsetOf(chunk.nextIndex - 1);
+      bytes.writeUInt8(version, at + 32);
+      bytes.writeUInt32BE(crc32(bytes.subarray(at + 32, at + 32 + bytes.readUInt32BE(at))), at + 24);
+      bytes.writeUInt32BE(crc32(bytes.subarray(at, at + 28)), at + 28);
+      await writeFile(chunk.file, bytes);
+      await appendFile(chunk.file, "and a torn end");
+    });
+    await startRefused(/LedgerTooNew: batch: format version 7/);
+    const { code, stderr } = await runCoco("ledger", "verify", dir);
+    assert.deepEqual([code, /LedgerTooNew/.test(stderr)], [1, true], stderr);
+    const head = [Buffer.from("cocosnp"), Buffer.from([version, 0, 0, 0, 3, 0xa1, 1, version]), Buffer.alloc(56)];
+    await putLedger((ledger) => writeFile(join(ledger, "snapshot_0000000003"), Buffer.concat(head)));
+    await startRefused(/LedgerTooNew: snapshot: format version 7/);
+    const verified = await runCoco("ledger", "verify", dir);
+    assert.deepEqual([verified.code, /LedgerTooNew/.test(verified.stderr)], [1, true], verified.stderr);
+  });
+
   test("for it is of another network is refused and left alone", async () => {
     await putLedger(async () => {});
     const genesis = join(dir, "genesis.json");

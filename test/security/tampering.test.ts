@@ -1,13 +1,17 @@
 /**
  * Nothing on disk can be changed unnoticed: every byte and every truncation point of a small chunk and of a small snapshot,
- * samples of a large chunk, with the node's real cryptography and real governance. The verifier is the one of a starting
+ * samples of a large chunk and a large snapshot, with the node's real cryptography and real governance. The verifier is the one of a starting
  * node and of offline verification; the entry it names is the one that was changed.
  */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type Bytes, concatBytes } from "../../src/core/codec/bytes.ts";
 import { HEADER_LENGTH, parseBatch } from "../../src/core/ledger/batch-format.ts";
-import { type SnapshotManifest, snapshotHeadLength } from "../../src/core/ledger/snapshot-format.ts";
+import {
+  MAX_SNAPSHOT_PART_BYTES,
+  type SnapshotManifest,
+  snapshotHeadLength,
+} from "../../src/core/ledger/snapshot-format.ts";
 import { SnapshotReader, SnapshotWriter } from "../../src/core/ledger/snapshot.ts";
 import { type LedgerVerification, verifyLedger } from "../../src/core/ledger/verify-ledger.ts";
 import type { GovernanceState } from "../../src/core/governance/administrative.ts";
@@ -31,6 +35,13 @@ import {
 } from "../support/real-ledger.ts";
 
 const SMALL_BYTES = 32 * 1024;
+/** What a snapshot is read by: not of the length of its frames. */
+const PIECE = 1000;
+
+interface SnapshotUnderTest {
+  readonly file: Bytes;
+  readonly evidence: Bytes;
+}
 
 /** A chunk, and verification of any part of it from the start of one of its records on. */
 class ChunkUnderTest {
@@ -164,22 +175,27 @@ describe("a snapshot", () => {
     salt: nodeEntropy.bytes(16),
     counter: 5,
   };
-  const writer = new SnapshotWriter(manifest, sealing, { crypto, epochKey });
-  const parts = [900, 1, 600].map((length, at) => writer.part(at === 2 ? 2 : 1, nodeEntropy.bytes(length)));
-  const file = concatBytes(...writer.begin(), ...parts, writer.end());
+
+  /** A snapshot with parts of these lengths, the last of which is of the second adapter; and its evidence. */
+  function snapshotOf(lengths: readonly number[]): SnapshotUnderTest {
+    const writer = new SnapshotWriter(manifest, sealing, { crypto, epochKey });
+    const last = lengths.length - 1;
+    const parts = lengths.map((length, at) => writer.part(at === last ? 2 : 1, nodeEntropy.bytes(length)));
+    const file = concatBytes(...writer.begin(), ...parts, writer.end());
+    return { file, evidence: writer.digest() };
+  }
+  const { file, evidence } = snapshotOf([900, 1, 600]);
 
   /** Why the file is refused; undefined when it is taken for the snapshot that the evidence names. */
-  function problemOf(bytes: Bytes): string | undefined {
+  function problemOf(bytes: Bytes, expected: Bytes): string | undefined {
     const reader = new SnapshotReader(ledger.network.networkId, {
       crypto,
       epochKeyOf: (epoch) => (epoch === 1 ? epochKey : undefined),
     });
     try {
-      for (let at = 0; at < bytes.length; at += 1000) reader.feed(bytes.subarray(at, at + 1000));
+      for (let at = 0; at < bytes.length; at += PIECE) reader.feed(bytes.subarray(at, at + PIECE));
       const digest = reader.finish();
-      return digest.every((byte, at) => byte === writer.digest()[at])
-        ? undefined
-        : "the digest is not that of the evidence";
+      return digest.every((byte, at) => byte === expected[at]) ? undefined : "the digest is not that of the evidence";
     } catch (error) {
       assert.ok(error instanceof CocoError, String(error));
       assert.notEqual(error.code, "Internal");
@@ -188,7 +204,7 @@ describe("a snapshot", () => {
   }
 
   test("is read back as it is", () => {
-    assert.equal(problemOf(file), undefined);
+    assert.equal(problemOf(file, evidence), undefined);
     assert.ok(file.length <= SMALL_BYTES);
   });
 
@@ -198,7 +214,7 @@ describe("a snapshot", () => {
     for (let at = 0; at < bytes.length; at++) {
       for (const mask of at < headLength ? [1, 0x80, 0xff] : [1 << (at % 8)]) {
         bytes[at] = file[at]! ^ mask;
-        assert.notEqual(problemOf(bytes), undefined, `byte ${at} changed by ${mask}`);
+        assert.notEqual(problemOf(bytes, evidence), undefined, `byte ${at} changed by ${mask}`);
       }
       bytes[at] = file[at]!;
     }
@@ -206,7 +222,28 @@ describe("a snapshot", () => {
 
   test("cut off anywhere, or extended, is refused", () => {
     for (let length = 0; length < file.length; length++)
-      assert.notEqual(problemOf(file.subarray(0, length)), undefined, `cut at ${length}`);
-    assert.notEqual(problemOf(concatBytes(file, Uint8Array.of(0))), undefined);
+      assert.notEqual(problemOf(file.subarray(0, length), evidence), undefined, `cut at ${length}`);
+    assert.notEqual(problemOf(concatBytes(file, Uint8Array.of(0)), evidence), undefined);
+  });
+
+  test("that is large, with bytes changed or cut off in samples, is refused", () => {
+    const large = snapshotOf(Array.from({ length: 8 }, (_, at) => MAX_SNAPSHOT_PART_BYTES / 8 - at));
+    const bytes = Uint8Array.from(large.file);
+    assert.ok(bytes.length > 20 * SMALL_BYTES, `${bytes.length} bytes`);
+    assert.equal(problemOf(bytes, large.evidence), undefined);
+    // All over the file, and around the borders of its frames, whose headers are few among so many bytes.
+    const borders = [0, 1, 2, 3, 4, 5, 6, 7, 8].map((frame) => bytes.length - frame * (MAX_SNAPSHOT_PART_BYTES / 8));
+    const places = [
+      ...Array.from({ length: 150 }, (_, sample) => Math.floor(((sample + 0.37) * bytes.length) / 150)),
+      ...borders.flatMap((border) => [-40, -20, -7, -1].map((step) => border + step)),
+    ].filter((at) => at >= 0 && at < bytes.length);
+    for (const at of places) {
+      const original = bytes[at]!;
+      bytes[at] = original ^ (1 << (at % 8));
+      assert.notEqual(problemOf(bytes, large.evidence), undefined, `byte ${at} changed`);
+      bytes[at] = original;
+      assert.notEqual(problemOf(bytes.subarray(0, at), large.evidence), undefined, `cut at ${at}`);
+    }
+    assert.equal(problemOf(bytes, large.evidence), undefined);
   });
 });

@@ -303,4 +303,30 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     { find: "this.#doubts.begins(request.peer, newest.index);", replace: "return this.#sent.load(request, done);" },
     tests("test/simulation/snapshot-damage"),
   ),
+  sourceBug(
+    "sparse-records-judged-by-their-zeros",
+    "host/ledger-scan",
+    { find: "(!header.sparse && hasZeroSector(", replace: "(hasZeroSector(" },
+    tests("src/host/ledger-last-record"),
+  ),
+  sourceBug(
+    "newest-chunk-named-before-it-is-there",
+    "host/ledger-disk",
+    {
+      find: "      const chunk = await this.#chunkWithRoom(first.index);\n      await this.#nameNewest(chunk);\n",
+      replace:
+        "      await this.#nameNewest(new Chunk(this.#parts.directory, first.index));\n      const chunk = await this.#chunkWithRoom(first.index);\n",
+    },
+    tests("src/host/ledger-crash"),
+    tests("src/host/ledger-damage"),
+  ),
+  sourceBug(
+    "newest-chunk-still-named-when-it-goes",
+    "host/ledger-disk",
+    {
+      find: "    await this.#nameNewest(this.#chunks.findLast(({ firstIndex }) => firstIndex < fromIndex));\n",
+      replace: "",
+    },
+    tests("src/host/ledger-crash"),
+  ),
 ];

@@ -150,7 +150,7 @@ export function largeLedger(batches: number): RealLedger {
 /** The content of a chunk file. */
 export function chunkOf(entries: readonly LedgerEntry[]): Bytes {
   const writer = new ByteWriter().bytes(chunkHeader(1));
-  for (const entry of entries) writeRecord(writer, entry, writer.length);
+  for (const entry of entries) writeRecord(writer, entry, { offset: writer.length, position: 0 });
   return writer.finish();
 }
 

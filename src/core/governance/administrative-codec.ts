@@ -96,6 +96,13 @@ export type AdministrativeTransaction =
   | ChallengeTransaction;
 
 const CONTEXT: FieldContext = { form: "cbor", code: "MalformedInput" };
+const TYPES = [
+  ...(["genesis", "epoch", "request", "resolve", "configure", "snapshot"] as const),
+  ...(["grant", "attest", "expel", "quarantine", "challenge"] as const),
+] satisfies readonly AdministrativeTransaction["type"][];
+/** Types of earlier versions that are not read any more. */
+const RETIRED_TYPES: readonly string[] = ["decision", "approveCode"];
+const TYPE_TEXT = { max: 32, pattern: /^[a-zA-Z]+$/ };
 const POSITIVE = { min: 1, max: Number.MAX_SAFE_INTEGER };
 
 function transactionTree(transaction: AdministrativeTransaction): FieldTree {
@@ -157,9 +164,17 @@ function readEpoch(fields: FieldReader): EpochTransaction {
   };
 }
 
+/** A type that never was one is of a later version: what the transaction does is not known, so nothing behind it is either. */
+function readType(fields: FieldReader): AdministrativeTransaction["type"] {
+  const name = fields.text("type", TYPE_TEXT);
+  const type = TYPES.find((known) => known === name);
+  if (type !== undefined) return type;
+  const message = `an administrative transaction of type ${name}, expected one of: ${TYPES.join(", ")}`;
+  throw new CocoError(RETIRED_TYPES.includes(name) ? "MalformedInput" : "LedgerTooNew", message, { type: name });
+}
+
 function readTransaction(fields: FieldReader): AdministrativeTransaction {
-  const later = ["configure", "snapshot", "grant", "attest", "expel", "quarantine", "challenge"] as const;
-  const type = fields.choice("type", ["genesis", "epoch", "request", "resolve", ...later]);
+  const type = readType(fields);
   switch (type) {
     case "genesis":
       return { type, constitution: decodeConstitution(fields.bytes("constitution", { max: MAX_CONSTITUTION_BYTES })) };
@@ -199,7 +214,10 @@ function readTransaction(fields: FieldReader): AdministrativeTransaction {
   }
 }
 
-/** Reads the binary form; throws `MalformedInput`, or `ConstitutionInvalid` for the constitution inside. */
+/**
+ * Reads the binary form; throws `MalformedInput`, `ConstitutionInvalid` for the constitution inside, or `LedgerTooNew` for a
+ * type that this program does not know.
+ */
 export function decodeAdministrative(bytes: Bytes): AdministrativeTransaction {
   if (bytes.length > MAX_ADMINISTRATIVE_BYTES)
     throw new CocoError("LimitExceeded", "administrative transaction is too large");

@@ -200,7 +200,10 @@ describe("administrative transactions", () => {
         assert.throws(() => decodeAdministrative(bytes.subarray(0, length)), CocoError);
       }
     }
-    assert.throws(() => decodeAdministrative(encodeCbor(new Map([["type", "other"]]))), { code: "MalformedInput" });
+    const ofType = (type: string) => () => decodeAdministrative(encodeCbor(new Map([["type", type]])));
+    assert.throws(ofType("other"), { code: "LedgerTooNew", data: { type: "other" } });
+    for (const retired of ["decision", "approveCode"]) assert.throws(ofType(retired), { code: "MalformedInput" });
+    for (const none of ["", "a b", "x".repeat(33)]) assert.throws(ofType(none), { code: "MalformedInput" });
   });
 
   test("genesis comes first and once, has version 1, and gives the network its id", () => {

@@ -11,6 +11,7 @@
  * the last byte) in its shortest form. Parsing is strict: every byte string has at most one meaning.
  */
 import { type Bytes, ByteReader, ByteWriter, EMPTY } from "../codec/bytes.ts";
+import { checkFormatVersion } from "../codec/format-version.ts";
 import { CocoError, invariant } from "../../errors.ts";
 
 /** Version of the batch layout written by this program, and the only one it reads. */
@@ -160,7 +161,7 @@ export function encodeHeader(header: BatchHeader): Bytes {
 
 function readHeader(reader: ByteReader): BatchHeader {
   const version = reader.u8();
-  if (version !== BATCH_FORMAT_VERSION) throw malformed(`format version ${version} is not known`);
+  checkFormatVersion("batch", version, BATCH_FORMAT_VERSION);
   const kind = KINDS[reader.u8()];
   if (kind === undefined) throw malformed("kind is not known");
   const header: BatchHeader = {
@@ -315,7 +316,7 @@ export function batchOfSections(sections: Omit<ParsedBatch, "transactions">): Pa
 
 /**
  * Takes a batch apart without changing or copying it. Throws `MalformedInput` for anything that is not a batch of format
- * version 1, and `LimitExceeded` above {@link MAX_BATCH_BYTES} or {@link MAX_BATCH_TRANSACTIONS}.
+ * version 1, `LedgerTooNew` for a later version, and `LimitExceeded` above {@link MAX_BATCH_BYTES} or {@link MAX_BATCH_TRANSACTIONS}.
  */
 export function parseBatch(bytes: Bytes): ParsedBatch {
   if (bytes.length > MAX_BATCH_BYTES) throw new CocoError("LimitExceeded", `batch of ${bytes.length} bytes`);

@@ -87,7 +87,7 @@ describe("batch", () => {
         changed[position] = (changed[position] ?? 0) ^ (1 << (position % 8));
         assert.throws(
           () => accept(changed, tail, ledger),
-          isCode("MalformedInput", "LimitExceeded", "LedgerCorrupt", "LedgerForked"),
+          isCode("MalformedInput", "LimitExceeded", "LedgerTooNew", "LedgerCorrupt", "LedgerForked"),
           `byte ${position}`,
         );
         assert.equal(tail.lastIndex, at);

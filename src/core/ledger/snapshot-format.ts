@@ -10,6 +10,7 @@
  */
 import { type Bytes, ByteReader, ByteWriter, fromHex, toHex } from "../codec/bytes.ts";
 import { type CborValue, decodeCbor, encodeCbor } from "../codec/cbor.ts";
+import { checkFormatVersion } from "../codec/format-version.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import { BATCH_KIND_CODES, batchKindOfCode, MAX_BATCH_TIME_MS, SALT_LENGTH, TAG_LENGTH } from "./batch-format.ts";
 import { BLOCK_LEAVES, DIGEST_LENGTH } from "./merkle-tree.ts";
@@ -109,10 +110,6 @@ export interface FrameHeader {
 /** An error about a snapshot's bytes. */
 export function snapshotMalformed(what: string): CocoError {
   return new CocoError("MalformedInput", `snapshot: ${what}`);
-}
-
-function unknownVersion(version: number): CocoError {
-  return snapshotMalformed(`format version ${version}; this program reads version ${SNAPSHOT_FORMAT_VERSION} only`);
 }
 
 /** Whether the bytes of a frame are sealed. */
@@ -232,13 +229,18 @@ function readAdapters(value: CborValue | undefined): readonly SnapshotAdapter[] 
   });
 }
 
-/** Reads {@link encodeManifest} back. Throws `MalformedInput` naming the field. */
-export function decodeManifest(bytes: Bytes): SnapshotManifest {
+/**
+ * Reads {@link encodeManifest} back, of the file's version. Throws `MalformedInput` naming the field, `LedgerTooNew` for a later
+ * version.
+ */
+export function decodeManifest(bytes: Bytes, version = SNAPSHOT_FORMAT_VERSION): SnapshotManifest {
   const map = decodeCbor(bytes, { maxBytes: MAX_SNAPSHOT_MANIFEST_BYTES });
   const keys = MANIFEST_KEYS;
   if (!(map instanceof Map)) throw snapshotMalformed("manifest: not a map");
-  const version = integerOf(map.get(keys.version), "version");
-  if (version !== SNAPSHOT_FORMAT_VERSION) throw unknownVersion(version);
+  // The version is stated twice, so that one damaged byte does not make a snapshot of a later version.
+  const stated = integerOf(map.get(keys.version), "version");
+  if (stated !== version) throw snapshotMalformed(`of format version ${version}, its manifest of ${stated}`);
+  checkFormatVersion("snapshot", version, SNAPSHOT_FORMAT_VERSION);
   if (map.size !== Object.keys(keys).length) throw snapshotMalformed("manifest: not a map of the known fields");
   const last = readLast(map.get(keys.last));
   const configurationIndex = integerOf(map.get(keys.configurationIndex), "configuration index");
@@ -275,26 +277,26 @@ export function encodeSnapshotHead(manifestBytes: Bytes, { signer, salt, counter
 
 /**
  * Length of the head, read from its first {@link SNAPSHOT_PREFIX_LENGTH} bytes. Throws `MalformedInput` for anything that
- * is no snapshot of this version.
+ * is no snapshot of this version or a later one: all have a head of this form.
  */
 export function snapshotHeadLength(prefix: Bytes): number {
   const reader = new ByteReader(prefix);
   if (!reader.bytes(MAGIC.length).every((byte, at) => byte === MAGIC[at]))
     throw snapshotMalformed("not a snapshot file");
   const version = reader.u8();
-  if (version !== SNAPSHOT_FORMAT_VERSION) throw unknownVersion(version);
+  if (version < SNAPSHOT_FORMAT_VERSION) throw snapshotMalformed(`format version ${version} is not known`);
   const length = reader.u32();
   if (length === 0 || length > MAX_SNAPSHOT_MANIFEST_BYTES) throw snapshotMalformed(`manifest of ${length} bytes`);
   return SNAPSHOT_PREFIX_LENGTH + length + SNAPSHOT_SEALING_LENGTH;
 }
 
-/** Takes apart a head of exactly {@link snapshotHeadLength} bytes; needs no key. Throws `MalformedInput` naming what does not hold. */
+/** Takes apart a head of exactly {@link snapshotHeadLength} bytes; needs no key. Throws as {@link decodeManifest}. */
 export function parseSnapshotHead(bytes: Bytes): SnapshotHead {
   if (snapshotHeadLength(bytes) !== bytes.length) throw snapshotMalformed("the head has another length");
   const reader = new ByteReader(bytes.subarray(SNAPSHOT_PREFIX_LENGTH));
   const manifestBytes = reader.bytes(reader.remaining - SNAPSHOT_SEALING_LENGTH);
   const sealing = { signer: reader.bytes(DIGEST_LENGTH), salt: reader.bytes(SALT_LENGTH), counter: reader.u64() };
-  return { manifest: decodeManifest(manifestBytes), manifestBytes, sealing };
+  return { manifest: decodeManifest(manifestBytes, bytes[MAGIC.length] ?? 0), manifestBytes, sealing };
 }
 
 /** The bytes of a frame before its content. */

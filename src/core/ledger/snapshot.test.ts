@@ -8,6 +8,7 @@ import { BLOCK_LEAVES } from "./merkle-tree.ts";
 import {
   FRAME_HEADER_LENGTH,
   type SnapshotManifest,
+  SNAPSHOT_FORMAT_VERSION,
   snapshotHeadLength,
   MAX_SNAPSHOT_PART_BYTES,
 } from "./snapshot-format.ts";
@@ -173,8 +174,11 @@ describe("snapshot file", () => {
     refuses(write(manifestOf({ epoch: 2 })).pieces, /key of epoch 2/, "NotReady");
     refuses([Uint8Array.from("not a snapshot", (character) => character.charCodeAt(0))], /not a snapshot file/);
     const file = concatBytes(...pieces);
-    for (const version of [1, 3])
-      refuses([file.with(7, version)], new RegExp(`format version ${version}; this program reads version 2 only`));
+    const [earlier, later] = [SNAPSHOT_FORMAT_VERSION - 1, SNAPSHOT_FORMAT_VERSION + 1];
+    refuses([file.with(7, earlier).with(14, earlier)], /format version 1 is not known/);
+    refuses([file.with(7, later).with(14, later)], /format version 3 is newer than this program/, "LedgerTooNew");
+    // Damage of either place is no later version.
+    for (const place of [7, 14]) refuses([file.with(place, later)], /of format version [23], its manifest of [32]/);
   });
 
   test("announcing lengths that are not there allocates nothing and is refused at once", () => {

@@ -7,6 +7,7 @@
  *
  * What this node reads from its own disk is not asked again: it may be committed, and then the network has decided.
  */
+import { isTooNew } from "../../core/codec/format-version.ts";
 import { type Bytes, EMPTY } from "../../core/codec/bytes.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
 import { decodeAdministrative, type EpochTransaction } from "../../core/governance/administrative-codec.ts";
@@ -83,7 +84,7 @@ export class ArrivedBatches {
     try {
       this.#checkApplication(batch, state);
     } catch (cause) {
-      if (cause instanceof CocoError && cause.code === "LedgerCorrupt") throw cause;
+      if (isTooNew(cause) || (cause instanceof CocoError && cause.code === "LedgerCorrupt")) throw cause;
       throw new CocoError("LedgerCorrupt", `batch ${index} cannot be applied`, { index }, { cause });
     }
   }

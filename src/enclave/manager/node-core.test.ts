@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { appendFrame, ManualClock, startCore } from "../../../test/support/started-core.ts";
 import { SnapshotNetwork, SnapshotNode } from "../../../test/support/snapshot-node.ts";
-import { type Bytes, EMPTY, utf8Encode } from "../../core/codec/bytes.ts";
+import { type Bytes, concatBytes, EMPTY, utf8Encode } from "../../core/codec/bytes.ts";
 import type { LogEntry } from "../../core/consensus/types.ts";
 import { encodeAdministrative } from "../../core/governance/administrative-codec.ts";
+import { BATCH_FORMAT_VERSION } from "../../core/ledger/batch-format.ts";
+import { SNAPSHOT_FORMAT_VERSION } from "../../core/ledger/snapshot-format.ts";
 import type { DiskRequest } from "../ports.ts";
 import { decodeFrame } from "./frames.ts";
 
@@ -132,8 +134,33 @@ describe("the core of a node that starts", () => {
         assert.throws(() => startCore(network, [], { change: changed }), { code: "LedgerCorrupt", data: { index } });
       }
     }
-    const junk = (entry: LogEntry): LogEntry => (entry.index === 2 ? { ...entry, data: utf8Encode("junk") } : entry);
+    const junk = (entry: LogEntry): LogEntry =>
+      entry.index === 2 ? { ...entry, data: utf8Encode("\u0001junk") } : entry;
     assert.throws(() => startCore(network, [], { change: junk }), { code: "LedgerCorrupt", data: { index: 2 } });
+  });
+
+  test("refuses a ledger with a batch of a later version, which is no damage", () => {
+    const { network } = ledgerOfTwoEpochs();
+    for (const { index } of network.entries) {
+      const later = (entry: LogEntry): LogEntry =>
+        entry.index === index ? { ...entry, data: entry.data.with(0, BATCH_FORMAT_VERSION + 1) } : entry;
+      assert.throws(() => startCore(network, [], { change: later }), { code: "LedgerTooNew" });
+    }
+  });
+
+  test("refuses a snapshot of a later version, though the ledger holds without it", () => {
+    const { network, node } = ledgerOfTwoEpochs();
+    const [snapshot] = node.disk.stored;
+    assert.ok(snapshot);
+    const version = SNAPSHOT_FORMAT_VERSION + 1;
+    const file = concatBytes(...snapshot.parts())
+      .with(7, version)
+      .with(14, version);
+    const later = { ...snapshot, parts: () => [file] };
+    assert.throws(() => startCore(network, [later]), {
+      code: "LedgerTooNew",
+      data: { version },
+    });
   });
 });
 

@@ -4,6 +4,7 @@
  * on a node that lost entries and therefore decides nothing before its peers have sent them again.
  */
 import { type Bytes, bytesEqual } from "../../core/codec/bytes.ts";
+import { isTooNew } from "../../core/codec/format-version.ts";
 import { decodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import { parseBatch } from "../../core/ledger/batch-format.ts";
 import { batchKindOf } from "../../core/ledger/batch-glance.ts";
@@ -62,7 +63,7 @@ function readWhole(
     if (!opened.isKeptBy(keeper)) throw new CocoError("MalformedInput", "snapshot: not sealed by this node");
     return complete;
   } catch (error) {
-    if (!(error instanceof CocoError) || error.code === "FolderOfAnotherNetwork") throw error;
+    if (!(error instanceof CocoError) || error.code === "FolderOfAnotherNetwork" || isTooNew(error)) throw error;
     tracer.event("warn", "snapshot_damaged", { index: stored.index, code: error.code, message: error.message });
     return undefined;
   }
