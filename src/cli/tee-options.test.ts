@@ -64,3 +64,24 @@ describe("coco node init", () => {
     assert.equal("tee" in configuration, false);
   });
 });
+
+describe("coco code measure", () => {
+  const measured = async (...flags: readonly string[]) => (await coco("code", "measure", ...flags)).data;
+
+  test("measures for nodes without flags, whatever its own are, or with those that are given", async () => {
+    const before = process.env["NODE_OPTIONS"];
+    process.env["NODE_OPTIONS"] = "--enable-source-maps";
+    const plain = await coco("code", "measure");
+    process.env["NODE_OPTIONS"] = "--inspect";
+    const { data, talk } = await coco("code", "measure");
+    if (before === undefined) delete process.env["NODE_OPTIONS"];
+    else process.env["NODE_OPTIONS"] = before;
+    assert.match(plain.data, /^[0-9a-f]{64}\n$/);
+    assert.equal(plain.talk, "");
+    assert.equal(data, plain.data);
+    assert.match(talk, /without the flags of this command \(--inspect\)/);
+    assert.equal(await measured("--node-flags", "--no-warnings"), data);
+    assert.notEqual(await measured("--node-flags", "--inspect"), data);
+    assert.equal((await coco("code", "measure", "--tee", "snp", "--node-flags", "--inspect")).code, 2);
+  });
+});

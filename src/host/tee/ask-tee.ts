@@ -20,10 +20,12 @@ const WEAKNESS: Partial<Readonly<Record<TeeName, string>>> = {
 };
 
 /** Says in the log which TEE the node runs on, and what that does not give. */
-export function tellTee({ tee, code, sealedBy }: NodeTee, tracer: Tracer): void {
+export function tellTee({ tee, code, sealedBy, flags = [] }: NodeTee, tracer: Tracer): void {
   tracer.event("info", "tee", { tee, measurement: code.measurement, sealedBy });
   const message = WEAKNESS[tee];
   if (message !== undefined) tracer.event("warn", `${tee}_tee`, { message });
+  const measured = "these flags of Node.js are measured: members have to approve the code with them, or it is refused";
+  if (flags.length > 0) tracer.event("warn", "flags_measured", { flags: flags.join(" "), message: measured });
   if (sealedBy !== "machine key file") return;
   const sealing = `${tee} does not seal: whoever reads the machine key file reads this node's keys, so keep it where only the TEE can`;
   tracer.event("warn", "tee_does_not_seal", { message: sealing });

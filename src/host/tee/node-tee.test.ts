@@ -203,4 +203,22 @@ describe("the TEE of a node", () => {
       false,
     );
   });
+
+  test("virtual measures with the flags of the process, and says so, and that it is no isolation", async () => {
+    const before = process.env["NODE_OPTIONS"];
+    const opened = async (flags: string) => {
+      process.env["NODE_OPTIONS"] = flags;
+      return openNodeTee({ name: "virtual" }, { dir, machineKeyFile, create: true });
+    };
+    const [plain, flagged] = [await opened("--enable-source-maps"), await opened("--inspect --no-warnings")];
+    if (before === undefined) delete process.env["NODE_OPTIONS"];
+    else process.env["NODE_OPTIONS"] = before;
+    assert.notEqual(plain.code.measurement, flagged.code.measurement);
+    const lines: string[] = [];
+    tellTee(plain, { event: (level, event, fields) => lines.push(`${level} ${event} ${JSON.stringify(fields)}`) });
+    assert.equal(lines.length, 2);
+    assert.match(lines[1] ?? "", /warn virtual_tee .*identity, not isolation/);
+    tellTee(flagged, { event: (level, event, fields) => lines.push(`${level} ${event} ${JSON.stringify(fields)}`) });
+    assert.match(lines[4] ?? "", /warn flags_measured .*"flags":"--inspect"/);
+  });
 });
