@@ -33,6 +33,7 @@ describe("the options of a node's TEE", () => {
       [{ tee: "snp", collateralUrl: "https://pccs.test" }, /--collateral-url <url> is for --tee sgx or --tee tdx/],
       [{ tee: "virtual", reportFolder: "x" }, /--report-folder/],
       [{ tee: "vsm" }, /expected --pipe/],
+      [{ tee: "vsm", pipe: "x", answerFile: "y" }, /expected --pipe, .* or --answer-file/],
     ] as const)
       await assert.rejects(teeSettings(options), { code: "WrongUsage", message });
   });

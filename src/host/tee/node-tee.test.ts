@@ -53,9 +53,17 @@ describe("the settings of a node's TEE", () => {
     assert.deepEqual(read(teeSettingsTree(tdx)), tdx);
     assert.deepEqual(read({ name: "virtual" }), { name: "virtual" });
     assert.deepEqual(read({ name: "vsm", pipe: "\\\\.\\pipe\\coco" }), { name: "vsm", pipe: "\\\\.\\pipe\\coco" });
+    assert.deepEqual(read({ name: "vsm", answerFile: "answer.json" }), {
+      name: "vsm",
+      answerFile: "/node/answer.json",
+    });
+    const thim = { name: "snp", chipService: "azure-host", chipServiceUrl: "http://10.0.0.4:2377" } as const;
+    assert.deepEqual(read(thim), thim);
     for (const wrong of [
       { name: "sev" },
       { name: "vsm" },
+      { name: "vsm", pipe: "x", answerFile: "y" },
+      { name: "snp", chipServiceUrl: "10.0.0.4:2377" },
       { name: "virtual", reportFolder: "/x" },
       { name: "snp", collateralUrl: "https://pccs.test" },
       { name: "tdx", collateralUrl: "ftp://pccs.test" },

@@ -15,10 +15,18 @@ const COLLATERAL = ["collateralUrl", "rootListUrl", "collateralCache"] as const;
 /** The settings that each TEE takes. */
 export const SETTINGS_OF_TEE = {
   virtual: [],
-  snp: ["reportFolder", "securityContext", "chipCertificates", "chipService", "collateralCache", "vtpm"],
+  snp: [
+    "reportFolder",
+    "securityContext",
+    "chipCertificates",
+    "chipService",
+    "chipServiceUrl",
+    "collateralCache",
+    "vtpm",
+  ],
   tdx: ["reportFolder", ...COLLATERAL],
   sgx: ["reportFolder", ...COLLATERAL],
-  vsm: ["pipe"],
+  vsm: ["pipe", "answerFile"],
 } as const satisfies Readonly<Record<TeeName, readonly TeeSetting[]>>;
 
 /** A setting besides the name of the TEE. */
@@ -35,6 +43,8 @@ export interface TeeSettings {
   readonly chipCertificates?: string;
   /** Who is asked for the chip's certificates where there are none: one of {@link CHIP_SERVICES}, AMD's unless given, or `none` (snp). */
   readonly chipService?: string;
+  /** Where that service is, if not at its usual address: a mirror, or Azure's host as confidential containers reach it (snp). */
+  readonly chipServiceUrl?: string;
   /** Device of the virtual TPM of a confidential Azure machine, which has its report there (snp). */
   readonly vtpm?: string;
   /** Intel's service for collateral, or a cache that speaks the same API (tdx, sgx). */
@@ -45,12 +55,14 @@ export interface TeeSettings {
   readonly collateralCache?: string;
   /** Where the enclave host answers (vsm). */
   readonly pipe?: string;
+  /** File in which it answers, where it cannot be asked at a pipe (vsm). */
+  readonly answerFile?: string;
 }
 
 /** What a node runs on unless it is told otherwise. */
 export const DEFAULT_TEE: TeeSettings = { name: "virtual" };
 
-const URLS: readonly TeeSetting[] = ["collateralUrl", "rootListUrl"];
+const URLS: readonly TeeSetting[] = ["collateralUrl", "rootListUrl", "chipServiceUrl"];
 
 /** Reads the settings of a TEE; relative paths are of `dir`. Throws the reader's error for what this TEE does not take. */
 export function readTeeSettings(fields: FieldReader, dir: string): TeeSettings {
@@ -63,8 +75,9 @@ export function readTeeSettings(fields: FieldReader, dir: string): TeeSettings {
       throw fields.invalid(setting, `expected none, or one of ${CHIP_SERVICES.join(", ")}`);
     return [setting, isPath(setting) ? resolve(dir, text) : text] as const;
   });
-  if (name === "vsm" && !given.some((setting) => setting === "pipe"))
-    throw fields.invalid("pipe", "expected the pipe at which the enclave host answers");
+  const hosts = given.filter((setting) => setting === "pipe" || setting === "answerFile");
+  if (name === "vsm" && hosts.length !== 1)
+    throw fields.invalid("pipe", "expected the pipe, or the answerFile, at which the enclave host answers");
   return { name, ...Object.fromEntries(values) };
 }
 
