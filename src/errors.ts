@@ -130,6 +130,12 @@ export const ERRORS = define({
     status: 500,
     remedy: "Check that the machine is a confidential one and that the node may use what makes its evidence.",
   },
+  SealedElsewhere: {
+    status: 500,
+    remedy:
+      "Start the node on the machine, with the code and the --seal-to that its keys were made with, or put an unchanged copy of " +
+      "sealed.keys back. Keys that are lost do not come back: make a new node and let it join (docs/operators/tees.md#sealing).",
+  },
   CollateralUnavailable: {
     status: 500,
     remedy: "Check that the node reaches the service for collateral that it is configured with, or that one's cache.",
@@ -151,7 +157,8 @@ export const ERRORS = define({
   },
   JoinConfigurationMismatch: {
     status: 403,
-    remedy: "Make the evidence for the node's code and addresses, and for the constitution that came with the challenge.",
+    remedy:
+      "Make the evidence for the node's code and addresses, and for the constitution that came with the challenge.",
   },
   JoinConstitutionDiffers: {
     status: 403,

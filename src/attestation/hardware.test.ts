@@ -59,6 +59,31 @@ describe("evidence of hardware", () => {
   const reasonsBy = (...how: Parameters<typeof manifests>) =>
     appraise(claims, manifests(...how), NOW_MS).reasons.map(({ reason }) => reason);
 
+  test("that an entry cannot be applied to is refused by that entry alone, and by none for a fault of the program", () => {
+    assert.ok(claims.tee === "snp");
+    const odd: TeeEntry = { ...SNP_ENTRY, id: "odd" };
+    const judgedBy = (thrown: Error, ...entries: readonly TeeEntry[]) => {
+      const judge: typeof claims.judge = (entry) => {
+        if (entry.id === "odd") throw thrown;
+        return claims.judge(entry);
+      };
+      return appraise({ ...claims, judge }, manifests(entries, [code(SNP_CODE, { tee: "snp" })]), NOW_MS).reasons;
+    };
+    const malformed = new CocoError("EvidenceRejected", "a form that this policy does not take", {
+      reason: "Malformed",
+    });
+    const [reason, ...more] = judgedBy(malformed, odd);
+    assert.deepEqual([reason?.code, reason?.reason, more], ["EvidenceRejected", "Malformed", []]);
+    assert.match(reason?.message ?? "", /a form that this policy does not take/);
+    for (const entries of [
+      [odd, SNP_ENTRY],
+      [SNP_ENTRY, odd],
+    ])
+      assert.deepEqual(judgedBy(malformed, ...entries), []);
+    for (const fault of [new CocoError("Internal", "a fault"), new TypeError("a fault")])
+      assert.throws(() => judgedBy(fault, odd, SNP_ENTRY), fault);
+  });
+
   test("is genuine by the roots that are handed in, and bound to what the verifier expects", () => {
     assert.deepEqual([claims.tee, claims.measurement], ["snp", SNP_CODE]);
     assert.deepEqual(claims.reportData, REPORT_DATA);

@@ -13,7 +13,7 @@ import { attestedNode, GENESIS_CODE, machineOf, NOW_MS } from "../../test/suppor
 import { constitutionOf, GOVERNANCE_CRYPTO, idOf } from "../../test/support/governed-network.ts";
 import { type SnpAllowance, STRICT_SNP_POLICY } from "../core/governance/policy-snp.ts";
 import type { RecordedEvidence } from "./evidence-reader.ts";
-import { judgeNetwork, trustLines } from "./network-trust.ts";
+import { judgedBy, judgedByLines, judgeNetwork, trustLines } from "./network-trust.ts";
 
 const founded = constitutionOf([0, 1]);
 const constitution = { ...founded, teeManifest: [machineOf("machine")] };
@@ -42,6 +42,7 @@ describe("coco network trust", () => {
     assert.match(text, /: trusted/);
     assert.match(text, /weakest link: virtual/);
     assert.match(text, /identity, not isolation/);
+    assert.match(text, /keys {3}in a file that its machine's operator can read/);
   });
 
   test("does not trust what a node only claims, what is not listed, what was never recorded, and who is quarantined", () => {
@@ -127,5 +128,13 @@ describe("coco network trust", () => {
       GOVERNANCE_CRYPTO,
     );
     assert.equal(only.weakestAdmitted, "snp");
+  });
+
+  test("says that manifests and policies are as told by the node, unless the caller names the constitution", () => {
+    const [told, known] = ["ab".repeat(32), "cd".repeat(32)];
+    assert.match(judgedByLines(judgedBy(3, told, undefined)).join("\n"), /AS TOLD BY THIS NODE\n.*nothing proves/);
+    assert.doesNotMatch(judgedByLines(judgedBy(3, told, told)).join("\n"), /TOLD|proves/);
+    assert.deepEqual(judgedBy(3, told, told), { version: 3, digest: told, source: "caller" });
+    assert.throws(() => judgedBy(3, told, known), { code: "AnswerInvalid" });
   });
 });

@@ -11,6 +11,7 @@ import type { Constitution, NodeEntry } from "../core/governance/constitution.ts
 import type { AppraisalReason, GovernanceCrypto } from "../core/governance/governance-crypto.ts";
 import { TEE_NAMES, type TeeName } from "../core/governance/manifest-entries.ts";
 import { isOneTooMany } from "../core/governance/shared-machine.ts";
+import { CocoError } from "../errors.ts";
 import type { NetworkEvidence, RecordedEvidence } from "./evidence-reader.ts";
 
 /** What a TEE rests on, in words. */
@@ -20,6 +21,15 @@ export const RESTS_ON: Readonly<Record<TeeName, string>> = {
   sgx: "an Intel processor and its quoting enclave: memory of one process",
   tdx: "an Intel processor and its TDX module: memory of a whole guest",
   snp: "an AMD processor and its firmware: memory of a whole guest",
+};
+
+/** Where nodes keep their keys by their TEE, in words: evidence does not show it. */
+export const KEEPS_KEYS: Readonly<Record<TeeName, string>> = {
+  virtual: "in a file that its machine's operator can read",
+  vsm: "sealed by its enclave; in use they are in memory that its machine's administrator can read",
+  sgx: "sealed to its code, or as its operator chose to the code's signer or in a file (--seal-to): evidence does not show which",
+  tdx: "in a file that its machine's operator can read, unless that lies in the guest's memory or encrypted: TDX does not seal",
+  snp: "in a file that its machine's operator can read, unless that lies in the guest's memory or encrypted: nodes do not seal on SNP",
 };
 
 /** How one node stands. */
@@ -33,6 +43,7 @@ export interface NodeTrust {
   /** How up to date the platform is, in the TEE's words. */
   readonly tcb: string | null;
   readonly restsOn: string | null;
+  readonly keepsKeys: string | null;
   readonly leaseEndsMs: number | null;
   readonly isQuarantined: boolean;
   readonly isTrusted: boolean;
@@ -163,6 +174,7 @@ function judgeNode(
     platform: attested?.platform ?? null,
     tcb: claims !== undefined && "tcb" in claims ? (claims.tcb ?? null) : null,
     restsOn: attested === undefined ? null : RESTS_ON[attested.tee],
+    keepsKeys: attested === undefined ? null : KEEPS_KEYS[attested.tee],
     leaseEndsMs: leaseEndsMs ?? null,
   };
 }
@@ -197,6 +209,36 @@ const OTHER_KEYS: AppraisalReason = {
   message: "its evidence is not bound to the keys that the VN list has of it",
 };
 
+/** The constitution that nodes are judged by, and whose word it is. */
+export interface JudgedBy {
+  readonly version: number;
+  /** Hex. */
+  readonly digest: string;
+  /** `node`: as the node tells it, without proof; `caller`: whoever asks named its digest. */
+  readonly source: "node" | "caller";
+}
+
+/**
+ * What a network was judged by. No receipt covers the constitution as a whole: who has replayed the ledger knows it, or has its digest
+ * from somebody who has, and names that. Throws `AnswerInvalid` when the node tells another one.
+ */
+export function judgedBy(version: number, digest: string, expected: string | undefined): JudgedBy {
+  if (expected !== undefined && expected !== digest)
+    throw new CocoError("AnswerInvalid", `the node tells a constitution with digest ${digest}, not ${expected}`);
+  return { version, digest, source: expected === undefined ? "node" : "caller" };
+}
+
+/** That, in words, line by line. */
+export function judgedByLines({ version, digest, source }: JudgedBy): readonly string[] {
+  const what = `judged by constitution version ${version}, digest ${digest}`;
+  if (source === "caller") return [`${what}: the one you named`];
+  return [
+    `${what}: AS TOLD BY THIS NODE`,
+    "  nothing proves these manifests and policies: a node that lies about them can call anything trusted",
+    "  compare the digest with that of another owner's node, or name the one you know by --constitution-digest",
+  ];
+}
+
 const SHORT = 16;
 
 /** In words, line by line. */
@@ -218,12 +260,13 @@ export function trustLines(trust: NetworkTrust): readonly string[] {
 }
 
 function nodeLines(node: NodeTrust): readonly string[] {
-  const { nodeId, owner, tee, tcb, code, measurement, restsOn, leaseEndsMs, isTrusted, reasons } = node;
+  const { nodeId, owner, tee, tcb, code, measurement, restsOn, keepsKeys, leaseEndsMs, isTrusted, reasons } = node;
   return [
     `node ${nodeId.slice(0, SHORT)}… of ${owner}: ${isTrusted ? "trusted" : "NOT trusted"}`,
     `  code   ${code ?? "not in the code manifest"}${measurement === null ? "" : `, measurement ${measurement}`}`,
     `  TEE    ${tee ?? "unknown"}${restsOn === null ? "" : `: ${restsOn}`}`,
     ...(tcb === null ? [] : [`  TCB    ${tcb}`]),
+    ...(keepsKeys === null ? [] : [`  keys   ${keepsKeys}`]),
     `  lease  ${leaseEndsMs === null ? "without end" : `until ${new Date(leaseEndsMs).toISOString()}`}`,
     ...(isTrusted ? ["  why    its evidence verifies here, and both manifests allow what it says"] : []),
     ...reasons.map((reason) => `  why    ${reason}`),

@@ -19,6 +19,7 @@ Example:
   coco node init --dir node0 --name node0 --listen 0.0.0.0:9000 --advertise node0.example.com:9000 \\
     --client-listen 0.0.0.0:8443 --client-advertise node0.example.com:8443 --machine-key /var/lib/coco/machine.key
   coco node init ... --tee snp --machine-key /run/coco/machine.key
+  coco node init ... --tee sgx --seal-to enclave
 
 A TEE of hardware makes one piece of evidence at once, so that what is missing shows. What it measures is printed; coco code
 measure --tee TEE gives the entry for the code manifest. vn-entry.json asks for the strict policy: edit it before it is signed.
@@ -143,23 +144,33 @@ function addNodeViews(node: Command, context: CommandContext): void {
 
 async function initialise({ output }: CommandContext, options: InitOptions, asJson: boolean): Promise<void> {
   const { initNode, nodeRequestToJson } = await import("../host/node-folder.ts");
+  const { DEFAULT_TEE, sealsByMachineKey } = await import("../host/tee/tee-settings.ts");
   const { machineKey: machineKeyFile, dir, name, listen, advertise, clientListen, clientAdvertise } = options;
   const tee = await teeSettings(options);
-  if (machineKeyFile === undefined && tee?.name !== "vsm")
-    throw new CocoError("WrongUsage", "expected --machine-key: only the enclave of --tee vsm seals without it");
+  const byMachineKey = sealsByMachineKey(tee ?? DEFAULT_TEE);
+  if (machineKeyFile === undefined && byMachineKey)
+    throw new CocoError("WrongUsage", "expected --machine-key: only the enclaves of --tee vsm and sgx seal without it");
+  if (machineKeyFile !== undefined && !byMachineKey) {
+    const instead = tee?.name === "sgx" ? ", or give --seal-to machine" : "";
+    throw new CocoError("WrongUsage", `--machine-key: the enclave seals this node's keys; leave it out${instead}`);
+  }
   const addresses = { name, listen, advertise, clientListen, clientAdvertise };
   const request = await initNode({ dir, ...addresses, machineKeyFile, tee });
   if (asJson) printJson(output, JSON.parse(nodeRequestToJson(request)));
   else output.data(`${request.nodeId}\n`);
-  output.talk(secrecyOf(request.tee.tee, machineKeyFile));
+  output.talk(secrecyOf(request.tee.tee, machineKeyFile, tee?.sealTo));
   output.talk(`next: its owner signs ${options.dir}/vn-entry.json with coco node sign\n`);
 }
 
-function secrecyOf(tee: TeeName, machineKeyFile: string | undefined): string {
-  if (machineKeyFile === undefined) return "the node's keys are sealed by the enclave\n";
+function secrecyOf(tee: TeeName, machineKeyFile: string | undefined, sealTo: string | undefined): string {
+  if (machineKeyFile === undefined && tee === "vsm") return "The node's keys are sealed by the enclave.\n";
+  if (machineKeyFile === undefined && sealTo === "signer")
+    return "The node's keys are sealed to the enclave's signer: whatever code that one signs opens them on this machine.\n";
+  if (machineKeyFile === undefined)
+    return "The node's keys are sealed to the enclave's code: after a change of code, make a new node and let it join.\n";
   if (tee === "virtual")
     return `The virtual TEE protects nothing: whoever reads ${machineKeyFile} reads this node's secrets.\n`;
-  return `${tee} does not seal: whoever reads ${machineKeyFile} reads this node's keys, so keep it where only the TEE can.\n`;
+  return `No sealing: whoever reads ${machineKeyFile} reads this node's keys, so keep it where only the TEE can.\n`;
 }
 
 async function sign({ output }: CommandContext, options: SignOptions): Promise<void> {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { coco } from "../../test/support/coco-here.ts";
+import { TEE_NAMES } from "../core/governance/manifest-entries.ts";
 import { teeSettings } from "./tee-options.ts";
 
 const root = await mkdtemp(join(tmpdir(), "coco-tee-options-"));
@@ -16,6 +17,7 @@ const init = (dir: string, ...more: readonly string[]) =>
     ...["--advertise", "127.0.0.1:1", "--client-listen", "127.0.0.1:2", "--client-advertise", "127.0.0.1:2", ...more],
   );
 const key = ["--machine-key", join(root, "machine.key")] as const;
+const sealsAlone = (tee: string) => tee === "sgx" || tee === "vsm";
 
 describe("the options of a node's TEE", () => {
   test("make its settings, and none when none are given", async () => {
@@ -34,12 +36,38 @@ describe("the options of a node's TEE", () => {
       [{ tee: "virtual", reportFolder: "x" }, /--report-folder/],
       [{ tee: "vsm" }, /expected --pipe/],
       [{ tee: "vsm", pipe: "x", answerFile: "y" }, /expected --pipe, .* or --answer-file/],
+      [{ sealTo: "machine" }, /--seal-to <target> is for --tee sgx/],
+      ...TEE_NAMES.filter((tee) => tee !== "sgx").map(
+        (tee) => [{ tee, sealTo: "enclave" }, /--seal-to <target> is for --tee sgx/] as const,
+      ),
     ] as const)
       await assert.rejects(teeSettings(options), { code: "WrongUsage", message });
   });
 });
 
 describe("coco node init", () => {
+  test("takes a machine key exactly where that seals the node's keys", async () => {
+    const sgx = ["--tee", "sgx", "--report-folder", nowhere];
+    for (const [options, code, message] of [
+      [sgx, 1, /TeeUnavailable.*nowhere/],
+      [[...sgx, "--seal-to", "enclave"], 1, /TeeUnavailable.*nowhere/],
+      [[...sgx, "--seal-to", "signer"], 1, /TeeUnavailable.*nowhere/],
+      [[...sgx, "--seal-to", "machine"], 2, /expected --machine-key/],
+      [[...sgx, "--seal-to", "machine", ...key], 1, /TeeUnavailable.*nowhere/],
+      [[...sgx, ...key], 2, /the enclave seals this node's keys; leave it out, or give --seal-to machine/],
+      [[...sgx, "--seal-to", "signer", ...key], 2, /the enclave seals/],
+      [["--tee", "vsm", "--pipe", nowhere, ...key], 2, /the enclave seals this node's keys; leave it out/],
+      [[...sgx, "--seal-to", "nobody"], 1, /ConfigurationInvalid.*sealTo: expected one of enclave, signer, machine/],
+      [["--tee", "snp", "--report-folder", nowhere, "--seal-to", "enclave", ...key], 2, /is for --tee sgx/],
+      [["--tee", "snp", "--report-folder", nowhere], 2, /expected --machine-key/],
+    ] as const) {
+      const made = await init("matrix", ...options);
+      assert.match(made.talk.replaceAll("\n", " "), message, options.join(" "));
+      assert.equal(made.code, code, options.join(" "));
+      await assert.rejects(readFile(join(root, "matrix", "sealed.keys")), { code: "ENOENT" });
+    }
+  });
+
   test("ends with what is missing where the TEE is not there, and makes no keys", async () => {
     for (const [tee, option, what] of [
       ["snp", "--report-folder", /TeeUnavailable.*nowhere.*configfs/],
@@ -48,7 +76,14 @@ describe("coco node init", () => {
       ["snp", "--vtpm", /TeeUnavailable.*nowhere/],
       ["vsm", "--pipe", /TeeUnavailable.*--pipe/],
     ] as const) {
-      const { code, talk } = await init(`${tee}${option}`, "--tee", tee, option, nowhere, ...key);
+      const { code, talk } = await init(
+        `${tee}${option}`,
+        "--tee",
+        tee,
+        option,
+        nowhere,
+        ...(sealsAlone(tee) ? [] : key),
+      );
       assert.notEqual(code, 0);
       assert.match(talk.replaceAll("\n", " "), what, tee);
       await assert.rejects(readFile(join(root, `${tee}${option}`, "sealed.keys")), { code: "ENOENT" });

@@ -24,6 +24,7 @@ const OPTIONS: Readonly<Record<TeeSetting, readonly [flags: string, description:
   ],
   chipServiceUrl: ["--chip-service-url <url>", "snp: where that service is (default: its usual address)"],
   vtpm: ["--vtpm <device>", "snp: virtual TPM of a confidential Azure machine (/dev/tpmrm0), which attests by it"],
+  sealTo: ["--seal-to <target>", "sgx: what seals the node's keys: enclave, signer or machine (default: enclave)"],
   collateralUrl: ["--collateral-url <url>", "tdx, sgx: service for collateral (default: Intel's)"],
   rootListUrl: ["--root-list-url <url>", "tdx, sgx: the root's list of revoked certificates (default: Intel's)"],
   collateralCache: [

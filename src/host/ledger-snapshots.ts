@@ -9,8 +9,11 @@ import { CocoError, invariant } from "../errors.ts";
 import { type FileOperations, TEMPORARY_SUFFIX } from "./file-operations.ts";
 import type { DiskHealth } from "./ledger-health.ts";
 
-/** Most finished snapshots that are kept; older ones are removed when one is finished. */
-export const SNAPSHOTS_KEPT_MAX = 2;
+/**
+ * Most finished snapshots that are kept: the one that is finished, one before it without evidence, the newest with evidence, and
+ * an older one that a peer is being sent. Older ones are removed when one is finished.
+ */
+export const SNAPSHOTS_KEPT_MAX = 4;
 /** Most bytes of one snapshot that wait to be written. */
 export const SNAPSHOT_QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 

@@ -178,12 +178,12 @@ describe("the virtual TEE", () => {
     assert.deepEqual(tee.unseal(sealed), secret);
     assert.notDeepEqual(tee.seal(secret), sealed);
     const other = await createVirtualTee(join(await newFolder(), "machine.key"));
-    assert.throws(() => other.unseal(sealed), configurationInvalid());
+    assert.throws(() => other.unseal(sealed), { code: "SealedElsewhere" });
     for (let at = 0; at < sealed.length; at++) {
       const changed = Uint8Array.from(sealed);
       changed[at] = (changed[at] as number) ^ 1;
-      assert.throws(() => tee.unseal(changed), configurationInvalid(), `byte ${at}`);
-      assert.throws(() => tee.unseal(sealed.subarray(0, at)), configurationInvalid());
+      assert.throws(() => tee.unseal(changed), { code: "SealedElsewhere" }, `byte ${at}`);
+      assert.throws(() => tee.unseal(sealed.subarray(0, at)), { code: "SealedElsewhere" });
     }
   });
 
@@ -192,7 +192,7 @@ describe("the virtual TEE", () => {
     await initNode(options(dir));
     const other = await createVirtualTee(join(await newFolder(), "machine.key"));
     const { sealedKeys } = await loadNode(dir);
-    await assert.rejects(openNodeKeys(sealedKeys, other), configurationInvalid());
+    await assert.rejects(openNodeKeys(sealedKeys, other), { code: "SealedElsewhere" });
     await assert.rejects(openNodeKeys(other.seal(utf8Encode("x")), other), configurationInvalid());
   });
 

@@ -25,7 +25,13 @@ import { createNodeKeys } from "../enclave/manager/node-keys.ts";
 import { CocoError } from "../errors.ts";
 import { createFileAtomic, hasErrorCode, PUBLIC_FILE_MODE, readConfigurationFile, SECRET_FILE_MODE } from "./files.ts";
 import { type NodeTee, openNodeTee, type PlayedMachine } from "./tee/node-tee.ts";
-import { DEFAULT_TEE, readTeeSettings, type TeeSettings, teeSettingsTree } from "./tee/tee-settings.ts";
+import {
+  DEFAULT_TEE,
+  readTeeSettings,
+  sealsByMachineKey,
+  type TeeSettings,
+  teeSettingsTree,
+} from "./tee/tee-settings.ts";
 import {
   DEFAULT_WORKER_LEVEL,
   DEFAULT_WORKER_MEMORY_MB,
@@ -214,7 +220,7 @@ export async function loadNode(folder: string): Promise<NodeFolder> {
     fields.integer("version", { min: FORMAT_VERSION, max: FORMAT_VERSION });
     const addresses = readAddresses(fields);
     const tee = fields.has("tee") ? fields.record("tee", (tee) => readTeeSettings(tee, dir)) : DEFAULT_TEE;
-    const needsKey = tee.name !== "vsm" || fields.has("machineKeyFile");
+    const needsKey = sealsByMachineKey(tee) || fields.has("machineKeyFile");
     const machineKeyFile = needsKey ? readPath(fields, "machineKeyFile", dir) : undefined;
     const files = fields.record("files", (paths) => ({
       sealedKeys: readPath(paths, "sealedKeys", dir),

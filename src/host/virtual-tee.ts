@@ -10,16 +10,10 @@ import { encodeVirtualEvidence } from "../attestation/virtual.ts";
 import { createSignFunction } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
 import { createFileAtomic, hasErrorCode, readConfigurationFile, SECRET_FILE_MODE } from "./files.ts";
-import { sealWith, type SealingDomain, unsealWith } from "./sealed-secret.ts";
+import { sealWith, unsealWith } from "./sealed-secret.ts";
 
 /** Largest machine key file in bytes. */
 export const MAX_MACHINE_KEY_BYTES = 4096;
-
-const SEALING: SealingDomain = {
-  key: "coco virtual tee sealing v1",
-  content: "coco virtual tee sealed v1",
-  refusal: "sealed by another machine key, or changed since",
-};
 
 /** The virtual TEE of one machine. */
 export interface VirtualTee {
@@ -30,7 +24,7 @@ export interface VirtualTee {
   attest(measurement: Bytes, reportData: Bytes): Bytes;
   /** Encrypts for this machine. */
   seal(secret: Bytes): Bytes;
-  /** Opens {@link VirtualTee.seal}; throws `ConfigurationInvalid` when sealed by another machine key, or changed. */
+  /** Opens {@link VirtualTee.seal}; throws `SealedElsewhere` when sealed under another machine key, or changed. */
   unseal(sealed: Bytes): Bytes;
 }
 
@@ -57,8 +51,8 @@ function virtualTeeOf(privateKey: KeyObject): VirtualTee {
     machineKey,
     attest: (measurement, reportData) =>
       encodeVirtualEvidence({ measurement: toHex(measurement), reportData, machineKey }, sign),
-    seal: (secret) => sealWith(material, secret, SEALING),
-    unseal: (sealed) => unsealWith(material, sealed, SEALING),
+    seal: (secret) => sealWith(material, secret, "machine"),
+    unseal: (sealed) => unsealWith(material, sealed, "machine"),
   };
 }
 

@@ -28,7 +28,18 @@ function keyAndCertificate(): { readonly privateKey: string; readonly certificat
   return { privateKey, certificate: createNodeCertificate("node", privateKey, issuance) };
 }
 
-async function peerPort(changes: Partial<ChannelIdentity> = {}): Promise<number> {
+/** What a test sees of the node behind the port, and may put in. */
+interface Inside {
+  readonly up?: string[];
+  /** Before this node has something random made, which is in the handshake of each connection. */
+  readonly onEntropy?: () => void;
+}
+
+async function peerPort(changes: Partial<ChannelIdentity> = {}, inside: Inside = {}): Promise<number> {
+  return (await startedPort(changes, inside)).port;
+}
+
+async function startedPort(changes: Partial<ChannelIdentity>, { up = [], onEntropy }: Inside) {
   let port = 0;
   const channels = new Channels({
     identity: {
@@ -52,14 +63,30 @@ async function peerPort(changes: Partial<ChannelIdentity> = {}): Promise<number>
       connect: () => assert.fail("nobody to connect to"),
     },
     clock: systemClock,
-    entropy: nodeEntropy,
+    entropy: {
+      bytes: (length) => {
+        onEntropy?.();
+        return nodeEntropy.bytes(length);
+      },
+    },
     tracer: { event: () => {} },
-    events: { channelUp: () => {}, channelDown: () => {}, frame: () => {} },
+    events: {
+      channelUp: (peer) => up.push(`up ${peer.slice(0, 2)}`),
+      channelDown: (peer) => up.push(`down ${peer.slice(0, 2)}`),
+      frame: () => {},
+    },
   });
   await channels.start("127.0.0.1:0", []);
   closers.push(() => channels.close());
-  return port;
+  return { port, channels };
 }
+
+const PEER = "00".repeat(32);
+const EVIDENCE = new Uint8Array(10);
+const CLAIMS: ReturnType<ChannelIdentity["appraise"]> = {
+  ...{ tee: "virtual", measurement: "ab", platform: "cd", reportData: new Uint8Array(64) },
+  machineKey: new Uint8Array(32),
+} as const;
 
 async function open(port: number): Promise<Socket> {
   const socket = connect(port, "127.0.0.1");
@@ -96,6 +123,68 @@ describe("the peer port", () => {
     await delay(300);
     const held = sockets.filter((socket) => !socket.closed).length;
     assert.ok(held <= INBOUND_HANDSHAKES_MAX, `${held} connections without a handshake are open`);
+  });
+
+  test("leaves a channel alone when its peer opens another connection that has shown no evidence yet", async () => {
+    let asked: (() => void) | undefined;
+    let evidence: Uint8Array | undefined = EVIDENCE;
+    const changes: Partial<ChannelIdentity> = {
+      addressOf: () => "node.test:1",
+      attest: (_challenge, _exporter, take) => {
+        if (evidence !== undefined) take(evidence);
+        asked?.();
+        return () => undefined;
+      },
+      appraise: () => CLAIMS,
+    };
+    const up: string[] = [];
+    const { port, channels } = await startedPort(changes, { up });
+    const first = await openAsListed(port);
+    writeFrame(first, EVIDENCE);
+    while (up.length === 0) await delay(10);
+    evidence = undefined;
+    const isAsked = new Promise<void>((resolve) => {
+      asked = resolve;
+    });
+    await openAsListed(port);
+    await isAsked;
+    assert.deepEqual([channels.send(PEER, EVIDENCE), up], [true, ["up 00"]]);
+    channels.close();
+    assert.equal(channels.send(PEER, EVIDENCE), false, "the channel is gone, though nobody was told yet");
+  });
+
+  test("makes no channel of a connection that was ended while its evidence was made", async () => {
+    let appraised = 0;
+    let finish: (() => void) | undefined;
+    let asked: (() => void) | undefined;
+    const changes: Partial<ChannelIdentity> = {
+      addressOf: () => "node.test:1",
+      attest: (_challenge, _exporter, take) => {
+        finish = () => take(EVIDENCE);
+        asked?.();
+        return () => undefined;
+      },
+      appraise: () => {
+        appraised++;
+        return CLAIMS;
+      },
+    };
+    const up: string[] = [];
+    // The newer connection has just ended the older, which does not know yet; that is when the TEE answers for the older.
+    const port = await peerPort(changes, { up, onEntropy: () => finish?.() });
+    const isAsked = new Promise<void>((resolve) => {
+      asked = resolve;
+    });
+    const older = await openAsListed(port);
+    writeFrame(older, EVIDENCE);
+    await isAsked;
+    // The peer's evidence may come in a piece of its own.
+    await delay(100);
+    assert.equal(appraised, 0);
+    const ended = new Promise((resolve) => older.once("close", resolve));
+    await openAsListed(port);
+    await ended;
+    assert.deepEqual([appraised, up], [0, []]);
   });
 
   test("has evidence made for the newest connection of a listed node only, however many it opens", async () => {

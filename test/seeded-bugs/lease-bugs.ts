@@ -105,4 +105,22 @@ export const LEASE_BUGS: readonly SeededBug[] = [
     { find: " || now < this.#answersAgainMs) return;", replace: ") return;" },
     tests("src/enclave/manager/self-attestation"),
   ),
+  sourceBug(
+    "lease-records-of-a-node-without-rest",
+    "core/governance/attest",
+    { find: "nowMs - record.attestedAtMs < restMs", replace: "nowMs < 0" },
+    tests("src/core/governance/attest"),
+  ),
+  sourceBug(
+    "lease-approval-only-as-its-carrier-sees-it",
+    "enclave/manager/carried-requests",
+    { find: "this.#place = (this.#place + 1) % approval.length;", replace: "" },
+    tests("src/enclave/manager/carried-requests"),
+  ),
+  sourceBug(
+    "lease-snapshot-that-is-being-sent-is-removed",
+    "enclave/manager/sent-snapshots",
+    { find: "if (isSent && this.#kept === undefined)", replace: "if (isSent && now < 0)" },
+    tests("src/enclave/manager/snapshots"),
+  ),
 ];

@@ -9,6 +9,21 @@ const SIMULATION: Detector = { type: "simulation", seeds: SEEDS };
 /** Every bug outside of the consensus core. */
 export const LEDGER_BUGS: readonly SeededBug[] = [
   sourceBug(
+    "node-keys-in-a-file-where-the-enclave-gives-no-key",
+    "host/tee/node-tee",
+    {
+      find: "  if (sealsByMachineKey(settings))\n",
+      replace: "  if (sealsByMachineKey(settings) || !sealsItself(provider))\n",
+    },
+    tests("src/host/tee/node-sealing"),
+  ),
+  sourceBug(
+    "node-keys-sealed-under-one-salt",
+    "host/sealed-secret",
+    { find: "const salt = entropy.bytes(SALT_BYTES);", replace: "const salt = new Uint8Array(SALT_BYTES);" },
+    tests("src/host/sealed-secret"),
+  ),
+  sourceBug(
     "nonce-used-again-after-a-rollback",
     "enclave/manager/sealing",
     { find: "    this.#nonceCounter++;", replace: "    this.#nonceCounter = this.#tail.lastIndex + 1;" },

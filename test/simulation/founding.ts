@@ -63,8 +63,8 @@ export interface Founded {
   firstTransactions(random: (length: number) => Bytes): Bytes[];
   /** Evidence of a machine of the network: of the code it was founded with, or of the one it was upgraded to. */
   attest(isUpgraded: boolean, reportData: Bytes): Bytes;
-  /** The members' approval of another code. */
-  readonly approval: readonly SignedMessage[];
+  /** The members' approval of the other code, for the state as it is; undefined when it is approved. */
+  approve(state: GovernanceState | undefined, nowMs: number): readonly SignedMessage[] | undefined;
   /** All machines that are or may become nodes of the network, signed by their owner; the first ones are listed at genesis. */
   readonly machines: readonly NodeEntry[];
   /** The members change the VN list to these machines. */
@@ -196,17 +196,17 @@ export function foundNetwork(options: FoundingOptions): Founded {
     governanceCrypto,
     machines,
     cryptoOf: (place) => cryptography.crypto(place),
-    approval: agreedRequests(
-      executeAdministrative(undefined, { type: "genesis", constitution }, placeAt(0), governanceCrypto),
-      [
-        {
-          name: "approve_code",
-          args: { measurement: toHex(keyOf("other code")), name: "coco-framework", version: "1" },
-        },
-      ],
-      [requestSigner()],
-      { crypto: governanceCrypto, nowMs: 0 },
-    ),
+    approve: (known, nowMs) => {
+      const genesis = { type: "genesis", constitution } as const;
+      const state = known ?? executeAdministrative(undefined, genesis, placeAt(0), governanceCrypto);
+      const measurement = toHex(keyOf("other code"));
+      if (state.constitution.codeManifest.some((entry) => entry.measurement === measurement)) return undefined;
+      const action = { name: "approve_code", args: { measurement, name: "coco-framework", version: "1" } } as const;
+      // The ledger's clock may be ahead: members sign no earlier than what they signed before.
+      const newest = state.recentRequests.at(-1)?.createdAt ?? 0;
+      const trial = { crypto: governanceCrypto, nowMs: Math.max(nowMs, 1000 * newest) };
+      return agreedRequests(state, [action], [requestSigner()], trial);
+    },
     changeNodes: (state, nodes, nowMs) =>
       agreedRequests(state, nodeListActions(state.constitution, nodes), [requestSigner()], {
         crypto: governanceCrypto,

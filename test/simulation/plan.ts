@@ -38,10 +38,13 @@ const LEASED = 0.08;
 const LEASE_MIN_MS = 12_000;
 const LEASE_MAX_MS = 40_000;
 /**
- * Smallest messages of such runs: renewals bring new snapshots for as long as a network runs, and one in parts of a few
- * bytes would never be there before the next is made.
+ * Pieces of such runs are so large that a snapshot of them gets over within a calm: renewals make ledgers and snapshots grow for
+ * as long as a run goes on, and pieces are sent one at a time.
  */
-const LEASED_APPEND_BYTES_MIN = 1_000;
+const LEASED_SNAPSHOT_BYTES = 100_000;
+const LEASED_SNAPSHOT_MS = 10_000;
+/** What a piece takes besides its way there and back. */
+const PIECE_MS = 5;
 
 /** How a run is made; what is not given is drawn from the seed. */
 export interface SimulationOptions {
@@ -150,13 +153,12 @@ export function drawPlan(options: SimulationOptions, random: SeededRandom): Plan
   const drawnLeaseMs = Math.floor(random.magnitude(LEASE_MIN_MS, LEASE_MAX_MS));
   const isLeased = random.chance(LEASED) && plain.protocol === "kv" && !plain.realCryptography;
   const leaseMs = options.fixed?.leaseMs ?? (isLeased ? drawnLeaseMs : 0);
+  const pieceMin = (LEASED_SNAPSHOT_BYTES * (2 * rest.latencyMs + PIECE_MS)) / LEASED_SNAPSHOT_MS;
   return {
     ...rest,
     ...plain,
     leaseMs,
-    // Members approve new code once a node with it leads; one that holds a lease is quarantined before, and would never lead.
-    upgrades: rest.upgrades && leaseMs === 0,
-    appendBytes: leaseMs > 0 ? Math.max(rest.appendBytes, LEASED_APPEND_BYTES_MIN) : rest.appendBytes,
+    appendBytes: leaseMs > 0 ? Math.max(rest.appendBytes, Math.ceil(pieceMin)) : rest.appendBytes,
     trustDisk: options.trustDisk ?? !distrust,
     quorum,
     faults: options.faults ?? true,

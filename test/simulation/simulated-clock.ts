@@ -2,7 +2,8 @@
 import type { Clock } from "../../src/enclave/ports.ts";
 import type { Scheduler } from "./scheduler.ts";
 
-const WALL_START_MS = 1_700_000_000_000;
+/** What right wall clocks say at the beginning of a run. */
+export const WALL_START_MS = 1_700_000_000_000;
 
 /** The clock of a machine; it outlives the nodes that run there. */
 export interface MachineClock {

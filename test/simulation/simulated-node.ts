@@ -4,13 +4,14 @@
  */
 import type { ClientResponse, StateReader } from "../../src/adapters/adapter.ts";
 import type { Bytes } from "../../src/core/codec/bytes.ts";
-import { utf8Encode } from "../../src/core/codec/bytes.ts";
+import { utf8Decode, utf8Encode } from "../../src/core/codec/bytes.ts";
 import type { ConsensusStatus, NodeId } from "../../src/core/consensus/types.ts";
 import type { GovernanceState } from "../../src/core/governance/administrative.ts";
 import type { SignedMessage } from "../../src/core/governance/proposal.ts";
 import type { NodeEntry } from "../../src/core/governance/constitution.ts";
 import type { TransactionStatus } from "../../src/core/ledger/tail.ts";
-import type { OwnStanding } from "../../src/enclave/manager/lease-watch.ts";
+import type { Manager } from "../../src/enclave/manager/manager.ts";
+import { hindranceOf } from "../../src/enclave/manager/readiness.ts";
 import type { NodeCore } from "../../src/enclave/manager/node-core.ts";
 import type { Crypto, PeerTransport } from "../../src/enclave/ports.ts";
 import { CocoError, invariant } from "../../src/errors.ts";
@@ -114,14 +115,9 @@ export class SimulatedNode {
     return this.#running?.core.manager.pendingTransactions ?? 0;
   }
 
-  /** How the node stands with its lease; undefined while it does not run. */
-  get ownStanding(): OwnStanding | undefined {
-    return this.#running?.core.manager.leases.own;
-  }
-
-  /** Quarantines it did not take at first, since its start. */
-  get refusedQuarantines(): number {
-    return this.#running?.core.manager.leases.refusedQuarantines ?? 0;
+  /** Its manager; undefined while it does not run. */
+  get manager(): Manager | undefined {
+    return this.#running?.core.manager;
   }
 
   /** What governance has in effect there; undefined while it does not run. */
@@ -353,14 +349,12 @@ export class SimulatedNode {
     }
     life.openRequests++;
     life.gate.enter(() => {
-      const request = {
-        path,
-        body: utf8Encode(body),
-        caller: { actor, certificate: "00" },
-        linearizable,
-      };
-      this.#running?.core.manager.request(request, (response) => {
+      const request = { path, body: utf8Encode(body), caller: { actor, certificate: "00" }, linearizable };
+      const isReady = this.manager !== undefined && hindranceOf(this.manager) === undefined;
+      this.manager?.request(request, (response) => {
         life.openRequests--;
+        const isPromised = isReady && path === this.#world.protocol.adapter.mount;
+        invariant(!isPromised || !saysNotReady(response), `${this.name} is ready, and answers that it is not`);
         if (life.alive) respond(response);
       });
     });
@@ -397,4 +391,8 @@ export class SimulatedNode {
     faults.add(isNewcomer ? "membership.newcomerEnds" : "membership.removedNodeEnds");
     this.end({ silent: false, byItself: isNewcomer });
   }
+}
+
+function saysNotReady({ status, body }: ClientResponse): boolean {
+  return status === 503 && utf8Decode(body).includes("NotReady");
 }

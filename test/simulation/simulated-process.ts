@@ -15,7 +15,7 @@ import type { PortWatch } from "./port-watch.ts";
 import type { ProcessGate } from "./process-gate.ts";
 import type { SimulatedProtocol } from "./protocol.ts";
 import type { Scheduler } from "./scheduler.ts";
-import { type MachineClock, SimulatedClock } from "./simulated-clock.ts";
+import { type MachineClock, SimulatedClock, WALL_START_MS } from "./simulated-clock.ts";
 import type { OpenedDisk } from "./simulated-disk.ts";
 import { simulatedTee } from "./simulated-tee.ts";
 import { type SimulatedWorker, startWorker } from "./simulated-worker.ts";
@@ -118,8 +118,8 @@ export function assembleProcess(
       };
     },
     firstTransactions: () => founded.firstTransactions(entropy),
-    // As after an upgrade: a node that started again brings code that the members have approved.
-    approval: isUpgraded ? founded.approval : undefined,
+    // As after an upgrade: a node that starts again brings new code, and what the members who know the network signed for it.
+    approval: isUpgraded ? founded.approve(checker.governance, WALL_START_MS + scheduler.now) : undefined,
     carriesService: () => true,
     openEpoch: (record) => founded.openEpoch(record, id),
     epochMaker: founded.epochMaker(entropy),

@@ -5,14 +5,13 @@
 import { after, before, describe, test } from "node:test";
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
-import { Agent, request } from "node:https";
 import { join } from "node:path";
-import type { TLSSocket } from "node:tls";
-import { fromHex, toHex } from "../../src/core/codec/bytes.ts";
+import { fromHex } from "../../src/core/codec/bytes.ts";
 import { encodeMessages } from "../../src/core/governance/proposal-codec.ts";
 import { signRequest } from "../../src/core/governance/request-signing.ts";
 import { resumePayload, type ResumingNode } from "../../src/core/governance/resume.ts";
 import { sha256 } from "../../src/enclave/manager/node-crypto.ts";
+import { askNode, type RecoveryDocument } from "../e2e/lib/ask-node.ts";
 import { compareNodes, Load } from "../e2e/lib/load.ts";
 import { Network, type NetworkNode } from "../e2e/lib/network.ts";
 import { present, runCoco, until } from "../e2e/lib/processes.ts";
@@ -25,40 +24,9 @@ before(async () => {
 });
 after(() => network.stop());
 
-interface RecoveryDocument {
-  readonly network_id: string;
-  readonly recovering: boolean;
-  readonly node_id: string;
-  readonly nonce: string;
-  readonly last_transaction_id: string;
-}
-
-/** Asks a node that shows its own certificate; who answers is told by the digest of its key. */
-function ask(
-  node: NetworkNode,
-  path: string,
-  body?: Uint8Array,
-): Promise<{ status: number; json: unknown; id: string }> {
-  return new Promise((resolve, reject) => {
-    const agent = new Agent({ ...node.credentials, rejectUnauthorized: false });
-    const url = `https://127.0.0.1:${node.clientPort}${path}`;
-    const sent = request(url, { method: body === undefined ? "GET" : "POST", agent }, (response) => {
-      const shown = (response.socket as TLSSocket).getPeerX509Certificate();
-      const id = toHex(sha256(present(shown).publicKey.export({ type: "spki", format: "der" })));
-      let text = "";
-      response.on("data", (part: Buffer) => {
-        text += part.toString();
-      });
-      response.on("end", () => resolve({ status: response.statusCode ?? 0, json: JSON.parse(text), id }));
-    });
-    sent.on("error", reject);
-    sent.end(body);
-  });
-}
-
 async function recoveryOf(node: NetworkNode): Promise<RecoveryDocument> {
   return until(`${node.name} shows what it waits for`, async () => {
-    const answer = await ask(node, "/node/recovery").catch(() => undefined);
+    const answer = await askNode(node, "/node/recovery").catch(() => undefined);
     const document = answer?.json as RecoveryDocument | undefined;
     if (document?.recovering !== true) return undefined;
     assert.equal(answer?.id, document.node_id, "the certificate is the node's own");
@@ -99,7 +67,7 @@ describe("a network that does not trust its disks", () => {
     const back = [one, two];
     for (const node of back) node.start();
     const waiting = await Promise.all(back.map(recoveryOf));
-    assert.equal((await ask(one, "/eth", Buffer.from("{}"))).status, 503, "clients are not served");
+    assert.equal((await askNode(one, "/eth", Buffer.from("{}"))).status, 503, "clients are not served");
     const [first] = waiting;
     const nodes = waiting.map(asNode);
     const networkId = present(first).network_id;
@@ -107,11 +75,11 @@ describe("a network that does not trust its disks", () => {
     const signed = (stated: readonly ResumingNode[]) =>
       encodeMessages([signRequest("resume", resumePayload(stated), origin)]);
     const stale = signed(nodes.map((node) => ({ ...node, nonce: new Uint8Array(32) })));
-    assert.equal((await ask(one, "/node/resume", stale)).status, 400);
+    assert.equal((await askNode(one, "/node/resume", stale)).status, 400);
     const resume = signed(nodes);
     await resumeByCommand(back);
     await Promise.all(back.map((node) => node.ready()));
     await compareNodes(back, load.receipts);
-    assert.equal((await ask(one, "/node/resume", resume)).status, 503, "once");
+    assert.equal((await askNode(one, "/node/resume", resume)).status, 503, "once");
   });
 });

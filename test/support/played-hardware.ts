@@ -87,7 +87,14 @@ export function playedVtpm({ code = 0x91, chip = 3, booted }: PlayedBoot = {}): 
   });
 }
 
-const dated = (document: Document): void => {
+/** Dates of everything that Intel signs, around now. */
+export const PLAYED_DATES = {
+  ...{ root: DATES, authority: { ...DATES }, leaf: { ...DATES }, tcbSigning: DATES },
+  ...{ rootList: DATES, pckList: DATES },
+};
+
+/** Makes a document of Intel one of yesterday, good until tomorrow. */
+export const dated = (document: Document): void => {
   document["issueDate"] = `${new Date(NOW_MS - DAY_MS).toISOString().slice(0, 19)}Z`;
   document["nextUpdate"] = `${new Date(NOW_MS + DAY_MS).toISOString().slice(0, 19)}Z`;
 };
@@ -95,8 +102,8 @@ const dated = (document: Document): void => {
 function quoteFor(reportData: Uint8Array, { code = 0xd1, debug = false }: PlayedCode) {
   return makeEvidence({
     form: "tdx-4",
-    ...{ root: DATES, authority: { ...DATES }, leaf: { ...DATES }, tcbSigning: DATES },
-    ...{ rootList: DATES, pckList: DATES, tcbInfo: dated, identity: dated },
+    ...PLAYED_DATES,
+    ...{ tcbInfo: dated, identity: dated },
     body: (body) => {
       body.set(reportData, GUEST_REPORT_DATA_AT);
       body.fill(code, GUEST_MEASUREMENT_AT, GUEST_MEASUREMENT_AT + 48);

@@ -190,6 +190,8 @@ export class SnapshotNode {
   readonly fatal: CocoError[] = [];
   /** Names of what was traced. */
   readonly traced: string[] = [];
+  /** Monotonic milliseconds. */
+  nowMs = 0;
   /** Whether it has the keys that committed batches are sealed under, and applies them. */
   opens = true;
   readonly #keys: LedgerKeys;
@@ -239,7 +241,7 @@ export class SnapshotNode {
     const salt = this.#salt.map((byte) => byte + 0x80);
     return new Snapshots({
       ...opening,
-      ...{ nodeId, salt, tail, administration, disk },
+      ...{ nodeId, salt, tail, administration, disk, clock: { now: () => this.nowMs } },
       adapters: new Map([[KV_ADAPTER_ID, adapter]]),
       targets: (adapterId) => (adapterId === KV_ADAPTER_ID ? adapter : undefined),
       prepare: () => undefined,

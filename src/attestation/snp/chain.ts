@@ -16,6 +16,9 @@ export const MAX_CHAIN_SIGNATURES = 24;
 /** Most lists of revoked certificates that evidence may carry. */
 export const MAX_SNP_REVOCATION_LISTS = 8;
 
+/** Name of the check whether there is a good list of revoked certificates: only lists are at fault when it fails. */
+export const SNP_LIST_CHECK = "revocation list";
+
 /** What a chain is judged by. */
 export interface ChainContext {
   readonly certificates: readonly Certificate[];
@@ -136,6 +139,6 @@ function checkRevocation(checks: Checks, { intermediate, root }: Chain, context:
   const isRevoked = genuine.some(({ revoked }) => revoked.has(intermediate.serial));
   checks.require("revocation", !isRevoked, "CertificateRevoked", `${intermediate.subject.text} is revoked`);
   const isCurrent = genuine.some(({ thisUpdateMs, nextUpdateMs }) => thisUpdateMs <= nowMs && nowMs <= nextUpdateMs);
-  checks.require("revocation list", isCurrent, "RevocationMissing", `no current list that ${root.subject.text} signed`);
+  checks.require(SNP_LIST_CHECK, isCurrent, "RevocationMissing", `no current list that ${root.subject.text} signed`);
   return isCurrent;
 }

@@ -32,6 +32,9 @@ export interface SnpOptions {
   readonly nowMs: number;
 }
 
+/** Names of the checks of what a report says of itself: certificates and lists are not at fault when they fail. */
+export const SNP_REPORT_CHECKS = ["signature algorithm", "committed TCB", "chip key"] as const;
+
 const ECDSA_P384_SHA384 = 1;
 
 /** Verifies a report. Throws `EvidenceRejected` with the reason `Malformed` when it cannot be read. */
@@ -69,10 +72,11 @@ export function verifySnp(
 function checkReport(checks: Checks, report: SnpReport): void {
   const { signatureAlgorithm, committedTcb, reportedTcb } = report;
   const isEcdsa = signatureAlgorithm === ECDSA_P384_SHA384;
-  checks.require("signature algorithm", isEcdsa, "AlgorithmNotAllowed", `signature algorithm ${signatureAlgorithm}`);
+  const [algorithm, tcb, chipKey] = SNP_REPORT_CHECKS;
+  checks.require(algorithm, isEcdsa, "AlgorithmNotAllowed", `signature algorithm ${signatureAlgorithm}`);
   const tcbs = `committed ${tcbText(committedTcb)}, reported ${tcbText(reportedTcb)}`;
-  checks.require("committed TCB", isTcbAtLeast(committedTcb, reportedTcb), "TcbMismatch", tcbs);
-  checks.require("chip key", !report.chipKeyMasked, "ChipHidden", "the chip's key is masked");
+  checks.require(tcb, isTcbAtLeast(committedTcb, reportedTcb), "TcbMismatch", tcbs);
+  checks.require(chipKey, !report.chipKeyMasked, "ChipHidden", "the chip's key is masked");
 }
 
 /** The endorsement of the report's kind of key, by preference the one of the key that signed. */

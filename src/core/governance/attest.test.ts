@@ -14,7 +14,7 @@ import { sha256 } from "../../enclave/manager/node-crypto.ts";
 import { fromHex, toHex, utf8Encode, type Bytes } from "../codec/bytes.ts";
 import type { GovernanceState } from "./administrative.ts";
 import { decodeAdministrative, encodeAdministrative } from "./administrative-codec.ts";
-import { attestChallenge, attestReportData, type AttestTransaction } from "./attest.ts";
+import { ATTEST_REST_MS, attestChallenge, attestReportData, type AttestTransaction } from "./attest.ts";
 import { CHALLENGE_AGE_MAX_MS } from "./challenges.ts";
 import { dueExpulsion } from "./expulsion.ts";
 import { nextStep } from "./next-step.ts";
@@ -95,6 +95,7 @@ describe("an attest transaction", () => {
 
   test("is refused for code or a machine that is not in force at the ledger's time", () => {
     const network = attestedNetwork([0]);
+    pass(network, ATTEST_REST_MS);
     const other = { machine: simulatedMachineKey(sha256(utf8Encode("other machine"))) };
     assert.throws(() => network.execute(attestOf(network.state, 0, { code: NEW_CODE })), refusal("CodeNotInForce"));
     assert.throws(() => network.execute(attestOf(network.state, 0, other)), refusal("TeeNotInForce"));
@@ -112,10 +113,29 @@ describe("an attest transaction", () => {
     const old = attestOf(network.state, 0);
     network.execute(old);
     assert.throws(() => network.execute(old), refusal("ChallengeStale"));
+    pass(network, ATTEST_REST_MS);
     network.execute(attestOf(network.state, 0, { code: NEW_CODE }));
     assert.throws(() => network.execute(old), refusal("ChallengeStale"));
+    pass(network, ATTEST_REST_MS);
     const again = attestOf(network.state, 0, { code: NEW_CODE });
     assert.throws(() => network.execute(again), refusal("NothingChanged"));
+  });
+
+  test("records a node once in ten seconds of the ledger's clock, so that code that alternates does not fill the ledger", () => {
+    const network = attestedNetwork([0, 1]);
+    const began = network.place.timeMs;
+    network.decide(approveNewCode());
+    for (let seconds = 1; seconds < 60; seconds++) {
+      const [code, before] = seconds % 20 < 10 ? [CODE, NEW_CODE] : [NEW_CODE, CODE];
+      network.place = { ...network.place, timeMs: began + 1_000 * seconds };
+      const changed = attestOf(network.state, 0, { code });
+      if (seconds % 10 !== 0) {
+        const other = attestOf(network.state, 0, { code: before });
+        for (const attest of [changed, other])
+          assert.throws(() => network.execute(attest), refusal("RecordedLately"), `${seconds}`);
+      } else assert.equal(network.execute(changed).attested.get(idOf(0))?.measurement, toHex(code));
+    }
+    assert.equal(network.execute(attestOf(network.state, 1, { code: NEW_CODE })).attested.size, 2, "another node may");
   });
 
   test("is for a challenge that is young when it is recorded, so that evidence cannot be made in stock", () => {

@@ -13,12 +13,18 @@ import { youngChallenges, type ChallengeRecord, type ChallengesState } from "./c
 import type { Constitution, NodeEntry } from "./constitution.ts";
 import type { FieldReader, FieldTree } from "./fields.ts";
 import type { AttestedNode, EvidenceClaims, GovernanceCrypto } from "./governance-crypto.ts";
-import { mayRenew, renewed, type Leases } from "./leases.ts";
+import { LEASE_REST_PART, leaseLengthMs, mayRenew, renewed, type Leases } from "./leases.ts";
 import { refused } from "./refusal.ts";
 import { holderOf, sharingManifests } from "./shared-machine.ts";
 
 /** Largest evidence of a node in the ledger, in bytes. */
 export const MAX_ATTESTED_EVIDENCE_BYTES = 64 * 1024;
+
+/**
+ * Shortest time between two records of one node by the ledger's clock, in milliseconds, or the part of a lease in which it is not
+ * renewed, if that is less: code that changes to and fro must not fill the ledger, nor what every node has to verify.
+ */
+export const ATTEST_REST_MS = 10_000;
 
 const DIGEST_BYTES = 32;
 /** Length of what evidence is bound to, in bytes. */
@@ -144,6 +150,18 @@ export function isRecorded(
   return record?.tee === tee && record.measurement === measurement && record.platform === platform;
 }
 
+/** Whether a node was recorded so lately that nothing is recorded of it now, whatever it runs. */
+export function restsFromRecord(
+  { constitution, attested }: Pick<AttestationState, "constitution" | "attested">,
+  nodeId: NodeId,
+  nowMs: number,
+): boolean {
+  const lengthMs = leaseLengthMs(constitution);
+  const restMs = lengthMs === 0 ? ATTEST_REST_MS : Math.min(ATTEST_REST_MS, lengthMs * LEASE_REST_PART);
+  const record = attested.get(nodeId);
+  return record !== undefined && nowMs - record.attestedAtMs < restMs;
+}
+
 /** What is known of nodes that are listed; the same map when that is all there is. */
 export function attestedOf(
   attested: AttestationState["attested"],
@@ -168,6 +186,9 @@ export function executeAttest(
   if (entry === undefined) throw refused("NodeNotListed", `node ${nodeId} is not in the VN list`);
   if (!isFresh(state, { nodeId, challenge }, nowMs, crypto.sha256))
     throw refused("ChallengeStale", `the evidence of node ${nodeId} was made for none of the newest challenges`);
+  // Before anything is verified: that is what costs.
+  if (restsFromRecord(state, nodeId, nowMs))
+    throw refused("RecordedLately", `node ${nodeId} was recorded a moment ago`);
   const reportData = attestReportData(state.networkId, entry, challenge, crypto.sha256);
   const claims = genuineClaims(nodeId, crypto.verifyEvidence(evidence, reportData, nowMs));
   const { tee, measurement, platform } = claims;

@@ -102,6 +102,7 @@ export const REFUSALS = define({
     "Run the node on a machine of its own, remove the other node first, or approve a TEE entry that allows shared machines.",
   ChallengeStale:
     "Let the node make its evidence anew, for the newest challenge: it was made too long ago, or recorded before.",
+  RecordedLately: "Let the node make its evidence anew in some seconds: it was recorded a moment ago.",
   ChallengeNotDue: "Begin a challenge only when the newest one is not young any more.",
   ExpulsionNotDue: "Expel exactly the nodes whose code or machine is not in force, as far as the others can go on.",
   QuarantineNotDue: "Quarantine only nodes whose lease has ended, as far as the others can go on.",

@@ -122,6 +122,24 @@ describe("the adapters of a node", () => {
   const RIGHTS = rightsOf({ alice: undefined });
   const sent = { sender: { actor: "alice", certificate: "00" }, item: { id: utf8Encode("t"), body: EMPTY } };
 
+  test("keep clients away until each has its state and its worker, apart from those that cannot run or come later", () => {
+    const { lanes } = fixture();
+    const LATER: AdapterEntry = { id: 3, name: "three", version: "0", mount: "/three", options: {} };
+    const take = (adapterId: number) =>
+      lanes.byId.get(adapterId)?.lane.committed({ index: adapterId, view: 2, firstSeqno: 1, count: 1 }, () => [EMPTY]);
+    lanes.follow([ENTRY, OTHER]);
+    assert.match(lanes.hindrance ?? "", /one has no state/);
+    take(1);
+    assert.match(lanes.hindrance ?? "", /two has no state/);
+    lanes.unable(2, "not in this code");
+    assert.equal(lanes.hindrance, undefined, "waiting would not help");
+    lanes.follow([ENTRY, OTHER, LATER]);
+    assert.equal(lanes.hindrance, undefined, "the clients of the others are still served");
+    const lane = lanes.byId.get(1) ?? assert.fail("it is mounted");
+    lane.isRestoring = true;
+    assert.match(lanes.hindrance ?? "", /worker of adapter one/);
+  });
+
   test("are those of the constitution: started, configured and ended where it changes, and only there", () => {
     const { lanes, workers, taken } = fixture();
     lanes.follow([ENTRY]);

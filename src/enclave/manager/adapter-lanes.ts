@@ -93,6 +93,8 @@ export class AdapterLanes {
   readonly #lanes = new Map<number, Lane>();
   /** Of adapters that a snapshot on its way into this node has, and this node has not yet. */
   readonly #prepared = new Map<number, Lane>();
+  /** All adapters had a state once. */
+  #hasServed = false;
 
   constructor(parts: AdapterLanesParts) {
     this.#parts = parts;
@@ -226,6 +228,21 @@ export class AdapterLanes {
   /** Whether an adapter has no worker with the committed state. */
   get isRestoring(): boolean {
     return [...this.#lanes.values()].some((lane) => lane.isRestoring);
+  }
+
+  /**
+   * Why clients should wait before they come to this node; undefined: its adapters serve. One that this node's code cannot run says
+   * so itself, for as long as members leave it so; and one that is mounted later, without a state at first, takes no node away from
+   * the clients of the others.
+   */
+  get hindrance(): string | undefined {
+    for (const { isUnable, isRestoring, committedVersion, entry } of this.#lanes.values()) {
+      if (isUnable) continue;
+      if (isRestoring) return `the worker of adapter ${entry.name} is not there yet`;
+      if (!this.#hasServed && committedVersion() === 0) return `adapter ${entry.name} has no state here yet`;
+    }
+    this.#hasServed = true;
+    return undefined;
   }
 
   /** Workers that were lost since the node started, of the adapters that are mounted. */

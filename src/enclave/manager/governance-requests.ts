@@ -107,12 +107,24 @@ export class GovernanceRequests {
     if (this.#leadership.serving) this.#lead({ message: frame.message, chain: frame.chain }, peer);
   }
 
-  #forward(open: OpenGovernance): void {
+  /** Brings a request to whoever leads now, if there is one; what becomes of it shows in the ledger, and nobody waits for that. */
+  offer(message: SignedMessage): boolean {
+    const to = this.#toLeader(message);
+    if (to === "self") this.#lead(message, "self");
+    return to !== undefined;
+  }
+
+  /** Where a request was sent: a leader that can be reached, or this node, which then has to lead it. */
+  #toLeader({ message, chain }: SignedMessage): NodeId | "self" | undefined {
     const { leader, leads, serving } = this.#leadership;
-    const to = serving ? "self" : leads ? undefined : leader;
+    if (serving) return "self";
+    const isSent = !leads && leader !== undefined && this.#parts.send(leader, { type: "govern", message, chain });
+    return isSent ? leader : undefined;
+  }
+
+  #forward(open: OpenGovernance): void {
+    const to = this.#toLeader(open.message);
     if (to === undefined) return;
-    const { message, chain } = open.message;
-    if (to !== "self" && !this.#parts.send(to, { type: "govern", message, chain })) return;
     open.resendAfterMs = open.sentTo === to ? 2 * open.resendAfterMs : QUERY_RESEND_AFTER_MS;
     open.resendAt = this.#parts.now() + open.resendAfterMs;
     open.sentTo = to;

@@ -20,6 +20,7 @@ import { constitutionDigest, decodeConstitution } from "../../core/governance/co
 import type { NodeTuple } from "../../core/governance/constitution.ts";
 import { CocoError } from "../../errors.ts";
 import {
+  JOIN_ANSWERS_WAITING_MAX,
   JOIN_CHALLENGE_MS,
   JOIN_CHALLENGES_MAX,
   JOIN_REQUESTS_BURST,
@@ -166,6 +167,50 @@ describe("a node that joins", () => {
     assert.deepEqual(outcomes, ["older TooManyRequests", "newer answered"]);
     desk.join(requestOf(boundTo(desk.challenge().challenge)), () => undefined);
     assert.equal(asked[1]?.cancelled, false, "what was answered is not cancelled");
+  });
+
+  test("is one of eight that wait for the TEE at a time; one that waits may ask again, and an answer makes room", () => {
+    const newcomers = Array.from({ length: JOIN_ANSWERS_WAITING_MAX + 1 }, (_, at) => makeNode(20 + at, machine));
+    const [entry = assert.fail()] = constitution.nodes;
+    const nodes = [...constitution.nodes, ...newcomers.map(({ request }) => ({ ...entry, ...tupleOf(request) }))];
+    const asked: TakeEvidence[] = [];
+    const slow: Pick<EvidenceMaker, "make"> = {
+      make: (_reportData, take) => {
+        asked.push(take);
+        return () => undefined;
+      },
+    };
+    const { desk } = deskOf({ ...started, constitution: { ...constitution, nodes } }, slow);
+    const ask = (at: number) => {
+      const newcomer = newcomers[at] ?? assert.fail();
+      const bound = boundTo(desk.challenge().challenge, tupleOf(newcomer.request));
+      desk.join(requestOf(bound), () => undefined);
+    };
+    for (let at = 0; at < JOIN_ANSWERS_WAITING_MAX; at++) ask(at);
+    assert.throws(() => ask(JOIN_ANSWERS_WAITING_MAX), { code: "TooManyRequests" });
+    assert.equal(asked.length, JOIN_ANSWERS_WAITING_MAX);
+    ask(0);
+    asked[1]?.(new CocoError("AttestationFailed", "no device"));
+    ask(JOIN_ANSWERS_WAITING_MAX);
+    assert.equal(asked.length, JOIN_ANSWERS_WAITING_MAX + 2);
+  });
+
+  test("waits no more once it is answered, also when the TEE answers at once", () => {
+    const { desk, advance } = deskOf();
+    let answers = 0;
+    for (let at = 0; at < 2 * JOIN_ANSWERS_WAITING_MAX; at++) {
+      advance(1_000);
+      const outcomes: (JoinAnswer | CocoError)[] = [];
+      desk.join(requestOf(boundTo(desk.challenge().challenge)), (outcome) => outcomes.push(outcome));
+      assert.equal(outcomes.length, 1);
+      answers += outcomes[0] instanceof CocoError ? 0 : 1;
+    }
+    assert.equal(answers, 2 * JOIN_ANSWERS_WAITING_MAX);
+    // Whoever asks again must not be told that the one before was given up: it was answered.
+    const twice: (JoinAnswer | CocoError)[] = [];
+    desk.join(requestOf(boundTo(desk.challenge().challenge)), (outcome) => twice.push(outcome));
+    desk.join(requestOf(boundTo(desk.challenge().challenge)), () => undefined);
+    assert.equal(twice.length, 1);
   });
 
   test("is refused with a code of its own for each field of request and evidence that is not right", () => {

@@ -25,6 +25,7 @@ import {
 } from "../../core/governance/leases.ts";
 import type { LeaderView } from "../../core/governance/next-step.ts";
 import type { SignedMessage } from "../../core/governance/proposal.ts";
+import type { Refusal } from "../../core/governance/refusal.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
@@ -41,6 +42,12 @@ export const QUARANTINE_GRACE_PART = 1 / 4;
 
 /** Time between two challenges of a leader for a quarantined node. */
 export const CHALLENGE_INTERVAL_MS = 1_000;
+
+/**
+ * Reasons for which evidence is refused that are no news: by its own clock a node may renew its lease early, and something may have
+ * been recorded of it while its evidence was under way.
+ */
+const UNTOLD_REFUSALS: ReadonlySet<string> = new Set<Refusal>(["NothingChanged", "ChallengeStale", "RecordedLately"]);
 
 /** What became of a member's request: it is committed, it does not hold any more, or this node leads no more. */
 export type RequestOutcome =
@@ -89,9 +96,6 @@ export class LeaderDuties {
   readonly #parts: LeaderDutiesParts;
   #waiting: WaitingRequest[] = [];
   #underWay: WaitingRequest | undefined;
-  #carried: readonly SignedMessage[] = [];
-  /** The committed state for which no carried message holds. */
-  #carriedUntil: GovernanceState | undefined;
   #pending = false;
   /** Evidence of nodes that is still to be verified, the newest of each. */
   readonly #attestations = new Map<NodeId, AttestTransaction>();
@@ -112,11 +116,6 @@ export class LeaderDuties {
   /** Whether an administrative batch is on its way, for which application batches wait. */
   get pending(): boolean {
     return this.#pending;
-  }
-
-  /** Takes requests that may come to hold later: the approval of code this node carries. */
-  carry(messages: readonly SignedMessage[]): void {
-    this.#carried = messages;
   }
 
   /**
@@ -181,7 +180,7 @@ export class LeaderDuties {
     if (quarantine !== undefined) return quarantine;
     const proposalId = administration.dueProposal(view.now);
     if (proposalId !== undefined) return { type: "resolve", proposalId };
-    const message = this.#nextRequest(view.now) ?? this.#nextCarried(state, view.now);
+    const message = this.#nextRequest(view.now);
     return message === undefined ? this.#evidence() : { type: "request", ...message };
   }
 
@@ -258,14 +257,6 @@ export class LeaderDuties {
     }
   }
 
-  #nextCarried(state: GovernanceState, nowMs: number): SignedMessage | undefined {
-    if (this.#carriedUntil === state) return undefined;
-    const holds = (message: SignedMessage) => this.#refusalOf({ type: "request", ...message }, nowMs) === undefined;
-    const next = this.#carried.find(holds);
-    if (next === undefined) this.#carriedUntil = state;
-    return next;
-  }
-
   /** Evidence that cannot be judged is refused: what a node sends must not end its leader, and the next one. */
   #refusalOfEvidence(attestation: AttestTransaction, nowMs: number): CocoError | undefined {
     try {
@@ -285,9 +276,7 @@ export class LeaderDuties {
       if (!(error instanceof CocoError) || error.code === "Internal") throw error;
       const reason = String(error.data["reason"] ?? error.code);
       if (reason === "ChallengeStale") this.#challengeWanted = true;
-      // By its own clock a node may renew its lease early; what was recorded while its evidence was under way is no news either.
-      if (transaction.type === "attest" && reason !== "NothingChanged" && reason !== "ChallengeStale")
-        this.#tellRefusal(transaction.nodeId, reason);
+      if (transaction.type === "attest" && !UNTOLD_REFUSALS.has(reason)) this.#tellRefusal(transaction.nodeId, reason);
       return error;
     }
   }
@@ -332,13 +321,11 @@ export interface LeaderDutiesSources extends Pick<LeaderDutiesParts, "nodeId" | 
   readonly clock: Pick<Clock, "now">;
   readonly tail: { readonly lastSeqno: number };
   readonly epochMaker: EpochMaker;
-  /** See {@link LeaderDuties.carry}. */
-  readonly approval: readonly SignedMessage[] | undefined;
 }
 
 /** The duties of a node's manager. */
 export function createLeaderDuties(
-  { nodeId, administration, sealing, tail, tracer, clock, epochMaker, keyOf, approval }: LeaderDutiesSources,
+  { nodeId, administration, sealing, tail, tracer, clock, epochMaker, keyOf }: LeaderDutiesSources,
   around: Pick<LeaderDutiesParts, "snapshot" | "propose" | "challenge" | "agrees"> & {
     learnersCaughtUp(): LeaderView["learnersCaughtUp"];
   },
@@ -351,7 +338,5 @@ export function createLeaderDuties(
   });
   const elapsedMs = () => clock.now();
   const own = { nodeId, administration, tracer, maker: epochMaker, keyOf, view, elapsedMs };
-  const duties = new LeaderDuties({ ...own, snapshot, propose, challenge, agrees });
-  if (approval !== undefined) duties.carry(approval);
-  return duties;
+  return new LeaderDuties({ ...own, snapshot, propose, challenge, agrees });
 }

@@ -69,7 +69,7 @@ export interface ManagerParts {
   /** The snapshot this node begins from; undefined when it begins with the first entry of its ledger. */
   readonly beginning: Beginning | undefined;
   readonly snapshots: Pick<SnapshotsParts, "nodeId" | "networkId" | "salt" | "crypto" | "epochKeyOf" | "disk">;
-  /** Approval of this node's code by the members, to be recorded by the first leader that carries it. */
+  /** Approval of this node's code by the members, which this node brings to whoever leads. */
   readonly approval: readonly SignedMessage[] | undefined;
   /** Governance in effect changed: install epoch keys, present the service certificate. */
   readonly onGovernance: OnGovernance;

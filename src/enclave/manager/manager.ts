@@ -65,7 +65,7 @@ export class Manager implements PeerEvents {
     this.#lanes = this.#createLanes();
     this.#lanes.follow(parts.adapters);
     this.#requests = new RequestRouter({
-      ...{ now: () => parts.clock.now(), firstId: firstIdOf(parts.randomBytes(FIRST_ID_BYTES)) },
+      ...{ now: () => parts.clock.now(), firstId: firstIdOf(parts.randomBytes(FIRST_ID_BYTES)), carried: parts },
       adapters: this.#lanes.byId,
       send: (peer, frame) => this.#send(peer, frame),
       refusalOf: (actorId, counts) => this.#admission.refusalOf(actorId, counts),
@@ -82,7 +82,7 @@ export class Manager implements PeerEvents {
     });
     this.#snapshots = new Snapshots({
       ...parts.snapshots,
-      ...{ tail: parts.tail, administration: parts.administration },
+      ...{ tail: parts.tail, administration: parts.administration, clock: parts.clock },
       adapters: this.#lanes.byId,
       targets: (adapterId) => this.#importable(adapterId),
       prepare: (adapters) => this.#lanes.prepare(adapters),
@@ -261,9 +261,9 @@ export class Manager implements PeerEvents {
     if (this.#leaderReady) this.#lanes.pump(!this.#duties.pending);
   }
 
-  /** Workers that were lost since this node started. */
-  get workersLost(): number {
-    return this.#lanes.workersLost;
+  /** How the adapters stand on this node. */
+  get adapters(): Pick<AdapterLanes, "workersLost" | "hindrance"> {
+    return this.#lanes;
   }
 
   #onRoleChanged(status: ConsensusStatus): void {
@@ -325,6 +325,7 @@ export class Manager implements PeerEvents {
       this.#unopened.keysChanged();
     }
     this.#requests.governance.committed(batch);
+    this.#requests.carried.tick();
     const waits = this.#unopened.holds(batch);
     if (!waits && header.kind === "application") this.#applicationCommitted(batch);
     if (!waits) this.#requests.reads.applied(header.index);

@@ -19,6 +19,7 @@ import { evidenceView } from "./evidence-view.ts";
 import type { FrontendRequest, FrontendResponse } from "./frontend.ts";
 import type { History } from "./history.ts";
 import type { Manager } from "./manager.ts";
+import { hindranceOf } from "./readiness.ts";
 import type { RecoveryDesk } from "./recovery-desk.ts";
 import type { Sealing } from "./sealing.ts";
 import { backEndorsementsOf, endorsementsOf, type ServiceIdentity, signerId } from "./service-keys.ts";
@@ -86,7 +87,7 @@ function nodeState({ manager, tail, workers }: NodeApiParts, _request: FrontendR
       refused_frames: manager.refusedFrames,
       refused_quarantines: manager.leases.refusedQuarantines,
       lease: manager.leases.own,
-      workers: { ...workers, lost: manager.workersLost },
+      workers: { ...workers, lost: manager.adapters.workersLost },
     }),
   );
 }
@@ -142,8 +143,11 @@ function evidence(
   respond(json(evidenceView(state, sealing.batchTime(), appraiser)));
 }
 
-function ready({ manager }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
-  if (manager.status.leader === undefined) throw new CocoError("NotReady", "no leader is known");
+/** Who is told 200 here is served: by adapters that have their state, as far as this node reads the ledger. */
+function ready({ manager, service }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
+  if (service() === undefined) throw new CocoError("NotReady", "the service identity is not known yet");
+  const hindrance = hindranceOf(manager);
+  if (hindrance !== undefined) throw new CocoError("NotReady", hindrance);
   respond(json({ ready: true }));
 }
 

@@ -16,7 +16,7 @@ import { encryptionKeyFromSeed, rawEncryptionKey } from "./key-wrapping.ts";
 /** How the TEE keeps secrets on an untrusted disk. */
 export interface Sealer {
   seal(secret: Bytes): Bytes | Promise<Bytes>;
-  /** Throws `ConfigurationInvalid` when the bytes were changed, or sealed elsewhere. */
+  /** Throws `SealedElsewhere` when the bytes were changed, or sealed elsewhere. */
   unseal(sealed: Bytes): Bytes | Promise<Bytes>;
 }
 
@@ -59,7 +59,7 @@ export async function createNodeKeys(
   return { sealed: await sealer.seal(encodeCbor(treeToCbor(secret))), keys: publicKeysOf(signingKey, decryptionKey) };
 }
 
-/** Opens sealed node keys; throws `ConfigurationInvalid` when they are not this machine's. */
+/** Opens sealed node keys; throws `SealedElsewhere` when they are not this machine's. */
 export async function openNodeKeys(sealed: Bytes, sealer: Sealer): Promise<NodeKeys> {
   const secret = readDocument(decodeSecret(await sealer.unseal(sealed)), CONTEXT, (fields) => ({
     signingKey: fields.bytes("signingKey", { max: MAX_PRIVATE_KEY_BYTES }),

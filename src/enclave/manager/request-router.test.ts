@@ -6,7 +6,7 @@ import type { Frame } from "./frames.ts";
 import { FIRST_ID_BYTES, firstIdOf } from "./open-requests.ts";
 import { sha256 } from "./node-crypto.ts";
 import { REQUEST_RETURNS_MAX, RequestRouter } from "./request-router.ts";
-import { WorkerMailbox } from "./worker-mailbox.ts";
+import { type RequestMail, WorkerMailbox } from "./worker-mailbox.ts";
 
 const CALLER = { actor: "a", certificate: "00" };
 
@@ -14,10 +14,13 @@ const CALLER = { actor: "a", certificate: "00" };
 function boot(random: Bytes) {
   const sent: Frame[] = [];
   const given: number[] = [];
+  const minVersions: (number | undefined)[] = [];
+  const state = { version: 1 };
   const firstId = firstIdOf(random);
   const mailbox = Object.assign(Object.create(WorkerMailbox.prototype) as WorkerMailbox, {
-    request: ({ id }: { readonly id: number }) => {
+    request: ({ id, minVersion }: RequestMail) => {
       given.push(id);
+      minVersions.push(minVersion);
       router.forLeader(id);
     },
     forget: () => undefined,
@@ -25,11 +28,18 @@ function boot(random: Bytes) {
   const router: RequestRouter = new RequestRouter({
     now: () => 0,
     firstId,
-    adapters: new Map([[1, { mount: "/kv", mailbox, isUnable: false, isRestoring: false, committedVersion: () => 1 }]]),
+    adapters: new Map([
+      [1, { mount: "/kv", mailbox, isUnable: false, isRestoring: false, committedVersion: () => state.version }],
+    ]),
     send: (_peer, frame) => sent.push(frame) > 0,
     refusalOf: () => undefined,
     ownStanding: () => "good",
     confirmRead: () => undefined,
+    carried: {
+      approval: undefined,
+      administration: { appended: undefined, check: () => assert.fail("nothing is carried") },
+      sealing: { batchTime: () => 0 },
+    },
     governance: {
       sha256,
       administration: { appended: undefined, committed: undefined },
@@ -44,7 +54,7 @@ function boot(random: Bytes) {
     );
     return answers;
   };
-  return { router, sent, given, ask };
+  return { router, sent, given, minVersions, state, ask };
 }
 
 const RESPONSE: ClientResponse = { status: 200, contentType: "text/plain", body: utf8Encode("of another client") };
@@ -69,6 +79,26 @@ describe("requests of a node that started again", () => {
     assert.ok(own?.type === "query");
     after.router.frame("leader", { type: "queryResponse", id: own.id, response: RESPONSE });
     assert.deepEqual(answers, [RESPONSE]);
+  });
+
+  test("wait in the worker for the first version of its state, if this node knows that there is one", () => {
+    const { ask, minVersions, state } = boot(new Uint8Array(FIRST_ID_BYTES));
+    for (const version of [0, 1, 7]) {
+      state.version = version;
+      ask(false);
+    }
+    assert.deepEqual(minVersions, [undefined, 1, 1]);
+  });
+
+  test("of a peer that is ahead are left to be asked again: the peer is not told that there is no state", () => {
+    const { router, given, state } = boot(new Uint8Array(FIRST_ID_BYTES));
+    const query = { type: "query", id: 5, path: "/kv", body: EMPTY, caller: CALLER } as const;
+    state.version = 0;
+    router.frame("peer", query);
+    assert.equal(given.length, 0);
+    state.version = 1;
+    router.frame("peer", query);
+    assert.equal(given.length, 1);
   });
 
   test("are given back to their worker by the leader a bounded number of times", () => {

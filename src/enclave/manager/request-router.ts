@@ -4,7 +4,9 @@
  */
 import type { Caller, ClientResponse } from "../../adapters/adapter.ts";
 import type { NodeId, Ready } from "../../core/consensus/types.ts";
+import type { SignedMessage } from "../../core/governance/proposal.ts";
 import { CocoError } from "../../errors.ts";
+import { CarriedRequests, type CarriedRequestsParts } from "./carried-requests.ts";
 import type { Frame } from "./frames.ts";
 import { type GovernanceFrame, GovernanceRequests, type GovernanceRequestsParts } from "./governance-requests.ts";
 import type { OwnStanding } from "./lease-watch.ts";
@@ -51,6 +53,8 @@ export interface RequestRouterParts {
   /** Asks this node's consensus for an index; the answer comes to `reads.confirmed`. */
   readonly confirmRead: (id: number) => void;
   readonly governance: Pick<GovernanceRequestsParts, "sha256" | "administration" | "lead">;
+  /** Requests that this node carries. */
+  readonly carried: Pick<CarriedRequestsParts, "approval" | "administration" | "sealing">;
 }
 
 /** See the module's header. */
@@ -60,12 +64,17 @@ export class RequestRouter {
   readonly reads: ReadIndex;
   /** Members' requests. */
   readonly governance: GovernanceRequests;
+  /** Those that this node carries. */
+  readonly carried: CarriedRequests;
   #leadership: Leadership = { leader: undefined, term: 0, leads: false, serving: false };
 
   constructor(parts: RequestRouterParts) {
     this.#parts = parts;
     this.#requests = new OpenRequests(parts.now, parts.firstId);
     this.governance = new GovernanceRequests({ ...parts.governance, now: parts.now, send: parts.send });
+    const { approval, administration, sealing } = parts.carried;
+    const offer = (message: SignedMessage) => this.governance.offer(message);
+    this.carried = new CarriedRequests({ approval, administration, sealing, now: parts.now, offer });
     this.reads = new ReadIndex({
       now: parts.now,
       firstId: parts.firstId,
@@ -123,6 +132,7 @@ export class RequestRouter {
   frame(peer: NodeId, frame: RequestFrame): void {
     switch (frame.type) {
       case "query":
+        if (this.#isAhead(frame.path)) return;
         this.request(frame, true, (response) =>
           this.#parts.send(peer, { type: "queryResponse", id: frame.id, response }),
         );
@@ -141,6 +151,12 @@ export class RequestRouter {
     }
   }
 
+  /** Whether a peer, which asks nobody before it has a state of the adapter, has one that is still to come here: it asks again. */
+  #isAhead(path: string): boolean {
+    const adapter = this.#parts.adapters.get(this.#adapterAt(path) ?? 0);
+    return adapter !== undefined && !adapter.isUnable && !adapter.isRestoring && adapter.committedVersion() === 0;
+  }
+
   #readFirst(open: OpenRequest): void {
     try {
       this.reads.read(() => {
@@ -154,11 +170,15 @@ export class RequestRouter {
     }
   }
 
-  /** @param fresh whether the worker must have taken every committed version first */
+  /**
+   * A worker may still be at the messages that bring the state: what has one by this node's count waits there for the first version.
+   * @param fresh whether the worker must have taken every committed version first
+   */
   #toWorker({ adapterId, id, path, body, caller }: OpenRequest, fresh = false): void {
     const adapter = this.#parts.adapters.get(adapterId);
-    const minVersion = fresh ? adapter?.committedVersion() : undefined;
-    adapter?.mailbox.request({ id, path, body, caller, ...(minVersion !== undefined && { minVersion }) });
+    const version = adapter?.committedVersion() ?? 0;
+    const minVersion = fresh ? version : Math.min(version, 1);
+    adapter?.mailbox.request({ id, path, body, caller, ...(minVersion > 0 && { minVersion }) });
   }
 
   /** Consensus has answered about reads. */
@@ -220,6 +240,7 @@ export class RequestRouter {
   leaderReachable(): void {
     for (const request of this.#requests.waitingForLeader()) this.forLeader(request.id);
     this.governance.leaderReachable();
+    this.carried.tick();
     this.reads.tick();
   }
 

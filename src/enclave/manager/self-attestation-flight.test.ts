@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { constitutionOf, GOVERNANCE_CRYPTO, GovernedNetwork, idOf } from "../../../test/support/governed-network.ts";
 import { simulatedEvidence } from "../../../test/simulation/simulated-crypto.ts";
-import { type Bytes, fromHex } from "../../core/codec/bytes.ts";
-import { attestChallenge } from "../../core/governance/attest.ts";
+import { type Bytes, fromHex, toHex, utf8Encode } from "../../core/codec/bytes.ts";
+import { ATTEST_REST_MS, attestChallenge } from "../../core/governance/attest.ts";
 import { CHALLENGE_AGE_MAX_MS } from "../../core/governance/challenges.ts";
 import { CocoError } from "../../errors.ts";
 import type { TakeEvidence } from "./evidence-maker.ts";
@@ -13,6 +13,7 @@ import { ANSWER_INTERVAL_MS, ATTEST_RETRY_MS, type OwnEvidence, SelfAttestation 
 const { codeManifest, teeManifest } = constitutionOf([0]);
 const CODE = fromHex(codeManifest[0]?.measurement ?? "");
 const MACHINE = teeManifest[0]?.tee === "virtual" ? teeManifest[0].machineKey : new Uint8Array(0);
+const OTHER_CODE = sha256(utf8Encode("other code"));
 
 /** Node 0 of a network, its TEE in the hands of the test. */
 function attesting() {
@@ -109,6 +110,23 @@ describe("a node that attests itself", () => {
     attestation.answer(challengeOf(network), network.state.constitution, network.state.networkId);
     answer(0);
     assert.deepEqual([asked.length, challenges(delivered)], [1, [challengeOf(network)]]);
+  });
+
+  test("has none made while none would be recorded of it, and looks again", () => {
+    const { network, attestation, asked, answer, delivered, retry } = attesting();
+    attestation.governanceChanged();
+    answer(0);
+    // What is recorded is other code: this node was started with it and ended.
+    const [record, reportData] = [delivered[0] ?? assert.fail("no evidence"), asked[0]?.reportData];
+    network.decide({ name: "approve_code", args: { measurement: toHex(OTHER_CODE), name: "coco", version: "2" } });
+    const evidence = simulatedEvidence(MACHINE, OTHER_CODE, reportData ?? assert.fail("not asked"));
+    network.execute({ type: "attest", nodeId: idOf(0), challenge: record.challenge, evidence });
+    attestation.governanceChanged();
+    retry();
+    assert.equal(asked.length, 1);
+    network.place = { ...network.place, timeMs: network.place.timeMs + ATTEST_REST_MS };
+    retry();
+    assert.equal(asked.length, 2);
   });
 
   test("sends nothing once it is closed", () => {

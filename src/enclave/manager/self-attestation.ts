@@ -16,6 +16,7 @@ import {
   isRecorded,
   machineConflict,
   mayRun,
+  restsFromRecord,
 } from "../../core/governance/attest.ts";
 import type { Constitution } from "../../core/governance/constitution.ts";
 import type { AttestedNode, EvidenceClaims, GovernanceCrypto } from "../../core/governance/governance-crypto.ts";
@@ -154,7 +155,8 @@ export class SelfAttestation {
   #attempt(): void {
     const state = this.#parts.committed();
     if (state === undefined || !this.#isDue(state)) return;
-    const { nodeId, crypto } = this.#parts;
+    const { nodeId, crypto, batchTime } = this.#parts;
+    if (restsFromRecord(state, nodeId, batchTime())) return;
     const entry = state.constitution.nodes.find((node) => node.nodeId === nodeId);
     const challenge = attestChallenge(state, nodeId, crypto.sha256);
     if (entry === undefined || challenge === undefined) return;

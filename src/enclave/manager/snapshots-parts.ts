@@ -6,7 +6,7 @@ import type { AdapterEntry } from "../../core/governance/constitution.ts";
 import type { LedgerCrypto } from "../../core/ledger/keys.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import type { CocoError } from "../../errors.ts";
-import type { Disk, Tracer } from "../ports.ts";
+import type { Clock, Disk, Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
 import type { ImportTargets, ReceivedSnapshot, SnapshotAdapter } from "./snapshot-receiver.ts";
 
@@ -22,6 +22,7 @@ export interface SnapshotsParts {
   /** Key of an epoch by a governance state that holds its record; undefined when it is not wrapped to this node. */
   readonly epochKeyOf: (epoch: number, state: GovernanceState) => Bytes | undefined;
   readonly disk: Disk;
+  readonly clock: Pick<Clock, "now">;
   /** Those that are mounted. */
   readonly adapters: ReadonlyMap<number, SnapshotAdapter>;
   readonly targets: ImportTargets;

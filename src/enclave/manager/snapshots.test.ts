@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { confirmed, load, PART_BYTES, transfer, withSnapshot } from "../../../test/support/snapshot-transfer.ts";
 import { SnapshotNetwork, SnapshotNode, stateOf } from "../../../test/support/snapshot-node.ts";
 import { type Bytes, concatBytes, EMPTY, toHex } from "../../core/codec/bytes.ts";
+import { SENT_SNAPSHOT_IDLE_MS, SENT_SNAPSHOT_KEPT_MS } from "./sent-snapshots.ts";
 
 describe("a snapshot of one's own", () => {
   test("is taken where the transactions pass a multiple of the setting, and is the same on every node", () => {
@@ -117,6 +118,48 @@ describe("a snapshot of one's own", () => {
     node.durable();
     assert.deepEqual([...node.disk.files.keys()], [third.mark.index]);
     assert.deepEqual(node.compacted.at(-1), third.mark);
+  });
+
+  test("stays as long as a peer is being sent it, however many take its place; one at a time, and not for longer", () => {
+    const { node, index } = confirmed();
+    const next = (): number => {
+      node.execute(7);
+      node.run();
+      const { mark } = node.unconfirmed;
+      node.confirm(node.unconfirmed);
+      node.durable();
+      node.run();
+      return mark.index;
+    };
+    const readOn = (sent: number, offset: number): boolean => load(node, offset, sent).snapshot?.index === sent;
+    const { data } = load(node, 0);
+    const file = node.disk.files.get(index) ?? assert.fail("no snapshot");
+    const pieces = [data];
+    let newest = 0;
+    for (let offset = data.length; offset < file.length; ) {
+      newest = next();
+      node.nowMs += SENT_SNAPSHOT_IDLE_MS - 1;
+      const part = load(node, offset, index);
+      assert.equal(part.snapshot?.index, index);
+      assert.ok(load(node, 1, newest).snapshot, "another peer begins with the newest");
+      pieces.push(part.data);
+      offset += part.data.length;
+      assert.deepEqual([...node.disk.files.keys()], [index, newest]);
+    }
+    assert.ok(pieces.length > 2);
+    assert.deepEqual(concatBytes(...pieces), file);
+    node.nowMs += SENT_SNAPSHOT_IDLE_MS;
+    node.execute(1);
+    assert.deepEqual([...node.disk.files.keys()], [newest], "nobody was sent any of it for a while");
+    load(node, 0);
+    const last = next();
+    for (let passedMs = 0; passedMs < SENT_SNAPSHOT_KEPT_MS - 1_000; passedMs += 1_000) {
+      assert.ok(readOn(newest, 1));
+      node.nowMs += 1_000;
+    }
+    node.nowMs += 1_000;
+    assert.ok(!readOn(newest, 1), "a transfer without end");
+    assert.deepEqual([...node.disk.files.keys()], [last]);
   });
 
   test("is given up when the worker does not keep its state, and the next one is made all the same", () => {

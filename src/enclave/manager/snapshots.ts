@@ -6,7 +6,7 @@
  * whose digest differs has another state than the network: it stops. Only a snapshot with evidence compacts the log.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { bytesEqual, concatBytes, EMPTY, fromHex } from "../../core/codec/bytes.ts";
+import { bytesEqual, concatBytes, fromHex } from "../../core/codec/bytes.ts";
 import type { Ready, SnapshotMark } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
 import { decodeAdministrative } from "../../core/governance/administrative-codec.ts";
@@ -19,6 +19,7 @@ import { CocoError, invariant } from "../../errors.ts";
 import type { Clock, Executor, SnapshotFile } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import type { OwnSnapshots, SnapshotEvidence } from "./arrived-batch.ts";
+import { SentSnapshots } from "./sent-snapshots.ts";
 import { requireContinuation } from "./snapshot-continuation.ts";
 import type { SnapshotsParts } from "./snapshots-parts.ts";
 import type { SnapshotTransfer } from "./replicator.ts";
@@ -54,8 +55,8 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   #beginning: WorkerImport | undefined;
   /** The newest finished snapshot. */
   #finished: OwnSnapshot | undefined;
-  /** The newest one with evidence, which peers may have. */
-  #confirmed: SnapshotMark | undefined;
+  /** Those with evidence, which peers may have. */
+  readonly #sent: SentSnapshots;
   /** The newest evidence and the batch that brought it; it counts once that batch is on this node's own disk. */
   #evidence: { readonly record: GovernanceState["snapshot"]; readonly index: number } | undefined;
   #durableIndex = 0;
@@ -70,6 +71,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
 
   constructor(parts: SnapshotsParts) {
     this.#parts = parts;
+    this.#sent = new SentSnapshots(parts);
     const { networkId, nodeId, crypto, disk, targets, prepare, epochKeyOf, tracer, stored } = parts;
     this.#receiver = new SnapshotReceiver({
       networkId,
@@ -120,7 +122,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     this.#takenSeqno = seqno;
     this.#committedSeqno = seqno;
     this.#finished = { mark, seqno, digest: snapshot.digest, bytes };
-    this.#confirmed = mark;
+    this.#sent.standsOn(mark);
     this.#place = undefined;
   }
 
@@ -132,6 +134,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     const { index, firstSeqno, count } = batch.header;
     const seqno = firstSeqno + count;
     this.#committedSeqno = seqno;
+    this.#sent.expire();
     const state = this.#parts.administration.committed;
     const every = state?.constitution.settings.snapshot.everyTransactions ?? 0;
     if (state?.snapshot !== this.#evidence?.record) this.#evidence = { record: state?.snapshot, index };
@@ -322,7 +325,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     this.#nonceCounter = writer.nextCounter;
     const before = this.#finished?.mark.index;
     this.#finished = { mark, seqno, digest: writer.digest(), bytes };
-    if (before !== undefined && before !== this.#confirmed?.index) this.#parts.disk.removeSnapshot(before);
+    if (before !== undefined && before !== this.#sent.newest?.index) this.#parts.disk.removeSnapshot(before);
     this.#parts.tracer.event("info", "snapshot", { index: mark.index, seqno, bytes });
     this.#confirm();
     this.#takeOwed();
@@ -338,12 +341,11 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
       this.#parts.onFatal(new CocoError("StateDiverged", message, { index: evidence.index }));
       return;
     }
-    const before = this.#confirmed;
-    if (before?.index === own.mark.index || (this.#evidence?.index ?? 0) > this.#durableIndex) return;
-    this.#confirmed = own.mark;
+    const isKnown = this.#sent.newest?.index === own.mark.index;
+    if (isKnown || (this.#evidence?.index ?? 0) > this.#durableIndex) return;
+    this.#sent.supersede(own.mark);
     this.#parts.compact(own.mark);
     this.#parts.tail.compact(own.mark.index);
-    if (before !== undefined) this.#parts.disk.removeSnapshot(before.index);
   }
 
   /** Whether evidence is of the snapshot this node has finished, and names another digest. */
@@ -352,18 +354,8 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     return own?.mark.index === index && !bytesEqual(digest, own.digest);
   }
 
-  load(
-    { index, offset, maxBytes }: Ready["loadSnapshot"][number],
-    done: (snapshot: SnapshotMark | undefined, data: Bytes, last: boolean) => void,
-  ): void {
-    const mark = this.#confirmed;
-    if (mark === undefined || (index !== undefined && index !== mark.index)) {
-      done(undefined, EMPTY, true);
-      return;
-    }
-    this.#parts.disk.readSnapshot(mark.index, offset, maxBytes, (data, last) =>
-      done(data === undefined ? undefined : mark, data ?? EMPTY, last),
-    );
+  load(...request: Parameters<SentSnapshots["load"]>): void {
+    this.#sent.load(...request);
   }
 
   whenRoom(callback: () => void): void {

@@ -114,6 +114,19 @@ describe("an adapter host", () => {
     assert.equal(store.headVersion, 2);
   });
 
+  test("keeps a request for a version that is still to come, the first one too, until it is committed", () => {
+    const { host, request, commit, answers } = emptyFixture();
+    request(1, "?k");
+    assert.match(answers()[0] ?? "", /^1 .*NotReady/, "nobody says that there will be one");
+    const early = { id: 2, path: "/kv", body: utf8Encode("?k"), caller: CALLER, minVersion: 1 };
+    host.handle({ type: "requests", leading: false, requests: [early] });
+    host.handle({ type: "genesis", generation: 0, timeMs: 0, randomness: RANDOMNESS });
+    assert.equal(answers().length, 1, "it is not committed yet");
+    commit(1);
+    assert.equal(answers().length, 2);
+    assert.doesNotMatch(answers()[1] ?? "", /NotReady/);
+  });
+
   test("answers only after the versions its answer speaks of, also behind a batch that is executing", async () => {
     const parts = await executedElsewhere("a|k=1");
     const { world, host, request, commit, execute, answers } = fixture();

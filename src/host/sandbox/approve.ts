@@ -2,7 +2,7 @@
  * Voting in new code (R8) where all members' keys are at hand: a sandbox whose code was edited since it last ran.
  *
  * Every node gets an approval for the constitution its own ledger ends in, because a node that was away for a while must
- * believe its peers' new code before it can catch up. A leader puts its approval into the ledger, as far as it holds.
+ * believe its peers' new code before it can catch up. Each brings its approval to the leader, as far as it holds.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -19,14 +19,23 @@ const WEAKNESS: Partial<Readonly<Record<TeeName, string>>> = {
   vsm: "the node itself runs outside the enclave: whoever controls the machine reads its memory",
 };
 
-/** Says in the log which TEE the node runs on, and what that does not give. */
+/** Who opens a node's keys on disk, by what seals them. */
+const KEEPING: Readonly<Record<NodeTee["sealedBy"], readonly [level: "info" | "warn", message: string]>> = {
+  enclave: ["info", "keys are sealed to the enclave: no other code and no other machine opens them"],
+  signer: ["warn", "keys are sealed to the enclave's signer: whatever code that one signs opens them on this machine"],
+  "machine key file": [
+    "warn",
+    "keys are in a file that this machine's operator can read: whoever reads the machine key file reads them",
+  ],
+};
+
+/** Says in the log which TEE the node runs on, what that does not give, and who can read the node's keys on disk. */
 export function tellTee({ tee, code, sealedBy, flags = [] }: NodeTee, tracer: Tracer): void {
   tracer.event("info", "tee", { tee, measurement: code.measurement, sealedBy });
   const message = WEAKNESS[tee];
   if (message !== undefined) tracer.event("warn", `${tee}_tee`, { message });
   const measured = "these flags of Node.js are measured: members have to approve the code with them, or it is refused";
   if (flags.length > 0) tracer.event("warn", "flags_measured", { flags: flags.join(" "), message: measured });
-  if (sealedBy !== "machine key file") return;
-  const sealing = `${tee} does not seal: whoever reads the machine key file reads this node's keys, so keep it where only the TEE can`;
-  tracer.event("warn", "tee_does_not_seal", { message: sealing });
+  const [level, keeping] = KEEPING[sealedBy];
+  tracer.event(level, "node_keys", { sealedBy, message: keeping });
 }

@@ -2,7 +2,8 @@
  * Asking services for endorsements: bounded in size, time and attempts, and kept in files, so that a machine that was online
  * once attests offline for days. Whatever comes is as good as what is signed in it: it travels with evidence, and verifiers judge it.
  * What it says of its own validity is not verified here: nothing is kept for longer than it may age, and whoever finds that evidence
- * made with it does not verify forgets it.
+ * made with it does not verify forgets that part of it, which is then not asked for again for a while: a service that lies costs what it
+ * lied about, and no flood of requests.
  */
 import { mkdir, readFile, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
@@ -31,8 +32,14 @@ export const KEPT_CERTIFICATES_MS = 30 * 24 * 60 * 60 * 1000;
 /** How long what failed is not asked for again. */
 export const ENDORSEMENT_REST_MS = 60_000;
 
-/** A machine has few things to ask for; more are those of another time. */
-const MAX_FAILURES_KNOWN = 16;
+/**
+ * How long a part that evidence did not verify with is not asked for again, counted from when it was asked for; nor is one that
+ * is kept and ends soon. Until then evidence goes without it where it can, or there is `CollateralUnavailable`.
+ */
+export const ENDORSEMENT_REFETCH_MS = 10 * 60_000;
+/** Of how many parts it is remembered when they were asked for and failed; the oldest are forgotten, a machine has few to ask for. */
+export const MAX_ENDORSEMENTS_REMEMBERED = 16;
+
 const FOUND = 200;
 const BUSY = 429;
 const FIRST_SERVER_ERROR = 500;
@@ -147,12 +154,16 @@ export interface Wanted {
 
 /**
  * What services said, as long as it is good; a day before it ends they are asked anew, while it serves. The same thing is asked for
- * once at a time, and not again for a while after it failed: evidence must not wait for a service each time.
+ * once at a time, and not again for a while after it failed, or was forgotten: evidence must not wait for a service each time. What is
+ * remembered of that is lost with the process.
  */
 export class KeptAnswers {
   readonly #options: FetchOptions;
   readonly #underWay = new Map<string, Promise<Bytes>>();
   readonly #failed = new Map<string, { readonly error: unknown; readonly untilMs: number }>();
+  readonly #askedAtMs = new Map<string, number>();
+  /** What was replaced while it was good, by something that nobody has verified. */
+  readonly #replaced = new Map<string, Kept>();
 
   constructor(options: FetchOptions) {
     this.#options = options;
@@ -165,19 +176,40 @@ export class KeptAnswers {
     const kept = file === undefined ? undefined : await readKept(file, wanted, nowMs);
     if (kept === undefined || kept.untilMs <= nowMs) return this.#askOnce(wanted);
     // Why it failed is remembered where it is asked; what is kept serves until it ends.
-    if (kept.untilMs - ENDORSEMENT_REFRESH_MS <= nowMs) void this.#askOnce(wanted).catch(() => undefined);
+    const isDue = kept.untilMs - ENDORSEMENT_REFRESH_MS <= nowMs && this.#askableAtMs(wanted.name) <= nowMs;
+    if (isDue) void this.#askOnce(wanted, kept).catch(() => undefined);
     return kept.bytes;
   }
 
-  /** Forgets what is kept under a name: evidence that was made with it does not verify, and the next that wants it asks again. */
+  /**
+   * Forgets what is kept under a name: evidence that was made with it does not verify. What it replaced is back then, as long as that
+   * is good; without it, who wants it asks again, after a rest.
+   */
   async forget(name: string): Promise<void> {
-    const file = this.#fileOf(name);
-    if (file === undefined) return;
+    const untilMs = this.#askableAtMs(name);
+    if (untilMs > this.#options.nowMs()) {
+      const again = new Date(untilMs).toISOString();
+      const error = collateralUnavailable(
+        `${name}: what the service gave does not verify; it is asked again at ${again}`,
+      );
+      remember(this.#failed, name, { error, untilMs });
+    }
+    const { cacheFolder } = this.#options;
+    if (cacheFolder === undefined) return;
+    const before = this.#replaced.get(name);
+    this.#replaced.delete(name);
+    if (before !== undefined) return keep(cacheFolder, name, before.bytes, before.keptAtMs);
     try {
-      await rm(file, { force: true });
+      await rm(join(cacheFolder, name), { force: true });
     } catch {
       // What can't be removed ends with its age.
     }
+  }
+
+  /** When a part that was asked for may be asked for anew, though nothing failed. */
+  #askableAtMs(name: string): number {
+    const askedAtMs = this.#askedAtMs.get(name);
+    return askedAtMs === undefined ? Number.NEGATIVE_INFINITY : askedAtMs + ENDORSEMENT_REFETCH_MS;
   }
 
   #fileOf(name: string): string | undefined {
@@ -185,16 +217,19 @@ export class KeptAnswers {
     return cacheFolder === undefined ? undefined : join(cacheFolder, name);
   }
 
-  #askOnce(wanted: Wanted): Promise<Bytes> {
+  /** @param replaced what is kept, and good */
+  #askOnce(wanted: Wanted, replaced?: Kept): Promise<Bytes> {
     const { name } = wanted;
-    const underWay = this.#underWay.get(name) ?? this.#askAndKeep(wanted).finally(() => this.#underWay.delete(name));
+    const underWay =
+      this.#underWay.get(name) ?? this.#askAndKeep(wanted, replaced).finally(() => this.#underWay.delete(name));
     this.#underWay.set(name, underWay);
     return underWay;
   }
 
-  async #askAndKeep(wanted: Wanted): Promise<Bytes> {
+  async #askAndKeep(wanted: Wanted, replaced: Kept | undefined): Promise<Bytes> {
     const { cacheFolder, nowMs } = this.#options;
     const bytes = await this.#ask(wanted);
+    if (replaced !== undefined) remember(this.#replaced, wanted.name, replaced);
     if (cacheFolder !== undefined) await keep(cacheFolder, wanted.name, bytes, nowMs());
     return bytes;
   }
@@ -204,18 +239,36 @@ export class KeptAnswers {
     const failed = this.#failed.get(name);
     if (failed !== undefined && nowMs() < failed.untilMs) throw failed.error;
     this.#failed.delete(name);
+    remember(this.#askedAtMs, name, nowMs());
     try {
       return await ask();
     } catch (error) {
-      if (this.#failed.size >= MAX_FAILURES_KNOWN) this.#failed.clear();
-      this.#failed.set(name, { error, untilMs: nowMs() + ENDORSEMENT_REST_MS });
+      remember(this.#failed, name, { error, untilMs: nowMs() + ENDORSEMENT_REST_MS });
       throw error;
     }
   }
 }
 
+/** Bytes that are kept, since when, and until when they are of use. */
+interface Kept {
+  readonly bytes: Bytes;
+  readonly keptAtMs: number;
+  readonly untilMs: number;
+}
+
+function remember<T>(known: Map<string, T>, name: string, value: T): void {
+  known.delete(name);
+  const [oldest] = known.size >= MAX_ENDORSEMENTS_REMEMBERED ? known.keys() : [];
+  if (oldest !== undefined) known.delete(oldest);
+  known.set(name, value);
+}
+
 /** What is kept, and until when it is of use by what it says and by its age; a file that is from tomorrow has no age. */
-async function readKept(file: string, { maxBytes, usableUntilMs, maxAgeMs }: Wanted, nowMs: number) {
+async function readKept(
+  file: string,
+  { maxBytes, usableUntilMs, maxAgeMs }: Wanted,
+  nowMs: number,
+): Promise<Kept | undefined> {
   let bytes: Bytes;
   let keptAtMs: number;
   try {
@@ -226,7 +279,7 @@ async function readKept(file: string, { maxBytes, usableUntilMs, maxAgeMs }: Wan
   }
   if (bytes.length > maxBytes || keptAtMs > nowMs + ENDORSEMENT_REFRESH_MS) return undefined;
   const untilMs = usableUntilMs(bytes);
-  return untilMs === undefined ? undefined : { bytes, untilMs: Math.min(untilMs, keptAtMs + maxAgeMs) };
+  return untilMs === undefined ? undefined : { bytes, keptAtMs, untilMs: Math.min(untilMs, keptAtMs + maxAgeMs) };
 }
 
 /** A cache that can't be written costs a request next time. */

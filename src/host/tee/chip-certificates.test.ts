@@ -15,10 +15,12 @@ import { pinnedRoots } from "../../attestation/pinned-roots.ts";
 import { MAX_CERTIFICATE_CONTAINER_BYTES, readCertificates } from "../../attestation/snp/certificates.ts";
 import { judgeSnpEvidence } from "../../attestation/snp/evidence.ts";
 import { parseSnpReport } from "../../attestation/snp/report.ts";
+import { MAX_SNP_CERTIFICATES } from "../../attestation/snp/verify.ts";
 import { type Bytes, toHex, utf8Encode } from "../../core/codec/bytes.ts";
 import { allowingSnp, SNP_PRODUCTS, STRICT_SNP_POLICY } from "../../core/governance/policy-snp.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
 import {
+  ENDORSEMENT_REFETCH_MS,
   ENDORSEMENT_REQUEST_ATTEMPTS,
   ENDORSEMENT_REST_MS,
   KEPT_CERTIFICATES_MS,
@@ -280,24 +282,92 @@ describe("certificates that are kept", () => {
     await assert.rejects(at(NOW_MS + KEPT_CERTIFICATES_MS), isUnavailable);
   });
 
-  test("are forgotten when the report does not verify with them, and asked for anew", async () => {
-    const forger = makeSnpPki();
-    const issuer = forger.ark;
-    const certificates = source({ cacheFolder: folder });
-    const forgeries: readonly (readonly [string, Bytes])[] = [
-      [VCEK_PAGE, forger.vek().der],
-      ["/vcek/v1/Milan/crl", issueRevocationList({ issuer, algorithm: "pss", hash: "sha384", saltLength: 48 })],
-    ];
-    for (const [page, forged] of forgeries) {
+  const CRL_PAGE = "/vcek/v1/Milan/crl";
+  const KEPT_CHAIN = `snp-${CHIP}-db18000000000004`;
+  const KEPT_LIST = "snp-Milan-revocations";
+  const forger = makeSnpPki();
+  const listBy = (issuer: SnpPki["ark"], revoked: readonly SnpPki["ask"][] = []) =>
+    issueRevocationList({
+      issuer,
+      revoked,
+      algorithm: "pss",
+      hash: "sha384",
+      saltLength: 48,
+      untilMs: NOW_MS + 5 * DAY_MS,
+    });
+
+  for (const [what, page, forged, forgotten, stays] of [
+    ["certificates", VCEK_PAGE, forger.vek().der, KEPT_CHAIN, KEPT_LIST],
+    ["the list", CRL_PAGE, listBy(forger.ark), KEPT_LIST, KEPT_CHAIN],
+  ] as const)
+    test(`that the report does not verify for are forgotten, the others stay: ${what}`, async () => {
+      let now = NOW_MS;
+      const certificates = source({ cacheFolder: folder, nowMs: () => now });
+      pages.set(CRL_PAGE, listBy(pki.ark));
       const genuine = pages.get(page) ?? assert.fail();
       pages.set(page, forged);
       assert.notDeepEqual(reasons(pki.report(), await certificates(pki.report())), []);
-      assert.deepEqual(readdirSync(folder), []);
+      assert.deepEqual(readdirSync(folder), [stays]);
       pages.set(page, genuine);
+      now += ENDORSEMENT_REFETCH_MS;
+      asked = [];
       assert.deepEqual(reasons(pki.report(), await certificates(pki.report())), []);
-      assert.equal(readdirSync(folder).length, 2);
-      for (const name of readdirSync(folder)) rmSync(join(folder, name));
+      assert.ok(asked.includes(page) && !asked.includes(page === CRL_PAGE ? VCEK_PAGE : CRL_PAGE), asked.join());
+      assert.deepEqual(readdirSync(folder).toSorted(), [forgotten, stays].toSorted());
+    });
+
+  test("and forgotten are not asked for again before a rest, however often evidence is made", async () => {
+    let now = NOW_MS;
+    const certificates = source({ cacheFolder: folder, nowMs: () => now });
+    pages.set(CRL_PAGE, listBy(forger.ark));
+    const tries = 40;
+    for (let time = 0; time < tries; time++) {
+      const endorsements = await certificates(pki.report());
+      // The genuine certificate of the chip is never lost: evidence goes without the list until it is asked for again.
+      const isFresh = time % 10 === 0;
+      assert.deepEqual(
+        endorsements.map(({ kind }) => kind),
+        isFresh ? ["certificates", "revocations"] : ["certificates"],
+      );
+      assert.deepEqual(readdirSync(folder), [KEPT_CHAIN]);
+      now += ENDORSEMENT_REFETCH_MS / 10;
     }
+    const count = (page: string) => asked.filter((each) => each === page).length;
+    assert.deepEqual([count(VCEK_PAGE), count(CRL_PAGE)], [1, tries / 10]);
+    pages.set(VCEK_PAGE, forger.vek().der);
+    rmSync(join(folder, KEPT_CHAIN));
+    asked = [];
+    await certificates(pki.report());
+    for (let time = 0; time < 5; time++)
+      await assert.rejects(certificates(pki.report()), {
+        ...isUnavailable,
+        message: /does not verify; it is asked again at/,
+      });
+    assert.equal(count(VCEK_PAGE), 1);
+  });
+
+  test("are forgotten where a good list revokes what they lead to; the list that says so stays", async () => {
+    pages.set(CRL_PAGE, listBy(pki.ark, [pki.ask]));
+    const certificates = source({ cacheFolder: folder });
+    assert.deepEqual(reasons(pki.report(), await certificates(pki.report())), ["CertificateRevoked"]);
+    assert.deepEqual(readdirSync(folder), [KEPT_LIST]);
+  });
+
+  test("are not forgotten for what the report says of itself", async () => {
+    pages.set(CRL_PAGE, listBy(pki.ark));
+    const certificates = source({ cacheFolder: folder });
+    const masked = pki.report({ 72: 2 });
+    assert.notDeepEqual(reasons(masked, await certificates(masked)), []);
+    assert.deepEqual(readdirSync(folder).toSorted(), [KEPT_CHAIN, KEPT_LIST].toSorted());
+  });
+
+  test("are not taken where there are more than evidence may carry; the chip's own is taken without such a chain", async () => {
+    const many = utf8Encode(certificatesPem(Array.from({ length: MAX_SNP_CERTIFICATES }, () => pki.ask.der)));
+    pages.set("/vcek/v1/Milan/cert_chain", many);
+    const [certificates] = await source({ cacheFolder: folder })(pki.report());
+    assert.deepEqual(certificates?.content, vcek);
+    pages.set(HOST_PAGE, utf8Encode(certificatesPem([vcek, ...readCertificates(many)])));
+    await assert.rejects(source({ services: ["azure-host"] })(pki.report()), isUnavailable);
   });
 
   test("and damaged, or of another chip, are asked for anew", async () => {

@@ -4,17 +4,18 @@
  * nothing here is trusted, verifiers check them up to AMD's pinned roots.
  *
  * A certificate is good for one chip at one TCB. It is kept in a file for a month at most, the list of revoked certificates for a week;
- * a day before that ends they are asked for anew, while what is kept serves. What the report does not verify with is forgotten.
+ * a day before that ends they are asked for anew, while what is kept serves. What the report does not verify for, certificates or list, is
+ * forgotten, and not asked for again for a while; the other stays.
  */
-import { isAccepted } from "../../attestation/checks.ts";
 import type { Endorsement } from "../../attestation/hardware-evidence.ts";
 import { pinnedRoots } from "../../attestation/pinned-roots.ts";
 import { MAX_CERTIFICATE_CONTAINER_BYTES, readCertificates } from "../../attestation/snp/certificates.ts";
 import { generationOf, signingKeyOf } from "../../attestation/snp/claims.ts";
 import { tcbExtensionsOf, tcbText } from "../../attestation/snp/product.ts";
 import { parseSnpReport, type SnpReport } from "../../attestation/snp/report.ts";
+import { SNP_LIST_CHECK } from "../../attestation/snp/chain.ts";
 import type { SnpRoots } from "../../attestation/snp/roots.ts";
-import { MAX_SNP_CERTIFICATES, verifySnp } from "../../attestation/snp/verify.ts";
+import { MAX_SNP_CERTIFICATES, SNP_REPORT_CHECKS, verifySnp } from "../../attestation/snp/verify.ts";
 import { isForChip, readVek, tcbOfVek, type Vek } from "../../attestation/snp/vek.ts";
 import { readOrNothing, tryParseCertificate } from "../../core/certificates/certificate.ts";
 import { MAX_REVOCATION_LIST_BYTES, parseRevocationList } from "../../core/certificates/crl.ts";
@@ -89,26 +90,33 @@ export function createChipCertificates(options: ChipCertificateOptions): ChipCer
     });
     const product = vekFor(report, content)?.product;
     const lists = await revocations(product, answers, bounded);
-    if (!verifies(bytes, content, lists, options)) {
-      // Others will say why; the next attempt asks again.
-      await answers.forget(name);
-      if (product !== undefined) await answers.forget(listName(product));
-    }
+    // Others will say why; what is at fault is asked for again later.
+    const fault = faultOf(bytes, content, lists, options);
+    if (fault === "certificates") await answers.forget(name);
+    if (fault === "list" && product !== undefined) await answers.forget(listName(product));
     return [{ kind: "certificates", content }, ...lists];
   };
 }
 
-/** Whether the report verifies with what was given for it, as others will verify it. */
-function verifies(
+/**
+ * What is at fault where a report does not verify with what was given for it, as others will verify it: certificates that a good list
+ * revokes, not that list. Nothing is, for what the report says of itself: it fails again with whatever comes.
+ */
+function faultOf(
   report: Bytes,
   container: Bytes,
   lists: readonly Endorsement[],
   { roots = pinnedRoots().amd, nowMs }: ChipCertificateOptions,
-): boolean {
+): "certificates" | "list" | undefined {
   const evidence = { report, certificates: readable(container), revocations: lists.map(({ content }) => content) };
-  if (evidence.certificates.length > MAX_SNP_CERTIFICATES) return false;
   const { checks } = verifySnp(evidence, { roots, nowMs: nowMs() }, createAttestationCrypto());
-  return isAccepted(checks);
+  const failed = checks.flatMap(({ name, outcome }) => (outcome === "failed" && !isOfReport(name) ? [name] : []));
+  if (failed.some((name) => name !== SNP_LIST_CHECK)) return "certificates";
+  return failed.length > 0 ? "list" : undefined;
+}
+
+function isOfReport(name: string): boolean {
+  return SNP_REPORT_CHECKS.some((check) => check === name);
 }
 
 function listName(product: SnpProduct): string {
@@ -123,7 +131,10 @@ export function hasCertificateFor(report: Bytes, endorsements: readonly Endorsem
 
 /** The certificate of the key that signed a report among those of a container; undefined also when that cannot be read. */
 function vekFor(report: SnpReport, content: Bytes): Vek | undefined {
-  const veks = readable(content).flatMap((der) => {
+  const certificates = readable(content);
+  // Evidence with more is refused as a whole.
+  if (certificates.length > MAX_SNP_CERTIFICATES) return undefined;
+  const veks = certificates.flatMap((der) => {
     const certificate = tryParseCertificate(der);
     return (certificate && readVek(certificate)) ?? [];
   });
@@ -211,7 +222,7 @@ async function withChain(der: Bytes, url: string, options: ChipCertificateOption
   try {
     const { body } = await request(url, options);
     const chain = readable(body);
-    if (chain.length === 0) return der;
+    if (chain.length === 0 || chain.length >= MAX_SNP_CERTIFICATES) return der;
     return utf8Encode([der, ...chain].map((each) => pemOfDer(each, "CERTIFICATE")).join(""));
   } catch (error) {
     if (error instanceof CocoError && error.code === "CollateralUnavailable") return der;

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { type Bytes, utf8Decode } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
-import { type SealingDomain, sealWith, unsealWith } from "../sealed-secret.ts";
+import { sealWith, unsealWith } from "../sealed-secret.ts";
 import { evidenceOfQuote, type QuoteOptions, requireOwnQuote } from "./own-quote.ts";
 import type { SealingProvider } from "./provider.ts";
 import { TSM_FILES, type TsmFiles } from "./tsm-files.ts";
@@ -16,9 +16,14 @@ export const GRAMINE_FOLDER = "/dev/attestation";
 /** Largest quote that is read, in bytes; larger ones are `TeeUnavailable`. */
 export const MAX_GRAMINE_QUOTE_BYTES = 32 * 1024;
 
-/** Gramine's files with keys that the processor derives from measurement or signer of the enclave. */
-const SEALING_KEYS = { code: "_sgx_mrenclave", signer: "_sgx_mrsigner" } as const;
+/**
+ * Gramine's files with keys that the processor derives from measurement or signer of the enclave. Into both go the security versions of
+ * processor and enclave as they are: they are other keys after an update of the microcode or a raised version (Gramine, sgx_get_seal_key).
+ */
+const SEALING_KEYS = { enclave: "_sgx_mrenclave", signer: "_sgx_mrsigner" } as const;
 const SEALING_KEY_BYTES = 16;
+const SEALING_NEEDS =
+  "Gramine gives sealing keys inside an SGX enclave only; without one, --seal-to machine keeps the node's keys in a file";
 const REPORT_DATA_BYTES = 64;
 const MAX_TEXT_BYTES = 64;
 
@@ -27,8 +32,8 @@ export interface GramineOptions extends QuoteOptions {
   /** {@link GRAMINE_FOLDER} unless given. */
   readonly folder?: string;
   readonly files?: Pick<TsmFiles, "read" | "writeOnce">;
-  /** For whom secrets are sealed: for exactly this code, unless given, or for all code of its signer. */
-  readonly sealFor?: keyof typeof SEALING_KEYS;
+  /** To whom secrets are sealed: to exactly this code, unless given, or to all code of its signer. */
+  readonly sealTo?: keyof typeof SEALING_KEYS;
 }
 
 function unavailable(message: string, cause?: unknown): CocoError {
@@ -46,8 +51,8 @@ export function createGramineProvider(options: GramineOptions): SealingProvider 
       last = quoting.catch(() => undefined);
       return evidenceOfQuote("sgx", await quoting, reportData, options);
     },
-    seal: async (secret) => sealWith(await readSealingKey(options), secret, domainOf(options)),
-    unseal: async (sealed) => unsealWith(await readSealingKey(options), sealed, domainOf(options)),
+    seal: async (secret) => sealWith(await readSealingKey(options), secret, options.sealTo ?? "enclave"),
+    unseal: async (sealed) => unsealWith(await readSealingKey(options), sealed, options.sealTo ?? "enclave"),
   };
 }
 
@@ -69,24 +74,16 @@ async function readQuote(
   }
 }
 
-function domainOf({ sealFor = "code" }: GramineOptions): SealingDomain {
-  return {
-    key: `coco gramine sealing for ${sealFor} v1`,
-    content: `coco gramine sealed for ${sealFor} v1`,
-    refusal: "sealed by another enclave or on another machine, or changed since",
-  };
-}
-
 /** The processor derives the key for this enclave on this machine; none of it is ever written anywhere. */
-async function readSealingKey({ folder = GRAMINE_FOLDER, files = TSM_FILES, sealFor = "code" }: GramineOptions) {
-  const file = join(folder, "keys", SEALING_KEYS[sealFor]);
+async function readSealingKey({ folder = GRAMINE_FOLDER, files = TSM_FILES, sealTo = "enclave" }: GramineOptions) {
+  const file = join(folder, "keys", SEALING_KEYS[sealTo]);
   let key: Bytes;
   try {
     key = await files.read(file, SEALING_KEY_BYTES);
   } catch (error) {
-    throw unavailable(`${file}: no sealing key can be read`, error);
+    throw unavailable(`${file}: no sealing key can be read. ${SEALING_NEEDS}`, error);
   }
   const isKey = key.length === SEALING_KEY_BYTES && key.some((byte) => byte !== 0);
-  if (!isKey) throw unavailable(`${file}: expected ${SEALING_KEY_BYTES} bytes of a key`);
+  if (!isKey) throw unavailable(`${file}: expected ${SEALING_KEY_BYTES} bytes of a key. ${SEALING_NEEDS}`);
   return key;
 }

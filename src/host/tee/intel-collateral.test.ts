@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { setTimeout as pauseFor } from "node:timers/promises";
-import { fromHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
+import { fromHex, type Bytes } from "../../core/codec/bytes.ts";
 import { issue, issueRevocationList, NOW_MS } from "../../../test/support/issue-certificates.ts";
 import {
   makeEvidence,
@@ -19,7 +19,12 @@ import { parseCollateral, type Collateral } from "../../attestation/dcap/collate
 import { parseQuote } from "../../attestation/dcap/quote.ts";
 import { verifyDcap } from "../../attestation/dcap/verify.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
-import { KEPT_COLLATERAL_MS, MAX_ENDORSEMENT_ANSWER_BYTES } from "./bounded-fetch.ts";
+import {
+  ENDORSEMENT_REFETCH_MS,
+  ENDORSEMENT_REST_MS,
+  KEPT_COLLATERAL_MS,
+  MAX_ENDORSEMENT_ANSWER_BYTES,
+} from "./bounded-fetch.ts";
 import { createIntelCollateral, type IntelCollateralOptions } from "./intel-collateral.ts";
 import { evidenceOfQuote } from "./own-quote.ts";
 
@@ -138,23 +143,14 @@ describe("collateral from Intel's service", () => {
     ];
     for (const [url, page] of wrong) {
       serve(evidence, "tdx");
-      const genuine = pages.get(url);
+      assert.ok(pages.has(url));
       pages.set(url, page);
-      await assert.rejects(
-        source()(evidence.quote),
-        isUnavailable,
-        `${url} ${utf8Decode(new Uint8Array()) || page.status}`,
-      );
-      assert.ok(genuine);
+      await assert.rejects(source()(evidence.quote), isUnavailable, url);
     }
     serve(evidence, "tdx");
     const document = pages.get(info) as Page;
-    for (const headers of [
-      {},
-      { "TCB-Info-Issuer-Chain": "%zz" },
-      { "TCB-Info-Issuer-Chain": "a".repeat(16_000) + "%" },
-    ]) {
-      pages.set(info, { ...document, headers });
+    for (const issuers of [undefined, "%zz", "a".repeat(16_000) + "%"]) {
+      pages.set(info, { ...document, headers: issuers === undefined ? {} : { "TCB-Info-Issuer-Chain": issuers } });
       await assert.rejects(source()(evidence.quote), isUnavailable);
     }
   });
@@ -249,23 +245,115 @@ describe("collateral that is kept", () => {
     await assert.rejects(at(NOW_MS), isUnavailable);
   });
 
-  test("is forgotten when a quote does not verify with it, and fetched anew", async () => {
+  const INFO_PAGE = "/tdx/certification/v4/tcb?fmspc=00a067110000";
+  const IDENTITY_PAGE = "/tdx/certification/v4/qe/identity";
+  const PCK_PAGE = "/sgx/certification/v4/pckcrl?ca=platform&encoding=der";
+  const ROOT_PAGE = "/IntelSGXRootCA.der";
+  const FILES = new Map([
+    [INFO_PAGE, "dcap-tdx-00a067110000-tcb.json"],
+    [IDENTITY_PAGE, "dcap-tdx-identity.json"],
+    [PCK_PAGE, "dcap-platform-revocations.json"],
+    [ROOT_PAGE, "dcap-root-revocations.json"],
+  ]);
+
+  /** Attests by a service that lies about these pages. */
+  function attester(forged: ReadonlyMap<string, Page>) {
     const evidence = makeEvidence();
     const collateral = serve(evidence, "tdx");
-    const info = "/tdx/certification/v4/tcb?fmspc=00a067110000";
-    const genuine = pages.get(info) as Page;
-    const signature = collateral.tcb_info_signature.replace(/^../, (first) => (first === "00" ? "01" : "00"));
-    pages.set(info, { ...genuine, body: `{"tcbInfo":${collateral.tcb_info},"signature":"${signature}"}` });
+    const genuine = new Map(pages);
+    for (const [url, page] of forged) pages.set(url, page);
+    let now = NOW_MS - HOUR_MS;
+    const nowMs = () => now;
+    const options = { collateral: source({ cacheFolder: folder, nowMs }), roots: evidence.roots, nowMs };
+    const { reportData } = parseQuote(evidence.quote).body;
+    const attest = (quote = evidence.quote) => evidenceOfQuote("tdx", quote, reportData, options);
+    return { evidence, collateral, genuine, attest, pass: (ms: number) => (now += ms) };
+  }
+
+  /** The same page, signed by nobody. */
+  function unsigned(url: string): Page {
+    const { body, headers = {} } = pages.get(url) ?? assert.fail();
+    const turned = String(body).replace(
+      /("signature":")(..)/,
+      (_, name: string, first: string) => `${name}${first === "00" ? "01" : "00"}`,
+    );
+    return { body: turned, headers };
+  }
+
+  test("is forgotten by the part that a quote does not verify for, and only that is fetched anew, after a rest", async () => {
+    serve(makeEvidence(), "tdx");
+    const otherRoot = issueRevocationList({ issuer: issue(), untilMs: NOW_MS + 24 * HOUR_MS });
+    for (const [url, page] of [
+      [INFO_PAGE, unsigned(INFO_PAGE)],
+      [IDENTITY_PAGE, unsigned(IDENTITY_PAGE)],
+      [PCK_PAGE, { body: otherRoot }],
+      [ROOT_PAGE, { body: otherRoot }],
+    ] as const) {
+      const { collateral, genuine, attest, pass } = attester(new Map([[url, page]]));
+      await assert.rejects(attest(), { code: "TeeUnavailable" }, url);
+      const left = [...FILES].flatMap(([each, file]) => (each === url ? [] : [file]));
+      assert.deepEqual(readdirSync(folder).toSorted(), left.toSorted(), url);
+      asked = [];
+      for (let time = 0; time < 9; time++) {
+        pass(ENDORSEMENT_REFETCH_MS / 10);
+        await assert.rejects(attest(), { ...isUnavailable, message: /does not verify; it is asked again at/ });
+      }
+      assert.deepEqual(asked, [], "it rests");
+      pass(ENDORSEMENT_REFETCH_MS / 10);
+      await assert.rejects(attest(), { code: "TeeUnavailable" }, "the service lies still");
+      assert.deepEqual(asked, [url]);
+      pages = genuine;
+      pass(ENDORSEMENT_REFETCH_MS);
+      const [endorsement] = (await attest()).endorsements;
+      assert.deepEqual(asked, [url, url]);
+      assert.deepEqual(parseCollateral(endorsement?.content ?? assert.fail()), collateral);
+      for (const name of readdirSync(folder)) rmSync(join(folder, name));
+    }
+  });
+
+  test("is kept whole when a quote does not verify for what the machine made", async () => {
+    const { evidence, attest } = attester(new Map());
+    const broken = evidence.quote.map((byte, at) => (at === 48 + 136 ? byte ^ 1 : byte));
+    await assert.rejects(attest(broken), { code: "TeeUnavailable", message: /quote: signature/ });
+    assert.deepEqual(readdirSync(folder).toSorted(), [...FILES.values()].toSorted());
+    asked = [];
+    await attest();
+    assert.deepEqual(asked, []);
+  });
+
+  test("that a good list revokes is forgotten with its documents; the list that says so stays", async () => {
+    const evidence = makeEvidence({ rootList: ({ tcbSigning }) => ({ revoked: [tcbSigning] }) });
+    serve(evidence, "tdx");
     const nowMs = () => NOW_MS - HOUR_MS;
     const options = { collateral: source({ cacheFolder: folder, nowMs }), roots: evidence.roots, nowMs };
     const { reportData } = parseQuote(evidence.quote).body;
-    const attest = () => evidenceOfQuote("tdx", evidence.quote, reportData, options);
-    await assert.rejects(attest(), { code: "TeeUnavailable" });
-    assert.deepEqual(readdirSync(folder), []);
-    pages.set(info, genuine);
-    const [endorsement] = (await attest()).endorsements;
-    assert.deepEqual(parseCollateral(endorsement?.content ?? assert.fail()), collateral);
-    assert.equal(readdirSync(folder).length, 1);
+    await assert.rejects(evidenceOfQuote("tdx", evidence.quote, reportData, options), /CertificateRevoked/);
+    assert.deepEqual(readdirSync(folder).toSorted(), [FILES.get(PCK_PAGE), FILES.get(ROOT_PAGE)]);
+  });
+
+  test("that fails in one part is not fetched anew in the others", async () => {
+    const { genuine, attest, pass } = attester(new Map([[PCK_PAGE, { status: 404, body: "" }]]));
+    await assert.rejects(attest(), isUnavailable);
+    while (readdirSync(folder).filter((name) => !name.startsWith(".")).length < 3) await pauseFor(5);
+    pages = genuine;
+    asked = [];
+    pass(ENDORSEMENT_REST_MS);
+    await attest();
+    assert.deepEqual(asked, [PCK_PAGE]);
+  });
+
+  test("and due is asked for once in a while, though what comes ends as soon", async () => {
+    const { attest, pass } = attester(new Map());
+    await attest();
+    asked = [];
+    // From here on all of it ends within a day, as does what the service has.
+    pass(2 * HOUR_MS);
+    for (let time = 0; time < 10; time++) {
+      await attest();
+      while (asked.length < 4) await pauseFor(5);
+      await pauseFor(20);
+    }
+    assert.deepEqual(asked.toSorted(), [...FILES.keys()].toSorted());
   });
 
   test("serves without the service as long as it is valid, and not after that", async () => {
@@ -275,20 +363,29 @@ describe("collateral that is kept", () => {
     await assert.rejects(at(NOW_MS + 25 * HOUR_MS), isUnavailable);
   });
 
-  test("and damaged is fetched anew", async () => {
-    const { at, first, file } = await kept();
-    for (const damage of [
-      "",
-      "{}",
-      utf8Decode(first).slice(0, -9),
-      utf8Decode(first).replace("00A067110000", "00A067110001"),
-    ]) {
-      writeFileSync(file, damage);
-      utimesSync(file, NOW_MS / 1000, NOW_MS / 1000);
-      asked = [];
-      assert.deepEqual(await at(NOW_MS - HOUR_MS), first);
-      assert.equal(asked.length, 4);
-      assert.deepEqual(new Uint8Array(readFileSync(file)), first);
+  test("and damaged is fetched anew, by the part that is damaged", async () => {
+    const { at, first } = await kept();
+    for (const [url, name] of FILES) {
+      const file = join(folder, "cache", name);
+      const good = readFileSync(file);
+      const text = good.toString();
+      for (const damage of [
+        "",
+        "{}",
+        "[]",
+        text.slice(0, -9),
+        text.replace("{", '{ "more": "1",'),
+        text.replace(/: "/, ': 1, "x": "'),
+        ...(url === INFO_PAGE ? [text.replace("00A067110000", "00A067110001")] : []),
+        ...(url === PCK_PAGE ? [text.replace("pck_crl", "root_ca_crl")] : []),
+      ]) {
+        writeFileSync(file, damage);
+        utimesSync(file, NOW_MS / 1000, NOW_MS / 1000);
+        asked = [];
+        assert.deepEqual(await at(NOW_MS - HOUR_MS), first);
+        assert.deepEqual(asked, [url], damage.slice(0, 80));
+        assert.deepEqual(readFileSync(file), good);
+      }
     }
   });
 

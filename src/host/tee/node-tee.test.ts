@@ -18,7 +18,14 @@ import { initNode, loadNode, NODE_CONFIGURATION_FILE, teeOf } from "../node-fold
 import { askTeeOf, tellTee } from "./ask-tee.ts";
 import { measuredByTee, openNodeTee } from "./node-tee.ts";
 import { createVsmProvider } from "./vsm.ts";
-import { readTeeSettings, SETTINGS_OF_TEE, type TeeSettings, teeSettingsTree } from "./tee-settings.ts";
+import {
+  readTeeSettings,
+  SEAL_TARGETS,
+  sealsByMachineKey,
+  SETTINGS_OF_TEE,
+  type TeeSettings,
+  teeSettingsTree,
+} from "./tee-settings.ts";
 
 const dir = await mkdtemp(join(tmpdir(), "coco-tee-"));
 after(() => rm(dir, { recursive: true, force: true }));
@@ -52,11 +59,17 @@ describe("the settings of a node's TEE", () => {
     assert.deepEqual(read({ name: "tdx", collateralUrl: "https://pccs.test:8081", collateralCache: "kept" }), tdx);
     assert.deepEqual(read(teeSettingsTree(tdx)), tdx);
     assert.deepEqual(read({ name: "virtual" }), { name: "virtual" });
+    assert.deepEqual(read({ name: "sgx" }), { name: "sgx", sealTo: "enclave" });
+    for (const sealTo of SEAL_TARGETS) assert.deepEqual(read({ name: "sgx", sealTo }), { name: "sgx", sealTo });
     assert.deepEqual(read({ name: "vsm", pipe: "\\\\.\\pipe\\coco" }), { name: "vsm", pipe: "\\\\.\\pipe\\coco" });
     assert.deepEqual(read({ name: "vsm", answerFile: "answer.json" }), {
       name: "vsm",
       answerFile: "/node/answer.json",
     });
+    assert.deepEqual(
+      [{ pipe: "x" }, { answerFile: "x" }].map((host) => sealsByMachineKey({ name: "vsm", ...host })),
+      [false, true],
+    );
     const thim = { name: "snp", chipService: "azure-host", chipServiceUrl: "http://10.0.0.4:2377" } as const;
     assert.deepEqual(read(thim), thim);
     for (const wrong of [
@@ -68,6 +81,8 @@ describe("the settings of a node's TEE", () => {
       { name: "snp", collateralUrl: "https://pccs.test" },
       { name: "tdx", collateralUrl: "ftp://pccs.test" },
       { name: "snp", vtpm: "" },
+      { name: "sgx", sealTo: "code" },
+      { name: "snp", sealTo: "enclave" },
     ])
       assert.throws(() => read(wrong), { code: "ConfigurationInvalid" }, JSON.stringify(wrong));
   });
@@ -205,7 +220,7 @@ describe("the TEE of a node", () => {
     const lines: string[] = [];
     tellTee(tee, { event: (level, event, fields) => lines.push(`${level} ${event} ${JSON.stringify(fields)}`) });
     assert.match(lines[0] ?? "", new RegExp(`info tee .*snp.*${measuredOf(0x90)}.*machine key file`));
-    assert.match(lines[1] ?? "", /warn tee_does_not_seal .*keep it where only the TEE can/);
+    assert.match(lines[1] ?? "", /warn node_keys .*keys are in a file that this machine's operator can read/);
     assert.equal(
       lines.some((line) => line.includes(toHex(REPORT_DATA))),
       false,
@@ -224,9 +239,9 @@ describe("the TEE of a node", () => {
     assert.notEqual(plain.code.measurement, flagged.code.measurement);
     const lines: string[] = [];
     tellTee(plain, { event: (level, event, fields) => lines.push(`${level} ${event} ${JSON.stringify(fields)}`) });
-    assert.equal(lines.length, 2);
+    assert.equal(lines.length, 3);
     assert.match(lines[1] ?? "", /warn virtual_tee .*identity, not isolation/);
     tellTee(flagged, { event: (level, event, fields) => lines.push(`${level} ${event} ${JSON.stringify(fields)}`) });
-    assert.match(lines[4] ?? "", /warn flags_measured .*"flags":"--inspect"/);
+    assert.match(lines[5] ?? "", /warn flags_measured .*"flags":"--inspect"/);
   });
 });

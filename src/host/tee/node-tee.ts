@@ -2,8 +2,9 @@
  * The TEE of a node as the node uses it: evidence as it travels, the code that evidence names, and what seals the node's keys.
  * Opening it makes one piece of evidence and verifies it as others will, so that what is missing shows at once.
  *
- * The virtual TEE and the enclave of VSM seal by themselves. On the others the node's keys are encrypted under the key in the
- * machine key file: whoever reads that file is the node, so it belongs where only the TEE reads it (docs/operators/tees.md).
+ * The enclave of VSM seals, and that of SGX unless it is told to leave it; one that cannot is refused, never replaced by a file. On the
+ * others the node's keys are encrypted under the key in the machine key file: whoever reads that file is the node, so it belongs where
+ * only the TEE reads it (docs/operators/tees.md).
  */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
@@ -33,10 +34,9 @@ import { CocoError } from "../../errors.ts";
 import { measureCode, PACKAGE_FOLDER } from "../measure-code.ts";
 import { ownFlags } from "../node-flags.ts";
 import { createVirtualTee, openVirtualTee, type VirtualTee } from "../virtual-tee.ts";
-import type { TeeProvider } from "./provider.ts";
+import { sealsItself, type TeeProvider } from "./provider.ts";
 import { createProvider, HARDWARE_NEEDS } from "./providers.ts";
-import type { TeeSettings } from "./tee-settings.ts";
-import type { VsmProvider } from "./vsm.ts";
+import { sealsByMachineKey, type TeeSettings } from "./tee-settings.ts";
 
 /**
  * Registers of a TPM that say what was booted and are the same on machines of one image: boot loader, state of Secure Boot, what GRUB
@@ -53,7 +53,7 @@ export interface NodeTee {
   attest(reportData: Bytes): Promise<Bytes>;
   readonly sealer: Sealer;
   /** What seals the node's keys, for people. */
-  readonly sealedBy: "virtual TEE" | "enclave" | "machine key file";
+  readonly sealedBy: "enclave" | "signer" | "machine key file";
   /** Flags of this process that are part of the measurement (virtual). */
   readonly flags?: readonly string[];
   /** What the TEE manifest must list for this machine. */
@@ -90,8 +90,10 @@ export async function openNodeTee(settings: TeeSettings, machine: TeeMachine): P
   if (provider.tee !== settings.name)
     throw new CocoError("TeeUnavailable", `the machine is of ${provider.tee}, not of ${settings.name}`);
   const hardware = await ofHardware(provider, settings.name, createEvidenceCrypto(played?.roots));
-  if (isVsm(provider)) return { ...hardware, sealer: provider, sealedBy: "enclave" };
-  return { ...hardware, sealer: await machineKeyOf(machine), sealedBy: "machine key file" };
+  if (sealsByMachineKey(settings))
+    return { ...hardware, sealer: await machineKeyOf(machine), sealedBy: "machine key file" };
+  if (!sealsItself(provider)) throw new CocoError("TeeUnavailable", `${settings.name} gives no sealing here`);
+  return { ...hardware, sealer: provider, sealedBy: settings.sealTo === "signer" ? "signer" : "enclave" };
 }
 
 /** What this machine measures, and the entry that accepts it, as manifests list them. Throws `TeeUnavailable` with what is missing. */
@@ -105,7 +107,7 @@ export async function measuredByTee(
 
 async function machineKeyOf({ machineKeyFile, create = false }: TeeMachine): Promise<VirtualTee> {
   if (machineKeyFile === undefined)
-    throw new CocoError("ConfigurationInvalid", "expected a machine key file: this TEE does not seal by itself");
+    throw new CocoError("ConfigurationInvalid", "expected a machine key file: nothing else seals the keys here");
   return create ? createVirtualTee(machineKeyFile) : openVirtualTee(machineKeyFile);
 }
 
@@ -118,13 +120,9 @@ async function ofVirtual(machine: VirtualTee, packageFolder: string): Promise<No
     code: { measurement: toHex(measurement) },
     attest: async (reportData) => machine.attest(measurement, reportData),
     sealer: machine,
-    sealedBy: "virtual TEE",
+    sealedBy: "machine key file",
     entry: (note) => ({ tee: "virtual", machineKey: machine.machineKey, note }),
   };
-}
-
-function isVsm(provider: TeeProvider): provider is VsmProvider {
-  return provider.tee === "vsm" && "seal" in provider;
 }
 
 async function ofHardware(

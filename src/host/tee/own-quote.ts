@@ -42,8 +42,8 @@ export async function evidenceOfQuote(
   );
   const failed = checks.find((check) => check.outcome === "failed");
   if (failed?.outcome === "failed") {
-    // It may be the collateral's fault, which nobody has verified before: the next attempt asks for it again.
-    await options.collateral.forget?.(quote);
+    // It may be the collateral's fault, which nobody has verified before: the next attempts ask for those parts again.
+    await options.collateral.forget?.(quote, checks);
     throw unavailable(`others would refuse the quote (${failed.code}): ${failed.name}: ${failed.detail}`);
   }
   return { tee, evidence: quote, endorsements: [{ kind: "collateral", content: collateral }] };

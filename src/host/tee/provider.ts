@@ -15,7 +15,7 @@ export interface SealingProvider extends TeeProvider {
   /** Encrypts for this TEE; throws `TeeUnavailable`. */
   seal(secret: Bytes): Promise<Bytes>;
   /**
-   * Opens {@link SealingProvider.seal}; throws `TeeUnavailable` when the TEE cannot, `ConfigurationInvalid` when the bytes were changed
+   * Opens {@link SealingProvider.seal}; throws `TeeUnavailable` when the TEE cannot, `SealedElsewhere` when the bytes were changed
    * or sealed elsewhere, as far as the TEE tells these apart.
    */
   unseal(sealed: Bytes): Promise<Bytes>;

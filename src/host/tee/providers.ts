@@ -16,7 +16,7 @@ import type { TeeProvider } from "./provider.ts";
 import { readSecurityContext } from "./security-context.ts";
 import { createSnpProvider } from "./snp-provider.ts";
 import { createTdxProvider } from "./tdx-provider.ts";
-import type { TeeSettings } from "./tee-settings.ts";
+import { DEFAULT_SEAL_TO, type TeeSettings } from "./tee-settings.ts";
 import { createVsmFileProvider, createVsmProvider } from "./vsm.ts";
 
 /** Largest file of a chip's certificates in bytes; larger ones are `ConfigurationInvalid`. */
@@ -50,9 +50,10 @@ export function createProvider(tee: HardwareTee, settings: TeeSettings, collater
     case "tdx":
       return createTdxProvider({ tsm: tsmOf(settings), collateral: collateralOf(settings, collateralCache) });
     case "sgx": {
-      const { reportFolder: folder } = settings;
+      const { reportFolder: folder, sealTo = DEFAULT_SEAL_TO } = settings;
       return createGramineProvider({
         ...(folder !== undefined && { folder }),
+        ...(sealTo !== "machine" && { sealTo }),
         collateral: collateralOf(settings, collateralCache),
       });
     }

@@ -149,12 +149,12 @@ describe("sealing by Gramine", () => {
   const [codeKey, signerKey] = [new Uint8Array(16).fill(1), new Uint8Array(16).fill(2)];
 
   /** The keys that the processor derives for an enclave. */
-  function enclave(code: Bytes, signer = signerKey, sealFor?: "code" | "signer") {
+  function enclave(code: Bytes, signer = signerKey, sealTo?: "enclave" | "signer") {
     mkdirSync(join(root, "keys"), { recursive: true });
     writeFileSync(join(root, "keys", "_sgx_mrenclave"), code);
     writeFileSync(join(root, "keys", "_sgx_mrsigner"), signer);
     const collateral = () => assert.fail("nothing is fetched");
-    return createGramineProvider({ folder: root, collateral, ...(sealFor && { sealFor }) });
+    return createGramineProvider({ folder: root, collateral, ...(sealTo && { sealTo }) });
   }
 
   test("is for exactly this code on this machine", async () => {
@@ -163,13 +163,13 @@ describe("sealing by Gramine", () => {
     assert.ok(!Buffer.from(sealed).includes(Buffer.from(SECRET)));
     assert.notDeepEqual(await enclave(codeKey).seal(SECRET), sealed, "never twice the same");
     const other = enclave(new Uint8Array(16).fill(3));
-    await assert.rejects(other.unseal(sealed), { code: "ConfigurationInvalid" });
+    await assert.rejects(other.unseal(sealed), { code: "SealedElsewhere" });
   });
 
   test("is for all code of the signer where that is wanted, and one does not open what is sealed for the other", async () => {
     const sealed = await enclave(codeKey, signerKey, "signer").seal(SECRET);
     assert.deepEqual(await enclave(new Uint8Array(16).fill(3), signerKey, "signer").unseal(sealed), SECRET);
-    await assert.rejects(enclave(signerKey, signerKey).unseal(sealed), { code: "ConfigurationInvalid" });
+    await assert.rejects(enclave(signerKey, signerKey).unseal(sealed), { code: "SealedElsewhere" });
   });
 
   test("notices each byte that was changed, cut off or added", async () => {
@@ -177,7 +177,7 @@ describe("sealing by Gramine", () => {
     const sealed = await sgx.seal(SECRET);
     const wrong = [EMPTY, sealed.subarray(0, -1), concatBytes(sealed, new Uint8Array(1))];
     for (let at = 0; at < sealed.length; at++) wrong.push(altered(sealed, at));
-    for (const bytes of wrong) await assert.rejects(sgx.unseal(bytes), { code: "ConfigurationInvalid" });
+    for (const bytes of wrong) await assert.rejects(sgx.unseal(bytes), { code: "SealedElsewhere" });
   });
 
   test("needs a key of 16 bytes that are not all zero", async () => {

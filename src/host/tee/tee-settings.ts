@@ -10,6 +10,16 @@ import { CHIP_SERVICES } from "./chip-certificates.ts";
 /** Longest value of a setting of a TEE, in characters. */
 export const MAX_TEE_SETTING_LENGTH = 4096;
 
+/** What a node in an SGX enclave can seal its keys to: its code, the signer of its code, or a machine key file. */
+export const SEAL_TARGETS = ["enclave", "signer", "machine"] as const;
+/** What a node in an SGX enclave seals its keys to. */
+export type SealTarget = (typeof SEAL_TARGETS)[number];
+/**
+ * Exactly the code that members approved, and nobody else, opens the keys: whoever holds the signer's key, the operator mostly, could
+ * sign code that gives them away. The price is a new node after each change of code.
+ */
+export const DEFAULT_SEAL_TO: SealTarget = "enclave";
+
 const COLLATERAL = ["collateralUrl", "rootListUrl", "collateralCache"] as const;
 
 /** The settings that each TEE takes. */
@@ -25,7 +35,7 @@ export const SETTINGS_OF_TEE = {
     "vtpm",
   ],
   tdx: ["reportFolder", ...COLLATERAL],
-  sgx: ["reportFolder", ...COLLATERAL],
+  sgx: ["reportFolder", "sealTo", ...COLLATERAL],
   vsm: ["pipe", "answerFile"],
 } as const satisfies Readonly<Record<TeeName, readonly TeeSetting[]>>;
 
@@ -53,6 +63,8 @@ export interface TeeSettings {
   readonly rootListUrl?: string;
   /** Folder in which collateral is kept, and what services said of the chip (tdx, sgx, snp). */
   readonly collateralCache?: string;
+  /** What the node's keys are sealed to: one of {@link SEAL_TARGETS}, {@link DEFAULT_SEAL_TO} unless given (sgx). */
+  readonly sealTo?: SealTarget;
   /** Where the enclave host answers (vsm). */
   readonly pipe?: string;
   /** File in which it answers, where it cannot be asked at a pipe (vsm). */
@@ -63,6 +75,7 @@ export interface TeeSettings {
 export const DEFAULT_TEE: TeeSettings = { name: "virtual" };
 
 const URLS: readonly TeeSetting[] = ["collateralUrl", "rootListUrl", "chipServiceUrl"];
+const NAMES: readonly TeeSetting[] = ["pipe", "chipService", "sealTo"];
 
 /** Reads the settings of a TEE; relative paths are of `dir`. Throws the reader's error for what this TEE does not take. */
 export function readTeeSettings(fields: FieldReader, dir: string): TeeSettings {
@@ -73,12 +86,14 @@ export function readTeeSettings(fields: FieldReader, dir: string): TeeSettings {
     if (URLS.includes(setting) && !isUrl(text)) throw fields.invalid(setting, "expected an http or https URL");
     if (setting === "chipService" && !isChipService(text))
       throw fields.invalid(setting, `expected none, or one of ${CHIP_SERVICES.join(", ")}`);
+    if (setting === "sealTo" && !isSealTarget(text))
+      throw fields.invalid(setting, `expected one of ${SEAL_TARGETS.join(", ")}`);
     return [setting, isPath(setting) ? resolve(dir, text) : text] as const;
   });
   const hosts = given.filter((setting) => setting === "pipe" || setting === "answerFile");
   if (name === "vsm" && hosts.length !== 1)
     throw fields.invalid("pipe", "expected the pipe, or the answerFile, at which the enclave host answers");
-  return { name, ...Object.fromEntries(values) };
+  return { name, ...(name === "sgx" && { sealTo: DEFAULT_SEAL_TO }), ...Object.fromEntries(values) };
 }
 
 /** The tree form of what {@link readTeeSettings} reads. */
@@ -88,7 +103,17 @@ export function teeSettingsTree(settings: TeeSettings): FieldRecord {
 
 /** A pipe of Windows is no path of the file system. */
 function isPath(setting: TeeSetting): boolean {
-  return setting !== "pipe" && setting !== "chipService" && !URLS.includes(setting);
+  return !NAMES.includes(setting) && !URLS.includes(setting);
+}
+
+/** Whether a node's keys are sealed under the key in the machine key file: its TEE does not seal, or is not to. */
+export function sealsByMachineKey({ name, sealTo = DEFAULT_SEAL_TO, answerFile }: TeeSettings): boolean {
+  if (name === "vsm") return answerFile !== undefined;
+  return name !== "sgx" || sealTo === "machine";
+}
+
+function isSealTarget(text: string): boolean {
+  return SEAL_TARGETS.some((target) => target === text);
 }
 
 function isChipService(text: string): boolean {

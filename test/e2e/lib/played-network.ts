@@ -54,7 +54,8 @@ export class PlayedNode {
   readonly entry: SignedNode;
   /** The code its machine measures, and what seals its keys. */
   readonly tee: Pick<NodeTee, "code" | "sealedBy" | "tee">;
-  readonly #credentials: Omit<Credentials, "ca">;
+  /** Certificate and key of the member, as a client. */
+  readonly credentials: Omit<Credentials, "ca">;
   #running: RunningNode | undefined;
   #rpc: RpcClient | undefined;
   /** What it logged, in order. */
@@ -72,7 +73,7 @@ export class PlayedNode {
     this.nodeId = made.nodeId;
     this.entry = made.entry;
     this.tee = made.tee;
-    this.#credentials = credentials;
+    this.credentials = credentials;
   }
 
   get serviceCertificate(): string {
@@ -81,7 +82,7 @@ export class PlayedNode {
 
   get rpc(): RpcClient {
     this.#rpc ??= new RpcClient(`https://127.0.0.1:${this.clientPort}${ETHEREUM_PATH}`, {
-      ...this.#credentials,
+      ...this.credentials,
       ca: this.serviceCertificate,
     });
     return this.#rpc;
