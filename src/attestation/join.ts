@@ -5,8 +5,9 @@
  * The newcomer asks for a challenge (GET /node/join/challenge: single use, for a short time) and sends its tuple, a challenge
  * of its own, and evidence (POST /node/join, CBOR). Its report data are SHA-256 of {network, node keys, challenge} and
  * SHA-256 of {code, constitution, configuration}, 32 bytes each: the constitution, which holds the code manifest, is the one it
- * was told with the challenge, and must be the one in force, and the one of the answer. The answer brings the genesis constitution, the one in force, and evidence
- * of the answering node for the newcomer's challenge, bound to that constitution and to the service certificate.
+ * was told with the challenge, and must be the one in force, and the one of the answer. The answer brings the genesis constitution,
+ * the one in force, and evidence of the answering node for the newcomer's challenge, bound to that constitution and to the service
+ * certificate.
  */
 import { decodeCbor, encodeCbor } from "../core/codec/cbor.ts";
 import { bytesEqual, fromHex, toHex, type Bytes, type HashFunction } from "../core/codec/bytes.ts";

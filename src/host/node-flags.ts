@@ -4,12 +4,15 @@
  */
 
 /** Flags that are not measured: room for memory, and what is printed about faults. Written with `=`, as one word. */
-const HARMLESS =
-  /^--(?:max[-_]old[-_]space[-_]size=\d+|max[-_]semi[-_]space[-_]size=\d+|stack[-_]trace[-_]limit=\d+|enable-source-maps|no-warnings|no-deprecation|trace-warnings|trace-deprecation|trace-uncaught)$/;
+const HARMLESS: readonly RegExp[] = [
+  /^--max[-_](?:old|semi)[-_]space[-_]size=\d+$/,
+  /^--stack[-_]trace[-_]limit=\d+$/,
+  /^--(?:enable-source-maps|no-warnings|no-deprecation|trace-warnings|trace-deprecation|trace-uncaught)$/,
+];
 
 /** The measured ones of these flags, in their order. */
 export function measuredFlags(execArguments: readonly string[], nodeOptions: string | undefined): readonly string[] {
-  return [...wordsOf(nodeOptions ?? ""), ...execArguments].filter((flag) => !HARMLESS.test(flag));
+  return [...wordsOf(nodeOptions ?? ""), ...execArguments].filter((flag) => !HARMLESS.some((form) => form.test(flag)));
 }
 
 /** The measured flags of this process: of a node, what its code is measured with. */

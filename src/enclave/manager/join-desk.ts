@@ -58,7 +58,10 @@ export class JoinDesk {
     this.#countedAt = parts.clock.now();
   }
 
-  /** A new challenge, 32 bytes, and the network and constitution to bind evidence to. Throws `TooManyRequests` above the rate, `NotReady` before this node knows the network. */
+  /**
+   * A new challenge, 32 bytes, and the network and constitution to bind evidence to. Throws `TooManyRequests` above the rate,
+   * `NotReady` before this node knows the network.
+   */
   challenge(): Pick<JoinRequest, "networkId" | "constitutionDigest" | "challenge"> {
     this.#count();
     const { networkId, constitutionDigest } = this.#state();

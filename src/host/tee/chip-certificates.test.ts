@@ -28,7 +28,6 @@ import {
   MAX_ENDORSEMENT_ANSWER_BYTES,
 } from "./bounded-fetch.ts";
 import { type ChipCertificateOptions, createChipCertificates, hasCertificateFor } from "./chip-certificates.ts";
-import { fetchedCertificates } from "./providers.ts";
 
 const isUnavailable = { code: "CollateralUnavailable" };
 const crypto = createAttestationCrypto();
@@ -226,16 +225,6 @@ describe("certificates from Azure's services", () => {
       assert.deepEqual(readCertificates(endorsements[0]?.content ?? assert.fail()), [vcek, pki.ask.der, pki.ark.der]);
       assert.equal(headers["metadata"], service === "azure-host" ? "true" : undefined);
     }
-  });
-
-  test("are asked where a setting says that the service is", async () => {
-    const chipServiceUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-    const certificates = fetchedCertificates({ name: "snp", chipService: "amd", chipServiceUrl }, undefined);
-    assert.ok(certificates !== undefined);
-    const [endorsement] = await certificates(pki.report());
-    assert.equal(asked[0], VCEK_PAGE);
-    assert.deepEqual(readCertificates(endorsement?.content ?? assert.fail())[0], vcek);
-    assert.equal(fetchedCertificates({ name: "snp", chipService: "none", chipServiceUrl }, undefined), undefined);
   });
 
   test("are asked one after the other, until one has the certificate for this TCB", async () => {
