@@ -100,9 +100,9 @@ const enclave: Pick<Format, "entry" | "reference" | "others"> = {
 };
 const tpmKey = makeKey("rsa");
 
-function throughTpm(data: Bytes): HardwareEvidence {
+function throughTpm(data: Bytes, version: 1 | 2 = 1): HardwareEvidence {
   const snpReport = (bound: Bytes) => pki.report({ 80: bound });
-  const made = makeVtpmEvidence(tpmKey, { snpReport }, { nonce: nonceFor(data) });
+  const made = makeVtpmEvidence(tpmKey, { snpReport, version }, { nonce: nonceFor(data) });
   return travelling({ ...made, certificates: chain.map(({ content }) => content) }, data);
 }
 
@@ -116,6 +116,12 @@ const FORMATS: Readonly<Record<string, Format>> = {
   "an SNP report behind a virtual TPM": {
     entry: { tee: "snp", ...id, policy: { ...STRICT_SNP_POLICY, pcrs: POLICY_PCRS } },
     make: (data) => encodeHardwareEvidence(throughTpm(data)),
+    reference: { tee: "snp", hostData: "c0".repeat(32) },
+    others: [{ tee: "snp", hostData: "c1".repeat(32) }],
+  },
+  "an SNP report behind a virtual TPM, header version 2": {
+    entry: { tee: "snp", ...id, policy: { ...STRICT_SNP_POLICY, pcrs: POLICY_PCRS } },
+    make: (data) => encodeHardwareEvidence(throughTpm(data, 2)),
     reference: { tee: "snp", hostData: "c0".repeat(32) },
     others: [{ tee: "snp", hostData: "c1".repeat(32) }],
   },

@@ -154,11 +154,14 @@ function vsmIdentity(evidence: HardwareEvidence, crypto: AttestationCrypto, nowM
       : verifyVbs({ report: evidence.evidence, healthCertificate: health.content }, { nowMs, roots: [] }, crypto)
           .claims;
   const { measurement, reportData } = claims;
-  if (measurement === undefined || reportData === undefined)
+  // A token's image id is no measurement that the code manifest could approve: any author may give it to an enclave.
+  const isImageOnly = "subject" in claims && claims.subject?.type === "vbs";
+  if (measurement === undefined || reportData === undefined || isImageOnly)
     throw evidenceRejected("Malformed", "VSM evidence: names no measurement, or binds nothing");
   // Tokens name no machine: their platform is who vouches for it.
   const voucher = (issuer = "", keyId = "") => toHex(crypto.digest("sha256", utf8Encode(`${issuer} ${keyId}`)));
-  const platform = "health" in claims ? claims.machine : voucher(claims.issuer, claims.keyId);
+  const platform = claims.format === "vbs-hgs" ? claims.machine : voucher(claims.issuer, claims.keyId);
+  if (platform === undefined) throw evidenceRejected("Malformed", "VSM evidence: its health certificate can't be read");
   return { measurement, reportData: fromHex(reportData), platform };
 }
 

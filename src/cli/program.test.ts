@@ -48,6 +48,8 @@ describe("coco, wrong usage", () => {
       ["node", "start"],
       ["sandbox", "start", "--nodes", "8"],
       ["sandbox", "start", "--nodes", "0"],
+      ["sandbox", "--nodes", "8"],
+      ["--debug", "sandbox", "--port", "66000"],
       ["sandbox", "start", "--port", "66000"],
       ["sandbox", "start", "--port", "-1"],
       ["sandbox", "start", "--log-level", "loud"],
@@ -61,6 +63,14 @@ describe("coco, wrong usage", () => {
       ["--unknown"],
     ];
     for (const args of wrong) assert.equal((await coco(...args)).code, 2, args.join(" "));
+  });
+
+  test("a sandbox is started with and without the word for it", async () => {
+    const refusalOf = async (...args: readonly string[]) => (await coco(...args)).talk;
+    const named = await refusalOf("sandbox", "start", "--nodes", "8");
+    assert.match(named, /--nodes/);
+    assert.equal(await refusalOf("sandbox", "--nodes", "8"), named);
+    assert.match((await coco("sandbox", "--help")).data, /start \[options\]/);
   });
 
   test("help is a command, as is the version, and both end with 0", async () => {

@@ -26,7 +26,10 @@ export async function run(args: readonly string[], output: Output, ask?: Ask): P
   const program = createProgram(context);
   try {
     if (args.length === 0) program.outputHelp();
-    else await program.parseAsync(withoutHelpOfNothing(program, withVersionCommand(args)), { from: "user" });
+    else
+      await program.parseAsync(withoutHelpOfNothing(program, withSandboxStart(withVersionCommand(args))), {
+        from: "user",
+      });
     return context.exitCode;
   } catch (error) {
     // Commander has said what it had to say: help and version end with 0, everything else is wrong usage.
@@ -37,6 +40,15 @@ export async function run(args: readonly string[], output: Output, ask?: Ask): P
 
 const VERSION_FLAGS: readonly string[] = ["-V", "--version"];
 const HELP_WORDS: readonly string[] = ["help", "-h", "--help"];
+
+/** What a sandbox is there for needs no word: `coco sandbox --nodes 1` starts one. */
+function withSandboxStart(args: readonly string[]): readonly string[] {
+  const at = args.findIndex((arg) => arg !== "--debug");
+  const next = args[at + 1];
+  const isMeant =
+    args[at] === "sandbox" && (next === undefined || (next.startsWith("-") && !HELP_WORDS.includes(next)));
+  return isMeant ? args.toSpliced(at + 1, 0, "start") : args;
+}
 
 /** `--version` where a command would stand means the command `version`. */
 function withVersionCommand(args: readonly string[]): readonly string[] {

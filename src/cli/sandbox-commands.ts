@@ -1,4 +1,4 @@
-/** `coco sandbox start`: a whole network on this machine, for development and tests. */
+/** `coco sandbox [start]`: a whole network on this machine, for development and tests. */
 import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
@@ -12,7 +12,7 @@ const HELP = `
 Examples:
   coco sandbox start                    three nodes; wallets at http://127.0.0.1:8545, :8546 and :8547
   coco sandbox start --port 9545        for base port P: wallets at P, clients (mutual TLS) at P+100, peers at P+200
-  coco sandbox start --fresh --nodes 5  forget the old ledger; five nodes
+  coco sandbox start --fresh --nodes 5  forget the old ledger; five nodes; without "start" it is the same
   coco sandbox start --json             one JSON object on standard output, once the network serves
 
 State is kept: starting again resumes the same ledger, also after a change of the code. While the network serves,

@@ -6,7 +6,8 @@
 import { existsSync } from "node:fs";
 import type { GovernanceState } from "../core/governance/administrative.ts";
 import { executeAdministrativeBatch } from "../core/governance/administrative-batch.ts";
-import { batchKindOf, parseBatch } from "../core/ledger/batch-format.ts";
+import { parseBatch } from "../core/ledger/batch-format.ts";
+import { batchKindOf } from "../core/ledger/batch-glance.ts";
 import { decodeGovernanceState } from "../core/governance/state-codec.ts";
 import { sha256 } from "../enclave/manager/node-crypto.ts";
 import { FILE_SYSTEM } from "./file-operations.ts";

@@ -12,7 +12,8 @@ import type { AdapterEntry, Constitution } from "../core/governance/constitution
 import type { RunScript } from "../core/governance/script.ts";
 import type { SignedMessage } from "../core/governance/proposal.ts";
 import { decodeMessages } from "../core/governance/proposal-codec.ts";
-import { batchKindOf, parseBatch } from "../core/ledger/batch-format.ts";
+import { parseBatch } from "../core/ledger/batch-format.ts";
+import { batchKindOf } from "../core/ledger/batch-glance.ts";
 import { nodeEntropy, sha256 } from "../enclave/manager/node-crypto.ts";
 import { type NodeKeys, openNodeKeys } from "../enclave/manager/node-keys.ts";
 import { ValidatingNode } from "../enclave/manager/validating-node.ts";

@@ -1,9 +1,9 @@
-/** What is fuzzed: every decoder that evidence passes through, and that of workers' messages, with inputs to begin with. */
+/** What is fuzzed: decoders of evidence, of the ledger, and of messages of nodes and workers, with inputs to begin with. */
 import { parseCertificate } from "../../src/core/certificates/certificate.ts";
 import { parseRevocationList } from "../../src/core/certificates/crl.ts";
 import { bytesEqual, concatBytes, fromHex, type Bytes, utf8Decode, utf8Encode } from "../../src/core/codec/bytes.ts";
 import { decodeCbor, encodeCbor } from "../../src/core/codec/cbor.ts";
-import { parseStrictJson, type StrictJson } from "../../src/core/codec/json.ts";
+import { parseStrictJson } from "../../src/core/codec/json.ts";
 import type { AttestationCrypto } from "../../src/attestation/checks.ts";
 import { parseCollateral } from "../../src/attestation/dcap/collateral.ts";
 import { parseQuote } from "../../src/attestation/dcap/quote.ts";
@@ -24,6 +24,8 @@ import { decodeFromWorker, encodeFromWorker } from "../../src/enclave/worker/wir
 import { platformOf } from "../../src/attestation/dcap/pck.ts";
 import { breakOnMagic } from "./canary.ts";
 import type { FuzzTarget } from "./fuzzer.ts";
+import { ledgerTargets } from "./ledger-targets.ts";
+import { expectThat, plain } from "./properties.ts";
 import type { FuzzSeeds } from "./seeds.ts";
 
 const CODEC = "/dist/src/core/codec/";
@@ -56,26 +58,15 @@ const JSON_TOKENS = texts(
   "__proto__",
 );
 
-function expect(holds: boolean, fault: string): void {
-  if (!holds) throw new Error(fault);
-}
-
-/** A value as `JSON.parse` gives it. */
-function plain(value: StrictJson): unknown {
-  if (value instanceof Map)
-    return Object.fromEntries([...value].map(([name, field]: [string, StrictJson]) => [name, plain(field)]));
-  return Array.isArray(value) ? value.map(plain) : value;
-}
-
 function decodeJson(input: Bytes): void {
   const text = utf8Decode(input);
   const ours = JSON.stringify(plain(parseStrictJson(text)));
-  expect(ours === JSON.stringify(JSON.parse(text)), "another value than JSON.parse reads");
+  expectThat(ours === JSON.stringify(JSON.parse(text)), "another value than JSON.parse reads");
 }
 
 function decodeCertificate(input: Bytes): void {
   const certificate = parseCertificate(input);
-  expect(bytesEqual(certificate.der, input), "a certificate of other bytes");
+  expectThat(bytesEqual(certificate.der, input), "a certificate of other bytes");
   readVek(certificate);
   platformOf(certificate);
 }
@@ -108,7 +99,7 @@ const WORKER_MESSAGES: readonly Bytes[] = (
 /** One message has one encoding; and a guard that expects nothing ends the worker in its own words. */
 function decodeWorkerMessage(input: Bytes): void {
   const message = decodeFromWorker(input);
-  expect(bytesEqual(encodeFromWorker(message), input), "two encodings of one message");
+  expectThat(bytesEqual(encodeFromWorker(message), input), "two encodings of one message");
   new WorkerGuard({ writtenBytes: () => 0 }).take(message);
 }
 
@@ -117,7 +108,7 @@ export function fuzzTargets(seeds: FuzzSeeds): readonly FuzzTarget[] {
   return [
     {
       ...{ name: "cbor", seeds: seeds.cbor, tokens: CBOR_TOKENS, scripts: scripts(CODEC) },
-      run: (input) => expect(bytesEqual(encodeCbor(decodeCbor(input)), input), "two encodings of one value"),
+      run: (input) => expectThat(bytesEqual(encodeCbor(decodeCbor(input)), input), "two encodings of one value"),
     },
     {
       ...{ name: "worker-message", seeds: WORKER_MESSAGES, scripts: scripts("/dist/src/enclave/worker/", CODEC) },
@@ -180,6 +171,7 @@ export function fuzzTargets(seeds: FuzzSeeds): readonly FuzzTarget[] {
       ...{ name: "azure-vtpm", seeds: seeds.azureVtpm, tokens: JSON_TOKENS, scripts: inAttestation("tpm") },
       run: parseAzureVtpmJson,
     },
+    ...ledgerTargets(),
   ];
 }
 

@@ -5,6 +5,9 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { encodeCbor } from "../../src/core/codec/cbor.ts";
 import { decodeAdministrative } from "../../src/core/governance/administrative-codec.ts";
+import { COSE_ALGORITHMS } from "../../src/core/governance/cose.ts";
+import type { Vote } from "../../src/core/governance/policy.ts";
+import { REQUEST_TYPES } from "../../src/core/governance/signed-request.ts";
 import { GOVERNANCE_STATE_VERSION } from "../../src/core/governance/state-codec.ts";
 import { BATCH_FORMAT_VERSION, BATCH_KIND_CODES, TRANSACTION_FLAGS } from "../../src/core/ledger/batch-format.ts";
 import { COSE_LABELS } from "../../src/core/ledger/cose-receipt.ts";
@@ -65,6 +68,37 @@ describe("the register of ids of the ledger format", () => {
     assert.deepEqual(registered("transaction flag"), byCode(TRANSACTION_FLAGS));
     assert.deepEqual(registered("snapshot frame"), byCode(FRAME_CODES));
     assert.deepEqual(current("snapshot manifest"), byCode(MANIFEST_KEYS));
+  });
+
+  test("is under the same versions as the table at the head of the page, which names each layout once", () => {
+    const rows = PAGE.slice(0, PAGE.indexOf("## Folder"))
+      .split("\n")
+      .map((line) => /^\| ([a-z' ]+) \| (\d+) \| [^|]+ \|$/.exec(line))
+      .filter((match) => match !== null);
+    const versions = Object.fromEntries(rows.map(([, layout = "", version = ""]) => [layout, Number(version)]));
+    assert.equal(Object.keys(versions).length, rows.length, "a layout is named twice");
+    assert.deepEqual(versions, {
+      "chunk file": LEDGER_FORMAT_VERSION,
+      batch: BATCH_FORMAT_VERSION,
+      "snapshot file": SNAPSHOT_FORMAT_VERSION,
+      "governance state": GOVERNANCE_STATE_VERSION,
+      "preface of an adapter's state": Number(inUse("preface format")[0]),
+      "layout file": Number(inUse("layout version")[0]),
+    });
+  });
+
+  test("says of members' signatures which types, headers and votes there are", () => {
+    const signing = PAGE.slice(PAGE.indexOf("; payloads of the signed requests"), PAGE.indexOf("**Challenges.**"));
+    for (const type of REQUEST_TYPES) assert.ok(signing.includes(`"${type}"`), type);
+    const headers = new Set<string>();
+    const source = fs.readFileSync(join(ROOT, "src/core/governance/signed-request.ts"), "utf8");
+    for (const [, name = ""] of source.matchAll(/= "((?:ccf|coco)\.[a-z_.]+)";/g)) headers.add(name);
+    assert.equal(headers.size, 4);
+    for (const name of headers) assert.ok(signing.includes(`"${name}"`), name);
+    for (const [name, { number }] of Object.entries(COSE_ALGORITHMS))
+      assert.ok(signing.includes(`${name} (${number})`), name);
+    const votes: readonly Vote[] = ["yes", "no", "abstain"];
+    assert.ok(signing.includes(votes.map((vote) => `"${vote}"`).join(" / ")));
   });
 
   test("says of every label in a COSE receipt what it is for", () => {

@@ -140,6 +140,18 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     tests("src/enclave/manager/verified-log"),
   ),
   sourceBug(
+    "batch-time-without-a-bound",
+    "core/ledger/batch-format",
+    { find: "if (header.timeMs > MAX_BATCH_TIME_MS)", replace: "if (header.timeMs < 0)" },
+    tests("test/security/number-bombs"),
+  ),
+  sourceBug(
+    "batch-far-ahead-of-the-clock-taken-at-once",
+    "enclave/manager/lease-watch",
+    { find: "if (aheadMs <= BATCH_AHEAD_MAX_MS) {", replace: "if (aheadMs <= Number.MAX_VALUE) {" },
+    tests("src/enclave/manager/lease-watch"),
+  ),
+  sourceBug(
     "arrived-batch-not-opened-before-it-is-taken",
     "enclave/manager/arrived-batch",
     { find: "      this.#checkApplication(batch, state);\n", replace: "" },
@@ -284,5 +296,11 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     { find: "      await this.#files.syncData(descriptor);\n", replace: "" },
     tests("src/host/ledger-crash"),
     tests("src/host/ledger-files"),
+  ),
+  sourceBug(
+    "damaged-snapshot-sent-for-ever",
+    "enclave/manager/snapshots",
+    { find: "this.#doubts.begins(request.peer, newest.index);", replace: "return this.#sent.load(request, done);" },
+    tests("test/simulation/snapshot-damage"),
   ),
 ];

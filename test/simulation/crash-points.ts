@@ -1,11 +1,12 @@
 /**
  * A crash before and after every call through a port, by enumeration: a small run (three nodes, a few
- * transactions, snapshots, a leader that stops and starts again) is played once to count the calls of each life of each node, then once for each of them and each side of it.
+ * transactions, snapshots of which one is given up, a leader that stops and starts again, workers that are lost) is played once to count the calls of each life of each node, then once for each of them and each side of it.
  * The node ends there and starts again on what its disk holds; everything that holds in every run must hold in each.
  */
 import { invariant } from "../../src/errors.ts";
 import type { Plan, SimulationOptions } from "./plan.ts";
-import type { CrashPoint, PortWatch } from "./port-watch.ts";
+import { type CrashPoint, PORT_CALLS, type PortWatch } from "./port-watch.ts";
+import type { SimulatedNode } from "./simulated-node.ts";
 import { createSimulation, type Simulation, type SimulationResult } from "./simulation.ts";
 
 /** Nodes of the small run. */
@@ -15,6 +16,15 @@ const DURATION_MS = 3_500;
 /** When the leader of the small run stops, and starts again. */
 const STOP_MS = 2_000;
 const START_MS = 2_600;
+/** When the disk of a follower gets slow; it is full for a while once a snapshot is being written, which is given up. */
+const SLOW_MS = 900;
+const SLOWNESS = 100;
+const FULL_LENGTH_MS = 300;
+const WATCH_MS = 10;
+/** When one node after the other loses its worker, whose state is then read back from disk. */
+const WORKER_LOST_MS = 2_800;
+const WORKER_LOST_GAP_MS = 70;
+const WORKERS_LOST = 2 * CRASH_RUN_NODES;
 /** Fewest transactions of the small run. */
 const TRANSACTIONS_MIN = 8;
 
@@ -74,10 +84,34 @@ async function createRun(
     leader.end({ silent: false, byItself: false });
     scheduler.after(START_MS - STOP_MS, () => leader.start());
   });
+  scheduler.after(SLOW_MS, () => fillWhileWriting(simulation));
+  for (let at = 0; at < WORKERS_LOST; at++)
+    scheduler.after(WORKER_LOST_MS + at * WORKER_LOST_GAP_MS, () => {
+      nodes[at % nodes.length]?.loseWorker(scheduler.random);
+    });
   return simulation;
 }
 
-/** Plays the run without a crash; gives the number of calls of each life of each node. */
+/** The disk of a follower gets slow, has no room in the middle of a snapshot, and is well again. */
+function fillWhileWriting({ scheduler, nodes }: Simulation): void {
+  const { disk } = nodes.find(({ status }) => status?.role === "follower") ?? (nodes[0] as SimulatedNode);
+  disk.slowness = SLOWNESS;
+  const watch = (): void => {
+    if (!disk.isWritingSnapshot) {
+      if (scheduler.now < STOP_MS) scheduler.after(WATCH_MS, watch);
+      else disk.slowness = 1;
+      return;
+    }
+    disk.room.full = true;
+    scheduler.after(FULL_LENGTH_MS, () => {
+      disk.room.full = false;
+      disk.slowness = 1;
+    });
+  };
+  watch();
+}
+
+/** Plays the run without a crash; gives the number of calls of each life of each node. Every kind of call is among them. */
 export async function countCalls(options: CrashRunOptions): Promise<readonly LifeCalls[]> {
   const lives: { readonly node: number; readonly life: number; readonly watch: PortWatch }[] = [];
   const simulation = await createRun(options, (node, life, watch) => lives.push({ node, life, watch }));
@@ -87,6 +121,8 @@ export async function countCalls(options: CrashRunOptions): Promise<readonly Lif
   });
   const { transactions, terms } = await simulation.run();
   invariant(transactions >= TRANSACTIONS_MIN && terms > 1, `the run has ${transactions} transactions, ${terms} terms`);
+  const missing = PORT_CALLS.filter((call) => !lives.some(({ watch }) => watch.kinds.has(call)));
+  invariant(missing.length === 0, `the run has no call ${missing.join(", ")}`);
   invariant(lives.length === CRASH_RUN_NODES + 1, "one node of the run starts twice");
   invariant(
     simulation.nodes.every(({ disk }) => disk.hasSnapshots),

@@ -19,3 +19,14 @@ export class FaultCounts {
     return Object.fromEntries([...this.#counts].sort(([left], [right]) => (left < right ? -1 : 1)));
   }
 }
+
+/** Counts of what followed from faults and is none itself. */
+const OUTCOMES: readonly string[] = ["hostile.refused", "liveness.noSoundQuorum"];
+
+/** Faults, and what followed from them, apart. */
+export function splitCounts(counts: FaultCounts): Record<"faults" | "outcomes", Record<string, number>> {
+  const [faults, outcomes] = [new FaultCounts(), new FaultCounts()];
+  for (const [kind, count] of Object.entries(counts.toJson()))
+    (OUTCOMES.includes(kind) ? outcomes : faults).add(kind, count);
+  return { faults: faults.toJson(), outcomes: outcomes.toJson() };
+}

@@ -1,8 +1,10 @@
 /** What befalls machines: crashes at any point, pauses, slowness, clocks, and disks in every way. */
-import { CHANNEL_SILENCE_MS } from "../../src/enclave/manager/channels.ts";
+import { CHANNEL_SILENCE_MS } from "../../src/enclave/manager/channel.ts";
 import type { FaultContext, FaultKind } from "./fault-context.ts";
 import { PORT_CALLS } from "./port-watch.ts";
+import type { RecordDamage } from "./simulated-disk.ts";
 import type { SimulatedNode } from "./simulated-node.ts";
+import { SNAPSHOT_DAMAGES } from "./simulated-snapshots.ts";
 
 /** How long before a host copied the disk that it puts back. */
 const IMAGE_AGE_MIN_MS = 300;
@@ -97,9 +99,9 @@ function slowDisk(context: FaultContext): void {
 function fullDisk(context: FaultContext): void {
   const { disk, name } = context.random.chance(0.4) ? context.leader() : context.target();
   context.note("disk.full", name);
-  disk.full = true;
+  disk.room.full = true;
   context.endLater(context.random.magnitude(FULL_MIN_MS, FULL_MAX_MS), () => {
-    disk.full = false;
+    disk.room.full = false;
   });
 }
 
@@ -121,16 +123,34 @@ function failRead(context: FaultContext): void {
   });
 }
 
-/**
- * A bit flips at rest. So many nodes may have lost what they promised as the network bears: a minority. Most often the
- * machine restarts soon, so that the damage is found.
- */
-function flipBit(context: FaultContext): void {
-  const unsound = context.world.nodes.filter((node) => node.boots > 0 && !node.isSound).length;
+/** Whether a node may lose what it promised: so many may as the network bears, a minority. */
+function mayLose(context: FaultContext, node: SimulatedNode): boolean {
+  const unsound = context.world.nodes.filter(({ boots, isSound }) => boots > 0 && !isSound).length;
+  return node.isSound && unsound + 1 <= context.bearableLosses(context.fewestNodes);
+}
+
+/** A record is damaged at rest. Most often the machine restarts soon, so that it is found. */
+function damageRecord(context: FaultContext, kind: RecordDamage): void {
   const node = context.target();
-  if (!node.isSound || unsound + 1 > context.bearableLosses(context.fewestNodes) || !node.disk.flipBit()) return;
-  context.note("disk.bitFlip", node.name);
+  if (!mayLose(context, node) || !node.disk.damageRecord(kind)) return;
+  context.note(`disk.${kind}`, node.name);
   if (context.random.chance(0.7)) stop(context, "crash.node", node);
+}
+
+/**
+ * A snapshot is damaged at rest, which nobody notices who does not read it: at a start, or when a peer needs it. A node whose
+ * log begins with one may be unable to start.
+ */
+function damageSnapshot(context: FaultContext): void {
+  const { random } = context;
+  const node = random.chance(0.5) ? context.leader() : context.target();
+  const kind = random.pick(SNAPSHOT_DAMAGES);
+  // Where disks are not trusted nodes that start again wait for everything that anybody is known to have had.
+  const mayDamage =
+    node.disk.firstIndex === 1 || (context.world.founded.constitution.settings.trustDisk && mayLose(context, node));
+  if (!mayDamage || !node.disk.damageSnapshot(kind)) return;
+  context.note(`disk.snapshot.${kind}`, node.name);
+  if (random.chance(0.4)) stop(context, "crash.node", node);
 }
 
 /**
@@ -172,7 +192,9 @@ export const MACHINE_FAULTS: readonly FaultKind[] = [
   { name: "disk.full", strike: fullDisk },
   { name: "disk.fsyncFailure", strike: failSync },
   { name: "disk.readError", strike: failRead },
-  { name: "disk.bitFlip", strike: flipBit },
+  { name: "disk.bitFlip", strike: (context) => damageRecord(context, "bitFlip") },
+  { name: "disk.misdirectedWrite", strike: (context) => damageRecord(context, "misdirectedWrite") },
+  { name: "disk.snapshot", strike: damageSnapshot },
   { name: "clock.jump", strike: jumpClock },
 ];
 

@@ -9,7 +9,9 @@
  *                                             `--point 0:1:123:before`: one: node, life, call and side
  *
  * Seeds are spread over `--threads` (as many as processors); a run is whole in one of them, and the same in any.
- * `--json` prints one object instead: `{"seeds","failures","simulatedSeconds","wallSeconds","faults":{kind:count}}`.
+ * `--json` prints one object instead: `{"seeds","failures","simulatedSeconds","wallSeconds","faults":{kind:count},"outcomes":{kind:count}}`: outcomes
+ * are what followed: hostile frames that were refused, runs in which no quorum was left sound. Wrong arguments exit with 2.
+ * With `--crash-points` it is `{"points","played","failures","wallSeconds","faults":{kind:count}}`.
  * `--nodes`, `--clients`, `--duration` (virtual ms), `--network stream|datagram`, `--hostile`, `--real-crypto`,
  * `--ethereum`, `--distrust-disk`, `--flexible`, `--readmit` and `--no-faults` fix what a seed would draw. Every seed that fails is printed with the way to run it again; exits 1 then.
  */
@@ -18,7 +20,7 @@ import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { CocoError } from "../../src/errors.ts";
 import { countCalls, crashAt, type CrashPlace, crashPlaces, type CrashRunOptions } from "./crash-points.ts";
-import { FaultCounts } from "./fault-counts.ts";
+import { FaultCounts, splitCounts } from "./fault-counts.ts";
 import type { SimulationOptions } from "./plan.ts";
 import { causesOf, runSeeds, type SeedOutcome } from "./seed-runs.ts";
 import type { SimulationResult } from "./simulation.ts";
@@ -52,6 +54,9 @@ const OPTIONS = {
   quiet: { type: "boolean", default: false },
 } as const;
 
+/** Options that take a number. */
+const NUMBERS = ["seed", "seeds", "from", "minutes", "threads", "nodes", "clients", "duration", "every"] as const;
+
 type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>["values"];
 
 /** What all runs of a command share, and the arguments that say so. */
@@ -69,10 +74,7 @@ interface Totals {
   readonly faults: FaultCounts;
 }
 
-function number(
-  values: Values,
-  name: "seed" | "seeds" | "from" | "minutes" | "threads" | "nodes" | "clients" | "duration" | "every",
-): number | undefined {
+function number(values: Values, name: (typeof NUMBERS)[number]): number | undefined {
   const text = values[name];
   if (text === undefined) return undefined;
   const value = Number(text);
@@ -155,7 +157,7 @@ function summary({ seeds: count, failures, virtualMs, startedMs, faults }: Total
     failures,
     simulatedSeconds: Math.round(virtualMs) / 1000,
     wallSeconds: Math.round(performance.now() - startedMs) / 1000,
-    faults: faults.toJson(),
+    ...splitCounts(faults),
   };
 }
 
@@ -223,15 +225,44 @@ async function runCrashPoints(values: Values, say: (line: string) => void): Prom
       if (++failures >= FAILURES_MAX) break;
     }
   }
+  const wallSeconds = (performance.now() - startedMs) / 1000;
+  if (values.json) {
+    const report = { points: all.length, played: places.length, failures, wallSeconds, faults: faults.toJson() };
+    process.stdout.write(`${JSON.stringify(report)}\n`);
+  }
   const kinds = Object.entries(faults.toJson()).filter(([kind]) => kind.startsWith("crash."));
   for (const [kind, count] of kinds) say(`${kind.padEnd(36)} ${count}`);
-  const seconds = (performance.now() - startedMs) / 1000;
-  say(`${places.length} of ${all.length} crash points, ${failures} failed, in ${seconds.toFixed(1)} s`);
+  say(`${places.length} of ${all.length} crash points, ${failures} failed, in ${wallSeconds.toFixed(1)} s`);
   return failures === 0 ? 0 : 1;
 }
 
+const USAGE = `usage: npm run sim -- [--seed N | --seeds N | --minutes N | --crash-points]
+${Object.entries(OPTIONS)
+  .map(([name, { type }]) => `  --${name}${type === "string" ? " ..." : ""}`)
+  .join("\n")}
+`;
+
+/** The arguments, or what is wrong with them. */
+function argumentsOf(): Values | string {
+  try {
+    const { values } = parseArgs({ options: OPTIONS });
+    for (const name of NUMBERS) number(values, name);
+    fixed(values);
+    if (values.point !== undefined) crashPlace(values.point);
+    return values;
+  } catch (error) {
+    const isUsage = error instanceof CocoError || (error instanceof TypeError && "code" in error);
+    if (!isUsage) throw error;
+    return error.message;
+  }
+}
+
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: OPTIONS });
+  const values = argumentsOf();
+  if (typeof values === "string") {
+    process.stderr.write(`${values}\n${USAGE}`);
+    return 2;
+  }
   // With --json nothing but the object goes to standard output.
   const say = (line: string): void => void (values.json ? process.stderr : process.stdout).write(`${line}\n`);
   if (values["crash-points"]) return runCrashPoints(values, say);

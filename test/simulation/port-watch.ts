@@ -4,7 +4,10 @@
  */
 import type { AskTee, Clock, Disk, PeerTransport, SnapshotFile } from "../../src/enclave/ports.ts";
 
-/** Kinds of calls through ports. */
+/**
+ * Kinds of calls through ports, and of clients' requests. What is missing leaves nothing behind that a crash could part: `clock.now`
+ * and `clock.wallTime` read, a timer that is cancelled dies with the process, cryptography computes, log lines are for people.
+ */
 export const PORT_CALLS = [
   "disk.persist",
   "disk.persisted",
@@ -19,15 +22,22 @@ export const PORT_CALLS = [
   "disk.readSnapshot",
   "disk.snapshotRead",
   "disk.removeSnapshot",
+  "disk.diskFull",
   "transport.send",
   "transport.frame",
+  "transport.channelUp",
+  "transport.channelDown",
+  "executor.start",
   "executor.send",
   "executor.message",
+  "executor.close",
   "clock.after",
   "clock.timer",
   "entropy.bytes",
   "tee.ask",
   "tee.answer",
+  "client.request",
+  "client.answer",
 ] as const;
 /** See {@link PORT_CALLS}. */
 export type PortCall = (typeof PORT_CALLS)[number];
@@ -58,6 +68,8 @@ export class PortWatch {
   #ended = false;
   /** Calls so far. */
   calls = 0;
+  /** Kinds of calls so far. */
+  readonly kinds = new Set<PortCall>();
 
   /** @param end ends the node at once */
   constructor(end: (place: CrashedAt) => void) {
@@ -84,6 +96,7 @@ export class PortWatch {
   pass<T>(call: PortCall, make: () => T): T {
     if (this.#ended) throw NODE_ENDED;
     this.calls++;
+    this.kinds.add(call);
     const point = this.#point;
     if (point === undefined || (point.call ?? call) !== call || this.#left-- > 0) return make();
     this.#point = undefined;

@@ -5,17 +5,17 @@
  *
  * What goes wrong with it is drawn elsewhere (machine-faults.ts); here is what follows from it.
  */
-import { type Bytes, bytesEqual, concatBytes } from "../../src/core/codec/bytes.ts";
+import { type Bytes, bytesEqual } from "../../src/core/codec/bytes.ts";
 import type { HardState, LogEntry } from "../../src/core/consensus/types.ts";
-import type { Disk, DiskContent, DiskEvents, DiskRequest, SnapshotFile } from "../../src/enclave/ports.ts";
+import type { Disk, DiskContent, DiskEvents, DiskRequest } from "../../src/enclave/ports.ts";
 import { invariant } from "../../src/errors.ts";
+import { DiskRoom, type RoomStep } from "./disk-room.ts";
 import type { FaultCounts } from "./fault-counts.ts";
 import type { Scheduler } from "./scheduler.ts";
+import { type SnapshotDamage, type SnapshotImage, SimulatedSnapshots } from "./simulated-snapshots.ts";
 
 const SYNC_MIN_MS = 0.3;
 const SYNC_SPREAD_MS = 1.5;
-/** How long a disk without room is left alone before the write is tried again. */
-const FULL_RETRY_MS = 1_000;
 /** Probability that the first lost record of a crash is there in part. */
 const TORN = 0.5;
 
@@ -37,16 +37,22 @@ interface LostPosition {
   readonly lastTerm: number;
 }
 
+/** What a whole ledger follows. */
+const BEGINNING: LostPosition = { lastIndex: 0, lastTerm: 0 };
+
 /** What was durable at some time. */
 export interface DiskImage {
   readonly records: readonly Stored[];
-  readonly firstIndex: number;
-  readonly snapshots: ReadonlyMap<number, Bytes>;
+  readonly base: LostPosition;
+  readonly snapshots: SnapshotImage;
   readonly hardState: HardState | undefined;
 }
 
 /** Why a node must end because of its disk. */
 export type DiskFailure = "fsyncFailure" | "readError" | "bitFlipAtRead";
+
+/** What may become of a record at rest: a bit flips, or a write that belongs elsewhere landed on it. */
+export type RecordDamage = "bitFlip" | "misdirectedWrite";
 
 /** What a disk tells its node. */
 export interface SimulatedDiskEvents extends DiskEvents {
@@ -77,15 +83,12 @@ export class SimulatedDisk {
   readonly #scheduler: Scheduler;
   readonly #faults: FaultCounts;
   #records: Stored[] = [];
-  /** Index of the first record. */
-  #firstIndex = 1;
-  /** Finished snapshots by index. */
-  readonly #snapshots = new Map<number, Bytes>();
+  /** What the first record follows. */
+  #base: LostPosition = BEGINNING;
+  readonly #snapshots: SimulatedSnapshots;
   #hardState: HardState | undefined;
   #queue: Queued[] = [];
   #group: readonly Queued[] | undefined;
-  /** Whether the last record is there in part only. */
-  #torn = false;
   /** Grows with each crash: what an earlier node asked for is not answered any more. */
   #generation = 0;
   #events: SimulatedDiskEvents = { died: () => undefined, diskFull: () => undefined };
@@ -93,20 +96,46 @@ export class SimulatedDisk {
   tookPart = false;
   /** Factor by which everything takes longer. */
   slowness = 1;
-  /** No room for another entry. */
-  full = false;
+  /** What needs room waits for it here. */
+  readonly room: DiskRoom;
   /** Entries up to here were durable and were lost to damage. */
   #lost: LostPosition | undefined;
   /** Entries up to here were durable before an older image was put back, which nobody knows. */
   #hidden: LostPosition | undefined;
-  #toldFull = false;
   /** The next sync, or the next read, fails. */
   failNextSync = false;
   failNextRead = false;
+  /** Whether a read failed since the disk was opened. */
+  hadReadError = false;
 
   constructor(scheduler: Scheduler, faults: FaultCounts) {
     this.#scheduler = scheduler;
     this.#faults = faults;
+    this.room = new DiskRoom(scheduler, faults);
+    this.#snapshots = new SimulatedSnapshots({
+      ...{ scheduler, faults, room: this.room },
+      duration: () => this.#duration(),
+      takeSyncFailure: () => this.#takeSyncFailure(),
+      takeReadFailure: () => this.#takeReadFailure(),
+      died: () => this.#events.died("fsyncFailure"),
+    });
+  }
+
+  get #firstIndex(): number {
+    return this.#base.lastIndex + 1;
+  }
+
+  #takeSyncFailure(): boolean {
+    const fails = this.failNextSync;
+    this.failNextSync = false;
+    return fails;
+  }
+
+  #takeReadFailure(): boolean {
+    const fails = this.failNextRead;
+    this.failNextRead = false;
+    this.hadReadError ||= fails;
+    return fails;
   }
 
   /** Number of durable entries. */
@@ -130,7 +159,12 @@ export class SimulatedDisk {
   }
 
   get hasSnapshots(): boolean {
-    return this.#snapshots.size > 0;
+    return this.#snapshots.count > 0;
+  }
+
+  /** Whether the file of a snapshot is begun and not finished. */
+  get isWritingSnapshot(): boolean {
+    return this.#snapshots.unfinished > 0;
   }
 
   /** Index the log begins with. */
@@ -140,7 +174,18 @@ export class SimulatedDisk {
 
   /** Whether entries that this disk called durable are missing, or will be found to be. */
   get hasLost(): boolean {
-    return this.#lost !== undefined || this.#hidden !== undefined || this.damagedIndex !== undefined;
+    const isKnown = this.#lost !== undefined || this.#hidden !== undefined;
+    return isKnown || this.damagedIndex !== undefined || this.hasDamagedBeginning;
+  }
+
+  /** Whether any snapshot is damaged. */
+  get hasDamagedSnapshot(): boolean {
+    return this.#snapshots.isDamagedFrom(0);
+  }
+
+  /** Whether the log begins with a snapshot, and that one or a later one is damaged: a node may be unable to begin. */
+  get hasDamagedBeginning(): boolean {
+    return this.#base.lastIndex > 0 && this.#snapshots.isDamagedFrom(this.#base.lastIndex);
   }
 
   /** Index of the first record that is damaged; undefined when all are whole. */
@@ -156,8 +201,8 @@ export class SimulatedDisk {
   open(events: SimulatedDiskEvents): OpenedDisk {
     const generation = this.#generation;
     this.#events = events;
-    this.#torn = false;
-    this.#toldFull = false;
+    this.hadReadError = false;
+    this.room.open((full) => events.diskFull(full));
     const disk: Disk = {
       persist: (request, done) => {
         if (generation === this.#generation) this.#persist(request, done);
@@ -167,66 +212,31 @@ export class SimulatedDisk {
           if (generation === this.#generation) this.#read(fromIndex, maxBytes, done);
         });
       },
-      createSnapshot: (index) => this.#createSnapshot(index, generation),
-      readSnapshot: (index, offset, maxBytes, done) => {
-        this.#scheduler.after(this.#duration(), () => {
-          if (generation !== this.#generation) return;
-          const bytes = this.#snapshots.get(index);
-          done(bytes?.slice(offset, offset + maxBytes), bytes === undefined || offset + maxBytes >= bytes.length);
-        });
-      },
-      removeSnapshot: (index) => {
-        if (generation === this.#generation) this.#snapshots.delete(index);
-      },
+      ...this.#snapshots.open(),
     };
     const entries = this.#records.map(({ entry, damaged }) =>
       damaged === undefined ? entry : { ...entry, data: damaged },
     );
     const firstIndex = this.#firstIndex;
-    const snapshots = [...this.#snapshots]
-      .sort(([left], [right]) => right - left)
-      .map(([index, bytes]) => ({ index, bytes: bytes.length, parts: () => [bytes] }));
+    const snapshots = this.#snapshots.stored();
     const entriesFrom = (index: number) => entries.slice(Math.max(0, index - firstIndex));
     const damage = this.#lost && { ...this.#lost, index: this.length + 1 };
     return { disk, content: { hardState: this.#hardState, snapshots, firstIndex, entriesFrom, damage } };
   }
 
-  #createSnapshot(index: number, generation: number): SnapshotFile {
-    const pieces: Bytes[] = [];
-    let open = true;
-    const later = (done: () => void) =>
-      this.#scheduler.after(this.#duration(), () => {
-        if (open && generation === this.#generation) done();
-      });
-    return {
-      append: (data, done) => {
-        pieces.push(data);
-        later(done);
-      },
-      finish: (done) =>
-        later(() => {
-          this.#snapshots.set(index, concatBytes(...pieces));
-          done();
-        }),
-      abandon: () => {
-        open = false;
-      },
-    };
-  }
-
   /** Sets records from an index on aside, because one of them is damaged: peers have them. What was lost stays known. */
   setAside(fromIndex: number): void {
     const last = this.#records.at(-1)?.entry;
-    const position = last && { lastIndex: last.index, lastTerm: last.term };
-    if (position !== undefined && hasCaughtUp(position, this.#lost)) this.#lost = position;
+    const position = last === undefined ? this.#base : { lastIndex: last.index, lastTerm: last.term };
+    if (position.lastIndex > 0 && hasCaughtUp(position, this.#lost)) this.#lost = position;
     this.#records.length = Math.max(0, fromIndex - this.#firstIndex);
   }
 
   /** The operator moves what is there away; that it was lost stays known. */
   moveAway(): void {
     this.setAside(this.#firstIndex);
-    this.#firstIndex = 1;
-    this.#snapshots.clear();
+    this.#base = BEGINNING;
+    this.#snapshots.replace(new Map());
   }
 
   #duration(): number {
@@ -245,8 +255,7 @@ export class SimulatedDisk {
     const records = this.#records.slice(start, end);
     const damaged = records.some((record) => record.damaged !== undefined);
     if (this.failNextRead || damaged) {
-      const failure = this.failNextRead ? "readError" : "bitFlipAtRead";
-      this.failNextRead = false;
+      const failure = this.#takeReadFailure() ? "readError" : "bitFlipAtRead";
       this.#faults.add(`disk.${failure}`);
       this.#events.died(failure);
     } else done(records.map(({ entry }) => entry));
@@ -255,53 +264,47 @@ export class SimulatedDisk {
   #persist(request: DiskRequest, done: () => void): void {
     this.tookPart = true;
     this.#queue.push({ request, done });
-    if (this.#queue.length === 1 && this.#group === undefined) this.#nextGroup(0);
+    if (this.#queue.length === 1 && this.#group === undefined) this.#nextGroup();
   }
 
-  /** Begins a group after a while; requests of the same turn join it. */
-  #nextGroup(delayMs: number): void {
+  /** Begins a group in the next turn, when there is room; requests of the same turn join it. */
+  #nextGroup(): void {
     const generation = this.#generation;
-    this.#scheduler.after(delayMs, () => {
-      if (generation !== this.#generation || this.#queue.length === 0) return;
-      if (this.full) {
-        // What the write left of itself is cut off again; nothing is acknowledged.
-        this.#faults.add("disk.full.write");
-        if (!this.#toldFull) {
-          this.#toldFull = true;
-          this.#events.diskFull(true);
-        }
-        this.#nextGroup(FULL_RETRY_MS);
-        return;
-      }
-      let count = 1;
-      while (count < this.#queue.length && !beginsAnew(this.#queue[count]?.request)) count++;
-      const group = this.#queue.splice(0, count);
-      this.#group = group;
-      this.#scheduler.after(this.#duration(), () => {
-        if (generation === this.#generation) this.#finish(group);
-      });
+    const isWanted = () => generation === this.#generation && this.#queue.length > 0;
+    // What a write without room left of itself is cut off again; nothing is acknowledged.
+    const step: RoomStep = { kind: "disk.full.write", isWanted, go: () => this.#beginGroup(step) };
+    this.#scheduler.after(0, () => {
+      if (isWanted()) this.room.enter(step);
     });
   }
 
-  #finish(group: readonly Queued[]): void {
-    if (this.failNextSync) {
-      this.failNextSync = false;
+  #beginGroup(step: RoomStep): void {
+    const generation = this.#generation;
+    let count = 1;
+    while (count < this.#queue.length && !beginsAnew(this.#queue[count]?.request)) count++;
+    const group = this.#queue.splice(0, count);
+    this.#group = group;
+    this.#scheduler.after(this.#duration(), () => {
+      if (generation === this.#generation) this.#finish(group, step);
+    });
+  }
+
+  #finish(group: readonly Queued[], step: RoomStep): void {
+    if (this.#takeSyncFailure()) {
       this.#faults.add("disk.fsyncFailure");
       this.#events.died("fsyncFailure");
       return;
     }
     this.#carryOut(group, Number.POSITIVE_INFINITY);
     this.#group = undefined;
-    if (this.#toldFull) {
-      this.#toldFull = false;
-      this.#events.diskFull(false);
-    }
     const generation = this.#generation;
+    this.room.leave(step);
+    if (generation !== this.#generation) return;
     for (const { done } of group) {
       done();
       if (generation !== this.#generation) return;
     }
-    if (this.#queue.length > 0) this.#nextGroup(0);
+    if (this.#queue.length > 0) this.#nextGroup();
   }
 
   /** Carries out the first `steps` steps of a group: hard state, truncation, then entry by entry. Returns how many entries it left out. */
@@ -311,7 +314,7 @@ export class SimulatedDisk {
     const { truncateFrom, snapshot } = group[0]?.request ?? {};
     if (steps >= 2 && snapshot !== undefined) {
       this.#records = [];
-      this.#firstIndex = snapshot.index + 1;
+      this.#base = { lastIndex: snapshot.index, lastTerm: snapshot.term };
     }
     if (steps >= 2 && truncateFrom !== undefined) this.#records.length = truncateFrom - this.#firstIndex;
     let left = Math.max(0, steps - 2);
@@ -331,35 +334,45 @@ export class SimulatedDisk {
     return lost;
   }
 
-  /** A bit of a durable record flips while nobody looks; false when there is no record. */
-  flipBit(): boolean {
+  /** A bit of a durable record flips while nobody looks, or another record was written over it; false when there is none. */
+  damageRecord(kind: RecordDamage): boolean {
     const { random } = this.#scheduler;
     const record = this.#records[random.below(this.#records.length)];
     if (record === undefined || record.damaged !== undefined) return false;
     const damaged = new Uint8Array(record.entry.data);
-    const at = random.below(damaged.length);
-    damaged[at] = (damaged[at] as number) ^ (1 << random.below(8));
-    record.damaged = damaged;
+    if (kind === "bitFlip") {
+      const at = random.below(damaged.length);
+      damaged[at] = (damaged[at] as number) ^ (1 << random.below(8));
+      record.damaged = damaged;
+      return true;
+    }
+    const other = random.pick(this.#records);
+    if (other === record) return false;
+    record.damaged = other.entry.data;
     return true;
+  }
+
+  /** Something befalls a snapshot that the log has come to or begins with; false when there is none that is whole. */
+  damageSnapshot(kind: SnapshotDamage): boolean {
+    return this.#snapshots.damage(kind, this.length);
   }
 
   /** What is durable now. */
   image(): DiskImage {
-    const snapshots = new Map(this.#snapshots);
-    return { records: [...this.#records], firstIndex: this.#firstIndex, snapshots, hardState: this.#hardState };
+    const snapshots = this.#snapshots.image();
+    return { records: [...this.#records], base: this.#base, snapshots, hardState: this.#hardState };
   }
 
   /** While no node uses the disk an older image is put back; false when it is the same. */
-  putBack({ records, firstIndex, snapshots, hardState }: DiskImage): boolean {
+  putBack({ records, base, snapshots, hardState }: DiskImage): boolean {
     const last = this.#records.at(-1)?.entry;
     if (records.at(-1)?.entry === last && hardState === this.#hardState) return false;
     // Without an entry what was promised lies before the first, in a snapshot.
     this.#hidden = { lastIndex: this.length, lastTerm: last?.term ?? this.#hardState?.term ?? 0 };
     this.#records = [...records];
-    this.#firstIndex = firstIndex;
+    this.#base = base;
     this.#hardState = hardState;
-    this.#snapshots.clear();
-    for (const [index, bytes] of snapshots) this.#snapshots.set(index, bytes);
+    this.#snapshots.replace(snapshots);
     return true;
   }
 
@@ -372,22 +385,16 @@ export class SimulatedDisk {
   crash(): void {
     const { random } = this.#scheduler;
     this.#generation++;
+    this.room.crash();
+    this.#snapshots.crash();
     let lost = 0;
     if (this.#group !== undefined) {
       lost = this.#carryOut(this.#group, random.below(6));
-      if (lost > 0 && random.chance(TORN)) {
-        this.#torn = true;
-        this.#faults.add("disk.tornWrite");
-      }
+      if (lost > 0 && random.chance(TORN)) this.#faults.add("disk.tornWrite");
     }
     for (const { request } of this.#queue) lost += request.entries.length;
     if (lost > 0) this.#faults.add("disk.lostUnsyncedWrite", lost);
     this.#group = undefined;
     this.#queue = [];
-  }
-
-  /** Whether the last crash left a part of a record, to be cut away when the disk is opened. */
-  get isTorn(): boolean {
-    return this.#torn;
   }
 }

@@ -8,7 +8,7 @@
  */
 import type { Bytes } from "../../src/core/codec/bytes.ts";
 import type { NodeId } from "../../src/core/consensus/types.ts";
-import { CHANNEL_SILENCE_MS } from "../../src/enclave/manager/channels.ts";
+import { CHANNEL_SILENCE_MS } from "../../src/enclave/manager/channel.ts";
 import type { PeerTransport } from "../../src/enclave/ports.ts";
 import { invariant } from "../../src/errors.ts";
 import type { FaultCounts } from "./fault-counts.ts";

@@ -17,9 +17,10 @@ import type { Crypto, PeerTransport } from "../../src/enclave/ports.ts";
 import { CocoError, invariant } from "../../src/errors.ts";
 import type { FaultCounts } from "./fault-counts.ts";
 import { type CrashedAt, type CrashPoint, NODE_ENDED, PortWatch } from "./port-watch.ts";
+import { startOnDisk } from "./opened-ledger.ts";
 import { ProcessGate } from "./process-gate.ts";
 import type { MachineClock } from "./simulated-clock.ts";
-import { type OpenedDisk, SimulatedDisk, type SimulatedDiskEvents } from "./simulated-disk.ts";
+import { type OpenedDisk, SimulatedDisk } from "./simulated-disk.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 import type { SimulatedNetwork } from "./simulated-network.ts";
 import { assembleProcess, type Life, type ProcessWorld, type Running } from "./simulated-process.ts";
@@ -177,7 +178,7 @@ export class SimulatedNode {
       const second = this.#governed++ % GOVERNED_SECONDS;
       return this.#request(make(state, core.sealing.batchTime() + 1000 * second));
     } catch (error) {
-      if (error instanceof CocoError && error.code !== "Internal") return false;
+      if (error === NODE_ENDED || (error instanceof CocoError && error.code !== "Internal")) return false;
       throw error;
     }
   }
@@ -186,10 +187,13 @@ export class SimulatedNode {
   #request([message, ...later]: readonly SignedMessage[]): boolean {
     if (message === undefined) return true;
     let refused = false;
-    this.#running?.core.manager.govern(message, (answer) => {
-      if (answer.type === "committed") this.#request(later);
-      else refused = true;
-    });
+    const { core } = this.#running ?? {};
+    this.#life?.watch.pass("client.request", () =>
+      core?.manager.govern(message, (answer) => {
+        if (answer.type === "committed") this.#request(later);
+        else refused = true;
+      }),
+    );
     return !refused;
   }
 
@@ -234,8 +238,8 @@ export class SimulatedNode {
   #attach(life: Life, { manager }: NodeCore): PeerTransport {
     const { gate, watch } = life;
     const transport = this.#world.network.attach(this.id, {
-      channelUp: (peer) => gate.enter(() => manager.channelUp(peer)),
-      channelDown: (peer) => gate.enter(() => manager.channelDown(peer)),
+      channelUp: (peer) => gate.enter(() => watch.pass("transport.channelUp", () => manager.channelUp(peer))),
+      channelDown: (peer) => gate.enter(() => watch.pass("transport.channelDown", () => manager.channelDown(peer))),
       frame: (peer, frame, refused) =>
         gate.enter(() => {
           try {
@@ -248,40 +252,19 @@ export class SimulatedNode {
     return watch.transport(transport);
   }
 
-  /** Opens the disk. Damage is set aside: by its checksum at once, or when the ledger does not verify. */
+  /** Opens the disk. */
   #open(life: Life): Running {
-    const { disk } = this;
-    const events: SimulatedDiskEvents = {
-      died: (failure) => this.#endByDisk(failure),
-      diskFull: (full) => life.gate.enter(() => this.#running?.core.manager.diskFull(full)),
-    };
-    const damaged = disk.damagedIndex;
-    if (damaged === undefined) return this.#assemble(life, disk.open(events));
-    this.#world.faults.add("disk.bitFlipAtOpen");
-    this.#world.trace.event("damage found", this.name, damaged);
-    const checksum = disk.hasSnapshots || this.#world.scheduler.random.chance(0.5);
-    if (!checksum) this.#mustNotVerify(life, disk.open(events), damaged);
-    disk.setAside(damaged);
-    try {
-      return this.#assemble(life, disk.open(events));
-    } catch (error) {
-      if (!life.alive || !(error instanceof CocoError) || error.code !== "LedgerCorrupt") throw error;
-      // The log began with a snapshot that a later one replaced, whose evidence is set aside: an operator has to help.
-      this.#world.faults.add("disk.ledgerMovedAway");
-      disk.moveAway();
-      return this.#assemble(life, disk.open(events));
-    }
-  }
-
-  /** What no checksum covers the signatures do. */
-  #mustNotVerify(life: Life, opened: OpenedDisk, damaged: number): void {
-    try {
-      this.#assemble(life, opened);
-    } catch (error) {
-      if (!life.alive || !(error instanceof CocoError) || error.code === "Internal") throw error;
-      return;
-    }
-    throw new CocoError("Internal", `${this.name} starts with a damaged entry ${damaged}`);
+    const { disk, name } = this;
+    const full = (isFull: boolean): void => this.#running?.core.manager.diskFull(isFull);
+    return startOnDisk({
+      ...{ name, disk, world: this.#world },
+      events: {
+        died: (failure) => this.#endByDisk(failure),
+        diskFull: (isFull) => life.gate.enter(() => life.watch.pass("disk.diskFull", () => full(isFull))),
+      },
+      assemble: (opened) => this.#assemble(life, opened),
+      isAlive: () => life.alive,
+    });
   }
 
   #endByDisk(failure: string): void {
@@ -351,12 +334,16 @@ export class SimulatedNode {
     life.gate.enter(() => {
       const request = { path, body: utf8Encode(body), caller: { actor, certificate: "00" }, linearizable };
       const isReady = this.manager !== undefined && hindranceOf(this.manager) === undefined;
-      this.manager?.request(request, (response) => {
+      const answer = (response: ClientResponse): void => {
         life.openRequests--;
         const isPromised = isReady && path === this.#world.protocol.adapter.mount;
         invariant(!isPromised || !saysNotReady(response), `${this.name} is ready, and answers that it is not`);
         if (life.alive) respond(response);
-      });
+      };
+      const { watch } = life;
+      watch.pass("client.request", () =>
+        this.manager?.request(request, (response) => watch.pass("client.answer", () => answer(response))),
+      );
     });
   }
 
@@ -384,6 +371,8 @@ export class SimulatedNode {
    */
   #onFatal(life: Life, error: CocoError): void {
     if (!life.alive) return;
+    if (error.code === "DiskFailed") return this.#endByDisk("readError");
+    if (error.code === "LedgerCorrupt" && this.disk.hasDamagedSnapshot) return this.#endByDisk("damage found");
     const { isMember, isVoter, faults } = this.#world;
     const isNewcomer = isMember(this.id) && !isVoter(this.id);
     if (error.code !== "NotReady" || (isMember(this.id) && !isNewcomer))

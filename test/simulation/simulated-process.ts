@@ -106,15 +106,16 @@ export function assembleProcess(
     adapterProblem: () => undefined,
     startExecutor: (adapter, onMessage) => {
       const ends = { adapterId: adapter.id, toManager: onMessage, random: random.fork() };
-      const started = startWatchedWorker(world, life, machine, ends);
+      const started = watch.pass("executor.start", () => startWatchedWorker(world, life, machine, ends));
       workers.set(adapter.id, started);
       const { executor } = started;
       return {
         send: (message) => watch.pass("executor.send", () => executor.send(message)),
-        close: () => {
-          executor.close();
-          if (workers.get(adapter.id) === started) workers.delete(adapter.id);
-        },
+        close: () =>
+          watch.pass("executor.close", () => {
+            executor.close();
+            if (workers.get(adapter.id) === started) workers.delete(adapter.id);
+          }),
       };
     },
     firstTransactions: () => founded.firstTransactions(entropy),

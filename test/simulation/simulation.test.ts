@@ -79,7 +79,7 @@ describe("a simulated network", () => {
 
   test("bears frames that are lost, doubled and overtaken", async () => {
     const counts = { "network.loss": 0, "network.duplication": 0, "network.reordering": 0 };
-    for (let seed = 1; seed <= 8; seed++) {
+    for (let seed = 1; seed <= 12; seed++) {
       const { faults } = await simulate({ seed, network: "datagram", nodeCount: 3 });
       for (const kind of Object.keys(counts) as (keyof typeof counts)[]) counts[kind] += faults[kind] ?? 0;
     }

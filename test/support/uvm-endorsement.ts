@@ -32,7 +32,7 @@ export interface EndorsementOptions {
   readonly headers?: readonly (readonly [CborKey, CborValue])[];
   readonly without?: readonly CborKey[];
   readonly unprotected?: readonly (readonly [CborKey, CborValue])[];
-  readonly payload?: string | null;
+  readonly payload?: string | Bytes | null;
   readonly svn?: unknown;
   readonly sign?: (data: Bytes) => Bytes;
 }
@@ -50,7 +50,8 @@ export function endorsement(options: EndorsementOptions = {}): Bytes {
   ]);
   for (const label of options.without ?? []) headers.delete(label);
   const text = JSON.stringify({ "x-ms-sevsnpvm-guestsvn": svn, "x-ms-sevsnpvm-launchmeasurement": MEASUREMENT });
-  const payload = options.payload === null ? null : utf8Encode(options.payload ?? text);
+  const { payload: given = text } = options;
+  const payload = typeof given === "string" ? utf8Encode(given) : given;
   const encoded = encodeCbor(headers);
   const signed = encodeCbor(["Signature1", encoded, EMPTY, payload ?? utf8Encode(text)]);
   const { privateKey } = signer.key;

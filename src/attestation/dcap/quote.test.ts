@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { concatBytes, fromHex, type Bytes } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
 import { makeEvidence, QUOTE_FORMS, type QuoteForm } from "../../../test/support/intel-platform.ts";
-import { isAccepted, type Verification } from "../checks.ts";
+import { isAccepted, reasonsOf, type Verification } from "../checks.ts";
 import { INTEL_SGX_ROOT } from "./chains.ts";
 import type { DcapClaims } from "./claims.ts";
 import { MAX_QUOTE_BYTES, parseQuote } from "./quote.ts";
@@ -11,10 +11,9 @@ import { crypto, verified } from "./test-refusals.ts";
 import { quotesMissing, realQuotes } from "./test-vectors.ts";
 import { verifyDcap } from "./verify.ts";
 
-/** Whether every offset of every quote is tried; otherwise all of one, and samples of the others. */
+/** Whether every offset of every quote is tried; otherwise all of one of each version, and samples of the others. */
 const TRIES_ALL = process.env["COCO_EVERY_OFFSET"] !== undefined;
-/** Of version 3: header, body, signature, attestation key, report of the quoting enclave and its signature. */
-const SIGNED_PARTS_3 = 48 + 384 + 4 + 64 + 64 + 384 + 64;
+const TRIED_WHOLE: readonly QuoteForm[] = ["sgx-3", "tdx-4", "tdx-5-15"];
 
 /** Whether a quote is refused, by an exception that says so or by a check. */
 function isRefused(verify: () => Verification<DcapClaims>): boolean {
@@ -54,8 +53,8 @@ describe("quotes", () => {
 
     test(`${form}: every flipped byte is refused (R18)`, () => {
       const platform = evidence.get(form);
-      const isDense = (at: number): boolean => TRIES_ALL || (form === "sgx-3" && at < SIGNED_PARTS_3);
-      for (let at = 0; at < quote.length; at += isDense(at) ? 1 : 53) {
+      const step = TRIES_ALL || TRIED_WHOLE.includes(form) ? 1 : 53;
+      for (let at = 0; at < quote.length; at += step) {
         const flipped = changed(quote, at, (quote[at] as number) ^ (1 << (at % 8)));
         assert.ok(platform && isRefused(() => verified({ ...platform, quote: flipped })), `byte ${at}`);
       }
@@ -104,8 +103,24 @@ describe("quotes", () => {
     malformed(changed(quoteOf("tdx-5-10"), 48, 3));
   });
 
-  test("certification data of an unknown kind is refused", () => {
-    for (const certificationKind of [0, 6, 7, 255]) malformed(makeEvidence({ certificationKind }).quote);
+  test("certification data of an unknown kind are refused, and known ones without certificates are read", () => {
+    for (const certificationKind of [0, 6, 8, 255]) malformed(makeEvidence({ certificationKind }).quote);
+    for (const certificationKind of [1, 2, 3, 4, 7]) {
+      const made = makeEvidence({ certificationKind });
+      assert.equal(parseQuote(made.quote).certificates, undefined);
+      const { claims, checks } = verified(made);
+      assert.ok(reasonsOf(checks).includes("CertificateMissing"), String(certificationKind));
+      assert.equal(claims.tee, "tdx");
+    }
+  });
+
+  test("without collateral, or with some that can't be read, one is refused, and says what it claims", () => {
+    const { quote, roots, nowMs } = makeEvidence();
+    for (const beside of [{}, { collateral: Uint8Array.of(0x7b) }]) {
+      const { claims, checks } = verifyDcap({ quote, ...beside }, { roots, nowMs }, crypto);
+      assert.deepEqual(reasonsOf(checks), ["CollateralInvalid"]);
+      assert.equal(claims.tee, "tdx");
+    }
   });
 
   test("certificates in another form of PEM are refused", () => {

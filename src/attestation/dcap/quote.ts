@@ -88,8 +88,8 @@ const BODY_TYPES: ReadonlyMap<number, readonly [tee: number, length: number]> = 
 /** Certification data: the certificates in PEM; the quoting enclave's report with its own certification data. */
 const CERTIFICATES_PEM = 5;
 const QUOTING_REPORT = 6;
-/** Kinds that name the platform by an identifier, so that a verifier would have to ask Intel for its certificate. */
-const IDENTIFIERS_ONLY = [1, 2, 3, 4];
+/** Kinds that name the platform, by an identifier or a manifest, so that a verifier would have to ask Intel for its certificate. */
+const WITHOUT_CERTIFICATES = [1, 2, 3, 4, 7];
 
 function malformed(problem: string): CocoError {
   return new CocoError("MalformedInput", problem);
@@ -223,7 +223,7 @@ function readQuotingData(reader: ByteReader): Omit<SignatureData, "signature" | 
   const kind = u16(reader);
   const data = reader.bytes(u32(reader));
   reader.end();
-  if (kind !== CERTIFICATES_PEM && !IDENTIFIERS_ONLY.includes(kind))
+  if (kind !== CERTIFICATES_PEM && !WITHOUT_CERTIFICATES.includes(kind))
     throw malformed(`certification data of kind ${kind}`);
   const certificates = kind === CERTIFICATES_PEM ? certificatesOfQuote(data) : undefined;
   return { quotingReport, quotingReportSignature, authentication, certificates };

@@ -9,7 +9,7 @@ import { readSignedJson, type SignedFields } from "./signed-json.ts";
 
 /** Statuses that the platform's levels can have; the others are what verification makes of several. */
 const LEVEL_STATUSES = TCB_STATUSES.filter((status) => !status.startsWith("TDRelaunch"));
-const PART_STATUSES = ["UpToDate", "OutOfDate", "Revoked"] as const;
+const PART_STATUSES = ["UpToDate", "ConfigurationNeeded", "OutOfDate", "Revoked"] as const;
 const COMPONENTS = 16;
 const MAX_SVN = 255;
 const MAX_U16 = 0xffff;

@@ -80,6 +80,22 @@ describe("R5: levels of a platform", () => {
         assert.equal(statusOf({ ...changes, identity: identity("OutOfDate") }), old[status] ?? status);
         assert.equal(statusOf({ ...changes, identity: identity("Revoked") }), "Revoked");
       }
+      const configured: Readonly<Record<string, string>> = {
+        UpToDate: "ConfigurationNeeded",
+        SWHardeningNeeded: "ConfigurationAndSWHardeningNeeded",
+        OutOfDate: "OutOfDateConfigurationNeeded",
+      };
+      for (const status of LEVEL_STATUSES) {
+        const changes = { form, ...levels(level(status, LOW, 0, tdx)), identity: identity("ConfigurationNeeded") };
+        assert.equal(statusOf(changes), configured[status] ?? status);
+      }
+      const toConfigure = {
+        form,
+        ...levels(level("UpToDate", LOW, 0, tdx)),
+        identity: identity("ConfigurationNeeded"),
+      };
+      assert.deepEqual(refusals(toConfigure), ["TcbStatusNotAllowed"]);
+      assert.deepEqual(refusals(toConfigure, { statuses: ["ConfigurationNeeded"] }), []);
       const { claims } = verified(
         makeEvidence({
           form,

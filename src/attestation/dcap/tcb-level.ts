@@ -38,14 +38,27 @@ function reachesGuest(teeTcbSvn: Bytes, level: PlatformLevel): boolean {
   return reaches(teeTcbSvn, level.tdx, moduleVersion(teeTcbSvn).major > 0 ? 2 : 0);
 }
 
-/** The status of a platform with an old part in it. */
+/** What a platform's status becomes by a part that is old, or that has to be configured. */
+const MERGED: Readonly<Record<"OutOfDate" | "ConfigurationNeeded", Readonly<Partial<Record<TcbStatus, TcbStatus>>>>> = {
+  OutOfDate: {
+    UpToDate: "OutOfDate",
+    SWHardeningNeeded: "OutOfDate",
+    ConfigurationNeeded: "OutOfDateConfigurationNeeded",
+    ConfigurationAndSWHardeningNeeded: "OutOfDateConfigurationNeeded",
+  },
+  ConfigurationNeeded: {
+    UpToDate: "ConfigurationNeeded",
+    SWHardeningNeeded: "ConfigurationAndSWHardeningNeeded",
+    OutOfDate: "OutOfDateConfigurationNeeded",
+    TDRelaunchAdvised: "TDRelaunchAdvisedConfigurationNeeded",
+  },
+};
+
+/** The status of a platform with such a part in it. */
 function merged(status: TcbStatus, part: PartStatus | undefined): TcbStatus {
   if (status === "Revoked" || part === "Revoked") return "Revoked";
-  if (part !== "OutOfDate") return status;
-  if (status === "UpToDate" || status === "SWHardeningNeeded") return "OutOfDate";
-  if (status === "ConfigurationNeeded" || status === "ConfigurationAndSWHardeningNeeded")
-    return "OutOfDateConfigurationNeeded";
-  return status;
+  if (part === undefined || part === "UpToDate") return status;
+  return MERGED[part][status] ?? status;
 }
 
 /** Judges a platform; a text says why no level fits. */

@@ -30,8 +30,8 @@ import { certificatesOfChain } from "./text-forms.ts";
 /** A quote with its collateral. */
 export interface DcapEvidence {
   readonly quote: Bytes;
-  /** JSON, as collateral.ts reads it. */
-  readonly collateral: Bytes;
+  /** JSON, as collateral.ts reads it; absent: nothing vouches for the quote. */
+  readonly collateral?: Bytes;
 }
 
 /** What a quote is judged by. */
@@ -57,8 +57,10 @@ export function verifyDcap(
   const quote = parseQuote(evidence.quote);
   const checks = new Checks();
   const context: ChainContext = { roots: options.roots, nowMs: options.nowMs, crypto, checks };
-  const collateral = readOrNothing(() => parseCollateral(evidence.collateral));
-  checks.require("collateral", collateral !== undefined, "CollateralInvalid", "not well-formed");
+  const { collateral: bytes } = evidence;
+  const collateral = bytes && readOrNothing(() => parseCollateral(bytes));
+  const problem = bytes === undefined ? "there is none" : "not well-formed";
+  checks.require("collateral", collateral !== undefined, "CollateralInvalid", problem);
   const pckChain = judgePckChain(quote, context);
   const platform = pckChain && readOrNothing(() => platformOf(pckChain[0] as Certificate));
   if (pckChain !== undefined)

@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { toBase64 } from "../../core/codec/base64.ts";
 import type { MaaJwtPolicy } from "../../core/governance/policy-vsm.ts";
-import { commonClaims, guestClaims, type JsonObject, sgxClaims, vbsClaims } from "../vsm/test-vsm-evidence.ts";
-import { attacker, keyId, guestPolicy, judged } from "./test-tokens.ts";
+import { commonClaims, guestClaims, IDS, type JsonObject, sgxClaims, vbsClaims } from "../vsm/test-vsm-evidence.ts";
+import { reasonsOf } from "../checks.ts";
+import { appraiseMaa } from "./appraise.ts";
+import { attacker, keyId, guestPolicy, judged, token, verify } from "./test-tokens.ts";
 
 describe("appraisal of tokens", () => {
   const bound = new Uint8Array(64).fill(9);
@@ -44,6 +46,20 @@ describe("appraisal of tokens", () => {
     const others = [{ keyId, publicKey: attacker.spki }];
     assert.deepEqual(judged(snp(), { ...guestPolicy, keys: others }), ["IssuerNotTrusted"]);
     assert.deepEqual(judged(snp(), { ...guestPolicy, minimumKeyBits: 3072 }), ["AlgorithmNotAllowed"]);
+  });
+
+  test("R17: says of a token without a key that it is not trusted, and nothing of a key's length", () => {
+    const { claims, checks } = verify(token(snp()), []);
+    assert.deepEqual(reasonsOf(checks), ["TokenInvalid"]);
+    assert.deepEqual(reasonsOf(appraiseMaa(claims, guestPolicy)), ["IssuerNotTrusted"]);
+  });
+
+  test("claims a measurement of each kind; of a VBS enclave its image", () => {
+    const measurementOf = (payload: JsonObject) => verify(token(payload)).claims.measurement;
+    assert.equal(measurementOf(snp()), "aa".repeat(48));
+    assert.equal(measurementOf(azure()), "aa".repeat(48));
+    assert.equal(measurementOf(sgx()), "cc".repeat(32));
+    assert.equal(measurementOf(vbs()), IDS.imageId.repeat(16));
   });
 
   test("R1: rejects debugging unless the policy allows it", () => {

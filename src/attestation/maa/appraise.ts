@@ -34,8 +34,11 @@ export function appraiseMaa(claims: MaaClaims, policy: MaaJwtPolicy, expected: E
 function requireKey(checks: Checks, { key, keyId }: MaaClaims, policy: MaaJwtPolicy): void {
   const isPinned = pinnedKeys(policy.keys).some((pinned) => toHex(pinned.publicKey) === key?.publicKey);
   checks.require("pinned key", isPinned, "IssuerNotTrusted", `the policy does not name the key ${keyId ?? "(none)"}`);
-  const bits = key?.bits ?? 0;
-  checks.require("length of the key", bits >= policy.minimumKeyBits, "AlgorithmNotAllowed", `${bits} bits`);
+  if (key === undefined) checks.skip("minimum length of the key", "no key signed the token");
+  else {
+    const isLong = key.bits >= policy.minimumKeyBits;
+    checks.require("minimum length of the key", isLong, "AlgorithmNotAllowed", `${key.bits} bits`);
+  }
 }
 
 function requireNoDebugging(checks: Checks, claims: MaaClaims, subject: TeeTokenClaims, policy: MaaJwtPolicy): void {

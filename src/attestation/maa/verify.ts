@@ -16,6 +16,7 @@ import {
   readVbsClaims,
   type TeeTokenClaims,
 } from "./claims.ts";
+import { TOKEN_TEES } from "../../core/governance/policy-vsm.ts";
 import { isLongKey, readKeySet, type TokenKey } from "./keys.ts";
 import { asCount, asFields, asText, type JsonFields, parseToken, type Token } from "./token.ts";
 
@@ -53,7 +54,7 @@ export interface MaaClaims {
   readonly subject?: TeeTokenClaims;
   /** Of the machine around a guest (`azurevm`). */
   readonly machine?: AzureVmTokenClaims;
-  /** Of a guest or an SGX enclave, lower-case hex. */
+  /** Of a guest or an SGX enclave, lower-case hex. Of a VBS enclave its image id: with the author it names the code. */
   readonly measurement?: string;
   /** What the TEE's own evidence binds: lower-case hex, 64 bytes. */
   readonly reportData?: string;
@@ -69,22 +70,21 @@ const ALGORITHMS: ReadonlyMap<string, SignatureAlgorithm> = new Map<string, Sign
 const HEADER_NAMES: readonly string[] = ["alg", "kid", "typ", "jku", "x5t", "x5t#S256", "cty"];
 const HASH_BYTES = 32;
 
-/** Verifies a token; throws `MalformedInput` when token or key set cannot be read. */
+/** Verifies a token; throws `MalformedInput` when it cannot be read. */
 export function verifyMaa(
   evidence: MaaEvidence,
   anchors: MaaAnchors,
   crypto: AttestationCrypto,
 ): Verification<MaaClaims> {
   const token = parseToken(evidence.token);
-  const keys = anchors.keys ?? (evidence.jwks === undefined ? [] : readKeySet(evidence.jwks));
   const checks = new Checks();
+  const keys = anchors.keys ?? keysOf(evidence.jwks, checks);
   const key = checkSignature(checks, token, keys, crypto);
   checkCertificate(checks, key, anchors.nowMs);
   checkTimes(checks, token.payload, anchors.nowMs);
   checkIssuer(checks, token);
   const about = readSubject(token.payload);
-  const type = about.attestationType ?? "none";
-  checks.require("kind of TEE", about.isKnown, "TokenPolicyMismatch", `type ${type}`);
+  checks.require("kind of TEE", about.isKnown, "TokenPolicyMismatch", unknownKind(about));
   if (about.isKnown)
     checks.require(
       "claims of the TEE",
@@ -93,6 +93,18 @@ export function verifyMaa(
       "one is missing, or of another type",
     );
   return { claims: claimsOf(token, key, about), checks: checks.list };
+}
+
+function keysOf(jwks: Bytes | undefined, checks: Checks): readonly TokenKey[] {
+  if (jwks === undefined) return [];
+  const keys = readOrNothing(() => readKeySet(jwks));
+  if (keys === undefined) checks.require("key set", false, "Malformed", "it can't be read");
+  return keys ?? [];
+}
+
+function unknownKind({ attestationType = "none" }: Subject): string {
+  if (attestationType === "azurevm") return "a machine of Azure that is not isolated by sevsnpvm";
+  return `type ${attestationType}, known are ${TOKEN_TEES.join(", ")}`;
 }
 
 function checkSignature(
@@ -205,7 +217,7 @@ function claimsOf({ header, payload }: Token, key: TokenKey | undefined, about: 
       expiresMs: timeIn(payload, "exp"),
       policyHash: policyHash?.length === HASH_BYTES ? toHex(policyHash) : undefined,
       subject,
-      measurement: subject?.type === "vbs" ? undefined : subject?.measurement,
+      measurement: subject?.type === "vbs" ? subject.imageId : subject?.measurement,
       reportData: subject?.reportData,
       hostData: subject?.type === "sevsnpvm" ? subject.hostData : undefined,
     }),

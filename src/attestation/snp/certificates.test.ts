@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { certificatesPem, issue } from "../../../test/support/issue-certificates.ts";
 import { certificateTable } from "../../../test/support/snp-pki.ts";
 import { octets } from "../../../test/support/der-writer.ts";
-import { toBase64 } from "../../core/codec/base64.ts";
+import { toBase64, toBase64Url } from "../../core/codec/base64.ts";
 import { type Bytes, concatBytes, EMPTY, utf8Encode } from "../../core/codec/bytes.ts";
 import { MAX_CERTIFICATE_CONTAINER_BYTES, readCertificates, readCertificateTable } from "./certificates.ts";
 
@@ -57,12 +57,28 @@ describe("containers of certificates", () => {
     assert.throws(() => readCertificates(indefinite), malformed);
   });
 
-  test("text around PEM, PEM of something else, blocks that are no certificate", () => {
+  test("PEM with text around its blocks, JSON with one of its fields, base64 in either spelling of each", () => {
+    const pem = certificatesPem([first]);
+    assert.deepEqual(read(`Certificate:\n    Data: 1\n${pem}subject=x\n${certificatesPem([second])}\nend`), [
+      first,
+      second,
+    ]);
+    const fields = JSON.parse(json);
+    assert.deepEqual(read(JSON.stringify({ vcekCert: fields.vcekCert, tcbm: "00" })), [first]);
+    assert.deepEqual(read(JSON.stringify({ certificateChain: fields.certificateChain })), [second, third]);
+    const spellings = [toBase64, toBase64Url, (bytes: Bytes) => toBase64(bytes).replace(/.{60}/g, "$&\n")];
+    for (const spell of spellings) {
+      assert.deepEqual(read(spell(utf8Encode(json))), all);
+      assert.deepEqual(read(spell(utf8Encode(certificatesPem(all)))), all);
+      assert.deepEqual(read(spell(first)), [first]);
+    }
+  });
+
+  test("PEM of something else, blocks that are no certificate or have no end", () => {
     const pem = certificatesPem([first]);
     for (const text of [
-      `x${pem}`,
-      `${pem}x`,
-      `${pem}\nsubject=x\n${pem}`,
+      `${pem}${pem.slice(0, -3)}`,
+      `${pem}\n-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n`,
       pem.replaceAll("CERTIFICATE", "X509 CRL"),
       pem.replace("M", "!"),
       "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
@@ -75,14 +91,13 @@ describe("containers of certificates", () => {
   test("[R9] JSON with a name twice, without a field, or of another kind; base64 of something else", () => {
     for (const text of [
       json.replace('"tcbm"', '"vcekCert"'),
-      json.replace("certificateChain", "chain"),
-      json.replace("vcekCert", "vcek"),
+      json.replace("certificateChain", "chain").replace("vcekCert", "vcek"),
       `${json}x`,
       "{}",
       "[]",
       "{",
       '{"vcekCert":1,"certificateChain":2}',
-      toBase64(first),
+      toBase64(utf8Encode(toBase64(utf8Encode(json)))),
       toBase64(utf8Encode("[]")),
       "x",
       "",

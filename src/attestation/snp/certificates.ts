@@ -1,11 +1,12 @@
 /**
- * Containers in which certificates of chips travel: DER, PEM, the JSON of Azure's THIM service (`vcekCert`,
- * `certificateChain`), base64 of that JSON, and the table the host hands to a guest (GHCB, AMD 56421, 4.1.8.1).
+ * Containers in which certificates of chips travel: DER, PEM, with text around its blocks or without, the JSON of Azure's THIM
+ * service (`vcekCert`, `certificateChain`, or one of them), base64 of any of these, and the table the host hands to a guest (GHCB,
+ * AMD 56421, 4.1.8.1).
  *
  * They are read strictly into a list of DER; which certificate is what is told by the certificates. A file that is DER is
  * never searched for PEM: certificates may carry other certificates as text.
  */
-import { fromBase64 } from "../../core/codec/base64.ts";
+import { fromAnyBase64 } from "../../core/codec/base64.ts";
 import { type Bytes, bytesEqual, EMPTY, fromHex, utf8Decode } from "../../core/codec/bytes.ts";
 import { parseStrictJson } from "../../core/codec/json.ts";
 import { derOfPem, isOneDerSequence } from "../../core/governance/pem.ts";
@@ -53,12 +54,14 @@ function asciiOf(content: Bytes): string | undefined {
 }
 
 function readText(text: string): readonly Bytes[] {
-  if (text.startsWith("-----BEGIN")) return readPem(text);
-  return readThimJson(text.startsWith("{") ? text : textOfBase64(text));
+  if (text.startsWith("{")) return readThimJson(text);
+  return text.includes("-----") ? readPem(text) : readBase64(text);
 }
 
+/** Text around the blocks, such as what a certificate says in words, is passed over; blocks that are none are not. */
 function readPem(text: string): readonly Bytes[] {
-  if (text.replace(PEM_BLOCK, "").trim() !== "") throw malformed("something stands between or around PEM blocks");
+  if (text.replace(PEM_BLOCK, "").includes("-----"))
+    throw malformed("a PEM block that is no certificate, or has no end");
   return (text.match(PEM_BLOCK) ?? []).map((block) => {
     const der = derOfPem(block, "CERTIFICATE");
     if (der === undefined || !isOneDerSequence(der)) throw malformed("a PEM block that holds no certificate");
@@ -66,19 +69,24 @@ function readPem(text: string): readonly Bytes[] {
   });
 }
 
-function textOfBase64(text: string): string {
-  const decoded = orMalformed(() => utf8Decode(fromBase64(text.replace(/[\r\n]/g, ""))));
-  if (!decoded.startsWith("{")) throw malformed("neither PEM, nor JSON, nor base64 of JSON");
-  return decoded;
+/** What is in base64 is no base64 again. */
+function readBase64(text: string): readonly Bytes[] {
+  const decoded = orMalformed(() => fromAnyBase64(text));
+  if (isOneDerSequence(decoded)) return [decoded];
+  const inner = asciiOf(decoded)?.trim() ?? "";
+  if (!inner.startsWith("{") && !inner.includes("-----")) throw malformed("neither PEM, nor JSON, nor base64 of them");
+  return readText(inner);
 }
 
 /** The other fields say for which TCB and how long; what counts of that stands in the certificates. */
 function readThimJson(text: string): readonly Bytes[] {
   const fields = orMalformed(() => parseStrictJson(text));
   if (!(fields instanceof Map)) throw malformed("expected a JSON object");
-  return ["vcekCert", "certificateChain"].flatMap((name) => {
+  const found = ["vcekCert", "certificateChain"].filter((name) => fields.has(name));
+  if (found.length === 0) throw malformed("JSON without vcekCert and certificateChain");
+  return found.flatMap((name) => {
     const value: unknown = fields.get(name);
-    if (typeof value !== "string") throw malformed(`JSON without ${name}`);
+    if (typeof value !== "string") throw malformed(`expected text for ${name}`);
     return readPem(value.trim());
   });
 }

@@ -9,7 +9,7 @@ import type { Vek, VekKind } from "./vek.ts";
 export interface SnpClaims {
   readonly tee: "snp";
   readonly version: number;
-  /** As the endorsing certificate names it: `Milan-B0`, `Genoa`. */
+  /** As the endorsing certificate names it (`Milan-B0`, `Genoa`): from version 3 on only a genuine one, or else `generation`. */
   readonly product?: string;
   /** As the report's processor says, or in version 2, whose reports do not say it, the issuer of the endorsement. */
   readonly generation?: SnpProduct;
@@ -61,14 +61,15 @@ export function generationOf(report: SnpReport, vek: Vek | undefined): SnpProduc
   return report.cpu === undefined ? vek?.product : productOfCpu(report.cpu);
 }
 
-/** The claims of a report that a key with this certificate signed. */
+/** The claims of a report that a key with this certificate signed; undefined when there is none whose word counts. */
 export function claimsOf(report: SnpReport, vek: Vek | undefined, revocationChecked: boolean): SnpClaims {
   const generation = generationOf(report, vek);
   const { cpu, launchMitigations, currentMitigations } = report;
+  const product = vek?.productName ?? generation;
   return {
     tee: "snp",
     version: report.version,
-    ...(vek?.productName !== undefined && { product: vek.productName }),
+    ...(product !== undefined && { product }),
     ...(generation && { generation }),
     ...(cpu && { cpuid: cpuidText(cpu) }),
     measurement: toHex(report.measurement),

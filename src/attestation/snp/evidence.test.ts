@@ -68,10 +68,19 @@ describe("SNP evidence as a whole", () => {
     assert.deepEqual(reasons([["host-policy", HOST_POLICY.subarray(1)]]), ["HostDataMismatch"]);
   });
 
-  test("with parts that cannot be read, or that stand there twice, cannot be read", () => {
+  test("with endorsements that cannot be read is refused, and says what it claims", () => {
+    const { claims, checks } = judge([["certificates", Uint8Array.of(1)]]);
+    assert.deepEqual(reasonsOf(checks), ["Malformed"]);
+    assert.equal(claims.measurement, MEASUREMENT);
+    assert.deepEqual(reasons([["uvm-endorsements", Uint8Array.of(1)]]), ["Malformed"]);
+    const many = Array.from({ length: 5 }, () => ["certificates", certificates] as const);
+    assert.deepEqual(reasons(many), ["Malformed", "CertificateMissing"], "18 certificates");
+    assert.deepEqual(reasons([["uvm-endorsements", Uint8Array.of(1)]], { uvm: UVM }), ["Malformed"]);
+  });
+
+  test("with a report that cannot be read, or parts that stand there twice, cannot be read", () => {
     const malformed = { code: "EvidenceRejected", data: { reason: "Malformed" } };
-    assert.throws(() => judge([["certificates", Uint8Array.of(1)]]), malformed);
-    assert.throws(() => judge([["uvm-endorsements", Uint8Array.of(1)]]), malformed);
+    assert.throws(() => judge([], {}, report.subarray(1)), malformed);
     for (const kind of ["uvm-endorsements", "host-policy"] as const) {
       const twice = [kind, kind === "host-policy" ? HOST_POLICY : endorsement()] as const;
       assert.throws(() => judge([twice, twice]), malformed);

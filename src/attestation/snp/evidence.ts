@@ -1,6 +1,7 @@
 /** SNP evidence as it travels, judged as a whole: report, certificates, utility VM endorsement and host policy, by a policy. */
 import { type Bytes, toHex } from "../../core/codec/bytes.ts";
 import type { SnpPolicy } from "../../core/governance/policy-snp.ts";
+import { CocoError } from "../../errors.ts";
 import { type AttestationCrypto, Checks, type Verification } from "../checks.ts";
 import { endorsementOf, endorsementsOf, type HardwareEvidence } from "../hardware-evidence.ts";
 import { appraiseRegisters } from "../tpm/appraise.ts";
@@ -10,7 +11,7 @@ import { type UvmClaims, verifyUvm } from "../uvm/verify.ts";
 import { appraiseSnp } from "./appraise.ts";
 import { readCertificates } from "./certificates.ts";
 import type { SnpClaims } from "./claims.ts";
-import { type SnpOptions, verifySnp } from "./verify.ts";
+import { MAX_SNP_CERTIFICATES, type SnpOptions, verifySnp } from "./verify.ts";
 
 /** Claims of SNP evidence, with those of the endorsement of its utility VM when it carries one. */
 export interface SnpEvidenceClaims extends SnpClaims {
@@ -27,7 +28,10 @@ export interface SnpJudgement extends SnpOptions {
   readonly anyRegisters?: boolean;
 }
 
-/** Verifies and appraises evidence. Throws `EvidenceRejected` with the reason `Malformed` when a part cannot be read. */
+/**
+ * Verifies and appraises evidence. Throws `EvidenceRejected` with the reason `Malformed` when the report, or what a TPM holds of it,
+ * cannot be read, or when an endorsement stands there twice; an endorsement that cannot be read is a check that fails.
+ */
 export function judgeSnpEvidence(
   evidence: HardwareEvidence,
   policy: SnpPolicy,
@@ -39,7 +43,7 @@ export function judgeSnpEvidence(
   if (tpm !== undefined) checks.add(tpm.checks);
   const parts = {
     report: tpm?.snpReport ?? evidence.evidence,
-    certificates: endorsementsOf(evidence, "certificates").flatMap(readCertificates),
+    certificates: certificatesOf(checks, evidence),
     revocations: endorsementsOf(evidence, "revocations"),
   };
   const { claims, checks: verified } = verifySnp(parts, judgement, crypto);
@@ -51,6 +55,28 @@ export function judgeSnpEvidence(
   checkHostPolicy(checks, endorsementOf(evidence, "host-policy"), claims, crypto);
   const bound = tpm?.reportData === undefined ? {} : { reportData: toHex(tpm.reportData) };
   return { claims: { ...claims, ...bound, ...(uvm && { uvm }), ...(tpm && { tpm: tpm.claims }) }, checks: checks.list };
+}
+
+/** Too many of them count for none: each costs signatures. */
+function certificatesOf(checks: Checks, evidence: HardwareEvidence): readonly Bytes[] {
+  const certificates = endorsementsOf(evidence, "certificates").flatMap(
+    (container) => readable(checks, "certificates", () => readCertificates(container)) ?? [],
+  );
+  if (certificates.length <= MAX_SNP_CERTIFICATES) return certificates;
+  const detail = `${certificates.length}, at most ${MAX_SNP_CERTIFICATES} are looked at`;
+  checks.require("number of certificates", false, "Malformed", detail);
+  return [];
+}
+
+/** What an endorsement holds; one that cannot be read is noted, and undefined. */
+function readable<T>(checks: Checks, name: string, read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof CocoError) || error.code !== "EvidenceRejected") throw error;
+    checks.require(name, false, "Malformed", error.message);
+    return undefined;
+  }
 }
 
 interface UvmQuestion {
@@ -69,7 +95,9 @@ function judgeUvm(
     else checks.require("utility VM", false, "UvmEndorsementInvalid", "there is no endorsement");
     return undefined;
   }
-  const { claims: uvm, checks: verified } = verifyUvm(endorsement, crypto);
+  const verification = readable(checks, "utility VM", () => verifyUvm(endorsement, crypto));
+  if (verification === undefined) return undefined;
+  const { claims: uvm, checks: verified } = verification;
   checks.add(verified);
   const isOfGuest = uvm.measurement === claims.measurement;
   checks.require("utility VM's measurement", isOfGuest, "MeasurementMismatch", `endorsed: ${uvm.measurement}`);

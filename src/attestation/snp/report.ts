@@ -228,6 +228,7 @@ function readPolicy(bits: Bits, abi: Bytes): GuestPolicy {
 }
 
 function readPlatform(bits: Bits): PlatformInfo {
+  if (bits.has(6) || bits.anyFrom(8)) throw malformed("reserved bits of the platform information");
   return {
     smt: bits.has(0),
     tsme: bits.has(1),

@@ -35,6 +35,10 @@ describe("guest policy", () => {
     assert.throws(() => reasons({ fields: { 10: 0b0001 } }), malformed);
     assert.throws(() => reasons({ fields: { 11: 0b100 } }), malformed);
     assert.throws(() => reasons({ fields: { 15: 0x80 } }), malformed);
+    assert.deepEqual(reasons({ fields: { 64: 0xbf } }), [], "all that the platform's information has a name for");
+    assert.throws(() => reasons({ fields: { 64: 0x65 } }), malformed);
+    for (let place = 65; place < 72; place++)
+      assert.throws(() => reasons({ fields: { [place]: 1 } }), malformed, `byte ${place}`);
   });
 
   test("[R3] privilege levels above the policy's, and of the host always", () => {

@@ -182,6 +182,19 @@ describe("real SNP evidence", { skip }, () => {
     });
   }
 
+  test("from version 3 on the product is that of a genuine certificate, or of the report itself", () => {
+    const milan = vector("ccf/milan_attestation.bin");
+    const judged = (certificates: readonly string[]) => judge(milan, certificatesOf(certificates)).claims;
+    assert.equal(judged(["ccf/milan_endorsements.pem"]).product, "Milan-B0");
+    for (const certificates of [[], ["ccf/genoa_endorsements.pem"], ["trustee/test-vcek-invalid-new.der"]]) {
+      const { product, generation, providerId } = judged(certificates);
+      assert.deepEqual(
+        { product, generation, providerId },
+        { product: "Milan", generation: "Milan", providerId: undefined },
+      );
+    }
+  });
+
   test("names the processor as policies do", () => {
     assert.equal(judgeCase("ccf-milan").claims.cpuid, "00a00f11");
     assert.equal(judgeCase("ccf-genoa").claims.cpuid, "00a10f11");

@@ -4,9 +4,10 @@
  */
 import { type Certificate, tryParseCertificate } from "../../core/certificates/certificate.ts";
 import { type Bytes, bytesEqual } from "../../core/codec/bytes.ts";
-import { type AttestationCrypto, Checks, type Verification } from "../checks.ts";
+import { type AttestationCrypto, type Check, Checks, reasonsOf, type Verification } from "../checks.ts";
 import { evidenceRejected } from "../evidence.ts";
 import { ecdsaSignature } from "../raw-keys.ts";
+import type { ReasonCode } from "../reasons.ts";
 import { checkChain, MAX_SNP_REVOCATION_LISTS } from "./chain.ts";
 import { claimsOf, generationOf, signingKeyOf, type SnpClaims } from "./claims.ts";
 import { isTcbAtLeast, tcbText } from "./product.ts";
@@ -56,16 +57,28 @@ export function verifySnp(
   const checks = new Checks();
   checkReport(checks, report);
   const vek = signerOf(report, certificates, crypto);
-  let revocationChecked = false;
   if (vek === undefined) {
     const detail = `there is no certificate of a key that signs reports (${signingKeyOf(report)})`;
     checks.require("signing key", false, "CertificateMissing", detail);
-  } else {
-    checkSigner(checks, report, vek);
-    checks.require("signature", isSignedBy(report, vek, crypto), "SignatureInvalid", "another key signed the report");
-    revocationChecked = checkChain(checks, vek, { certificates, revocations, roots, nowMs, crypto });
+    return { claims: claimsOf(report, undefined, false), checks: checks.list };
   }
-  return { claims: claimsOf(report, vek, revocationChecked), checks: checks.list };
+  const endorsement = new Checks();
+  checkSigner(endorsement, report, vek);
+  const isSigned = isSignedBy(report, vek, crypto);
+  endorsement.require("signature", isSigned, "SignatureInvalid", "another key signed the report");
+  const revocationChecked = checkChain(endorsement, vek, { certificates, revocations, roots, nowMs, crypto });
+  checks.add(endorsement.list);
+  // A report of version 2 does not name its processor: then there is only what came with it, for people to see what that was.
+  const speaks = report.cpu === undefined || isGenuine(endorsement.list);
+  return { claims: claimsOf(report, speaks ? vek : undefined, revocationChecked), checks: checks.list };
+}
+
+/** A certificate that is past its end, or without a list of revoked ones, still says what it said. */
+const ABOUT_TIME: readonly ReasonCode[] = ["CertificateExpired", "RevocationMissing"];
+
+/** Whether what an endorsement says of a chip is its maker's word. */
+function isGenuine(checks: readonly Check[]): boolean {
+  return reasonsOf(checks).every((reason) => ABOUT_TIME.includes(reason));
 }
 
 /** What a genuine report can't say. */

@@ -1,8 +1,9 @@
 /**
  * Forms of a confidential Azure machine's evidence: a TPM quote as an endorsement (CBOR), and the two JSON documents that
- * public tools write, which differ in how they write bytes (lists of numbers; hex and base64url).
+ * public tools write, which differ in how they write bytes (lists of numbers; hex and base64). Either may be wrapped in a record
+ * that names the platform.
  */
-import { fromBase64 } from "../../core/codec/base64.ts";
+import { fromAnyBase64 } from "../../core/codec/base64.ts";
 import { fromHex, type Bytes } from "../../core/codec/bytes.ts";
 import { decodeCbor, encodeCbor } from "../../core/codec/cbor.ts";
 import type { StrictJson } from "../../core/codec/json.ts";
@@ -46,24 +47,34 @@ function readQuote(fields: FieldReader): TpmQuoteEvidence {
 
 /** Reads either JSON document; throws `MalformedInput`. */
 export function parseAzureVtpmJson(json: Bytes): AzureVtpmEvidence {
-  const fields = parseJsonFields(json, "evidence of an Azure machine");
+  const fields = unwrapped(parseJsonFields(json, "evidence of an Azure machine"));
   return fields.has("version") ? readVersioned(fields) : readUnversioned(fields);
 }
 
-/** `{version, tpm_quote: {message, signature, pcrs}, hcl_report, vcek}`, of hex and base64url. */
+/** What is in `{platform, evidence}`, where it is wrapped so. */
+function unwrapped(fields: JsonFields): JsonFields {
+  if (!fields.has("platform")) return fields;
+  exactFields(fields, ["platform", "evidence"]);
+  const evidence = asFields(fields.get("evidence"));
+  if (evidence === undefined || !/snp/i.test(asText(fields.get("platform")) ?? ""))
+    throw malformed("expected evidence of a platform with SNP");
+  return evidence;
+}
+
+/** `{version, tpm_quote: {message, signature, pcrs}, hcl_report, vcek}`, of hex and base64. */
 function readVersioned(fields: JsonFields): AzureVtpmEvidence {
   const version = fields.get("version");
   if (version !== 1 && version !== 2) throw malformed("an unknown version");
   const quote = exactFields(fields.get("tpm_quote"), ["message", "signature", "pcrs"]);
   exactFields(fields, ["version", "tpm_quote", "hcl_report", "vcek"]);
   return {
-    hclReport: base64Url(asText(fields.get("hcl_report")) ?? ""),
+    hclReport: fromAnyBase64(asText(fields.get("hcl_report")) ?? ""),
     quote: {
       message: hex(quote.get("message")),
       signature: hex(quote.get("signature")),
       pcrs: pcrList(quote.get("pcrs"), (value) => fromHex(asHex(value, PCR_BYTES) ?? "")),
     },
-    certificates: [base64Url(asText(fields.get("vcek")) ?? "")],
+    certificates: [fromAnyBase64(asText(fields.get("vcek")) ?? "")],
   };
 }
 
@@ -114,10 +125,4 @@ function pcrList(value: StrictJson | undefined, read: (value: StrictJson) => Byt
   const pcrs = value.map(read);
   if (pcrs.some(({ length }) => length !== PCR_BYTES)) throw malformed(`expected registers of ${PCR_BYTES} bytes`);
   return pcrs;
-}
-
-/** With padding, unlike that of tokens. */
-function base64Url(text: string): Bytes {
-  if (/[+/]/.test(text)) throw malformed("expected base64url");
-  return fromBase64(text.replaceAll("-", "+").replaceAll("_", "/"));
 }

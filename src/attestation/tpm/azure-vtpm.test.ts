@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { makeKey } from "../../../test/support/issue-certificates.ts";
 import { concatBytes, toHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
-import { toBase64 } from "../../core/codec/base64.ts";
+import { toBase64, toBase64Url } from "../../core/codec/base64.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
 import { CocoError } from "../../errors.ts";
 import { reasonsOf } from "../checks.ts";
@@ -158,7 +158,8 @@ describe("reading what a virtual TPM holds", () => {
   const own = runtimeKey("HCLAkPub", key);
   const hclCases: readonly (readonly [string, HclOptions])[] = [
     ["another mark", { header: { 0: 1 } }],
-    ["another version", { header: { 1: 2 } }],
+    ["version 0", { header: { 1: 0 } }],
+    ["version 3", { header: { 1: 3 } }],
     ["a size that is not its own", { header: { 2: 2000 } }],
     ["another request", { header: { 3: 1 } }],
     ["a status that is no success", { header: { 4: 1 } }],
@@ -176,6 +177,19 @@ describe("reading what a virtual TPM holds", () => {
     ["a key without a modulus", runtime({ keys: [{ ...own, n: undefined }] })],
     ["too many keys", runtime({ keys: Array.from({ length: 17 }, () => own) })],
   ];
+
+  test("reads both versions of the header alike", () => {
+    const [first, second] = ([1, 2] as const).map((version) => makeHclReport(key, { version }));
+    assert.ok(first !== undefined && second !== undefined);
+    assert.equal(toHex(second.subarray(0, 8)), "48434c4102000000");
+    assert.deepEqual(parseHclReport(second), parseHclReport(first));
+    assert.deepEqual(reasonsAgainst(makeVtpmEvidence(key, { version: 2 })), []);
+  });
+
+  test("reads the one key of the TPM, whatever stands beside it", () => {
+    const beside = runtime({ keys: [{ kid: "HCLEkPub", kty: "EC", crv: "P-256" }, own] });
+    assert.deepEqual(parseHclReport(makeHclReport(key, beside)).attestationKey, key.spki);
+  });
 
   for (const [name, options] of hclCases)
     test(`refuses an HCL report with ${name}`, () => {
@@ -239,11 +253,29 @@ describe("reading what a virtual TPM holds", () => {
       vcek: base64Url(certificate),
     };
     assert.deepEqual(parse(versioned), { ...evidence, certificates: [certificate] });
+    const spellings: readonly ((bytes: Bytes) => string)[] = [
+      toBase64,
+      (bytes) => toBase64(bytes).replaceAll("=", ""),
+      toBase64Url,
+    ];
+    const read = { ...evidence, certificates: [certificate] };
+    for (const spell of spellings)
+      assert.deepEqual(
+        parse({ ...versioned, hcl_report: spell(evidence.hclReport), vcek: spell(certificate) }),
+        read,
+        spell(certificate).slice(-4),
+      );
+    for (const inner of [versioned, unversioned])
+      assert.deepEqual(parse({ platform: "az-snp", evidence: inner }), read);
     const wrong: readonly unknown[] = [
+      { platform: "az-tdx", evidence: versioned },
+      { platform: "az-snp", evidence: versioned, more: 1 },
+      { platform: "az-snp", evidence: { platform: "az-snp", evidence: versioned } },
+      { platform: "az-snp", evidence: "e30" },
       { ...versioned, version: 3 },
       { ...versioned, more: 1 },
       { ...versioned, vcek: pem },
-      { ...versioned, hcl_report: base64Url(evidence.hclReport).slice(1) },
+      { ...versioned, hcl_report: `${base64Url(evidence.hclReport)}!` },
       { ...versioned, tpm_quote: { ...versioned.tpm_quote, pcrs: ["00"] } },
       { ...unversioned, vcek: "none" },
       { ...unversioned, report: [256] },

@@ -17,7 +17,9 @@ export const MAX_HCL_REPORT_BYTES = 16 * 1024;
 export const MAX_RUNTIME_KEYS = 16;
 
 const SIGNATURE = 0x414c_4348;
-const VERSION = 1;
+/** Versions of the header that paravisors write; what follows is the same. */
+const HEADER_VERSIONS = [1, 2];
+const RUNTIME_VERSION = 1;
 const REQUEST_TYPE = 2;
 const HEADER_BYTES = 32;
 const SNP_REPORT_BYTES = 1184;
@@ -50,7 +52,7 @@ export function parseHclReport(bytes: Bytes): HclReport {
     throw new CocoError("MalformedInput", `HCL report: ${bytes.length} bytes, ${MAX_HCL_REPORT_BYTES} allowed`);
   const reader = new LittleEndianReader(bytes, "HCL report");
   reader.exactly("its mark", SIGNATURE);
-  reader.exactly("its version", VERSION);
+  if (!HEADER_VERSIONS.includes(reader.u32())) throw reader.malformed("an unknown version of its header");
   const contentBytes = reader.u32();
   reader.exactly("the type of the request", REQUEST_TYPE);
   reader.exactly("its status", 0);
@@ -63,7 +65,7 @@ export function parseHclReport(bytes: Bytes): HclReport {
 
 function readRuntime(reader: LittleEndianReader, contentBytes: number) {
   const dataBytes = reader.u32();
-  reader.exactly("the version of the runtime data", VERSION);
+  reader.exactly("the version of the runtime data", RUNTIME_VERSION);
   reader.exactly("the type of the report", SNP_REPORT_TYPE);
   const runtimeHash = HASHES[reader.u32()];
   if (runtimeHash === undefined) throw reader.malformed("an unknown digest of the runtime data");
@@ -78,23 +80,24 @@ function parseRuntimeData(runtimeData: Bytes): Pick<HclReport, "attestationKey" 
   const fields = parseJsonFields(runtimeData, "runtime data");
   const keys = fields.get("keys");
   if (!Array.isArray(keys) || keys.length > MAX_RUNTIME_KEYS) throw malformed("expected a list of few keys");
-  const [key, ...others] = keys.map(readRuntimeKey).filter(({ name }) => name === ATTESTATION_KEY);
-  if (key === undefined || others.length > 0) throw malformed(`expected one key ${ATTESTATION_KEY}`);
+  // The others, such as that for encryption, are for nothing here, and may be of any type.
+  const [named, ...others] = keys.filter((key: StrictJson) => asFields(key)?.get("kid") === ATTESTATION_KEY);
+  if (named === undefined || others.length > 0) throw malformed(`expected one key ${ATTESTATION_KEY}`);
   const machine = asFields(fields.get("vm-configuration"));
   const [machineId, secureBoot] = [asText(machine?.get("vmUniqueId")), asFlag(machine?.get("secure-boot"))];
   return {
-    attestationKey: key.publicKey,
+    attestationKey: readRsaKey(named),
     ...(machineId !== undefined && { machineId }),
     ...(secureBoot !== undefined && { secureBoot }),
   };
 }
 
-function readRuntimeKey(value: StrictJson): { readonly name: string; readonly publicKey: Bytes } {
+function readRsaKey(value: StrictJson): Bytes {
   const fields = asFields(value);
-  const [name, modulus, exponent] = ["kid", "n", "e"].map((field) => asText(fields?.get(field)));
-  if (fields?.get("kty") !== "RSA" || name === undefined || modulus === undefined || exponent === undefined)
-    throw malformed("expected RSA keys");
-  return { name, publicKey: rsaKeyOfText(modulus, exponent) };
+  const [modulus, exponent] = ["n", "e"].map((field) => asText(fields?.get(field)));
+  if (fields?.get("kty") !== "RSA" || modulus === undefined || exponent === undefined)
+    throw malformed("expected an RSA key");
+  return rsaKeyOfText(modulus, exponent);
 }
 
 function malformed(problem: string): CocoError {

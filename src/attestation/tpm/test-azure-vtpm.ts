@@ -19,6 +19,8 @@ export function runtimeKey(kid: string, { spki }: TestKey): JsonObject {
 }
 
 export interface HclOptions {
+  /** Of the header; 1 unless given. */
+  readonly version?: 1 | 2;
   readonly runtime?: string;
   readonly reportData?: Bytes;
   /** Makes the SNP report for its report data; one that is empty otherwise unless given. */
@@ -46,7 +48,7 @@ export function makeHclReport(key: TestKey, options: HclOptions = {}): Bytes {
   const bound = new Uint8Array(64);
   bound.set(options.reportData ?? sha256(json));
   const snpReport = (options.snpReport ?? emptyReport)(bound);
-  const header = [0x414c4348, 1, 32 + 1184 + 20 + json.length, 2, 0, 0, 0, 0];
+  const header = [0x414c4348, options.version ?? 1, 32 + 1184 + 20 + json.length, 2, 0, 0, 0, 0];
   const runtimeHeader = [20 + json.length, 1, 2, 1, json.length];
   const write = (values: readonly number[], changes: Readonly<Record<number, number>> = {}): Bytes =>
     concatBytes(...values.map((value, at) => u32(changes[at] ?? value)));

@@ -43,11 +43,15 @@ describe("VSM evidence as a whole", () => {
     assert.deepEqual(reasons(evidenceOf(forged), guestPolicy), ["TokenInvalid"]);
   });
 
+  test("with a health certificate that cannot be read is refused, whatever the rest is", () => {
+    const unreadable = evidenceOf(report, { kind: "health-certificate", content: EMPTY });
+    assert.deepEqual(reasons(unreadable, vbsPolicy), ["Malformed"]);
+  });
+
   test("is malformed when a part is missing, stands twice, or is of the other format", () => {
     for (const evidence of [
       evidenceOf(report),
       evidenceOf(report, health, health),
-      evidenceOf(report, { kind: "health-certificate", content: EMPTY }),
       evidenceOf(EMPTY, health),
       evidenceOf(utf8Encode(token(guest)), health),
     ])

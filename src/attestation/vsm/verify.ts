@@ -5,13 +5,13 @@
  * genuine. A health certificate may be pinned itself.
  */
 import { fitsKey, isStrongKey, type SignatureAlgorithm } from "../../core/certificates/algorithm.ts";
-import { type Certificate, parseCertificate, tryParseCertificate } from "../../core/certificates/certificate.ts";
+import { type Certificate, readOrNothing, tryParseCertificate } from "../../core/certificates/certificate.ts";
 import { type AcceptedPath, type PathProblem, type RefusedPath, validatePath } from "../../core/certificates/path.ts";
 import { toHex, type Bytes } from "../../core/codec/bytes.ts";
 import { type DerReader, readDer } from "../../core/codec/der.ts";
 import { type AttestationCrypto, Checks, type Verification } from "../checks.ts";
 import type { ReasonCode } from "../reasons.ts";
-import { parseVbsReport, type VbsIdentity, type VbsModule } from "./report.ts";
+import { parseVbsReport, type VbsIdentity, type VbsModule, type VbsReport } from "./report.ts";
 
 /** Most certificates between a health certificate and its root. */
 export const MAX_HEALTH_INTERMEDIATES = 4;
@@ -27,8 +27,8 @@ const HOST_HEALTH = "1.3.6.1.4.1.311.48.1.2";
 export interface VbsEvidence {
   /** As `EnclaveGetAttestationReport` writes it. */
   readonly report: Bytes;
-  /** Of the Secure Kernel's key, DER. */
-  readonly healthCertificate: Bytes;
+  /** Of the Secure Kernel's key, DER; absent: nobody vouches for the report. */
+  readonly healthCertificate?: Bytes;
   /** What leads from it to a root, DER. */
   readonly intermediates?: readonly Bytes[];
 }
@@ -39,13 +39,13 @@ export interface VsmClaims extends Omit<VbsIdentity, "uniqueId"> {
   readonly format: "vbs-hgs";
   /** The unique id of the enclave's image, in lower-case hex: 32 bytes. */
   readonly measurement: string;
-  /** The machine: SHA-256 of its Secure Kernel's key, in lower-case hex. */
-  readonly machine: string;
+  /** The machine: SHA-256 of its Secure Kernel's key, in lower-case hex; absent without a health certificate. */
+  readonly machine?: string;
   /** What the enclave bound, in lower-case hex: 64 bytes. */
   readonly reportData: string;
   readonly modules: readonly VbsModule[];
-  /** Who certified the Secure Kernel's key, and for how long. */
-  readonly health: {
+  /** Who certified the Secure Kernel's key, and for how long; absent without a health certificate. */
+  readonly health?: {
     readonly subject: string;
     readonly issuer: string;
     readonly notBeforeMs: number;
@@ -60,37 +60,55 @@ export interface VbsAnchors {
   readonly nowMs: number;
 }
 
-/** Verifies the report of a VBS enclave; throws `MalformedInput` when report or health certificate cannot be read. */
+/** Verifies the report of a VBS enclave; throws `MalformedInput` when it cannot be read. */
 export function verifyVbs(
   evidence: VbsEvidence,
   anchors: VbsAnchors,
   crypto: AttestationCrypto,
 ): Verification<VsmClaims> {
   const report = parseVbsReport(evidence.report);
-  const health = parseCertificate(evidence.healthCertificate);
   const checks = new Checks();
-  checkHealth(checks, health, evidence, { ...anchors, crypto });
-  const { publicKey, keyType } = health;
-  const isRsa = isStrongKey(keyType) && fitsKey(SIGNATURE, keyType);
-  checks.require("key of the Secure Kernel", isRsa, "AlgorithmNotAllowed", "not an RSA key of 2048 bits or more");
-  const { signedStatement, signature } = report;
-  if (isRsa) {
-    const isSigned = crypto.verify(SIGNATURE, publicKey, signedStatement, signature);
-    checks.require("signature of the report", isSigned, "SignatureInvalid", "not by the health certificate's key");
-  } else checks.skip("signature of the report", "no key that counts");
+  const health = readHealth(checks, evidence.healthCertificate);
+  if (health !== undefined) {
+    checkHealth(checks, health, evidence, { ...anchors, crypto });
+    checkSignature(checks, health, report, crypto);
+  }
   const { uniqueId, ...identity } = report.identity;
-  const { subject, issuer, notBeforeMs, notAfterMs } = health;
   const claims: VsmClaims = {
     tee: "vsm",
     format: "vbs-hgs",
     measurement: uniqueId,
-    machine: toHex(crypto.digest("sha256", publicKey)),
     reportData: toHex(report.enclaveData),
     ...identity,
     modules: report.modules,
-    health: { subject: subject.text, issuer: issuer.text, notBeforeMs, notAfterMs },
+    ...(health && { machine: toHex(crypto.digest("sha256", health.publicKey)), health: healthClaims(health) }),
   };
   return { claims, checks: checks.list };
+}
+
+function readHealth(checks: Checks, der: Bytes | undefined): Certificate | undefined {
+  const health = der && tryParseCertificate(der);
+  if (der === undefined) checks.require("health certificate", false, "CertificateMissing", "there is none");
+  else if (health === undefined) checks.require("health certificate", false, "Malformed", "it can't be read");
+  return health;
+}
+
+function healthClaims({ subject, issuer, notBeforeMs, notAfterMs }: Certificate) {
+  return { subject: subject.text, issuer: issuer.text, notBeforeMs, notAfterMs };
+}
+
+function checkSignature(
+  checks: Checks,
+  { publicKey, keyType }: Certificate,
+  { signedStatement, signature }: VbsReport,
+  crypto: AttestationCrypto,
+): void {
+  const isRsa = isStrongKey(keyType) && fitsKey(SIGNATURE, keyType);
+  checks.require("key of the Secure Kernel", isRsa, "AlgorithmNotAllowed", "not an RSA key of 2048 bits or more");
+  if (isRsa) {
+    const isSigned = crypto.verify(SIGNATURE, publicKey, signedStatement, signature);
+    checks.require("signature of the report", isSigned, "SignatureInvalid", "not by the health certificate's key");
+  } else checks.skip("signature of the report", "no key that counts");
 }
 
 function checkHealth(
@@ -148,7 +166,7 @@ const PATH_REASONS: Readonly<Record<PathProblem, ReasonCode>> = {
 function purposesOf({ extensions, keyPurposes }: Certificate): readonly (readonly string[])[] {
   const policies = extensions.find(({ identifier }) => identifier === APPLICATION_POLICIES);
   return [
-    ...(policies === undefined ? [] : [readDer(policies.value, readPolicies)]),
+    ...(policies === undefined ? [] : [readOrNothing(() => readDer(policies.value, readPolicies)) ?? []]),
     ...(keyPurposes ? [keyPurposes] : []),
   ];
 }

@@ -123,7 +123,9 @@ describe("the report of a SQL Server enclave", { skip: missingTeeVectors("vbs-ma
 
   test("is rejected at other times", () => {
     const pinned = [real().healthCertificate];
-    const { notBeforeMs, notAfterMs } = verifyReal(pinned).claims.health;
+    const { health } = verifyReal(pinned).claims;
+    assert.ok(health !== undefined);
+    const { notBeforeMs, notAfterMs } = health;
     for (const nowMs of [notBeforeMs, notAfterMs]) assert.deepEqual(reasonsOf(verifyReal(pinned, nowMs).checks), []);
     for (const nowMs of [notBeforeMs - 1, notAfterMs + 1, NOW_MS])
       assert.deepEqual(reasonsOf(verifyReal(pinned, nowMs).checks), ["CertificateExpired"]);
@@ -302,6 +304,31 @@ describe("reading a VBS enclave's report", () => {
         );
       }
     }
+  });
+});
+
+describe("a report without a health certificate that can be read", () => {
+  const { key } = makeGuardian();
+  const withHealth = (healthCertificate?: Bytes) => {
+    const evidence = { report: makeReport(key), ...(healthCertificate && { healthCertificate }) };
+    return verifyVbs(evidence, { roots: [], nowMs: NOW_MS }, crypto);
+  };
+
+  test("is refused, and says what it claims", () => {
+    assert.deepEqual(reasonsOf(withHealth().checks), ["CertificateMissing"]);
+    const { claims, checks } = withHealth(Uint8Array.of(0x30, 0));
+    assert.deepEqual(reasonsOf(checks), ["Malformed"]);
+    assert.equal(claims.measurement, IDS.uniqueId.repeat(32));
+    assert.deepEqual([claims.machine, claims.health], [undefined, undefined]);
+  });
+
+  test("[R18] neither is one whose purposes can't be read for the health of a host", () => {
+    const unreadable = { identifier: "1.3.6.1.4.1.311.21.10", value: Uint8Array.of(0x04, 0) };
+    const { root, health, key: own } = makeGuardian({ more: [unreadable] });
+    const evidence = { report: makeReport(own), healthCertificate: health.der };
+    assert.deepEqual(reasonsOf(verifyVbs(evidence, { roots: [root.der], nowMs: NOW_MS }, crypto).checks), [
+      "ChainInvalid",
+    ]);
   });
 });
 

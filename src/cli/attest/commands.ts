@@ -30,7 +30,8 @@ for a VBS enclave. What a machine with a virtual TPM booted is judged by "pcrs" 
 with neither policy nor --pcr that is left open.
 Otherwise the strict policy counts: --allow opens it by name, such as v2,vlek,vmpl1,debug,SWHardeningNeeded.
 
-Exit code 0: accepted. 1: rejected; the reasons are printed. 2: wrong usage, or evidence that can't be read.`;
+Exit code 0: accepted. 1: rejected; the reasons are printed. 2: wrong usage, or evidence that can't be read. What goes with evidence
+and is missing or can't be read rejects it.`;
 
 interface VerifyOptions extends Omit<EvidenceFiles, "tee"> {
   readonly recorded?: string;
@@ -52,11 +53,14 @@ export function addAttestCommands(program: Command, context: CommandContext): vo
     .description("check evidence offline")
     .argument("[folder]", "a folder with evidence")
     .option("--tee <name>", `what the evidence is of: ${TEES.join(", ")}; told by its form where it can be`)
-    .option("--report <file>", "report of SNP or of a VBS enclave: binary or hex")
-    .option("--certs <files...>", "certificates that go with it: PEM, DER, or JSON as Azure writes it")
-    .option("--quote <file>", "quote of SGX or TDX: binary or hex")
+    .option(
+      "--report <file>",
+      "report of SNP or of a VBS enclave: binary, hex or base64; or evidence of a vTPM as for --vtpm",
+    )
+    .option("--certs <files...>", "certificates that go with it: PEM, DER, JSON as Azure writes it, or base64 of these")
+    .option("--quote <file>", "quote of SGX or TDX: binary, hex or base64")
     .option("--collateral <file>", "collateral of the quote, JSON")
-    .option("--uvm <file>", "endorsement of a utility VM: COSE, or base64 of it")
+    .option("--uvm <file>", "endorsement of a utility VM: COSE, binary, hex or base64")
     .option("--token <file>", "token of Azure Attestation")
     .option("--jwks <file>", "keys of its issuer, JSON")
     .option("--vtpm <file>", "evidence of an Azure confidential VM's vTPM, JSON")
@@ -131,8 +135,8 @@ async function judgeFiles(
     nowMs,
     policies: policiesFor(given.tee, document, names, policy),
     expected: {
-      ...(measurement !== undefined && { measurement: measurement.toLowerCase() }),
-      ...(reportData !== undefined && { reportData: reportData.toLowerCase() }),
+      ...(measurement !== undefined && { measurement: plainHex(measurement) }),
+      ...(reportData !== undefined && { reportData: plainHex(reportData) }),
       ...(nonce !== undefined && { nonce: nonceOf(nonce) }),
       pcrs: pcr,
     },
@@ -210,9 +214,14 @@ function collectPcr(text: string, before: PcrValues): PcrValues {
   return { ...before, [Number(number)]: value.toLowerCase() };
 }
 
+function plainHex(hex: string): string {
+  return hex.replace(/^0x/i, "").toLowerCase();
+}
+
 function nonceOf(hex: string): Uint8Array {
-  if (!/^(?:[0-9a-f]{2})*$/i.test(hex)) throw new CocoError("WrongUsage", "--nonce: expected hex");
-  return new Uint8Array(Buffer.from(hex, "hex"));
+  const digits = plainHex(hex);
+  if (!/^(?:[0-9a-f]{2})*$/.test(digits)) throw new CocoError("WrongUsage", "--nonce: expected hex");
+  return new Uint8Array(Buffer.from(digits, "hex"));
 }
 
 function timeOf(text: string): number {

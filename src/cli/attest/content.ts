@@ -2,7 +2,7 @@
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
 import { readBytes } from "../arguments.ts";
-import { bytesOrBase64, bytesOrHex, teeOfQuote } from "./forms.ts";
+import { bytesOrBase64, bytesOrText, isJsonObject, teeOfQuote } from "./forms.ts";
 import { type EvidenceFiles, type TeeName, TEE_NAMES } from "./inputs.ts";
 
 /** Largest file of evidence, in bytes. */
@@ -23,8 +23,6 @@ export interface EvidenceContent {
   readonly runtimeData?: Bytes;
 }
 
-const COSE_SIGN1 = 0xd2;
-
 /** Reads the files. Throws `ConfigurationInvalid` for one that cannot be read, `WrongUsage` when it is unclear what they are. */
 export async function readEvidence(files: EvidenceFiles): Promise<EvidenceContent> {
   const read = async (name: Exclude<keyof EvidenceFiles, "tee" | "certs">, form: (bytes: Bytes) => Bytes = asItIs) => {
@@ -33,10 +31,10 @@ export async function readEvidence(files: EvidenceFiles): Promise<EvidenceConten
   };
   const certs = await Promise.all((files.certs ?? []).map((file) => readBytes(file, MAX_EVIDENCE_FILE_BYTES)));
   const parts: Omit<EvidenceContent, "tee" | "certs"> = {
-    ...(await read("report", bytesOrHex)),
-    ...(await read("quote", bytesOrHex)),
+    ...reportOrVtpm(await read("report", bytesOrText), files.tee),
+    ...(await read("quote", bytesOrText)),
     ...(await read("collateral")),
-    ...(await read("uvm", (bytes) => bytesOrBase64(bytes, ([first]) => first === COSE_SIGN1))),
+    ...(await read("uvm", bytesOrText)),
     ...(await read("token")),
     ...(await read("jwks")),
     ...(await read("vtpm")),
@@ -47,6 +45,16 @@ export async function readEvidence(files: EvidenceFiles): Promise<EvidenceConten
   if (files.tee === undefined && certs.length > 0 && parts.report === undefined && parts.quote === undefined)
     throw new CocoError("WrongUsage", "there are certificates, and no report they go with; name it by --report");
   return { ...parts, certs, tee: files.tee ?? guessTee(parts) };
+}
+
+/** A report of SNP that is JSON is evidence of a machine's virtual TPM, in which the report is. */
+function reportOrVtpm(
+  read: { readonly report?: Bytes },
+  tee: TeeName | undefined,
+): Pick<EvidenceContent, "report" | "vtpm"> {
+  const { report } = read;
+  const isVtpm = report !== undefined && (tee ?? "snp") === "snp" && isJsonObject(report);
+  return isVtpm ? { vtpm: report } : read;
 }
 
 const asItIs = (bytes: Bytes): Bytes => bytes;

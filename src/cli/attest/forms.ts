@@ -1,30 +1,49 @@
 /** Forms in which files of evidence come. */
-import { fromBase64 } from "../../core/codec/base64.ts";
+import { fromAnyBase64 } from "../../core/codec/base64.ts";
 import { fromHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
 import type { TeeName } from "./inputs.ts";
 
-/** Bytes of a file that holds them as they are, or as one line of hex. */
-export function bytesOrHex(content: Bytes): Bytes {
-  const isText = content.every((byte) => byte === 0x0a || byte === 0x0d || (byte >= 0x30 && byte <= 0x66));
-  if (!isText || content.length === 0) return content;
-  const text = utf8Decode(content)
-    .replace(/[\r\n]/g, "")
-    .toLowerCase();
-  return /^(?:[0-9a-f]{2})+$/.test(text) ? fromHex(text) : content;
+/** Bytes of a file that holds them as they are, or as text: hex, with `0x` before it or without, or either base64. */
+export function bytesOrText(content: Bytes): Bytes {
+  if (content.length === 0 || content.some((byte) => byte >= 0x80 || (byte < 0x20 && !WHITE_SPACE.includes(byte))))
+    return content;
+  const text = utf8Decode(content);
+  return bytesOfHex(text) ?? bytesOfBase64(text) ?? content;
 }
 
 /** Bytes of a file that holds them as they are, or as base64. */
-export function bytesOrBase64(content: Bytes, isBinary: (content: Bytes) => boolean): Bytes {
-  if (isBinary(content)) return content;
-  try {
-    return fromBase64(utf8Decode(content).replace(/[\r\n]/g, ""));
-  } catch {
-    return content;
-  }
+export function bytesOrBase64(content: Bytes, isPlain: (content: Bytes) => boolean): Bytes {
+  return isPlain(content) ? content : (bytesOfBase64(textOf(content)) ?? content);
+}
+
+/** Bytes of hex, in lines or in one, with `0x` before it or without; undefined for other text. */
+export function bytesOfHex(text: string): Bytes | undefined {
+  const digits = text.replace(/\s/g, "").replace(/^0x/i, "");
+  return /^(?:[0-9a-f]{2})+$/i.test(digits) ? fromHex(digits.toLowerCase()) : undefined;
+}
+
+/** Whether a file holds a JSON object. */
+export function isJsonObject(content: Bytes): boolean {
+  return content.find((byte) => !WHITE_SPACE.includes(byte)) === OPENING_BRACE;
 }
 
 /** The TEE a quote is of, by its header. */
 export function teeOfQuote(quote: Bytes): TeeName {
   const at = quote[0] === 1 && quote[1] === 0 ? 16 : 0;
   return quote[at + 4] === 0x81 ? "tdx" : "sgx";
+}
+
+const WHITE_SPACE = [0x09, 0x0a, 0x0d, 0x20];
+const OPENING_BRACE = 0x7b;
+
+function textOf(content: Bytes): string {
+  return new TextDecoder().decode(content);
+}
+
+function bytesOfBase64(text: string): Bytes | undefined {
+  try {
+    return fromAnyBase64(text);
+  } catch {
+    return undefined;
+  }
 }

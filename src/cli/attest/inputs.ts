@@ -93,11 +93,18 @@ export async function filesOfFolder(dir: string, named: EvidenceFiles): Promise<
   if (found.size === 0)
     throw new CocoError("WrongUsage", `${dir}: nothing in it has a name that is known; ${KNOWN_NAMES}`);
   const files: Record<string, string | readonly string[]> = {};
-  for (const [place, names] of found) {
+  for (const [place, all] of found) {
+    const names = place === "uvm" ? oneForm(all) : all;
     if (place !== "certs" && named[place] === undefined && names.length > 1) throw ambiguous(dir, place, names);
     files[place] = place === "certs" ? names.map((name) => join(dir, name)) : join(dir, names[0] ?? "");
   }
   return { ...files, ...named };
+}
+
+/** Newer hosts write an endorsement in both of its forms beside each other: the older one, which has more to say, is taken. */
+function oneForm(names: readonly string[]): readonly string[] {
+  const others = names.filter((name) => !/hash[-_]envelope/i.test(name));
+  return others.length > 0 ? others : names;
 }
 
 async function namesOf(dir: string): Promise<readonly string[]> {

@@ -3,10 +3,11 @@ import type { Check, Verification } from "../../attestation/checks.ts";
 import { isAccepted, reasonsOf } from "../../attestation/checks.ts";
 import { appraiseDcap } from "../../attestation/dcap/appraise.ts";
 import { INTEL_SGX_ROOT } from "../../attestation/dcap/chains.ts";
-import { verifyDcap } from "../../attestation/dcap/verify.ts";
+import type { DcapClaims } from "../../attestation/dcap/claims.ts";
+import { type DcapEvidence, verifyDcap } from "../../attestation/dcap/verify.ts";
 import type { Endorsement, EndorsementKind, HardwareEvidence } from "../../attestation/hardware-evidence.ts";
 import { appraiseMaa } from "../../attestation/maa/appraise.ts";
-import { pinnedKeys, readKeySet } from "../../attestation/maa/keys.ts";
+import { pinnedKeys } from "../../attestation/maa/keys.ts";
 import { type MaaClaims, verifyMaa } from "../../attestation/maa/verify.ts";
 import { readCertificates } from "../../attestation/snp/certificates.ts";
 import { judgeSnpEvidence, type SnpEvidenceClaims } from "../../attestation/snp/evidence.ts";
@@ -18,9 +19,14 @@ import { verifyUvm } from "../../attestation/uvm/verify.ts";
 import { appraiseVbs } from "../../attestation/vsm/appraise.ts";
 import { verifyVbs } from "../../attestation/vsm/verify.ts";
 import { MIN_RSA_BITS } from "../../core/certificates/algorithm.ts";
-import { EMPTY, toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
+import { toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
 import type { PcrValues } from "../../core/governance/policy-snp.ts";
-import { type MaaJwtPolicy, STRICT_VBS_POLICY, TOKEN_TEES } from "../../core/governance/policy-vsm.ts";
+import {
+  type MaaJwtPolicy,
+  STRICT_VBS_POLICY,
+  TOKEN_TEES,
+  type VbsHgsPolicy,
+} from "../../core/governance/policy-vsm.ts";
 import { createAttestationCrypto } from "../../enclave/manager/attestation-crypto.ts";
 import { CocoError } from "../../errors.ts";
 import type { EvidenceContent } from "./content.ts";
@@ -73,9 +79,10 @@ export function judgementOf(
     const { claims, checks } = verify();
     const plain = plainClaims(claims);
     const all = [...checks, ...expectations(plain, beside, options)];
-    const { tee: _, tcbStatus, ...rest } = plain;
+    const { tee: found, tcbStatus, ...rest } = plain;
     return {
-      tee,
+      // A quote may be of another TEE than was said.
+      tee: found === "sgx" || found === "tdx" ? found : tee,
       verdict: isAccepted(all) ? "accept" : "reject",
       reasons: reasonsOf(all),
       ...(typeof tcbStatus === "string" && { tcbStatus }),
@@ -92,17 +99,14 @@ export function judgementOf(
 const UNREADABLE: readonly string[] = ["EvidenceRejected", "MalformedInput", "LimitExceeded"];
 
 function verificationOf(content: EvidenceContent, options: JudgeOptions): Verification<object> {
-  const { nowMs, policies } = options;
+  const { policies } = options;
   switch (content.tee) {
     case "snp":
       return judgeSnp(content, options);
     case "sgx":
     case "tdx": {
-      const evidence = { quote: required(content, "quote"), collateral: required(content, "collateral") };
-      const { claims, checks } = verifyDcap(evidence, { roots: [INTEL_SGX_ROOT], nowMs }, crypto);
-      if (claims.tee !== content.tee)
-        throw new CocoError("EvidenceRejected", `the quote is of ${claims.tee}`, { reason: "Malformed" });
-      return { claims, checks: [...checks, ...appraiseDcap(claims, policies.dcap)] };
+      const { collateral } = content;
+      return judgeDcap(content.tee, { quote: required(content, "quote"), ...(collateral && { collateral }) }, options);
     }
     case "uvm": {
       const { claims, checks } = verifyUvm(required(content, "uvm"), crypto);
@@ -122,38 +126,73 @@ function verificationOf(content: EvidenceContent, options: JudgeOptions): Verifi
   }
 }
 
+/** A quote by the policy; what it is of is its own to say. */
+export function judgeDcap(
+  tee: "sgx" | "tdx",
+  evidence: DcapEvidence,
+  { nowMs, policies }: JudgeOptions,
+): Verification<DcapClaims> {
+  const { claims, checks } = verifyDcap(evidence, { roots: [INTEL_SGX_ROOT], nowMs }, crypto);
+  const detail = `the quote is of ${claims.tee}`;
+  const kind: Check =
+    claims.tee === tee
+      ? { name: "TEE", outcome: "passed" }
+      : { name: "TEE", outcome: "failed", code: "ProductNotAllowed", detail };
+  return { claims, checks: [kind, ...checks, ...appraiseDcap(claims, policies.dcap)] };
+}
+
 /** An endorsement of a utility VM says nothing unless its issuer counts: by the policy, or else Azure's. */
 function uvmIssuers({ snp }: Policies) {
   return snp.uvm.length > 0 ? snp.uvm : MICROSOFT_UVM_ISSUERS;
 }
 
 /** The report of a VBS enclave with its health certificate first and what leads to a root behind it. */
-function judgeVbs(content: EvidenceContent, { nowMs, policies: { vsm } }: JudgeOptions): Verification<object> {
+function judgeVbs(content: EvidenceContent, { nowMs, policies }: JudgeOptions): Verification<object> {
+  const policy = vbsPolicy(policies);
   const report = required(content, "report");
-  const [healthCertificate, ...intermediates] = content.certs.flatMap(readCertificates);
-  if (healthCertificate === undefined)
-    throw new CocoError("WrongUsage", "a report of a VBS enclave needs its health certificate: --certs FILE");
-  if (vsm !== undefined && vsm.format !== "vbs-hgs")
-    throw new CocoError("WrongUsage", "the policy is for tokens: a report needs one of the format vbs-hgs");
-  const evidence = { report, healthCertificate, intermediates };
-  const { claims, checks } = verifyVbs(evidence, { roots: vsm?.roots ?? [], nowMs }, crypto);
-  return { claims, checks: [...checks, ...appraiseVbs(claims, vsm ?? STRICT_VBS_POLICY)] };
+  const unreadable: Check[] = [];
+  const [healthCertificate, ...intermediates] = content.certs.flatMap((container) => {
+    try {
+      return readCertificates(container);
+    } catch (error) {
+      if (!(error instanceof CocoError) || error.code !== "EvidenceRejected") throw error;
+      unreadable.push({ name: "certificates", outcome: "failed", code: "Malformed", detail: error.message });
+      return [];
+    }
+  });
+  const evidence = { report, ...(healthCertificate && { healthCertificate }), intermediates };
+  const { claims, checks } = verifyVbs(evidence, { roots: policy.roots, nowMs }, crypto);
+  return { claims, checks: [...unreadable, ...checks, ...appraiseVbs(claims, policy)] };
 }
 
-function judgeMaa(content: EvidenceContent, { nowMs, policies: { vsm } }: JudgeOptions): Verification<object> {
-  const { jwks } = content;
-  const token = utf8Decode(required(content, "token")).trim();
+/** What counts of reports of VBS enclaves: without a policy nobody is trusted. */
+export function vbsPolicy({ vsm, allowDebug }: Policies): VbsHgsPolicy {
+  if (vsm === undefined) return { ...STRICT_VBS_POLICY, allowDebug };
+  if (vsm.format !== "vbs-hgs")
+    throw new CocoError("WrongUsage", "the policy is for tokens: a report needs one of the format vbs-hgs");
+  return vsm;
+}
+
+function judgeMaa(content: EvidenceContent, options: JudgeOptions): Verification<object> {
+  return judgeToken(utf8Decode(required(content, "token")).trim(), content.jwks, options);
+}
+
+/** A token by the policy, or else by the keys that were given; without either no key counts. */
+export function judgeToken(
+  token: string,
+  jwks: Bytes | undefined,
+  { nowMs, policies }: JudgeOptions,
+): Verification<MaaClaims> {
+  const { vsm } = policies;
   if (vsm !== undefined && vsm.format !== "maa-jwt")
     throw new CocoError("WrongUsage", "the policy is for reports: a token needs one of the format maa-jwt");
-  if (vsm === undefined && jwks === undefined)
-    throw new CocoError("WrongUsage", "a token needs the keys of its issuer: --jwks FILE, or --policy FILE");
   const evidence = { token, ...(jwks !== undefined && { jwks }) };
   const pinned = vsm === undefined ? {} : { keys: pinnedKeys(vsm.keys) };
   const { claims, checks } = verifyMaa(evidence, { nowMs, ...pinned }, crypto);
   if (vsm !== undefined) return { claims, checks: [...checks, ...appraiseMaa(claims, vsm)] };
-  const appraised = appraiseMaa(claims, policyOfKeys(claims, jwks ?? EMPTY)).map(
+  const appraised = appraiseMaa(claims, policyOfToken(claims, policies)).map(
     (check): Check =>
-      check.outcome === "passed" && NEEDS_A_POLICY.includes(check.name)
+      check.outcome !== "skipped" && NEEDS_A_POLICY.includes(check.name)
         ? { name: check.name, outcome: "skipped", detail: "no policy names it: the keys that were given are trusted" }
         : check,
   );
@@ -164,13 +203,14 @@ function judgeMaa(content: EvidenceContent, { nowMs, policies: { vsm } }: JudgeO
 const NEEDS_A_POLICY: readonly string[] = ["issuer", "pinned key", "policy"];
 
 /** Without a policy the keys that were given count, whoever issued the token and under whichever rules. */
-function policyOfKeys({ issuer = "", policyHash = "" }: MaaClaims, jwks: Bytes): MaaJwtPolicy {
+function policyOfToken({ issuer = "", policyHash = "" }: MaaClaims, { allowDebug }: Policies): MaaJwtPolicy {
   const { roots: _, uniqueIds: __, minimumSecureKernelSvn: ___, ...enclaves } = STRICT_VBS_POLICY;
   return {
     ...enclaves,
+    allowDebug,
     format: "maa-jwt",
     issuer,
-    keys: readKeySet(jwks).map(({ keyId, publicKey }) => ({ keyId, publicKey })),
+    keys: [],
     policyHash,
     hostData: [],
     attestationTypes: TOKEN_TEES,
@@ -211,7 +251,7 @@ export function judgeSnpWhole(
   return { claims, checks: asked ? [...checks, ...appraiseRegisters(claims.tpm?.pcrs, pcrs)] : checks };
 }
 
-function required(content: EvidenceContent, part: "report" | "quote" | "collateral" | "uvm" | "token"): Bytes {
+function required(content: EvidenceContent, part: "report" | "quote" | "uvm" | "token"): Bytes {
   const bytes = content[part];
   if (bytes === undefined) throw new CocoError("WrongUsage", `evidence of ${content.tee} needs --${part} FILE`);
   return bytes;

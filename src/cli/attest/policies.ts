@@ -26,6 +26,8 @@ export interface Policies {
   readonly dcap: DcapPolicy;
   /** Undefined: nobody is trusted. */
   readonly vsm?: VsmPolicy;
+  /** Whether enclaves and machines that may be debugged count, where no policy of VSM says it. */
+  readonly allowDebug: boolean;
 }
 
 /** Names that `--allow` knows, of all TEEs: what is of no use to a TEE is left aside there. */
@@ -54,9 +56,11 @@ export function policiesFor(
   const dcap = isDcap && document !== undefined ? readDocument(document, context, readDcapPolicy) : {};
   const isVsm = tee === "vsm" || tee === "maa";
   const vsm = isVsm && document !== undefined ? readDocument(document, context, readVsmPolicy) : undefined;
+  const allowDebug = names.includes("debug");
   return {
     isUsual: document === undefined,
-    ...(vsm !== undefined && { vsm: names.includes("debug") ? { ...vsm, allowDebug: true } : vsm }),
+    allowDebug,
+    ...(vsm !== undefined && { vsm: allowDebug ? { ...vsm, allowDebug } : vsm }),
     snp: opened(allowingSnp, snp, names, SNP_ALLOWANCES),
     dcap: opened(allowingDcap, dcap, names, DCAP_NAMES),
   };

@@ -3,16 +3,13 @@
  * ledger. The file is believed in nothing: its evidence must be bound to the network, the keys and the challenge that it names.
  */
 import type { Check, Verification } from "../../attestation/checks.ts";
-import { appraiseDcap } from "../../attestation/dcap/appraise.ts";
-import { verifyDcap } from "../../attestation/dcap/verify.ts";
 import { evidenceRejected, type EvidenceCrypto } from "../../attestation/evidence.ts";
 import { readHardwareEvidence } from "../../attestation/hardware.ts";
-import type { HardwareEvidence } from "../../attestation/hardware-evidence.ts";
-import { pinnedRoots } from "../../attestation/pinned-roots.ts";
+import { endorsementOf, type HardwareEvidence } from "../../attestation/hardware-evidence.ts";
 import { requireReportData } from "../../attestation/tpm/evidence.ts";
 import { decodeEvidenceCbor, readVirtualEvidence } from "../../attestation/virtual.ts";
 import { judgeVsmEvidence } from "../../attestation/vsm/evidence.ts";
-import { toHex, type Bytes } from "../../core/codec/bytes.ts";
+import { toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
 import { attestReportData, MAX_ATTESTED_EVIDENCE_BYTES } from "../../core/governance/attest.ts";
 import { readDocument, type FieldContext, type FieldReader } from "../../core/governance/fields.ts";
 import { MAX_DATE_MS } from "../../core/governance/manifest-codec.ts";
@@ -22,7 +19,15 @@ import { createEvidenceCrypto, sha256 } from "../../enclave/manager/node-crypto.
 import { CocoError } from "../../errors.ts";
 import { readJson } from "../arguments.ts";
 import { RECORDED_FORMAT } from "../ledger-attestations.ts";
-import { judgementOf, judgeSnpWhole, type Judgement, type JudgeOptions } from "./judge.ts";
+import {
+  judgeDcap,
+  judgementOf,
+  judgeSnpWhole,
+  judgeToken,
+  vbsPolicy,
+  type Judgement,
+  type JudgeOptions,
+} from "./judge.ts";
 
 /** Largest file of recorded evidence, in bytes. */
 export const MAX_RECORDED_FILE_BYTES = 1024 * 1024;
@@ -129,23 +134,20 @@ function virtualVerification(fields: FieldReader, crypto: EvidenceCrypto): Verif
 function hardwareVerification(evidence: HardwareEvidence, options: JudgeOptions): Verification<object> {
   const { policies, nowMs } = options;
   const crypto = createAttestationCrypto();
-  const { intel } = pinnedRoots();
   switch (evidence.tee) {
     case "snp":
       requireReportData(evidence);
       return judgeSnpWhole(evidence, options);
     case "sgx":
     case "tdx": {
-      const collateral = evidence.endorsements.find(({ kind }) => kind === "collateral")?.content;
-      if (collateral === undefined) throw evidenceRejected("Malformed", "evidence of DCAP without collateral");
-      const { claims, checks } = verifyDcap({ quote: evidence.evidence, collateral }, { roots: intel, nowMs }, crypto);
-      if (claims.tee !== evidence.tee) throw evidenceRejected("Malformed", `the quote is of ${claims.tee}`);
-      return { claims, checks: [...checks, ...appraiseDcap(claims, policies.dcap)] };
+      const collateral = endorsementOf(evidence, "collateral");
+      return judgeDcap(evidence.tee, { quote: evidence.evidence, ...(collateral && { collateral }) }, options);
     }
     case "vsm":
-      if (policies.vsm === undefined)
-        throw new CocoError("WrongUsage", "evidence of VSM needs a policy that says whom it trusts: --policy FILE");
-      return judgeVsmEvidence(evidence, policies.vsm, { nowMs }, crypto);
+      if (policies.vsm !== undefined) return judgeVsmEvidence(evidence, policies.vsm, { nowMs }, crypto);
+      return evidence.endorsements.some(({ kind }) => kind === "health-certificate")
+        ? judgeVsmEvidence(evidence, vbsPolicy(policies), { nowMs }, crypto)
+        : judgeToken(utf8Decode(evidence.evidence), undefined, options);
     case "virtual":
       throw evidenceRejected("UnknownTee", "the virtual TEE is no hardware");
   }

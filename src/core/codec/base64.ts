@@ -54,3 +54,14 @@ export function fromBase64Url(text: string): Bytes {
   const padding = "=".repeat((4 - (text.length % 4)) % 4);
   return fromBase64(text.replaceAll("-", "+").replaceAll("_", "/") + padding);
 }
+
+/**
+ * The byte string of a text in either alphabet, with padding or without, white space aside: for what tools of others write, which
+ * choose freely. Throws `MalformedInput` for a text of both alphabets, and like {@link fromBase64}.
+ */
+export function fromAnyBase64(text: string): Bytes {
+  const body = text.replace(/[ \t\r\n]/g, "");
+  if (/[-_]/.test(body) && /[+/]/.test(body)) throw new CocoError("MalformedInput", "not base64");
+  const unpadded = body.length % 4 === 0 ? body.replace(/={1,2}$/, "") : body;
+  return fromBase64Url(unpadded.replaceAll("+", "-").replaceAll("/", "_"));
+}

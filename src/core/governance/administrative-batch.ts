@@ -4,7 +4,8 @@
 import type { Bytes } from "../codec/bytes.ts";
 import { toHex } from "../codec/bytes.ts";
 import type { Configuration, NodeId } from "../consensus/types.ts";
-import { batchKindOf, parseBatch, type ParsedBatch } from "../ledger/batch-format.ts";
+import { parseBatch, type ParsedBatch } from "../ledger/batch-format.ts";
+import { batchKindOf } from "../ledger/batch-glance.ts";
 import { executeAdministrative, type GovernanceState } from "./administrative.ts";
 import { type AdministrativeTransaction, decodeAdministrative } from "./administrative-codec.ts";
 import { listedNodes } from "./configuration.ts";

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { GOVERNANCE_CRYPTO, entryOf, GovernedNetwork, idOf } from "../../../test/support/governed-network.ts";
+import { EXTREME_NUMBERS, withNumber } from "../../../test/support/extreme-numbers.ts";
 import { nodeListActions } from "../../../test/support/node-list-actions.ts";
 import { sha256 } from "../../enclave/manager/node-crypto.ts";
 import { CocoError } from "../../errors.ts";
@@ -151,21 +152,7 @@ describe("the governance state as bytes", () => {
   });
 });
 
-/** Every document that differs from this one in one number, which is `number` instead. */
-function* withNumber(value: CborValue, number: number | bigint): Generator<CborValue> {
-  if (typeof value === "number") yield number;
-  else if (value instanceof Map) {
-    for (const [name, field] of value)
-      for (const changed of withNumber(field, number)) yield new Map<CborKey, CborValue>(value).set(name, changed);
-  } else if (Array.isArray(value)) {
-    for (const [at, item] of value.entries())
-      for (const changed of withNumber(item, number)) yield value.with(at, changed);
-  }
-}
-
 describe("numbers at the ends of their range", () => {
-  const EXTREME = [2n ** 53n, 2n ** 64n - 1n, -(2n ** 63n), -1, 0, Number.MAX_SAFE_INTEGER];
-
   test("change nothing in any numeric field of any transaction: it is refused, or the state stays readable", () => {
     const network = new GovernedNetwork([0, 1, 2]);
     network.decide({ name: "open_epoch", args: {} });
@@ -177,7 +164,7 @@ describe("numbers at the ends of their range", () => {
     ];
     let tried = 0;
     for (const transaction of transactions) {
-      for (const number of EXTREME) {
+      for (const number of EXTREME_NUMBERS) {
         for (const document of withNumber(decodeCbor(encodeAdministrative(transaction)), number)) {
           tried++;
           try {
@@ -190,7 +177,7 @@ describe("numbers at the ends of their range", () => {
         }
       }
     }
-    assert.equal(tried, 5 * EXTREME.length);
+    assert.equal(tried, 5 * EXTREME_NUMBERS.length);
   });
 
   test("are refused in a constitution and in a governance state, or come back as they were", () => {
@@ -201,7 +188,7 @@ describe("numbers at the ends of their range", () => {
     ];
     let tried = 0;
     for (const [original, again] of forms) {
-      for (const number of EXTREME) {
+      for (const number of EXTREME_NUMBERS) {
         for (const document of withNumber(decodeCbor(original), number)) {
           tried++;
           const bytes = encodeCbor(document);
@@ -213,6 +200,6 @@ describe("numbers at the ends of their range", () => {
         }
       }
     }
-    assert.ok(tried >= 10 * EXTREME.length, String(tried));
+    assert.ok(tried >= 10 * EXTREME_NUMBERS.length, String(tried));
   });
 });

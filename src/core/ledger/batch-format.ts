@@ -25,6 +25,11 @@ export const MAX_REQUEST_ID_LENGTH = 32;
 export const HEADER_LENGTH = 152;
 /** Bytes of the per-boot salt. */
 export const SALT_LENGTH = 16;
+/**
+ * Latest time of a batch in milliseconds since 1970: the end of the year 9999, the last that certificates and RFC 3339 can say.
+ * What governance adds to it (expiry, in-force dates) stays within what a `Date` holds. A later one is refused, by whoever reads it.
+ */
+export const MAX_BATCH_TIME_MS = 253_402_300_799_999;
 /** Bytes the AEAD adds. */
 export const TAG_LENGTH = 16;
 
@@ -61,7 +66,7 @@ export interface BatchHeader {
   readonly adapterId: number;
   /** Version of the governance state the batch was made under. */
   readonly governanceVersion: number;
-  /** Wall clock of the leader in milliseconds since 1970. */
+  /** Wall clock of the leader in milliseconds since 1970, at most {@link MAX_BATCH_TIME_MS}. */
   readonly timeMs: number;
   /** Epoch whose key seals the batch; 0 before there is one. */
   readonly epoch: number;
@@ -126,6 +131,7 @@ export function checkHeader(header: BatchHeader): void {
   if (header.index === 1 && header.count === 0) throw malformed("the first batch is empty");
   if ((header.index === 1) !== isZero(header.previousDigest)) throw malformed("previous digest does not fit the index");
   if (!Number.isSafeInteger(header.firstSeqno + header.count)) throw malformed("sequence number too large");
+  if (header.timeMs > MAX_BATCH_TIME_MS) throw malformed("time after the year 9999");
 }
 
 /** The 152 bytes of a header. */
@@ -305,11 +311,6 @@ export function batchOfSections(sections: Omit<ParsedBatch, "transactions">): Pa
       return transactions;
     },
   };
-}
-
-/** What a batch holds, read from its first bytes alone: lets a reader skip most of a ledger. */
-export function batchKindOf(bytes: Bytes): BatchKind | undefined {
-  return bytes[0] === BATCH_FORMAT_VERSION ? KINDS[bytes[1] ?? 0] : undefined;
 }
 
 /**

@@ -11,7 +11,7 @@
 import { type Bytes, ByteReader, ByteWriter, fromHex, toHex } from "../codec/bytes.ts";
 import { type CborValue, decodeCbor, encodeCbor } from "../codec/cbor.ts";
 import { CocoError, invariant } from "../../errors.ts";
-import { BATCH_KIND_CODES, batchKindOfCode, SALT_LENGTH, TAG_LENGTH } from "./batch-format.ts";
+import { BATCH_KIND_CODES, batchKindOfCode, MAX_BATCH_TIME_MS, SALT_LENGTH, TAG_LENGTH } from "./batch-format.ts";
 import { BLOCK_LEAVES, DIGEST_LENGTH } from "./merkle-tree.ts";
 import type { TailSnapshot, ViewStart } from "./tail.ts";
 
@@ -190,6 +190,11 @@ function tupleOf(value: CborValue | undefined, name: string, length: number): re
   return items;
 }
 
+function batchTime(timeMs: number): number {
+  if (timeMs > MAX_BATCH_TIME_MS) throw snapshotMalformed("manifest: time of the last batch after the year 9999");
+  return timeMs;
+}
+
 function readLast(value: CborValue | undefined): TailSnapshot["last"] {
   const items = tupleOf(value, "last batch", 10);
   const number = (at: number, minimum = 0): number => integerOf(items[at], `field ${at} of the last batch`, minimum);
@@ -205,7 +210,7 @@ function readLast(value: CborValue | undefined): TailSnapshot["last"] {
     kind,
     adapterId: number(5),
     governanceVersion: number(6),
-    timeMs: number(7),
+    timeMs: batchTime(number(7)),
     epoch: number(8),
     digest: new Uint8Array(bytesOf(items[9], "digest of the last batch", DIGEST_LENGTH)),
   };

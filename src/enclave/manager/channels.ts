@@ -11,9 +11,10 @@ import { connect as tlsConnect, createServer, type Server, type TLSSocket } from
 import type { Claims } from "../../attestation/evidence.ts";
 import { CHANNEL_EXPORTER_LABEL } from "../../attestation/report-data.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
-import { bytesEqual, ByteReader, concatBytes, EMPTY, toHex } from "../../core/codec/bytes.ts";
+import { bytesEqual, ByteReader, concatBytes, toHex } from "../../core/codec/bytes.ts";
 import type { NodeId } from "../../core/consensus/types.ts";
 import { CocoError } from "../../errors.ts";
+import { type AttestedSocket, Channel } from "./channel.ts";
 import type { Clock, Entropy, PeerEvents, PeerTransport, Sockets, Tracer } from "../ports.ts";
 import { EvidenceExchange } from "./evidence-exchange.ts";
 import type { TakeEvidence } from "./evidence-maker.ts";
@@ -25,12 +26,6 @@ import { NewestConnections } from "./newest-connections.ts";
 export const HANDSHAKE_TIMEOUT_MS = 5_000;
 /** Time after the TLS handshake in which both sides must have shown evidence: hardware may take seconds to make it. */
 export const EVIDENCE_EXCHANGE_TIMEOUT_MS = 15_000;
-/** A channel on which nothing arrived for this long is broken off (heartbeats come every 100 ms or so). */
-export const CHANNEL_SILENCE_MS = 5_000;
-/** A channel on which nothing was sent for this long carries an empty frame, so that silence means a broken link. */
-export const CHANNEL_KEEPALIVE_MS = 1_000;
-/** Bytes that may wait to be sent on one channel; frames beyond are lost, as on any network. */
-export const CHANNEL_QUEUE_BYTES_MAX = 128 * 1024 * 1024;
 /** Largest message of the handshake. */
 export const HANDSHAKE_FRAME_BYTES_MAX = 64 * 1024;
 /** Waiting times between attempts to connect, in milliseconds: the last one repeats. */
@@ -41,9 +36,6 @@ export const REFUSALS_LOGGED_MAX = 10;
 export const REFUSALS_LOGGED_PERIOD_MS = 60_000;
 /** Most inbound connections in their handshake. */
 export const INBOUND_HANDSHAKES_MAX = 64;
-
-/** Time in which the last frames to a node that left the network must be gone. */
-export const CHANNEL_END_MS = 500;
 
 const PROTOCOL_VERSION = 1;
 
@@ -92,6 +84,10 @@ export class Channels implements PeerTransport {
   #refusals = 0;
   #refusalsSince = 0;
   #closed = false;
+  /** Frames of peers that were too long, malformed or held what does not verify; each ended its channel. */
+  refusedFrames = 0;
+  /** Connections that did not become channels because of what the other side sent or was, or since there were too many. */
+  refusedHandshakes = 0;
 
   constructor(parts: ChannelsParts) {
     this.#parts = parts;
@@ -99,7 +95,10 @@ export class Channels implements PeerTransport {
       this.#accepted(socket),
     );
     // Node leaves a connection open whose TLS handshake took too long.
-    this.#server.on("tlsClientError", (_error, socket) => socket.destroy());
+    this.#server.on("tlsClientError", (_error, socket) => {
+      this.refusedHandshakes++;
+      socket.destroy();
+    });
   }
 
   get #handshakes(): number {
@@ -122,6 +121,7 @@ export class Channels implements PeerTransport {
   async start(listenAddress: string, peers: readonly NodeId[]): Promise<void> {
     this.#listener = await this.#parts.sockets.listen(listenAddress, (socket) => {
       if (this.#handshakes >= INBOUND_HANDSHAKES_MAX) {
+        this.refusedHandshakes++;
         socket.destroy();
         return;
       }
@@ -232,9 +232,12 @@ export class Channels implements PeerTransport {
         this.#establish(peer, { socket, claims }, frames);
       };
       const exchange = new EvidenceExchange(socket, finish, guarded);
-      const frames = new FrameReader(socket, HANDSHAKE_FRAME_BYTES_MAX, (frame) =>
-        guarded(() => exchange.take(frame, (take) => identity.attest(this.#checkHello(frame), exporter, take))),
-      );
+      const frames = new FrameReader(socket, {
+        limit: HANDSHAKE_FRAME_BYTES_MAX,
+        take: (frame) =>
+          guarded(() => exchange.take(frame, (take) => identity.attest(this.#checkHello(frame), exporter, take))),
+        tooLong: (length) => this.#refuse(socket, expected, tooLong(length)),
+      });
       writeFrame(socket, concatBytes(Uint8Array.of(PROTOCOL_VERSION), identity.networkId, challenge));
     });
   }
@@ -242,6 +245,7 @@ export class Channels implements PeerTransport {
   #refuse(socket: TLSSocket, expected: NodeId | undefined, error: unknown): void {
     const code = error instanceof CocoError ? error.code : "ChannelFailed";
     const message = error instanceof Error ? error.message : "unknown";
+    this.refusedHandshakes++;
     if (this.#mayLogRefusal())
       this.#parts.tracer.event("warn", "channel_refused", { peer: expected ?? "unknown", code, message });
     socket.destroy();
@@ -297,95 +301,32 @@ export class Channels implements PeerTransport {
     this.#channels.set(peer, channel);
     tracer.event("info", "channel_up", { peer });
     events.channelUp(peer);
-    frames.switchTo(MAX_FRAME_BYTES, (frame) => {
-      channel.heard();
-      if (frame.length === 0 || channel.hasEnded) return;
-      try {
-        events.frame(peer, frame);
-      } catch (error) {
-        // A listed and attested node sent something that does not hold: it changed nothing, and this channel ends.
-        const fault =
-          error instanceof CocoError
-            ? error
-            : new CocoError("Internal", "a frame could not be handled", {}, { cause: error });
-        tracer.event("warn", "frame_refused", { peer, code: fault.code, message: fault.message });
-        socket.destroy();
-      }
+    // A listed and attested node sent something that does not hold: it changed nothing, and this channel ends.
+    const refuse = (error: unknown): void => {
+      const fault =
+        error instanceof CocoError
+          ? error
+          : new CocoError("Internal", "a frame could not be handled", {}, { cause: error });
+      this.refusedFrames++;
+      tracer.event("warn", "frame_refused", { peer, code: fault.code, message: fault.message });
+      socket.destroy();
+    };
+    frames.switchTo({
+      limit: MAX_FRAME_BYTES,
+      take: (frame) => {
+        channel.heard();
+        if (frame.length === 0 || channel.hasEnded) return;
+        try {
+          events.frame(peer, frame);
+        } catch (error) {
+          refuse(error);
+        }
+      },
+      tooLong: (length) => refuse(tooLong(length)),
     });
   }
 }
 
-/** A connection whose peer has shown what it runs. */
-interface AttestedSocket {
-  readonly socket: TLSSocket;
-  readonly claims: Claims;
-}
-
-/** An established channel. */
-class Channel {
-  readonly socket: TLSSocket;
-  readonly claims: Claims;
-  /** Nothing is sent or taken any more. */
-  hasEnded = false;
-  readonly #clock: Clock;
-  #heardAt: number;
-  #sentAt: number;
-  #corked = false;
-
-  constructor({ socket, claims }: AttestedSocket, clock: Clock, onClose: () => void) {
-    this.socket = socket;
-    this.claims = claims;
-    this.#clock = clock;
-    this.#heardAt = clock.now();
-    this.#sentAt = clock.now();
-    socket.once("close", onClose);
-    this.#watch();
-  }
-
-  #watch(): void {
-    const cancel = this.#clock.after(CHANNEL_KEEPALIVE_MS, () => {
-      this.socket.off("close", cancel);
-      const now = this.#clock.now();
-      if (now - this.#heardAt > CHANNEL_SILENCE_MS) {
-        this.socket.destroy();
-        return;
-      }
-      if (now - this.#sentAt >= CHANNEL_KEEPALIVE_MS) this.send(EMPTY);
-      this.#watch();
-    });
-    this.socket.once("close", cancel);
-  }
-
-  heard(): void {
-    this.#heardAt = this.#clock.now();
-  }
-
-  send(frame: Bytes): boolean {
-    if (this.hasEnded || this.socket.destroyed || this.socket.writableLength > CHANNEL_QUEUE_BYTES_MAX) return false;
-    // Everything sent in one turn of the event loop leaves as one TLS record where it fits.
-    if (!this.#corked) {
-      this.#corked = true;
-      this.socket.cork();
-      process.nextTick(() => {
-        this.#corked = false;
-        this.socket.uncork();
-      });
-    }
-    this.#sentAt = this.#clock.now();
-    writeFrame(this.socket, frame);
-    return true;
-  }
-
-  destroy(): void {
-    this.socket.destroy();
-  }
-
-  /** Ends a channel that is not to be there any more: what was sent before still leaves, so that the peer learns why. */
-  end(): void {
-    if (this.hasEnded) return;
-    this.hasEnded = true;
-    const cancel = this.#clock.after(CHANNEL_END_MS, () => this.socket.destroy());
-    this.socket.once("close", cancel);
-    this.socket.destroySoon();
-  }
+function tooLong(length: number): CocoError {
+  return new CocoError("LimitExceeded", `a frame of ${length} bytes`);
 }

@@ -9,27 +9,33 @@ export function writeFrame(socket: Duplex, frame: Bytes): void {
   socket.write(frame);
 }
 
+/** Who takes the frames of a stream. */
+export interface FrameReceiver {
+  /** Most bytes of a frame. */
+  readonly limit: number;
+  readonly take: (frame: Bytes) => void;
+  /** A length above the limit was announced: the stream ends. */
+  readonly tooLong: (length: number) => void;
+}
+
 /** Cuts a byte stream into frames; a length above the limit ends the stream. */
 export class FrameReader {
-  #limit: number;
-  #onFrame: (frame: Bytes) => void;
+  #receiver: FrameReceiver;
   readonly #socket: Duplex;
   #chunks: Buffer[] = [];
   #buffered = 0;
   /** Length of the frame under way; undefined while its length is not complete. */
   #wanted: number | undefined;
 
-  constructor(socket: Duplex, limit: number, onFrame: (frame: Bytes) => void) {
+  constructor(socket: Duplex, receiver: FrameReceiver) {
     this.#socket = socket;
-    this.#limit = limit;
-    this.#onFrame = onFrame;
+    this.#receiver = receiver;
     socket.on("data", (chunk: Buffer) => this.#take(chunk));
   }
 
   /** From now on frames have another limit and another receiver. */
-  switchTo(limit: number, onFrame: (frame: Bytes) => void): void {
-    this.#limit = limit;
-    this.#onFrame = onFrame;
+  switchTo(receiver: FrameReceiver): void {
+    this.#receiver = receiver;
   }
 
   #take(chunk: Buffer): void {
@@ -39,8 +45,9 @@ export class FrameReader {
       if (this.#wanted === undefined) {
         if (this.#buffered < 4) return;
         const wanted = this.#pull(4).readUInt32BE(0);
-        if (wanted > this.#limit) {
+        if (wanted > this.#receiver.limit) {
           this.#socket.destroy();
+          this.#receiver.tooLong(wanted);
           return;
         }
         this.#wanted = wanted;
@@ -48,7 +55,7 @@ export class FrameReader {
       if (this.#buffered < this.#wanted) return;
       const frame = this.#pull(this.#wanted);
       this.#wanted = undefined;
-      this.#onFrame(frame);
+      this.#receiver.take(frame);
     }
   }
 

@@ -9,7 +9,7 @@ import { buildBatch } from "../../core/ledger/batch.ts";
 import { LedgerKeys } from "../../core/ledger/keys.ts";
 import { simulatedCrypto } from "../../../test/simulation/simulated-crypto.ts";
 import { EMPTY, fromHex } from "../../core/codec/bytes.ts";
-import { LEADER_UNHEARD_MS, LeaseWatch, QUARANTINE_REFUSED_MS } from "./lease-watch.ts";
+import { BATCH_AHEAD_MAX_MS, LEADER_UNHEARD_MS, LeaseWatch, QUARANTINE_REFUSED_MS } from "./lease-watch.ts";
 
 const LEASE_MS = 60_000;
 const [LEADER, OWN, OTHER] = [idOf(0), idOf(1), idOf(2)];
@@ -79,12 +79,12 @@ function append(change: Partial<AppendRequest> = {}): AppendRequest {
 }
 
 /** An entry with one administrative transaction. */
-function entryOf(transaction: AdministrativeTransaction) {
+function entryOf(transaction: AdministrativeTransaction, timeMs = 1) {
   const crypto = simulatedCrypto(new Uint8Array(32));
   const content = { id: EMPTY, publicPart: encodeAdministrative(transaction), privatePart: EMPTY };
   const { bytes } = buildBatch(
     {
-      ...({ kind: "administrative", view: 1, adapterId: 0, governanceVersion: 0, timeMs: 1, epoch: 0 } as const),
+      ...({ kind: "administrative", view: 1, adapterId: 0, governanceVersion: 0, timeMs, epoch: 0 } as const),
       ...{ salt: new Uint8Array(16), nonceCounter: 1, signer: fromHex(LEADER) },
       transactions: [{ ...content, claimsDigest: undefined }],
     },
@@ -214,5 +214,47 @@ describe("a node that is quarantined", () => {
     assert.equal(bench.watch.isDeaf(LEADER, HEARTBEAT), true);
     bench.pass(LEADER_UNHEARD_MS);
     assert.equal(bench.watch.isDeaf(LEADER, HEARTBEAT), false);
+  });
+});
+
+describe("a batch whose time is far ahead of this node's wall clock", () => {
+  const at = (timeMs: number, change: Partial<AppendRequest> = {}) =>
+    append({
+      entries: [entryOf({ type: "snapshot", index: 1, seqno: 2, digest: new Uint8Array(32), bytes: 5 }, timeMs)],
+      ...change,
+    });
+
+  test("is not taken at first, nor is its sender heard or elected meanwhile: later times would mean nothing", () => {
+    const bench = new Bench();
+    assert.equal(bench.watch.isDeaf(LEADER, at(bench.wallMs + BATCH_AHEAD_MAX_MS)), false, "clocks differ");
+    assert.equal(bench.watch.isDeaf(LEADER, at(bench.wallMs + BATCH_AHEAD_MAX_MS + 1)), true);
+    assert.equal(bench.watch.isDeaf(LEADER, HEARTBEAT), true);
+    const vote = { type: "vote", term: 2, preVote: true, transfer: false, lastIndex: 1, lastTerm: 1 } as const;
+    assert.deepEqual([bench.watch.isDeaf(LEADER, vote), bench.watch.isDeaf(OTHER, vote)], [true, false]);
+    assert.deepEqual(bench.events, ["batch_time_refused"]);
+  });
+
+  test("is taken after a while, in whatever term, or at once when it is committed: this node's clock may be behind", () => {
+    const bench = new Bench();
+    const far = bench.wallMs + 2 * BATCH_AHEAD_MAX_MS;
+    assert.equal(bench.watch.isDeaf(LEADER, at(far)), true);
+    assert.equal(bench.watch.isDeaf(OTHER, at(far, { term: 2, commitIndex: 2 })), false);
+    bench.pass(QUARANTINE_REFUSED_MS);
+    for (let term = 3; term < 6; term++) {
+      bench.tick(term);
+      assert.equal(bench.watch.isDeaf(LEADER, at(far, { term })), false, `term ${term}`);
+    }
+    assert.deepEqual(bench.events, ["batch_time_refused"]);
+  });
+
+  test("is not taken again once the network went on without it", () => {
+    const bench = new Bench();
+    const far = bench.wallMs + 2 * BATCH_AHEAD_MAX_MS;
+    assert.equal(bench.watch.isDeaf(LEADER, at(far)), true);
+    bench.pass(QUARANTINE_REFUSED_MS);
+    bench.tick(2);
+    assert.equal(bench.watch.isDeaf(OTHER, at(bench.wallMs, { term: 2 })), false);
+    bench.tick(3);
+    assert.equal(bench.watch.isDeaf(LEADER, at(far, { term: 3 })), true);
   });
 });

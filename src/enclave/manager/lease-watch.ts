@@ -9,10 +9,13 @@
  *
  * The leader's host may also let its clock run ahead. So a node does not take a batch that quarantines somebody whose lease is
  * young by its own clocks, nor hear the leader that sends it or vote for it, for a while: if most see it so, they elect another. Not for
- * longer: who sees it otherwise, since its own clock is behind or it was away, must not keep the others from going on.
+ * longer: who sees it otherwise, since its own clock is behind or it was away, must not keep the others from going on. It is the
+ * same with a batch whose time is far ahead of this node's wall clock: no later one may be earlier.
  */
 import type { AppendRequest, ConsensusMessage, ConsensusStatus, NodeId } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
+import type { Bytes } from "../../core/codec/bytes.ts";
+import { batchTimeOf } from "../../core/ledger/batch-glance.ts";
 import { quarantinedByBatch } from "../../core/governance/administrative-batch.ts";
 import { listedNodes } from "../../core/governance/configuration.ts";
 import { isQuarantined, LEASE_REST_PART, leaseLengthMs, quarantinable } from "../../core/governance/leases.ts";
@@ -26,8 +29,11 @@ export const LEADER_NEGLECT_MS = 15_000;
 export const LEADER_UNHEARD_MS = 10_000;
 /** Part of a lease that must have passed by a node's own clocks before it takes a quarantine: a healthy node renews before. */
 export const QUARANTINE_AGREEMENT_PART = 3 / 4;
-/** How long a node does not take a quarantine that is too early by its own clocks: time for several elections. */
+/** How long a node does not take a quarantine or a batch that is too early by its own clocks: time for several elections. */
 export const QUARANTINE_REFUSED_MS = 5_000;
+
+/** How far ahead of a node's wall clock a batch may be before it is not taken at first. Clocks in order differ by far less. */
+export const BATCH_AHEAD_MAX_MS = 86_400_000;
 
 /** How a node stands with its own lease: it serves, it must ask the leader before it does, or it is quarantined. */
 export type OwnStanding = "good" | "unsure" | "quarantined";
@@ -71,8 +77,10 @@ export class LeaseWatch {
   #neglectsSinceMs: number | undefined;
   /** It is not heard before; whoever leads another term is. */
   #unheardUntilMs = 0;
-  /** Who sent the quarantine that was refused last. */
+  /** Who sent what was refused last. */
   #mistrusted: { readonly leader: NodeId; readonly untilMs: number } | undefined;
+  /** Until when batches far ahead are not taken; undefined: those that came last were none. */
+  #aheadUntilMs: number | undefined;
   /** Quarantines that were too early by this node's clocks, and were not taken at first. */
   refusedQuarantines = 0;
 
@@ -219,18 +227,42 @@ export class LeaseWatch {
     return peer === this.#leader && term <= this.#term && this.#parts.clock.now() < this.#unheardUntilMs;
   }
 
-  /** Whether what a leader sends quarantines somebody too early, by this node's clocks. What is committed the network has decided. */
+  /**
+   * Whether what a leader sends quarantines somebody too early, or is far ahead, by this node's clocks. What is committed the
+   * network has decided.
+   */
   #refuses(leader: NodeId, { entries, commitIndex, term }: AppendRequest): boolean {
     const now = this.#parts.clock.now();
-    const offered = entries.filter(({ index }) => index > commitIndex).flatMap(({ data }) => quarantinedByBatch(data));
-    const untilMs = Math.max(0, ...offered.map((nodeId) => this.#refusedUntilMs(nodeId, leader)));
+    const offered = entries.filter(({ index }) => index > commitIndex).map(({ data }) => data);
+    const early = offered.flatMap(quarantinedByBatch).map((nodeId) => this.#refusedUntilMs(nodeId, leader));
+    const untilMs = Math.max(this.#aheadRefusedUntilMs(offered, leader), ...early);
     if (now >= untilMs) return false;
     if (leader === this.#leader && term <= this.#term) this.#unheardUntilMs = Math.max(this.#unheardUntilMs, untilMs);
     this.#mistrusted = { leader, untilMs };
     return true;
   }
 
-  /** Whether a node sent a quarantine that is refused: clocks that run fast would make it win the elections that follow. */
+  /**
+   * Until when what is far ahead is not taken; 0: nothing is. Once taken it is from whoever leads, until batches come that are not
+   * ahead: others saw it as this node does, and lead.
+   */
+  #aheadRefusedUntilMs(offered: readonly Bytes[], leader: NodeId): number {
+    if (offered.length === 0) return 0;
+    const { clock, tracer } = this.#parts;
+    const aheadMs = Math.max(...offered.map(batchTimeOf)) - clock.wallTime();
+    if (aheadMs <= BATCH_AHEAD_MAX_MS) {
+      this.#aheadUntilMs = undefined;
+      return 0;
+    }
+    if (this.#aheadUntilMs === undefined) {
+      this.#aheadUntilMs = clock.now() + QUARANTINE_REFUSED_MS;
+      const message = "the leader's clock is far ahead of this node's: it is not heard for a while; check both clocks";
+      tracer.event("warn", "batch_time_refused", { message, leader, aheadMs: Math.round(aheadMs) });
+    }
+    return this.#aheadUntilMs;
+  }
+
+  /** Whether a node sent what is refused: clocks that run fast would make it win the elections that follow. */
   #mistrusts(peer: NodeId): boolean {
     return peer === this.#mistrusted?.leader && this.#parts.clock.now() < this.#mistrusted.untilMs;
   }

@@ -22,6 +22,7 @@ import type { Manager } from "./manager.ts";
 import { hindranceOf } from "./readiness.ts";
 import type { RecoveryDesk } from "./recovery-desk.ts";
 import type { Sealing } from "./sealing.ts";
+import type { Channels } from "./channels.ts";
 import { backEndorsementsOf, endorsementsOf, type ServiceIdentity, signerId } from "./service-keys.ts";
 
 /** What the endpoints read. */
@@ -35,6 +36,7 @@ export interface NodeApiParts {
   readonly history: History;
   readonly recovery: RecoveryDesk;
   readonly workers: WorkerIsolation;
+  readonly channels: Pick<Channels, "refusedFrames" | "refusedHandshakes">;
   /** What `GET /node/api` answers. */
   readonly endpoints: readonly EndpointRule[];
   readonly service: () => ServiceIdentity | undefined;
@@ -71,7 +73,11 @@ export function isNodePath(path: string): boolean {
   return path === "/node" || path.startsWith("/node/");
 }
 
-function nodeState({ manager, tail, workers }: NodeApiParts, _request: FrontendRequest, respond: Respond): void {
+function nodeState(
+  { manager, tail, workers, channels }: NodeApiParts,
+  _request: FrontendRequest,
+  respond: Respond,
+): void {
   const { id, role, term, leader, commitIndex, lastIndex } = manager.status;
   respond(
     json({
@@ -84,7 +90,8 @@ function nodeState({ manager, tail, workers }: NodeApiParts, _request: FrontendR
       last_index: lastIndex,
       last_seqno: tail.lastSeqno,
       committed_seqno: manager.committedSeqno,
-      refused_frames: manager.refusedFrames,
+      refused_frames: channels.refusedFrames,
+      refused_handshakes: channels.refusedHandshakes,
       refused_quarantines: manager.leases.refusedQuarantines,
       lease: manager.leases.own,
       workers: { ...workers, lost: manager.adapters.workersLost },

@@ -11,7 +11,7 @@ import {
   type UnsealedBatch,
   unsealBatch,
 } from "../../core/ledger/batch.ts";
-import type { BatchKind, ParsedBatch } from "../../core/ledger/batch-format.ts";
+import { MAX_BATCH_TIME_MS, type BatchKind, type ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { type LedgerCrypto, LedgerKeys } from "../../core/ledger/keys.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import type { Clock } from "../ports.ts";
@@ -63,9 +63,9 @@ export class Sealing {
     return this.#epochKeys.newest;
   }
 
-  /** Wall clock for a new batch: never before the previous batch's. */
+  /** Wall clock for a new batch: never before the previous batch's, and within what a batch may say. */
   batchTime(): number {
-    return Math.max(Math.floor(this.#clock.wallTime()), this.#tail.last?.timeMs ?? 0);
+    return Math.min(Math.max(Math.floor(this.#clock.wallTime()), this.#tail.last?.timeMs ?? 0), MAX_BATCH_TIME_MS);
   }
 
   /** The bytes of {@link Sealing.buildBatch}. */

@@ -1,4 +1,6 @@
 /** What a node's snapshots are made of. */
+import { decodeAdministrative } from "../../core/governance/administrative-codec.ts";
+import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import type { Bytes } from "../../core/codec/bytes.ts";
 import type { NodeId, SnapshotMark } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
@@ -36,4 +38,12 @@ export interface SnapshotsParts {
   /** The state was replaced by this snapshot. */
   readonly onInstalled: (snapshot: ReceivedSnapshot) => void;
   readonly onFatal: (error: CocoError) => void;
+}
+
+/** Whether a batch hands a new node the keys of earlier epochs. */
+export function holdsGrant(batch: ParsedBatch): boolean {
+  return (
+    batch.header.kind === "administrative" &&
+    batch.transactions.some(({ publicPart }) => decodeAdministrative(publicPart).type === "grant")
+  );
 }

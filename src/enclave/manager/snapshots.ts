@@ -9,7 +9,6 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { bytesEqual, concatBytes, fromHex } from "../../core/codec/bytes.ts";
 import type { Ready, SnapshotMark } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
-import { decodeAdministrative } from "../../core/governance/administrative-codec.ts";
 import { encodeGovernanceState } from "../../core/governance/state-codec.ts";
 import type { ParsedBatch } from "../../core/ledger/batch-format.ts";
 import { SnapshotWriter } from "../../core/ledger/snapshot.ts";
@@ -21,8 +20,9 @@ import type { FromWorker } from "../worker/protocol.ts";
 import type { OwnSnapshots, SnapshotEvidence } from "./arrived-batch.ts";
 import { SentSnapshots } from "./sent-snapshots.ts";
 import { requireContinuation } from "./snapshot-continuation.ts";
-import type { SnapshotsParts } from "./snapshots-parts.ts";
+import { holdsGrant, type SnapshotsParts } from "./snapshots-parts.ts";
 import type { SnapshotTransfer } from "./replicator.ts";
+import { SnapshotDoubts } from "./snapshot-doubts.ts";
 import { type ReceivedSnapshot, SnapshotReceiver, type WorkerImport } from "./snapshot-receiver.ts";
 import { type Beginning, importStored } from "./stored-snapshot.ts";
 
@@ -68,9 +68,11 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   /** The newest committed batch, once it is applied. */
   #place: { readonly index: number; readonly seqno: number; readonly state: GovernanceState } | undefined;
   #nonceCounter = 0;
+  readonly #doubts: SnapshotDoubts;
 
   constructor(parts: SnapshotsParts) {
     this.#parts = parts;
+    this.#doubts = new SnapshotDoubts({ clock: parts.clock, remake: () => this.#takeNow() });
     this.#sent = new SentSnapshots(parts);
     const { networkId, nodeId, crypto, disk, targets, prepare, epochKeyOf, tracer, stored } = parts;
     this.#receiver = new SnapshotReceiver({
@@ -88,7 +90,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     });
   }
 
-  /** The newest finished snapshot, with the digest it was made with. */
+  /** The newest finished one, with the digest it was made with. */
   get finished(): OwnSnapshot | undefined {
     return this.#finished;
   }
@@ -108,9 +110,9 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   /** Hands the state this node begins from to the workers; calls back when they have it. */
   begin(beginning: Beginning, clock: Clock, done: () => void): void {
     this.#standsOn(beginning.snapshot, beginning.stored.bytes);
-    const { targets } = this.#parts;
+    const { targets, onFatal } = this.#parts;
     const { mark, seqno } = beginning.snapshot;
-    this.#beginning = importStored(beginning, this.#parts, { targets, clock }, () => {
+    this.#beginning = importStored(beginning, this.#parts, { targets, clock, onFatal }, () => {
       this.#beginning = undefined;
       this.#parts.tracer.event("info", "started_from_snapshot", { index: mark.index, seqno });
       done();
@@ -154,8 +156,14 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   /** A snapshot after a grant that was skipped or given up is made up for at the newest batch, on this node alone. */
   #takeOwed(): void {
     const isOwed = (this.#finished?.mark.index ?? 0) < this.#grantIndex;
-    if (isOwed && this.#making === undefined && this.#place !== undefined)
-      this.#begin(this.#place.index, this.#place.seqno, this.#place.state);
+    if (isOwed) this.#takeNow();
+  }
+
+  /** Takes one at the newest batch, on this node alone; false when that cannot be. */
+  #takeNow(): boolean {
+    if (this.#making !== undefined || this.#place === undefined) return false;
+    this.#begin(this.#place.index, this.#place.seqno, this.#place.state);
+    return this.#making !== undefined;
   }
 
   /**
@@ -325,7 +333,8 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     this.#nonceCounter = writer.nextCounter;
     const before = this.#finished?.mark.index;
     this.#finished = { mark, seqno, digest: writer.digest(), bytes };
-    if (before !== undefined && before !== this.#sent.newest?.index) this.#parts.disk.removeSnapshot(before);
+    if (before !== undefined && before !== mark.index && before !== this.#sent.newest?.index)
+      this.#parts.disk.removeSnapshot(before);
     this.#parts.tracer.event("info", "snapshot", { index: mark.index, seqno, bytes });
     this.#confirm();
     this.#takeOwed();
@@ -354,8 +363,14 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     return own?.mark.index === index && !bytesEqual(digest, own.digest);
   }
 
-  load(...request: Parameters<SentSnapshots["load"]>): void {
-    this.#sent.load(...request);
+  load(request: Ready["loadSnapshot"][number], done: Parameters<SentSnapshots["load"]>[1]): void {
+    const { newest } = this.#sent;
+    if (newest !== undefined && request.offset === 0) this.#doubts.begins(request.peer, newest.index);
+    this.#sent.load(request, (snapshot, data, last) => {
+      const isNewest = newest === this.#sent.newest && (request.index ?? newest?.index) === newest?.index;
+      if (snapshot === undefined && newest !== undefined && isNewest) this.#doubts.doubt();
+      done(snapshot, data, last);
+    });
   }
 
   whenRoom(callback: () => void): void {
@@ -376,12 +391,4 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     this.#parts.tracer.event("info", "snapshot_installed", { index: mark.index, seqno: received.seqno });
     this.#parts.onInstalled(received);
   }
-}
-
-/** Whether a batch hands a new node the keys of earlier epochs. */
-function holdsGrant(batch: ParsedBatch): boolean {
-  return (
-    batch.header.kind === "administrative" &&
-    batch.transactions.some(({ publicPart }) => decodeAdministrative(publicPart).type === "grant")
-  );
 }

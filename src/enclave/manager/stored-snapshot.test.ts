@@ -7,6 +7,7 @@ import { type Bytes, toHex } from "../../core/codec/bytes.ts";
 import type { DiskContent } from "../ports.ts";
 import type { ToWorker } from "../worker/protocol.ts";
 import { IMPORT_PARTS_WAITING_MAX, type SnapshotOpening } from "./snapshot-receiver.ts";
+import { CocoError } from "../../errors.ts";
 import { type Beginning, chooseSnapshot, importStored } from "./stored-snapshot.ts";
 
 /** A network of one ledger, and every snapshot file that a node of it ever had. */
@@ -203,6 +204,32 @@ describe("the snapshot to begin from", () => {
     );
     assert.ok(parts.slice(1, -1).every(([first, last]) => first === false && last === false));
   });
+
+  test("is read again to be handed out: what cannot be read, or is another one by then, ends the start", () => {
+    const { bench, first, second } = withTwo();
+    const { opening } = bench.node;
+    const whole = bench.files.get(second) ?? new Uint8Array();
+    const unreadable = (): Iterable<Uint8Array> => {
+      throw new CocoError("DiskFailed", "cannot be read");
+    };
+    const others: readonly (() => Iterable<Uint8Array>)[] = [
+      () => [bench.files.get(first) ?? new Uint8Array()],
+      () => [whole.slice(0, whole.length / 2)],
+      () => [],
+      unreadable,
+    ];
+    for (const other of others) {
+      let reads = 0;
+      const stored = { index: second, bytes: whole.length, parts: () => (reads++ === 0 ? [whole] : other()) };
+      const beginning = chooseSnapshot({ ...bench.content(), snapshots: [stored] }, opening, bench.node, {
+        event: () => undefined,
+      });
+      assert.ok(beginning);
+      const { timers, restored, done, failures } = startImport(beginning, opening);
+      while (timers.length > 0) timers.shift()?.();
+      assert.deepEqual([done.count, restored, failures.map(({ code }) => code)], [0, [], ["DiskFailed"]]);
+    }
+  });
 });
 
 /** Imports a snapshot into a worker that says nothing by itself. */
@@ -222,7 +249,12 @@ function startImport(beginning: Beginning, opening: SnapshotOpening) {
     restore: (version: number, index: number) => restored.push([version, index]),
   };
   const done = { count: 0 };
-  const world = { targets: () => adapter, clock: { now: () => 0, wallTime: () => 0, after } };
+  const failures: CocoError[] = [];
+  const world = {
+    targets: () => adapter,
+    clock: { now: () => 0, wallTime: () => 0, after },
+    onFatal: (error: CocoError) => failures.push(error),
+  };
   const workers = importStored(beginning, opening, world, () => done.count++);
-  return { sent, timers, restored, done, workers };
+  return { sent, timers, restored, done, workers, failures };
 }

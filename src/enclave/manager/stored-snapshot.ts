@@ -3,9 +3,10 @@
  * disk is not trusted, so a snapshot counts only with its evidence in the ledger, or where the log begins right after it, or
  * on a node that lost entries and therefore decides nothing before its peers have sent them again.
  */
-import { bytesEqual } from "../../core/codec/bytes.ts";
+import { type Bytes, bytesEqual } from "../../core/codec/bytes.ts";
 import { decodeAdministrative } from "../../core/governance/administrative-codec.ts";
-import { batchKindOf, parseBatch } from "../../core/ledger/batch-format.ts";
+import { parseBatch } from "../../core/ledger/batch-format.ts";
+import { batchKindOf } from "../../core/ledger/batch-glance.ts";
 import { CocoError } from "../../errors.ts";
 import type { Clock, DiskContent, StoredSnapshot, Tracer } from "../ports.ts";
 import {
@@ -80,11 +81,19 @@ function hasEvidence(content: DiskContent, { mark, digest }: ReceivedSnapshot): 
   return false;
 }
 
+/** What the states of a snapshot that is begun from are handed out with. */
+export interface ImportWorld {
+  readonly targets: ImportTargets;
+  readonly clock: Clock;
+  /** The file cannot be read any more, or is another one than was chosen. */
+  readonly onFatal: (error: CocoError) => void;
+}
+
 /** Hands the adapters' states of a snapshot to their workers, piece by piece so that none of them falls behind; then calls back. */
 export function importStored(
   { stored, snapshot }: Beginning,
   opening: SnapshotOpening,
-  world: { readonly targets: ImportTargets; readonly clock: Clock },
+  world: ImportWorld,
   done: () => void,
 ): WorkerImport {
   const workers = new WorkerImport(world.targets);
@@ -92,16 +101,30 @@ export function importStored(
   const opened = new OpenedSnapshot({ ...opening, known: snapshot }, (adapterId, data) =>
     workers.add(adapterId, data, versions.get(adapterId) ?? 0),
   );
-  const pieces = stored.parts()[Symbol.iterator]();
-  const next = (): void => {
+  let pieces: Iterator<Bytes> | undefined;
+  const take = (): void => {
+    pieces ??= stored.parts()[Symbol.iterator]();
     const piece = pieces.next();
     if (piece.done === true) {
+      // It was read before to be chosen: the host may have put another one of this node in its place meanwhile.
+      const { digest } = opened.complete ?? {};
+      if (digest === undefined || !bytesEqual(digest, snapshot.digest))
+        throw new CocoError("MalformedInput", "snapshot: it is not the one that was chosen");
       workers.finish(snapshot);
       done();
       return;
     }
     opened.feed(piece.value);
     workers.whenRoom(() => world.clock.after(0, next));
+  };
+  const next = (): void => {
+    try {
+      take();
+    } catch (error) {
+      if (!(error instanceof CocoError) || error.code === "Internal") throw error;
+      const message = `snapshot ${stored.index}: cannot be read again: ${error.message}`;
+      world.onFatal(new CocoError("DiskFailed", message, { index: stored.index }, { cause: error }));
+    }
   };
   next();
   return workers;

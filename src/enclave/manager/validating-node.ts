@@ -337,6 +337,7 @@ export class ValidatingNode {
       join: this.#joinDesk(),
       node: {
         ...{ manager, administration, tail, sealing, recovery, history, service, workers },
+        channels: this.#channels,
         crypto: this.#crypto,
         appraiser: this.#governanceCrypto,
       },

@@ -47,6 +47,17 @@ export interface RecoveredWorker {
   readonly done: () => void;
 }
 
+/** What a decoder says of damaged bytes tells an operator nothing by itself. */
+function feedFrom(index: number, opened: OpenedSnapshot, data: Bytes): void {
+  try {
+    opened.feed(data);
+  } catch (error) {
+    if (!(error instanceof CocoError) || error.code === "Internal") throw error;
+    const message = `snapshot ${index} on disk does not hold: ${error.message}`;
+    throw new CocoError("LedgerCorrupt", message, { index }, { cause: error });
+  }
+}
+
 /** See the module's header. */
 export class WorkerRecovery implements Recovery {
   readonly #sources: RecoverySources;
@@ -126,13 +137,13 @@ export class WorkerRecovery implements Recovery {
       this.#nextIndex = snapshot.mark.index + 1;
       this.#whenTaken(() => this.#attempt(() => this.#readLedger()));
     };
-    this.#readPieces(snapshot.mark.index, 0, (data) => void opened.feed(data), finish);
+    this.#readPieces(snapshot.mark.index, 0, (data) => feedFrom(snapshot.mark.index, opened, data), finish);
   }
 
   #readPieces(index: number, offset: number, feed: (data: Bytes) => void, finish: () => void): void {
     this.#sources.disk.readSnapshot(index, offset, RECOVERY_READ_BYTES_MAX, (data, last) =>
       this.#attempt(() => {
-        if (data === undefined) throw new CocoError("LedgerCorrupt", `snapshot ${index} cannot be read`, { index });
+        if (data === undefined) throw new CocoError("DiskFailed", `snapshot ${index} cannot be read`, { index });
         feed(data);
         if (last) finish();
         else this.#whenTaken(() => this.#attempt(() => this.#readPieces(index, offset + data.length, feed, finish)));

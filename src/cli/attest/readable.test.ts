@@ -1,0 +1,271 @@
+/**
+ * `coco attest verify` on evidence that can be read, whatever is wrong with what goes with it: rejected, with what it claims. And
+ * the forms in which files come. Over evidence made by the tests, and over real evidence where the vectors are there.
+ */
+import { after, before, describe, test } from "node:test";
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { makeEvidence } from "../../../test/support/intel-platform.ts";
+import { coco } from "../../../test/support/coco-here.ts";
+import { endorsement } from "../../../test/support/uvm-endorsement.ts";
+import { missingTeeVectors, TEE_VECTORS } from "../../../test/support/tee-vectors.ts";
+import { makeKey } from "../../../test/support/issue-certificates.ts";
+import { encodeHardwareEvidence } from "../../attestation/hardware.ts";
+import type { HardwareEvidence } from "../../attestation/hardware-evidence.ts";
+import { makeVtpmEvidence } from "../../attestation/tpm/test-azure-vtpm.ts";
+import {
+  commonClaims,
+  guestClaims,
+  makeGuardian,
+  makeReport,
+  makeToken,
+  rs256,
+  vbsClaims,
+} from "../../attestation/vsm/test-vsm-evidence.ts";
+import { makeSnpPki } from "../../../test/support/snp-pki.ts";
+import { toBase64, toBase64Url } from "../../core/codec/base64.ts";
+import { toHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
+import { NOW_MS } from "../../../test/support/issue-certificates.ts";
+import { bytesOfHex, bytesOrText } from "./forms.ts";
+import { filesOfFolder } from "./inputs.ts";
+
+const AT = ["--at", new Date(NOW_MS).toISOString()];
+const pki = makeSnpPki();
+const guardian = makeGuardian();
+const key = makeKey("rsa");
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "coco-readable-"));
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+let files = 0;
+async function file(content: Bytes | string): Promise<string> {
+  const path = join(folder, `${files++}.bin`);
+  await writeFile(path, content);
+  return path;
+}
+
+interface Judged {
+  readonly code: number;
+  readonly tee: string | null;
+  readonly verdict: string;
+  readonly reasons: readonly string[];
+  readonly claims: Readonly<Record<string, unknown>>;
+}
+
+async function judge(...args: readonly string[]): Promise<Judged> {
+  const { code, data } = await coco("attest", "verify", ...args, "--json");
+  return { ...JSON.parse(data), code };
+}
+
+/** That evidence is rejected for these reasons among others, and says of which TEE it is and what it claims. */
+async function rejected(args: readonly string[], tee: string, reasons: readonly string[]): Promise<Judged> {
+  const judged = await judge(...args, ...AT);
+  assert.deepEqual([judged.code, judged.verdict, judged.tee], [1, "reject", tee], JSON.stringify(judged.reasons));
+  for (const reason of reasons) assert.ok(judged.reasons.includes(reason), `${reason}: ${judged.reasons.join(", ")}`);
+  assert.equal(typeof judged.claims["measurement"], "string");
+  return judged;
+}
+
+describe("evidence that can be read is rejected, with its claims", () => {
+  test("a quote without collateral, with some that can't be read, of another TEE, without certificates", async () => {
+    const { quote, collateral } = makeEvidence({ form: "tdx-4" });
+    const named = ["--quote", await file(quote)];
+    await rejected(named, "tdx", ["CollateralInvalid"]);
+    await rejected([...named, "--collateral", await file("{")], "tdx", ["CollateralInvalid"]);
+    const good = [...named, "--collateral", await file(collateral)];
+    const { reasons } = await rejected([...good, "--tee", "sgx"], "tdx", ["ProductNotAllowed"]);
+    assert.ok(!(await rejected(good, "tdx", ["RootNotTrusted"])).reasons.includes("ProductNotAllowed"));
+    assert.ok(!reasons.includes("Malformed"));
+    for (const certificationKind of [1, 4, 7]) {
+      const { quote: bare } = makeEvidence({ certificationKind });
+      await rejected(["--quote", await file(bare)], "tdx", ["CertificateMissing"]);
+    }
+  });
+
+  test("a token without keys, or with keys that can't be read", async () => {
+    const text = makeToken(
+      { alg: "RS256", kid: "k", typ: "JWT" },
+      { ...commonClaims("sevsnpvm"), ...guestClaims() },
+      rs256(key.privateKey),
+    );
+    const token = ["--token", await file(text)];
+    const { reasons } = await rejected(token, "maa", ["TokenInvalid"]);
+    assert.deepEqual(reasons, ["TokenInvalid"], "nothing of a key's length, and nothing of a policy");
+    await rejected([...token, "--jwks", await file("[]")], "maa", ["Malformed", "TokenInvalid"]);
+  });
+
+  test("a report of VBS without a health certificate, or with one that can't be read", async () => {
+    const report = ["--tee", "vsm", "--report", await file(makeReport(guardian.key))];
+    await rejected(report, "vsm", ["CertificateMissing"]);
+    await rejected([...report, "--certs", await file("no certificate")], "vsm", ["Malformed", "CertificateMissing"]);
+    await rejected([...report, "--certs", await file(Uint8Array.of(0x30, 0))], "vsm", ["Malformed"]);
+  });
+
+  test("a report of SNP with certificates or an endorsement that can't be read", async () => {
+    const report = ["--report", await file(pki.report())];
+    await rejected([...report, "--certs", await file("no certificate")], "snp", ["Malformed", "CertificateMissing"]);
+    await rejected([...report, "--uvm", await file("no endorsement")], "snp", ["Malformed", "CertificateMissing"]);
+    await rejected(report, "snp", ["CertificateMissing"]);
+  });
+
+  test("but what itself can't be read is neither accepted nor rejected", async () => {
+    for (const args of [
+      ["--tee", "uvm", "--uvm", await file("no endorsement")],
+      ["--tee", "snp", "--report", await file(pki.report().subarray(1))],
+      ["--tee", "snp", "--report", await file("{}")],
+      ["--tee", "tdx", "--quote", await file(makeEvidence().quote.subarray(1))],
+      ["--tee", "maa", "--token", await file("no token")],
+      ["--tee", "vsm", "--report", await file(makeReport(guardian.key).subarray(1))],
+    ]) {
+      const { code, verdict, tee } = await judge(...args, ...AT);
+      assert.deepEqual([code, verdict, tee], [2, "error", args[1]], args.join(" "));
+    }
+  });
+
+  test("a record without collateral, or of VSM without a policy", async () => {
+    const record = {
+      format: "coco-recorded-evidence-v1",
+      networkId: "00".repeat(32),
+      transactionId: "2.4",
+      owner: "acme",
+    };
+    const node = {
+      nodeId: "00".repeat(32),
+      publicKey: "00",
+      encryptionKey: "00".repeat(32),
+      challenge: "00".repeat(32),
+    };
+    const recorded = async (evidence: HardwareEvidence) => {
+      const content = { ...record, ...node, timeMs: NOW_MS, evidence: toHex(encodeHardwareEvidence(evidence)) };
+      return ["--recorded", await file(JSON.stringify(content))];
+    };
+    const { quote } = makeEvidence();
+    await rejected(await recorded({ tee: "tdx", evidence: quote, endorsements: [] }), "tdx", ["CollateralInvalid"]);
+    const health = { kind: "health-certificate", content: guardian.health.der } as const;
+    const report = makeReport(guardian.key);
+    await rejected(await recorded({ tee: "vsm", evidence: report, endorsements: [health] }), "vsm", ["RootNotTrusted"]);
+    const token = makeToken(
+      { alg: "RS256", kid: "k" },
+      { ...commonClaims("vbs"), ...vbsClaims() },
+      rs256(key.privateKey),
+    );
+    await rejected(await recorded({ tee: "vsm", evidence: utf8Encode(token), endorsements: [] }), "vsm", [
+      "TokenInvalid",
+    ]);
+  });
+});
+
+describe("--allow debug", () => {
+  test("counts without a policy, too", async () => {
+    const flagged = ["--tee", "vsm", "--report", await file(makeReport(guardian.key, { flags: 1 }))];
+    assert.ok((await judge(...flagged, ...AT)).reasons.includes("DebugEnabled"));
+    assert.ok(!(await judge(...flagged, ...AT, "--allow", "debug")).reasons.includes("DebugEnabled"));
+    const claims = { ...commonClaims("sevsnpvm"), ...guestClaims({ "is-debuggable": true }) };
+    const token = ["--token", await file(makeToken({ alg: "RS256", kid: "k" }, claims, rs256(key.privateKey)))];
+    assert.ok((await judge(...token, ...AT)).reasons.includes("DebugEnabled"));
+    assert.ok(!(await judge(...token, ...AT, "--allow", "debug")).reasons.includes("DebugEnabled"));
+  });
+});
+
+describe("forms of files", () => {
+  test("hex with 0x before it, in lines, in capitals; both base64", () => {
+    const bytes = Uint8Array.from({ length: 61 }, (_, at) => at * 4);
+    const hex = toHex(bytes);
+    for (const text of [
+      hex,
+      `0x${hex}`,
+      `0X${hex.toUpperCase()}\r\n`,
+      ` ${hex.replace(/.{32}/g, "$&\n")}\n`,
+      hex.replace(/../g, "$& "),
+      toBase64(bytes),
+      toBase64(bytes).replace(/.{20}/g, "$&\n"),
+      toBase64Url(bytes),
+    ])
+      assert.deepEqual(bytesOrText(utf8Encode(text)), bytes, text);
+    assert.deepEqual(bytesOrText(bytes), bytes);
+    for (const text of ["0x", "", "123", "0x0x12", "12 3g"]) assert.equal(bytesOfHex(text), undefined, text);
+  });
+
+  test("evidence of a virtual TPM is taken as a report, wrapped or not", async () => {
+    const snpReport = (bound: Bytes) => pki.report({ 80: bound });
+    const { hclReport, quote } = makeVtpmEvidence(key, { snpReport, version: 2 });
+    const { message, signature, pcrs } = quote;
+    const inner = {
+      version: 1,
+      tpm_quote: { message: toHex(message), signature: toHex(signature), pcrs: pcrs.map(toHex) },
+      hcl_report: toBase64Url(hclReport),
+      vcek: toBase64(pki.vek().der),
+    };
+    for (const document of [inner, { platform: "az-snp", evidence: inner }]) {
+      const path = await file(`\n${JSON.stringify(document)}`);
+      for (const args of [
+        ["--report", path],
+        ["--tee", "snp", "--report", path],
+        ["--vtpm", path],
+      ]) {
+        const { reasons } = await rejected(args, "snp", []);
+        assert.ok(!reasons.includes("KeyNotBound") && !reasons.includes("Malformed"), reasons.join(", "));
+      }
+      await rejected(["--report", path, "--nonce", "00"], "snp", ["NonceMismatch"]);
+    }
+    const { code } = await judge("--tee", "vsm", "--report", await file(JSON.stringify(inner)), ...AT);
+    assert.equal(code, 2, "of VBS it is none");
+  });
+
+  test("an endorsement as bytes, hex and both base64", async () => {
+    const cose = endorsement();
+    const verdicts = [];
+    for (const content of [cose, toHex(cose), `0x${toHex(cose)}`, toBase64(cose), toBase64Url(cose)]) {
+      const { verdict, claims, reasons } = await judge("--tee", "uvm", "--uvm", await file(content), ...AT);
+      verdicts.push({ verdict, claims, reasons });
+    }
+    for (const found of verdicts) assert.deepEqual(found, verdicts[0]);
+    assert.deepEqual(verdicts[0]?.reasons, ["UvmEndorsementNotAllowed"]);
+  });
+});
+
+describe("a folder", () => {
+  test("may have an endorsement in both of its forms, and in one of them", async () => {
+    const [older, newer] = ["reference-info-base64", "hash-envelope-reference-info-base64"];
+    const both = await mkdtemp(join(folder, "both-"));
+    await writeFile(join(both, older), "older");
+    await writeFile(join(both, newer), "newer");
+    assert.deepEqual(await filesOfFolder(both, {}), { uvm: join(both, older) });
+    await rm(join(both, older));
+    assert.deepEqual(await filesOfFolder(both, {}), { uvm: join(both, newer) });
+    await writeFile(join(both, "a.cose"), "");
+    await writeFile(join(both, "b.cose"), "");
+    await assert.rejects(filesOfFolder(both, {}), { code: "WrongUsage" });
+  });
+});
+
+describe("real evidence in other forms", { skip: missingTeeVectors("snp") }, () => {
+  test("an Azure machine's by --report; a report with a chain in text, or without one", async () => {
+    const vector = (name: string): string => join(TEE_VECTORS, "snp", name);
+    const machine = await judge("--tee", "snp", "--report", vector("trustee-az-vtpm/evidence-v1.json"));
+    assert.deepEqual([machine.code, machine.claims["product"]], [0, "Milan-B0"]);
+    const [report, endorsements] = [vector("ccf/milan_attestation.bin"), vector("ccf/milan_endorsements.pem")];
+    const pem = await readFile(endorsements, "utf8");
+    const [vcek = ""] = pem.split(/(?<=-----END CERTIFICATE-----\n)/);
+    const thim = JSON.stringify({ vcekCert: vcek, tcbm: "db18000000000004", cacheControl: "86400" });
+    for (const content of [
+      `# chain\n${pem.replaceAll("-----BEGIN", "subject\n-----BEGIN")}`,
+      thim,
+      toBase64Url(utf8Encode(thim)),
+    ]) {
+      const { code, reasons } = await judge("--report", report, "--certs", await file(content));
+      assert.deepEqual([code, reasons], [0, []], content.slice(0, 40));
+    }
+  });
+
+  test("of a TEE that was not said", { skip: missingTeeVectors("tdx") }, async () => {
+    const quote = join(TEE_VECTORS, "tdx", "google-v5-uptodate");
+    const { code, tee, reasons } = await judge(quote, "--tee", "sgx", "--at", "2026-03-18");
+    assert.deepEqual([code, tee, reasons], [1, "tdx", ["ProductNotAllowed"]]);
+  });
+});

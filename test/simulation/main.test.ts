@@ -1,0 +1,34 @@
+/** The command of the simulator, as it is run. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { FaultCounts, splitCounts } from "./fault-counts.ts";
+
+const MAIN = fileURLToPath(new URL("main.js", import.meta.url));
+
+describe("npm run sim", () => {
+  for (const args of [
+    ["--sed", "7"],
+    ["--seeds", "many"],
+    ["--network", "pigeon"],
+    ["--point", "1:2"],
+    ["--minutes", "-1"],
+  ])
+    test(`says what is wrong with ${args.join(" ")}, and ends with 2`, () => {
+      const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { encoding: "utf8" });
+      assert.equal(status, 2);
+      assert.equal(stdout, "");
+      assert.match(stderr, new RegExp(`${args[0]}[^]*\nusage: npm run sim`));
+      assert.doesNotMatch(stderr, /\n\s+at /);
+    });
+
+  test("counts faults apart from what followed from them", () => {
+    const counts = new FaultCounts();
+    counts.addAll({ "crash.all": 2, "hostile.refused": 3, "hostile.oversized": 4, "liveness.noSoundQuorum": 1 });
+    assert.deepEqual(splitCounts(counts), {
+      faults: { "crash.all": 2, "hostile.oversized": 4 },
+      outcomes: { "hostile.refused": 3, "liveness.noSoundQuorum": 1 },
+    });
+  });
+});
