@@ -158,7 +158,15 @@ export const ERRORS = define({
     status: 403,
     remedy: "Make the evidence for this network, the node's own keys and the challenge it was given.",
   },
-  JoinConfigurationMismatch: { status: 403, remedy: "Make the evidence for the node's code and addresses." },
+  JoinConfigurationMismatch: {
+    status: 403,
+    remedy:
+      "Make the evidence for the node's code and addresses, and for the constitution that came with the challenge.",
+  },
+  JoinConstitutionDiffers: {
+    status: 403,
+    remedy: "Ask for a new challenge: it comes with the constitution now in force. `coco node join` does so by itself.",
+  },
   JoinCodeNotApproved: {
     status: 403,
     remedy: "Run approved code, or propose the measurement for the code manifest and let members vote.",

@@ -4,8 +4,10 @@
  *
  * The newcomer asks for a challenge (GET /node/join/challenge: single use, for a short time) and sends its tuple, a challenge
  * of its own, and evidence (POST /node/join, CBOR). Its report data are SHA-256 of {network, node keys, challenge} and
- * SHA-256 of {code, configuration}, 32 bytes each. The answer brings the genesis constitution, the one in force, and evidence
- * of the answering node for the newcomer's challenge, bound to that constitution and to the service certificate.
+ * SHA-256 of {code, constitution, configuration}, 32 bytes each: the constitution, which holds the code manifest, is the one it
+ * was told with the challenge, and must be the one in force, and the one of the answer. The answer brings the genesis constitution,
+ * the one in force, and evidence of the answering node for the newcomer's challenge, bound to that constitution and to the service
+ * certificate.
  */
 import { decodeCbor, encodeCbor } from "../core/codec/cbor.ts";
 import { bytesEqual, fromHex, toHex, type Bytes, type HashFunction } from "../core/codec/bytes.ts";
@@ -39,7 +41,7 @@ export const MAX_JOIN_ANSWER_BYTES = 2 * MAX_CONSTITUTION_BYTES + 4 * 1024 * 102
 
 const HALF = REPORT_DATA_BYTES / 2;
 const KEYS_DOMAIN = "coco join v1";
-const CODE_DOMAIN = "coco join code v1";
+const CODE_DOMAIN = "coco join code v2";
 const ANSWER_DOMAIN = "coco join answer v1";
 const CONTEXT: FieldContext = { form: "cbor", code: "MalformedInput" };
 
@@ -55,6 +57,8 @@ export interface JoinRequest {
   readonly ownChallenge: Bytes;
   /** The code it runs; lower-case hex, 32 bytes. */
   readonly measurement: string;
+  /** Digest of the constitution it was told, 32 bytes: which code and machines it believes approved. */
+  readonly constitutionDigest: Bytes;
   readonly evidence: Bytes;
 }
 
@@ -74,12 +78,12 @@ export interface JoinAnswer {
 
 /** The binary form of a request. */
 export function encodeJoinRequest(request: JoinRequest): Bytes {
-  const { networkId, node, challenge, ownChallenge, measurement, evidence } = request;
+  const { networkId, node, challenge, ownChallenge, measurement, constitutionDigest, evidence } = request;
   return encodeCbor(
     treeToCbor({
       networkId: fromHex(networkId),
       node: nodeTupleTree(node),
-      ...{ challenge, ownChallenge, evidence },
+      ...{ challenge, ownChallenge, constitutionDigest, evidence },
       measurement: fromHex(measurement),
     }),
   );
@@ -94,6 +98,7 @@ export function decodeJoinRequest(bytes: Bytes): JoinRequest {
     challenge: fields.bytes("challenge", { length: CHALLENGE_BYTES }),
     ownChallenge: fields.bytes("ownChallenge", { length: CHALLENGE_BYTES }),
     measurement: readMeasurement(fields, "measurement", [MEASUREMENT_BYTES, MAX_MEASUREMENT_BYTES]),
+    constitutionDigest: fields.bytes("constitutionDigest", { length: 32 }),
     evidence: fields.bytes("evidence", { max: MAX_EVIDENCE_BYTES }),
   }));
 }
@@ -131,10 +136,10 @@ export function joinConfigurationDigest(
 
 /** Report data of a newcomer. */
 export function joinReportData(request: Omit<JoinRequest, "evidence" | "ownChallenge">, sha256: HashFunction): Bytes {
-  const { networkId, node, challenge, measurement } = request;
+  const { networkId, node, challenge, measurement, constitutionDigest } = request;
   const reportData = new Uint8Array(REPORT_DATA_BYTES);
   reportData.set(sha256(encodeCbor([KEYS_DOMAIN, fromHex(networkId), node.publicKey, node.encryptionKey, challenge])));
-  const code = [CODE_DOMAIN, fromHex(measurement), joinConfigurationDigest(node, sha256)];
+  const code = [CODE_DOMAIN, fromHex(measurement), constitutionDigest, joinConfigurationDigest(node, sha256)];
   reportData.set(sha256(encodeCbor(code)), HALF);
   return reportData;
 }
@@ -177,7 +182,10 @@ function boundClaims(request: JoinRequest, crypto: EvidenceCrypto, nowMs: number
   if (!bytesEqual(claims.reportData.subarray(0, HALF), expected.subarray(0, HALF)))
     throw new CocoError("JoinBindingMismatch", "the evidence is for another network, other keys or another challenge");
   if (!bytesEqual(claims.reportData.subarray(HALF), expected.subarray(HALF)))
-    throw new CocoError("JoinConfigurationMismatch", "the evidence is for another configuration of the node");
+    throw new CocoError(
+      "JoinConfigurationMismatch",
+      "the evidence is for another constitution, or another configuration of the node",
+    );
   return claims;
 }
 
@@ -195,6 +203,7 @@ function genuine(evidence: Bytes, crypto: EvidenceCrypto, nowMs: number): Claims
 export interface JoinedNetwork {
   readonly networkId: string;
   readonly constitution: Constitution;
+  readonly constitutionDigest: Bytes;
   /** What the ledger has recorded of its nodes. */
   readonly attested: RecordedMachines["attested"];
   /** The ledger's clock. */
@@ -212,6 +221,8 @@ export function checkJoinRequest(request: JoinRequest, network: JoinedNetwork, c
   if (toHex(crypto.sha256(node.publicKey)) !== node.nodeId)
     throw new CocoError("JoinKeyMismatch", `${node.nodeId} is not the id of the public key`);
   const claims = boundClaims(request, crypto, network.nowMs);
+  if (!bytesEqual(request.constitutionDigest, network.constitutionDigest))
+    throw new CocoError("JoinConstitutionDiffers", "the node was told another constitution than the one in force");
   const { reasons } = appraise(claims, network.constitution, network.nowMs);
   const code = reasons.find((reason) => reason.code === "CodeNotApproved");
   if (code !== undefined) throw new CocoError("JoinCodeNotApproved", code.message, { reason: code.reason });
@@ -236,7 +247,7 @@ export function listedEntry(node: NodeTuple, constitution: Constitution): NodeEn
 export function checkAnswerEvidence(
   evidence: Bytes,
   binding: AnswerBinding,
-  network: Omit<JoinedNetwork, "networkId" | "attested">,
+  network: Pick<JoinedNetwork, "constitution" | "nowMs">,
   crypto: EvidenceCrypto,
 ): void {
   let claims: Claims;

@@ -169,11 +169,17 @@ describe("R21: whoever asks for a channel or to join", () => {
 
 describe("R21: a node that joins", () => {
   const join = (state: GovernanceState, at: number, chip = TEST_CHIP) => {
-    const { networkId, constitution } = state;
-    const bound = { networkId, node: tupleOf(at), challenge: new Uint8Array(32), measurement: CODE.measurement };
+    const { networkId, constitutionDigest } = state;
+    const bound = {
+      networkId,
+      constitutionDigest,
+      node: tupleOf(at),
+      challenge: new Uint8Array(32),
+      measurement: CODE.measurement,
+    };
     const evidence = evidenceOf(joinReportData(bound, sha256), chip);
     const request = { ...bound, ownChallenge: new Uint8Array(32), evidence };
-    return checkJoinRequest(request, { networkId, constitution, attested: state.attested, nowMs: NOW_MS }, crypto);
+    return checkJoinRequest(request, { ...state, nowMs: NOW_MS }, crypto);
   };
 
   test("is let in on a chip of its own, and on that of another only where an entry allows it", () => {

@@ -35,6 +35,7 @@ const AGAIN: readonly ErrorCode[] = [
   "JoinNotListed",
   "JoinChallengeUnknown",
   "JoinChallengeExpired",
+  "JoinConstitutionDiffers",
   "NotReady",
   "TooManyRequests",
   "ChannelFailed",

@@ -32,6 +32,8 @@ export interface ToldAttestation {
   readonly code: string;
   /** Version of the constitution that accepted it. */
   readonly constitutionVersion: number;
+  /** Its digest: the appraisal policy, of which its manifests are what counts. */
+  readonly policyDigest: Bytes;
   readonly attested: AttestedNode;
 }
 
@@ -72,8 +74,9 @@ function toldOf(
   timeMs: number,
   crypto: AttestationCrypto,
 ): Omit<ToldAttestation, "transactionId" | "seqno" | "timeMs"> {
+  const found: Omit<ToldAttestation, "transactionId" | "seqno" | "timeMs">[] = [];
   for (const state of before === undefined ? [after] : [before, after]) {
-    const { networkId, constitution } = state;
+    const { networkId, constitution, constitutionDigest: policyDigest } = state;
     const node = constitution.nodes.find((listed) => listed.nodeId === nodeId);
     if (node === undefined) continue;
     const reportData = attestReportData(networkId, node, challenge, crypto.sha256);
@@ -82,8 +85,21 @@ function toldOf(
     const { tee, measurement, platform, tcb } = claims;
     const attested = { tee, measurement, platform, evidence, reportData, attestedAtMs: timeMs };
     const code = codeOf(constitution, claims);
-    return { networkId, node, challenge, tcb, code, constitutionVersion: constitution.version, attested };
+    const told = {
+      networkId,
+      node,
+      challenge,
+      tcb,
+      code,
+      constitutionVersion: constitution.version,
+      policyDigest,
+      attested,
+    };
+    if (crypto.appraise(attested, constitution, timeMs).length === 0) return told;
+    found.push(told);
   }
+  const [first] = found;
+  if (first !== undefined) return first;
   // Whoever verified the batch has verified the evidence.
   throw new CocoError("Internal", `the evidence of node ${nodeId} holds in neither state around its batch`);
 }
@@ -127,7 +143,8 @@ export function attestationWords(told: ToldAttestation): string {
 
 /** A record as lines for people. */
 export function attestationLines(judged: JudgedAttestation): readonly string[] {
-  const { transactionId, timeMs, node, attested, code, tcb, constitutionVersion, against, isNewest } = judged;
+  const { transactionId, timeMs, node, attested, code, tcb, constitutionVersion, policyDigest, against, isNewest } =
+    judged;
   const now = against.length === 0 ? "allowed" : `not allowed: ${against.join("; ")}`;
   return [
     `transaction ${transactionId}, ${moment(timeMs)}: node ${node.nodeId} of ${node.owner}`,
@@ -135,6 +152,7 @@ export function attestationLines(judged: JudgedAttestation): readonly string[] {
     `  TEE       ${attested.tee}: ${RESTS_ON[attested.tee]}`,
     ...(tcb === undefined ? [] : [`  TCB       ${tcb}`]),
     `  verdict   accepted by constitution version ${constitutionVersion}; the evidence verifies again here`,
+    `  policy    ${toHex(policyDigest)} (digest of that constitution, which holds the manifests)`,
     `  at the end of the ledger  ${now}${isNewest ? "" : "; a later record of the node stands behind it"}`,
   ];
 }
@@ -151,15 +169,19 @@ export interface AttestationJson {
   readonly platform: string;
   readonly tcb: string | null;
   readonly acceptedByConstitutionVersion: number;
+  /** The Attestation Result as RATS names it: what is recorded was accepted, or it would not be recorded. */
+  readonly result: { readonly status: "affirming"; readonly verifiedAt: string; readonly policyDigest: string };
 }
 
 /** What a record says, for JSON. */
 export function attestationJson(told: ToldAttestation): AttestationJson {
-  const { transactionId, timeMs, node, attested, code, tcb = null, constitutionVersion } = told;
+  const { transactionId, timeMs, node, attested, code, tcb = null, constitutionVersion, policyDigest } = told;
+  const verifiedAt = new Date(timeMs).toISOString();
   return {
-    ...{ transactionId, time: new Date(timeMs).toISOString(), nodeId: node.nodeId, owner: node.owner },
+    ...{ transactionId, time: verifiedAt, nodeId: node.nodeId, owner: node.owner },
     ...{ tee: attested.tee, code, measurement: attested.measurement, platform: attested.platform, tcb },
     acceptedByConstitutionVersion: constitutionVersion,
+    result: { status: "affirming", verifiedAt, policyDigest: toHex(policyDigest) },
   };
 }
 

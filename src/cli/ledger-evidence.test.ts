@@ -45,6 +45,8 @@ describe("evidence in a ledger", () => {
     const { attestation, administrative } = JSON.parse(lines[1] ?? "").transactions[0];
     assert.deepEqual([administrative.type, attestation.tee, attestation.platform], ["attest", "virtual", machine]);
     assert.equal(attestation.acceptedByConstitutionVersion, 1);
+    const result = { status: "affirming", verifiedAt: attestation.time, policyDigest: toHex(network.digest) };
+    assert.deepEqual(attestation.result, result);
   });
 
   test("evidence lists the records with what the end of the ledger makes of them", async () => {
@@ -53,7 +55,7 @@ describe("evidence in a ledger", () => {
     assert.match(data, new RegExp(`^transaction 2\\.\\d+, .* UTC: node ${nodeId} of member1\n`));
     assert.match(
       data,
-      /\n {2}verdict {3}accepted by constitution version 1; .*\n {2}at the end of the ledger {2}allowed\n$/,
+      /\n {2}verdict {3}accepted by constitution version 1; .*\n {2}policy {4}[0-9a-f]{64} .*\n {2}at the end of the ledger {2}allowed\n$/,
     );
     const { evidence } = JSON.parse((await coco("ledger", "evidence", folder, "--newest", "--json")).data);
     assert.deepEqual([evidence.length, evidence[0].againstAtEnd, evidence[0].file], [1, [], null]);

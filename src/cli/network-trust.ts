@@ -26,7 +26,7 @@ export const RESTS_ON: Readonly<Record<TeeName, string>> = {
 /** Where nodes keep their keys by their TEE, in words: evidence does not show it. */
 export const KEEPS_KEYS: Readonly<Record<TeeName, string>> = {
   virtual: "in a file that its machine's operator can read",
-  vsm: "sealed by its enclave; in use they are in memory that its machine's administrator can read",
+  vsm: "sealed by its enclave, or in a file; in use they are in memory that its machine's administrator can read",
   sgx: "sealed to its code, or as its operator chose to the code's signer or in a file (--seal-to): evidence does not show which",
   tdx: "in a file that its machine's operator can read, unless that lies in the guest's memory or encrypted: TDX does not seal",
   snp: "in a file that its machine's operator can read, unless that lies in the guest's memory or encrypted: nodes do not seal on SNP",

@@ -2,11 +2,16 @@
 import { toHex } from "../core/codec/bytes.ts";
 import type { CodeEntry, HardwareTee, TeeEntry } from "../core/governance/manifest-entries.ts";
 import type { TeeSettings } from "../host/tee/tee-settings.ts";
+import { measuredFlags } from "../host/node-flags.ts";
 import { measureCode, PACKAGE_FOLDER, packageIdentity } from "../host/measure-code.ts";
 
-/** Measurement, name and version of the running package. */
-export async function ownCode(): Promise<CodeEntry> {
-  return { measurement: toHex(await measureCode(PACKAGE_FOLDER)), ...(await packageIdentity(PACKAGE_FOLDER)) };
+/**
+ * Measurement, name and version of the running package, as a node that is started with these flags of Node.js has them. Those of
+ * this process count for nothing: it is no node.
+ */
+export async function ownCode(nodeFlags = ""): Promise<CodeEntry> {
+  const measurement = await measureCode(PACKAGE_FOLDER, { flags: measuredFlags([], nodeFlags) });
+  return { measurement: toHex(measurement), ...(await packageIdentity(PACKAGE_FOLDER)) };
 }
 
 /** What the TEE of this machine measured, with name and version of the running package, and the entry that accepts it. */

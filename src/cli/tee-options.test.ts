@@ -35,6 +35,7 @@ describe("the options of a node's TEE", () => {
       [{ tee: "snp", collateralUrl: "https://pccs.test" }, /--collateral-url <url> is for --tee sgx or --tee tdx/],
       [{ tee: "virtual", reportFolder: "x" }, /--report-folder/],
       [{ tee: "vsm" }, /expected --pipe/],
+      [{ tee: "vsm", pipe: "x", answerFile: "y" }, /expected --pipe, .* or --answer-file/],
       [{ sealTo: "machine" }, /--seal-to <target> is for --tee sgx/],
       ...TEE_NAMES.filter((tee) => tee !== "sgx").map(
         (tee) => [{ tee, sealTo: "enclave" }, /--seal-to <target> is for --tee sgx/] as const,
@@ -97,5 +98,26 @@ describe("coco node init", () => {
     assert.equal((await init("virtual", "--tee", "virtual", ...key)).code, 0);
     const configuration = JSON.parse(await readFile(join(root, "virtual", "node.json"), "utf8")) as object;
     assert.equal("tee" in configuration, false);
+  });
+});
+
+describe("coco code measure", () => {
+  const measured = async (...flags: readonly string[]) => (await coco("code", "measure", ...flags)).data;
+
+  test("measures for nodes without flags, whatever its own are, or with those that are given", async () => {
+    const before = process.env["NODE_OPTIONS"];
+    process.env["NODE_OPTIONS"] = "--enable-source-maps";
+    const plain = await coco("code", "measure");
+    process.env["NODE_OPTIONS"] = "--inspect";
+    const { data, talk } = await coco("code", "measure");
+    if (before === undefined) delete process.env["NODE_OPTIONS"];
+    else process.env["NODE_OPTIONS"] = before;
+    assert.match(plain.data, /^[0-9a-f]{64}\n$/);
+    assert.equal(plain.talk, "");
+    assert.equal(data, plain.data);
+    assert.match(talk, /without the flags of this command \(--inspect\)/);
+    assert.equal(await measured("--node-flags", "--no-warnings"), data);
+    assert.notEqual(await measured("--node-flags", "--inspect"), data);
+    assert.equal((await coco("code", "measure", "--tee", "snp", "--node-flags", "--inspect")).code, 2);
   });
 });

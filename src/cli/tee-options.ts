@@ -22,6 +22,7 @@ const OPTIONS: Readonly<Record<TeeSetting, readonly [flags: string, description:
     "--chip-service <name>",
     "snp: who is asked for them: amd, azure-cache, azure-host or none (default: amd)",
   ],
+  chipServiceUrl: ["--chip-service-url <url>", "snp: where that service is (default: its usual address)"],
   vtpm: ["--vtpm <device>", "snp: virtual TPM of a confidential Azure machine (/dev/tpmrm0), which attests by it"],
   sealTo: ["--seal-to <target>", "sgx: what seals the node's keys: enclave, signer or machine (default: enclave)"],
   collateralUrl: ["--collateral-url <url>", "tdx, sgx: service for collateral (default: Intel's)"],
@@ -31,6 +32,10 @@ const OPTIONS: Readonly<Record<TeeSetting, readonly [flags: string, description:
     "snp, tdx, sgx: where collateral is kept (default: in the node's folder)",
   ],
   pipe: ["--pipe <path>", "vsm: where the enclave host answers, such as \\\\.\\pipe\\coco-vbs"],
+  answerFile: [
+    "--answer-file <file>",
+    "vsm: file in which it answers what stands in FILE.request, where it has no pipe",
+  ],
 };
 
 /** Adds the options. @param description of `--tee` */
@@ -57,7 +62,7 @@ export async function teeSettings(options: TeeOptions): Promise<TeeSettings | un
     const of = TEE_NAMES.filter((name) => SETTINGS_OF_TEE[name].some((one) => one === stray.setting));
     throw new CocoError("WrongUsage", `${stray.flags} is for --tee ${of.join(" or --tee ")}`);
   }
-  if (tee === "vsm" && options.pipe === undefined)
-    throw new CocoError("WrongUsage", "--tee vsm: expected --pipe, where the enclave host answers");
+  if (tee === "vsm" && (options.pipe === undefined) === (options.answerFile === undefined))
+    throw new CocoError("WrongUsage", "--tee vsm: expected --pipe, where the enclave host answers, or --answer-file");
   return tee && { name: tee, ...Object.fromEntries(given.map(({ setting, value }) => [setting, value])) };
 }

@@ -79,20 +79,20 @@ export async function readNewcomer(dir: string, instead?: TeeSettings, played?: 
  * @param roots of hardware, instead of those pinned in this program; nothing but a test gives others
  */
 export async function requestJoin(
-  newcomer: Newcomer,
+  newcomer: Pick<Newcomer, "node"> & { readonly tee: Pick<NodeTee, "code" | "attest"> },
   url: string,
   trust: JoinTrust,
   roots?: HardwareRoots,
 ): Promise<JoinOffer> {
   const connection = new JoinConnection(url, trust.serviceCertificate);
   try {
-    const { networkId, challenge } = readChallenge(await connection.ask("GET", JOIN_CHALLENGE_PATH), trust);
+    const told = readChallenge(await connection.ask("GET", JOIN_CHALLENGE_PATH), trust);
     const { node, tee } = newcomer;
     const ownChallenge = nodeEntropy.bytes(CHALLENGE_BYTES);
-    const request = { networkId, node, challenge, measurement: tee.code.measurement };
+    const request = { ...told, node, measurement: tee.code.measurement };
     const evidence = await tee.attest(joinReportData(request, sha256));
     const answered = await connection.ask("POST", JOIN_PATH, encodeJoinRequest({ ...request, ownChallenge, evidence }));
-    return checkAnswer(answered, { networkId, node, ownChallenge, crypto: createEvidenceCrypto(roots) }, trust);
+    return checkAnswer(answered, { ...told, node, ownChallenge, crypto: createEvidenceCrypto(roots) }, trust);
   } finally {
     connection.close();
   }
@@ -101,7 +101,11 @@ export async function requestJoin(
 function readChallenge({ body }: NodeAnswer, trust: JoinTrust) {
   const told = readDocument(parseJson(utf8Decode(body), CHALLENGE_CONTEXT), CHALLENGE_CONTEXT, (fields) => {
     fields.integer("expires_in_ms", { min: 0, max: Number.MAX_SAFE_INTEGER });
-    return { networkId: fields.hex("network_id", 32), challenge: fromHex(fields.hex("challenge", CHALLENGE_BYTES)) };
+    return {
+      networkId: fields.hex("network_id", 32),
+      constitutionDigest: fromHex(fields.hex("constitution_digest", 32)),
+      challenge: fromHex(fields.hex("challenge", CHALLENGE_BYTES)),
+    };
   });
   if (trust.networkId !== undefined && trust.networkId !== told.networkId)
     throw new CocoError("JoinOtherNetwork", `the node is of network ${told.networkId}, not ${trust.networkId}`);
@@ -110,6 +114,8 @@ function readChallenge({ body }: NodeAnswer, trust: JoinTrust) {
 
 interface Asked {
   readonly networkId: string;
+  /** Of the constitution that came with the challenge. */
+  readonly constitutionDigest: Bytes;
   readonly node: NodeTuple;
   readonly ownChallenge: Bytes;
   readonly crypto: EvidenceCrypto;
@@ -118,7 +124,7 @@ interface Asked {
 /** Checks everything an answer says; throws `JoinAnswerUntrusted`. */
 function checkAnswer(
   { body, publicKey }: NodeAnswer,
-  { networkId, node, ownChallenge, crypto }: Asked,
+  { networkId, constitutionDigest: told, node, ownChallenge, crypto }: Asked,
   trust: JoinTrust,
 ): JoinOffer {
   const governanceCrypto = createGovernanceCrypto();
@@ -132,6 +138,7 @@ function checkAnswer(
   if (peer === undefined || !bytesEqual(peer.publicKey, publicKey))
     throw untrusted("the node that answers is not the listed one it says it is");
   const digest = constitutionDigest(constitution, sha256);
+  if (!bytesEqual(digest, told)) throw untrusted("the constitution is not the one that came with the challenge");
   const { serviceCertificate, evidence, endorsements } = answer;
   const binding = { networkId, node: peer, challenge: ownChallenge, constitutionDigest: digest, serviceCertificate };
   checkAnswerEvidence(evidence, binding, { constitution, nowMs: Date.now() }, crypto);

@@ -22,7 +22,6 @@ import {
   signNodeEntry,
   type SignedNode,
 } from "./genesis.ts";
-import { measureCode } from "./measure-code.ts";
 import { initNode, loadNode, readNodeRequest } from "./node-folder.ts";
 import { createVirtualTee, openVirtualTee } from "./virtual-tee.ts";
 
@@ -288,59 +287,5 @@ describe("files", () => {
     if (onPosix) assert.equal(await mode(file), 0o640);
     assert.deepEqual(await readdir(join(file, "..")), ["file"]);
     await assert.rejects(writeFileAtomic(join(file, "below"), "x", 0o600));
-  });
-});
-
-describe("the measurement of code", () => {
-  async function makePackage(files: Readonly<Record<string, string>>): Promise<string> {
-    const dir = await newFolder();
-    for (const [path, content] of Object.entries({
-      "package.json": '{"name":"p","version":"1.0.0","scripts":{}}',
-      ...files,
-    })) {
-      await mkdir(join(dir, path, ".."), { recursive: true });
-      await writeFile(join(dir, path), content);
-    }
-    return dir;
-  }
-
-  const code = { "dist/src/a.js": "a", "dist/src/b/c.js": "c", "package-lock.json": "{}" };
-  const measure = async (files: Readonly<Record<string, string>>, nodeVersion = "v20.0.0") =>
-    toHex(await measureCode(await makePackage(files), nodeVersion));
-
-  test("does not depend on where the package lies, on tests, maps and declarations", async () => {
-    const expected = await measure(code);
-    assert.match(expected, /^[0-9a-f]{64}$/);
-    const more = {
-      "dist/src/a.test.js": "x",
-      "dist/src/a.js.map": "x",
-      "dist/src/a.d.ts": "x",
-      "README.md": "x",
-      "dist/test/x.js": "x",
-    };
-    assert.equal(await measure({ ...more, ...code }), expected);
-    assert.equal(await measure({ ...code, "package.json": '{"version":"1.0.0","name":"p"}' }), expected);
-  });
-
-  test("changes with every shipped byte, path, dependency, version and runtime", async () => {
-    const changed = [
-      await measure(code),
-      await measure({ ...code, "dist/src/a.js": "b" }),
-      await measure({ ...code, "dist/src/d.js": "" }),
-      await measure({ "dist/src/a.js": "a", "dist/src/b/d.js": "c", "package-lock.json": "{}" }),
-      await measure({ "dist/src/a.js": "a", "dist/src/b/c.js": "c" }),
-      await measure({ ...code, "package-lock.json": "{} " }),
-      await measure({ ...code, "package.json": '{"name":"p","version":"1.0.1"}' }),
-      await measure(code, "v20.0.1"),
-    ];
-    assert.equal(new Set(changed).size, changed.length);
-  });
-
-  test("is refused where there is no built code or no package", async () => {
-    await assert.rejects(measureCode(await newFolder()), configurationInvalid());
-    await assert.rejects(
-      measureCode(await makePackage({ "dist/src/a.js": "a", "package.json": "{}" })),
-      configurationInvalid(),
-    );
   });
 });

@@ -5,7 +5,7 @@
 import { ByteReader, ByteWriter } from "../core/codec/bytes.ts";
 import { packResults, unpackList } from "../enclave/worker/packing.ts";
 import type { Preparer } from "../enclave/worker/request-desk.ts";
-import { invariant } from "../errors.ts";
+import { CocoError, invariant } from "../errors.ts";
 import { inPlace } from "./adapter-worker.ts";
 import { availableAdapter } from "./adapters.ts";
 import { PreparePool, prepareThreads } from "./prepare-pool.ts";
@@ -25,6 +25,10 @@ async function createPreparer(name: string): Promise<Preparer> {
 }
 
 const preparer = createPreparer(adapter);
+// Of an adapter that this build cannot run the worker tells; there is nothing to prepare then, and nothing to end it for.
+preparer.catch((error: unknown) => {
+  if (!(error instanceof CocoError) || error.code !== "ConstitutionInvalid") throw error;
+});
 const toWorker = openPipe(NODE_PIPE, (payload) => {
   const reader = new ByteReader(payload);
   const id = reader.u32();

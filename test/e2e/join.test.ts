@@ -115,6 +115,12 @@ describe("a node that joins", () => {
     assert.match(stderr, /JoinCodeNotApproved/);
   });
 
+  test("is refused with flags of Node.js that nobody approved", async () => {
+    const running = startProcess(process.execPath, ["--pending-deprecation", CLI, ...joinArguments()]);
+    assert.equal((await endOf(running)).code, 1, running.stderr());
+    assert.match(running.stderr(), /JoinCodeNotApproved/);
+  });
+
   test("keeps asking until the vote, then shows the constitution and leaves the decision to its owner", async () => {
     const waiting = startJoin();
     await until("it says that it is too early", () => (waiting.stderr().includes("JoinNotListed") ? true : undefined));

@@ -3,6 +3,7 @@
  * command to attack, and what it could do is the answer. It runs as a node starts any worker, under the same bounds.
  */
 import { ByteReader, ByteWriter, type Bytes, EMPTY, utf8Decode, utf8Encode } from "../../src/core/codec/bytes.ts";
+import { encodeAdministrative } from "../../src/core/governance/administrative-codec.ts";
 import { encodeWriteSet } from "../../src/core/kv/write-set.ts";
 import { packList, unpackResults } from "../../src/enclave/worker/packing.ts";
 import type { PrepareResult } from "../../src/adapters/adapter.ts";
@@ -29,6 +30,7 @@ export interface HostileCommand {
 }
 
 const PREFIX = "hostile ";
+const OTHER_ADAPTER = "other";
 const KEY = Uint8Array.of(1);
 
 const socket = new Socket({ fd: 3, readable: true, writable: true });
@@ -71,7 +73,9 @@ let started = false;
 const reader = new FrameReader((payload) => {
   if (!started) {
     started = true;
-    void worker.start(decodeStart(payload));
+    const data = decodeStart(payload);
+    // The network's second adapter is a second Ethereum, under the name of its own that it needs.
+    void worker.start({ ...data, adapter: data.adapter === OTHER_ADAPTER ? "ethereum" : data.adapter });
     return;
   }
   const message = decodeToWorker(payload);
@@ -174,6 +178,7 @@ const ON_EXECUTED: Readonly<Record<string, (message: Executed) => Executed>> = {
   "write to a table that is not its own": (message) => changeFirst(message, { privatePart: writeTo(999) }),
   "write private data into a public part": (message) => changeFirst(message, { publicPart: writeTo(1) }),
   "write what is no write set": (message) => changeFirst(message, { privatePart: Uint8Array.of(1, 2, 3) }),
+  "write an administrative transaction": (message) => changeFirst(message, { publicPart: CONFIGURE }),
   "put in a transaction nobody sent": (message) => {
     const forged = { id: new Uint8Array(32).fill(7), publicPart: EMPTY, privatePart: EMPTY, claimsDigest: undefined };
     return { ...message, transactions: [...message.transactions, forged] };
@@ -191,6 +196,14 @@ const ON_EXECUTED: Readonly<Record<string, (message: Executed) => Executed>> = {
   }),
   "answer for another batch": (message) => ({ ...message, outcomes: [...message.outcomes, { type: "deferred" }] }),
 };
+
+/** The node this worker is of would have no vote any more. */
+const CONFIGURE = encodeAdministrative({
+  type: "configure",
+  current: { voters: ["00".repeat(32)], quorum: { type: "majority" } },
+  previous: undefined,
+  learners: [],
+});
 
 function writeTo(table: number): Bytes {
   return encodeWriteSet([{ table, key: KEY, value: KEY }]);
@@ -219,6 +232,9 @@ const AT_ONCE: Readonly<Record<string, (id: number) => void>> = {
   },
   "claim that another node leads": (id) => say({ type: "leader", ids: [id] }),
   "name other tables": () => say({ type: "ready", tables: [{ id: 1, name: "public:everything" }] }),
+  "submit an administrative transaction": (id) =>
+    say({ type: "submit", submissions: [{ id, items: [{ id: new Uint8Array(32).fill(9), body: CONFIGURE }] }] }),
+  "name a table of the framework": () => say({ type: "ready", tables: [{ id: 1, name: "coco.nodes" }] }),
   "put a line break into a header": (id) =>
     say({
       type: "responses",

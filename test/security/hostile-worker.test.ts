@@ -25,7 +25,7 @@ import { type RunningNode, startNode } from "../../src/host/node.ts";
 import { loadNode } from "../../src/host/node-folder.ts";
 import { openVirtualTee } from "../../src/host/virtual-tee.ts";
 import { workerCommands } from "../../src/host/worker-commands.ts";
-import { type FoundedNode, foundNode, GENERATED_CHAIN_ID } from "../support/founded-node.ts";
+import { type FoundedNode, foundNode, GENERATED_CHAIN_ID, OTHER_ADAPTER } from "../support/founded-node.ts";
 import type { HostileCommand } from "./hostile-worker-process.ts";
 
 const ENTRY = fileURLToPath(new URL("./hostile-worker-process.js", import.meta.url));
@@ -49,7 +49,7 @@ interface State {
 }
 
 describe("a hostile worker process", () => {
-  const accounts = makeAccounts(2);
+  const [accounts, others] = [makeAccounts(2), makeAccounts(3).slice(2)];
   const dir = mkdtempSync(join(tmpdir(), "coco-hostile-"));
   let founded: FoundedNode;
   let node: RunningNode;
@@ -57,7 +57,7 @@ describe("a hostile worker process", () => {
   let nonce = 0;
 
   before(async () => {
-    founded = await foundNode(dir, accounts, { memoryMb: 192 });
+    founded = await foundNode(dir, accounts, others, { memoryMb: 192 });
     await start();
   });
   after(async () => {
@@ -132,6 +132,18 @@ describe("a hostile worker process", () => {
     });
     nonce++;
   }
+  /** What the second adapter and the framework have: no attack on the first one's worker changes it. */
+  const elsewhere = async () => {
+    const asked = rpcCall("eth_getBalance", [hex(others[0]!.address), "latest"]);
+    let held: unknown;
+    await until(async () => {
+      held = ((await ask(OTHER_ADAPTER.mount, asked)) as { result?: unknown }).result;
+      return held !== undefined;
+    });
+    const { constitution_version, nodes } = (await ask("/node/network")) as Record<string, unknown>;
+    assert.ok(BigInt(String(held)) > 0n && Array.isArray(nodes) && nodes.length === 1);
+    return [held, constitution_version, nodes];
+  };
   const balance = async () => BigInt(String((await rpc("eth_getBalance", hex(accounts[1]!.address), "latest")).result));
 
   test("reaches no file, no process, no network, no native code, and has no environment", async () => {
@@ -215,12 +227,20 @@ describe("a hostile worker process", () => {
       ["service key", scalarOf(serviceKey)],
     ]);
     for (const { length } of secrets.values()) assert.equal(length, 32);
+    await elsewhere();
     const workers = descendants(process.pid).filter((pid) => commandOf(pid).includes(ENTRY));
-    assert.ok(workers.length > 0, "the worker runs");
-    // The sender's address is in the worker's state: what is there is found.
-    const known = new Map([...secrets, ["known", Buffer.from(accounts[0]!.address)]]);
-    const found = new Set(workers.flatMap((pid) => foundInMemory(pid, known)));
-    assert.deepEqual([...found], ["known"]);
+    assert.ok(workers.length > 1, "the workers run");
+    // Accounts of each adapter are in its state: what is there is found, in the worker of that adapter and in no other.
+    const known = new Map([
+      ...secrets,
+      ["of the first adapter", Buffer.from(accounts[0]!.address)],
+      ["of the second adapter", Buffer.from(others[0]!.address)],
+    ]);
+    const found = workers.map((pid) => foundInMemory(pid, known)).filter((names) => names.length > 0);
+    assert.deepEqual(
+      new Set(found.map((names) => names.join())),
+      new Set(["of the first adapter", "of the second adapter"]),
+    );
     // The same look at this process, which is the manager, finds them.
     assert.ok(foundInMemory(process.pid, secrets).includes("signing key"));
   });
@@ -229,6 +249,8 @@ describe("a hostile worker process", () => {
     "write to a table that is not its own",
     "write private data into a public part",
     "write what is no write set",
+    "write an administrative transaction",
+    "name a table of the framework",
     "put in a transaction nobody sent",
     "answer for another generation",
     "answer for another batch",
@@ -271,17 +293,28 @@ describe("a hostile worker process", () => {
     assert.equal(error.code, "Internal");
   });
 
+  test("that submits an administrative transaction has sent bytes to its own adapter, and changed nothing", async () => {
+    await answers();
+    const [before, held, sent] = [await elsewhere(), await balance(), nonce];
+    await command({ attack: "submit an administrative transaction" });
+    await transfer();
+    assert.deepEqual(await elsewhere(), before);
+    assert.equal(await balance(), held + BigInt(nonce - sent));
+    assert.equal(fatal, undefined);
+  });
+
   for (const attack of attacks)
     test(`that tries to ${attack} is ended and begun again; the network's state stands and the node goes on`, async () => {
       await startAnewIfSlow();
       await answers();
-      const [lost, held] = [(await state()).workers.lost, await balance()];
+      const [lost, held, before] = [(await state()).workers.lost, await balance(), await elsewhere()];
       await command({ attack });
       const sent = nonce;
       await transfer();
       await until(async () => (await state()).workers.lost === lost + 1);
       await answers();
       assert.equal(await balance(), held + BigInt(nonce - sent), "each transfer counts once");
+      assert.deepEqual(await elsewhere(), before);
       assert.equal(fatal, undefined);
     });
 });

@@ -37,10 +37,14 @@ async function freePort(): Promise<number> {
   return typeof address === "object" && address !== null ? address.port : 0;
 }
 
-/** Makes the folder of a node and of its network, whose one member is the client. */
+/** The second adapter of the network, which only a test's own worker can run, and where it answers. */
+export const OTHER_ADAPTER = { name: "other", mount: "/other" } as const;
+
+/** Makes the folder of a node and of its network, whose one member is the client; `others` are known to its second adapter alone. */
 export async function foundNode(
   parent: string,
   accounts: readonly Account[],
+  others: readonly Account[],
   workers: { readonly memoryMb: number },
 ): Promise<FoundedNode> {
   const dir = join(parent, "node");
@@ -56,13 +60,16 @@ export async function foundNode(
   const { privateKey } = generateKeyPairPem();
   const issuance = { notBeforeMs: Date.now() - DAY_MS, days: 30, entropy: nodeEntropy };
   const certificate = createOrganisationCertificate({ commonName: "member" }, privateKey, issuance);
-  const options = { chainId: GENERATED_CHAIN_ID, alloc: allocOf(accounts) };
+  const optionsWith = (known: readonly Account[]) => ({ chainId: GENERATED_CHAIN_ID, alloc: allocOf(known) });
   const genesis = assembleGenesis({
     networkName: NETWORK,
     actors: [{ id: "member", name: "Member", role: "member", certificate }],
     nodes: [signNodeEntry(request, privateKey, "member", NETWORK)],
     codeManifest: [{ measurement: toHex(await measureCode(PACKAGE_FOLDER)), name: "coco-framework", version: "0.1.0" }],
-    adapters: [{ id: 1, name: "ethereum", version: "0.1.0", mount: "/eth", options }],
+    adapters: [
+      { id: 1, name: "ethereum", version: "0.1.0", mount: "/eth", options: optionsWith(accounts) },
+      { id: 2, ...OTHER_ADAPTER, version: "0.1.0", options: optionsWith(others) },
+    ],
     settings: { answerAfter: "execution", consensus: "solo", snapshot: { everyTransactions: 20 } },
   });
   writeFileSync(join(dir, "genesis.json"), constitutionToJson(genesis));

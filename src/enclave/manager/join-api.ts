@@ -16,8 +16,9 @@ export const JOIN_ENDPOINTS: Endpoints<JoinDesk> = new Endpoints([
   {
     ...{ method: "GET", path: JOIN_CHALLENGE_PATH, who: "newcomer" },
     handle: (desk, _request, respond) => {
-      const { networkId, challenge } = desk.challenge();
-      respond(json({ network_id: networkId, challenge: toHex(challenge), expires_in_ms: JOIN_CHALLENGE_MS }));
+      const { networkId, constitutionDigest, challenge } = desk.challenge();
+      const told = { network_id: networkId, constitution_digest: toHex(constitutionDigest) };
+      respond(json({ ...told, challenge: toHex(challenge), expires_in_ms: JOIN_CHALLENGE_MS }));
     },
   },
   {

@@ -89,7 +89,8 @@ function answerOf(desk: JoinDesk, request: JoinRequest): JoinAnswer {
 type Bound = Omit<JoinRequest, "evidence" | "ownChallenge">;
 
 function boundTo(challenge: Bytes, node = tupleOf(listed?.request ?? assert.fail())): Bound {
-  return { networkId, node, challenge, measurement: TEST_CODE.measurement };
+  const { constitutionDigest } = started;
+  return { networkId, node, challenge, measurement: TEST_CODE.measurement, constitutionDigest };
 }
 
 function requestOf(bound: Bound, evidence = evidenceOf(joinReportData(bound, sha256), bound.measurement)): JoinRequest {
@@ -222,6 +223,7 @@ describe("a node that joins", () => {
       ["JoinSignatureInvalid", (bound) => forged(requestOf(bound))],
       ["JoinCodeMismatch", (bound) => ({ ...requestOf(bound), measurement: "99".repeat(32) })],
       ["JoinConfigurationMismatch", (bound) => moved(requestOf(bound))],
+      ["JoinConstitutionDiffers", (bound) => requestOf({ ...bound, constitutionDigest: new Uint8Array(32) })],
       ["JoinCodeNotApproved", (bound) => requestOf({ ...bound, measurement: "99".repeat(32) })],
       ["JoinTeeNotApproved", (bound) => onMachine(bound, makeMachine())],
       ["JoinNotListed", (bound) => requestOf({ ...bound, node: tupleOf(stranger.request) })],
@@ -245,6 +247,7 @@ describe("a node that joins", () => {
       assert.equal(refusedWith(madeFor(change)), "JoinBindingMismatch");
     for (const change of [
       { measurement: "99".repeat(32) },
+      { constitutionDigest: new Uint8Array(32) },
       { node: { ...node, address: "a.test:1" } },
       { node: { ...node, clientAddress: "a.test:1" } },
     ])

@@ -58,16 +58,19 @@ export class JoinDesk {
     this.#countedAt = parts.clock.now();
   }
 
-  /** A new challenge, 32 bytes. Throws `TooManyRequests` above the rate, `NotReady` before this node knows the network. */
-  challenge(): { readonly networkId: string; readonly challenge: Bytes } {
+  /**
+   * A new challenge, 32 bytes, and the network and constitution to bind evidence to. Throws `TooManyRequests` above the rate,
+   * `NotReady` before this node knows the network.
+   */
+  challenge(): Pick<JoinRequest, "networkId" | "constitutionDigest" | "challenge"> {
     this.#count();
-    const { networkId } = this.#state();
+    const { networkId, constitutionDigest } = this.#state();
     const { clock, entropy } = this.#parts;
     const challenge = entropy.bytes(CHALLENGE_BYTES);
     const [oldest] = this.#challenges.keys();
     if (this.#challenges.size >= JOIN_CHALLENGES_MAX && oldest !== undefined) this.#challenges.delete(oldest);
     this.#challenges.set(toHex(challenge), clock.now() + JOIN_CHALLENGE_MS);
-    return { networkId, challenge };
+    return { networkId, constitutionDigest, challenge };
   }
 
   /**

@@ -206,6 +206,8 @@ describe("what a worker may say", () => {
     refuses(guard, { type: "ready", tables: TABLES.slice(1) });
     refuses(new WorkerGuard({ ...CONTEXT, tables: TABLES }), { type: "ready", tables: [] });
     refuses(new WorkerGuard(CONTEXT), { type: "ready", tables: [...TABLES, { id: 1, name: "three" }] });
+    for (const name of ["coco.nodes", "public:coco.nodes"])
+      refuses(new WorkerGuard(CONTEXT), { type: "ready", tables: [...TABLES, { id: 77, name }] });
   });
 
   test("of snapshots and pings: what was asked for", () => {

@@ -343,10 +343,14 @@ function sameTables(one: readonly TableOptions[], other: readonly TableOptions[]
   );
 }
 
+/** Names that no adapter's table has: what is called so is no adapter's to write. */
+const OF_THE_FRAMEWORK = /^(?:public:)?coco\./;
+
 function tableSetOf(tables: readonly TableOptions[]): TableSet {
   const ids = new Set(tables.map(({ id }) => id));
   const names = new Set(tables.map(({ name }) => name));
   const isInRange = tables.every(({ id }) => Number.isInteger(id) && id >= 0 && id <= MAX_TABLE_ID);
+  if (tables.some(({ name }) => OF_THE_FRAMEWORK.test(name))) throw breach("tables of the framework");
   if (ids.size !== tables.length || names.size !== tables.length || !isInRange) throw breach("tables that cannot be");
   return new TableSet(tables);
 }

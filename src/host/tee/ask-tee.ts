@@ -30,10 +30,12 @@ const KEEPING: Readonly<Record<NodeTee["sealedBy"], readonly [level: "info" | "w
 };
 
 /** Says in the log which TEE the node runs on, what that does not give, and who can read the node's keys on disk. */
-export function tellTee({ tee, code, sealedBy }: NodeTee, tracer: Tracer): void {
+export function tellTee({ tee, code, sealedBy, flags = [] }: NodeTee, tracer: Tracer): void {
   tracer.event("info", "tee", { tee, measurement: code.measurement, sealedBy });
   const message = WEAKNESS[tee];
   if (message !== undefined) tracer.event("warn", `${tee}_tee`, { message });
+  const measured = "these flags of Node.js are measured: members have to approve the code with them, or it is refused";
+  if (flags.length > 0) tracer.event("warn", "flags_measured", { flags: flags.join(" "), message: measured });
   const [level, keeping] = KEEPING[sealedBy];
   tracer.event(level, "node_keys", { sealedBy, message: keeping });
 }

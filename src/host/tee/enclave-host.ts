@@ -1,14 +1,18 @@
 /**
  * The enclave host: a program beside the node that runs a VBS enclave (which JavaScript cannot), and answers at a named pipe
  * (`\\.\pipe\name`, Windows) or a Unix socket. One request and one answer per connection, each one line of JSON:
- * `{"op":"attest","data64":…}`, `{"op":"seal","data64":…}`, `{"op":"unseal","data64":…}`; bytes are base64. The host is
- * untrusted: answers are read strictly, and bounded in size and time.
+ * `{"op":"attest","data64":…}`, `{"op":"seal","data64":…}`, `{"op":"unseal","data64":…}`; bytes are base64. A host without a pipe
+ * answers in a file: the request stands in the file of the same name with `.request` behind it, and both are gone afterwards.
+ * The host is untrusted: answers are read strictly, and bounded in size and time.
  */
+import { rm } from "node:fs/promises";
 import { createConnection, type Socket } from "node:net";
+import { setTimeout as pauseFor } from "node:timers/promises";
 import { fromBase64, toBase64 } from "../../core/codec/base64.ts";
 import { concatBytes, type Bytes } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
 import { type JsonFields, parseJsonFields } from "../../attestation/maa/token.ts";
+import { hasErrorCode, readConfigurationFile, SECRET_FILE_MODE, writeFileAtomic } from "../files.ts";
 
 /** Longest answer of an enclave host, in bytes. */
 export const MAX_ENCLAVE_HOST_ANSWER_BYTES = 256 * 1024;
@@ -16,6 +20,9 @@ export const MAX_ENCLAVE_HOST_ANSWER_BYTES = 256 * 1024;
 export const ENCLAVE_HOST_TIMEOUT_MS = 30_000;
 /** Longest secret that is sealed by an enclave host, and longest sealed one, in bytes. */
 export const MAX_ENCLAVE_SEALED_BYTES = 64 * 1024;
+
+/** How often an enclave host's file is looked for while it has not answered, in milliseconds. */
+export const ENCLAVE_HOST_FILE_POLL_MS = 100;
 
 const LINE_END = 0x0a;
 
@@ -37,6 +44,44 @@ export function askAt(path: string, timeoutMs = ENCLAVE_HOST_TIMEOUT_MS): AskEnc
     const line = await exchange(createConnection({ path }), request, timeoutMs);
     return readAnswer(line);
   };
+}
+
+/**
+ * Asks by a file, one request at a time: an answer of before is removed first, so that what is there then is for this request. The host
+ * puts its file in place whole, by renaming it. Rejects with `TeeUnavailable`.
+ */
+export function askInFile(file: string, timeoutMs = ENCLAVE_HOST_TIMEOUT_MS): AskEnclaveHost {
+  const request = `${file}.request`;
+  return async (operation, data) => {
+    try {
+      await rm(file, { force: true });
+      await writeFileAtomic(
+        request,
+        `${JSON.stringify({ op: operation, data64: toBase64(data) })}\n`,
+        SECRET_FILE_MODE,
+      );
+      const answer = await waitFor(file, timeoutMs);
+      await rm(file, { force: true });
+      return readAnswer(answer);
+    } catch (error) {
+      if (error instanceof CocoError && error.code === "TeeUnavailable") throw error;
+      throw enclaveHostUnavailable(`${file}: request and answer cannot be written and read there`, error);
+    } finally {
+      await rm(request, { force: true }).catch(() => undefined);
+    }
+  };
+}
+
+async function waitFor(file: string, timeoutMs: number): Promise<Bytes> {
+  for (let waitedMs = 0; waitedMs < timeoutMs; waitedMs += ENCLAVE_HOST_FILE_POLL_MS) {
+    try {
+      return await readConfigurationFile(file, MAX_ENCLAVE_HOST_ANSWER_BYTES);
+    } catch (error) {
+      if (!(error instanceof CocoError) || !hasErrorCode(error.cause, "ENOENT")) throw error;
+    }
+    await pauseFor(ENCLAVE_HOST_FILE_POLL_MS);
+  }
+  throw enclaveHostUnavailable(`no answer in ${file} in ${timeoutMs} ms`);
 }
 
 /** Sends a request and gives the line that answers it; the connection ends with it. */

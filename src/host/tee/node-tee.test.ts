@@ -18,7 +18,14 @@ import { initNode, loadNode, NODE_CONFIGURATION_FILE, teeOf } from "../node-fold
 import { askTeeOf, tellTee } from "./ask-tee.ts";
 import { measuredByTee, openNodeTee } from "./node-tee.ts";
 import { createVsmProvider } from "./vsm.ts";
-import { readTeeSettings, SEAL_TARGETS, SETTINGS_OF_TEE, type TeeSettings, teeSettingsTree } from "./tee-settings.ts";
+import {
+  readTeeSettings,
+  SEAL_TARGETS,
+  sealsByMachineKey,
+  SETTINGS_OF_TEE,
+  type TeeSettings,
+  teeSettingsTree,
+} from "./tee-settings.ts";
 
 const dir = await mkdtemp(join(tmpdir(), "coco-tee-"));
 after(() => rm(dir, { recursive: true, force: true }));
@@ -55,9 +62,21 @@ describe("the settings of a node's TEE", () => {
     assert.deepEqual(read({ name: "sgx" }), { name: "sgx", sealTo: "enclave" });
     for (const sealTo of SEAL_TARGETS) assert.deepEqual(read({ name: "sgx", sealTo }), { name: "sgx", sealTo });
     assert.deepEqual(read({ name: "vsm", pipe: "\\\\.\\pipe\\coco" }), { name: "vsm", pipe: "\\\\.\\pipe\\coco" });
+    assert.deepEqual(read({ name: "vsm", answerFile: "answer.json" }), {
+      name: "vsm",
+      answerFile: "/node/answer.json",
+    });
+    assert.deepEqual(
+      [{ pipe: "x" }, { answerFile: "x" }].map((host) => sealsByMachineKey({ name: "vsm", ...host })),
+      [false, true],
+    );
+    const thim = { name: "snp", chipService: "azure-host", chipServiceUrl: "http://10.0.0.4:2377" } as const;
+    assert.deepEqual(read(thim), thim);
     for (const wrong of [
       { name: "sev" },
       { name: "vsm" },
+      { name: "vsm", pipe: "x", answerFile: "y" },
+      { name: "snp", chipServiceUrl: "10.0.0.4:2377" },
       { name: "virtual", reportFolder: "/x" },
       { name: "snp", collateralUrl: "https://pccs.test" },
       { name: "tdx", collateralUrl: "ftp://pccs.test" },
@@ -206,5 +225,23 @@ describe("the TEE of a node", () => {
       lines.some((line) => line.includes(toHex(REPORT_DATA))),
       false,
     );
+  });
+
+  test("virtual measures with the flags of the process, and says so, and that it is no isolation", async () => {
+    const before = process.env["NODE_OPTIONS"];
+    const opened = async (flags: string) => {
+      process.env["NODE_OPTIONS"] = flags;
+      return openNodeTee({ name: "virtual" }, { dir, machineKeyFile, create: true });
+    };
+    const [plain, flagged] = [await opened("--enable-source-maps"), await opened("--inspect --no-warnings")];
+    if (before === undefined) delete process.env["NODE_OPTIONS"];
+    else process.env["NODE_OPTIONS"] = before;
+    assert.notEqual(plain.code.measurement, flagged.code.measurement);
+    const lines: string[] = [];
+    tellTee(plain, { event: (level, event, fields) => lines.push(`${level} ${event} ${JSON.stringify(fields)}`) });
+    assert.equal(lines.length, 3);
+    assert.match(lines[1] ?? "", /warn virtual_tee .*identity, not isolation/);
+    tellTee(flagged, { event: (level, event, fields) => lines.push(`${level} ${event} ${JSON.stringify(fields)}`) });
+    assert.match(lines[5] ?? "", /warn flags_measured .*"flags":"--inspect"/);
   });
 });

@@ -32,6 +32,7 @@ import { createEvidenceCrypto } from "../../enclave/manager/node-crypto.ts";
 import type { Sealer } from "../../enclave/manager/node-keys.ts";
 import { CocoError } from "../../errors.ts";
 import { measureCode, PACKAGE_FOLDER } from "../measure-code.ts";
+import { ownFlags } from "../node-flags.ts";
 import { createVirtualTee, openVirtualTee, type VirtualTee } from "../virtual-tee.ts";
 import { sealsItself, type TeeProvider } from "./provider.ts";
 import { createProvider, HARDWARE_NEEDS } from "./providers.ts";
@@ -53,6 +54,8 @@ export interface NodeTee {
   readonly sealer: Sealer;
   /** What seals the node's keys, for people. */
   readonly sealedBy: "enclave" | "signer" | "machine key file";
+  /** Flags of this process that are part of the measurement (virtual). */
+  readonly flags?: readonly string[];
   /** What the TEE manifest must list for this machine. */
   entry(note: string): TeeEntry;
 }
@@ -109,9 +112,11 @@ async function machineKeyOf({ machineKeyFile, create = false }: TeeMachine): Pro
 }
 
 async function ofVirtual(machine: VirtualTee, packageFolder: string): Promise<NodeTee> {
-  const measurement = await measureCode(packageFolder);
+  const flags = ownFlags();
+  const measurement = await measureCode(packageFolder, { flags });
   return {
     tee: "virtual",
+    flags,
     code: { measurement: toHex(measurement) },
     attest: async (reportData) => machine.attest(measurement, reportData),
     sealer: machine,

@@ -17,7 +17,7 @@ import { readSecurityContext } from "./security-context.ts";
 import { createSnpProvider } from "./snp-provider.ts";
 import { createTdxProvider } from "./tdx-provider.ts";
 import { DEFAULT_SEAL_TO, type TeeSettings } from "./tee-settings.ts";
-import { createVsmProvider } from "./vsm.ts";
+import { createVsmFileProvider, createVsmProvider } from "./vsm.ts";
 
 /** Largest file of a chip's certificates in bytes; larger ones are `ConfigurationInvalid`. */
 export const MAX_CHIP_CERTIFICATES_BYTES = 32 * 1024;
@@ -36,7 +36,7 @@ export const HARDWARE_NEEDS: Readonly<Record<HardwareTee, string>> = {
     "--tee tdx runs in a guest of Intel TDX with the driver tdx-guest, on a host with a quote generation service; " +
     CONFIGFS,
   sgx: "--tee sgx runs inside an SGX enclave of Gramine, whose manifest sets sgx.remote_attestation to dcap",
-  vsm: "--tee vsm needs an enclave host that answers at --pipe; see docs/reference/attestation-vsm.md",
+  vsm: "--tee vsm needs an enclave host that answers at --pipe, or in --answer-file; see docs/reference/attestation-vsm.md",
 };
 
 /**
@@ -58,9 +58,9 @@ export function createProvider(tee: HardwareTee, settings: TeeSettings, collater
       });
     }
     case "vsm":
-      if (settings.pipe === undefined)
-        throw new CocoError("ConfigurationInvalid", "the TEE vsm: expected the pipe at which the enclave host answers");
-      return createVsmProvider(settings.pipe);
+      if (settings.answerFile !== undefined) return createVsmFileProvider(settings.answerFile);
+      if (settings.pipe !== undefined) return createVsmProvider(settings.pipe);
+      throw new CocoError("ConfigurationInvalid", "the TEE vsm: expected the pipe or file of the enclave host");
   }
 }
 
@@ -99,8 +99,8 @@ async function chipCertificates({ chipCertificates: file }: TeeSettings): Promis
 }
 
 /** Asks a service for what is not there, unless the operator names a file or wants none asked. */
-function fetchedCertificates(
-  { chipCertificates: file, chipService, collateralCache }: TeeSettings,
+export function fetchedCertificates(
+  { chipCertificates: file, chipService = "amd", chipServiceUrl: url, collateralCache }: TeeSettings,
   usual: string | undefined,
 ): ChipCertificates | undefined {
   if (file !== undefined || chipService === "none") return undefined;
@@ -108,7 +108,8 @@ function fetchedCertificates(
   return createChipCertificates({
     fetch,
     nowMs: () => Date.now(),
-    services: CHIP_SERVICES.filter((service) => service === (chipService ?? "amd")),
+    services: CHIP_SERVICES.filter((service) => service === chipService),
+    ...(url !== undefined && { urls: { [chipService]: url } }),
     ...(cacheFolder !== undefined && { cacheFolder }),
   });
 }

@@ -25,10 +25,18 @@ const COLLATERAL = ["collateralUrl", "rootListUrl", "collateralCache"] as const;
 /** The settings that each TEE takes. */
 export const SETTINGS_OF_TEE = {
   virtual: [],
-  snp: ["reportFolder", "securityContext", "chipCertificates", "chipService", "collateralCache", "vtpm"],
+  snp: [
+    "reportFolder",
+    "securityContext",
+    "chipCertificates",
+    "chipService",
+    "chipServiceUrl",
+    "collateralCache",
+    "vtpm",
+  ],
   tdx: ["reportFolder", ...COLLATERAL],
   sgx: ["reportFolder", "sealTo", ...COLLATERAL],
-  vsm: ["pipe"],
+  vsm: ["pipe", "answerFile"],
 } as const satisfies Readonly<Record<TeeName, readonly TeeSetting[]>>;
 
 /** A setting besides the name of the TEE. */
@@ -45,6 +53,8 @@ export interface TeeSettings {
   readonly chipCertificates?: string;
   /** Who is asked for the chip's certificates where there are none: one of {@link CHIP_SERVICES}, AMD's unless given, or `none` (snp). */
   readonly chipService?: string;
+  /** Where that service is, if not at its usual address: a mirror, or Azure's host as confidential containers reach it (snp). */
+  readonly chipServiceUrl?: string;
   /** Device of the virtual TPM of a confidential Azure machine, which has its report there (snp). */
   readonly vtpm?: string;
   /** Intel's service for collateral, or a cache that speaks the same API (tdx, sgx). */
@@ -57,12 +67,14 @@ export interface TeeSettings {
   readonly sealTo?: SealTarget;
   /** Where the enclave host answers (vsm). */
   readonly pipe?: string;
+  /** File in which it answers, where it cannot be asked at a pipe (vsm). */
+  readonly answerFile?: string;
 }
 
 /** What a node runs on unless it is told otherwise. */
 export const DEFAULT_TEE: TeeSettings = { name: "virtual" };
 
-const URLS: readonly TeeSetting[] = ["collateralUrl", "rootListUrl"];
+const URLS: readonly TeeSetting[] = ["collateralUrl", "rootListUrl", "chipServiceUrl"];
 const NAMES: readonly TeeSetting[] = ["pipe", "chipService", "sealTo"];
 
 /** Reads the settings of a TEE; relative paths are of `dir`. Throws the reader's error for what this TEE does not take. */
@@ -78,8 +90,9 @@ export function readTeeSettings(fields: FieldReader, dir: string): TeeSettings {
       throw fields.invalid(setting, `expected one of ${SEAL_TARGETS.join(", ")}`);
     return [setting, isPath(setting) ? resolve(dir, text) : text] as const;
   });
-  if (name === "vsm" && !given.some((setting) => setting === "pipe"))
-    throw fields.invalid("pipe", "expected the pipe at which the enclave host answers");
+  const hosts = given.filter((setting) => setting === "pipe" || setting === "answerFile");
+  if (name === "vsm" && hosts.length !== 1)
+    throw fields.invalid("pipe", "expected the pipe, or the answerFile, at which the enclave host answers");
   return { name, ...(name === "sgx" && { sealTo: DEFAULT_SEAL_TO }), ...Object.fromEntries(values) };
 }
 
@@ -94,8 +107,8 @@ function isPath(setting: TeeSetting): boolean {
 }
 
 /** Whether a node's keys are sealed under the key in the machine key file: its TEE does not seal, or is not to. */
-export function sealsByMachineKey({ name, sealTo = DEFAULT_SEAL_TO }: TeeSettings): boolean {
-  if (name === "vsm") return false;
+export function sealsByMachineKey({ name, sealTo = DEFAULT_SEAL_TO, answerFile }: TeeSettings): boolean {
+  if (name === "vsm") return answerFile !== undefined;
   return name !== "sgx" || sealTo === "machine";
 }
 

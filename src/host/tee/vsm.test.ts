@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,7 +15,8 @@ import { utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
 import { readDocument } from "../../core/governance/fields.ts";
 import { pemOfDer } from "../../core/governance/pem.ts";
 import { readVsmPolicy } from "../../core/governance/policy-vsm.ts";
-import { askAt, MAX_ENCLAVE_HOST_ANSWER_BYTES } from "./enclave-host.ts";
+import { askAt, askInFile, MAX_ENCLAVE_HOST_ANSWER_BYTES } from "./enclave-host.ts";
+import { createProvider } from "./providers.ts";
 import { createVsmFileProvider, createVsmProvider } from "./vsm.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "coco-vsm-"));
@@ -156,13 +157,64 @@ describe("the provider vsm", () => {
     );
   });
 
-  test("reads evidence from a file, for the data it was made for", async () => {
-    const file = join(folder, "evidence.json");
-    writeFileSync(file, JSON.stringify(answerFor(reportData)));
-    const provider = createVsmFileProvider(file);
-    assert.equal((await provider.attest(reportData)).endorsements.length, 1);
-    await assert.rejects(provider.attest(new Uint8Array(64)), isUnavailable);
-    await assert.rejects(provider.attest(new Uint8Array(32)), isUnavailable);
-    await assert.rejects(createVsmFileProvider(join(folder, "absent")).attest(reportData), isUnavailable);
+  describe("where the host answers in a file", () => {
+    /** A host that looks for requests and answers them by what `answer` makes, until the test has ended. */
+    function answering(name: string, answer: (request: Request) => string | Uint8Array | undefined) {
+      const file = join(folder, name);
+      const requests: Request[] = [];
+      const timer = setInterval(() => {
+        if (!existsSync(`${file}.request`) || existsSync(file)) return;
+        const request = JSON.parse(readFileSync(`${file}.request`, "utf8")) as Request;
+        const content = answer(request);
+        requests.push(request);
+        if (content === undefined) return;
+        writeFileSync(`${file}.new`, content);
+        renameSync(`${file}.new`, file);
+      }, 10);
+      after(() => clearInterval(timer));
+      return { file, requests };
+    }
+    const dataOf = ({ data64 }: Request): Bytes => new Uint8Array(Buffer.from(String(data64), "base64"));
+
+    test("evidence is made for each request, and nothing stays behind", async () => {
+      const { file, requests } = answering("answer.json", (request) => JSON.stringify(answerFor(dataOf(request))));
+      writeFileSync(file, JSON.stringify(answerFor(new Uint8Array(64).fill(9))));
+      const provider = createVsmFileProvider(file);
+      assert.equal((await provider.attest(reportData)).endorsements.length, 1);
+      assert.equal((await provider.attest(new Uint8Array(64))).endorsements.length, 1);
+      assert.deepEqual(
+        requests.map(({ op }) => op),
+        ["attest", "attest"],
+      );
+      assert.deepEqual([existsSync(file), existsSync(`${file}.request`)], [false, false]);
+      await assert.rejects(provider.attest(new Uint8Array(32)), isUnavailable);
+    });
+
+    test("an answer of before, of other data, of no form, too long or none is TeeUnavailable", async () => {
+      const other = answering("other.json", () => JSON.stringify(answerFor(new Uint8Array(64).fill(9))));
+      await assert.rejects(createVsmFileProvider(other.file).attest(reportData), { message: /for other data/ });
+      for (const [name, content] of [
+        ["no-json", "{"],
+        ["refusal", '{"error":"no"}'],
+        ["long", new Uint8Array(MAX_ENCLAVE_HOST_ANSWER_BYTES + 1)],
+      ] as const)
+        await assert.rejects(
+          createVsmFileProvider(answering(name, () => content).file).attest(reportData),
+          isUnavailable,
+        );
+      const silent = join(folder, "silent.json");
+      writeFileSync(silent, JSON.stringify(answerFor(reportData)));
+      const asked = createVsmFileProvider(silent, askInFile(silent, 200)).attest(reportData);
+      await assert.rejects(asked, { ...isUnavailable, message: /no answer in/ });
+      assert.equal(existsSync(`${silent}.request`), false);
+      await assert.rejects(createVsmFileProvider(join(folder, "absent", "x")).attest(reportData), isUnavailable);
+    });
+
+    test("a setting names the file, and the provider is made by it", async () => {
+      const { file } = answering("set.json", (request) => JSON.stringify(answerFor(dataOf(request))));
+      const provider = createProvider("vsm", { name: "vsm", answerFile: file });
+      assert.equal((await provider.attest(reportData)).tee, "vsm");
+      assert.equal("seal" in provider, false);
+    });
   });
 });

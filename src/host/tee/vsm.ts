@@ -11,16 +11,14 @@ import { parseVbsReport } from "../../attestation/vsm/report.ts";
 import { MAX_HEALTH_INTERMEDIATES } from "../../attestation/vsm/verify.ts";
 import { toHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
-import { readConfigurationFile } from "../files.ts";
 import {
   answeredBytes,
   askAt,
+  askInFile,
   type AskEnclaveHost,
   bytesOf,
   enclaveHostUnavailable,
-  MAX_ENCLAVE_HOST_ANSWER_BYTES,
   MAX_ENCLAVE_SEALED_BYTES,
-  readAnswer,
 } from "./enclave-host.ts";
 import type { SealingProvider, TeeProvider } from "./provider.ts";
 
@@ -49,22 +47,13 @@ export function createVsmProvider(path: string, ask: AskEnclaveHost = askAt(path
   };
 }
 
-/**
- * The provider of a file with an answer to `attest`, for enclave hosts that cannot be asked. It has evidence for the report
- * data it was made for, and is `TeeUnavailable` for all others.
- */
-export function createVsmFileProvider(file: string): TeeProvider {
+/** The provider of a host that answers in a file. It does not seal: what a node seals stays under its machine key. */
+export function createVsmFileProvider(file: string, ask: AskEnclaveHost = askInFile(file)): TeeProvider {
   return {
     tee: "vsm",
     attest: async (reportData) => {
       requireReportData(reportData);
-      let content: Bytes;
-      try {
-        content = await readConfigurationFile(file, MAX_ENCLAVE_HOST_ANSWER_BYTES);
-      } catch (error) {
-        throw enclaveHostUnavailable(`${file} cannot be read`, error);
-      }
-      return evidenceOf(readAnswer(content), reportData);
+      return evidenceOf(await ask("attest", reportData), reportData);
     },
   };
 }
