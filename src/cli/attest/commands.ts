@@ -26,8 +26,8 @@ Examples: a folder as the platforms write them, or files.
 
 Nothing is fetched. Roots are those of AMD and Intel, built in. Who else is trusted stands in the policy; without one, Microsoft's
 endorsements of Azure's utility VMs count in any version, a token's keys are those of --jwks, whoever issued it, and nobody vouches
-for a VBS enclave or, without --machine-key, for a machine of the virtual TEE. What a machine with a virtual TPM booted is judged by "pcrs" of the policy, without which it is rejected, and by --pcr;
-with neither policy nor --pcr that is left open.
+for a VBS enclave. Nobody but --machine-key vouches for a machine of the virtual TEE. What a machine with a virtual TPM booted is
+judged by "pcrs" of the policy, without which it is rejected, and by --pcr; with neither policy nor --pcr that is left open.
 Otherwise the strict policy counts: --allow opens it by name, such as v2,vlek,vmpl1,debug,SWHardeningNeeded.
 
 An option that has nothing to do with the evidence, and a second piece of evidence, are wrong usage: nothing is left aside unseen.
