@@ -150,7 +150,7 @@ async function judgeFiles(
 
 /** An option that would not be looked at is an error: the verdict would be taken for an answer to it. */
 function requireApplicable({ tee, vtpm, isRecorded }: GivenEvidence, options: VerifyOptions): void {
-  const { nonce, pcr, policy, allow, jwks, machineKey } = options;
+  const { nonce, pcr, policy, machineKey } = options;
   const isMachine = tee === "snp" && vtpm !== undefined;
   const refuse = (problem: string): never => {
     throw new CocoError("WrongUsage", problem);
@@ -160,10 +160,8 @@ function requireApplicable({ tee, vtpm, isRecorded }: GivenEvidence, options: Ve
     refuse("--pcr goes with --vtpm, or with --recorded evidence of SNP: others have no TPM");
   if (machineKey !== undefined && tee !== "virtual")
     refuse("--machine-key goes with --recorded evidence of the virtual TEE: hardware is told by its maker's keys");
-  if (tee === "virtual" && (policy !== undefined || (allow ?? "").trim() !== ""))
-    refuse("--policy, --allow: evidence of the virtual TEE has nothing that a policy judges");
-  if (jwks !== undefined && policy !== undefined)
-    refuse("--jwks: the policy says which keys count; leave one of them out");
+  if (tee === "virtual" && policy !== undefined)
+    refuse("--policy: evidence of the virtual TEE has nothing that a policy judges");
 }
 
 /** Evidence that is at hand, and how it is judged. */

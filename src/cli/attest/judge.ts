@@ -7,7 +7,7 @@ import type { DcapClaims } from "../../attestation/dcap/claims.ts";
 import { type DcapEvidence, verifyDcap } from "../../attestation/dcap/verify.ts";
 import type { Endorsement, EndorsementKind, HardwareEvidence } from "../../attestation/hardware-evidence.ts";
 import { appraiseMaa } from "../../attestation/maa/appraise.ts";
-import { pinnedKeys } from "../../attestation/maa/keys.ts";
+import { pinnedKeys, readKeySet, type TokenKey } from "../../attestation/maa/keys.ts";
 import { type MaaClaims, verifyMaa } from "../../attestation/maa/verify.ts";
 import { readCertificates } from "../../attestation/snp/certificates.ts";
 import { judgeSnpEvidence, type SnpEvidenceClaims } from "../../attestation/snp/evidence.ts";
@@ -19,7 +19,8 @@ import { verifyUvm } from "../../attestation/uvm/verify.ts";
 import { appraiseVbs } from "../../attestation/vsm/appraise.ts";
 import { verifyVbs } from "../../attestation/vsm/verify.ts";
 import { MIN_RSA_BITS } from "../../core/certificates/algorithm.ts";
-import { toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
+import { readOrNothing } from "../../core/certificates/certificate.ts";
+import { bytesEqual, toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
 import type { PcrValues } from "../../core/governance/policy-snp.ts";
 import {
   type MaaJwtPolicy,
@@ -179,6 +180,14 @@ function judgeMaa(content: EvidenceContent, options: JudgeOptions): Verification
   return judgeToken(utf8Decode(required(content, "token")).trim(), content.jwks, options);
 }
 
+/** The keys a policy pins; of those that were given beside it only the ones that it pins, too. */
+function keysOfPolicy({ keys }: MaaJwtPolicy, jwks: Bytes | undefined): readonly TokenKey[] {
+  const pinned = pinnedKeys(keys);
+  if (jwks === undefined) return pinned;
+  const given = readOrNothing(() => readKeySet(jwks)) ?? [];
+  return pinned.filter(({ publicKey }) => given.some((key) => bytesEqual(key.publicKey, publicKey)));
+}
+
 /** A token by the policy, or else by the keys that were given; without either no key counts. */
 export function judgeToken(
   token: string,
@@ -189,7 +198,7 @@ export function judgeToken(
   if (vsm !== undefined && vsm.format !== "maa-jwt")
     throw new CocoError("WrongUsage", "the policy is for reports: a token needs one of the format maa-jwt");
   const evidence = { token, ...(jwks !== undefined && { jwks }) };
-  const pinned = vsm === undefined ? {} : { keys: pinnedKeys(vsm.keys) };
+  const pinned = vsm === undefined ? {} : { keys: keysOfPolicy(vsm, jwks) };
   const { claims, checks } = verifyMaa(evidence, { nowMs, ...pinned }, crypto);
   if (vsm !== undefined) return { claims, checks: [...checks, ...appraiseMaa(claims, vsm)] };
   const appraised = appraiseMaa(claims, policyOfToken(claims, policies)).map(

@@ -294,12 +294,7 @@ describe("what was named is looked at, or is an error", () => {
     const dir = await folderOf({ "quote.bin": quote, "evidence.json": machine });
     await wrongUsage([dir, "--tee", "tdx", "--nonce", "00"], /--nonce goes with --vtpm/);
     await wrongUsage([dir, "--tee", "tdx", "--pcr", `4=${"ff".repeat(32)}`], /--pcr goes with --vtpm/);
-    await wrongUsage([dir, "--tee", "tdx", "--allow", "debug,vlek"], /--allow vlek: nothing that evidence of tdx/);
     await wrongUsage([dir, "--tee", "snp", "--machine-key", "00"], /--machine-key goes with --recorded/);
-    const uvm = await file(endorsement());
-    await wrongUsage(["--tee", "uvm", "--uvm", uvm, "--allow", "debug"], /--allow debug: nothing/);
-    const token = ["--tee", "maa", "--token", await file("a.b.c"), "--jwks", await file("{}")];
-    await wrongUsage([...token, "--policy", await file("{}")], /--jwks: the policy says which keys count/);
   });
 });
 

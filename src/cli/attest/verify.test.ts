@@ -4,6 +4,7 @@
 import { after, before, describe, test } from "node:test";
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { createPublicKey } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -226,6 +227,31 @@ describe("coco attest verify", { skip }, () => {
     const { code, data } = await coco("attest", "verify", ...policyToken, "--json");
     assert.equal(code, 1);
     assert.ok(JSON.parse(data).reasons.includes("TokenPolicyMismatch"), data);
+  });
+
+  test("of keys given beside a policy only those count that it pins, too", async () => {
+    const dir = vector("vbs-maa", "maa-azurevm-sevsnpvm");
+    const jwks = join(dir, "jwks.json");
+    const [key] = JSON.parse(await readFile(jwks, "utf8")).keys;
+    const publicKey = createPublicKey({ key, format: "jwk" }).export({ type: "spki", format: "der" }).toString("hex");
+    const [policy, others] = [join(folder, "maa.json"), join(folder, "others.json")];
+    const issuer = "https://sharedeus2.eus2.attest.azure.net";
+    const keys = [{ keyId: key.kid, publicKey }];
+    await writeFile(
+      policy,
+      JSON.stringify({
+        ...{ format: "maa-jwt", issuer, keys, policyHash: "00".repeat(32), attestationTypes: ["azurevm"] },
+      }),
+    );
+    await writeFile(others, JSON.stringify({ keys: [] }));
+    const reasons = async (given: string): Promise<readonly string[]> => {
+      const token = ["--token", join(dir, "token.jwt"), "--at", "2022-09-07T22:00:00Z", "--policy", policy];
+      const { code, data } = await coco("attest", "verify", ...token, "--jwks", given, "--json");
+      assert.equal(code, 1, "it names another policy");
+      return JSON.parse(data).reasons;
+    };
+    assert.ok(!(await reasons(jwks)).includes("TokenInvalid"));
+    assert.ok((await reasons(others)).includes("TokenInvalid"));
   });
 
   test("an endorsement alone, what must be in the evidence, and words for people", async () => {
