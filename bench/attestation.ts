@@ -3,7 +3,7 @@
  * figure to reach. Everything is done anew each time, as for evidence that was never seen: reading, the chain, the report, the
  * policy. Where real evidence is at hand (COCO_VECTORS) it is that; otherwise it is made, with smaller keys, and the row says so.
  */
-import { parseArgs } from "node:util";
+import { numberFrom, readArguments } from "../tools/arguments.ts";
 import { INTEL_SGX_ROOT } from "../src/attestation/dcap/chains.ts";
 import { judgeDcapEvidence } from "../src/attestation/dcap/evidence.ts";
 import { judgeSnpEvidence } from "../src/attestation/snp/evidence.ts";
@@ -115,11 +115,16 @@ function measure({ what, goalMs, prepare }: Subject, rounds: number) {
   return { what, source, goalMs, ...latency, processorMs: (user + system) / 1000 / rounds };
 }
 
-const { values } = parseArgs({
-  options: { rounds: { type: "string", default: DEFAULT_ROUNDS }, json: { type: "boolean", default: false } },
-});
-const results = SUBJECTS.map((subject) => measure(subject, Number(values.rounds)));
-if (values.json) console.log(JSON.stringify(results));
+const OPTIONS = {
+  rounds: { type: "string", value: "N", default: DEFAULT_ROUNDS, help: "verifications of each evidence" },
+  json: { type: "boolean", default: false, help: "print JSON" },
+} as const;
+const { rounds, json } = readArguments("run bench:attestation", OPTIONS, (given) => ({
+  rounds: numberFrom(1, "rounds", given.rounds),
+  json: given.json,
+}));
+const results = SUBJECTS.map((subject) => measure(subject, rounds));
+if (json) console.log(JSON.stringify(results));
 else {
   const rows = results.map(({ what, source, goalMs, p50, p99, processorMs }) => [
     what,

@@ -4,17 +4,18 @@
  * somebody who holds only the first service certificate verifies all of it from a copied ledger. Exits 1 when anything that
  * is promised does not hold.
  */
-import { parseArgs } from "node:util";
 import { CocoError } from "../src/errors.ts";
+import { readArguments } from "../tools/arguments.ts";
 import { Consortium } from "./lib/consortium.ts";
 import { audit, countWrites, type Writes } from "./lib/consortium-audit.ts";
 import { admitTwo, changePolicy, expel, rollOver } from "./lib/consortium-changes.ts";
 import { type Cast, found, makeCast, open } from "./lib/consortium-founding.ts";
 import { renderTable } from "./lib/table.ts";
 
-const USAGE = `Usage: npm run demo:consortium [-- --json] [--keep]
-  --json   one JSON object as the last line
-  --keep   keep the folder with everybody's files`;
+const OPTIONS = {
+  json: { type: "boolean", default: false, help: "one JSON object as the last line" },
+  keep: { type: "boolean", default: false, help: "keep the folder with everybody's files" },
+} as const;
 
 interface StepResult {
   readonly step: string;
@@ -75,12 +76,7 @@ function report(results: readonly StepResult[]): void {
 }
 
 async function main(): Promise<void> {
-  const flag = { type: "boolean", default: false } as const;
-  const { values } = parseArgs({ options: { json: flag, keep: flag, help: flag } });
-  if (values.help) {
-    say(USAGE);
-    return;
-  }
+  const values = readArguments("run demo:consortium", OPTIONS, (given) => given);
   const consortium = new Consortium(say);
   // Whatever ends this process ends all of it.
   process.once("exit", () => consortium.kill(values.keep));

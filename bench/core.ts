@@ -9,8 +9,7 @@
 import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
-import { CocoError } from "../src/errors.ts";
+import { oneOf, readArguments } from "../tools/arguments.ts";
 import { measureLedger } from "./core-ledger.ts";
 import { measureKeys } from "./lib/core-keys.ts";
 import { measureRestart } from "./lib/core-restart.ts";
@@ -218,13 +217,6 @@ async function measureSection(section: Section, sizes: Sizes): Promise<readonly 
   }
 }
 
-function sectionsOf(only: string | undefined): readonly Section[] {
-  if (only === undefined) return SECTIONS;
-  const section = SECTIONS.find((name) => name === only);
-  if (section === undefined) throw new CocoError("MalformedInput", `--only takes one of ${SECTIONS.join(", ")}`);
-  return [section];
-}
-
 function render(rows: readonly Row[]): string {
   const lines = rows.map(({ what, goal, measured, processor = "", syncMs }) => [
     ...[what, goal, processor, syncMs === undefined ? "" : ms(syncMs), measured],
@@ -232,13 +224,19 @@ function render(rows: readonly Row[]): string {
   return renderTable([["core, one thread", "to reach", "processor/tx", "fdatasync p50", "measured"], ...lines]);
 }
 
-const { values } = parseArgs({
-  options: { quick: { type: "boolean" }, json: { type: "boolean" }, only: { type: "string" } },
-});
-const sizes = values.quick === true ? QUICK : FULL;
+const OPTIONS = {
+  quick: { type: "boolean", default: false, help: "show within half a minute that everything works" },
+  only: { type: "string", value: "NAME", help: `one part: ${SECTIONS.join(", ")}` },
+  json: { type: "boolean", default: false, help: "print one JSON object" },
+} as const;
+const { sections, sizes, json } = readArguments("run bench:core", OPTIONS, (given) => ({
+  sections: given.only === undefined ? SECTIONS : [oneOf(SECTIONS, "only", given.only)],
+  sizes: given.quick ? QUICK : FULL,
+  json: given.json,
+}));
 const results: { section: Section; rows: readonly Row[] }[] = [];
-for (const section of sectionsOf(values.only)) results.push({ section, rows: await measureSection(section, sizes) });
-if (values.json === true) {
+for (const section of sections) results.push({ section, rows: await measureSection(section, sizes) });
+if (json) {
   const rows = results.flatMap(({ section, rows: own }) =>
     own.map(({ what, goal, syncMs, values: data }) => ({ section, what, goal, syncMs, ...data })),
   );

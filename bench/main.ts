@@ -8,8 +8,8 @@
 import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { CocoError } from "../src/errors.ts";
+import { oneOf, readArguments } from "../tools/arguments.ts";
 import { DEFAULT_WORKER_LEVEL, WORKER_LEVELS, type WorkerLevel } from "../src/host/worker-settings.ts";
 import { type AnvilResult, hasAnvil, runAnvilLoad, startAnvil } from "./lib/anvil.ts";
 import { Connection, postRequest, rpcCall } from "./lib/connection.ts";
@@ -358,22 +358,18 @@ const CONTEXT = [
   "at one; etcd 3.4 5,900/s at 100 connections and 1.3 ms at one. anvil neither replicates nor writes to disk.",
 ];
 
-function readOptions() {
-  const { values } = parseArgs({
-    options: {
-      quick: { type: "boolean", default: false },
-      json: { type: "boolean", default: false },
-      only: { type: "string" },
-      profile: { type: "string" },
-    },
+const OPTIONS = {
+  quick: { type: "boolean", default: false, help: "show within a minute that every measurement works" },
+  only: { type: "string", value: "NAME", help: `one part: ${SECTIONS.join(", ")}` },
+  profile: { type: "string", value: "DIR", help: "folder for CPU profiles of the nodes that are loaded" },
+  json: { type: "boolean", default: false, help: "one JSON object as the last line" },
+} as const;
+
+const readOptions = () =>
+  readArguments("run bench", OPTIONS, ({ quick, json, profile, only }) => {
+    const wanted = new Set<Section>(only === undefined ? SECTIONS : [oneOf(SECTIONS, "only", only)]);
+    return { quick, json, profile, wanted };
   });
-  const only = SECTIONS.find((section) => section === values.only);
-  if (values.only !== undefined && only === undefined) {
-    throw new CocoError("ConfigurationInvalid", `--only ${values.only}: expected one of ${SECTIONS.join(", ")}`);
-  }
-  const { quick, json, profile } = values;
-  return { quick, json, profile, wanted: new Set<Section>(only === undefined ? SECTIONS : [only]) };
-}
 
 async function main(): Promise<void> {
   const { quick, json, profile, wanted } = readOptions();

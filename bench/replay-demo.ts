@@ -3,8 +3,8 @@
  * nodes. Every block must give the gas and the receipts root it has on the public network; exits 1 when one does not.
  * Without blocks a generated load takes their place, and the receipts of all nodes are compared instead.
  */
-import { parseArgs } from "node:util";
 import { CocoError } from "../src/errors.ts";
+import { numberFrom, readArguments } from "../tools/arguments.ts";
 import { GENERATED_CHAIN_ID, generatedAccounts, runGenerated } from "./lib/generated-load.ts";
 import { findBlockFiles, readBlockFile } from "./lib/mainnet.ts";
 import { type BenchNetwork, startNetwork } from "./lib/network.ts";
@@ -17,10 +17,20 @@ const GENERATED_TRANSACTIONS = 3_000;
 /** Most transactions in a batch; a node takes no larger one. */
 const BATCH_MAX = 1_000;
 
-const USAGE = `Usage: npm run demo:replay [-- --data DIR] [--batch 100] [--json]
-  --data DIR   folder of blocks <number>.json.gz (default: COCO_VECTORS, then ../shared/vectors)
-  --batch N    transactions in a JSON-RPC batch, 1 to ${BATCH_MAX}
-  --json       one JSON object as the last line`;
+const OPTIONS = {
+  data: {
+    type: "string",
+    value: "DIR",
+    help: "folder of blocks <number>.json.gz (default: COCO_VECTORS, then ../shared/vectors)",
+  },
+  batch: {
+    type: "string",
+    value: "N",
+    default: "100",
+    help: `transactions in a JSON-RPC batch, 1 to ${BATCH_MAX}`,
+  },
+  json: { type: "boolean", default: false, help: "one JSON object as the last line" },
+} as const;
 
 interface Options {
   readonly data: string | undefined;
@@ -57,25 +67,12 @@ class Speedometer {
   }
 }
 
-function readOptions(): Options {
-  const { values } = parseArgs({
-    options: {
-      data: { type: "string" },
-      batch: { type: "string", default: "100" },
-      json: { type: "boolean", default: false },
-      help: { type: "boolean", default: false },
-    },
+const readOptions = (): Options =>
+  readArguments("run demo:replay", OPTIONS, ({ data, batch: text, json }) => {
+    const batch = numberFrom(1, "batch", text);
+    if (batch > BATCH_MAX) throw new CocoError("WrongUsage", `--batch ${text}: a batch holds ${BATCH_MAX} at most`);
+    return { data, batch, json };
   });
-  if (values.help) {
-    say(USAGE);
-    process.exit(0);
-  }
-  const batch = Number(values.batch);
-  if (!Number.isInteger(batch) || batch < 1 || batch > BATCH_MAX) {
-    throw new CocoError("ConfigurationInvalid", `--batch ${values.batch}: expected a number from 1 to ${BATCH_MAX}`);
-  }
-  return { data: values.data, batch, json: values.json };
-}
 
 /** A node other than this one. */
 const followerOf = (network: BenchNetwork, leader: number): number => (leader + 1) % network.endpoints.length;

@@ -2,6 +2,7 @@
  * `npm run check`: everything that can be said about the sources without running them. All steps run, two at a time;
  * what a failed step printed follows, then a summary. Exits 1 when one failed.
  */
+import { readNoArguments } from "./arguments.ts";
 import { runStep, summarize, type Step, type StepResult } from "./steps.ts";
 
 const TSC = "node_modules/typescript/bin/tsc";
@@ -38,6 +39,7 @@ const STEPS: readonly Step[] = [
 ];
 
 async function main(): Promise<number> {
+  readNoArguments("run check");
   const waiting = [...STEPS];
   const results: StepResult[] = [];
   const lane = async (): Promise<void> => {

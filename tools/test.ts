@@ -12,7 +12,8 @@ import * as fs from "node:fs";
 import { join, relative } from "node:path";
 import { run } from "node:test";
 import { fileURLToPath } from "node:url";
-import { inspect, parseArgs } from "node:util";
+import { inspect } from "node:util";
+import { readArguments } from "./arguments.ts";
 
 const DIST = fileURLToPath(new URL("..", import.meta.url));
 const CONCURRENCY = 2;
@@ -171,22 +172,17 @@ class Report {
   }
 }
 
-const USAGE = "Usage: npm test -- [--only <part of a path>] [--kind unit|e2e|slow|...]";
-const WRONG_USAGE = 2;
-
-/** What was asked for; undefined, with a word on how to ask, when that is not understood. */
-function readArguments(): { readonly only?: string | undefined; readonly kind?: string | undefined } | undefined {
-  try {
-    return parseArgs({ options: { only: { type: "string" }, kind: { type: "string" } } }).values;
-  } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${USAGE}\n`);
-    return undefined;
-  }
-}
+const OPTIONS = {
+  only: { type: "string", value: "TEXT", help: "files whose path contains the text" },
+  kind: {
+    type: "string",
+    value: "KIND",
+    help: "unit, e2e or another folder of test/; slow runs only when it is named",
+  },
+} as const;
 
 async function main(): Promise<number> {
-  const values = readArguments();
-  if (values === undefined) return WRONG_USAGE;
+  const values = readArguments("test", OPTIONS, (given) => given);
   const files = testFiles(values.only, values.kind);
   const report = new Report();
   if (files.length === 0) {

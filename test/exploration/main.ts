@@ -7,13 +7,13 @@
  *
  * Prints what was searched and within which bounds. On a violation prints the shortest trace found and exits 1.
  */
-import { parseArgs } from "node:util";
+import { numberFrom, oneOf, readArguments } from "../../tools/arguments.ts";
 import { exposePrivates } from "./expose-privates.ts";
 import type { Model } from "./model.ts";
 import type { SearchResult } from "./search.ts";
 
 exposePrivates();
-const { MODELS, modelNamed } = await import("./model.ts");
+const { MODELS } = await import("./model.ts");
 const { search } = await import("./search.ts");
 
 const say = (line: string): void => {
@@ -39,25 +39,32 @@ function describe(model: Model, result: SearchResult, seconds: number): void {
     say(`  ${String(at + 1).padStart(3)}  ${line}`);
 }
 
-function main(): number {
-  const { values } = parseArgs({
-    options: {
-      states: { type: "string", default: "5000000" },
-      model: { type: "string" },
-      seed: { type: "string", default: "1" },
-      json: { type: "boolean", default: false },
-    },
+const OPTIONS = {
+  states: { type: "string", value: "N", default: "5000000", help: "most states of all models together" },
+  model: { type: "string", value: "NAME", help: `one model: ${MODELS.map(({ name }) => name).join(", ")}` },
+  seed: { type: "string", value: "N", default: "1", help: "seed of the walks beyond the exhausted depth" },
+  json: { type: "boolean", default: false, help: "print one JSON object" },
+} as const;
+
+const readOptions = () =>
+  readArguments("run explore", OPTIONS, ({ states, model, seed, json }) => {
+    const names = MODELS.map(({ name }) => name);
+    const wanted = model === undefined ? names : [oneOf(names, "model", model)];
+    const models = MODELS.filter(({ name }) => wanted.includes(name));
+    return { states: numberFrom(1, "states", states), models, seed: numberFrom(0, "seed", seed), json };
   });
-  const models = values.model === undefined ? MODELS : [modelNamed(values.model)];
+
+function main(): number {
+  const { models, seed, json, states: statesMax } = readOptions();
   const results: SearchResult[] = [];
   const startedMs = performance.now();
-  let left = Number(values.states);
+  let left = statesMax;
   for (const [at, model] of models.entries()) {
     const beganMs = performance.now();
-    const result = search(model, Math.max(1, Math.floor(left / (models.length - at))), Number(values.seed));
+    const result = search(model, Math.max(1, Math.floor(left / (models.length - at))), seed);
     left -= result.states;
     results.push(result);
-    if (!values.json) describe(model, result, (performance.now() - beganMs) / 1000);
+    if (!json) describe(model, result, (performance.now() - beganMs) / 1000);
     if (result.violation !== undefined) break;
   }
   const violations = results.flatMap(({ model, violation }) =>
@@ -67,7 +74,7 @@ function main(): number {
   const wallSeconds = Number(((performance.now() - startedMs) / 1000).toFixed(1));
   const depth = Math.max(...results.map(({ deepest }) => deepest));
   const bounds = Object.fromEntries(models.map((model) => [model.name, model.bounds]));
-  if (values.json) say(JSON.stringify({ states, depth, violations, bounds, wallSeconds, models: results }));
+  if (json) say(JSON.stringify({ states, depth, violations, bounds, wallSeconds, models: results }));
   else say(`${thousands(states)} states in ${wallSeconds} s, ${violations.length} violations`);
   return violations.length === 0 ? 0 : 1;
 }

@@ -43,7 +43,7 @@ export class Coverage {
   }
 
   /** How many characters of those functions were not reached. */
-  get missed(): number {
+  get unreached(): number {
     return [...this.#missed.values()].flat().reduce((sum, [from, to]) => sum + to - from, 0);
   }
 

@@ -41,7 +41,7 @@ export interface FuzzResult {
   readonly corpus: number;
   /** Functions that ran, and how many characters of them no input reached. */
   readonly functions: number;
-  readonly missed: number;
+  readonly unreached: number;
   /** The input that broke the decoder, and how. */
   readonly failure?: { readonly input: Bytes; readonly error: unknown };
 }
@@ -62,7 +62,13 @@ export function fuzz(target: FuzzTarget, bounds: FuzzBounds): FuzzResult {
   const draw = drawFrom(new SeededRandom(bounds.seed), corpus, target.tokens ?? []);
   const coverage = new Coverage(target.scripts);
   const result = (inputs: number, failure?: FuzzResult["failure"]): FuzzResult => ({
-    ...{ target: target.name, inputs, corpus: corpus.length, functions: coverage.functions, missed: coverage.missed },
+    ...{
+      target: target.name,
+      inputs,
+      corpus: corpus.length,
+      functions: coverage.functions,
+      unreached: coverage.unreached,
+    },
     ...(failure && { failure }),
   });
   for (const input of target.seeds) {

@@ -81,6 +81,7 @@ function copyDist(into: string, replaced: ReadonlyMap<string, string>): void {
   };
   copy("src");
   copy("test");
+  copy("tools");
 }
 
 function makeCopy(bug: SeededBug): string {

@@ -19,7 +19,7 @@ describe("npm run sim", () => {
       const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { encoding: "utf8" });
       assert.equal(status, 2);
       assert.equal(stdout, "");
-      assert.match(stderr, new RegExp(`${args[0]}[^]*\nusage: npm run sim`));
+      assert.match(stderr, new RegExp(`${args[0]}[^]*\nUsage: npm run sim`));
       assert.doesNotMatch(stderr, /\n\s+at /);
     });
 

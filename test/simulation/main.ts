@@ -17,8 +17,8 @@
  */
 import { randomInt } from "node:crypto";
 import { availableParallelism } from "node:os";
-import { parseArgs } from "node:util";
 import { CocoError } from "../../src/errors.ts";
+import { numberFrom, readArguments, type ToolValues } from "../../tools/arguments.ts";
 import { countCalls, crashAt, type CrashPlace, crashPlaces, type CrashRunOptions } from "./crash-points.ts";
 import { FaultCounts, splitCounts } from "./fault-counts.ts";
 import type { SimulationOptions } from "./plan.ts";
@@ -30,34 +30,34 @@ const FAILURES_MAX = 20;
 const FRESH_SEED_MAX = 2 ** 31;
 
 const OPTIONS = {
-  seed: { type: "string" },
-  seeds: { type: "string" },
-  from: { type: "string" },
-  minutes: { type: "string" },
-  threads: { type: "string" },
-  nodes: { type: "string" },
-  clients: { type: "string" },
-  duration: { type: "string" },
-  network: { type: "string" },
-  hostile: { type: "boolean" },
-  "real-crypto": { type: "boolean" },
-  ethereum: { type: "boolean" },
-  readmit: { type: "boolean" },
-  "distrust-disk": { type: "boolean" },
-  flexible: { type: "boolean" },
-  "no-faults": { type: "boolean" },
-  "crash-points": { type: "boolean", default: false },
-  every: { type: "string" },
-  point: { type: "string" },
-  json: { type: "boolean", default: false },
-  verbose: { type: "boolean", default: false },
-  quiet: { type: "boolean", default: false },
+  seed: { type: "string", value: "N", help: "one run" },
+  seeds: { type: "string", value: "N", help: "a row of so many seeds (100)" },
+  from: { type: "string", value: "N", help: "the first seed of a row" },
+  minutes: { type: "string", value: "N", help: "fresh seeds for so long" },
+  threads: { type: "string", value: "N", help: "threads that seeds are spread over (as many as processors)" },
+  nodes: { type: "string", value: "N", help: "nodes to begin with, else drawn from the seed" },
+  clients: { type: "string", value: "N", help: "clients, else drawn from the seed" },
+  duration: { type: "string", value: "MS", help: "virtual time with faults, in ms" },
+  network: { type: "string", value: "KIND", help: "stream or datagram, else drawn from the seed" },
+  hostile: { type: "boolean", help: "with hostile frames" },
+  "real-crypto": { type: "boolean", help: "real cryptography instead of a cheap one" },
+  ethereum: { type: "boolean", help: "the Ethereum adapter instead of a key-value store" },
+  readmit: { type: "boolean", help: "nodes that were removed join again" },
+  "distrust-disk": { type: "boolean", help: "nodes that restart do not trust their disks" },
+  flexible: { type: "boolean", help: "quorums of two sizes" },
+  "no-faults": { type: "boolean", help: "no fault at all" },
+  "crash-points": { type: "boolean", default: false, help: "a crash before and after every call through a port" },
+  every: { type: "string", value: "N", help: "only each N-th crash point" },
+  point: { type: "string", value: "NODE:LIFE:CALL:SIDE", help: "one crash point; the side is before or after" },
+  json: { type: "boolean", default: false, help: "print one JSON object" },
+  verbose: { type: "boolean", default: false, help: "print the whole trace" },
+  quiet: { type: "boolean", default: false, help: "no line for a seed that held" },
 } as const;
 
 /** Options that take a number. */
 const NUMBERS = ["seed", "seeds", "from", "minutes", "threads", "nodes", "clients", "duration", "every"] as const;
 
-type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>["values"];
+type Values = ToolValues<typeof OPTIONS>;
 
 /** What all runs of a command share, and the arguments that say so. */
 interface Fixed {
@@ -77,10 +77,7 @@ interface Totals {
 function number(values: Values, name: (typeof NUMBERS)[number]): number | undefined {
   const text = values[name];
   if (text === undefined) return undefined;
-  const value = Number(text);
-  if (!Number.isFinite(value) || value < 0)
-    throw new CocoError("MalformedInput", `--${name} takes a number, not ${text}`);
-  return value;
+  return numberFrom(0, name, text, name === "minutes" ? "any" : "whole");
 }
 
 function fixed(values: Values): Fixed {
@@ -161,6 +158,8 @@ function summary({ seeds: count, failures, virtualMs, startedMs, faults }: Total
   };
 }
 
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
+
 /** Threads for a command: a trace and a single seed are for this one. */
 function threadsFor(values: Values): number {
   const single = values.verbose || values.seed !== undefined;
@@ -236,33 +235,17 @@ async function runCrashPoints(values: Values, say: (line: string) => void): Prom
   return failures === 0 ? 0 : 1;
 }
 
-const USAGE = `usage: npm run sim -- [--seed N | --seeds N | --minutes N | --crash-points]
-${Object.entries(OPTIONS)
-  .map(([name, { type }]) => `  --${name}${type === "string" ? " ..." : ""}`)
-  .join("\n")}
-`;
-
-/** The arguments, or what is wrong with them. */
-function argumentsOf(): Values | string {
-  try {
-    const { values } = parseArgs({ options: OPTIONS });
+/** The arguments, which hold. */
+const argumentsGiven = (): Values =>
+  readArguments("run sim", OPTIONS, (values) => {
     for (const name of NUMBERS) number(values, name);
     fixed(values);
     if (values.point !== undefined) crashPlace(values.point);
     return values;
-  } catch (error) {
-    const isUsage = error instanceof CocoError || (error instanceof TypeError && "code" in error);
-    if (!isUsage) throw error;
-    return error.message;
-  }
-}
+  });
 
 async function main(): Promise<number> {
-  const values = argumentsOf();
-  if (typeof values === "string") {
-    process.stderr.write(`${values}\n${USAGE}`);
-    return 2;
-  }
+  const values = argumentsGiven();
   // With --json nothing but the object goes to standard output.
   const say = (line: string): void => void (values.json ? process.stderr : process.stdout).write(`${line}\n`);
   if (values["crash-points"]) return runCrashPoints(values, say);
@@ -273,7 +256,7 @@ async function main(): Promise<number> {
   if (values.json) process.stdout.write(`${JSON.stringify(summary(totals))}\n`);
   const seconds = (ms: number): string => (ms / 1000).toFixed(1);
   say(
-    `${totals.seeds} seeds, ${failures} failed, ${seconds(virtualMs)} s simulated in ${seconds(realMs)} s on ${threads} threads: ${(virtualMs / realMs).toFixed(0)} times real time`,
+    `${counted(totals.seeds, "seed")}, ${failures} failed, ${seconds(virtualMs)} s simulated in ${seconds(realMs)} s on ${counted(threads, "thread")}: ${(virtualMs / realMs).toFixed(0)} times real time`,
   );
   return failures === 0 ? 0 : 1;
 }

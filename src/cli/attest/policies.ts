@@ -87,7 +87,7 @@ function knownName(name: string): string {
   if (known === undefined || known === "Revoked")
     throw new CocoError(
       "WrongUsage",
-      `--allow ${name}: expected some of ${ALLOWANCE_NAMES.filter((each) => each !== "Revoked").join(", ")}`,
+      `--allow ${name}: expected some of ${[...new Set(ALLOWANCE_NAMES)].filter((each) => each !== "Revoked").join(", ")}`,
     );
   return known;
 }
