@@ -19,7 +19,7 @@ export type ToolValues<T extends ToolOptions> = ReturnType<typeof parseArgs<{ op
 const WRONG_USAGE = 2;
 
 function usageOf(command: string, options: ToolOptions): string {
-  const lines = Object.entries({ ...options, help: { help: "say this" } as ToolOption }).map(
+  const lines = Object.entries({ ...options, help: { help: "show this" } as ToolOption }).map(
     ([name, { value, help, default: preset }]) => ({
       form: `--${name}${value === undefined ? "" : ` ${value}`}`,
       text: typeof preset === "string" && preset !== "" ? `${help} (${preset})` : help,

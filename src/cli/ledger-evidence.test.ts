@@ -40,7 +40,7 @@ describe("evidence in a ledger", () => {
     const runs = `coco-framework 0.1.0, measurement ${measurement}, on virtual`;
     const words = `node ${short}… of member1: ${runs}; accepted by constitution version 1`;
     assert.match(data, new RegExp(`^  2\\.\\d+  attest  ${words}$`, "m"));
-    assert.match(data, / {2}epoch {2}1, for 1 nodes\n/);
+    assert.match(data, / {2}epoch {2}1, for 1 node\n/);
     const lines = (await coco("ledger", "show", folder, "--json")).data.trimEnd().split("\n");
     const { attestation, administrative } = JSON.parse(lines[1] ?? "").transactions[0];
     assert.deepEqual([administrative.type, attestation.tee, attestation.platform], ["attest", "virtual", machine]);

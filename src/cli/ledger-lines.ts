@@ -44,7 +44,7 @@ const shortIds = (ids: readonly string[]): string => ids.map((id) => `${id.slice
 function administrativeWords(transaction: AdministrativeTransaction): string {
   switch (transaction.type) {
     case "epoch":
-      return `${transaction.epoch}, for ${transaction.wraps.length} nodes${transaction.endorsement ? ", with a new service identity" : ""}`;
+      return `${transaction.epoch}, for ${transaction.wraps.length} ${transaction.wraps.length === 1 ? "node" : "nodes"}${transaction.endorsement ? ", with a new service identity" : ""}`;
     case "resolve":
       return `proposal ${transaction.proposalId}`;
     case "configure": {
@@ -56,7 +56,7 @@ function administrativeWords(transaction: AdministrativeTransaction): string {
     case "snapshot":
       return `of batch ${transaction.index}, ${transaction.bytes} bytes`;
     case "grant":
-      return `keys of ${transaction.keys.length} earlier epochs to node ${shortIds([transaction.nodeId])}`;
+      return `keys of ${transaction.keys.length} earlier ${transaction.keys.length === 1 ? "epoch" : "epochs"} to node ${shortIds([transaction.nodeId])}`;
     case "expel":
     case "quarantine":
       return shortIds(transaction.nodeIds);

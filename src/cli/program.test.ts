@@ -36,6 +36,7 @@ describe("coco, wrong usage", () => {
       assert.equal(code, 0);
       assert.match(data, new RegExp(`Examples?:[^]*coco ${command}`), command);
       assert.match(data, /^ {2}--json /m, command);
+      assert.doesNotMatch(data, /default: (?:\[\]|\{\})/, command);
     }
   });
 

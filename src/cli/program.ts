@@ -2,7 +2,7 @@
  * The commands of `coco`: names, options and help. Each command loads what it needs only when it runs, so that help is
  * quick.
  */
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Help, type Option } from "commander";
 import { addAttestCommands } from "./attest/commands.ts";
 import { addCodeCommands } from "./code-commands.ts";
 import { addConstitutionCommands } from "./constitution-commands.ts";
@@ -69,6 +69,13 @@ function withoutHelpOfNothing(program: Command, args: readonly string[]): string
   return [...args];
 }
 
+/** What help says of an option. That nothing was given is no default worth telling: options given several times begin empty. */
+function describeOption(option: Option): string {
+  const preset: unknown = option.defaultValue;
+  const isEmpty = typeof preset === "object" && preset !== null && Object.keys(preset).length === 0;
+  return isEmpty ? option.description : new Help().optionDescription(option);
+}
+
 function createProgram(context: CommandContext): Command {
   const program = new Command("coco")
     .description("Coco Framework: confidential consortium networks of validating nodes")
@@ -76,6 +83,7 @@ function createProgram(context: CommandContext): Command {
     .option("-V, --version", "print the version")
     .exitOverride()
     .configureOutput({ writeOut: context.output.data, writeErr: context.output.talk })
+    .configureHelp({ optionDescription: describeOption })
     .showSuggestionAfterError()
     .showHelpAfterError("(coco --help tells more)")
     .addHelpText("after", ROOT_HELP);

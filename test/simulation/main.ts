@@ -57,6 +57,9 @@ const OPTIONS = {
 /** Options that take a number. */
 const NUMBERS = ["seed", "seeds", "from", "minutes", "threads", "nodes", "clients", "duration", "every"] as const;
 
+/** Those of them of which none would be no run at all. */
+const FROM_ONE: readonly (typeof NUMBERS)[number][] = ["seeds", "threads", "nodes", "every"];
+
 type Values = ToolValues<typeof OPTIONS>;
 
 /** What all runs of a command share, and the arguments that say so. */
@@ -77,7 +80,7 @@ interface Totals {
 function number(values: Values, name: (typeof NUMBERS)[number]): number | undefined {
   const text = values[name];
   if (text === undefined) return undefined;
-  return numberFrom(0, name, text, name === "minutes" ? "any" : "whole");
+  return numberFrom(FROM_ONE.includes(name) ? 1 : 0, name, text, name === "minutes" ? "any" : "whole");
 }
 
 function fixed(values: Values): Fixed {

@@ -31,7 +31,9 @@ export interface Policies {
 }
 
 /** Names that `--allow` knows, of all TEEs. */
-export const ALLOWANCE_NAMES: readonly string[] = [...SNP_ALLOWANCES, ...DCAP_ALLOWANCES, ...TCB_STATUSES];
+export const ALLOWANCE_NAMES: readonly string[] = [
+  ...new Set([...SNP_ALLOWANCES, ...DCAP_ALLOWANCES, ...TCB_STATUSES]),
+];
 
 /**
  * The policies that judge evidence of a TEE.
@@ -87,7 +89,7 @@ function knownName(name: string): string {
   if (known === undefined || known === "Revoked")
     throw new CocoError(
       "WrongUsage",
-      `--allow ${name}: expected some of ${[...new Set(ALLOWANCE_NAMES)].filter((each) => each !== "Revoked").join(", ")}`,
+      `--allow ${name}: expected some of ${ALLOWANCE_NAMES.filter((each) => each !== "Revoked").join(", ")}`,
     );
   return known;
 }

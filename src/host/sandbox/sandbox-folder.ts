@@ -100,7 +100,7 @@ function requireSame(description: SandboxDescription, { nodes, port, dir }: Sand
   if (nodes !== undefined && nodes !== count) {
     throw new CocoError(
       "ConfigurationInvalid",
-      `the sandbox in ${dir} has ${count} nodes; ${nodes} need --fresh, which begins a new ledger`,
+      `the sandbox in ${dir} has ${count} ${count === 1 ? "node" : "nodes"}; ${nodes} ${nodes === 1 ? "needs" : "need"} --fresh, which begins a new ledger`,
     );
   }
   if (port !== undefined && port !== description.requestedPort && port !== description.ports[0]?.ethRpc) {
