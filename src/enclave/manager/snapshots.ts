@@ -270,13 +270,8 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     }
     const [asked, ...others] = this.#asked.get(adapterId) ?? [];
     this.#asked.set(adapterId, others);
-    if (
-      making === undefined ||
-      asked !== making ||
-      current?.adapterId !== adapterId ||
-      current.version !== message.version
-    )
-      return;
+    if (making === undefined || asked !== making) return;
+    if (current?.adapterId !== adapterId || current.version !== message.version) return;
     if (message.type === "snapshotUnavailable") this.#giveUp(making, "the worker does not keep that version");
     else this.#takePart(making, current, message);
   }
