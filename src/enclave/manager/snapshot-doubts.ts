@@ -17,7 +17,7 @@ export const DOUBTED_SNAPSHOT_INTERVAL_MS = 10_000;
 export const DOUBTED_SNAPSHOT_REST_FACTOR = 10;
 /**
  * With each snapshot that one peer has this node doubt, its doubts wait twice as long for the next, up to this time; it begins afresh
- * when it caused none for twice this time. So a peer causes at most a dozen in three hours.
+ * when it caused none for twice this time. So a peer causes at most twenty in three hours.
  */
 export const DOUBTED_SNAPSHOT_INTERVAL_MAX_MS = 3_600_000;
 
