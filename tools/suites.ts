@@ -17,19 +17,19 @@ export const RELIABILITY_SUITES: readonly string[] = [
 
 /** In the order of how soon a suite tells what is wrong. */
 export const SUITES: readonly Step[] = [
-  { name: "check", script: "dist/tools/check.js", arguments: [], budgetSeconds: 150 },
+  { name: "check", script: "dist/tools/check.js", arguments: [], budgetSeconds: 100 },
   { name: "test", script: "dist/tools/test.js", arguments: [], budgetSeconds: 550 },
   {
     name: "test:faults",
     script: "dist/tools/test.js",
     arguments: ["--kind", "slow", "--only", "faults"],
-    budgetSeconds: 260,
+    budgetSeconds: 400,
   },
   {
     name: "sim",
     script: "dist/test/simulation/main.js",
     arguments: ["--seeds", "150", "--quiet"],
-    budgetSeconds: 180,
+    budgetSeconds: 150,
   },
   {
     name: "sim:crash-points",
@@ -37,10 +37,10 @@ export const SUITES: readonly Step[] = [
     arguments: ["--crash-points", "--every", "13"],
     budgetSeconds: 60,
   },
-  { name: "explore", script: "dist/test/exploration/main.js", arguments: ["--states", "200000"], budgetSeconds: 90 },
-  { name: "fuzz", script: "dist/test/fuzz/main.js", arguments: ["--seconds", "2"], budgetSeconds: 80 },
-  { name: "seeded-bugs", script: "dist/test/seeded-bugs/main.js", arguments: [], budgetSeconds: 120 },
-  { name: "demo:consortium", script: "dist/bench/consortium-demo.js", arguments: [], budgetSeconds: 130 },
-  { name: "bench:core (smoke)", script: "dist/bench/core.js", arguments: ["--quick"], budgetSeconds: 80 },
+  { name: "explore", script: "dist/test/exploration/main.js", arguments: ["--states", "500000"], budgetSeconds: 40 },
+  { name: "fuzz", script: "dist/test/fuzz/main.js", arguments: ["--seconds", "2"], budgetSeconds: 90 },
+  { name: "seeded-bugs", script: "dist/test/seeded-bugs/main.js", arguments: [], budgetSeconds: 110 },
+  { name: "demo:consortium", script: "dist/bench/consortium-demo.js", arguments: [], budgetSeconds: 120 },
+  { name: "bench:core (smoke)", script: "dist/bench/core.js", arguments: ["--quick"], budgetSeconds: 40 },
   { name: "bench (smoke)", script: "dist/bench/main.js", arguments: ["--quick"], budgetSeconds: 100 },
 ];

@@ -3,15 +3,14 @@
  *
  * The checkers are synchronous and pure, so that all sides run the same code. They are run once with every signature taken
  * for good, which shows what there is to verify; that is verified, and they are run again with the answers. A signature that
- * is bad may lead elsewhere, and so to further ones: it ends when nothing new was asked. Only that last run counts.
+ * is bad may lead elsewhere, and so to further ones: it ends when nothing new was asked. Only that last run counts. Each run but
+ * the last asks for a signature more, so that the bound of signatures is one of runs, too.
  */
 import type { SignatureAlgorithm, VerifySignature } from "../core/certificates/algorithm.ts";
 import { bytesKey, type Bytes } from "../core/codec/bytes.ts";
 import { CocoError } from "../errors.ts";
 
-/** Most runs of a judgement: more means that it asks for other signatures each time. */
-export const MAX_JUDGEMENT_RUNS = 16;
-/** Most signatures verified for a judgement. */
+/** Most signatures verified for a judgement: several times what any checker looks at before it gives up. Beyond it: `LimitExceeded`. */
 export const MAX_DEFERRED_SIGNATURES = 256;
 
 /** Verifies a signature by a public key (SubjectPublicKeyInfo, DER). */
@@ -27,7 +26,7 @@ export async function withDeferredSignatures<T>(
   verify: VerifySignatureLater,
 ): Promise<T> {
   const answers = new Map<string, boolean>();
-  for (let run = 0; run < MAX_JUDGEMENT_RUNS; run++) {
+  for (;;) {
     const asked = new Map<string, Parameters<VerifySignature>>();
     const verdict = attempt(() =>
       judge((...question) => {
@@ -38,13 +37,13 @@ export async function withDeferredSignatures<T>(
       }),
     );
     if (asked.size === 0) return verdict();
-    if (answers.size + asked.size > MAX_DEFERRED_SIGNATURES) break;
+    if (answers.size + asked.size > MAX_DEFERRED_SIGNATURES)
+      throw new CocoError("LimitExceeded", "a judgement that asks for too many signatures");
     const settled = await Promise.all(
       [...asked].map(async ([name, question]) => [name, await verify(...question)] as const),
     );
     for (const [name, answer] of settled) answers.set(name, answer);
   }
-  throw new CocoError("LimitExceeded", "a judgement that asks for too many signatures");
 }
 
 /** Runs at once; the result gives what came of it, or throws what it threw. */

@@ -14,6 +14,7 @@ import { makeKey, NOW_MS } from "../../test/support/issue-certificates.ts";
 import { makeSnpPki } from "../../test/support/snp-pki.ts";
 import { missingTeeVectors, teeText, teeVector } from "../../test/support/tee-vectors.ts";
 import { endorsement as uvmEndorsement } from "../../test/support/uvm-endorsement.ts";
+import { parseCertificate } from "../core/certificates/certificate.ts";
 import { fromHex, toHex, utf8Decode, utf8Encode, type Bytes } from "../core/codec/bytes.ts";
 import { constitutionToJson } from "../core/governance/constitution-codec.ts";
 import { allowingSnp, STRICT_SNP_POLICY } from "../core/governance/policy-snp.ts";
@@ -33,6 +34,7 @@ import { verifyMaa } from "./maa/verify.ts";
 import { pinnedRoots } from "./pinned-roots.ts";
 import { readCertificates } from "./snp/certificates.ts";
 import { judgeSnpEvidence } from "./snp/evidence.ts";
+import { MAX_SNP_CERTIFICATES } from "./snp/verify.ts";
 import { verifyAzureVtpm } from "./tpm/azure-vtpm.ts";
 import { parseAzureVtpmJson } from "./tpm/azure-vtpm-codec.ts";
 import { makeVtpmEvidence, NONCE } from "./tpm/test-azure-vtpm.ts";
@@ -312,6 +314,28 @@ describe("evidence as the ledger has it, over WebCrypto", () => {
       for (const at of [20, 100, 200, evidence.length - 1])
         await compare(evidence.map((byte, index) => (index === at ? byte ^ 1 : byte)));
     });
+
+  test("snp: as many certificates as may come, of which the last is the one, lead to the claims that a node finds", async () => {
+    const known = [pki.ark, pki.ask].map(({ der }) => parseCertificate(der));
+    const roots: HardwareRoots = { ...made, amd: { ...pki.roots, certificates: known } };
+    const keysOf = (length: number) =>
+      Array.from({ length }, () => pki.vek({ certificate: { key: makeKey("P-384") } }).der);
+    // With the key of the issuer, and not signed by its own: each is found out only after the one before.
+    const askWithout = (at: number) =>
+      pki.ask.der.map((byte, index) => (index === pki.ask.der.length - 1 - at ? byte ^ 1 : byte));
+    const issuersOf = (length: number) => Array.from({ length }, (_, at) => askWithout(at));
+    for (const decoys of [keysOf(15), [...keysOf(4), ...issuersOf(11)]]) {
+      assert.equal(decoys.length, MAX_SNP_CERTIFICATES - 1);
+      const evidence = encodeHardwareEvidence({
+        tee: "snp",
+        evidence: pki.report({ 80: reportData }),
+        endorsements: [...decoys, pki.vek().der].map((content) => ({ kind: "certificates", content })),
+      });
+      const expected = verdictOn(evidence, createEvidenceCrypto(roots));
+      assert.ok("tee" in expected, JSON.stringify(expected));
+      assert.deepEqual(await judgeLater(verifyLater, roots, (crypto) => verdictOn(evidence, crypto)), expected);
+    }
+  });
 
   test("is judged by the constitution that the client trusts", async () => {
     const constitution = constitutionToJson(network.constitution);

@@ -71,22 +71,23 @@ describe("evidence in a ledger", () => {
     const [name = ""] = await readdir(out);
     assert.match(name, new RegExp(`^2\\.\\d+-${nodeId.slice(0, 16)}\\.json$`));
     const file = join(out, name);
-    const verified = await coco("attest", "verify", "--recorded", file);
+    const verified = await coco("attest", "verify", "--recorded", file, "--machine-key", machine);
     assert.equal(verified.code, 0, verified.talk);
     assert.match(
       verified.data,
-      /^ok {4}signature of the machine\n- {5}isolation: .*\nok {4}node id\nok {4}bound to the node's keys\n/,
+      /^ok {4}signature of the machine\nok {4}machine key\n- {5}isolation: .*\nok {4}node id\nok {4}bound to the node's keys\n/,
     );
     const recorded = JSON.parse(await readFile(file, "utf8"));
-    const asJson = JSON.parse((await coco("attest", "verify", "--recorded", file, "--json")).data);
+    const trusting = ["attest", "verify", "--recorded", file, "--machine-key", `0x${machine.toUpperCase()}`];
+    const asJson = JSON.parse((await coco(...trusting, "--json")).data);
     assert.deepEqual([asJson.verdict, asJson.tee, asJson.claims.recorded.node], ["accept", "virtual", nodeId]);
     assert.equal(Date.parse(asJson.verifiedAt), recorded.timeMs);
-    assert.equal((await coco("attest", "verify", "--recorded", file, "--measurement", "00")).code, 1);
+    assert.equal((await coco(...trusting, "--measurement", "00")).code, 1);
 
     const changed = join(root, "changed.json");
     const judge = async (change: object) => {
       await writeFile(changed, JSON.stringify({ ...recorded, ...change }));
-      const { code, data } = await coco("attest", "verify", "--recorded", changed, "--json");
+      const { code, data } = await coco("attest", "verify", "--recorded", changed, "--machine-key", machine, "--json");
       return [code, ...JSON.parse(data).reasons];
     };
     const flipped = `${recorded.evidence.slice(0, -1)}${recorded.evidence.endsWith("0") ? "1" : "0"}`;
@@ -94,6 +95,19 @@ describe("evidence in a ledger", () => {
     for (const change of [{ challenge: "00".repeat(32) }, { networkId: "00".repeat(32) }, { nodeId: "00".repeat(32) }])
       assert.deepEqual(await judge(change), [1, "ReportDataMismatch"]);
     assert.deepEqual(await judge({ format: "another" }), [2, "ConfigurationInvalid"]);
+  });
+
+  test("a machine of the virtual TEE counts for nothing unless its key is named", async () => {
+    const [name = ""] = await readdir(join(root, "files"));
+    const file = join(root, "files", name);
+    for (const keys of [[], ["--machine-key", machine.replace(/..$/, "00")]]) {
+      const { code, data } = await coco("attest", "verify", "--recorded", file, ...keys, "--json");
+      assert.deepEqual([code, ...JSON.parse(data).reasons], [1, "TeeNotListed"]);
+    }
+    const { data } = await coco("attest", "verify", "--recorded", file);
+    assert.ok(data.includes(`nobody vouches for it: --machine-key ${machine} would`), data);
+    const two = ["--machine-key", "00", machine];
+    assert.equal((await coco("attest", "verify", "--recorded", file, ...two)).code, 0);
   });
 
   test("recorded evidence takes neither other files nor, of the virtual TEE, a policy", async () => {

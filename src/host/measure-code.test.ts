@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { toHex } from "../core/codec/bytes.ts";
 import { type CodeRuntime, measureCode } from "./measure-code.ts";
-import { measuredFlags } from "./node-flags.ts";
+import { measuredFlags, measuredFolders, measuredVariables, ownFlags } from "./node-flags.ts";
 
 type Files = Readonly<Record<string, string>>;
 
@@ -139,6 +139,55 @@ describe("the packages in the measurement of code", () => {
     assert.equal(await measure({ ...peers, ...one("node_modules") }), await measure(peers), "peers of the program");
   });
 
+  const shadow = (told: RegExp) => ({ ...invalid, message: told });
+
+  test("what Node.js would find before the measured packages is refused", async () => {
+    const nearer = /dist.node_modules: Node\.js would look there .*remove it/;
+    await assert.rejects(measure({ ...flat, ...one("dist/node_modules") }), shadow(nearer));
+    await assert.rejects(measure({ ...flat, "dist/node_modules/x.js": "" }), shadow(nearer));
+    const asOne = '{"name":"one","exports":"./src/a.js"}';
+    await assert.rejects(
+      measure({ ...flat, "dist/package.json": asOne }),
+      shadow(/dist.package\.json: Node\.js would/),
+    );
+    const inside = await measure({ ...flat, ...one("dist/src/node_modules") });
+    assert.notEqual(inside, await measure(flat), "below the code it is code");
+  });
+
+  test("a folder without package.json, and a file, in the place of a package are refused", async () => {
+    const inPlace = (place: string) => shadow(new RegExp(`${place}: Node\\.js could load it in place of .* npm ci`));
+    const bare = { ...flat, "node_modules/one/node_modules/two/index.js": "Two" };
+    await assert.rejects(measure(bare), inPlace("one.node_modules.two"));
+    for (const extension of ["", ".js", ".json", ".node"]) {
+      const file = { ...flat, [`node_modules/one/node_modules/two${extension}`]: "Two" };
+      await assert.rejects(measure(file), inPlace(`one.node_modules.two${extension}`));
+      if (extension === "") continue;
+      await assert.rejects(measure({ ...flat, [`node_modules/one${extension}`]: "" }), inPlace(`one${extension}`));
+      const optional = needing({ optionalDependencies: { "@a/one": "^1" } });
+      const scoped = { ...optional, [`node_modules/@a/one${extension}`]: "" };
+      await assert.rejects(measure(scoped), inPlace(`@a.one${extension}`), "also of a package that is not there");
+    }
+    const doubled = { ...own, ...one("node_modules"), ...two("node_modules/node_modules") };
+    await assert.rejects(measure(doubled), inPlace("node_modules.node_modules.two"));
+  });
+
+  test("a package's folder is measured, not the one that its package.json is linked from", async () => {
+    const dir = await makePackage({ ...flat, "node_modules/two/index.js": "Two" });
+    await write(join(dir, "elsewhere"), two("."));
+    const file = join(dir, "node_modules", "two", "package.json");
+    await rm(file);
+    await symlink(join(dir, "elsewhere", "two", "package.json"), file);
+    await assert.rejects(measureIn(dir), shadow(/two.package\.json: neither file nor folder/));
+  });
+
+  test("a package that another one uses where it happens to be counts when it is there", async () => {
+    const meta = { dependencies: { two: "^1" }, peerDependenciesMeta: { three: { optional: true } } };
+    const using = { ...flat, "node_modules/one/package.json": manifest("one", meta) };
+    const three = { "node_modules/three/package.json": manifest("three"), "node_modules/three/index.js": "three" };
+    assert.notEqual(await measure({ ...using, ...three }), await measure(using));
+    assert.equal(await measure({ ...flat, ...three }), await measure(flat));
+  });
+
   test("packages that need each other are measured once", async () => {
     const circular = {
       ...flat,
@@ -165,5 +214,40 @@ describe("the flags in the measurement of code", () => {
     assert.deepEqual(measuredFlags(harmless, harmless.join(" ")), []);
     const counted = ["--max-old-space-size", "4096", "--enable-source-maps=x", "--inspect", "--no-warnings --inspect"];
     assert.deepEqual(measuredFlags(counted, ""), counted);
+  });
+
+  test("variables that bring in other code count, in the order of their names, and no others", () => {
+    const other = { PATH: "/bin", HOME: "/root", NODE_ENV: "x", PREBUILD: "x", NODE_PATH: "", UV_THREADPOOL_SIZE: "8" };
+    assert.deepEqual(measuredVariables(other), []);
+    const loading = {
+      SECP256K1_PREBUILD: "/x",
+      NODE_PATH: "/y",
+      LD_PRELOAD: "z.so",
+      OPENSSL_CONF: "c",
+      npm_config_arch: "a",
+    };
+    assert.deepEqual(measuredVariables({ ...other, ...loading }), [
+      ...["LD_PRELOAD=z.so", "NODE_PATH=/y", "OPENSSL_CONF=c", "SECP256K1_PREBUILD=/x", "npm_config_arch=a"],
+    ]);
+  });
+
+  test("a process has its own variables among its flags", () => {
+    const before = ownFlags();
+    process.env["SECP256K1_PREBUILD"] = "/elsewhere";
+    const flags = ownFlags();
+    delete process.env["SECP256K1_PREBUILD"];
+    assert.deepEqual(
+      flags.filter((flag) => !before.includes(flag)),
+      ["SECP256K1_PREBUILD=/elsewhere"],
+    );
+  });
+
+  test("folders that code is taken from where no package is count when they are there", async () => {
+    const dir = await newFolder();
+    const executable = join(dir, "bin", "node");
+    assert.deepEqual(measuredFolders(dir, executable), []);
+    await write(dir, { ".node_modules/x.js": "", "bin/prebuilds/x.node": "" });
+    assert.deepEqual(measuredFolders(dir, executable), [join(dir, ".node_modules"), join(dir, "bin", "prebuilds")]);
+    assert.deepEqual(measuredFolders(undefined, executable), [join(dir, "bin", "prebuilds")]);
   });
 });

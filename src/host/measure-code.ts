@@ -2,8 +2,8 @@
  * The measurement of this program's code, as the code manifest lists it for the virtual TEE (R7).
  *
  * SHA-256 over a canonical list, each part with its length before it: a line that names the format, the Node.js version, name
- * and version of the package, the flags that the node's process has (node-flags.ts), the digest of the installed packages it
- * runs with (measure-packages.ts), then every shipped file in the order of its path with the SHA-256 of its content.
+ * and version of the package, the flags and variables that the node's process has (node-flags.ts), the digest of the installed
+ * packages it runs with (measure-packages.ts), then every shipped file in the order of its path with the SHA-256 of its content.
  * Shipped is everything under dist/src except tests, source maps and type declarations. Measured by the host, so it is as
  * trustworthy as the host.
  */
@@ -14,7 +14,7 @@ import { ByteWriter, utf8Encode, type Bytes } from "../core/codec/bytes.ts";
 import { sha256 } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
 import { digestFiles } from "./measure-files.ts";
-import { measurePackages } from "./measure-packages.ts";
+import { measurePackages, refuseNearerPackages } from "./measure-packages.ts";
 
 /** Folder of the running package: what is measured. */
 export const PACKAGE_FOLDER = fileURLToPath(new URL("../../..", import.meta.url));
@@ -47,6 +47,7 @@ export async function measureCode(
   );
   if (count === 0)
     throw new CocoError("ConfigurationInvalid", `${rootDir}: no built code in ${CODE_FOLDER}`, { file: rootDir });
+  await refuseNearerPackages(rootDir, CODE_FOLDER);
   const { name, version } = await packageIdentity(rootDir);
   const flagList = new ByteWriter(256);
   for (const flag of flags) flagList.bytes32(utf8Encode(flag));

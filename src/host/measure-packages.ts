@@ -3,8 +3,8 @@
  * found as Node.js finds them, from package to package, and told by their content, so that a checkout and an installation of
  * the same packages are the same.
  */
-import { readFile, realpath } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { readFile, realpath, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { ByteWriter, compareBytes, toHex, utf8Encode, type Bytes } from "../core/codec/bytes.ts";
 import { sha256 } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
@@ -102,6 +102,8 @@ async function readNeeds(folder: string, isRoot: boolean): Promise<PackageNeeds>
   const optional = [
     ...namesIn(content, "optionalDependencies"),
     ...(isRoot ? [] : namesIn(content, "peerDependencies")),
+    // Some are named there alone: packages that are used where they happen to be.
+    ...(isRoot ? [] : namesIn(content, "peerDependenciesMeta")),
   ];
   // npm lists what is optional among the dependencies, too.
   return { required: namesIn(content, "dependencies").filter((name) => !optional.includes(name)), optional };
@@ -113,14 +115,58 @@ function namesIn(content: unknown, field: string): string[] {
   return typeof value === "object" && value !== null ? Object.keys(value) : [];
 }
 
-/** The folder in which Node.js finds a package: in `node_modules` beside the one that asks, or further up. */
+/**
+ * The folder in which Node.js finds a package: in `node_modules` beside the one that asks, or further up. Throws
+ * `ConfigurationInvalid` for what one of its two ways of loading would take in the package's place, and the other not.
+ */
 async function findPackage(from: string, name: string): Promise<string | undefined> {
   for (let folder = from; ; folder = dirname(folder)) {
-    try {
-      return dirname(await realpath(join(folder, "node_modules", name, "package.json")));
-    } catch (error) {
-      if (!hasErrorCode(error, "ENOENT") && !hasErrorCode(error, "ENOTDIR")) throw error;
+    const place = join(folder, "node_modules", name);
+    for (const extension of LOADED_EXTENSIONS) {
+      if ((await kindOf(place + extension)) !== "nothing") throw inPlaceOf(place + extension, name);
+    }
+    const kind = await kindOf(place);
+    if (kind !== "nothing") {
+      // `require` passes over such folders, `import` does not.
+      const isDoubled = basename(folder) === "node_modules";
+      if (kind === "file" || isDoubled || (await kindOf(join(place, "package.json"))) !== "file")
+        throw inPlaceOf(place, name);
+      // The folder says where the package is: a link to the package.json of another one says nothing of the code beside it.
+      return realpath(place);
     }
     if (dirname(folder) === folder) return undefined;
+  }
+}
+
+/** What `require` tries behind the name of a package before it looks for a folder. */
+const LOADED_EXTENSIONS = [".js", ".json", ".node"];
+
+async function kindOf(path: string): Promise<"folder" | "file" | "nothing"> {
+  try {
+    return (await stat(path)).isDirectory() ? "folder" : "file";
+  } catch (error) {
+    if (!hasErrorCode(error, "ENOENT") && !hasErrorCode(error, "ENOTDIR")) throw error;
+    return "nothing";
+  }
+}
+
+function inPlaceOf(file: string, name: string): CocoError {
+  const problem = `Node.js could load it in place of the package ${name}, and it is not measured`;
+  return new CocoError("ConfigurationInvalid", `${file}: ${problem}; remove it, or install anew with npm ci`, { file });
+}
+
+/**
+ * Throws `ConfigurationInvalid` where a folder between the code and its package has packages, which Node.js would find first, or
+ * is a package itself, whose name and exports would stand for others.
+ * @param codeFolder the code's, below `rootDir`, with `/`
+ */
+export async function refuseNearerPackages(rootDir: string, codeFolder: string): Promise<void> {
+  for (let folder = dirname(codeFolder); folder !== "."; folder = dirname(folder)) {
+    for (const name of ["node_modules", "package.json"]) {
+      const file = join(rootDir, folder, name);
+      if ((await kindOf(file)) === "nothing") continue;
+      const problem = "Node.js would look there before it looks where packages are measured";
+      throw new CocoError("ConfigurationInvalid", `${file}: ${problem}; remove it`, { file });
+    }
   }
 }

@@ -24,6 +24,7 @@ const { values } = parseArgs({
     json: { type: "boolean", default: false },
   },
 });
+const CANARY_PATIENCE = 10;
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed);
 const [inputs, seconds] = [Number(values.inputs), Number(values.seconds)];
@@ -52,7 +53,9 @@ if (!values.json) say(`seed ${seed}\n${"target".padEnd(18)}    inputs      rate 
 const results: FuzzResult[] = [];
 for (const target of targets) {
   const startedMs = performance.now();
-  const result = fuzz(target, { seed, inputs, isOver: () => performance.now() - startedMs > seconds * 1000 });
+  // The canary ends when it is found: until then it may take longer than what is asked of the others.
+  const limitMs = seconds * 1000 * (target.name === CANARY.name ? CANARY_PATIENCE : 1);
+  const result = fuzz(target, { seed, inputs, isOver: () => performance.now() - startedMs > limitMs });
   results.push(result);
   if (!values.json) told(result, Math.round(result.inputs / ((performance.now() - startedMs) / 1000)));
 }

@@ -26,9 +26,11 @@ Examples: a folder as the platforms write them, or files.
 
 Nothing is fetched. Roots are those of AMD and Intel, built in. Who else is trusted stands in the policy; without one, Microsoft's
 endorsements of Azure's utility VMs count in any version, a token's keys are those of --jwks, whoever issued it, and nobody vouches
-for a VBS enclave. What a machine with a virtual TPM booted is judged by "pcrs" of the policy, without which it is rejected, and by --pcr;
-with neither policy nor --pcr that is left open.
+for a VBS enclave. Nobody but --machine-key vouches for a machine of the virtual TEE. What a machine with a virtual TPM booted is
+judged by "pcrs" of the policy, without which it is rejected, and by --pcr; with neither policy nor --pcr that is left open.
 Otherwise the strict policy counts: --allow opens it by name, such as v2,vlek,vmpl1,debug,SWHardeningNeeded.
+
+An option that has nothing to do with the evidence, and a second piece of evidence, are wrong usage: nothing is left aside unseen.
 
 Exit code 0: accepted. 1: rejected; the reasons are printed. 2: wrong usage, or evidence that can't be read. What goes with evidence
 and is missing or can't be read rejects it.`;
@@ -43,6 +45,7 @@ interface VerifyOptions extends Omit<EvidenceFiles, "tee"> {
   readonly reportData?: string;
   readonly nonce?: string;
   readonly pcr: PcrValues;
+  readonly machineKey?: readonly string[];
 }
 
 /** Adds `coco attest`. */
@@ -79,6 +82,7 @@ export function addAttestCommands(program: Command, context: CommandContext): vo
       collectPcr,
       {},
     )
+    .option("--machine-key <hex...>", "virtual: keys of machines that count, as the TEE manifest lists them")
     .option("--at <time>", "time of verification, ISO 8601; now unless given")
     .option("--policy <file>", "appraisal policy, JSON; the strict one unless given")
     .option("--allow <names>", "what to allow beside it, separated by commas")
@@ -116,20 +120,12 @@ async function judgeFiles(
 ): Promise<void> {
   const { policiesFor } = await import("./policies.ts");
   const { isReasonCode, REASONS } = await import("../../attestation/reasons.ts");
-  const { tee, at, policy, allow, measurement, reportData, nonce, pcr, recorded, ...files } = options;
+  const { tee, at, policy, allow, measurement, reportData, nonce, pcr, recorded, machineKey, ...files } = options;
   const named: EvidenceFiles = { ...filesOnly(files), ...(tee !== undefined && { tee: teeOf(tee) }) };
   const given = recorded === undefined ? await contentOf(folder, named) : await recordOf(recorded, folder, named);
-  if (nonce !== undefined && given.vtpm === undefined)
-    throw new CocoError("WrongUsage", "--nonce goes with --vtpm: other evidence binds --report-data");
-  if (Object.keys(pcr).length > 0 && given.vtpm === undefined && (recorded === undefined || given.tee !== "snp"))
-    throw new CocoError("WrongUsage", "--pcr goes with --vtpm, or with --recorded evidence of SNP: others have no TPM");
+  requireApplicable(given, options);
   const document = policy === undefined ? undefined : await readPolicyFile(policy);
   const names = (allow ?? "").split(",").filter((name) => name.trim() !== "");
-  if (given.tee === "virtual" && (document !== undefined || names.length > 0))
-    throw new CocoError(
-      "WrongUsage",
-      "--policy, --allow: evidence of the virtual TEE has nothing that a policy judges",
-    );
   const nowMs = at === undefined ? (given.timeMs ?? Date.now()) : timeOf(at);
   const judgement = given.judge({
     nowMs,
@@ -139,6 +135,7 @@ async function judgeFiles(
       ...(reportData !== undefined && { reportData: plainHex(reportData) }),
       ...(nonce !== undefined && { nonce: nonceOf(nonce) }),
       pcrs: pcr,
+      ...(machineKey !== undefined && { machineKeys: machineKey.map(plainHex) }),
     },
   });
   context.exitCode = EXIT_OF_VERDICT[judgement.verdict];
@@ -151,10 +148,30 @@ async function judgeFiles(
   }
 }
 
+/** An option that would not be looked at is an error: the verdict would be taken for an answer to it. */
+function requireApplicable({ tee, vtpm, isRecorded }: GivenEvidence, options: VerifyOptions): void {
+  const { nonce, pcr, policy, allow, jwks, machineKey } = options;
+  const isMachine = tee === "snp" && vtpm !== undefined;
+  const refuse = (problem: string): never => {
+    throw new CocoError("WrongUsage", problem);
+  };
+  if (nonce !== undefined && !isMachine) refuse("--nonce goes with --vtpm: other evidence binds --report-data");
+  if (Object.keys(pcr).length > 0 && !isMachine && !(isRecorded && tee === "snp"))
+    refuse("--pcr goes with --vtpm, or with --recorded evidence of SNP: others have no TPM");
+  if (machineKey !== undefined && tee !== "virtual")
+    refuse("--machine-key goes with --recorded evidence of the virtual TEE: hardware is told by its maker's keys");
+  if (tee === "virtual" && (policy !== undefined || (allow ?? "").trim() !== ""))
+    refuse("--policy, --allow: evidence of the virtual TEE has nothing that a policy judges");
+  if (jwks !== undefined && policy !== undefined)
+    refuse("--jwks: the policy says which keys count; leave one of them out");
+}
+
 /** Evidence that is at hand, and how it is judged. */
 interface GivenEvidence {
   readonly tee: TeeName | "virtual";
   readonly vtpm?: Uint8Array;
+  /** Whether a ledger has recorded it. */
+  readonly isRecorded: boolean;
   /** When it was recorded. */
   readonly timeMs?: number;
   readonly judge: (options: JudgeOptions) => Judgement;
@@ -170,6 +187,7 @@ async function contentOf(folder: string | undefined, named: EvidenceFiles): Prom
   requireFitting(content.tee, named);
   return {
     tee: content.tee,
+    isRecorded: false,
     ...(content.vtpm !== undefined && { vtpm: content.vtpm }),
     judge: (options) => judgeEvidence(content, options),
   };
@@ -180,7 +198,8 @@ async function recordOf(file: string, folder: string | undefined, named: Evidenc
     throw new CocoError("WrongUsage", "--recorded: the file has all of the evidence; name no other");
   const { judgeRecorded, readRecorded } = await import("./recorded.ts");
   const record = await readRecorded(file);
-  return { tee: record.tee, timeMs: record.timeMs, judge: (options) => judgeRecorded(record, options) };
+  const { tee, timeMs } = record;
+  return { tee, isRecorded: true, timeMs, judge: (options) => judgeRecorded(record, options) };
 }
 
 /** A policy that names something twice would be read one way here and another way by its author. */

@@ -3,7 +3,7 @@ import type { Bytes } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
 import { readBytes } from "../arguments.ts";
 import { bytesOrBase64, bytesOrText, isJsonObject, teeOfQuote } from "./forms.ts";
-import { type EvidenceFiles, type TeeName, TEE_NAMES } from "./inputs.ts";
+import { type EvidenceFiles, requireOnePiece, type TeeName, TEE_NAMES } from "./inputs.ts";
 
 /** Largest file of evidence, in bytes. */
 export const MAX_EVIDENCE_FILE_BYTES = 1024 * 1024;
@@ -44,7 +44,9 @@ export async function readEvidence(files: EvidenceFiles): Promise<EvidenceConten
   };
   if (files.tee === undefined && certs.length > 0 && parts.report === undefined && parts.quote === undefined)
     throw new CocoError("WrongUsage", "there are certificates, and no report they go with; name it by --report");
-  return { ...parts, certs, tee: files.tee ?? guessTee(parts) };
+  const tee = files.tee ?? guessTee(parts);
+  requireOnePiece(tee, files);
+  return { ...parts, certs, tee };
 }
 
 /** A report of SNP that is JSON is evidence of a machine's virtual TPM, in which the report is. */

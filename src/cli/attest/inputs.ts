@@ -46,15 +46,34 @@ const FITTING: Readonly<Record<TeeName, readonly (keyof EvidenceFiles)[]>> = {
 
 /** Throws `WrongUsage` for a file that was named, and that evidence of this TEE has no place for: it would not be looked at. */
 export function requireFitting(tee: TeeName, named: EvidenceFiles): void {
-  if (named.vtpm !== undefined && named.report !== undefined)
-    throw new CocoError(
-      "WrongUsage",
-      "--report, --vtpm: the report of an Azure machine is inside the evidence of its vTPM",
-    );
   const others = Object.keys(named).filter((place) => place !== "tee" && !FITTING[tee].some((fits) => fits === place));
   if (others.length === 0) return;
   const flags = others.map((place) => `--${place.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
   throw new CocoError("WrongUsage", `${flags.join(", ")}: not a part of evidence of ${tee}`);
+}
+
+/** Places of what is judged; what goes with it has others. */
+const PIECES = ["report", "vtpm", "quote", "token", "uvm"] as const;
+
+/**
+ * Throws `WrongUsage` when there is more than one piece of evidence, from a folder or by name: only one of them would be looked at.
+ * With `--tee` those count that evidence of it can be.
+ * @param tee what the evidence is of, said or told by its form
+ */
+export function requireOnePiece(tee: TeeName, files: EvidenceFiles): void {
+  const counts = (place: keyof EvidenceFiles) => files.tee === undefined || FITTING[files.tee].includes(place);
+  // An endorsement of a utility VM goes with a report of SNP.
+  const pieces = PIECES.filter((place) => files[place] !== undefined && counts(place)).filter(
+    (place) => place !== "uvm" || tee !== "snp",
+  );
+  if (pieces.length < 2) return;
+  const named = pieces.map((place) => `--${place} ${files[place] ?? ""}`).join(", ");
+  if (pieces.every((place) => place === "report" || place === "vtpm"))
+    throw new CocoError("WrongUsage", `${named}: the report of an Azure machine is inside the evidence of its vTPM`);
+  throw new CocoError(
+    "WrongUsage",
+    `several pieces of evidence: ${named}; only one can be judged: say of which TEE by --tee, or name the files of one`,
+  );
 }
 
 /** A file's place. Of two places that a name fits the first counts. */

@@ -42,6 +42,8 @@ export interface JudgeOptions {
     readonly reportData?: string;
     readonly nonce?: Bytes;
     readonly pcrs?: PcrValues;
+    /** Of the virtual TEE: the machines that count. */
+    readonly machineKeys?: readonly string[];
   };
 }
 
@@ -229,6 +231,8 @@ function judgeSnp(content: EvidenceContent, options: JudgeOptions): Verification
   for (const certificate of machine?.certificates ?? []) add("certificates", certificate);
   add("uvm-endorsements", content.uvm);
   add("host-policy", content.securityPolicy);
+  if (machine !== undefined && content.report !== undefined)
+    throw new CocoError("WrongUsage", "--report, --vtpm: which of the two is judged?");
   const report = machine?.hclReport ?? required(content, "report");
   const { policies } = options;
   const uvm = content.uvm === undefined ? policies.snp.uvm : uvmIssuers(policies);

@@ -30,7 +30,7 @@ export interface Policies {
   readonly allowDebug: boolean;
 }
 
-/** Names that `--allow` knows, of all TEEs: what is of no use to a TEE is left aside there. */
+/** Names that `--allow` knows, of all TEEs. */
 export const ALLOWANCE_NAMES: readonly string[] = [...SNP_ALLOWANCES, ...DCAP_ALLOWANCES, ...TCB_STATUSES];
 
 /**
@@ -45,6 +45,9 @@ export function policiesFor(
   file: string | undefined,
 ): Policies {
   const names = allowed.map(knownName);
+  const useless = names.filter((name) => !namesOf(tee).includes(name));
+  if (useless.length > 0)
+    throw new CocoError("WrongUsage", `--allow ${useless.join(",")}: nothing that evidence of ${tee} can be allowed`);
   const context: FieldContext = {
     form: "json",
     code: "ConfigurationInvalid",
@@ -67,6 +70,23 @@ export function policiesFor(
 }
 
 const DCAP_NAMES: readonly string[] = [...DCAP_ALLOWANCES, ...TCB_STATUSES];
+
+/** The names that are of use to a TEE. */
+function namesOf(tee: TeeName | "virtual"): readonly string[] {
+  switch (tee) {
+    case "snp":
+      return SNP_ALLOWANCES;
+    case "sgx":
+    case "tdx":
+      return DCAP_NAMES;
+    case "vsm":
+    case "maa":
+      return ["debug"];
+    case "uvm":
+    case "virtual":
+      return [];
+  }
+}
 
 function opened<P>(
   allowing: (policy: P, names: readonly string[]) => P | undefined,

@@ -244,6 +244,65 @@ describe("a folder", () => {
   });
 });
 
+describe("what was named is looked at, or is an error", () => {
+  const wrongUsage = async (args: readonly string[], says: RegExp) => {
+    const { code, data, talk } = await coco("attest", "verify", ...args, ...AT);
+    assert.deepEqual([code, data], [2, ""], args.join(" "));
+    assert.match(talk, says, args.join(" "));
+  };
+  const folderOf = async (contents: Readonly<Record<string, Bytes | string>>) => {
+    const path = await mkdtemp(join(folder, "named-"));
+    for (const [name, content] of Object.entries(contents)) await writeFile(join(path, name), content);
+    return path;
+  };
+  const { hclReport, quote: tpm } = makeVtpmEvidence(key, {
+    snpReport: (bound) => pki.report({ 80: bound }),
+    version: 2,
+  });
+  const machine = JSON.stringify({
+    version: 1,
+    tpm_quote: { message: toHex(tpm.message), signature: toHex(tpm.signature), pcrs: tpm.pcrs.map(toHex) },
+    hcl_report: toBase64Url(hclReport),
+    vcek: toBase64(pki.vek().der),
+  });
+  const { quote } = makeEvidence();
+  const report = pki.report();
+
+  test("of two pieces of evidence none is judged, wherever they come from", async () => {
+    const azure = await folderOf({ "evidence.json": machine });
+    const inside = /the report of an Azure machine is inside the evidence of its vTPM/;
+    await wrongUsage([azure, "--report", await file(new Uint8Array(1184).fill(7))], inside);
+    await wrongUsage([azure, "--report", await file(machine)], inside);
+    await wrongUsage([azure, "--tee", "snp", "--report", await file(machine)], inside);
+    await wrongUsage([await folderOf({ "evidence.json": machine, "report.bin": report })], inside);
+    const several = /several pieces of evidence/;
+    await wrongUsage([azure, "--quote", await file(quote)], several);
+    await wrongUsage([await folderOf({ "quote.bin": quote, "token.jwt": "a.b.c" })], several);
+    await wrongUsage([await folderOf({ "quote.bin": quote, "report.bin": report })], several);
+    await wrongUsage([await folderOf({ "quote.bin": quote, "a.cose": endorsement() })], several);
+    await wrongUsage([await folderOf({ "report.bin": makeReport(guardian.key), "a.cose": endorsement() })], several);
+  });
+
+  test("what is named takes the place of the same kind in the folder, and --tee says which kind counts", async () => {
+    const all = await folderOf({ "evidence.json": machine, "quote.bin": "00", "token.jwt": "a.b.c" });
+    await rejected([all, "--tee", "tdx", "--quote", await file(quote)], "tdx", ["CollateralInvalid"]);
+    await rejected([all, "--tee", "snp", "--vtpm", await file(machine)], "snp", []);
+    await rejected([await folderOf({ "report.bin": "00" }), "--report", await file(report)], "snp", []);
+  });
+
+  test("an option that has nothing to do with what is judged is refused", async () => {
+    const dir = await folderOf({ "quote.bin": quote, "evidence.json": machine });
+    await wrongUsage([dir, "--tee", "tdx", "--nonce", "00"], /--nonce goes with --vtpm/);
+    await wrongUsage([dir, "--tee", "tdx", "--pcr", `4=${"ff".repeat(32)}`], /--pcr goes with --vtpm/);
+    await wrongUsage([dir, "--tee", "tdx", "--allow", "debug,vlek"], /--allow vlek: nothing that evidence of tdx/);
+    await wrongUsage([dir, "--tee", "snp", "--machine-key", "00"], /--machine-key goes with --recorded/);
+    const uvm = await file(endorsement());
+    await wrongUsage(["--tee", "uvm", "--uvm", uvm, "--allow", "debug"], /--allow debug: nothing/);
+    const token = ["--tee", "maa", "--token", await file("a.b.c"), "--jwks", await file("{}")];
+    await wrongUsage([...token, "--policy", await file("{}")], /--jwks: the policy says which keys count/);
+  });
+});
+
 describe("real evidence in other forms", { skip: missingTeeVectors("snp") }, () => {
   test("an Azure machine's by --report; a report with a chain in text, or without one", async () => {
     const vector = (name: string): string => join(TEE_VECTORS, "snp", name);

@@ -1,6 +1,8 @@
 /**
  * Evidence of a node as a ledger has recorded it, in a file of `coco ledger evidence --out`: verified and judged again without the
- * ledger. The file is believed in nothing: its evidence must be bound to the network, the keys and the challenge that it names.
+ * ledger. Of the file only its time is believed, at which the evidence is judged unless the options say another: whoever made the
+ * file chose it, so it can hide that certificates have expired since. Its evidence must be bound to the network, the keys and the
+ * challenge that it names; transaction and owner are named as they stand there.
  */
 import type { Check, Verification } from "../../attestation/checks.ts";
 import { evidenceRejected, type EvidenceCrypto } from "../../attestation/evidence.ts";
@@ -114,21 +116,37 @@ function checked(name: string, holds: boolean, detail: string): Check {
 function verificationOf({ tee, evidence }: RecordedFile, options: JudgeOptions): Verification<object> {
   return readDocument(decodeEvidenceCbor(evidence), EVIDENCE_CONTEXT, (fields) => {
     fields.value("tee");
-    if (tee === "virtual") return virtualVerification(fields, createEvidenceCrypto());
+    if (tee === "virtual") return virtualVerification(fields, createEvidenceCrypto(), options);
     return hardwareVerification(readHardwareEvidence(fields, tee), options);
   });
 }
 
-function virtualVerification(fields: FieldReader, crypto: EvidenceCrypto): Verification<object> {
+function virtualVerification(
+  fields: FieldReader,
+  crypto: EvidenceCrypto,
+  { expected: { machineKeys = [] } }: JudgeOptions,
+): Verification<object> {
   const name = "signature of the machine";
   const detail = "the virtual TEE has none: it says which code runs where";
   const isolation: Check = { name: "isolation", outcome: "skipped", detail };
   try {
-    return { claims: readVirtualEvidence(fields, crypto), checks: [{ name, outcome: "passed" }, isolation] };
+    const claims = readVirtualEvidence(fields, crypto);
+    return {
+      claims,
+      checks: [{ name, outcome: "passed" }, machineCheck(toHex(claims.machineKey), machineKeys), isolation],
+    };
   } catch (error) {
     if (!(error instanceof CocoError) || error.data["reason"] !== "SignatureInvalid") throw error;
     return { claims: {}, checks: [{ name, outcome: "failed", code: "SignatureInvalid", detail: error.message }] };
   }
+}
+
+/** Anybody can make a machine key: it counts when the caller knows it, as the TEE manifest lists it. */
+function machineCheck(machineKey: string, known: readonly string[]): Check {
+  const name = "machine key";
+  if (known.includes(machineKey)) return { name, outcome: "passed" };
+  const detail = known.length > 0 ? `found ${machineKey}` : `nobody vouches for it: --machine-key ${machineKey} would`;
+  return { name, outcome: "failed", code: "TeeNotListed", detail };
 }
 
 function hardwareVerification(evidence: HardwareEvidence, options: JudgeOptions): Verification<object> {

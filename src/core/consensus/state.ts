@@ -28,7 +28,7 @@ import type {
 export const FIRST_TERM = 1;
 
 /** Committed entries handed out in one step, in bytes (at least one entry): a node that restarts must not stand still for seconds. */
-export const DELIVERY_BYTES_MAX = 256 * 1024;
+export const DELIVERY_BYTES_MAX = 1024 * 1024;
 
 /** What a Raft core is made of. Times are in milliseconds. */
 export interface RaftOptions {

@@ -252,9 +252,25 @@ describe("a batch whose time is far ahead of this node's wall clock", () => {
     const far = bench.wallMs + 2 * BATCH_AHEAD_MAX_MS;
     assert.equal(bench.watch.isDeaf(LEADER, at(far)), true);
     bench.pass(QUARANTINE_REFUSED_MS);
-    bench.tick(2);
-    assert.equal(bench.watch.isDeaf(OTHER, at(bench.wallMs, { term: 2 })), false);
+    bench.network.place = { ...bench.network.place, timeMs: bench.network.place.timeMs + 1 };
     bench.tick(3);
     assert.equal(bench.watch.isDeaf(LEADER, at(far, { term: 3 })), true);
+    bench.pass(QUARANTINE_REFUSED_MS);
+    bench.network.place = { ...bench.network.place, timeMs: far };
+    assert.equal(bench.watch.isDeaf(LEADER, at(far + 1, { term: 3 })), false, "it is in this node's ledger");
+  });
+
+  test("what nodes send that do not lead changes nothing of that", () => {
+    const bench = new Bench();
+    const far = bench.wallMs + 2 * BATCH_AHEAD_MAX_MS;
+    // Neither does it begin the wait, nor does it end what the wait was for.
+    for (const term of [0, 1]) assert.equal(bench.watch.isDeaf(OTHER, at(far, { term })), false);
+    assert.deepEqual(bench.events, []);
+    bench.pass(QUARANTINE_REFUSED_MS);
+    assert.equal(bench.watch.isDeaf(LEADER, at(far)), true);
+    bench.pass(QUARANTINE_REFUSED_MS);
+    for (const term of [0, 1]) assert.equal(bench.watch.isDeaf(OTHER, at(bench.wallMs, { term })), false);
+    assert.equal(bench.watch.isDeaf(LEADER, at(far)), false);
+    assert.deepEqual(bench.events, ["batch_time_refused"]);
   });
 });

@@ -79,8 +79,8 @@ export class LeaseWatch {
   #unheardUntilMs = 0;
   /** Who sent what was refused last. */
   #mistrusted: { readonly leader: NodeId; readonly untilMs: number } | undefined;
-  /** Until when batches far ahead are not taken; undefined: those that came last were none. */
-  #aheadUntilMs: number | undefined;
+  /** Until when batches far ahead are not taken, and the time of this node's ledger when the first of them came. */
+  #ahead: { readonly untilMs: number; readonly ledgerTimeMs: number } | undefined;
   /** Quarantines that were too early by this node's clocks, and were not taken at first. */
   refusedQuarantines = 0;
 
@@ -215,7 +215,9 @@ export class LeaseWatch {
       case "voteResponse":
         return isQuarantined(committed, peer);
       case "append":
-        return this.#isUnheard(peer, message) || this.#refuses(peer, message);
+        return (
+          this.#isUnheard(peer, message) || (this.#mayBeLeader(peer, message.term) && this.#refuses(peer, message))
+        );
       case "snapshotPart":
         return this.#isUnheard(peer, message);
       default:
@@ -225,6 +227,12 @@ export class LeaseWatch {
 
   #isUnheard(peer: NodeId, { term }: Pick<ConsensusMessage, "term">): boolean {
     return peer === this.#leader && term <= this.#term && this.#parts.clock.now() < this.#unheardUntilMs;
+  }
+
+  /** Whether a peer may lead: what others send says nothing about what the network is offered, and consensus does not take it. */
+  #mayBeLeader(peer: NodeId, term: number): boolean {
+    if (term !== this.#term) return term > this.#term;
+    return this.#leader === undefined || this.#leader === peer;
   }
 
   /**
@@ -243,23 +251,27 @@ export class LeaseWatch {
   }
 
   /**
-   * Until when what is far ahead is not taken; 0: nothing is. Once taken it is from whoever leads, until batches come that are not
-   * ahead: others saw it as this node does, and lead.
+   * Until when what is far ahead is not taken; 0: nothing is. Once it is taken, it is from whoever leads, as long as this node's own
+   * ledger is ahead: others saw it as this node does, and lead.
    */
   #aheadRefusedUntilMs(offered: readonly Bytes[], leader: NodeId): number {
     if (offered.length === 0) return 0;
-    const { clock, tracer } = this.#parts;
+    const { clock, ledgerTimeMs, tracer } = this.#parts;
     const aheadMs = Math.max(...offered.map(batchTimeOf)) - clock.wallTime();
-    if (aheadMs <= BATCH_AHEAD_MAX_MS) {
-      this.#aheadUntilMs = undefined;
-      return 0;
-    }
-    if (this.#aheadUntilMs === undefined) {
-      this.#aheadUntilMs = clock.now() + QUARANTINE_REFUSED_MS;
+    if (aheadMs <= BATCH_AHEAD_MAX_MS) return 0;
+    if (this.#ahead === undefined || this.#wentOn(this.#ahead.ledgerTimeMs)) {
+      this.#ahead = { untilMs: clock.now() + QUARANTINE_REFUSED_MS, ledgerTimeMs: ledgerTimeMs() };
       const message = "the leader's clock is far ahead of this node's: it is not heard for a while; check both clocks";
       tracer.event("warn", "batch_time_refused", { message, leader, aheadMs: Math.round(aheadMs) });
     }
-    return this.#aheadUntilMs;
+    return this.#ahead.untilMs;
+  }
+
+  /** Whether this node's own ledger has gone on since, without what is far ahead. */
+  #wentOn(sinceLedgerTimeMs: number): boolean {
+    const { clock, ledgerTimeMs } = this.#parts;
+    const timeMs = ledgerTimeMs();
+    return timeMs !== sinceLedgerTimeMs && timeMs - clock.wallTime() <= BATCH_AHEAD_MAX_MS;
   }
 
   /** Whether a node sent what is refused: clocks that run fast would make it win the elections that follow. */

@@ -34,7 +34,8 @@ export function tellTee({ tee, code, sealedBy, flags = [] }: NodeTee, tracer: Tr
   tracer.event("info", "tee", { tee, measurement: code.measurement, sealedBy });
   const message = WEAKNESS[tee];
   if (message !== undefined) tracer.event("warn", `${tee}_tee`, { message });
-  const measured = "these flags of Node.js are measured: members have to approve the code with them, or it is refused";
+  const measured =
+    "these flags, variables and folders of Node.js are measured: without them, or with members' approval, the code counts";
   if (flags.length > 0) tracer.event("warn", "flags_measured", { flags: flags.join(" "), message: measured });
   const [level, keeping] = KEEPING[sealedBy];
   tracer.event(level, "node_keys", { sealedBy, message: keeping });
