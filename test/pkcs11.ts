@@ -8,6 +8,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { readNoArguments } from "../tools/arguments.ts";
 import { coco } from "./support/coco-here.ts";
 import { verifySignedFile } from "./support/signed-file.ts";
 
@@ -20,6 +21,8 @@ const PIN = "4711";
 const NETWORK_ID = "ab".repeat(32);
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
+
+readNoArguments("run test:pkcs11");
 
 /** What is missing, in words. */
 async function missing(): Promise<string | undefined> {

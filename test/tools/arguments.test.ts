@@ -15,6 +15,7 @@ const COMMANDS: readonly (readonly [command: string, script: string, options: re
   ["run ci", "tools/ci", []],
   ["run check", "tools/check", []],
   ["test", "tools/test", ["--only TEXT", "--kind KIND"]],
+  ["run test:pkcs11", "test/pkcs11", []],
   ["run explore", "test/exploration/main", ["--states N", "--model NAME", "--seed N", "--json"]],
   ["run fuzz", "test/fuzz/main", ["--target NAME", "--seconds N", "--inputs N", "--seed N", "--json"]],
   ["run seeded-bugs", "test/seeded-bugs/main", ["--only TEXT", "--json"]],
