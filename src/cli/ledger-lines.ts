@@ -41,10 +41,12 @@ const SHORT = 16;
 const shortIds = (ids: readonly string[]): string => ids.map((id) => `${id.slice(0, SHORT)}…`).join(", ");
 
 /** What an administrative transaction is about, beside its kind. */
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
+
 function administrativeWords(transaction: AdministrativeTransaction): string {
   switch (transaction.type) {
     case "epoch":
-      return `${transaction.epoch}, for ${transaction.wraps.length} ${transaction.wraps.length === 1 ? "node" : "nodes"}${transaction.endorsement ? ", with a new service identity" : ""}`;
+      return `${transaction.epoch}, for ${counted(transaction.wraps.length, "node")}${transaction.endorsement ? ", with a new service identity" : ""}`;
     case "resolve":
       return `proposal ${transaction.proposalId}`;
     case "configure": {
@@ -56,7 +58,7 @@ function administrativeWords(transaction: AdministrativeTransaction): string {
     case "snapshot":
       return `of batch ${transaction.index}, ${transaction.bytes} bytes`;
     case "grant":
-      return `keys of ${transaction.keys.length} earlier ${transaction.keys.length === 1 ? "epoch" : "epochs"} to node ${shortIds([transaction.nodeId])}`;
+      return `keys of ${counted(transaction.keys.length, "earlier epoch")} to node ${shortIds([transaction.nodeId])}`;
     case "expel":
     case "quarantine":
       return shortIds(transaction.nodeIds);

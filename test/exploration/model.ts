@@ -1,6 +1,5 @@
 /** The named models: a small network each, where its search starts, and what is bounded. */
 import type { NodeId } from "../../src/core/consensus/types.ts";
-import { CocoError } from "../../src/errors.ts";
 import { type CoreOptions, simple } from "./core-options.ts";
 
 /** How often each kind of event may happen on one path from the start, and other limits of a model. */
@@ -69,16 +68,6 @@ export const MODELS: readonly Model[] = [
   },
   { ...model("removal", { timeouts: 2, beats: 1, requests: 1, changes: 1, reboots: 1 }, LED), target: ["B", "C"] },
 ];
-
-/** The model of a name. */
-export function modelNamed(name: string): Model {
-  const found = MODELS.find((candidate) => candidate.name === name);
-  if (found !== undefined) return found;
-  throw new CocoError(
-    "ConfigurationInvalid",
-    `no model ${name}; there are ${MODELS.map((each) => each.name).join(", ")}`,
-  );
-}
 
 /** The options of a machine in a model. */
 export function coreOptionsIn({ voters }: Model, id: NodeId): CoreOptions {

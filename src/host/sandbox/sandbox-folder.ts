@@ -98,9 +98,10 @@ async function existing(layout: SandboxLayout): Promise<SandboxDescription | und
 function requireSame(description: SandboxDescription, { nodes, port, dir }: SandboxFolderOptions): void {
   const count = description.ports.length;
   if (nodes !== undefined && nodes !== count) {
+    const has = count === 1 ? "1 node" : `${count} nodes`;
     throw new CocoError(
       "ConfigurationInvalid",
-      `the sandbox in ${dir} has ${count} ${count === 1 ? "node" : "nodes"}; ${nodes} ${nodes === 1 ? "needs" : "need"} --fresh, which begins a new ledger`,
+      `the sandbox in ${dir} has ${has}; to have ${nodes} takes --fresh, which begins a new ledger`,
     );
   }
   if (port !== undefined && port !== description.requestedPort && port !== description.ports[0]?.ethRpc) {
