@@ -40,13 +40,15 @@ function administrativeJson(transaction: AdministrativeTransaction): unknown {
 const SHORT = 16;
 const shortIds = (ids: readonly string[]): string => ids.map((id) => `${id.slice(0, SHORT)}…`).join(", ");
 
-/** What an administrative transaction is about, beside its kind. */
 const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
+/** What an administrative transaction is about, beside its kind. */
 function administrativeWords(transaction: AdministrativeTransaction): string {
   switch (transaction.type) {
-    case "epoch":
-      return `${transaction.epoch}, for ${counted(transaction.wraps.length, "node")}${transaction.endorsement ? ", with a new service identity" : ""}`;
+    case "epoch": {
+      const identity = transaction.endorsement ? ", with a new service identity" : "";
+      return `${transaction.epoch}, for ${counted(transaction.wraps.length, "node")}${identity}`;
+    }
     case "resolve":
       return `proposal ${transaction.proposalId}`;
     case "configure": {
