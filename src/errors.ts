@@ -207,6 +207,10 @@ export const ERRORS = define({
     status: 502,
     remedy: "Check that the address is of a validating node, of a version that fits this one.",
   },
+  ConstitutionDiffers: {
+    status: 409,
+    remedy: "Compare with another owner's node; do not trust this one until you know which constitution is in force.",
+  },
   EffectNotVerified: { status: 409, remedy: "Do not vote; ask another node what the proposal does, and compare." },
   SignerFailed: { status: 500, remedy: "Check what holds the key, and that key and certificate belong together." },
   // receipts

@@ -135,6 +135,6 @@ describe("coco network trust", () => {
     assert.match(judgedByLines(judgedBy(3, told, undefined)).join("\n"), /AS TOLD BY THIS NODE\n.*nothing proves/);
     assert.doesNotMatch(judgedByLines(judgedBy(3, told, told)).join("\n"), /TOLD|proves/);
     assert.deepEqual(judgedBy(3, told, told), { version: 3, digest: told, source: "caller" });
-    assert.throws(() => judgedBy(3, told, known), { code: "AnswerInvalid" });
+    assert.throws(() => judgedBy(3, told, known), { code: "ConstitutionDiffers" });
   });
 });
