@@ -100,7 +100,8 @@ export const ERRORS = define({
   // ledger
   LedgerIncomplete: {
     status: 500,
-    remedy: "Take the folder of a node that has the part of the ledger that is missing.",
+    remedy:
+      "Take the folder of a node that has what is missing; check the transaction id and the network, if you named one.",
   },
   LedgerOfAnotherService: {
     status: 500,
@@ -109,7 +110,7 @@ export const ERRORS = define({
   LedgerCorrupt: {
     status: 500,
     remedy:
-      "Keep the folder for examination; move the ledger away and start the node again while all other nodes are up.",
+      "Keep the folder. A node of several: move the ledger away and start it while all others are up. A node alone, or an auditor: take a copy.",
   },
   LedgerTooNew: {
     status: 500,

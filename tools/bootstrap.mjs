@@ -212,6 +212,8 @@ async function build() {
   removeStaleOutputs();
   const compiler = join(ROOT, "node_modules", "typescript", "bin", "tsc");
   await runNode("The build", compiler, ["-p", "tsconfig.json", "--noCheck", "--tsBuildInfoFile", BUILD_INFO]);
+  // `npx coco` runs this file itself, and the compiler makes no file that can be run.
+  fs.chmodSync(join(ROOT, "dist", "src", "cli", "main.js"), 0o755);
   // The hash from before the build: a file that was saved meanwhile makes the next run build again.
   fs.writeFileSync(STAMP, hash);
   say(`Built in ${((Date.now() - startedMs) / 1000).toFixed(1)} s.`);

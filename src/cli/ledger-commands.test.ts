@@ -48,6 +48,7 @@ describe("coco ledger", async () => {
     const other = await coco("ledger", "verify", folder, "--service-cert", certificate);
     assert.equal(other.code, 1);
     assert.match(other.talk, /LedgerOfAnotherService: .*another certificate/);
+    assert.match(other.data, /ledger +of another service\n/);
   });
 
   test("show prints a line per batch and transaction, export a line per sequence number with its path to the root", async () => {
@@ -55,6 +56,11 @@ describe("coco ledger", async () => {
     assert.equal(shown.code, 0, shown.talk);
     assert.equal(shown.data.trimEnd().split("\n").length, 5 + FIRST.length);
     assert.match(shown.data, / {2}2\.1 {2}genesis\n/);
+    for (const command of ["show", "export"]) {
+      const { code, talk } = await coco("ledger", command, folder, "--range", "3-1000");
+      assert.equal(code, 0);
+      assert.match(talk, /note: the ledger ends with 2\.[0-9]+\n/);
+    }
     const asJson = (await coco("ledger", "show", folder, "--administrative", "--json")).data.trimEnd().split("\n");
     assert.equal(asJson.length, 1);
     assert.equal(JSON.parse(asJson[0] ?? "").transactions[0].administrative.type, "genesis");

@@ -183,7 +183,7 @@ async function verify(context: CommandContext, dir: string, options: VerifyOptio
     missing === undefined &&
     isService !== false &&
     report.snapshots.every(({ problem }) => problem === undefined);
-  const verdict = verdictOf(report, isCut, missing);
+  const verdict = isService === false ? "of another service" : verdictOf(report, isCut, missing);
   if (asJson)
     printJson(context.output, {
       valid: isValid,
@@ -222,7 +222,7 @@ function missingPlace(
 }
 
 function verdictOf(
-  { bad, lastTransactionId, unfinishedBytes }: LedgerReport,
+  { bad, lastTransactionId, snapshots, unfinishedBytes }: LedgerReport,
   isCut: boolean,
   missing: string | undefined,
 ): string {
@@ -230,6 +230,7 @@ function verdictOf(
   if (bad !== undefined) return `valid only to ${reached}`;
   if (missing !== undefined) return `valid to ${reached}; what was expected is missing`;
   if (isCut) return "without its genesis";
+  if (snapshots.some(({ problem }) => problem !== undefined)) return `valid to ${reached}; a snapshot is damaged`;
   return unfinishedBytes === 0 ? "valid" : `valid to ${reached}; then ${unfinishedBytes} unfinished bytes`;
 }
 
@@ -280,7 +281,7 @@ async function printLines(
   dir: string,
   linesOf: (batch: ParsedBatch, tail: LedgerTail, around: BatchSurroundings) => readonly string[],
   print: (line: string) => void,
-): Promise<void> {
+): Promise<LedgerReport> {
   const { loadLedgerGovernance, openLedgerFolder, verifyFolder } = await import("./ledger-reader.ts");
   const { report } = verifyFolder(
     await openLedgerFolder(dir),
@@ -289,6 +290,13 @@ async function printLines(
   );
   noteStart(context, report);
   if (report.bad !== undefined) throw badEntry(report.bad);
+  return report;
+}
+
+/** Says where the ledger ends when more of it was asked for. */
+function noteEnd({ output }: CommandContext, report: LedgerReport, range: SeqnoRange | undefined): void {
+  const { lastSeqno, lastTransactionId = "nothing" } = report;
+  if (range !== undefined && range.to > lastSeqno) output.talk(`note: the ledger ends with ${lastTransactionId}\n`);
 }
 
 async function show(context: CommandContext, dir: string, options: ShowOptions, asJson: boolean): Promise<void> {
@@ -297,7 +305,7 @@ async function show(context: CommandContext, dir: string, options: ShowOptions, 
   const { createGovernanceCrypto } = await import("../enclave/manager/node-crypto.ts");
   const crypto = createGovernanceCrypto();
   const { range, administrative = false } = options;
-  await printLines(
+  const report = await printLines(
     context,
     dir,
     (batch, _tail, around) =>
@@ -306,6 +314,7 @@ async function show(context: CommandContext, dir: string, options: ShowOptions, 
         : showBatch(batch, range, asJson, attestationsOf(batch, around, crypto)),
     (line) => context.output.data(`${line}\n`),
   );
+  noteEnd(context, report, range);
 }
 
 async function evidence(
@@ -344,7 +353,7 @@ async function governance(
   const { networkId: network = null, start = null } = report;
   if (asJson) printJson(context.output, { valid: isValid, network, start, proposals });
   else for (const line of proposals.flatMap(proposalLines)) context.output.data(`${line}\n`);
-  if (proposals.length === 0 && !asJson) context.output.talk("there are no proposals\n");
+  if (proposals.length === 0 && report.bad === undefined && !asJson) context.output.talk("there are no proposals\n");
   noteStart(context, report);
   if (report.bad !== undefined) throw badEntry(report.bad);
   if (isService === false) throw new CocoError("LedgerOfAnotherService", OTHER_SERVICE);
@@ -352,13 +361,12 @@ async function governance(
 
 async function exportRange(context: CommandContext, dir: string, { range, out, json }: ExportOptions): Promise<void> {
   const { exportBatch } = await import("./ledger-lines.ts");
-  if (out === undefined)
-    return printLines(
-      context,
-      dir,
-      (batch, tail) => exportBatch(batch, tail, range),
-      (line) => context.output.data(`${line}\n`),
-    );
+  const linesOf = (batch: ParsedBatch, tail: LedgerTail): readonly string[] => exportBatch(batch, tail, range);
+  if (out === undefined) {
+    const print = (line: string): void => context.output.data(`${line}\n`);
+    noteEnd(context, await printLines(context, dir, linesOf, print), range);
+    return;
+  }
   const lines: string[] = [];
   let bytes = 0;
   const collect = (line: string): void => {
@@ -367,7 +375,8 @@ async function exportRange(context: CommandContext, dir: string, { range, out, j
       throw new CocoError("LimitExceeded", `the range is larger than ${EXPORT_BYTES_MAX} bytes; export it in pieces`);
     lines.push(`${line}\n`);
   };
-  await printLines(context, dir, (batch, tail) => exportBatch(batch, tail, range), collect);
+  const report = await printLines(context, dir, linesOf, collect);
   await createOutput(context.output, out, lines.join(""));
+  noteEnd(context, report, range);
   if (json === true) printJson(context.output, { file: out, transactions: lines.length });
 }

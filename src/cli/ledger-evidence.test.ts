@@ -115,7 +115,7 @@ describe("evidence in a ledger", () => {
     const file = join(root, "files", name);
     for (const [args, says] of [
       [["--report", file], /has all of the evidence; name no other/],
-      [["--allow", "debug"], /nothing that a policy judges/],
+      [["--policy", file], /nothing that a policy judges/],
       [["--nonce", "00"], /--nonce goes with --vtpm/],
     ] as const) {
       const { code, talk } = await coco("attest", "verify", "--recorded", file, ...args);

@@ -62,7 +62,7 @@ export async function tellEvidence(
       })),
     });
   else for (const line of wanted.flatMap(attestationLines)) context.output.data(`${line}\n`);
-  if (wanted.length === 0) context.output.talk("there is no such record of evidence\n");
+  if (wanted.length === 0 && report.bad === undefined) context.output.talk("there is no such record of evidence\n");
   return report;
 }
 

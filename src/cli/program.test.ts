@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promise
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { readConstitutionFile } from "../host/genesis.ts";
 import { coco } from "../../test/support/coco-here.ts";
 import { RECEIPT, SERVICE_CERTIFICATE } from "./test-receipt-sample.ts";
@@ -18,6 +19,13 @@ async function allCommands(above: readonly string[] = []): Promise<readonly stri
   const names = [...listed.matchAll(/^ {2}([a-z-]+)/gm)].map(([, name = ""]) => name).filter((name) => name !== "help");
   return (await Promise.all(names.map((name) => allCommands([...above, name])))).flat();
 }
+
+describe("the command", () => {
+  test("can be run as a file, as `npx coco` does", { skip: process.platform === "win32" }, async () => {
+    const { mode } = await stat(fileURLToPath(new URL("./main.js", import.meta.url)));
+    assert.equal(mode & 0o111, 0o111);
+  });
+});
 
 describe("coco, wrong usage", () => {
   test("without a command it shows help of at most 25 lines and ends with 0", async () => {

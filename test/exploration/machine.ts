@@ -206,7 +206,7 @@ export class Machine {
   compact(): Effects {
     const last = entryIn(this.log, this.deliveredIndex);
     invariant(last !== undefined, `${this.id} has applied something since its newest snapshot`);
-    const mark = { index: last.index, term: last.term, ...this.#configurationAt(last.index) };
+    const mark = { ...this.#configurationAt(last.index), index: last.index, term: last.term };
     this.snapshot = { mark, applied: [...this.applied] };
     const effects = this.step({ type: "compact", snapshot: mark });
     this.#log = { snapshot: mark, entries: this.#log.entries.filter((entry) => entry.index > mark.index) };

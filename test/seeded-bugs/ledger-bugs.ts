@@ -184,8 +184,8 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     "nonces-of-a-given-up-snapshot-used-again",
     "enclave/manager/snapshots",
     {
-      find: "    this.#nonceCounter = making.writer.nextCounter;\n    making.file.abandon();",
-      replace: "    making.file.abandon();",
+      find: "    this.#nonceCounter = writer.nextCounter;",
+      replace: "    if (isFinished) this.#nonceCounter = writer.nextCounter;",
     },
     tests("src/enclave/manager/snapshots"),
   ),
@@ -302,6 +302,40 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
     "enclave/manager/snapshots",
     { find: "this.#doubts.begins(request.peer, newest.index);", replace: "return this.#sent.load(request, done);" },
     tests("test/simulation/snapshot-damage"),
+  ),
+  sourceBug(
+    "silence-taken-for-a-damaged-snapshot",
+    "enclave/manager/snapshots",
+    { find: "request.offset === 0 && request.heard)", replace: "request.offset === 0)" },
+    tests("src/enclave/manager/snapshots"),
+  ),
+  sourceBug(
+    "due-snapshot-left-out-for-a-doubted-one",
+    "enclave/manager/snapshots",
+    {
+      find: "if (this.#making?.isDoubted === true) this",
+      replace: "if (every < 0 && this.#making !== undefined) this",
+    },
+    tests("src/enclave/manager/snapshots"),
+  ),
+  sourceBug(
+    "part-of-a-given-up-snapshot-taken-for-the-next",
+    "enclave/manager/snapshots",
+    { find: "making === undefined || asked !== making)", replace: "making === undefined || asked === undefined)" },
+    tests("src/enclave/manager/snapshots"),
+  ),
+  sourceBug(
+    "doubted-snapshots-as-often-as-a-peer-likes",
+    "enclave/manager/snapshot-doubts",
+    { find: " || now - atMs < waitMs) return;", replace: " || waitMs < 0) return;" },
+    tests("src/enclave/manager/snapshot-doubts"),
+    tests("test/simulation/snapshot-damage"),
+  ),
+  sourceBug(
+    "doubted-snapshots-all-the-time",
+    "enclave/manager/snapshot-doubts",
+    { find: "DOUBTED_SNAPSHOT_REST_FACTOR * this.#tookMs);", replace: "this.#tookMs);" },
+    tests("src/enclave/manager/snapshot-doubts"),
   ),
   sourceBug(
     "sparse-records-judged-by-their-zeros",

@@ -1,5 +1,5 @@
 /** Bugs in the log of the consensus core, and in what changes its course: membership, snapshots, restarts. */
-import type { SeededBug } from "./bug.ts";
+import { type SeededBug, tests } from "./bug.ts";
 import { at, bug, explorer, RESTARTS, SCENARIOS } from "./consensus-bug.ts";
 
 /** The log. */
@@ -151,6 +151,28 @@ const CHANGE_BUGS: readonly SeededBug[] = [
     "snapshot-forgets-the-membership",
     [at("installing", "membership.reset(snapshot.configuration, snapshot.configurationIndex);", "")],
     SCENARIOS,
+  ),
+  bug(
+    "log-kept-for-a-peer-that-is-down",
+    [
+      at(
+        "snapshots",
+        "undefined || (isOverdue(state, transfer) && !progress.heardSincePart)) continue;",
+        "undefined) continue;",
+      ),
+    ],
+    SCENARIOS,
+  ),
+  bug(
+    "snapshot-read-for-a-peer-that-is-down",
+    [
+      at(
+        "snapshots",
+        "!isOverdue(state, transfer) || !progress.heardSincePart) return;",
+        "!isOverdue(state, transfer)) return;",
+      ),
+    ],
+    tests("src/core/consensus/snapshots"),
   ),
   bug(
     "snapshot-over-a-newer-log",

@@ -1,4 +1,7 @@
-/** Damaged snapshot files meet nodes that need them: who is served from one, and who starts from one. */
+/**
+ * Damaged snapshot files meet nodes that need them: who is served from one, and who starts from one. And what a node costs the others
+ * that is down, or begins a snapshot again and again.
+ */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Plan } from "./plan.ts";
@@ -35,6 +38,28 @@ async function networkWithAbsent(seed: number) {
   return { simulation, absent, others, pass };
 }
 
+/** Lets time pass, a second at a time. How many other snapshots got their evidence in the ledger meanwhile. */
+async function evidenceWithin(
+  seconds: number,
+  network: Awaited<ReturnType<typeof networkWithAbsent>>,
+  each = () => {},
+) {
+  const { others, pass } = network;
+  const indexes = new Set<number | undefined>();
+  const look = () => {
+    for (const { status, governance } of others)
+      if (status?.role === "leader") indexes.add(governance?.snapshot?.index);
+  };
+  look();
+  for (let second = 0; second < seconds; second++) {
+    each();
+    await pass(1_000);
+    look();
+  }
+  assert.ok(indexes.size > 0 && !indexes.has(undefined), "a leader has a snapshot with evidence");
+  return indexes.size - 1;
+}
+
 function damageAll(nodes: readonly SimulatedNode[], kind: SnapshotDamage): void {
   for (const { name, disk } of nodes) {
     while (disk.damageSnapshot(kind));
@@ -64,5 +89,27 @@ describe("a damaged snapshot", () => {
       await pass(CALM_MS);
     }
     await simulation.settle();
+  });
+});
+
+describe("a node that needs a snapshot", () => {
+  test("causes no other to be made while it is down, however long", async () => {
+    const network = await networkWithAbsent(3);
+    assert.equal(await evidenceWithin(300, network), 0, "nothing was asked for: with all nodes up there would be none");
+    network.absent.start();
+    await network.pass(CALM_MS);
+    await network.simulation.settle();
+  });
+
+  test("causes a few to be made when none of them is any good to it, ever less often", async () => {
+    const network = await networkWithAbsent(4);
+    network.absent.start();
+    const damage = () => {
+      for (const { disk } of network.others) while (disk.damageSnapshot("bitFlip"));
+    };
+    const made = await evidenceWithin(300, network, damage);
+    assert.ok(made >= 2 && made <= 6, `${made}: ten seconds after the first, then twice as long each time`);
+    await network.pass(700_000);
+    await network.simulation.settle();
   });
 });

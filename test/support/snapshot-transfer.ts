@@ -21,7 +21,7 @@ export function withSnapshot(): { network: SnapshotNetwork; node: SnapshotNode; 
 /** One part of what a node gives its peers. */
 export function load(node: SnapshotNode, offset: number, index?: number) {
   const found: { snapshot: SnapshotMark | undefined; data: Bytes; last: boolean }[] = [];
-  const part = { peer: "peer", index, offset, maxBytes: PART_BYTES };
+  const part = { peer: "peer", index, offset, maxBytes: PART_BYTES, heard: true };
   node.snapshots.load(part, (snapshot, data, last) => found.push({ snapshot, data, last }));
   node.run();
   assert.equal(found.length, 1);

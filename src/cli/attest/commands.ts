@@ -131,11 +131,11 @@ async function judgeFiles(
     nowMs,
     policies: policiesFor(given.tee, document, names, policy),
     expected: {
-      ...(measurement !== undefined && { measurement: plainHex(measurement) }),
-      ...(reportData !== undefined && { reportData: plainHex(reportData) }),
-      ...(nonce !== undefined && { nonce: nonceOf(nonce) }),
+      ...(measurement !== undefined && { measurement: hexOf("--measurement", measurement) }),
+      ...(reportData !== undefined && { reportData: hexOf("--report-data", reportData) }),
+      ...(nonce !== undefined && { nonce: new Uint8Array(Buffer.from(hexOf("--nonce", nonce), "hex")) }),
       pcrs: pcr,
-      ...(machineKey !== undefined && { machineKeys: machineKey.map(plainHex) }),
+      ...(machineKey !== undefined && { machineKeys: machineKey.map((key) => hexOf("--machine-key", key)) }),
     },
   });
   context.exitCode = EXIT_OF_VERDICT[judgement.verdict];
@@ -231,14 +231,12 @@ function collectPcr(text: string, before: PcrValues): PcrValues {
   return { ...before, [Number(number)]: value.toLowerCase() };
 }
 
-function plainHex(hex: string): string {
-  return hex.replace(/^0x/i, "").toLowerCase();
-}
-
-function nonceOf(hex: string): Uint8Array {
-  const digits = plainHex(hex);
-  if (!/^(?:[0-9a-f]{2})*$/.test(digits)) throw new CocoError("WrongUsage", "--nonce: expected hex");
-  return new Uint8Array(Buffer.from(digits, "hex"));
+/** Lower-case hex of an option that may have been given with 0x. */
+function hexOf(option: string, text: string): string {
+  const hex = text.replace(/^0x/i, "").toLowerCase();
+  if (!/^(?:[0-9a-f]{2})+$/.test(hex))
+    throw new CocoError("WrongUsage", `${option}: expected hex, not ${text || "nothing"}`);
+  return hex;
 }
 
 function timeOf(text: string): number {

@@ -295,6 +295,9 @@ describe("what was named is looked at, or is an error", () => {
     await wrongUsage([dir, "--tee", "tdx", "--nonce", "00"], /--nonce goes with --vtpm/);
     await wrongUsage([dir, "--tee", "tdx", "--pcr", `4=${"ff".repeat(32)}`], /--pcr goes with --vtpm/);
     await wrongUsage([dir, "--tee", "snp", "--machine-key", "00"], /--machine-key goes with --recorded/);
+    for (const option of ["--measurement", "--report-data"])
+      for (const value of ["zz", ""])
+        await wrongUsage([dir, "--tee", "tdx", option, value], new RegExp(`${option}: expected hex`));
   });
 });
 

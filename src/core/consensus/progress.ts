@@ -43,8 +43,9 @@ export class Progress {
   mode: "probe" | "replicate" | "snapshot" = "replicate";
   /** Highest commit index that the peer was told and can follow, given what was sent to it. */
   sentCommitIndex = 0;
-  /** When the peer was last heard from in this term. */
-  heardAtMs: number;
+  #heardAtMs: number;
+  /** Whether it was heard since a snapshot was begun for it last. */
+  #heardSinceBeginning = false;
   /** When anything was last sent to the peer. */
   sentAtMs: number;
   /** The newest round that the peer agreed to. */
@@ -70,10 +71,21 @@ export class Progress {
   constructor(nextIndex: number, limits: FlowLimits, nowMs: number) {
     this.nextIndex = nextIndex;
     this.#limits = limits;
-    this.heardAtMs = nowMs;
+    this.#heardAtMs = nowMs;
     this.sentAtMs = nowMs;
     this.#goalAtMs = nowMs;
     this.#goalIndex = nextIndex - 1;
+  }
+
+  /** When the peer was last heard from in this term. */
+  get heardAtMs(): number {
+    return this.#heardAtMs;
+  }
+
+  /** The peer has answered. */
+  heard(nowMs: number): void {
+    this.#heardAtMs = nowMs;
+    this.#heardSinceBeginning = true;
   }
 
   /** Whether another append with entries may be sent ahead. */
@@ -158,6 +170,18 @@ export class Progress {
     this.#inflight.length = 0;
     this.#inflightBytes = 0;
     invariant(this.nextIndex > this.matchIndex, "entries known to match are not sent again");
+  }
+
+  /** Whether the peer was heard since the snapshot's part under way was asked for or sent. */
+  get heardSincePart(): boolean {
+    return this.transfer !== undefined && this.#heardAtMs > this.transfer.sinceMs;
+  }
+
+  /** A snapshot is begun for the peer, for the first time or again; whether the peer was heard since the time before. */
+  beginSnapshot(): boolean {
+    const heard = this.#heardSinceBeginning;
+    this.#heardSinceBeginning = false;
+    return heard;
   }
 
   /** Begins to send a snapshot. */

@@ -105,7 +105,7 @@ export function onAppendResponse(state: RaftState, from: NodeId, response: Appen
   const progress = state.progress.get(from);
   if (progress === undefined || response.term < state.term) return;
   if (response.term > state.term) return state.becomeFollower(response.term, undefined);
-  progress.heardAtMs = state.nowMs;
+  progress.heard(state.nowMs);
   progress.recovering = response.recovering;
   // Nobody can have heard of a round that was not begun.
   if (response.round > progress.round && response.round <= state.round) {

@@ -44,17 +44,23 @@ export function sendProbe(state: RaftState, peer: NodeId, progress: Progress): v
 
 /** Begins to send the newest snapshot. */
 function startSnapshot(state: RaftState, peer: NodeId, progress: Progress): void {
-  loadSnapshotPart(state, peer, progress.startSnapshot(state.nowMs), 0);
+  loadSnapshotPart(state, peer, { progress, transfer: progress.startSnapshot(state.nowMs) }, 0);
 }
 
 /** Asks for the part of a snapshot that begins at `offset`; at 0 the newest one begins anew. */
-export function loadSnapshotPart(state: RaftState, peer: NodeId, transfer: SnapshotTransfer, offset: number): void {
+export function loadSnapshotPart(
+  state: RaftState,
+  peer: NodeId,
+  { progress, transfer }: { readonly progress: Progress; readonly transfer: SnapshotTransfer },
+  offset: number,
+): void {
   if (offset === 0) transfer.mark = undefined;
+  const heard = offset > 0 || progress.beginSnapshot();
   transfer.offset = offset;
   transfer.endOffset = undefined;
   transfer.sinceMs = state.nowMs;
   const maxBytes = Math.min(SNAPSHOT_PART_BYTES_MAX, state.options.maxAppendBytes);
-  state.ready.loadSnapshot({ peer, index: transfer.mark?.index, offset, maxBytes });
+  state.ready.loadSnapshot({ peer, index: transfer.mark?.index, offset, maxBytes, heard });
 }
 
 /** Sends an append; without entries it is a heartbeat. */

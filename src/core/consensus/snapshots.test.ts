@@ -60,11 +60,11 @@ describe("a leader with a snapshot", () => {
   test("sends it to a peer that needs compacted entries, one part under way at a time", () => {
     const node = leader();
     const ready = node.receive("c", refused(2, 2, 1));
-    assert.deepEqual(ready.loadSnapshot, [{ peer: "c", index: undefined, offset: 0, maxBytes: 1000 }]);
+    assert.deepEqual(ready.loadSnapshot, [{ peer: "c", index: undefined, offset: 0, maxBytes: 1000, heard: true }]);
     assert.deepEqual(sentTo(loaded(node, mark(3, 1), 0, 10), "c", "snapshotPart"), [part(mark(3, 1), 0, 10)]);
     assert.equal(loaded(node, mark(3, 1), 0, 10).send.length, 0, "once");
     const next = node.receive("c", got(3, 10));
-    assert.deepEqual(next.loadSnapshot, [{ peer: "c", index: 3, offset: 10, maxBytes: 1000 }]);
+    assert.deepEqual(next.loadSnapshot, [{ peer: "c", index: 3, offset: 10, maxBytes: 1000, heard: true }]);
     loaded(node, mark(3, 1), 10, 5, true);
     assert.equal(node.receive("c", got(3, 15)).loadSnapshot.length, 0);
     const done = node.receive("c", got(3, 0, true));
@@ -87,7 +87,10 @@ describe("a leader with a snapshot", () => {
     loaded(node, mark(3, 1), 0, 10);
     node.wait(150);
     node.receive("b", accepted(2, 5));
-    assert.deepEqual(node.wait(50).loadSnapshot, [{ peer: "c", index: undefined, offset: 0, maxBytes: 1000 }]);
+    node.receive("c", refused(2, 0, 0));
+    assert.deepEqual(node.wait(50).loadSnapshot, [
+      { peer: "c", index: undefined, offset: 0, maxBytes: 1000, heard: true },
+    ]);
   });
 
   test("goes on where the follower says, also back at the beginning", () => {
@@ -136,7 +139,62 @@ describe("a leader with a snapshot", () => {
     assert.equal(loaded(node, undefined, 0, 0, true).send.length, 0);
     node.wait(150);
     node.receive("b", accepted(2, 5));
+    node.receive("c", refused(2, 0, 0));
     assert.equal(node.wait(50).loadSnapshot.length, 1);
+  });
+
+  /** Time passes in which one follower answers, and the one that is sent the snapshot does not. Parts that are read meanwhile. */
+  function passWithout(node: ScriptedNode): number {
+    let reads = 0;
+    for (let step = 0; step < 20; step++) {
+      node.receive("b", accepted(2, 5));
+      reads += node.wait(50).loadSnapshot.length;
+    }
+    return reads;
+  }
+
+  test("reads nothing again for a peer that is down, and goes on when it is heard", () => {
+    for (const offset of [0, 10]) {
+      const node = leader();
+      node.receive("c", refused(2, 0, 0));
+      loaded(node, mark(3, 1), 0, 10);
+      if (offset > 0) node.receive("c", got(3, 10));
+      if (offset > 0) loaded(node, mark(3, 1), 10, 10);
+      assert.equal(passWithout(node), 0);
+      node.receive("c", refused(2, 0, 0));
+      assert.deepEqual(
+        node.wait(1).loadSnapshot.map((load) => load.offset),
+        [offset],
+      );
+    }
+  });
+
+  test("tells whether a peer has answered since it was begun with last", () => {
+    const node = leader();
+    const begun = (ready: Ready) => ready.loadSnapshot.map(({ heard }) => heard);
+    const upAgain = () => begun(node.step({ type: "channel", peer: "c", up: true }));
+    assert.deepEqual(begun(node.receive("c", refused(2, 0, 0))), [true]);
+    node.step({ type: "channel", peer: "c", up: false });
+    assert.deepEqual(begun(node.wait(20)), [false], "a channel that comes and goes is no answer");
+    upAgain();
+    node.receive("c", refused(2, 0, 0));
+    node.step({ type: "channel", peer: "c", up: false });
+    assert.deepEqual(begun(node.wait(20)), [true]);
+  });
+
+  test("keeps nothing of the log for a peer that is down", () => {
+    const node = leader();
+    node.receive("c", refused(2, 0, 0));
+    loaded(node, mark(3, 1), 0, 10);
+    passWithout(node);
+    node.step({ type: "compact", snapshot: mark(5, 2) });
+    assert.equal(node.status.firstIndex, 6);
+    node.receive("c", got(3, 10));
+    loaded(node, mark(3, 1), 10, 10);
+    assert.equal(passWithout(node), 0);
+    node.receive("c", refused(2, 0, 0));
+    assert.equal(node.wait(1).loadSnapshot[0]?.index, undefined, "it begins anew");
+    assert.equal(sentTo(loaded(node, mark(5, 2), 0, 10), "c", "snapshotPart").length, 1);
   });
 });
 

@@ -3,7 +3,7 @@
  * the newest snapshot in parts, one under way at a time, each read by the driver when it is wanted.
  */
 import { invariant } from "../../errors.ts";
-import type { Progress } from "./progress.ts";
+import type { Progress, SnapshotTransfer } from "./progress.ts";
 import { loadSnapshotPart, sendEntries } from "./sending.ts";
 import type { RaftState } from "./state.ts";
 import type { ConsensusEvent, NodeId, SnapshotMark, SnapshotResponse } from "./types.ts";
@@ -35,7 +35,7 @@ export function onSnapshotResponse(state: RaftState, from: NodeId, response: Sna
   const progress = state.progress.get(from);
   if (progress === undefined || response.term < state.term) return;
   if (response.term > state.term) return state.becomeFollower(response.term, undefined);
-  progress.heardAtMs = state.nowMs;
+  progress.heard(state.nowMs);
   const { transfer } = progress;
   if (transfer?.mark === undefined || transfer.mark.index !== response.index) return;
   if (response.installed) {
@@ -48,21 +48,36 @@ export function onSnapshotResponse(state: RaftState, from: NodeId, response: Sna
   // The last part is answered once more when the snapshot is stored.
   if (response.offset === endOffset && last) transfer.sinceMs = state.nowMs;
   // The follower knows best what it wants, further on or back; only the answer to the part before is old news.
-  else if (response.offset !== offset) loadSnapshotPart(state, from, transfer, response.offset);
+  else if (response.offset !== offset) loadSnapshotPart(state, from, { progress, transfer }, response.offset);
 }
 
-/** Asks again for what was not answered for an election timeout. */
-export function tickSnapshot(state: RaftState, peer: NodeId, { transfer }: Progress): void {
-  if (transfer === undefined || state.nowMs - transfer.sinceMs < state.options.electionTimeoutMaxMs) return;
-  loadSnapshotPart(state, peer, transfer, transfer.offset);
+/**
+ * Asks again for what was not answered for an election timeout, once the peer is heard: one that lives answers heartbeats, and for
+ * one that is down the same part would be read for ever.
+ */
+export function tickSnapshot(state: RaftState, peer: NodeId, progress: Progress): void {
+  const { transfer } = progress;
+  if (transfer === undefined || !isOverdue(state, transfer) || !progress.heardSincePart) return;
+  loadSnapshotPart(state, peer, { progress, transfer }, transfer.offset);
 }
 
-/** This node has a snapshot: what lies before it is forgotten, except what follows a snapshot that is being sent. */
+function isOverdue(state: RaftState, transfer: SnapshotTransfer): boolean {
+  return state.nowMs - transfer.sinceMs >= state.options.electionTimeoutMaxMs;
+}
+
+/**
+ * This node has a snapshot: what lies before it is forgotten, except what follows a snapshot that is being sent. A peer that is
+ * down is being sent none: it begins anew when it is back.
+ */
 export function compact(state: RaftState, snapshot: SnapshotMark): void {
   if (snapshot.index <= (state.snapshot?.index ?? 0)) return;
   invariant(snapshot.index <= state.deliveredIndex, "a snapshot holds only what was handed out as committed");
   state.snapshot = snapshot;
   let index = snapshot.index;
-  for (const { transfer } of state.progress.values()) index = Math.min(index, transfer?.mark?.index ?? index);
+  for (const progress of state.progress.values()) {
+    const { transfer } = progress;
+    if (transfer?.mark === undefined || (isOverdue(state, transfer) && !progress.heardSincePart)) continue;
+    index = Math.min(index, transfer.mark.index);
+  }
   if (index >= state.log.firstIndex) state.log.compact(index);
 }

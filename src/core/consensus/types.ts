@@ -233,13 +233,15 @@ export interface Ready {
   readonly dropped: readonly LogEntry[];
   /**
    * Parts of a snapshot to be read for peers, one at a time for each: of the newest snapshot that is not before
-   * `firstIndex - 1` when `index` is undefined, otherwise of the one of that index; answer with `snapshotLoaded`.
+   * `firstIndex - 1` when `index` is undefined, otherwise of the one of that index; answer with `snapshotLoaded`. `heard` is false
+   * where a peer is begun with again although it has not answered since it was begun with last: that says nothing of the snapshot.
    */
   readonly loadSnapshot: readonly {
     readonly peer: NodeId;
     readonly index: number | undefined;
     readonly offset: number;
     readonly maxBytes: number;
+    readonly heard: boolean;
   }[];
   /**
    * Parts of the leader's snapshot, in order; stage them, offset 0 begins anew. After the last one answer with

@@ -6,9 +6,10 @@ import type { NodeId, SnapshotMark } from "../../core/consensus/types.ts";
 import type { GovernanceState } from "../../core/governance/administrative.ts";
 import type { AdapterEntry } from "../../core/governance/constitution.ts";
 import type { LedgerCrypto } from "../../core/ledger/keys.ts";
+import type { SnapshotWriter } from "../../core/ledger/snapshot.ts";
 import type { LedgerTail } from "../../core/ledger/tail.ts";
 import type { CocoError } from "../../errors.ts";
-import type { Clock, Disk, Tracer } from "../ports.ts";
+import type { Clock, Disk, SnapshotFile, Tracer } from "../ports.ts";
 import type { Administration } from "./administration.ts";
 import type { ImportTargets, ReceivedSnapshot, SnapshotAdapter } from "./snapshot-receiver.ts";
 
@@ -38,6 +39,25 @@ export interface SnapshotsParts {
   /** The state was replaced by this snapshot. */
   readonly onInstalled: (snapshot: ReceivedSnapshot) => void;
   readonly onFatal: (error: CocoError) => void;
+}
+
+/** A committed and applied batch. */
+export interface Place {
+  readonly index: number;
+  readonly seqno: number;
+  readonly state: GovernanceState;
+}
+
+/** A snapshot that is being made. */
+export interface Making {
+  readonly mark: SnapshotMark;
+  readonly seqno: number;
+  readonly writer: SnapshotWriter;
+  readonly file: SnapshotFile;
+  readonly left: { readonly adapterId: number; readonly version: number }[];
+  /** It is made because the one before is doubted, on this node alone: a regular one goes first. */
+  readonly isDoubted: boolean;
+  bytes: number;
 }
 
 /** Whether a batch hands a new node the keys of earlier epochs. */

@@ -4,6 +4,8 @@ import fc from "fast-check";
 import { confirmed, load, PART_BYTES, transfer, withSnapshot } from "../../../test/support/snapshot-transfer.ts";
 import { SnapshotNetwork, SnapshotNode, stateOf } from "../../../test/support/snapshot-node.ts";
 import { type Bytes, concatBytes, EMPTY, toHex } from "../../core/codec/bytes.ts";
+import { encodeAdministrative } from "../../core/governance/administrative-codec.ts";
+import { DOUBTED_BEGINNINGS, DOUBTED_SNAPSHOT_INTERVAL_MS } from "./snapshot-doubts.ts";
 import { SENT_SNAPSHOT_IDLE_MS, SENT_SNAPSHOT_KEPT_MS } from "./sent-snapshots.ts";
 
 describe("a snapshot of one's own", () => {
@@ -204,6 +206,54 @@ describe("a snapshot of one's own", () => {
     node.run();
     assert.equal(node.unconfirmed.mark.index, first);
     assert.ok(first > index);
+  });
+
+  test("made because of doubts gives way to the one that is due, whose state it does not mix up with its own", () => {
+    const { network, node, index } = confirmed();
+    node.execute(18 - node.tail.lastSeqno);
+    const doubt = (): void => {
+      for (let count = 0; count < DOUBTED_BEGINNINGS; count++)
+        node.snapshots.load({ peer: "peer", index: undefined, offset: 0, maxBytes: 9, heard: true }, () => undefined);
+    };
+    const isExporting = () => node.worker.sent.filter(({ type }) => type === "nextPart").length;
+    const asked = isExporting();
+    doubt();
+    while (isExporting() === asked) node.run(1);
+    // A batch of governance: the adapter's version stays the one that is being exported.
+    const state = node.administration.committed ?? assert.fail("no governance");
+    const requests = network.founded.askForEpoch(state, 0);
+    const due = node.administrate(requests.map((message) => encodeAdministrative({ type: "request", ...message })));
+    node.run();
+    assert.deepEqual([...node.disk.files.keys()], [index, due]);
+    assert.equal(node.unconfirmed.mark.index, due);
+    const other = new SnapshotNode(network, 1);
+    for (const last of [index, due]) {
+      other.follow(stateOf, last);
+      other.run();
+    }
+    assert.deepEqual(other.unconfirmed, node.unconfirmed, "the same as on a node that doubted nothing");
+  });
+
+  test("is made because of doubts when a peer that answers begins it again and again, not while the next waits for evidence", () => {
+    const { node, index } = confirmed();
+    const begin = (heard: boolean): void => {
+      for (let count = 0; count < 9; count++)
+        node.snapshots.load({ peer: "peer", index: undefined, offset: 0, maxBytes: 9, heard }, () => undefined);
+      node.run();
+    };
+    begin(false);
+    assert.deepEqual(
+      [...node.disk.files.keys(), node.traced.length],
+      [index, 1],
+      "a peer that is down says nothing of it",
+    );
+    begin(true);
+    const again = node.unconfirmed.mark.index;
+    assert.deepEqual([...node.disk.files.keys()], [index, again]);
+    node.execute(1);
+    node.nowMs = 10 * DOUBTED_SNAPSHOT_INTERVAL_MS;
+    begin(true);
+    assert.equal(node.unconfirmed.mark.index, again);
   });
 
   test("after a grant is made up for when it was left out: without it the new node could open none", () => {

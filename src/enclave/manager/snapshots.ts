@@ -15,12 +15,12 @@ import { SnapshotWriter } from "../../core/ledger/snapshot.ts";
 import { makeKeeperSeal } from "../../core/ledger/snapshot-keeper.ts";
 import { MAX_SNAPSHOT_PART_BYTES, type SnapshotManifest } from "../../core/ledger/snapshot-format.ts";
 import { CocoError, invariant } from "../../errors.ts";
-import type { Clock, Executor, SnapshotFile } from "../ports.ts";
+import type { Clock, Executor } from "../ports.ts";
 import type { FromWorker } from "../worker/protocol.ts";
 import type { OwnSnapshots, SnapshotEvidence } from "./arrived-batch.ts";
 import { SentSnapshots } from "./sent-snapshots.ts";
 import { requireContinuation } from "./snapshot-continuation.ts";
-import { holdsGrant, type SnapshotsParts } from "./snapshots-parts.ts";
+import { holdsGrant, type Making, type Place, type SnapshotsParts } from "./snapshots-parts.ts";
 import type { SnapshotTransfer } from "./replicator.ts";
 import { SnapshotDoubts } from "./snapshot-doubts.ts";
 import { type ReceivedSnapshot, SnapshotReceiver, type WorkerImport } from "./snapshot-receiver.ts";
@@ -34,22 +34,12 @@ export interface OwnSnapshot {
   readonly bytes: number;
 }
 
-/** A snapshot that is being made. */
-interface Making {
-  readonly mark: SnapshotMark;
-  readonly seqno: number;
-  readonly writer: SnapshotWriter;
-  readonly file: SnapshotFile;
-  readonly left: { readonly adapterId: number; readonly version: number }[];
-  bytes: number;
-}
-
 /** See the module's header. */
 export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   readonly #parts: SnapshotsParts;
   readonly #receiver: SnapshotReceiver;
-  /** Adapters whose worker was asked for a part and has not answered yet. */
-  readonly #askedForPart = new Set<number>();
+  /** By adapter: for which snapshots its worker was asked for a part and has not answered yet, in the order of its answers. */
+  readonly #asked = new Map<number, readonly Making[]>();
   #making: Making | undefined;
   /** While the workers take the state this node begins from. */
   #beginning: WorkerImport | undefined;
@@ -66,13 +56,15 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   /** The newest grant: until a snapshot of it or after it is finished, there is none that a new node can open. */
   #grantIndex = 0;
   /** The newest committed batch, once it is applied. */
-  #place: { readonly index: number; readonly seqno: number; readonly state: GovernanceState } | undefined;
+  #place: Place | undefined;
   #nonceCounter = 0;
   readonly #doubts: SnapshotDoubts;
 
   constructor(parts: SnapshotsParts) {
     this.#parts = parts;
-    this.#doubts = new SnapshotDoubts({ clock: parts.clock, remake: () => this.#takeNow() });
+    // One that waits for evidence takes the place of the doubted one anyway.
+    const remake = (): boolean => this.unconfirmed === undefined && this.#takeNow(true);
+    this.#doubts = new SnapshotDoubts({ clock: parts.clock, remake });
     this.#sent = new SentSnapshots(parts);
     const { networkId, nodeId, crypto, disk, targets, prepare, epochKeyOf, tracer, stored } = parts;
     this.#receiver = new SnapshotReceiver({
@@ -149,7 +141,8 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     if (state === undefined || state.epochs.length === 0 || !(passed || grants)) return;
     this.#takenSeqno = seqno;
     if (!applied || this.#making?.mark.index === index) return;
-    if (this.#making === undefined) this.#begin(index, seqno, state);
+    if (this.#making?.isDoubted === true) this.#giveUp(this.#making, "a regular one is due");
+    if (this.#making === undefined) this.#begin({ index, seqno, state });
     else this.#parts.tracer.event("warn", "snapshot_skipped", { index, reason: "the one before is not finished" });
   }
 
@@ -160,9 +153,9 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   }
 
   /** Takes one at the newest batch, on this node alone; false when that cannot be. */
-  #takeNow(): boolean {
+  #takeNow(isDoubted = false): boolean {
     if (this.#making !== undefined || this.#place === undefined) return false;
-    this.#begin(this.#place.index, this.#place.seqno, this.#place.state);
+    this.#begin(this.#place, isDoubted);
     return this.#making !== undefined;
   }
 
@@ -175,12 +168,12 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     this.#confirm();
   }
 
-  #begin(index: number, seqno: number, state: GovernanceState): void {
+  #begin({ index, seqno, state }: Place, isDoubted = false): void {
     const { administration, tail, networkId, crypto, epochKeyOf, adapters, disk, nodeId, salt } = this.#parts;
     const epoch = state.epochs.length;
     const epochKey = epochKeyOf(epoch, state);
     if (epochKey === undefined) return;
-    const reason = this.#hindrance();
+    const reason = this.#hindrance(isDoubted);
     if (reason !== undefined) {
       this.#parts.tracer.event("warn", "snapshot_skipped", { index, reason });
       return;
@@ -202,18 +195,19 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     const sealing = { signer: fromHex(nodeId), salt, counter: this.#nonceCounter };
     const writer = new SnapshotWriter(manifest, sealing, { crypto, epochKey });
     const mark: SnapshotMark = { index, term: tailSnapshot.last.view, configuration, configurationIndex };
-    const making: Making = { mark, seqno, writer, file: disk.createSnapshot(index), left, bytes: 0 };
+    const making: Making = { mark, seqno, writer, file: disk.createSnapshot(index), left, isDoubted, bytes: 0 };
     this.#making = making;
     this.#appendAll(making, writer.begin());
   }
 
   /** Why no snapshot can be made now. */
-  #hindrance(): string | undefined {
+  #hindrance(isDoubted: boolean): string | undefined {
     const adapters = [...this.#parts.adapters];
     if (adapters.some(([, { keepsState, isRestoring }]) => !keepsState || isRestoring))
       return "an adapter does not run on this node";
-    // A part of one that was given up is on its way: of the same version it would be taken for a part of the next.
-    const isAwaited = adapters.some(([adapterId]) => this.#askedForPart.has(adapterId));
+    // Of one that was given up a part may be on its way, not more: the guard has room for that. A doubted one leaves that to a regular one.
+    const awaitedMax = isDoubted ? 0 : 1;
+    const isAwaited = adapters.some(([adapterId]) => (this.#asked.get(adapterId)?.length ?? 0) > awaitedMax);
     return isAwaited ? "a worker still answers for the one before" : undefined;
   }
 
@@ -239,11 +233,11 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     const { version } = next;
     const executor = this.#executorOf(next.adapterId);
     executor.send({ type: "exportSnapshot", version, maxBytes: MAX_SNAPSHOT_PART_BYTES });
-    this.#askForPart(next);
+    this.#askForPart(making, next);
   }
 
-  #askForPart({ adapterId, version }: Making["left"][number]): void {
-    this.#askedForPart.add(adapterId);
+  #askForPart(making: Making, { adapterId, version }: Making["left"][number]): void {
+    this.#asked.set(adapterId, [...(this.#asked.get(adapterId) ?? []), making]);
     this.#executorOf(adapterId).send({ type: "nextPart", version });
   }
 
@@ -269,13 +263,15 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
     const making = this.#making;
     const [current] = making?.left ?? [];
     if (message.type === "imported") return;
-    if (message.type !== "nextPart") this.#askedForPart.delete(adapterId);
     if (message.type === "nextPart") {
       if (this.#beginning !== undefined) this.#beginning.taken(adapterId);
       else this.#receiver.taken(adapterId);
       return;
     }
-    if (making === undefined || current?.adapterId !== adapterId || current.version !== message.version) return;
+    const [asked, ...others] = this.#asked.get(adapterId) ?? [];
+    this.#asked.set(adapterId, others);
+    if (making === undefined || asked !== making) return;
+    if (current?.adapterId !== adapterId || current.version !== message.version) return;
     if (message.type === "snapshotUnavailable") this.#giveUp(making, "the worker does not keep that version");
     else this.#takePart(making, current, message);
   }
@@ -289,7 +285,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
       if (last) {
         making.left.shift();
         this.#nextAdapter(making);
-      } else this.#askForPart({ adapterId, version });
+      } else this.#askForPart(making, { adapterId, version });
     });
   }
 
@@ -308,16 +304,22 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   }
 
   #giveUpOf(adapterId: number): void {
-    this.#askedForPart.delete(adapterId);
+    this.#asked.delete(adapterId);
     const making = this.#making;
     if (making?.left.some((left) => left.adapterId === adapterId)) this.#giveUp(making, "the worker has ended");
   }
 
   #giveUp(making: Making, reason: string): void {
-    this.#nonceCounter = making.writer.nextCounter;
     making.file.abandon();
-    this.#making = undefined;
+    this.#leave(making, false);
     this.#parts.tracer.event("warn", "snapshot_skipped", { index: making.mark.index, reason });
+  }
+
+  /** It is finished or given up. */
+  #leave({ writer, isDoubted }: Making, isFinished: boolean): void {
+    this.#making = undefined;
+    this.#nonceCounter = writer.nextCounter;
+    if (isDoubted) this.#doubts.ended(isFinished);
   }
 
   /** The disk has no room, or has it again: the snapshot under way gives up its own, and the next one is due at its time. */
@@ -329,8 +331,7 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
   #finish(making: Making): void {
     if (this.#making !== making) return;
     const { mark, seqno, writer, bytes } = making;
-    this.#making = undefined;
-    this.#nonceCounter = writer.nextCounter;
+    this.#leave(making, true);
     const before = this.#finished?.mark.index;
     this.#finished = { mark, seqno, digest: writer.digest(), bytes };
     if (before !== undefined && before !== mark.index && before !== this.#sent.newest?.index)
@@ -365,10 +366,10 @@ export class Snapshots implements SnapshotTransfer, OwnSnapshots {
 
   load(request: Ready["loadSnapshot"][number], done: Parameters<SentSnapshots["load"]>[1]): void {
     const { newest } = this.#sent;
-    if (newest !== undefined && request.offset === 0) this.#doubts.begins(request.peer, newest.index);
+    if (newest !== undefined && request.offset === 0 && request.heard) this.#doubts.begins(request.peer, newest.index);
     this.#sent.load(request, (snapshot, data, last) => {
       const isNewest = newest === this.#sent.newest && (request.index ?? newest?.index) === newest?.index;
-      if (snapshot === undefined && newest !== undefined && isNewest) this.#doubts.doubt();
+      if (snapshot === undefined && newest !== undefined && isNewest) this.#doubts.unreadable();
       done(snapshot, data, last);
     });
   }
