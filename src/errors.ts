@@ -110,7 +110,8 @@ export const ERRORS = define({
   LedgerCorrupt: {
     status: 500,
     remedy:
-      "Keep the folder. A node of several: move the ledger away and start it while all others are up. A node alone, or an auditor: take a copy.",
+      "Keep the folder. A node of several: move the ledger away and start it while all others are up. " +
+      "A node alone, or an auditor: take a copy.",
   },
   LedgerTooNew: {
     status: 500,
