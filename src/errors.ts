@@ -110,7 +110,8 @@ export const ERRORS = define({
   LedgerCorrupt: {
     status: 500,
     remedy:
-      "Keep the folder. A node of several: move the ledger away and start it while all others are up. A node alone, or an auditor: take a copy.",
+      "Keep the folder. A node of several: move the ledger away and start it while all others are up. " +
+      "A node alone, or an auditor: take a copy.",
   },
   LedgerTooNew: {
     status: 500,
@@ -207,6 +208,10 @@ export const ERRORS = define({
   AnswerInvalid: {
     status: 502,
     remedy: "Check that the address is of a validating node, of a version that fits this one.",
+  },
+  ConstitutionDiffers: {
+    status: 409,
+    remedy: "Compare with another owner's node; do not trust this one until you know which constitution is in force.",
   },
   EffectNotVerified: { status: 409, remedy: "Do not vote; ask another node what the proposal does, and compare." },
   SignerFailed: { status: 500, remedy: "Check what holds the key, and that key and certificate belong together." },

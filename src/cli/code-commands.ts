@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { CocoError } from "../errors.ts";
 import { type CommandContext, printJson } from "./output.ts";
-import { addTeeOptions, type TeeOptions, teeSettings } from "./tee-options.ts";
+import { addTeeOptions, type TeeOptions, teeSettings, tellWhoIsAsked } from "./tee-options.ts";
 
 /** Adds `coco code`. */
 export function addCodeCommands(program: Command, context: CommandContext): void {
@@ -33,11 +33,12 @@ type MeasureOptions = TeeOptions & { readonly nodeFlags?: string };
 async function measure({ output }: CommandContext, options: MeasureOptions, asJson: boolean): Promise<void> {
   const { ownCode, codeOnTee } = await import("./own-code.ts");
   const { ownFlags } = await import("../host/node-flags.ts");
-  const tee = await teeSettings(options);
+  const tee = teeSettings(options);
   const { nodeFlags } = options;
   const isVirtual = tee === undefined || tee.name === "virtual";
   if (!isVirtual && nodeFlags !== undefined)
     throw new CocoError("WrongUsage", "--node-flags is for --tee virtual: hardware measures what was started");
+  tellWhoIsAsked(output, tee);
   const own = isVirtual ? { code: await ownCode(nodeFlags) } : await codeOnTee(tee.name, tee);
   const { code, entry } = { entry: undefined, ...own };
   if (asJson) printJson(output, code);

@@ -88,7 +88,7 @@ async function join(context: CommandContext, options: JoinOptions): Promise<void
   const { output } = context;
   const json = options.json === true;
   const trust = await readTrust(options);
-  const tee = await teeSettings(options);
+  const tee = teeSettings(options);
   const newcomer = await readNewcomer(options.dir, tee);
   const stop = stopRequested();
   const stopped = new AbortController();

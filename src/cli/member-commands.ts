@@ -27,7 +27,7 @@ Examples:
   coco member watch --json | jq .type
   coco member watch --count 1            end after the next event
 
-Ctrl-C ends it. After a lost connection it goes on behind the event it saw last.`;
+Ctrl-C ends it, with exit code 0. After a lost connection it goes on behind the event it saw last.`;
 
 const RESUME_HELP = `
 Examples:

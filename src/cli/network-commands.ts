@@ -17,7 +17,8 @@ Examples:
   coco network trust --url https://127.0.0.1:8645 --service-cert service_cert.pem --cert me.pem --key me.key
   coco attest network https://127.0.0.1:8645 --service-cert service_cert.pem --cert me.pem --key me.key
 
-Exit code 0: every node is trusted. 1: at least one is not. 2: wrong usage. 3: no node answers. 4: not a node of this network.`;
+Exit code 0: every node is trusted. 1: at least one is not. 2: wrong usage. 3: no node answers. 4: not a node of this network,
+or it tells another constitution than --constitution-digest names.`;
 
 /** Adds `coco network`. */
 export function addNetworkCommands(program: Command, context: CommandContext): void {

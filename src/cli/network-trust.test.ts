@@ -14,6 +14,7 @@ import { constitutionOf, GOVERNANCE_CRYPTO, idOf } from "../../test/support/gove
 import { type SnpAllowance, STRICT_SNP_POLICY } from "../core/governance/policy-snp.ts";
 import type { RecordedEvidence } from "./evidence-reader.ts";
 import { judgedBy, judgedByLines, judgeNetwork, trustLines } from "./network-trust.ts";
+import { EXIT, reportError } from "./output.ts";
 
 const founded = constitutionOf([0, 1]);
 const constitution = { ...founded, teeManifest: [machineOf("machine")] };
@@ -135,6 +136,15 @@ describe("coco network trust", () => {
     assert.match(judgedByLines(judgedBy(3, told, undefined)).join("\n"), /AS TOLD BY THIS NODE\n.*nothing proves/);
     assert.doesNotMatch(judgedByLines(judgedBy(3, told, told)).join("\n"), /TOLD|proves/);
     assert.deepEqual(judgedBy(3, told, told), { version: 3, digest: told, source: "caller" });
-    assert.throws(() => judgedBy(3, told, known), { code: "AnswerInvalid" });
+    assert.throws(
+      () => judgedBy(3, told, known),
+      (error) => {
+        const talk: string[] = [];
+        const output = { data: () => assert.fail("nothing is data"), talk: (text: string) => void talk.push(text) };
+        assert.equal(reportError(output, error, false), EXIT.verificationFailed);
+        assert.match(talk.join(""), /ConstitutionDiffers: .*another owner's node; do not trust this one/s);
+        return true;
+      },
+    );
   });
 });

@@ -220,11 +220,11 @@ export interface JudgedBy {
 
 /**
  * What a network was judged by. No receipt covers the constitution as a whole: who has replayed the ledger knows it, or has its digest
- * from somebody who has, and names that. Throws `AnswerInvalid` when the node tells another one.
+ * from somebody who has, and names that. Throws `ConstitutionDiffers` when the node tells another one.
  */
 export function judgedBy(version: number, digest: string, expected: string | undefined): JudgedBy {
   if (expected !== undefined && expected !== digest)
-    throw new CocoError("AnswerInvalid", `the node tells a constitution with digest ${digest}, not ${expected}`);
+    throw new CocoError("ConstitutionDiffers", `the node tells a constitution with digest ${digest}, not ${expected}`);
   return { version, digest, source: expected === undefined ? "node" : "caller" };
 }
 

@@ -9,7 +9,7 @@ import { addJoinCommand } from "./join-command.ts";
 import type { NodeViewOptions } from "./node-views.ts";
 import { type CommandContext, printJson } from "./output.ts";
 import { runNode } from "./run-node.ts";
-import { addTeeOptions, type TeeOptions, teeSettings } from "./tee-options.ts";
+import { addTeeOptions, type TeeOptions, teeSettings, tellWhoIsAsked } from "./tee-options.ts";
 import { stopRequested } from "./stop-signals.ts";
 
 const MAX_KEY_FILE_BYTES = 16 * 1024;
@@ -146,7 +146,7 @@ async function initialise({ output }: CommandContext, options: InitOptions, asJs
   const { initNode, nodeRequestToJson } = await import("../host/node-folder.ts");
   const { DEFAULT_TEE, sealsByMachineKey } = await import("../host/tee/tee-settings.ts");
   const { machineKey: machineKeyFile, dir, name, listen, advertise, clientListen, clientAdvertise } = options;
-  const tee = await teeSettings(options);
+  const tee = teeSettings(options);
   const byMachineKey = sealsByMachineKey(tee ?? DEFAULT_TEE);
   if (machineKeyFile === undefined && byMachineKey)
     throw new CocoError("WrongUsage", "expected --machine-key: only the enclaves of --tee vsm and sgx seal without it");
@@ -155,6 +155,7 @@ async function initialise({ output }: CommandContext, options: InitOptions, asJs
     throw new CocoError("WrongUsage", `--machine-key: the enclave seals this node's keys; leave it out${instead}`);
   }
   const addresses = { name, listen, advertise, clientListen, clientAdvertise };
+  tellWhoIsAsked(output, tee);
   const request = await initNode({ dir, ...addresses, machineKeyFile, tee });
   if (asJson) printJson(output, JSON.parse(nodeRequestToJson(request)));
   else output.data(`${request.nodeId}\n`);
@@ -188,7 +189,7 @@ async function sign({ output }: CommandContext, options: SignOptions): Promise<v
 async function start(context: CommandContext, options: StartOptions): Promise<void> {
   const { dir, logLevel, workers, json = false, parentPipe } = options;
   const stop = parentPipe === true ? Promise.race([stopRequested(), inputClosed()]) : stopRequested();
-  await runNode(context, { dir, logLevel, workers, tee: await teeSettings(options), json }, stop);
+  await runNode(context, { dir, logLevel, workers, tee: teeSettings(options), json }, stop);
 }
 
 /** Resolves when the process that holds the other end of standard input closes it or is gone. */

@@ -28,6 +28,7 @@ const EXIT_OF_ERROR: Partial<Record<ErrorCode, number>> = {
   CannotConnect: EXIT.notReady,
   TooManyRequests: EXIT.notReady,
   EvidenceRejected: EXIT.verificationFailed,
+  ConstitutionDiffers: EXIT.verificationFailed,
   EffectNotVerified: EXIT.verificationFailed,
   ServiceNotTrusted: EXIT.verificationFailed,
   AuthenticationRequired: EXIT.denied,

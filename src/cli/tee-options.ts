@@ -2,7 +2,14 @@
 import { type Command, Option } from "commander";
 import { TEE_NAMES, type TeeName } from "../core/governance/manifest-entries.ts";
 import { CocoError } from "../errors.ts";
-import type { TeeSetting, TeeSettings } from "../host/tee/tee-settings.ts";
+import {
+  CHIP_SERVICES,
+  SEAL_TARGETS,
+  SETTINGS_OF_TEE,
+  type TeeSetting,
+  type TeeSettings,
+} from "../host/tee/tee-settings.ts";
+import type { Output } from "./output.ts";
 
 /** What is given of the options: each is named like its setting. */
 export type TeeOptions = { readonly tee?: TeeName } & { readonly [setting in TeeSetting]?: string };
@@ -18,13 +25,10 @@ const OPTIONS: Readonly<Record<TeeSetting, readonly [flags: string, description:
     "--chip-certificates <file>",
     "snp: the chip's certificates, where the host does not hand them in",
   ],
-  chipService: [
-    "--chip-service <name>",
-    "snp: who is asked for them: amd, azure-cache, azure-host or none (default: amd)",
-  ],
+  chipService: ["--chip-service <name>", "snp: who is asked for them (default: amd)"],
   chipServiceUrl: ["--chip-service-url <url>", "snp: where that service is (default: its usual address)"],
   vtpm: ["--vtpm <device>", "snp: virtual TPM of a confidential Azure machine (/dev/tpmrm0), which attests by it"],
-  sealTo: ["--seal-to <target>", "sgx: what seals the node's keys: enclave, signer or machine (default: enclave)"],
+  sealTo: ["--seal-to <target>", "sgx: what seals the node's keys (default: enclave)"],
   collateralUrl: ["--collateral-url <url>", "tdx, sgx: service for collateral (default: Intel's)"],
   rootListUrl: ["--root-list-url <url>", "tdx, sgx: the root's list of revoked certificates (default: Intel's)"],
   collateralCache: [
@@ -38,22 +42,33 @@ const OPTIONS: Readonly<Record<TeeSetting, readonly [flags: string, description:
   ],
 };
 
+/** The settings that are one of a few words. */
+const CHOICES: { readonly [setting in TeeSetting]?: readonly string[] } = {
+  chipService: [...CHIP_SERVICES, "none"],
+  sealTo: SEAL_TARGETS,
+};
+
 /** Adds the options. @param description of `--tee` */
 export function addTeeOptions(command: Command, description: string): Command {
   command.addOption(new Option("--tee <name>", description).choices(TEE_NAMES));
-  for (const [flags, text] of Object.values(OPTIONS)) command.option(flags, text);
+  for (const [setting, [flags, text]] of settingsIn(OPTIONS)) {
+    const option = new Option(flags, text);
+    const choices = CHOICES[setting];
+    command.addOption(choices === undefined ? option : option.choices(choices));
+  }
   return command;
 }
 
+function settingsIn(options: typeof OPTIONS) {
+  return Object.entries(options) as readonly (readonly [TeeSetting, (typeof OPTIONS)[TeeSetting]])[];
+}
+
 /** The settings that the options make; undefined: none are given. Throws `WrongUsage` for those the TEE does not take. */
-export async function teeSettings(options: TeeOptions): Promise<TeeSettings | undefined> {
-  const { SETTINGS_OF_TEE } = await import("../host/tee/tee-settings.ts");
-  const given = (Object.entries(OPTIONS) as [TeeSetting, (typeof OPTIONS)[TeeSetting]][]).flatMap(
-    ([setting, [flags]]) => {
-      const value = options[setting];
-      return value === undefined ? [] : [{ setting, flags, value }];
-    },
-  );
+export function teeSettings(options: TeeOptions): TeeSettings | undefined {
+  const given = settingsIn(OPTIONS).flatMap(([setting, [flags]]) => {
+    const value = options[setting];
+    return value === undefined ? [] : [{ setting, flags, value }];
+  });
   const { tee } = options;
   const [stray] = given.filter(
     ({ setting }) => tee === undefined || !SETTINGS_OF_TEE[tee].some((one) => one === setting),
@@ -65,4 +80,10 @@ export async function teeSettings(options: TeeOptions): Promise<TeeSettings | un
   if (tee === "vsm" && (options.pipe === undefined) === (options.answerFile === undefined))
     throw new CocoError("WrongUsage", "--tee vsm: expected --pipe, where the enclave host answers, or --answer-file");
   return tee && { name: tee, ...Object.fromEntries(given.map(({ setting, value }) => [setting, value])) };
+}
+
+/** Says who is waited for, where a file has to be answered: perhaps by a person. */
+export function tellWhoIsAsked({ talk }: Output, settings: TeeSettings | undefined): void {
+  if (settings?.answerFile === undefined) return;
+  talk(`asking the enclave host in ${settings.answerFile}.request …\n`);
 }

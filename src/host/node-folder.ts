@@ -11,7 +11,7 @@
  *
  * Keys are never overwritten. Every problem is `ConfigurationInvalid` and names file and field.
  */
-import { access, mkdir } from "node:fs/promises";
+import { access } from "node:fs/promises";
 import { isAbsolute, join, relative, resolve } from "node:path";
 import { utf8Decode, type Bytes } from "../core/codec/bytes.ts";
 import { MAX_ADDRESS_LENGTH, parseAddress } from "../core/governance/address.ts";
@@ -141,7 +141,6 @@ export async function initNode(options: InitNodeOptions, played?: PlayedMachine)
   const machineKeyFile = options.machineKeyFile === undefined ? undefined : resolve(options.machineKeyFile);
   const settings = checkedTee(options.tee ?? DEFAULT_TEE);
   for (const name of [FILES.sealedKeys, FILES.nodeEntry, NODE_CONFIGURATION_FILE]) await requireAbsent(join(dir, name));
-  await makeFolder(dir);
   const tee = await openNodeTee(settings, { dir, machineKeyFile, create: true, played });
   const { sealed, keys } = await createNodeKeys(tee.sealer, nodeEntropy);
   const entry = tee.entry(`machine of ${name}`);
@@ -174,14 +173,6 @@ export function teeOf(
 ): Promise<NodeTee> {
   const settings = instead === undefined ? tee : checkedTee(instead);
   return openNodeTee(settings, { dir, machineKeyFile: paths.machineKeyFile, played });
-}
-
-async function makeFolder(dir: string): Promise<void> {
-  try {
-    await mkdir(dir, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw new CocoError("ConfigurationInvalid", `${dir}: cannot be made`, { file: dir }, { cause: error });
-  }
 }
 
 function existsAlready(file: string): CocoError {

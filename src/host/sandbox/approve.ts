@@ -56,7 +56,7 @@ export function genesisState(constitution: Constitution, crypto: GovernanceCrypt
 
 /**
  * Gives every node whose ledger does not list the code an approval of it. Returns what changed for the network; undefined
- * when its newest constitution lists the code already. Nodes must not run.
+ * when its newest constitution lists the code already. Nodes must not run. Throws `LedgerCorrupt` when every ledger is damaged.
  */
 export async function approveNewCode(
   layout: SandboxLayout,
@@ -67,11 +67,12 @@ export async function approveNewCode(
   const crypto = await loadGovernanceCrypto();
   const lists = ({ constitution }: GovernanceState) =>
     constitution.codeManifest.some(({ measurement }) => measurement === code.measurement);
-  let newest = genesisState(genesis, crypto);
+  const states = await readStates(layout, nodeCount, genesisState(genesis, crypto));
+  const newest = newestOf(states);
   let members: readonly RequestSigner[] | undefined;
-  for (let at = 0; at < nodeCount; at++) {
-    const state = (await readLedgerGovernance(layout.ledger(at))) ?? genesisState(genesis, crypto);
-    if (state.constitution.version > newest.constitution.version) newest = state;
+  for (const [at, found] of states.entries()) {
+    // A node with a damaged ledger repairs it from its peers, and has their newest state then.
+    const state = found ?? newest;
     if (lists(state)) continue;
     members ??= await readMembers(layout);
     const nowMs = Date.now();
@@ -82,6 +83,36 @@ export async function approveNewCode(
   }
   if (lists(newest)) return undefined;
   return { measurement: code.measurement, constitutionVersion: newest.constitution.version + 1 };
+}
+
+/** What each node's ledger ends in; undefined where the ledger is damaged. Throws `LedgerCorrupt` when all are. */
+async function readStates(
+  layout: SandboxLayout,
+  nodeCount: number,
+  genesis: GovernanceState,
+): Promise<readonly (GovernanceState | undefined)[]> {
+  const states: (GovernanceState | undefined)[] = [];
+  let damage: CocoError | undefined;
+  for (let at = 0; at < nodeCount; at++) {
+    try {
+      states.push((await readLedgerGovernance(layout.ledger(at))) ?? genesis);
+    } catch (error) {
+      if (!(error instanceof CocoError) || error.code !== "LedgerCorrupt") throw error;
+      damage ??= error;
+      states.push(undefined);
+    }
+  }
+  if (damage !== undefined && states.every((state) => state === undefined)) throw damage;
+  return states;
+}
+
+function newestOf(states: readonly (GovernanceState | undefined)[]): GovernanceState {
+  const [first, ...others] = states.filter((state) => state !== undefined);
+  invariant(first, "a sandbox has a node whose ledger can be read");
+  return others.reduce(
+    (newest, state) => (state.constitution.version > newest.constitution.version ? state : newest),
+    first,
+  );
 }
 
 function readMembers(layout: SandboxLayout): Promise<readonly RequestSigner[]> {

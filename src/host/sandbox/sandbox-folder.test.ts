@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -11,6 +11,7 @@ import { decodeMessages } from "../../core/governance/proposal-codec.ts";
 import { createGovernanceCrypto } from "../../enclave/manager/node-crypto.ts";
 import { CocoError, type ErrorCode } from "../../errors.ts";
 import { readConstitutionFile } from "../genesis.ts";
+import { readLedgerGovernance } from "../ledger-governance.ts";
 import { approveNewCode, genesisState } from "./approve.ts";
 import { SandboxLayout } from "./layout.ts";
 import { choosePorts, portsFrom, requireFree } from "./ports.ts";
@@ -123,5 +124,27 @@ describe("sandbox folder", () => {
       next.codeManifest.map(({ measurement }) => measurement),
       [known.measurement, code.measurement],
     );
+  });
+
+  test("a damaged ledger is passed over as long as another node's can be read", async () => {
+    const dir = join(root, "damaged");
+    const { genesis, lock } = await openSandboxFolder({ ...asked(dir), nodes: 3 });
+    lock.release();
+    const layout = new SandboxLayout(dir);
+    const [known] = genesis.codeManifest;
+    assert.ok(known !== undefined);
+    const damage = async (at: number) => {
+      await mkdir(layout.ledger(at), { recursive: true });
+      await writeFile(join(layout.ledger(at), "ledger_0000000001"), "no chunk of a ledger begins like this, by far");
+    };
+    await damage(1);
+    await assert.rejects(readLedgerGovernance(layout.ledger(1)), rejectsWith("LedgerCorrupt", /ledger_0000000001/));
+    assert.equal(await approveNewCode(layout, 3, genesis, known), undefined);
+    const code = { ...known, measurement: "ab".repeat(32) };
+    assert.equal((await approveNewCode(layout, 3, genesis, code))?.constitutionVersion, 2);
+    for (let at = 0; at < 3; at++) assert.ok(existsSync(join(layout.node(at), "approval.cbor")), `node${at}`);
+    await damage(0);
+    await damage(2);
+    await assert.rejects(approveNewCode(layout, 3, genesis, known), rejectsWith("LedgerCorrupt", /node0/));
   });
 });

@@ -285,7 +285,8 @@ async function readKept(
 /** A cache that can't be written costs a request next time. */
 async function keep(folder: string, name: string, bytes: Bytes, nowMs: number): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true });
+    // It may be the first thing in a new node's folder, which is for the node alone.
+    await mkdir(folder, { recursive: true, mode: 0o700 });
     const file = join(folder, name);
     await writeFileAtomic(file, bytes, PUBLIC_FILE_MODE);
     await utimes(file, nowMs / 1000, nowMs / 1000);

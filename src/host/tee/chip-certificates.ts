@@ -34,11 +34,7 @@ import {
   request,
   withDeadline,
 } from "./bounded-fetch.ts";
-
-/** Services that have certificates of chips: AMD's, Azure's cache, and the one on Azure's hosts. */
-export const CHIP_SERVICES = ["amd", "azure-cache", "azure-host"] as const;
-/** A service that has certificates of chips. */
-export type ChipService = (typeof CHIP_SERVICES)[number];
+import type { ChipService } from "./tee-settings.ts";
 
 /** Where the services are. */
 export const CHIP_SERVICE_URLS: Readonly<Record<ChipService, string>> = {

@@ -7,6 +7,7 @@
  * only the TEE reads it (docs/operators/tees.md).
  */
 import { randomBytes } from "node:crypto";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type EvidenceCrypto,
@@ -35,7 +36,7 @@ import { measureCode, PACKAGE_FOLDER } from "../measure-code.ts";
 import { ownFlags } from "../node-flags.ts";
 import { createVirtualTee, openVirtualTee, type VirtualTee } from "../virtual-tee.ts";
 import { sealsItself, type TeeProvider } from "./provider.ts";
-import { createProvider, HARDWARE_NEEDS } from "./providers.ts";
+import { createProvider, hardwareNeeds } from "./providers.ts";
 import { sealsByMachineKey, type TeeSettings } from "./tee-settings.ts";
 
 /**
@@ -76,7 +77,7 @@ export interface TeeMachine {
   readonly dir: string;
   /** Key of the virtual TEE, and what seals on TEEs that do not; undefined where the enclave seals. */
   readonly machineKeyFile: string | undefined;
-  /** Makes the machine key when there is none. */
+  /** Makes the folder once there is evidence, and the machine key when there is none. */
   readonly create?: boolean;
   readonly played?: PlayedMachine | undefined;
 }
@@ -84,12 +85,16 @@ export interface TeeMachine {
 /** Opens the TEE of a node. Throws `ConfigurationInvalid`, or `TeeUnavailable` with what is missing. */
 export async function openNodeTee(settings: TeeSettings, machine: TeeMachine): Promise<NodeTee> {
   const { dir, played } = machine;
-  if (settings.name === "virtual")
+  if (settings.name === "virtual") {
+    await makeFolder(machine);
     return ofVirtual(await machineKeyOf(machine), played?.packageFolder ?? PACKAGE_FOLDER);
+  }
   const provider = played?.provider ?? createProvider(settings.name, settings, join(dir, "collateral"));
   if (provider.tee !== settings.name)
     throw new CocoError("TeeUnavailable", `the machine is of ${provider.tee}, not of ${settings.name}`);
-  const hardware = await ofHardware(provider, settings.name, createEvidenceCrypto(played?.roots));
+  const needs = hardwareNeeds(settings.name, settings);
+  const hardware = await ofHardware(provider, settings.name, needs, createEvidenceCrypto(played?.roots));
+  await makeFolder(machine);
   if (sealsByMachineKey(settings))
     return { ...hardware, sealer: await machineKeyOf(machine), sealedBy: "machine key file" };
   if (!sealsItself(provider)) throw new CocoError("TeeUnavailable", `${settings.name} gives no sealing here`);
@@ -102,7 +107,17 @@ export async function measuredByTee(
   settings: TeeSettings,
   { provider = createProvider(name, settings), roots }: PlayedMachine = {},
 ): Promise<Pick<NodeTee, "code" | "entry">> {
-  return ofHardware(provider, name, createEvidenceCrypto(roots));
+  return ofHardware(provider, name, hardwareNeeds(name, settings), createEvidenceCrypto(roots));
+}
+
+/** After the evidence: what is missing, or Ctrl-C while a machine is asked, leaves no folder behind. */
+async function makeFolder({ dir, create = false }: TeeMachine): Promise<void> {
+  if (!create) return;
+  try {
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new CocoError("ConfigurationInvalid", `${dir}: cannot be made`, { file: dir }, { cause: error });
+  }
 }
 
 async function machineKeyOf({ machineKeyFile, create = false }: TeeMachine): Promise<VirtualTee> {
@@ -128,6 +143,7 @@ async function ofVirtual(machine: VirtualTee, packageFolder: string): Promise<No
 async function ofHardware(
   provider: TeeProvider,
   tee: HardwareTee,
+  needs: string,
   crypto: EvidenceCrypto,
 ): Promise<Omit<NodeTee, "sealer" | "sealedBy">> {
   const attest = async (reportData: Bytes): Promise<Bytes> => {
@@ -135,7 +151,7 @@ async function ofHardware(
     if (evidence.length <= MAX_EVIDENCE_BYTES) return evidence;
     throw new CocoError("TeeUnavailable", `evidence of ${evidence.length} bytes, ${MAX_EVIDENCE_BYTES} allowed`);
   };
-  const claims = await tried(attest, tee, crypto);
+  const claims = await tried(attest, tee, needs, crypto);
   const reference = referenceOf(claims);
   return {
     tee,
@@ -149,6 +165,7 @@ async function ofHardware(
 async function tried(
   attest: (reportData: Bytes) => Promise<Bytes>,
   tee: HardwareTee,
+  needs: string,
   crypto: EvidenceCrypto,
 ): Promise<Claims> {
   const reportData = new Uint8Array(randomBytes(REPORT_DATA_BYTES));
@@ -164,7 +181,7 @@ async function tried(
         { cause: error },
       );
     if (error.code !== "TeeUnavailable") throw error;
-    throw new CocoError("TeeUnavailable", `${error.message}. ${HARDWARE_NEEDS[tee]}`, {}, { cause: error });
+    throw new CocoError("TeeUnavailable", `${error.message}. ${needs}`, {}, { cause: error });
   }
 }
 

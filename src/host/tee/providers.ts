@@ -4,19 +4,14 @@ import type { HardwareTee } from "../../core/governance/manifest-entries.ts";
 import { CocoError } from "../../errors.ts";
 import { readConfigurationFile } from "../files.ts";
 import { createAzureVtpmProvider } from "./azure-vtpm.ts";
-import {
-  CHIP_SERVICES,
-  type ChipCertificates,
-  createChipCertificates,
-  hasCertificateFor,
-} from "./chip-certificates.ts";
+import { type ChipCertificates, createChipCertificates, hasCertificateFor } from "./chip-certificates.ts";
 import { createGramineProvider } from "./gramine-provider.ts";
 import { type CollateralSource, createIntelCollateral } from "./intel-collateral.ts";
 import type { TeeProvider } from "./provider.ts";
 import { readSecurityContext } from "./security-context.ts";
 import { createSnpProvider } from "./snp-provider.ts";
 import { createTdxProvider } from "./tdx-provider.ts";
-import { DEFAULT_SEAL_TO, type TeeSettings } from "./tee-settings.ts";
+import { CHIP_SERVICES, DEFAULT_SEAL_TO, type TeeSettings } from "./tee-settings.ts";
 import { createVsmFileProvider, createVsmProvider } from "./vsm.ts";
 
 /** Largest file of a chip's certificates in bytes; larger ones are `ConfigurationInvalid`. */
@@ -26,18 +21,29 @@ const CONFIGFS =
   "it needs Linux 6.7 or newer with configfs mounted (mount -t configfs none /sys/kernel/config), " +
   "and the right to make folders there: run the node as root, or hand the folder over";
 
-/** What is missing where a TEE is unavailable, and what to do about it. */
-export const HARDWARE_NEEDS: Readonly<Record<HardwareTee, string>> = {
+const SNP_CERTIFICATES =
+  "A host that hands in no certificates of the chip needs --chip-certificates, --security-context or --chip-service";
+
+const HARDWARE_NEEDS: Readonly<Record<HardwareTee, string>> = {
   snp:
     `--tee snp runs in a confidential virtual machine of AMD SEV-SNP with the driver sev-guest; ${CONFIGFS}. ` +
-    "A confidential Azure machine has none: there --vtpm /dev/tpmrm0 says where its virtual TPM is. " +
-    "A host that hands in no certificates of the chip needs --chip-certificates, --security-context or --chip-service",
+    `A confidential Azure machine has none: there --vtpm /dev/tpmrm0 says where its virtual TPM is. ${SNP_CERTIFICATES}`,
   tdx:
     "--tee tdx runs in a guest of Intel TDX with the driver tdx-guest, on a host with a quote generation service; " +
     CONFIGFS,
   sgx: "--tee sgx runs inside an SGX enclave of Gramine, whose manifest sets sgx.remote_attestation to dcap",
   vsm: "--tee vsm needs an enclave host that answers at --pipe, or in --answer-file; see docs/reference/attestation-vsm.md",
 };
+
+const VTPM_NEEDS =
+  "--tee snp --vtpm runs in a confidential Azure machine of AMD SEV-SNP, whose virtual TPM holds its report, with the right to " +
+  "read and write that device: run the node as root, or in the group that owns it (tss, mostly). On any other machine leave out " +
+  `--vtpm: reports come from the driver sev-guest there. ${SNP_CERTIFICATES}`;
+
+/** What is missing where a TEE is unavailable with these settings, and what to do about it. */
+export function hardwareNeeds(tee: HardwareTee, { vtpm }: Pick<TeeSettings, "vtpm">): string {
+  return tee === "snp" && vtpm !== undefined ? VTPM_NEEDS : HARDWARE_NEEDS[tee];
+}
 
 /**
  * Makes the provider; nothing is read before it attests.

@@ -5,7 +5,6 @@
 import { resolve } from "node:path";
 import type { FieldReader, FieldRecord } from "../../core/governance/fields.ts";
 import { TEE_NAMES, type TeeName } from "../../core/governance/manifest-entries.ts";
-import { CHIP_SERVICES } from "./chip-certificates.ts";
 
 /** Longest value of a setting of a TEE, in characters. */
 export const MAX_TEE_SETTING_LENGTH = 4096;
@@ -19,6 +18,11 @@ export type SealTarget = (typeof SEAL_TARGETS)[number];
  * sign code that gives them away. The price is a new node after each change of code.
  */
 export const DEFAULT_SEAL_TO: SealTarget = "enclave";
+
+/** Services that have certificates of chips: AMD's, Azure's cache, and the one on Azure's hosts. */
+export const CHIP_SERVICES = ["amd", "azure-cache", "azure-host"] as const;
+/** A service that has certificates of chips. */
+export type ChipService = (typeof CHIP_SERVICES)[number];
 
 const COLLATERAL = ["collateralUrl", "rootListUrl", "collateralCache"] as const;
 
