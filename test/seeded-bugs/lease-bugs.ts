@@ -84,7 +84,7 @@ export const LEASE_BUGS: readonly SeededBug[] = [
   sourceBug(
     "lease-quarantine-by-the-leaders-clock-alone",
     "enclave/manager/lease-watch",
-    { find: " || this.#refuses(peer, message);", replace: ";" },
+    { find: " || (this.#mayBeLeader(peer, message.term) && this.#refuses(peer, message))", replace: "" },
     tests("src/enclave/manager/lease-watch"),
   ),
   sourceBug(

@@ -148,7 +148,7 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
   sourceBug(
     "batch-far-ahead-of-the-clock-taken-at-once",
     "enclave/manager/lease-watch",
-    { find: "if (aheadMs <= BATCH_AHEAD_MAX_MS) {", replace: "if (aheadMs <= Number.MAX_VALUE) {" },
+    { find: "if (aheadMs <= BATCH_AHEAD_MAX_MS) return 0;", replace: "if (aheadMs <= Number.MAX_VALUE) return 0;" },
     tests("src/enclave/manager/lease-watch"),
   ),
   sourceBug(

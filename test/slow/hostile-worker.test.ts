@@ -26,9 +26,9 @@ import { loadNode } from "../../src/host/node-folder.ts";
 import { openVirtualTee } from "../../src/host/virtual-tee.ts";
 import { workerCommands } from "../../src/host/worker-commands.ts";
 import { type FoundedNode, foundNode, GENERATED_CHAIN_ID, OTHER_ADAPTER } from "../support/founded-node.ts";
-import type { HostileCommand } from "./hostile-worker-process.ts";
+import type { HostileCommand } from "../security/hostile-worker-process.ts";
 
-const ENTRY = fileURLToPath(new URL("./hostile-worker-process.js", import.meta.url));
+const ENTRY = fileURLToPath(new URL("../security/hostile-worker-process.js", import.meta.url));
 const WAIT_MS = 60_000;
 const LOSSES_MAX = 4;
 /** Transactions after which the network of the test makes a snapshot. */
