@@ -7,6 +7,7 @@
  */
 import type { SignatureHash, VerifySignature } from "../core/certificates/algorithm.ts";
 import type { Bytes } from "../core/codec/bytes.ts";
+import { CocoError } from "../errors.ts";
 import type { ReasonCode } from "./reasons.ts";
 
 /** Cryptography that verifiers are handed: synchronous, without state, the same answers everywhere. */
@@ -57,6 +58,17 @@ export class Checks {
   /** Notes that something was not called for. */
   skip(name: string, detail: string): void {
     this.#checks.push({ name, outcome: "skipped", detail });
+  }
+
+  /** What a part of evidence holds; one that cannot be read is a failed check, and undefined. */
+  readable<T>(name: string, read: () => T): T | undefined {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof CocoError) || error.code !== "EvidenceRejected") throw error;
+      this.require(name, false, "Malformed", error.message);
+      return undefined;
+    }
   }
 
   /** Takes over the checks of a part. */

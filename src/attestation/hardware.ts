@@ -24,7 +24,7 @@ import { ENDORSEMENT_KINDS, endorsementOf, type HardwareEvidence } from "./hardw
 import { judgeSnpEvidence } from "./snp/evidence.ts";
 import { requireReportData } from "./tpm/evidence.ts";
 import { verifyMaa } from "./maa/verify.ts";
-import { judgeVsmEvidence, malformedAsRejected } from "./vsm/evidence.ts";
+import { isVbsReport, judgeVsmEvidence, malformedAsRejected } from "./vsm/evidence.ts";
 import { verifyVbs } from "./vsm/verify.ts";
 
 /** Most endorsements that evidence carries. */
@@ -140,11 +140,6 @@ function dcapValues(claims: DcapClaims): MeasuredValues {
   return { tee: "sgx", signer, productId, version };
 }
 
-/** Whether evidence of VSM is a report of an enclave, and no token. */
-function isReport({ endorsements }: HardwareEvidence): boolean {
-  return endorsements.some(({ kind }) => kind === "health-certificate");
-}
-
 /** What a report of an enclave says of itself, or a token of what it is about; whether it is so a policy's roots must show. */
 function vsmIdentity(evidence: HardwareEvidence, crypto: AttestationCrypto, nowMs: number) {
   const health = evidence.endorsements.find(({ kind }) => kind === "health-certificate");
@@ -166,7 +161,7 @@ function vsmIdentity(evidence: HardwareEvidence, crypto: AttestationCrypto, nowM
 }
 
 function vsmClaims(evidence: HardwareEvidence, { crypto }: HardwareVerification, nowMs: number): HardwareClaims {
-  const format = isReport(evidence) ? "vbs-hgs" : "maa-jwt";
+  const format = isVbsReport(evidence) ? "vbs-hgs" : "maa-jwt";
   return {
     tee: "vsm",
     ...vsmIdentity(evidence, crypto, nowMs),

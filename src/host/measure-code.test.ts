@@ -222,12 +222,22 @@ describe("the flags in the measurement of code", () => {
     const loading = {
       SECP256K1_PREBUILD: "/x",
       NODE_PATH: "/y",
+      NODE_PRESERVE_SYMLINKS: "1",
+      NODE_PRESERVE_SYMLINKS_MAIN: "1",
       LD_PRELOAD: "z.so",
       OPENSSL_CONF: "c",
       npm_config_arch: "a",
     };
     assert.deepEqual(measuredVariables({ ...other, ...loading }), [
-      ...["LD_PRELOAD=z.so", "NODE_PATH=/y", "OPENSSL_CONF=c", "SECP256K1_PREBUILD=/x", "npm_config_arch=a"],
+      ...[
+        "LD_PRELOAD=z.so",
+        "NODE_PATH=/y",
+        "NODE_PRESERVE_SYMLINKS=1",
+        "NODE_PRESERVE_SYMLINKS_MAIN=1",
+        "OPENSSL_CONF=c",
+        "SECP256K1_PREBUILD=/x",
+        "npm_config_arch=a",
+      ],
     ]);
   });
 

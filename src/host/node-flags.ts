@@ -22,7 +22,7 @@ export function measuredFlags(execArguments: readonly string[], nodeOptions: str
 const LOADING_VARIABLES: readonly RegExp[] = [
   /^(?:LD_PRELOAD|LD_LIBRARY_PATH|LD_AUDIT|DYLD_INSERT_LIBRARIES|DYLD_LIBRARY_PATH)$/i,
   /^OPENSSL_(?:CONF|MODULES|ENGINES)$/i,
-  /^NODE_(?:PATH|COMPILE_CACHE)$/i,
+  /^NODE_(?:PATH|COMPILE_CACHE|PRESERVE_SYMLINKS|PRESERVE_SYMLINKS_MAIN)$/i,
   // node-gyp-build: another folder, or another one of the files in the package's own.
   /_PREBUILD$/i,
   /^(?:PREBUILDS_ONLY|LIBC|ARM_VERSION|npm_config_arch|npm_config_platform)$/i,

@@ -3,7 +3,7 @@
  * order, proposes an entry as soon as it leads, and sees to it that nothing is promised before it is durable.
  *
  * Everything is in memory and in one thread; time moves only when an event says so. The explorer, the restart rules and the
- * scenarios are all built on it. Each step checks what can be seen on one machine alone; what needs several is in safety.ts.
+ * scenarios are all built on it. Each step checks what can be seen on one machine alone; what needs several is in history.ts.
  */
 import { type Bytes, utf8Decode, utf8Encode } from "../../src/core/codec/bytes.ts";
 import type { Raft } from "../../src/core/consensus/raft.ts";

@@ -334,7 +334,7 @@ export const LEDGER_BUGS: readonly SeededBug[] = [
   sourceBug(
     "doubted-snapshots-all-the-time",
     "enclave/manager/snapshot-doubts",
-    { find: "DOUBTED_SNAPSHOT_REST_FACTOR * this.#tookMs);", replace: "this.#tookMs);" },
+    { find: "DOUBTED_SNAPSHOT_REST_FACTOR * this.#tookMs,", replace: "this.#tookMs," },
     tests("src/enclave/manager/snapshot-doubts"),
   ),
   sourceBug(

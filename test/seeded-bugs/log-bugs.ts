@@ -154,13 +154,7 @@ const CHANGE_BUGS: readonly SeededBug[] = [
   ),
   bug(
     "log-kept-for-a-peer-that-is-down",
-    [
-      at(
-        "snapshots",
-        "undefined || (isOverdue(state, transfer) && !progress.heardSincePart)) continue;",
-        "undefined) continue;",
-      ),
-    ],
+    [at("snapshots", "(isOverdue(state, transfer, DOWN_TIMEOUTS) && !progress.heardSincePart)", "false")],
     SCENARIOS,
   ),
   bug(
@@ -168,8 +162,8 @@ const CHANGE_BUGS: readonly SeededBug[] = [
     [
       at(
         "snapshots",
-        "!isOverdue(state, transfer) || !progress.heardSincePart) return;",
-        "!isOverdue(state, transfer)) return;",
+        "!isOverdue(state, transfer, 1) || !progress.heardSincePart) return;",
+        "!isOverdue(state, transfer, 1)) return;",
       ),
     ],
     tests("src/core/consensus/snapshots"),

@@ -9,8 +9,7 @@ import { EMPTY, type Bytes } from "../../src/core/codec/bytes.ts";
 import { createGramineProvider } from "../../src/host/tee/gramine-provider.ts";
 import type { SealingProvider } from "../../src/host/tee/provider.ts";
 import { TSM_FILES } from "../../src/host/tee/tsm-files.ts";
-import { makeEvidence } from "./intel-platform.ts";
-import { dated, PLAYED_DATES, PLAYED_ROOTS } from "./played-hardware.ts";
+import { PLAYED_ROOTS, playedQuote } from "./played-hardware.ts";
 
 /** An enclave on a machine. */
 export interface PlayedEnclave {
@@ -31,14 +30,9 @@ const MEASUREMENT_AT = 64;
 const REPORT_DATA_AT = 320;
 
 function quoteFor(reportData: Bytes, code: number) {
-  return makeEvidence({
-    form: "sgx-3",
-    ...PLAYED_DATES,
-    ...{ tcbInfo: dated, identity: dated },
-    body: (body) => {
-      body.set(reportData, REPORT_DATA_AT);
-      body.fill(code, MEASUREMENT_AT, MEASUREMENT_AT + 32);
-    },
+  return playedQuote("sgx-3", (body) => {
+    body.set(reportData, REPORT_DATA_AT);
+    body.fill(code, MEASUREMENT_AT, MEASUREMENT_AT + 32);
   });
 }
 

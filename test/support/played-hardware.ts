@@ -87,28 +87,27 @@ export function playedVtpm({ code = 0x91, chip = 3, booted }: PlayedBoot = {}): 
   });
 }
 
-/** Dates of everything that Intel signs, around now. */
-export const PLAYED_DATES = {
-  ...{ root: DATES, authority: { ...DATES }, leaf: { ...DATES }, tcbSigning: DATES },
-  ...{ rootList: DATES, pckList: DATES },
-};
-
 /** Makes a document of Intel one of yesterday, good until tomorrow. */
-export const dated = (document: Document): void => {
+function dated(document: Document): void {
   document["issueDate"] = `${new Date(NOW_MS - DAY_MS).toISOString().slice(0, 19)}Z`;
   document["nextUpdate"] = `${new Date(NOW_MS + DAY_MS).toISOString().slice(0, 19)}Z`;
-};
+}
+
+/** A quote of a played machine with its collateral, everything that Intel signs dated around now. */
+export function playedQuote(form: "sgx-3" | "tdx-4", body: (body: Uint8Array) => void) {
+  return makeEvidence({
+    form,
+    ...{ root: DATES, authority: { ...DATES }, leaf: { ...DATES }, tcbSigning: DATES },
+    ...{ rootList: DATES, pckList: DATES, tcbInfo: dated, identity: dated },
+    body,
+  });
+}
 
 function quoteFor(reportData: Uint8Array, { code = 0xd1, debug = false }: PlayedCode) {
-  return makeEvidence({
-    form: "tdx-4",
-    ...PLAYED_DATES,
-    ...{ tcbInfo: dated, identity: dated },
-    body: (body) => {
-      body.set(reportData, GUEST_REPORT_DATA_AT);
-      body.fill(code, GUEST_MEASUREMENT_AT, GUEST_MEASUREMENT_AT + 48);
-      if (debug) body[GUEST_ATTRIBUTES_AT] = 1;
-    },
+  return playedQuote("tdx-4", (body) => {
+    body.set(reportData, GUEST_REPORT_DATA_AT);
+    body.fill(code, GUEST_MEASUREMENT_AT, GUEST_MEASUREMENT_AT + 48);
+    if (debug) body[GUEST_ATTRIBUTES_AT] = 1;
   });
 }
 

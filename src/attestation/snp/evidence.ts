@@ -1,7 +1,6 @@
 /** SNP evidence as it travels, judged as a whole: report, certificates, utility VM endorsement and host policy, by a policy. */
 import { type Bytes, toHex } from "../../core/codec/bytes.ts";
 import type { SnpPolicy } from "../../core/governance/policy-snp.ts";
-import { CocoError } from "../../errors.ts";
 import { type AttestationCrypto, Checks, type Verification } from "../checks.ts";
 import { endorsementOf, endorsementsOf, type HardwareEvidence } from "../hardware-evidence.ts";
 import { appraiseRegisters } from "../tpm/appraise.ts";
@@ -60,23 +59,12 @@ export function judgeSnpEvidence(
 /** Too many of them count for none: each costs signatures. */
 function certificatesOf(checks: Checks, evidence: HardwareEvidence): readonly Bytes[] {
   const certificates = endorsementsOf(evidence, "certificates").flatMap(
-    (container) => readable(checks, "certificates", () => readCertificates(container)) ?? [],
+    (container) => checks.readable("certificates", () => readCertificates(container)) ?? [],
   );
   if (certificates.length <= MAX_SNP_CERTIFICATES) return certificates;
   const detail = `${certificates.length}, at most ${MAX_SNP_CERTIFICATES} are looked at`;
   checks.require("number of certificates", false, "Malformed", detail);
   return [];
-}
-
-/** What an endorsement holds; one that cannot be read is noted, and undefined. */
-function readable<T>(checks: Checks, name: string, read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (!(error instanceof CocoError) || error.code !== "EvidenceRejected") throw error;
-    checks.require(name, false, "Malformed", error.message);
-    return undefined;
-  }
 }
 
 interface UvmQuestion {
@@ -95,7 +83,7 @@ function judgeUvm(
     else checks.require("utility VM", false, "UvmEndorsementInvalid", "there is no endorsement");
     return undefined;
   }
-  const verification = readable(checks, "utility VM", () => verifyUvm(endorsement, crypto));
+  const verification = checks.readable("utility VM", () => verifyUvm(endorsement, crypto));
   if (verification === undefined) return undefined;
   const { claims: uvm, checks: verified } = verification;
   checks.add(verified);

@@ -1,11 +1,11 @@
 /** VSM evidence as it travels, verified and appraised as a whole by a policy of the TEE manifest, whose format says how it is read. */
-import { utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
+import { utf8Decode } from "../../core/codec/bytes.ts";
 import type { VsmPolicy } from "../../core/governance/policy-vsm.ts";
 import { CocoError } from "../../errors.ts";
 import type { Expected } from "../bound-data.ts";
 import type { AttestationCrypto, Verification } from "../checks.ts";
 import { evidenceRejected } from "../evidence.ts";
-import type { EndorsementKind, HardwareEvidence } from "../hardware-evidence.ts";
+import { endorsementOf, endorsementsOf, type HardwareEvidence } from "../hardware-evidence.ts";
 import { appraiseMaa } from "../maa/appraise.ts";
 import { pinnedKeys } from "../maa/keys.ts";
 import { type MaaClaims, verifyMaa } from "../maa/verify.ts";
@@ -36,13 +36,16 @@ export function judgeVsmEvidence(
   });
 }
 
-function vbsEvidenceOf({ evidence, endorsements }: HardwareEvidence) {
-  const all = (wanted: EndorsementKind): readonly Bytes[] =>
-    endorsements.filter(({ kind }) => kind === wanted).map(({ content }) => content);
-  const [healthCertificate, ...others] = all("health-certificate");
-  if (healthCertificate === undefined || others.length > 0)
-    throw evidenceRejected("Malformed", "VSM evidence: expected one health certificate");
-  return { report: evidence, healthCertificate, intermediates: all("certificates") };
+/** Whether evidence is a report of an enclave, and no token. */
+export function isVbsReport({ endorsements }: HardwareEvidence): boolean {
+  return endorsements.some(({ kind }) => kind === "health-certificate");
+}
+
+function vbsEvidenceOf(evidence: HardwareEvidence) {
+  const healthCertificate = endorsementOf(evidence, "health-certificate");
+  if (healthCertificate === undefined)
+    throw evidenceRejected("Malformed", "VSM evidence: there is no health certificate");
+  return { report: evidence.evidence, healthCertificate, intermediates: endorsementsOf(evidence, "certificates") };
 }
 
 /** Reads and judges; what cannot be read is evidence that is rejected as malformed. */

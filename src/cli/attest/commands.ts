@@ -1,6 +1,7 @@
 /** `coco attest verify`: checks evidence of a TEE offline, and says of each check what came out. */
 import { type Command, InvalidArgumentError } from "commander";
 import type { PcrValues } from "../../core/governance/policy-snp.ts";
+import { fromHex } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
 import { parseStrictJson } from "../../core/codec/json.ts";
 import { readText } from "../arguments.ts";
@@ -133,7 +134,7 @@ async function judgeFiles(
     expected: {
       ...(measurement !== undefined && { measurement: hexOf("--measurement", measurement) }),
       ...(reportData !== undefined && { reportData: hexOf("--report-data", reportData) }),
-      ...(nonce !== undefined && { nonce: new Uint8Array(Buffer.from(hexOf("--nonce", nonce), "hex")) }),
+      ...(nonce !== undefined && { nonce: fromHex(hexOf("--nonce", nonce)) }),
       pcrs: pcr,
       ...(machineKey !== undefined && { machineKeys: machineKey.map((key) => hexOf("--machine-key", key)) }),
     },

@@ -1,6 +1,6 @@
 /** What `coco attest verify` finds out: verification and appraisal of one piece of evidence, offline, in one result. */
 import type { Check, Verification } from "../../attestation/checks.ts";
-import { isAccepted, reasonsOf } from "../../attestation/checks.ts";
+import { Checks, isAccepted, reasonsOf } from "../../attestation/checks.ts";
 import { appraiseDcap } from "../../attestation/dcap/appraise.ts";
 import { INTEL_SGX_ROOT } from "../../attestation/dcap/chains.ts";
 import type { DcapClaims } from "../../attestation/dcap/claims.ts";
@@ -153,19 +153,13 @@ function uvmIssuers({ snp }: Policies) {
 function judgeVbs(content: EvidenceContent, { nowMs, policies }: JudgeOptions): Verification<object> {
   const policy = vbsPolicy(policies);
   const report = required(content, "report");
-  const unreadable: Check[] = [];
-  const [healthCertificate, ...intermediates] = content.certs.flatMap((container) => {
-    try {
-      return readCertificates(container);
-    } catch (error) {
-      if (!(error instanceof CocoError) || error.code !== "EvidenceRejected") throw error;
-      unreadable.push({ name: "certificates", outcome: "failed", code: "Malformed", detail: error.message });
-      return [];
-    }
-  });
+  const readable = new Checks();
+  const [healthCertificate, ...intermediates] = content.certs.flatMap(
+    (container) => readable.readable("certificates", () => readCertificates(container)) ?? [],
+  );
   const evidence = { report, ...(healthCertificate && { healthCertificate }), intermediates };
   const { claims, checks } = verifyVbs(evidence, { roots: policy.roots, nowMs }, crypto);
-  return { claims, checks: [...unreadable, ...checks, ...appraiseVbs(claims, policy)] };
+  return { claims, checks: [...readable.list, ...checks, ...appraiseVbs(claims, policy)] };
 }
 
 /** What counts of reports of VBS enclaves: without a policy nobody is trusted. */
@@ -240,8 +234,6 @@ function judgeSnp(content: EvidenceContent, options: JudgeOptions): Verification
   for (const certificate of machine?.certificates ?? []) add("certificates", certificate);
   add("uvm-endorsements", content.uvm);
   add("host-policy", content.securityPolicy);
-  if (machine !== undefined && content.report !== undefined)
-    throw new CocoError("WrongUsage", "--report, --vtpm: which of the two is judged?");
   const report = machine?.hclReport ?? required(content, "report");
   const { policies } = options;
   const uvm = content.uvm === undefined ? policies.snp.uvm : uvmIssuers(policies);

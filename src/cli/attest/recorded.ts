@@ -10,7 +10,7 @@ import { readHardwareEvidence } from "../../attestation/hardware.ts";
 import { endorsementOf, type HardwareEvidence } from "../../attestation/hardware-evidence.ts";
 import { requireReportData } from "../../attestation/tpm/evidence.ts";
 import { decodeEvidenceCbor, readVirtualEvidence } from "../../attestation/virtual.ts";
-import { judgeVsmEvidence } from "../../attestation/vsm/evidence.ts";
+import { isVbsReport, judgeVsmEvidence } from "../../attestation/vsm/evidence.ts";
 import { toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
 import { attestReportData, MAX_ATTESTED_EVIDENCE_BYTES } from "../../core/governance/attest.ts";
 import { readDocument, type FieldContext, type FieldReader } from "../../core/governance/fields.ts";
@@ -163,7 +163,7 @@ function hardwareVerification(evidence: HardwareEvidence, options: JudgeOptions)
     }
     case "vsm":
       if (policies.vsm !== undefined) return judgeVsmEvidence(evidence, policies.vsm, { nowMs }, crypto);
-      return evidence.endorsements.some(({ kind }) => kind === "health-certificate")
+      return isVbsReport(evidence)
         ? judgeVsmEvidence(evidence, vbsPolicy(policies), { nowMs }, crypto)
         : judgeToken(utf8Decode(evidence.evidence), undefined, options);
     case "virtual":

@@ -182,11 +182,24 @@ describe("a leader with a snapshot", () => {
     assert.deepEqual(begun(node.wait(20)), [true]);
   });
 
-  test("keeps nothing of the log for a peer that is down", () => {
+  test("keeps the log for a peer whose parts take longer than an election timeout", () => {
     const node = leader();
     node.receive("c", refused(2, 0, 0));
     loaded(node, mark(3, 1), 0, 10);
     passWithout(node);
+    node.step({ type: "compact", snapshot: mark(5, 2) });
+    assert.equal(node.status.firstIndex, 4);
+    assert.deepEqual(
+      node.receive("c", got(3, 10)).loadSnapshot.map(({ index, offset }) => [index, offset]),
+      [[3, 10]],
+    );
+  });
+
+  test("keeps nothing of the log for a peer that is down", () => {
+    const node = leader();
+    node.receive("c", refused(2, 0, 0));
+    loaded(node, mark(3, 1), 0, 10);
+    for (let times = 0; times < 20; times++) passWithout(node);
     node.step({ type: "compact", snapshot: mark(5, 2) });
     assert.equal(node.status.firstIndex, 6);
     node.receive("c", got(3, 10));

@@ -57,12 +57,16 @@ export function onSnapshotResponse(state: RaftState, from: NodeId, response: Sna
  */
 export function tickSnapshot(state: RaftState, peer: NodeId, progress: Progress): void {
   const { transfer } = progress;
-  if (transfer === undefined || !isOverdue(state, transfer) || !progress.heardSincePart) return;
+  if (transfer === undefined || !isOverdue(state, transfer, 1) || !progress.heardSincePart) return;
   loadSnapshotPart(state, peer, { progress, transfer }, transfer.offset);
 }
 
-function isOverdue(state: RaftState, transfer: SnapshotTransfer): boolean {
-  return state.nowMs - transfer.sinceMs >= state.options.electionTimeoutMaxMs;
+/** Election timeouts of silence after which a peer that is sent a snapshot is taken to be down: on a slow way one part takes several. */
+const DOWN_TIMEOUTS = 8;
+
+/** Whether nothing came of the part under way for so many election timeouts. */
+function isOverdue(state: RaftState, transfer: SnapshotTransfer, timeouts: number): boolean {
+  return state.nowMs - transfer.sinceMs >= timeouts * state.options.electionTimeoutMaxMs;
 }
 
 /**
@@ -76,7 +80,8 @@ export function compact(state: RaftState, snapshot: SnapshotMark): void {
   let index = snapshot.index;
   for (const progress of state.progress.values()) {
     const { transfer } = progress;
-    if (transfer?.mark === undefined || (isOverdue(state, transfer) && !progress.heardSincePart)) continue;
+    if (transfer?.mark === undefined || (isOverdue(state, transfer, DOWN_TIMEOUTS) && !progress.heardSincePart))
+      continue;
     index = Math.min(index, transfer.mark.index);
   }
   if (index >= state.log.firstIndex) state.log.compact(index);

@@ -126,7 +126,7 @@ export class VersionedStore {
   apply(parts: readonly Uint8Array[]): AddedVersion {
     this.#requireNoDraft();
     // All is checked before anything is written, because what is written may stand in pages of the versions that are there.
-    for (const [at, part] of parts.entries()) if (part.length > 0) checkWriteSet(part, this.#tables, at % 2 === 0);
+    for (const [at, part] of parts.entries()) checkWriteSet(part, this.#tables, at % 2 === 0);
     const version = this.headVersion + 1;
     const state = new TablesWriter(this.#head.trees, version, this.#isAgain(version));
     for (const part of parts) if (part.length > 0) this.#applyPart(part, state);

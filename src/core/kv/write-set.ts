@@ -176,7 +176,12 @@ export class WriteSetReader {
  * or belongs to the other part. @param tables undefined: they are not known yet, and any will do
  */
 export function checkWriteSet(encoded: Bytes, tables: TableSet | undefined, isPublicPart: boolean): void {
-  for (const reader = new WriteSetReader(encoded); reader.next(); ) tables?.partPosition(reader.table, isPublicPart);
+  if (encoded.length === 0) return;
+  let table = -1;
+  for (const reader = new WriteSetReader(encoded); reader.next(); ) {
+    if (reader.table !== table) tables?.partPosition(reader.table, isPublicPart);
+    table = reader.table;
+  }
 }
 
 /** Decodes a write set whole, or throws what {@link WriteSetReader} throws. Keys and values are views on the input. */

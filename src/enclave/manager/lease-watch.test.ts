@@ -260,6 +260,22 @@ describe("a batch whose time is far ahead of this node's wall clock", () => {
     assert.equal(bench.watch.isDeaf(LEADER, at(far + 1, { term: 3 })), false, "it is in this node's ledger");
   });
 
+  test("is waited for once by a node whose clock is a little too far behind, however batches age", () => {
+    const bench = new Bench();
+    const ahead = BATCH_AHEAD_MAX_MS + 60_000;
+    assert.equal(bench.watch.isDeaf(LEADER, at(bench.wallMs + ahead)), true);
+    for (let batch = 0; batch < 6; batch++) {
+      bench.pass(120_000);
+      const timeMs = bench.wallMs + ahead;
+      assert.equal(bench.watch.isDeaf(LEADER, at(timeMs)), false, `batch ${batch}`);
+      bench.network.place = { ...bench.network.place, timeMs };
+    }
+    // Its clock was set right: who is far ahead now is waited for again.
+    bench.wallMs += ahead;
+    assert.equal(bench.watch.isDeaf(LEADER, at(bench.wallMs + ahead)), true);
+    assert.deepEqual(bench.events, ["batch_time_refused", "batch_time_refused"]);
+  });
+
   test("what nodes send that do not lead changes nothing of that", () => {
     const bench = new Bench();
     const far = bench.wallMs + 2 * BATCH_AHEAD_MAX_MS;

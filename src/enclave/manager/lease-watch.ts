@@ -79,8 +79,8 @@ export class LeaseWatch {
   #unheardUntilMs = 0;
   /** Who sent what was refused last. */
   #mistrusted: { readonly leader: NodeId; readonly untilMs: number } | undefined;
-  /** Until when batches far ahead are not taken, and the time of this node's ledger when the first of them came. */
-  #ahead: { readonly untilMs: number; readonly ledgerTimeMs: number } | undefined;
+  /** Until when batches far ahead are not taken; and when the first of them came, its time and that of this node's ledger. */
+  #ahead: { readonly untilMs: number; readonly timeMs: number; readonly ledgerTimeMs: number } | undefined;
   /** Quarantines that were too early by this node's clocks, and were not taken at first. */
   refusedQuarantines = 0;
 
@@ -229,7 +229,10 @@ export class LeaseWatch {
     return peer === this.#leader && term <= this.#term && this.#parts.clock.now() < this.#unheardUntilMs;
   }
 
-  /** Whether a peer may lead: what others send says nothing about what the network is offered, and consensus does not take it. */
+  /**
+   * Whether a peer may lead: what others send says nothing about what the network is offered, and consensus does not take it. Of a
+   * later term anybody may be the leader; a node that claims falsely to be it does not run the code that was attested.
+   */
   #mayBeLeader(peer: NodeId, term: number): boolean {
     if (term !== this.#term) return term > this.#term;
     return this.#leader === undefined || this.#leader === peer;
@@ -257,21 +260,22 @@ export class LeaseWatch {
   #aheadRefusedUntilMs(offered: readonly Bytes[], leader: NodeId): number {
     if (offered.length === 0) return 0;
     const { clock, ledgerTimeMs, tracer } = this.#parts;
-    const aheadMs = Math.max(...offered.map(batchTimeOf)) - clock.wallTime();
+    const timeMs = Math.max(...offered.map(batchTimeOf));
+    const aheadMs = timeMs - clock.wallTime();
     if (aheadMs <= BATCH_AHEAD_MAX_MS) return 0;
-    if (this.#ahead === undefined || this.#wentOn(this.#ahead.ledgerTimeMs)) {
-      this.#ahead = { untilMs: clock.now() + QUARANTINE_REFUSED_MS, ledgerTimeMs: ledgerTimeMs() };
+    if (this.#ahead === undefined || this.#wentOn(this.#ahead)) {
+      this.#ahead = { untilMs: clock.now() + QUARANTINE_REFUSED_MS, timeMs, ledgerTimeMs: ledgerTimeMs() };
       const message = "the leader's clock is far ahead of this node's: it is not heard for a while; check both clocks";
       tracer.event("warn", "batch_time_refused", { message, leader, aheadMs: Math.round(aheadMs) });
     }
     return this.#ahead.untilMs;
   }
 
-  /** Whether this node's own ledger has gone on since, without what is far ahead. */
-  #wentOn(sinceLedgerTimeMs: number): boolean {
+  /** Whether this node's own ledger has gone on since, without what was far ahead, or is not ahead any more. */
+  #wentOn(ahead: { readonly timeMs: number; readonly ledgerTimeMs: number }): boolean {
     const { clock, ledgerTimeMs } = this.#parts;
     const timeMs = ledgerTimeMs();
-    return timeMs !== sinceLedgerTimeMs && timeMs - clock.wallTime() <= BATCH_AHEAD_MAX_MS;
+    return timeMs !== ahead.ledgerTimeMs && (timeMs < ahead.timeMs || timeMs <= clock.wallTime());
   }
 
   /** Whether a node sent what is refused: clocks that run fast would make it win the elections that follow. */

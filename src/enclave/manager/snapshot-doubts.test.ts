@@ -89,6 +89,18 @@ describe("a snapshot that is sent", () => {
     return times;
   }
 
+  test("is made anew within an hour, however long the last one took", () => {
+    const { world, doubts } = watched();
+    doubts.unreadable();
+    world.nowMs += 2 * DOUBTED_SNAPSHOT_INTERVAL_MAX_MS;
+    doubts.ended(false);
+    doubts.unreadable();
+    assert.equal(world.made, 2);
+    world.nowMs += DOUBTED_SNAPSHOT_INTERVAL_MAX_MS;
+    doubts.unreadable();
+    assert.equal(world.made, 3);
+  });
+
   test("is made anew ever less often for the same peer, up to a bound; not less often for the others", () => {
     const network = watched();
     const { world, begin, doubts } = network;

@@ -13,7 +13,7 @@ import type { Clock } from "../ports.ts";
 export const DOUBTED_BEGINNINGS = 3;
 /** Shortest time between two snapshots that are made because of doubts, in milliseconds. */
 export const DOUBTED_SNAPSHOT_INTERVAL_MS = 10_000;
-/** Between two snapshots that are made because of doubts lies at least this many times as long as the last one took. */
+/** Between two snapshots that are made because of doubts lies at least this many times as long as the last one took, or an hour. */
 export const DOUBTED_SNAPSHOT_REST_FACTOR = 10;
 /**
  * With each snapshot that one peer has this node doubt, its doubts wait twice as long for the next, up to this time; it begins afresh
@@ -74,7 +74,8 @@ export class SnapshotDoubts {
     const now = this.#parts.clock.now();
     for (const [other, { atMs }] of this.#caused)
       if (now - atMs >= 2 * DOUBTED_SNAPSHOT_INTERVAL_MAX_MS) this.#caused.delete(other);
-    const restMs = Math.max(DOUBTED_SNAPSHOT_INTERVAL_MS, DOUBTED_SNAPSHOT_REST_FACTOR * this.#tookMs);
+    const shareMs = Math.min(DOUBTED_SNAPSHOT_REST_FACTOR * this.#tookMs, DOUBTED_SNAPSHOT_INTERVAL_MAX_MS);
+    const restMs = Math.max(DOUBTED_SNAPSHOT_INTERVAL_MS, shareMs);
     const { count, atMs } = this.#caused.get(cause) ?? { count: 0, atMs: Number.NEGATIVE_INFINITY };
     const waitMs = Math.min(restMs * 2 ** (count - 1), DOUBTED_SNAPSHOT_INTERVAL_MAX_MS);
     if (now - this.#madeAtMs < restMs || now - atMs < waitMs) return;

@@ -3,7 +3,7 @@
  * worker before, keep the bounds, and fit what it answers: requests that are open here, the batch that was sent, with its
  * generation, transactions and tables. The first that does not ends the worker (worker-supervisor.ts).
  *
- * Messages are decoded already (worker/wire.ts). Whether a result is true nobody can see without executing it.
+ * Messages are decoded already (worker/wire-from-worker.ts). Whether a result is true nobody can see without executing it.
  */
 import { type Bytes, bytesKey } from "../../core/codec/bytes.ts";
 import { TableSet } from "../../core/kv/tables.ts";

@@ -6,7 +6,7 @@
  * depends on the uncommitted state carries `generation`, which grows with each rollback: late results of an older one
  * are ignored.
  *
- * Both sides decode strictly (wire.ts), and the manager takes a worker for hostile: manager/worker-guard.ts refuses what was not
+ * Both sides decode strictly (wire-*.ts), and the manager takes a worker for hostile: manager/worker-guard.ts refuses what was not
  * asked for or breaks a bound, and the worker that said it is ended and begun again.
  */
 import type { Bytes } from "../../core/codec/bytes.ts";

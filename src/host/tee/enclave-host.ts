@@ -61,6 +61,8 @@ export function askInFile(file: string, timeoutMs = ENCLAVE_HOST_TIMEOUT_MS): As
         SECRET_FILE_MODE,
       );
       const answer = await waitFor(file, timeoutMs);
+      // The request goes first: a host that found it without an answer would answer once more.
+      await rm(request, { force: true });
       await rm(file, { force: true });
       return readAnswer(answer);
     } catch (error) {

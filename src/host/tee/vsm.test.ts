@@ -170,7 +170,7 @@ describe("the provider vsm", () => {
         if (content === undefined) return;
         writeFileSync(`${file}.new`, content);
         renameSync(`${file}.new`, file);
-      }, 10);
+      }, 1);
       after(() => clearInterval(timer));
       return { file, requests };
     }
