@@ -49,7 +49,6 @@ function startSearches(pages: readonly Page[], starts: number[], keys: readonly 
   let touched = 0;
   for (let at = 0; at < length; at++) touched += (pages[at] as Page).count;
   for (let at = 0; at < length; at++) touched += (pages[at] as Page).logBytes;
-  for (let at = 0; at < length; at++) touched += (pages[at] as Page).touchTable();
   for (let at = 0; at < length; at++) touched += (pages[at] as Page).touchSlot(keys[at] as Bytes);
   for (let at = 0; at < length; at++) starts[at] = (pages[at] as Page).searchStart(keys[at] as Bytes);
   for (let at = 0; at < length; at++) touched += (pages[at] as Page).touchRecord(starts[at] as number);

@@ -42,48 +42,6 @@ export function newLog(bytes: number): Uint8Array {
   return log;
 }
 
-/** Tables of no more slots than this are on few lines of the processor's cache, and so are searched by halves alone. */
-const GUESSED_LEAST = 16;
-/** How far from the guess a search looks next: the slots between are on one line. */
-const FIRST_STEP = 4;
-
-/** Index of a slot, of so many, whose hint may be this one: it is near when hints are spread evenly, as those of digests are. */
-export function guessSlot(log: Uint8Array, table: number, count: number, hint: number): number {
-  if (count <= GUESSED_LEAST) return 0;
-  const hints = table + HINT_OFFSET;
-  const low = readU16(log, hints);
-  const high = readU16(log, hints + (count - 1) * SLOT_BYTES);
-  if (hint <= low) return 0;
-  return hint >= high ? count - 1 : Math.floor(((hint - low) * (count - 1)) / (high - low));
-}
-
-/**
- * Index of the first slot, of so many, whose hint is not less; their number when there is none. In a large table it begins with
- * a guess, since that reads fewer lines than halves do (Perl, Itai and Avni, "Interpolation Search", CACM 1978); steps that
- * double from there keep the search logarithmic when the guess is wrong.
- */
-export function firstHint(log: Uint8Array, table: number, count: number, hint: number): number {
-  const hints = table + HINT_OFFSET;
-  let [from, to] = [0, count];
-  if (count > GUESSED_LEAST) {
-    let at = guessSlot(log, table, count, hint);
-    const upwards = readU16(log, hints + at * SLOT_BYTES) < hint;
-    for (let step = FIRST_STEP; at >= 0 && at < count; step *= 2) {
-      const less = readU16(log, hints + at * SLOT_BYTES) < hint;
-      if (less) from = at + 1;
-      else to = at;
-      if (less !== upwards) break;
-      at += upwards ? step : -step;
-    }
-  }
-  while (from < to) {
-    const middle = (from + to) >>> 1;
-    if (readU16(log, hints + middle * SLOT_BYTES) < hint) from = middle + 1;
-    else to = middle;
-  }
-  return from;
-}
-
 /** What a processor reads from memory at once. */
 export const LINE_BYTES = 64;
 

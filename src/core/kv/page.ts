@@ -33,7 +33,7 @@ import {
 } from "./record.ts";
 
 /** Size in bytes above which a page is split; one may be larger for a while, by a record or two. */
-export const PAGE_BYTES = 16384;
+export const PAGE_BYTES = 32768;
 /** Number of records above which a page is split: each that is added or removed can cost a new table. */
 export const PAGE_RECORDS = 256;
 
@@ -117,7 +117,7 @@ export class Page extends PageReader {
     const page = new Page(owner, this.log);
     page.count = this.count;
     page.table = this.table;
-    page.prefix = this.prefix;
+    page.#takeHints(this);
     page.#recordsBytes = this.#recordsBytes;
     if (this.large.length > 0) page.large = this.large.slice();
     return page;
@@ -169,7 +169,10 @@ export class Page extends PageReader {
     if (index < this.count) this.log.copyWithin(slot + SLOT_BYTES, slot, this.slotOf(this.count));
     this.count++;
     this.#setU16(slot, offset);
-    this.#setU16(slot + HINT_OFFSET, hintOf(key, 0, key.length, this.prefix));
+    const hint = hintOf(key, 0, key.length, this.prefix);
+    this.#setU16(slot + HINT_OFFSET, hint);
+    if (index === 0) this.lowHint = hint;
+    if (index === this.count - 1) this.highHint = hint;
   }
 
   /** Makes the prefix one that this key has too. */
@@ -196,7 +199,16 @@ export class Page extends PageReader {
       const offset = this.offsetAt(index);
       const hint = hintOf(this.log, offset + HEADER_BYTES, readU16(this.log, offset), prefix);
       this.#setU16(this.slotOf(index) + HINT_OFFSET, hint);
+      if (index === 0) this.lowHint = hint;
+      this.highHint = hint;
     }
+  }
+
+  /** Takes over what hints depend on from a page with the same keys. */
+  #takeHints({ prefix, lowHint, highHint }: Page): void {
+    this.prefix = prefix;
+    this.lowHint = lowHint;
+    this.highHint = highHint;
   }
 
   /** Counts out a record that no version has; a large value is let go at once. */
@@ -252,7 +264,7 @@ export class Page extends PageReader {
     moved.#take(this, 0, this.count).#setHints();
     this.log = moved.log;
     this.table = moved.table;
-    this.prefix = moved.prefix;
+    this.#takeHints(moved);
     this.#room = moved.#room;
     this.large = moved.large;
   }
