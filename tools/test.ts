@@ -68,16 +68,17 @@ function kindOf(path: string): string {
 }
 
 function testFiles(only: string | undefined, kind: string | undefined): string[] {
-  return ["src", "test"]
+  // Those of test/ take long: begun last, one of them would end alone.
+  return ["test", "src"]
     .map((folder) => join(DIST, folder))
     .filter((folder) => fs.existsSync(folder))
-    .flatMap((folder) =>
-      fs.readdirSync(folder, { recursive: true, encoding: "utf8" }).map((name) => join(folder, name)),
-    )
+    .flatMap((folder) => {
+      const names = fs.readdirSync(folder, { recursive: true, encoding: "utf8" }).sort();
+      return names.map((name) => join(folder, name));
+    })
     .filter((path) => path.endsWith(".test.js"))
     .filter((path) => (kind === undefined ? kindOf(path) !== SLOW_KIND : kindOf(path) === kind))
-    .filter((path) => only === undefined || sourceOf(path).includes(only))
-    .sort();
+    .filter((path) => only === undefined || sourceOf(path).includes(only));
 }
 
 /** The error as its author wants to see it: node:test wraps what the test threw. */

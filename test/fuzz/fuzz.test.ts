@@ -7,7 +7,7 @@ import { fuzz } from "./fuzzer.ts";
 import { fuzzSeeds } from "./seeds.ts";
 import { CANARY, fuzzTargets } from "./targets.ts";
 
-const INPUTS = 640;
+const INPUTS = 320;
 
 describe("fuzzing", () => {
   test("finds a fault that only coverage leads to, and finds it again under the same seed", () => {

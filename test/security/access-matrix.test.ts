@@ -243,6 +243,15 @@ interface Cell {
   readonly expected: Answer;
 }
 
+/**
+ * Methods that a caller tries at a path where nothing is: all of them, or, as a refused caller needs a connection for each
+ * request, as many as give the refused ones together every method at every path.
+ */
+function methodsNowhere(caller: ClientIdentity, path: number): readonly (typeof METHODS)[number][] {
+  if (isKnown(caller.standing)) return METHODS;
+  return [0, 1].map((at) => present(METHODS[(identities.indexOf(caller) * 2 + path + at) % METHODS.length]));
+}
+
 /** Every cell of one caller: endpoints with all methods, the adapter, and where nothing is. */
 function cellsOf(caller: ClientIdentity): readonly Cell[] {
   const known = isKnown(caller.standing);
@@ -269,8 +278,8 @@ function cellsOf(caller: ClientIdentity): readonly Cell[] {
       return { method, path, expected: { outcome: served, allow: undefined }, body: utf8Encode(CALL) };
     }),
   );
-  const nowhere = NOWHERE.flatMap((path) =>
-    METHODS.map(
+  const nowhere = NOWHERE.flatMap((path, at) =>
+    methodsNowhere(caller, at).map(
       (method): Cell => ({ method, path, expected: known ? { outcome: NOT_HERE, allow: undefined } : refused }),
     ),
   );
@@ -306,10 +315,17 @@ describe("the access matrix", () => {
     assert.deepEqual(said, Object.fromEntries(Object.entries(DECISIONS).map(([endpoint, { who }]) => [endpoint, who])));
   });
 
-  test("has a cell for every caller, path and method", () => {
+  test("has a cell for every caller, endpoint and method, and where nothing is for every path and method", () => {
     const paths = new Set(Object.keys(DECISIONS).map((endpoint) => endpoint.replace(/^\w+ /, ""))).size;
-    for (const caller of identities)
-      assert.equal(cellsOf(caller).length, (paths + MOUNTED.length + NOWHERE.length) * METHODS.length);
+    const nowhere = { known: new Set<string>(), refused: new Set<string>() };
+    for (const caller of identities) {
+      const cells = cellsOf(caller);
+      const found = cells.filter(({ path }) => NOWHERE.includes(path));
+      assert.equal(cells.length - found.length, (paths + MOUNTED.length) * METHODS.length, caller.name);
+      for (const { method, path } of found)
+        nowhere[isKnown(caller.standing) ? "known" : "refused"].add(`${method} ${path}`);
+    }
+    for (const { size } of Object.values(nowhere)) assert.equal(size, NOWHERE.length * METHODS.length);
     assert.equal(new Set(identities.map(({ name }) => name)).size, CALLERS);
   });
 

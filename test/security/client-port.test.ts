@@ -22,9 +22,10 @@ const GRACE_MS = 8_000;
 
 after(closeFrontends);
 
-describe("the client port", () => {
-  const caller = { actor: "member1", certificate: "00" };
+const caller = { actor: "member1", certificate: "00" };
 
+// They wait for the same limit: together.
+describe("the client port, of slow clients,", { concurrency: true }, () => {
   for (const [name, withCertificate, text] of [
     ["sends its headers byte by byte", true, "POST /eth HTTP/1.1\r\nhost: a\r\n"],
     ["says nothing at all", true, ""],
@@ -39,13 +40,15 @@ describe("the client port", () => {
       socket.resume();
       socket.on("secureConnect", () => socket.write(text));
       const drip = setInterval(() => text !== "" && !socket.destroyed && socket.write("x: y\r\n"), 500);
-      const gone = await Promise.race([closed, delay(HEADERS_TIMEOUT_MS + GRACE_MS, false)]);
+      const gone = await Promise.race([closed, delay(HEADERS_TIMEOUT_MS + GRACE_MS, false, { ref: false })]);
       clearInterval(drip);
       socket.destroy();
       assert.equal(gone, true, `still open ${GRACE_MS} ms after the limit for headers`);
     });
   }
+});
 
+describe("the client port", () => {
   test("does not serve an actor any more whose certificate expired while it was connected", async () => {
     let valid = true;
     const { port, certificate, privateKey } = await frontend(() =>

@@ -1,4 +1,7 @@
-/** Whole networks under seeds: everything the checker holds, replay, and what a full stop must not lose. */
+/**
+ * Whole networks under a few seeds of each kind: everything the checker holds, replay, and what a full stop must not lose.
+ * Many seeds, which draw among the same kinds: `npm run sim`.
+ */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { describe, test } from "node:test";
@@ -39,21 +42,21 @@ async function workedNetwork(seed: number): Promise<Simulation> {
 
 describe("a simulated network", () => {
   test("of three nodes keeps every promise under faults, answering after commit", async () => {
-    assert.ok((await simulateSeeds(1, 12, { nodeCount: 3, answerAfter: "commit" })) > 200);
+    assert.ok((await simulateSeeds(1, 4, { nodeCount: 3, answerAfter: "commit" })) > 60);
   });
 
   test("of three nodes keeps every promise under faults, answering after execution", async () => {
-    assert.ok((await simulateSeeds(101, 6, { nodeCount: 3, answerAfter: "execution" })) > 60);
+    assert.ok((await simulateSeeds(101, 2, { nodeCount: 3, answerAfter: "execution" })) > 20);
   });
 
   test("of five and seven nodes keeps every promise under faults", async () => {
-    assert.ok((await simulateSeeds(201, 3, { nodeCount: 5 })) > 30);
-    assert.ok((await simulateSeeds(301, 2, { nodeCount: 7 })) > 10);
+    assert.ok((await simulateSeeds(201, 1, { nodeCount: 5 })) > 10);
+    assert.ok((await simulateSeeds(301, 1, { nodeCount: 7 })) > 5);
   });
 
   test("keeps every promise when disks that are not trusted are put back to what they were, one at a time", async () => {
     let older = 0;
-    for (let seed = 1; seed <= 5; seed++)
+    for (let seed = 3; seed < 5 || (older === 0 && seed < 15); seed++)
       older += (await simulate({ seed, nodeCount: 3, trustDisk: false })).faults["disk.olderImage"] ?? 0;
     assert.ok(older > 0, "older images were put back");
   });
@@ -73,13 +76,14 @@ describe("a simulated network", () => {
   });
 
   test("keeps every promise with quorums of other sizes", async () => {
-    assert.ok((await simulateSeeds(1, 4, { nodeCount: 5, flexible: true })) > 20);
-    assert.ok((await simulateSeeds(401, 3, { nodeCount: 4, flexible: true })) > 10);
+    assert.ok((await simulateSeeds(1, 1, { nodeCount: 5, flexible: true })) > 5);
+    assert.ok((await simulateSeeds(401, 1, { nodeCount: 4, flexible: true })) > 3);
   });
 
   test("bears frames that are lost, doubled and overtaken", async () => {
     const counts = { "network.loss": 0, "network.duplication": 0, "network.reordering": 0 };
-    for (let seed = 1; seed <= 12; seed++) {
+    const isDone = () => Object.values(counts).every((count) => count > 0);
+    for (let seed = 8; seed < 11 || (!isDone() && seed < 30); seed++) {
       const { faults } = await simulate({ seed, network: "datagram", nodeCount: 3 });
       for (const kind of Object.keys(counts) as (keyof typeof counts)[]) counts[kind] += faults[kind] ?? 0;
     }
@@ -88,7 +92,7 @@ describe("a simulated network", () => {
 
   test("is not changed by hostile frames", async () => {
     let refused = 0;
-    for (let seed = 1; seed <= 4; seed++)
+    for (let seed = 1; seed <= 2; seed++)
       refused += (await simulate({ seed, hostile: true })).faults["hostile.refused"] ?? 0;
     assert.ok(refused > 0, "malformed frames were refused");
   });
