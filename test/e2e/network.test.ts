@@ -11,12 +11,13 @@ import { FILE_SYSTEM } from "../../src/host/file-operations.ts";
 import { entriesOf } from "../../src/host/ledger-chunks.ts";
 import { LEDGER_FORMAT_VERSION } from "../../src/host/ledger-record.ts";
 import { openLedgerFiles, readLedger } from "../../src/host/ledger-files.ts";
+import { coco } from "../support/coco-here.ts";
 import { agree, type NetworkView, postBallot, postProposal } from "./lib/governance.ts";
 import { chunkFiles, flipBit, folderHashes } from "./lib/ledger-damage.ts";
 import { administrativeOf, requireSameLedgers, requireValidLedger } from "./lib/ledgers.ts";
 import { Load, sendTransfers } from "./lib/load.ts";
 import { CHAIN_ID, Network, type NetworkNode } from "./lib/network.ts";
-import { present, runCoco, startProcess, CLI, endOf, until } from "./lib/processes.ts";
+import { present, runCoco, until } from "./lib/processes.ts";
 import { requireReceipts, transactionIdOf } from "./lib/receipts.ts";
 
 let network: Network;
@@ -137,10 +138,13 @@ describe("a request of members", () => {
 
 describe("coco ledger on a node's folder", () => {
   test("verifies, shows and exports while the node writes", async () => {
-    const load = new Load(network);
+    const load = new Load(network, 1);
     try {
       await load.progress(20);
-      for (let round = 0; round < 3; round++) for (const node of network.nodes) await requireValidLedger(node);
+      for (const { name, dir: folder, serviceCertificate } of network.nodes) {
+        const verified = await runCoco("ledger", "verify", folder, "--service-cert", serviceCertificate);
+        assert.equal(verified.code, 0, `${name}: ${verified.stderr}`);
+      }
       const shown = await runCoco("ledger", "show", leader.dir, "--range", "1-20", "--json");
       assert.equal(shown.code, 0, shown.stderr);
       assert.equal(JSON.parse(present(shown.stdout.split("\n")[0])).firstSeqno, 1);
@@ -162,10 +166,10 @@ describe("coco ledger on a node's folder", () => {
     await cp(leader.dir, copy, { recursive: true });
     await flipBit(copy, 0.5);
     for (const [command, ...more] of [["verify"], ["show"], ["export", "--range", "1-100000"]]) {
-      const { code, stderr } = await runCoco("ledger", present(command), copy, ...more);
+      const { code, talk } = await coco("ledger", present(command), copy, ...more);
       assert.equal(code, 1, command);
-      assert.match(stderr, /LedgerCorrupt: entry \d+, from sequence number \d+, in \S+ledger_\d+ at byte \d+: \S/);
-      assert.doesNotMatch(stderr, /\n +at /);
+      assert.match(talk, /LedgerCorrupt: entry \d+, from sequence number \d+, in \S+ledger_\d+ at byte \d+: \S/);
+      assert.doesNotMatch(talk, /\n +at /);
     }
     await rm(copy, { recursive: true });
   });
@@ -199,10 +203,10 @@ describe("a folder that does not hold", () => {
 
   async function startRefused(problem: RegExp): Promise<void> {
     const found = await folderHashes(dir);
-    const node = startProcess(process.execPath, [CLI, "node", "start", "--dir", dir]);
-    assert.deepEqual(await endOf(node), { code: 1, signal: null });
-    assert.match(node.stderr(), problem);
-    assert.doesNotMatch(node.stderr(), /\n +at /);
+    const { code, talk } = await coco("node", "start", "--dir", dir);
+    assert.equal(code, 1);
+    assert.match(talk, problem);
+    assert.doesNotMatch(talk, /\n +at /);
     assert.deepEqual(await folderHashes(dir), found, "nothing was changed");
   }
 
@@ -216,9 +220,9 @@ describe("a folder that does not hold", () => {
     for (const at of [0, 2]) {
       await putLedger(async () => rm(present((await chunkFiles(dir))[at])));
       await startRefused(/LedgerCorrupt: .*ledger_\d+.*the chunk before it is missing/);
-      const { code, stderr } = await runCoco("ledger", "verify", dir);
+      const { code, talk } = await coco("ledger", "verify", dir);
       assert.equal(code, 1);
-      assert.match(stderr, /the chunk before it is missing/);
+      assert.match(talk, /the chunk before it is missing/);
     }
   });
 
@@ -232,7 +236,7 @@ describe("a folder that does not hold", () => {
       await appendFile(file, "and a torn end");
     });
     await startRefused(/LedgerTooNew/);
-    assert.equal((await runCoco("ledger", "verify", dir)).code, 1);
+    assert.equal((await coco("ledger", "verify", dir)).code, 1);
   });
 
   test("for its last batch or a snapshot is of a newer format is refused and left alone", async () => {
@@ -248,13 +252,13 @@ describe("a folder that does not hold", () => {
       await appendFile(chunk.file, "and a torn end");
     });
     await startRefused(/LedgerTooNew: batch: format version 7/);
-    const { code, stderr } = await runCoco("ledger", "verify", dir);
-    assert.deepEqual([code, /LedgerTooNew/.test(stderr)], [1, true], stderr);
+    const { code, talk } = await coco("ledger", "verify", dir);
+    assert.deepEqual([code, /LedgerTooNew/.test(talk)], [1, true], talk);
     const head = [Buffer.from("cocosnp"), Buffer.from([version, 0, 0, 0, 3, 0xa1, 1, version]), Buffer.alloc(56)];
     await putLedger((ledger) => writeFile(join(ledger, "snapshot_0000000003"), Buffer.concat(head)));
     await startRefused(/LedgerTooNew: snapshot: format version 7/);
-    const verified = await runCoco("ledger", "verify", dir);
-    assert.deepEqual([verified.code, /LedgerTooNew/.test(verified.stderr)], [1, true], verified.stderr);
+    const verified = await coco("ledger", "verify", dir);
+    assert.deepEqual([verified.code, /LedgerTooNew/.test(verified.talk)], [1, true], verified.talk);
   });
 
   test("for it is of another network is refused and left alone", async () => {

@@ -7,8 +7,9 @@ import { entriesOf } from "../../../src/host/ledger-chunks.ts";
 import { readLedger } from "../../../src/host/ledger-files.ts";
 import { sha256 } from "../../../src/enclave/manager/node-crypto.ts";
 import { toHex } from "../../../src/core/codec/bytes.ts";
+import { coco } from "../../support/coco-here.ts";
 import type { NetworkNode } from "./network.ts";
-import { present, runCoco, until } from "./processes.ts";
+import { present, until } from "./processes.ts";
 
 /** An administrative transaction as `coco ledger show --json` prints it. */
 export interface ShownTransaction {
@@ -23,9 +24,9 @@ export interface ShownTransaction {
 
 /** The administrative transactions of a node's ledger, in order. */
 export async function administrativeOf(dir: string): Promise<readonly ShownTransaction[]> {
-  const { code, stdout, stderr } = await runCoco("ledger", "show", dir, "--administrative", "--json");
-  assert.equal(code, 0, stderr);
-  return stdout
+  const { code, data, talk } = await coco("ledger", "show", dir, "--administrative", "--json");
+  assert.equal(code, 0, talk);
+  return data
     .trim()
     .split("\n")
     .flatMap((line) => {
@@ -45,11 +46,11 @@ interface ShownBatch {
 
 /** Fails unless `coco ledger verify` finds the whole ledger of a node good. */
 export async function requireValidLedger(node: NetworkNode): Promise<void> {
-  const { code, stdout, stderr } = await runCoco(
+  const { code, data, talk } = await coco(
     ...["ledger", "verify", node.dir, "--service-cert", node.serviceCertificate, "--json"],
   );
-  assert.equal(code, 0, `${node.name}: ${stdout}${stderr}`);
-  assert.equal(JSON.parse(stdout).valid, true);
+  assert.equal(code, 0, `${node.name}: ${data}${talk}`);
+  assert.equal(JSON.parse(data).valid, true);
 }
 
 /** SHA-256 of every batch of a ledger folder, by index. */

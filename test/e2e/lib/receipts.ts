@@ -6,7 +6,8 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Hex } from "viem";
 import type { NetworkNode } from "./network.ts";
-import { present, runCoco, until } from "./processes.ts";
+import { coco } from "../../support/coco-here.ts";
+import { present, until } from "./processes.ts";
 
 /** The ledger's name of an Ethereum transaction, once it is committed on the node. */
 export function transactionIdOf(node: NetworkNode, hash: Hex): Promise<string> {
@@ -33,10 +34,10 @@ export async function requireReceipts(
     assert.equal(status, 200, `${node.name}, ${transactionId}: ${body}`);
     const file = join(node.dir, `receipt-${transactionId}.${format}`);
     await writeFile(file, bytes);
-    const { code, stdout, stderr } = await runCoco(
+    const { code, data, talk } = await coco(
       ...["receipt", "verify", file, "--service-cert", serviceCertificate, "--json"],
     );
-    assert.equal(code, 0, stderr);
-    assert.equal(JSON.parse(stdout).transaction_id, transactionId);
+    assert.equal(code, 0, talk);
+    assert.equal(JSON.parse(data).transaction_id, transactionId);
   }
 }
