@@ -18,7 +18,7 @@ import { constitutionOf, decide as decideOn, type NetworkView } from "./lib/gove
 import { sendTransfers, signTransfer } from "./lib/load.ts";
 import { accountKey } from "./lib/network.ts";
 import { PlayedNetwork, type PlayedNode } from "./lib/played-network.ts";
-import { present, until } from "./lib/processes.ts";
+import { delay, present, until } from "./lib/processes.ts";
 
 const LEASE_MS = 4_000;
 const STRANGE_CODE = 0x77;
@@ -177,7 +177,6 @@ describe("a network of several TEEs", () => {
       const isListed = now.nodes.some(({ node_id }) => node_id === tdx.nodeId);
       return !isListed && now.service_certificate !== before.service_certificate ? true : undefined;
     });
-    await until("it ends by itself", () => tdx.fatal);
     for (const node of members()) node.reconnect();
     await commit(first, members());
     assert.ok(!(await judged(PLAYED_ROOTS)).nodes.some(({ nodeId }) => nodeId === tdx.nodeId));
@@ -213,12 +212,17 @@ describe("a network of several TEEs", () => {
     };
     const [before, account] = [await attestedAt(), privateKeyToAccount(accountKey(0))];
     const since = nonce;
-    const renewed = async () => (await attestedAt()).every((at, place) => at >= (before[place] ?? 0) + 2 * LEASE_MS);
+    const renewed = async () => (await attestedAt()).every((at, place) => at >= (before[place] ?? 0) + LEASE_MS);
     while (!(await renewed())) {
       const node = present(members()[nonce % members().length]);
       await node.rpc.call<Hex>("eth_sendRawTransaction", await signTransfer(account, nonce++));
+      await delay(40);
     }
     assert.ok(nonce - since > 10, `${nonce - since} writes`);
     await commit(first, members());
+  });
+
+  test("has the expelled node end by itself, which hears of its end by the silence", async () => {
+    assert.equal((await until("it ends", () => tdx.fatal)).code, "NodeRemoved");
   });
 });

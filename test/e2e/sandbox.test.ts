@@ -9,9 +9,10 @@ import { join } from "node:path";
 import type { Hex } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 import { PACKAGE_FOLDER } from "../../src/host/measure-code.ts";
+import { coco } from "../support/coco-here.ts";
 import { folderHashes } from "./lib/ledger-damage.ts";
 import type { RpcClient } from "./lib/json-rpc.ts";
-import { CLI, endOf, present, runCoco, startProcess, until } from "./lib/processes.ts";
+import { CLI, present, runCoco, startProcess, until } from "./lib/processes.ts";
 import { isAlive, type Sandbox, startSandbox, temporaryFolder } from "./lib/sandbox.ts";
 
 const SINK = "0x00000000000000000000000000000000c0c0c0c0";
@@ -117,14 +118,6 @@ describe("a sandbox", () => {
     assert.equal((await send(sandbox.gateway(1))).status, "0x1");
   });
 
-  test("a killed launcher takes its nodes with it, and the next start resumes", async () => {
-    const before = await chainOf(sandbox.gateway(0));
-    sandbox.process.signal("SIGKILL");
-    await until("the nodes end", () => (sandbox.endpoints.nodes.some(({ pid }) => isAlive(pid)) ? undefined : true));
-    sandbox = await startSandbox({ dir });
-    assert.deepEqual(await chainOf(sandbox.gateway(2), before.blockNumber), before);
-  });
-
   test("a start in a folder that is in use says by whom", async () => {
     const { code, stderr } = await runCoco("sandbox", "start", "--dir", dir, "--port", "0");
     assert.equal(code, 1);
@@ -132,30 +125,9 @@ describe("a sandbox", () => {
     assert.equal((await send(sandbox.gateway(0))).status, "0x1");
   });
 
-  test("resumes after a change of its code, and says that it was voted in", async () => {
-    const before = await chainOf(sandbox.gateway(0));
-    await sandbox.halt();
-    const copy = join(folder, "changed");
-    await mkdir(copy);
-    for (const name of ["package.json", "package-lock.json", "dist/src"]) {
-      await cp(join(PACKAGE_FOLDER, name), join(copy, name), { recursive: true });
-    }
-    await symlink(join(PACKAGE_FOLDER, "node_modules"), join(copy, "node_modules"));
-    await appendFile(join(copy, "dist/src/errors.js"), "// a change\n");
-    const cli = join(copy, "dist/src/cli/main.js");
-
-    sandbox = await startSandbox({ dir, cli, arguments: [] });
-    const output = sandbox.process.stdout() + sandbox.process.stderr();
-    assert.match(output, /code changed: .*approved measurement [0-9a-f]{64}/);
-    assert.deepEqual(await chainOf(sandbox.gateway(0), before.blockNumber), before);
-    assert.equal((await send(sandbox.gateway(2))).status, "0x1");
-    const member = await sandbox.member(0);
-    const { body } = await member.http({ method: "GET", path: "/node/constitution" });
-    assert.equal(JSON.parse(body).code_manifest?.length ?? JSON.parse(body).codeManifest?.length, 2);
-
-    await sandbox.halt();
-    sandbox = await startSandbox({ dir });
-    assert.equal((await send(sandbox.gateway(0))).status, "0x1", "the code before is still approved");
+  test("a killed launcher takes its nodes with it", async () => {
+    sandbox.process.signal("SIGKILL");
+    await until("the nodes end", () => (sandbox.endpoints.nodes.some(({ pid }) => isAlive(pid)) ? undefined : true));
   });
 });
 
@@ -187,12 +159,38 @@ describe("options of a sandbox", () => {
     for (const part of ["curl", "cast", "viem"]) assert.ok(text.includes(part), part);
   });
 
+  test("resumes after its launcher was killed and its code changed, and says that the code was voted in", async () => {
+    const before = await chainOf(sandbox.gateway(0));
+    sandbox.process.signal("SIGKILL");
+    await until("the nodes end", () => (sandbox.endpoints.nodes.some(({ pid }) => isAlive(pid)) ? undefined : true));
+    const copy = join(folder, "changed");
+    await mkdir(copy);
+    for (const name of ["package.json", "package-lock.json", "dist/src"]) {
+      await cp(join(PACKAGE_FOLDER, name), join(copy, name), { recursive: true });
+    }
+    await symlink(join(PACKAGE_FOLDER, "node_modules"), join(copy, "node_modules"));
+    await appendFile(join(copy, "dist/src/errors.js"), "// a change\n");
+    const cli = join(copy, "dist/src/cli/main.js");
+
+    sandbox = await startSandbox({ dir, cli, arguments: [] });
+    const output = sandbox.process.stdout() + sandbox.process.stderr();
+    assert.match(output, /code changed: .*approved measurement [0-9a-f]{64}/);
+    assert.deepEqual(await chainOf(sandbox.gateway(0), before.blockNumber), before);
+    assert.equal((await send(sandbox.gateway(0))).status, "0x1");
+    const member = await sandbox.member(0);
+    const { body } = await member.http({ method: "GET", path: "/node/constitution" });
+    assert.equal(JSON.parse(body).code_manifest?.length ?? JSON.parse(body).codeManifest?.length, 2);
+
+    await sandbox.halt();
+    sandbox = await startSandbox({ dir });
+    assert.equal((await send(sandbox.gateway(0))).status, "0x1", "the code before is still approved");
+  });
+
   test("--quiet prints nothing", async () => {
     await sandbox.halt();
     sandbox = await startSandbox({ dir, arguments: ["--fresh", "--nodes", "1", "--quiet"] });
     await sandbox.halt();
     assert.deepEqual([sandbox.process.stdout(), sandbox.process.stderr()], ["", ""]);
-    sandbox = await startSandbox({ dir, arguments: ["--fresh", "--json"] });
   });
 
   async function haltedStart(...options: readonly string[]) {
@@ -241,15 +239,14 @@ describe("what cannot start", () => {
     await cp(join(dir, "machine.key"), join(folder, "machine.key"), { force: true });
     await change(copy);
     const found = await folderHashes(folder);
-    const node = startProcess(process.execPath, [CLI, "node", "start", "--dir", copy]);
-    assert.deepEqual(await endOf(node), { code: 1, signal: null });
+    const { code, talk } = await coco("node", "start", "--dir", copy);
+    assert.equal(code, 1);
     assert.deepEqual(await folderHashes(folder), found);
-    assert.doesNotMatch(node.stderr(), /\n\s+at /, "no stack trace");
-    return node.stderr();
+    assert.doesNotMatch(talk, /\n\s+at /, "no stack trace");
+    return talk;
   }
 
   test("a node whose configuration is damaged says where, and changes no file", async () => {
-    await sandbox.halt();
     const change = (pattern: string | RegExp, by: string) => async (copy: string) => {
       const file = join(copy, "node.json");
       await writeFile(file, (await readFile(file, "utf8")).replace(pattern, by));
@@ -269,7 +266,7 @@ describe("what cannot start", () => {
   });
 
   test("a node with another network's genesis or ledger says so, and changes no file", async () => {
-    const other = await startSandbox({ dir: join(folder, "another") });
+    const other = await startSandbox({ dir: join(folder, "another"), arguments: ["--nodes", "1", "--json"] });
     await other.halt();
     const foreign = present(other.endpoints.nodes[0]).dir;
     const genesis = (copy: string): Promise<void> => cp(join(foreign, "genesis.json"), join(copy, "genesis.json"));

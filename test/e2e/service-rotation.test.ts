@@ -10,10 +10,11 @@ import { after, describe, test } from "node:test";
 import { connect, type TLSSocket } from "node:tls";
 import { createServiceCertificate, generateKeyPairPem } from "../../src/enclave/manager/certificates.ts";
 import { nodeEntropy } from "../../src/enclave/manager/node-crypto.ts";
+import { coco } from "../support/coco-here.ts";
 import { agree, type NetworkView, postAgreed } from "./lib/governance.ts";
 import { sendTransfers } from "./lib/load.ts";
 import { Network, type NetworkNode } from "./lib/network.ts";
-import { present, runCoco, until } from "./lib/processes.ts";
+import { present, until } from "./lib/processes.ts";
 import { transactionIdOf } from "./lib/receipts.ts";
 
 const network = await Network.start(4);
@@ -47,7 +48,7 @@ async function receiptFile(node: NetworkNode, id: string, format: string, name: 
 }
 
 const verifies = async (file: string, serviceCertificate: string, ...more: readonly string[]): Promise<boolean> =>
-  (await runCoco("receipt", "verify", file, "--service-cert", serviceCertificate, ...more)).code === 0;
+  (await coco("receipt", "verify", file, "--service-cert", serviceCertificate, ...more)).code === 0;
 
 /** Votes out the last node of those that are left, and waits for the new identity at all others; returns their certificate. */
 async function removeOne(nodes: readonly NetworkNode[]): Promise<string> {
@@ -125,16 +126,16 @@ describe("a network that votes a node out", () => {
 
     // The ledger proves the chain to who has any of the certificates, and to nobody with another.
     for (const file of [oldestFile, middleFile, newestFile]) {
-      const { code, stdout, stderr } = await runCoco("ledger", "verify", node.dir, "--service-cert", file, "--json");
-      assert.equal(code, 0, stderr);
-      const report = JSON.parse(stdout);
+      const { code, data, talk } = await coco("ledger", "verify", node.dir, "--service-cert", file, "--json");
+      assert.equal(code, 0, talk);
+      const report = JSON.parse(data);
       assert.deepEqual([report.valid, report.service, report.services.length], [true, true, 3]);
     }
     const stranger = join(network.dir, "stranger.pem");
     const { privateKey } = generateKeyPairPem();
     const issuance = { notBeforeMs: Date.now(), days: 1, entropy: nodeEntropy };
     await writeFile(stranger, createServiceCertificate(privateKey, issuance));
-    assert.equal((await runCoco("ledger", "verify", node.dir, "--service-cert", stranger)).code, 1);
+    assert.equal((await coco("ledger", "verify", node.dir, "--service-cert", stranger)).code, 1);
 
     // A start finds the identity of the newest epoch.
     await node.end();
