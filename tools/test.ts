@@ -1,6 +1,6 @@
 /**
  * Runs the tests: every compiled `*.test.js` under dist/src (kind `unit`) and dist/test/<kind>, each file in a process of
- * its own, two at a time. Failures are printed in full, with what their file wrote; the last line is the count.
+ * its own or with others of its folder (test-groups.ts), two processes at a time. Failures are printed in full, with what their file wrote; the last line is the count.
  *
  *   npm test -- --only ledger        files whose path contains the text
  *   npm test -- --kind e2e           one kind; `slow` runs only when it is named
@@ -14,6 +14,7 @@ import { run } from "node:test";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import { readArguments } from "./arguments.ts";
+import { groupTests, type TestGroup } from "./test-groups.ts";
 
 const DIST = fileURLToPath(new URL("..", import.meta.url));
 const CONCURRENCY = 2;
@@ -25,6 +26,7 @@ const SLOW_KIND = "slow";
 const MEASURED = "measured: ";
 /** Output kept per file; it is only shown when the file fails. */
 const OUTPUT_LIMIT = 40_000;
+const HOLDS_NO_TEST = "    The file holds no test.";
 
 interface Counts {
   passed: number;
@@ -34,7 +36,7 @@ interface Counts {
 
 /** What one file has reported so far. */
 interface FileProgress {
-  readonly startedMs: number;
+  startedMs: number;
   output: string;
   failed: boolean;
   /** By nesting: whether a test at this depth was reported since the last one above it. */
@@ -91,20 +93,35 @@ function describeError(error: Error | undefined): string {
 class Report {
   readonly counts: Counts = { passed: 0, failed: 0, skipped: 0 };
   readonly running = new Map<string, FileProgress>();
-  readonly #finished = new Map<string, FileProgress>();
+  /** Of what does not run itself: files that are through, and those whose tests another file runs. */
+  readonly #others = new Map<string, FileProgress>();
+  readonly #groups: ReadonlyMap<string, TestGroup>;
+
+  constructor(groups: ReadonlyMap<string, TestGroup>) {
+    this.#groups = groups;
+  }
+
+  /** The source of a file, or what a group of them is called. */
+  #nameOf(path: string): string {
+    return this.#groups.get(path)?.name ?? sourceOf(path);
+  }
 
   #progress(path: string): FileProgress {
-    const file = sourceOf(path);
-    let progress = this.running.get(file) ?? this.#finished.get(file);
+    const file = this.#nameOf(path);
+    let progress = this.running.get(file) ?? this.#others.get(file);
     if (progress === undefined) {
       progress = { startedMs: performance.now(), output: "", failed: false, reportedAt: [] };
-      this.running.set(file, progress);
+      this.#others.set(file, progress);
     }
     return progress;
   }
 
   started(event: { readonly name: string; readonly file?: string }): void {
-    if (event.file !== undefined && event.name === event.file) this.#progress(event.file);
+    if (event.file === undefined || event.name !== event.file) return;
+    const progress = this.#progress(event.file);
+    progress.startedMs = performance.now();
+    this.#others.delete(this.#nameOf(event.file));
+    this.running.set(this.#nameOf(event.file), progress);
   }
 
   output(event: { readonly file?: string; readonly message: string }): void {
@@ -118,15 +135,16 @@ class Report {
     const file = event.file;
     if (file === undefined || event.name !== file) return;
     const progress = this.#progress(file);
-    this.running.delete(sourceOf(file));
-    this.#finished.set(sourceOf(file), progress);
+    const name = this.#nameOf(file);
+    this.running.delete(name);
+    this.#others.set(name, progress);
     const seconds = ((performance.now() - progress.startedMs) / 1000).toFixed(1);
-    say(`${event.details.error === undefined ? "ok  " : "FAIL"} ${sourceOf(file)} (${seconds} s)`);
+    say(`${event.details.error === undefined ? "ok  " : "FAIL"} ${name} (${seconds} s)`);
   }
 
   passed(event: TestEvent): void {
     const isFile = event.name === event.file;
-    if (isFile) this.#failure(event, "    The file holds no test.");
+    if (isFile) this.#failure(event, HOLDS_NO_TEST);
     else if (!this.#isLeaf(event)) return;
     else if (event.skip !== undefined || event.todo !== undefined) this.counts.skipped++;
     else this.counts.passed++;
@@ -148,10 +166,20 @@ class Report {
 
   #failure(event: TestEvent, text: string): void {
     this.counts.failed++;
-    if (event.file !== undefined) this.#progress(event.file).failed = true;
+    if (event.file !== undefined) this.#failed(event.file);
     const place =
-      event.file === undefined ? "" : ` (${sourceOf(event.file)}${event.line === undefined ? "" : `:${event.line}`})`;
+      event.file === undefined
+        ? ""
+        : ` (${this.#nameOf(event.file)}${event.line === undefined ? "" : `:${event.line}`})`;
     say(`\nFAILED ${event.name === event.file ? "the file as a whole" : event.name}${place}\n${text}\n`);
+  }
+
+  /** A group's output is kept for all its files. */
+  #failed(path: string): void {
+    this.#progress(path).failed = true;
+    const source = sourceOf(path);
+    for (const group of this.#groups.values())
+      if (group.files.some((file) => sourceOf(file) === source)) this.#progress(group.path).failed = true;
   }
 
   /** Tests are reported after the tests inside them: one with reports a level below is a suite. */
@@ -163,9 +191,19 @@ class Report {
     return !hasChildren && event.details.type !== "suite";
   }
 
+  /** A file of a group is not missed by node:test when it holds no test. */
+  requireTests(): void {
+    for (const { path, files } of this.#groups.values()) {
+      if (this.#progress(path).failed) continue;
+      for (const file of files)
+        if (!this.#others.has(sourceOf(file)))
+          this.#failure({ name: file, file, nesting: 0, details: {} }, HOLDS_NO_TEST);
+    }
+  }
+
   /** What failed files wrote, then the last line. */
   close(): void {
-    for (const [file, progress] of [...this.#finished, ...this.running]) {
+    for (const [file, progress] of [...this.#others, ...this.running]) {
       if (progress.failed && progress.output !== "") say(`--- output of ${file}\n${progress.output.trimEnd()}\n`);
     }
     const { passed, failed, skipped } = this.counts;
@@ -185,7 +223,9 @@ const OPTIONS = {
 async function main(): Promise<number> {
   const values = readArguments("test", OPTIONS, (given) => given);
   const files = testFiles(values.only, values.kind);
-  const report = new Report();
+  const { paths, groups, remove } = groupTests(files, sourceOf);
+  process.on("exit", remove);
+  const report = new Report(groups);
   if (files.length === 0) {
     say("No test file fits the selection.");
     report.close();
@@ -198,7 +238,7 @@ async function main(): Promise<number> {
   const concurrency = values.kind === SLOW_KIND ? 1 : CONCURRENCY;
   // Every file listens for the abort.
   setMaxListeners(0, stop.signal);
-  const events = run({ files, concurrency, timeout: FILE_LIMIT_MS, signal: stop.signal });
+  const events = run({ files: [...paths], concurrency, timeout: FILE_LIMIT_MS, signal: stop.signal });
   const timer = setTimeout(() => {
     // What the aborted children still report is not counted and must not come after the last line.
     events.removeAllListeners();
@@ -219,6 +259,7 @@ async function main(): Promise<number> {
   events.resume();
   await new Promise((done) => events.once("end", done));
   clearTimeout(timer);
+  report.requireTests();
   report.close();
   return report.counts.failed > 0 || report.counts.passed === 0 ? 1 : 0;
 }

@@ -1,0 +1,77 @@
+/**
+ * Test files that share a process: reading the modules below a test file takes longer than most of them run. Only folders
+ * whose tests leave nothing behind in their process are shared.
+ */
+import * as fs from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+/** Folders of sources whose test files may share a process: pure code, and code that has its surroundings from its tests. */
+const SHARING: readonly string[] = ["src/core/", "src/enclave/"];
+/** Most files of a process: one that ends it takes the others' results with it. */
+const FILES_MAX = 12;
+
+/** Files that run in one process, from a file that imports them. */
+export interface TestGroup {
+  readonly path: string;
+  readonly name: string;
+  readonly files: readonly string[];
+}
+
+/** What is run: groups by the path of the file that imports them, and files of their own. */
+export interface GroupedTests {
+  readonly paths: readonly string[];
+  readonly groups: ReadonlyMap<string, TestGroup>;
+  /** Removes the files that were written. */
+  readonly remove: () => void;
+}
+
+/** Imports files one after the other; one that cannot be imported fails, and the others are run. */
+function importing(files: readonly string[]): string {
+  const urls = files.map((file) => pathToFileURL(file).href);
+  return `import { test } from "node:test";
+for (const url of ${JSON.stringify(urls)}) {
+  await import(url).catch((error) => test(\`\${url} is imported\`, () => Promise.reject(error)));
+}
+`;
+}
+
+/** Says the folder, and the first and the last file. */
+function nameOf(source: string, files: readonly string[]): string {
+  const [first = "", last = ""] = [files[0], files.at(-1)].map((file) => basename(file ?? "", ".test.js"));
+  return `${source}: ${first} to ${last}, ${files.length} files`;
+}
+
+/** Groups files by their folder. @param sourceOf the source of a file, from the root of the repository */
+export function groupTests(files: readonly string[], sourceOf: (path: string) => string): GroupedTests {
+  const folder = fs.mkdtempSync(join(tmpdir(), "coco-tests-"));
+  const sharing = new Map<string, string[][]>();
+  const paths: string[] = [];
+  for (const file of files) {
+    const source = sourceOf(file);
+    if (!SHARING.some((start) => source.startsWith(start))) {
+      paths.push(file);
+      continue;
+    }
+    const parts = sharing.get(dirname(source)) ?? [];
+    sharing.set(dirname(source), parts);
+    const last = parts.at(-1);
+    if (last === undefined || last.length >= FILES_MAX) parts.push([file]);
+    else last.push(file);
+  }
+  const groups = new Map<string, TestGroup>();
+  for (const [source, parts] of sharing)
+    for (const part of parts) {
+      const [only] = part;
+      if (part.length === 1 && only !== undefined) {
+        paths.push(only);
+        continue;
+      }
+      const path = join(folder, `${groups.size}.mjs`);
+      fs.writeFileSync(path, importing(part));
+      groups.set(path, { path, name: nameOf(source, part), files: part });
+      paths.push(path);
+    }
+  return { paths, groups, remove: () => fs.rmSync(folder, { recursive: true, force: true }) };
+}
