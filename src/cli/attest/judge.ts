@@ -225,6 +225,7 @@ function policyOfToken({ issuer = "", policyHash = "" }: MaaClaims, { allowDebug
 
 function judgeSnp(content: EvidenceContent, options: JudgeOptions): Verification<object> {
   const endorsements: Endorsement[] = content.certs.map((bytes) => ({ kind: "certificates", content: bytes }));
+  for (const list of content.crl) endorsements.push({ kind: "revocations", content: list });
   const add = (kind: EndorsementKind, bytes: Bytes | undefined) => {
     if (bytes !== undefined) endorsements.push({ kind, content: bytes });
   };
