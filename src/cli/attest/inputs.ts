@@ -96,7 +96,8 @@ const PLACES: readonly (readonly [keyof EvidenceFiles, RegExp])[] = [
 /** What {@link PLACES} looks for, in words. */
 export const KNOWN_NAMES =
   "known are quote.bin with collateral.json, token.jwt with jwks.json, evidence*.json, *report*.bin or *attestation*.bin with " +
-  "certificates (*.pem, *.der, *certificate*.json, host-amd-cert-base64) and lists of revoked ones (*.crl), *reference-info*, *security-policy*, runtime-data.json";
+  "certificates (*.pem, *.der, *certificate*.json, host-amd-cert-base64) and lists of revoked ones (*.crl), " +
+  "*reference-info*, *security-policy*, runtime-data.json";
 
 function ambiguous(dir: string, place: string, names: readonly string[]): CocoError {
   return new CocoError(
