@@ -11,7 +11,7 @@ import { makeEvidence } from "../../../test/support/intel-platform.ts";
 import { coco } from "../../../test/support/coco-here.ts";
 import { endorsement } from "../../../test/support/uvm-endorsement.ts";
 import { missingTeeVectors, TEE_VECTORS } from "../../../test/support/tee-vectors.ts";
-import { certificatesPem, issueRevocationList, makeKey } from "../../../test/support/issue-certificates.ts";
+import { certificatesPem, issue, issueRevocationList, makeKey } from "../../../test/support/issue-certificates.ts";
 import { encodeHardwareEvidence } from "../../attestation/hardware.ts";
 import type { HardwareEvidence } from "../../attestation/hardware-evidence.ts";
 import { makeVtpmEvidence } from "../../attestation/tpm/test-azure-vtpm.ts";
@@ -111,6 +111,21 @@ describe("evidence that can be read is rejected, with its claims", () => {
     await rejected(report, "vsm", ["CertificateMissing"]);
     await rejected([...report, "--certs", await file("no certificate")], "vsm", ["Malformed", "CertificateMissing"]);
     await rejected([...report, "--certs", await file(Uint8Array.of(0x30, 0))], "vsm", ["Malformed"]);
+  });
+
+  test("a report of VBS with its certificates in any order, or with none but a CA's", async () => {
+    const authority = issue({ subject: "CN=Test Intermediate", ca: true, key: makeKey("rsa"), issuer: guardian.root });
+    const health = makeGuardian({ issuer: authority });
+    const policy = await file(
+      JSON.stringify({ format: "vbs-hgs", roots: [pemOfDer(guardian.root.der, "CERTIFICATE")] }),
+    );
+    const report = ["--tee", "vsm", "--report", await file(makeReport(health.key)), "--policy", policy, ...AT];
+    const [own, ca] = [await file(health.health.der), await file(authority.der)];
+    const both = await file(certificatesPem([authority.der, health.health.der]));
+    for (const certs of [[own, ca], [ca, own], [both]])
+      assert.deepEqual((await judge(...report, "--certs", ...certs)).reasons, []);
+    assert.ok((await judge(...report, "--certs", ca)).reasons.includes("SignatureInvalid"));
+    assert.ok((await judge(...report, "--certs", own)).reasons.includes("RootNotTrusted"));
   });
 
   test("a report of SNP with certificates or an endorsement that can't be read", async () => {
