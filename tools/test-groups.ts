@@ -8,7 +8,7 @@ import { basename, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 
 /** Folders of sources whose test files may share a process: pure code, and code that has its surroundings from its tests. */
-const SHARING: readonly string[] = ["src/core/", "src/enclave/"];
+const SHARING: readonly string[] = ["src/adapters/", "src/attestation/", "src/core/", "src/enclave/"];
 /** Most files of a process: one that ends it takes the others' results with it. */
 const FILES_MAX = 12;
 
@@ -47,11 +47,11 @@ function nameOf(source: string, files: readonly string[]): string {
 export function groupTests(files: readonly string[], sourceOf: (path: string) => string): GroupedTests {
   const folder = fs.mkdtempSync(join(tmpdir(), "coco-tests-"));
   const sharing = new Map<string, string[][]>();
-  const paths: string[] = [];
+  const alone: string[] = [];
   for (const file of files) {
     const source = sourceOf(file);
     if (!SHARING.some((start) => source.startsWith(start))) {
-      paths.push(file);
+      alone.push(file);
       continue;
     }
     const parts = sharing.get(dirname(source)) ?? [];
@@ -65,13 +65,15 @@ export function groupTests(files: readonly string[], sourceOf: (path: string) =>
     for (const part of parts) {
       const [only] = part;
       if (part.length === 1 && only !== undefined) {
-        paths.push(only);
+        alone.push(only);
         continue;
       }
       const path = join(folder, `${groups.size}.mjs`);
       fs.writeFileSync(path, importing(part));
       groups.set(path, { path, name: nameOf(source, part), files: part });
-      paths.push(path);
     }
+  // What takes long is begun first: those of src/ that are alone are short.
+  const isShort = (file: string): boolean => sourceOf(file).startsWith("src/");
+  const paths = [...alone.filter((file) => !isShort(file)), ...groups.keys(), ...alone.filter(isShort)];
   return { paths, groups, remove: () => fs.rmSync(folder, { recursive: true, force: true }) };
 }

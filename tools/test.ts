@@ -1,6 +1,7 @@
 /**
  * Runs the tests: every compiled `*.test.js` under dist/src (kind `unit`) and dist/test/<kind>, each file in a process of
- * its own or with others of its folder (test-groups.ts), two processes at a time. Failures are printed in full, with what their file wrote; the last line is the count.
+ * its own or with others of its folder (test-groups.ts), two processes at a time. Failures are printed in full, with what
+ * their file wrote; the last line is the count.
  *
  *   npm test -- --only ledger        files whose path contains the text
  *   npm test -- --kind e2e           one kind; `slow` runs only when it is named

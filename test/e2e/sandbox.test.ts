@@ -184,6 +184,7 @@ describe("options of a sandbox", () => {
     await sandbox.halt();
     sandbox = await startSandbox({ dir });
     assert.equal((await send(sandbox.gateway(0))).status, "0x1", "the code before is still approved");
+    await rm(copy, { recursive: true });
   });
 
   test("--quiet prints nothing", async () => {

@@ -1,4 +1,7 @@
-/** Test support: real blocks of the public network are executed through the adapter's execution half, and must give the gas and receipts they had. */
+/**
+ * Test support: real blocks of the public network are executed through the adapter's execution half, and must give the gas and
+ * receipts they had.
+ */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
