@@ -94,6 +94,11 @@ export async function readLedger(directory: string, files: FileOperations = FILE
   return { hardState, layout, scan, snapshots };
 }
 
+/** Throws `LedgerCorrupt` when a chunk is missing. */
+export function requireNoGap({ gap }: ScannedLedger): void {
+  if (gap !== undefined) throw corrupt(gap.file, gap.offset, gap.reason);
+}
+
 /** The first entry from an index on. */
 function entryFrom(chunks: readonly Chunk[], index: number, files: FileOperations): LogEntry | undefined {
   for (const entry of entriesOf(chunks, index, files)) return entry;
@@ -149,6 +154,7 @@ async function readFolder(
   // A move that was announced is part of what the folder is.
   await finishMove(folder, readLayout(directory, files));
   const found = await readLedger(directory, files);
+  requireNoGap(found.scan);
   const scan = options.damagedFrom === undefined ? found.scan : damagedFrom(found.scan, options.damagedFrom);
   const layout = await repair(folder, { ...found, scan }, options);
   const { chunks, nextIndex } = scan;
