@@ -47,8 +47,8 @@ export interface LedgerFilesOptions {
   readonly repair: "refuse" | "from-peers";
   /** Entries from this index on are damaged, as their verification found out; treated like other damage. */
   readonly damagedFrom?: number;
-  /** Looks at the ends of the log and at the snapshots before anything is changed; throws to refuse the folder. */
-  readonly admit?: (ends: LedgerEnds, snapshots: readonly StoredSnapshot[]) => void;
+  /** Looks at the ends of the log, the snapshots, and term and vote before anything is changed; throws to refuse the folder. */
+  readonly admit?: (ends: LedgerEnds, snapshots: readonly StoredSnapshot[], hardState: HardState | undefined) => void;
   /** Told what was cut off or set aside. */
   onRepair(repair: LedgerRepair): void;
   /** Told once when the disk failed (`DiskFailed`, or `LedgerCorrupt` when reading): the process must stop. */
@@ -113,12 +113,12 @@ function endsOf({ chunks, nextIndex }: ScannedLedger, files: FileOperations): Le
 /** Cuts off the remainder of a crash or sets damage aside; throws with nothing changed when that is not allowed. */
 async function repair(
   folder: LedgerFolder,
-  { layout, scan, snapshots }: ReadLedger,
+  { layout, scan, snapshots, hardState }: ReadLedger,
   options: LedgerFilesOptions,
 ): Promise<Layout> {
   const { torn, damage } = scan;
   if (damage !== undefined && options.repair === "refuse") throw corrupt(damage.file, damage.offset, damage.reason);
-  if (options.admit !== undefined) options.admit(endsOf(scan, folder.files), snapshots);
+  if (options.admit !== undefined) options.admit(endsOf(scan, folder.files), snapshots, hardState);
   await removeUnfinished(folder);
   if (damage !== undefined) {
     const repaired = await setDamageAside(folder, layout, scan, damage);

@@ -123,11 +123,11 @@ function hasPeers({ genesis, joined }: Pick<NodeContext, "genesis" | "joined">):
   return Math.max(genesis.nodes.length, joined?.nodes.length ?? 0) > 1;
 }
 
-/** A ledger that is gone comes back from other nodes; a node alone would begin another history under the same name. */
-function requireNothingLost(context: NodeContext): void {
+/** What is gone comes back from other nodes; a node alone would wait for ever, or begin another history under the same name. */
+function refuseAlone(context: NodeContext, missing: string): void {
   if (!context.tookPart || hasPeers(context)) return;
   const file = context.folder.paths.ledger;
-  const what = "it holds no entry, though the node served before, and no other node has its ledger: put it back";
+  const what = `it holds ${missing}, though the node served before, and no other node has its ledger: put it back`;
   throw new CocoError("LedgerIncomplete", `${file}: ${what}`, { file });
 }
 
@@ -137,9 +137,10 @@ function openLedger(context: NodeContext, parts: Parts, damagedFrom?: number): P
     // What this node lost its peers still have; alone it must not go on with less than it said it had.
     repair: hasPeers(context) ? "from-peers" : "refuse",
     ...(damagedFrom !== undefined && { damagedFrom }),
-    admit: (ends, snapshots) => {
+    admit: (ends, snapshots, hardState) => {
       requireOwn(genesis, ends, snapshots);
-      if (ends.last === undefined && snapshots.length === 0) requireNothingLost(context);
+      if (ends.last === undefined && snapshots.length === 0) refuseAlone(context, "no entry");
+      if (hardState === undefined) refuseAlone(context, "no term and vote");
     },
     onRepair: (repair) => tracer.event("warn", "ledger_repaired", { ...repair }),
     onFatal: (error) => fatal(context, parts, error),

@@ -211,6 +211,9 @@ describe("options of a sandbox", () => {
     assert.match(gone.stderr, /LedgerIncomplete: .*ledger: it holds no entry, though the node served before/);
     await rm(ledger, { recursive: true, force: true });
     await cp(kept, ledger, { recursive: true });
+    await rm(join(ledger, "consensus"));
+    const unvoted = await runCoco("sandbox", "start", "--dir", dir, "--port", "0");
+    assert.deepEqual([unvoted.code, /LedgerIncomplete: .*it holds no term and vote/.test(unvoted.stderr)], [1, true]);
     await rm(join(ledger, "ledger_0000000001"));
     const without = await folderHashes(ledger);
     const missing = await runCoco("sandbox", "start", "--dir", dir, "--port", "0");
