@@ -28,7 +28,7 @@ import { FILE_SYSTEM } from "../host/file-operations.ts";
 import { folderHolder } from "../host/folder-lock.ts";
 import { entriesOf } from "../host/ledger-chunks.ts";
 import { type ReadLedger, readLedger } from "../host/ledger-files.ts";
-import { readSnapshotManifest } from "../host/snapshot-head.ts";
+import { readSnapshotForm } from "../host/snapshot-head.ts";
 import { SnapshotStart, type StartReport } from "./ledger-start.ts";
 
 /** The first entry of a ledger folder that does not hold. */
@@ -262,7 +262,7 @@ function badPlace({ scan, isOpen }: LedgerFolder, bad: BadEntry | undefined, tai
 function snapshotReport(snapshot: StoredSnapshot, networkId: string | undefined): SnapshotReport {
   const { index, bytes } = snapshot;
   try {
-    const manifest = readSnapshotManifest(snapshot);
+    const manifest = readSnapshotForm(snapshot);
     const { last } = manifest.tail;
     if (manifest.networkId !== networkId) throw new CocoError("MalformedInput", "it belongs to another network");
     if (last.index !== index) throw new CocoError("MalformedInput", `it is of index ${last.index}`);
