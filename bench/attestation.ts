@@ -5,7 +5,8 @@
  */
 import { numberFrom, readArguments } from "../tools/arguments.ts";
 import { INTEL_SGX_ROOT } from "../src/attestation/dcap/chains.ts";
-import { judgeDcapEvidence } from "../src/attestation/dcap/evidence.ts";
+import { appraiseDcap } from "../src/attestation/dcap/appraise.ts";
+import { verifyDcap } from "../src/attestation/dcap/verify.ts";
 import { judgeSnpEvidence } from "../src/attestation/snp/evidence.ts";
 import { createAmdRoots } from "../src/attestation/snp/roots.ts";
 import { isAccepted } from "../src/attestation/checks.ts";
@@ -61,12 +62,10 @@ function prepareDcap(folder: string, form: QuoteForm, realNowMs: number): Return
         nowMs: realNowMs,
       }
     : makeEvidence({ form });
-  const evidence: HardwareEvidence = {
-    tee: form === "sgx-3" ? "sgx" : "tdx",
-    evidence: quote,
-    endorsements: [{ kind: "collateral", content: collateral }],
+  const verify = () => {
+    const { claims, checks } = verifyDcap({ quote, collateral }, { roots, nowMs }, crypto);
+    return isAccepted([...checks, ...appraiseDcap(claims, policy)]);
   };
-  const verify = () => isAccepted(judgeDcapEvidence(evidence, policy, { roots, nowMs }, crypto).checks);
   return { source: isReal ? "real" : "made", verify };
 }
 

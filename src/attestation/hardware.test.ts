@@ -10,13 +10,16 @@ import { attestChallenge, attestReportData, executeAttest, mayRun } from "../cor
 import { constitutionFromJson, constitutionToJson } from "../core/governance/constitution-codec.ts";
 import type { Constitution } from "../core/governance/constitution.ts";
 import type { GovernanceCrypto } from "../core/governance/governance-crypto.ts";
-import type { CodeEntry, TeeEntry } from "../core/governance/manifest-entries.ts";
+import type { CodeEntry, HardwareTeeEntry, TeeEntry } from "../core/governance/manifest-entries.ts";
 import { STRICT_SNP_POLICY } from "../core/governance/policy-snp.ts";
+import { createAttestationCrypto } from "../enclave/manager/attestation-crypto.ts";
 import { createEvidenceCrypto, createGovernanceCrypto, sha256 } from "../enclave/manager/node-crypto.ts";
 import { CocoError } from "../errors.ts";
 import { appraise } from "./appraise.ts";
+import { type AttestationCrypto, isAccepted } from "./checks.ts";
 import type { HardwareRoots } from "./evidence.ts";
-import { encodeHardwareEvidence } from "./hardware.ts";
+import type { HardwareEvidence } from "./hardware-evidence.ts";
+import { encodeHardwareEvidence, verifyHardware } from "./hardware.ts";
 import { pinnedRoots } from "./pinned-roots.ts";
 import { verifyEvidence } from "./verify-evidence.ts";
 
@@ -28,18 +31,24 @@ const crypto = createEvidenceCrypto(roots);
 const SNP_CODE = toHex(pki.report().subarray(0x90, 0xc0));
 const HOST_DATA = toHex(pki.report().subarray(0xc0, 0xe0));
 
-function snpEvidence(reportData: Bytes): Bytes {
-  const endorsements = chain.map(({ der }) => ({ kind: "certificates" as const, content: der }));
-  return encodeHardwareEvidence({ tee: "snp", evidence: pki.report({ 80: reportData }), endorsements });
-}
-
-const tdxEvidence = encodeHardwareEvidence({
+const snpParts: HardwareEvidence = {
+  tee: "snp",
+  evidence: pki.report({ 80: REPORT_DATA }),
+  endorsements: chain.map(({ der }) => ({ kind: "certificates", content: der })),
+};
+const tdxParts: HardwareEvidence = {
   tee: "tdx",
   evidence: intel.quote,
   endorsements: [{ kind: "collateral", content: intel.collateral }],
-});
+};
 
-const SNP_ENTRY: TeeEntry = { tee: "snp", id: "milan", note: "test", policy: STRICT_SNP_POLICY };
+function snpEvidence(reportData: Bytes): Bytes {
+  return encodeHardwareEvidence({ ...snpParts, evidence: pki.report({ 80: reportData }) });
+}
+
+const tdxEvidence = encodeHardwareEvidence(tdxParts);
+
+const SNP_ENTRY: HardwareTeeEntry = { tee: "snp", id: "milan", note: "test", policy: STRICT_SNP_POLICY };
 const code = (measurement: string, reference: CodeEntry["reference"]): CodeEntry => ({
   ...{ measurement, name: "coco-framework", version: "0" },
   ...(reference && { reference }),
@@ -82,6 +91,33 @@ describe("evidence of hardware", () => {
       assert.deepEqual(judgedBy(malformed, ...entries), []);
     for (const fault of [new CocoError("Internal", "a fault"), new TypeError("a fault")])
       assert.throws(() => judgedBy(fault, odd, SNP_ENTRY), fault);
+  });
+
+  test("costs signatures once, however many entries it is judged by", () => {
+    let used = 0;
+    const own = createAttestationCrypto();
+    const counted: AttestationCrypto = {
+      digest: (...of) => {
+        used++;
+        return own.digest(...of);
+      },
+      verify: (...of) => {
+        used++;
+        return own.verify(...of);
+      },
+    };
+    const tdxEntry: HardwareTeeEntry = { tee: "tdx", id: "tdx", note: "test", policy: {} };
+    for (const [parts, entry] of [
+      [snpParts, SNP_ENTRY],
+      [tdxParts, tdxEntry],
+    ] as const) {
+      used = 0;
+      const { judge } = verifyHardware(parts, { crypto: counted, roots }, NOW_MS);
+      assert.ok(used > 3);
+      used = 0;
+      for (let entries = 0; entries < 3; entries++) assert.ok(isAccepted(judge(entry)));
+      assert.equal(used, 0);
+    }
   });
 
   test("is genuine by the roots that are handed in, and bound to what the verifier expects", () => {

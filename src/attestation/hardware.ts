@@ -21,7 +21,7 @@ import {
   type MeasuredValues,
 } from "./evidence.ts";
 import { ENDORSEMENT_KINDS, endorsementOf, type HardwareEvidence } from "./hardware-evidence.ts";
-import { judgeSnpEvidence } from "./snp/evidence.ts";
+import { appraiseSnpEvidence, verifySnpEvidence } from "./snp/evidence.ts";
 import { requireReportData } from "./tpm/evidence.ts";
 import { verifyMaa } from "./maa/verify.ts";
 import { isVbsReport, judgeVsmEvidence, malformedAsRejected } from "./vsm/evidence.ts";
@@ -94,8 +94,9 @@ function snpClaims(evidence: HardwareEvidence, { crypto, roots }: HardwareVerifi
   requireReportData(evidence);
   // Whatever a policy may say of genuine reports is left to the policies of the manifest.
   const lax = { ...STRICT_SNP_POLICY, allow: ["v2", "vlek", "debug", "migration", "vmpl1", "vmpl2", "vmpl3"] } as const;
-  const { claims, checks } = judgeSnpEvidence(evidence, lax, { ...options, anyRegisters: true }, crypto);
-  requireGenuine(checks);
+  const verification = verifySnpEvidence(evidence, options, crypto);
+  requireGenuine(appraiseSnpEvidence(verification, lax, true));
+  const { claims } = verification;
   return {
     tee: "snp",
     measurement: claims.measurement,
@@ -104,8 +105,7 @@ function snpClaims(evidence: HardwareEvidence, { crypto, roots }: HardwareVerifi
     tcb: `${claims.product ?? "unknown"} ${claims.reportedTcb}`,
     measured: { tee: "snp", hostData: claims.hostData },
     ...(claims.tpm && { pcrs: claims.tpm.pcrs }),
-    judge: (entry) =>
-      entry.tee === "snp" ? judgeSnpEvidence(evidence, entry.policy, options, crypto).checks : OTHER_TEE,
+    judge: (entry) => (entry.tee === "snp" ? appraiseSnpEvidence(verification, entry.policy) : OTHER_TEE),
   };
 }
 

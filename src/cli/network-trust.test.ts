@@ -44,6 +44,8 @@ describe("coco network trust", () => {
     assert.match(text, /weakest link: virtual/);
     assert.match(text, /identity, not isolation/);
     assert.match(text, /keys {3}in a file that its machine's operator can read/);
+    assert.match(text, /TCB {4}none: the virtual TEE/);
+    assert.match(trustLines(judge({ ...good, attested: undefined })).join("\n"), /TEE {4}unknown\n {2}TCB {4}unknown/);
   });
 
   test("does not trust what a node only claims, what is not listed, what was never recorded, and who is quarantined", () => {

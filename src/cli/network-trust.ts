@@ -265,7 +265,7 @@ function nodeLines(node: NodeTrust): readonly string[] {
     `node ${nodeId.slice(0, SHORT)}… of ${owner}: ${isTrusted ? "trusted" : "NOT trusted"}`,
     `  code   ${code ?? "not in the code manifest"}${measurement === null ? "" : `, measurement ${measurement}`}`,
     `  TEE    ${tee ?? "unknown"}${restsOn === null ? "" : `: ${restsOn}`}`,
-    ...(tcb === null ? [] : [`  TCB    ${tcb}`]),
+    `  TCB    ${tcb ?? (tee === "virtual" ? "none: the virtual TEE has no parts whose versions count" : "unknown")}`,
     ...(keepsKeys === null ? [] : [`  keys   ${keepsKeys}`]),
     `  lease  ${leaseEndsMs === null ? "without end" : `until ${new Date(leaseEndsMs).toISOString()}`}`,
     ...(isTrusted ? ["  why    its evidence verifies here, and both manifests allow what it says"] : []),

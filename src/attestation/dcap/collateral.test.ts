@@ -251,7 +251,8 @@ describe("collateral", () => {
     const parsed = parseCollateral(collateral);
     assert.deepEqual(parseCollateral(encodeCollateral(parsed)), parsed);
     assert.deepEqual(reasons(encodeCollateral(parsed)), []);
-    const unused = { ...JSON.parse(text), pck_crl_issuer_chain: "", pck_certificate_chain: "" } as unknown;
+    const ofQuote = { version: 3, tee_type: 0x81, pck_crl_issuer_chain: "", pck_certificate_chain: "" };
+    const unused = { ...JSON.parse(text), ...ofQuote } as unknown;
     assert.deepEqual(reasons(utf8Encode(JSON.stringify(unused))), []);
     assert.ok(reasons(utf8Encode(text.replace('{"', '{"more":"","'))).includes("CollateralInvalid"));
   });

@@ -26,9 +26,9 @@ export const COLLATERAL_FIELDS = [
 ] as const;
 /**
  * Names that may be there and are not used: the chains of the PCK certificate and of its issuer's revocation list are those of
- * the quote.
+ * the quote, and what it is of the quote itself says; the version is that of the structure in C.
  */
-const UNUSED_FIELDS: readonly string[] = ["pck_crl_issuer_chain", "pck_certificate_chain"];
+const UNUSED_FIELDS: readonly string[] = ["pck_crl_issuer_chain", "pck_certificate_chain", "version", "tee_type"];
 
 /** Collateral by the names of its fields; each still as text. */
 export type Collateral = Readonly<Record<(typeof COLLATERAL_FIELDS)[number], string>>;

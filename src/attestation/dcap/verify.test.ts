@@ -15,9 +15,10 @@ import {
 } from "../../../test/support/intel-platform.ts";
 import { isAccepted, reasonsOf } from "../checks.ts";
 import { appraiseDcap } from "./appraise.ts";
+import { verifyHardware } from "../hardware.ts";
 import type { HardwareEvidence } from "../hardware-evidence.ts";
+import { createAmdRoots } from "../snp/roots.ts";
 import { INTEL_SGX_ROOT } from "./chains.ts";
-import { judgeDcapEvidence } from "./evidence.ts";
 import { crypto, failedNames, refusals, refusedInEachForm, verified } from "./test-refusals.ts";
 
 const other = makeKey();
@@ -234,10 +235,13 @@ describe("evidence as it travels", () => {
       const { quote, collateral, roots, nowMs } = makeEvidence({ form });
       const tee = form.startsWith("sgx") ? "sgx" : "tdx";
       const endorsements = [{ kind: "collateral", content: collateral }] as const;
-      const judge = (evidence: Partial<HardwareEvidence>, policy = {}) =>
-        judgeDcapEvidence({ tee, evidence: quote, endorsements, ...evidence }, policy, { roots, nowMs }, crypto);
-      assert.ok(isAccepted(judge({}).checks));
-      assert.deepEqual(reasonsOf(judge({}, { statuses: [] }).checks), ["TcbStatusNotAllowed"]);
+      const judge = (evidence: Partial<HardwareEvidence>, policy = {}) => {
+        const verification = { crypto, roots: { amd: createAmdRoots(), intel: roots } };
+        const claims = verifyHardware({ tee, evidence: quote, endorsements, ...evidence }, verification, nowMs);
+        return claims.judge({ tee, id: "test", note: "", policy });
+      };
+      assert.ok(isAccepted(judge({})));
+      assert.deepEqual(reasonsOf(judge({}, { statuses: [] })), ["TcbStatusNotAllowed"]);
       const malformed = { code: "EvidenceRejected" };
       assert.throws(() => judge({ endorsements: [] }), malformed);
       assert.throws(() => judge({ endorsements: [...endorsements, ...endorsements] }), malformed);

@@ -54,6 +54,9 @@ describe("key sets", () => {
   test("leave out keys of other types and uses, and limit a key to its algorithm", () => {
     assert.deepEqual(readKeySet(keySet({ kty: "EC" })), []);
     assert.deepEqual(readKeySet(keySet({ ...numbersOf(key), use: "enc" })), []);
+    const unnamed = { kty: "RSA", ...numbersOf(attacker) };
+    const named = { kty: "RSA", kid: keyId, ...numbersOf(key) };
+    assert.deepEqual(withKeys(utf8Encode(JSON.stringify({ keys: [unnamed, named] }))), []);
     for (const unreadable of ["AAAA", "?"]) assert.deepEqual(readKeySet(keySet({ x5c: [unreadable] })), []);
     assert.deepEqual(withKeys(keySet({ ...numbersOf(key), alg: "PS256" })), ["AlgorithmNotAllowed"]);
   });
@@ -68,6 +71,7 @@ describe("key sets", () => {
       { keys: {} },
       { keys: [7] },
       { keys: [{ ...one, kid: 7 }] },
+      { keys: [{ ...one, kid: "" }] },
       { keys: [{ ...one, n: undefined }] },
       { keys: [{ ...one, n: leading }] },
       { keys: [{ ...one, n: `${n}=` }] },

@@ -41,8 +41,8 @@ function malformed(problem: string): CocoError {
 }
 
 /**
- * Reads a key set. Keys of other types than RSA, for another use than signing, or that only a certificate gives which cannot
- * be read, are left out: each stands for itself. Throws `MalformedInput`.
+ * Reads a key set. Keys of other types than RSA, for another use than signing, without an id, or that only a certificate gives which
+ * cannot be read, are left out: each stands for itself. Throws `MalformedInput`.
  */
 export function readKeySet(json: Bytes): readonly TokenKey[] {
   const keys = parseJsonFields(json, "key set").get("keys");
@@ -69,8 +69,10 @@ function readKey(value: StrictJson): TokenKey | undefined {
   if (fields === undefined) throw malformed("a key is no JSON object");
   const use = fields.get("use");
   if (fields.get("kty") !== "RSA" || (use !== undefined && use !== "sig")) return undefined;
+  // A token names its key by the id, so that a key without one is never meant.
+  if (!fields.has("kid")) return undefined;
   const keyId = asText(fields.get("kid"));
-  if (keyId === undefined || keyId === "") throw malformed("a key without an id");
+  if (keyId === undefined || keyId === "") throw malformed("an id of a key that is no text");
   const certificate = certificateOf(fields);
   const publicKey = numbersOf(fields) ?? certificate?.publicKey;
   if (publicKey === undefined && fields.has("x5c")) return undefined;

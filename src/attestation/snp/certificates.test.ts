@@ -41,6 +41,16 @@ describe("containers of certificates", () => {
     assert.deepEqual(readCertificateTable(EMPTY), []);
   });
 
+  test("PEM has lines of any length, and nothing but base64 in them", () => {
+    const body = toBase64(first);
+    const pem = (content: string) => `-----BEGIN CERTIFICATE-----\n${content}\n-----END CERTIFICATE-----\n`;
+    const lines = [body, body.replace(/.{76}/g, "$&\r\n"), body.replace(/.{64}/g, "$&\n   ")];
+    for (const content of lines) assert.deepEqual(read(pem(content)), [first]);
+    assert.deepEqual(read(JSON.stringify({ vcekCert: pem(body) })), [first]);
+    const wrong = [`Proc-Type: 4\n\n${body}`, body.replace(/=*$/, "*"), body.slice(4), "", toBase64(Uint8Array.of(1))];
+    for (const content of wrong) assert.throws(() => read(pem(content)), malformed, content);
+  });
+
   test("[R18] a certificate that carries others as text is itself, and nothing else", () => {
     const carrier = issue({ more: [{ identifier: "1.2.3.4", value: octets(utf8Encode(certificatesPem([first]))) }] });
     assert.deepEqual(readCertificates(carrier.der), [carrier.der]);

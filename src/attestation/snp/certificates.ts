@@ -6,10 +6,10 @@
  * They are read strictly into a list of DER; which certificate is what is told by the certificates. A file that is DER is
  * never searched for PEM: certificates may carry other certificates as text.
  */
-import { fromAnyBase64 } from "../../core/codec/base64.ts";
+import { fromAnyBase64, fromBase64 } from "../../core/codec/base64.ts";
 import { type Bytes, bytesEqual, EMPTY, fromHex, utf8Decode } from "../../core/codec/bytes.ts";
 import { parseStrictJson } from "../../core/codec/json.ts";
-import { derOfPem, isOneDerSequence } from "../../core/governance/pem.ts";
+import { isOneDerSequence } from "../../core/governance/pem.ts";
 import { CocoError } from "../../errors.ts";
 import { evidenceRejected } from "../evidence.ts";
 import { MAX_SNP_CERTIFICATES } from "./verify.ts";
@@ -29,7 +29,7 @@ const TABLE_KINDS: readonly Bytes[] = [
 const GUID_BYTES = 16;
 const ENTRY_BYTES = GUID_BYTES + 8;
 const SEQUENCE = 0x30;
-const PEM_BLOCK = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
+const PEM_BLOCK = /-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----/g;
 
 function malformed(problem: string): CocoError {
   return evidenceRejected("Malformed", `certificates: ${problem}`);
@@ -58,13 +58,16 @@ function readText(text: string): readonly Bytes[] {
   return text.includes("-----") ? readPem(text) : readBase64(text);
 }
 
-/** Text around the blocks, such as what a certificate says in words, is passed over; blocks that are none are not. */
+/**
+ * Text around the blocks, such as what a certificate says in words, is passed over; blocks that are none are not. Their lines may be of
+ * any length: not all that writes PEM breaks them after 64 characters.
+ */
 function readPem(text: string): readonly Bytes[] {
   if (text.replace(PEM_BLOCK, "").includes("-----"))
     throw malformed("a PEM block that is no certificate, or has no end");
-  return (text.match(PEM_BLOCK) ?? []).map((block) => {
-    const der = derOfPem(block, "CERTIFICATE");
-    if (der === undefined || !isOneDerSequence(der)) throw malformed("a PEM block that holds no certificate");
+  return Array.from(text.matchAll(PEM_BLOCK), ([, body = ""]) => {
+    const der = orMalformed(() => fromBase64(body.replace(/\s+/g, "")));
+    if (!isOneDerSequence(der)) throw malformed("a PEM block that holds no certificate");
     return der;
   });
 }

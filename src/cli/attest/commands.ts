@@ -1,5 +1,5 @@
 /** `coco attest verify`: checks evidence of a TEE offline, and says of each check what came out. */
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, type Option } from "commander";
 import type { PcrValues } from "../../core/governance/policy-snp.ts";
 import { fromHex } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
@@ -52,8 +52,8 @@ interface VerifyOptions extends Omit<EvidenceFiles, "tee"> {
 /** Adds `coco attest`. */
 export function addAttestCommands(program: Command, context: CommandContext): void {
   const attest = program.command("attest").description("evidence of trusted execution environments");
-  attest
-    .command("verify")
+  const command = attest.command("verify");
+  command
     .description("check evidence offline")
     .argument("[folder]", "a folder with evidence")
     .option("--tee <name>", `what the evidence is of: ${TEES.join(", ")}; told by its form where it can be`)
@@ -64,6 +64,7 @@ export function addAttestCommands(program: Command, context: CommandContext): vo
     .option("--certs <files...>", "certificates that go with it: PEM, DER, JSON as Azure writes it, or base64 of these")
     .option("--quote <file>", "quote of SGX or TDX: binary, hex or base64")
     .option("--collateral <file>", "collateral of the quote, JSON")
+    .option("--crl <files...>", "SNP: lists of certificates that AMD's root revoked: DER, PEM or base64")
     .option("--uvm <file>", "endorsement of a utility VM: COSE, binary, hex or base64")
     .option("--token <file>", "token of Azure Attestation")
     .option("--jwks <file>", "keys of its issuer, JSON")
@@ -86,13 +87,26 @@ export function addAttestCommands(program: Command, context: CommandContext): vo
     .option("--machine-key <hex...>", "virtual: keys of machines that count, as the TEE manifest lists them")
     .option("--at <time>", "time of verification, ISO 8601; now unless given")
     .option("--policy <file>", "appraisal policy, JSON; the strict one unless given")
-    .option("--allow <names>", "what to allow beside it, separated by commas")
+    .option("--allow <names>", "what to allow beside it, separated by commas; repeatable", (names, before?: string) =>
+      before === undefined ? names : `${before},${names}`,
+    )
     .option("--json", "print JSON")
     .addHelpText("after", HELP)
     .action((folder: string | undefined, options: VerifyOptions, command: Command) =>
       verify(context, folder, options, command.optsWithGlobals()["json"] === true),
     );
+  for (const option of command.options.filter(takesOne)) option.argParser(once);
   addTrustCommand(attest.command("network"), context);
+}
+
+function takesOne({ required, variadic, parseArg }: Option): boolean {
+  return required && !variadic && parseArg === undefined;
+}
+
+/** Of two values the first would be left aside. */
+function once(value: string, before: string | undefined): string {
+  if (before !== undefined) throw new InvalidArgumentError(`It was given before, as ${before}; only one counts.`);
+  return value;
 }
 
 async function verify(
@@ -215,8 +229,8 @@ async function readPolicyFile(file: string): Promise<unknown> {
 
 /** The files among the options, without what stands for all commands. */
 function filesOnly(options: Omit<EvidenceFiles, "tee">): Omit<EvidenceFiles, "tee"> {
-  const { report, certs, quote, collateral, uvm, token, jwks, vtpm, securityPolicy, runtimeData } = options;
-  const files = { report, certs, quote, collateral, uvm, token, jwks, vtpm, securityPolicy, runtimeData };
+  const { report, certs, crl, quote, collateral, uvm, token, jwks, vtpm, securityPolicy, runtimeData } = options;
+  const files = { report, certs, crl, quote, collateral, uvm, token, jwks, vtpm, securityPolicy, runtimeData };
   return Object.fromEntries(Object.entries(files).filter(([, file]) => file !== undefined));
 }
 
@@ -229,6 +243,7 @@ function teeOf(name: string): TeeName {
 function collectPcr(text: string, before: PcrValues): PcrValues {
   const [, number = "", value = ""] = /^(\d|1\d|2[0-3])=([0-9a-f]{64})$/i.exec(text) ?? [];
   if (value === "") throw new InvalidArgumentError("Expected NUMBER=HEX: 0 to 23, and 64 hex digits (SHA-256).");
+  if (before[Number(number)] !== undefined) throw new InvalidArgumentError(`Register ${number} was given before.`);
   return { ...before, [Number(number)]: value.toLowerCase() };
 }
 

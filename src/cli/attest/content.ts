@@ -2,7 +2,7 @@
 import type { Bytes } from "../../core/codec/bytes.ts";
 import { CocoError } from "../../errors.ts";
 import { readBytes } from "../arguments.ts";
-import { bytesOrBase64, bytesOrText, isJsonObject, teeOfQuote } from "./forms.ts";
+import { bytesOrBase64, bytesOrText, isJsonObject, revocationListBytes, teeOfQuote } from "./forms.ts";
 import { type EvidenceFiles, requireOnePiece, type TeeName, TEE_NAMES } from "./inputs.ts";
 
 /** Largest file of evidence, in bytes. */
@@ -13,6 +13,7 @@ export interface EvidenceContent {
   readonly tee: TeeName;
   readonly report?: Bytes;
   readonly certs: readonly Bytes[];
+  readonly crl: readonly Bytes[];
   readonly quote?: Bytes;
   readonly collateral?: Bytes;
   readonly uvm?: Bytes;
@@ -25,12 +26,18 @@ export interface EvidenceContent {
 
 /** Reads the files. Throws `ConfigurationInvalid` for one that cannot be read, `WrongUsage` when it is unclear what they are. */
 export async function readEvidence(files: EvidenceFiles): Promise<EvidenceContent> {
-  const read = async (name: Exclude<keyof EvidenceFiles, "tee" | "certs">, form: (bytes: Bytes) => Bytes = asItIs) => {
+  const read = async (
+    name: Exclude<keyof EvidenceFiles, "tee" | "certs" | "crl">,
+    form: (bytes: Bytes) => Bytes = asItIs,
+  ) => {
     const file = files[name];
     return file === undefined ? {} : { [name]: form(await readBytes(file, MAX_EVIDENCE_FILE_BYTES)) };
   };
-  const certs = await Promise.all((files.certs ?? []).map((file) => readBytes(file, MAX_EVIDENCE_FILE_BYTES)));
-  const parts: Omit<EvidenceContent, "tee" | "certs"> = {
+  const readAll = (names: readonly string[] = []) =>
+    Promise.all(names.map((file) => readBytes(file, MAX_EVIDENCE_FILE_BYTES)));
+  const certs = await readAll(files.certs);
+  const crl = (await readAll(files.crl)).map(revocationListBytes);
+  const parts: Omit<EvidenceContent, "tee" | "certs" | "crl"> = {
     ...reportOrVtpm(await read("report", bytesOrText), files.tee),
     ...(await read("quote", bytesOrText)),
     ...(await read("collateral")),
@@ -46,7 +53,7 @@ export async function readEvidence(files: EvidenceFiles): Promise<EvidenceConten
     throw new CocoError("WrongUsage", "there are certificates, and no report they go with; name it by --report");
   const tee = files.tee ?? guessTee(parts);
   requireOnePiece(tee, files);
-  return { ...parts, certs, tee };
+  return { ...parts, certs, crl, tee };
 }
 
 /** A report of SNP that is JSON is evidence of a machine's virtual TPM, in which the report is. */
@@ -61,7 +68,7 @@ function reportOrVtpm(
 
 const asItIs = (bytes: Bytes): Bytes => bytes;
 
-function guessTee(parts: Omit<EvidenceContent, "tee" | "certs">): TeeName {
+function guessTee(parts: Omit<EvidenceContent, "tee" | "certs" | "crl">): TeeName {
   if (parts.quote !== undefined) return teeOfQuote(parts.quote);
   if (parts.token !== undefined) return "maa";
   if (parts.vtpm !== undefined) return "snp";

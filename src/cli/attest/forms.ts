@@ -1,6 +1,7 @@
 /** Forms in which files of evidence come. */
 import { fromAnyBase64 } from "../../core/codec/base64.ts";
 import { fromHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
+import { derOfPem } from "../../core/governance/pem.ts";
 import type { TeeName } from "./inputs.ts";
 
 /** Bytes of a file that holds them as they are, or as text: hex, with `0x` before it or without, or either base64. */
@@ -22,6 +23,11 @@ export function bytesOfHex(text: string): Bytes | undefined {
   return /^(?:[0-9a-f]{2})+$/i.test(digits) ? fromHex(digits.toLowerCase()) : undefined;
 }
 
+/** DER of a list of revoked certificates that a file holds as it is, as PEM or as base64; what is none of these stays as it is. */
+export function revocationListBytes(content: Bytes): Bytes {
+  return derOfPem(textOf(content), "X509 CRL") ?? bytesOrBase64(content, ([first]) => first === SEQUENCE);
+}
+
 /** Whether a file holds a JSON object. */
 export function isJsonObject(content: Bytes): boolean {
   return content.find((byte) => !WHITE_SPACE.includes(byte)) === OPENING_BRACE;
@@ -35,6 +41,7 @@ export function teeOfQuote(quote: Bytes): TeeName {
 
 const WHITE_SPACE = [0x09, 0x0a, 0x0d, 0x20];
 const OPENING_BRACE = 0x7b;
+const SEQUENCE = 0x30;
 
 function textOf(content: Bytes): string {
   return new TextDecoder().decode(content);

@@ -21,6 +21,8 @@ export interface EvidenceFiles {
   readonly tee?: TeeName;
   readonly report?: string;
   readonly certs?: readonly string[];
+  /** Lists of revoked certificates by AMD's roots. */
+  readonly crl?: readonly string[];
   readonly quote?: string;
   readonly collateral?: string;
   readonly uvm?: string;
@@ -36,7 +38,7 @@ export interface EvidenceFiles {
 
 /** Files that go with evidence of each TEE; SNP reports of Azure's machines come inside `vtpm`. */
 const FITTING: Readonly<Record<TeeName, readonly (keyof EvidenceFiles)[]>> = {
-  snp: ["report", "certs", "uvm", "vtpm", "securityPolicy", "runtimeData"],
+  snp: ["report", "certs", "crl", "uvm", "vtpm", "securityPolicy", "runtimeData"],
   sgx: ["quote", "collateral", "runtimeData"],
   tdx: ["quote", "collateral", "runtimeData"],
   vsm: ["report", "certs", "runtimeData"],
@@ -86,6 +88,7 @@ const PLACES: readonly (readonly [keyof EvidenceFiles, RegExp])[] = [
   ["uvm", /(?:reference[-_]info|\.cose$)/i],
   ["securityPolicy", /security[-_]policy/i],
   ["runtimeData", /^runtime[-_]data\.json$/i],
+  ["crl", /\.crl$/i],
   ["certs", /(?:^host-amd-cert-base64$|certificate.*\.(?:json|pem)$|\.(?:pem|der|crt|cer|testcer)$)/i],
   ["report", /^(?!.*response).*(?:report|attestation).*\.(?:bin|hex)$/i],
 ];
@@ -93,7 +96,8 @@ const PLACES: readonly (readonly [keyof EvidenceFiles, RegExp])[] = [
 /** What {@link PLACES} looks for, in words. */
 export const KNOWN_NAMES =
   "known are quote.bin with collateral.json, token.jwt with jwks.json, evidence*.json, *report*.bin or *attestation*.bin with " +
-  "certificates (*.pem, *.der, *certificate*.json, host-amd-cert-base64), *reference-info*, *security-policy*, runtime-data.json";
+  "certificates (*.pem, *.der, *certificate*.json, host-amd-cert-base64) and lists of revoked ones (*.crl), " +
+  "*reference-info*, *security-policy*, runtime-data.json";
 
 function ambiguous(dir: string, place: string, names: readonly string[]): CocoError {
   return new CocoError(
@@ -114,8 +118,9 @@ export async function filesOfFolder(dir: string, named: EvidenceFiles): Promise<
   const files: Record<string, string | readonly string[]> = {};
   for (const [place, all] of found) {
     const names = place === "uvm" ? oneForm(all) : all;
-    if (place !== "certs" && named[place] === undefined && names.length > 1) throw ambiguous(dir, place, names);
-    files[place] = place === "certs" ? names.map((name) => join(dir, name)) : join(dir, names[0] ?? "");
+    const isList = place === "certs" || place === "crl";
+    if (!isList && named[place] === undefined && names.length > 1) throw ambiguous(dir, place, names);
+    files[place] = isList ? names.map((name) => join(dir, name)) : join(dir, names[0] ?? "");
   }
   return { ...files, ...named };
 }

@@ -19,7 +19,7 @@ import { verifyUvm } from "../../attestation/uvm/verify.ts";
 import { appraiseVbs } from "../../attestation/vsm/appraise.ts";
 import { verifyVbs } from "../../attestation/vsm/verify.ts";
 import { MIN_RSA_BITS } from "../../core/certificates/algorithm.ts";
-import { readOrNothing } from "../../core/certificates/certificate.ts";
+import { readOrNothing, tryParseCertificate } from "../../core/certificates/certificate.ts";
 import { bytesEqual, toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
 import type { PcrValues } from "../../core/governance/policy-snp.ts";
 import {
@@ -149,14 +149,19 @@ function uvmIssuers({ snp }: Policies) {
   return snp.uvm.length > 0 ? snp.uvm : MICROSOFT_UVM_ISSUERS;
 }
 
-/** The report of a VBS enclave with its health certificate first and what leads to a root behind it. */
+/**
+ * The report of a VBS enclave with its health certificate and what leads to a root, in any order: the health certificate is the first
+ * that is no CA.
+ */
 function judgeVbs(content: EvidenceContent, { nowMs, policies }: JudgeOptions): Verification<object> {
   const policy = vbsPolicy(policies);
   const report = required(content, "report");
   const readable = new Checks();
-  const [healthCertificate, ...intermediates] = content.certs.flatMap(
+  const certificates = content.certs.flatMap(
     (container) => readable.readable("certificates", () => readCertificates(container)) ?? [],
   );
+  const healthCertificate = certificates.find((der) => tryParseCertificate(der)?.isCa !== true) ?? certificates[0];
+  const intermediates = certificates.filter((der) => der !== healthCertificate);
   const evidence = { report, ...(healthCertificate && { healthCertificate }), intermediates };
   const { claims, checks } = verifyVbs(evidence, { roots: policy.roots, nowMs }, crypto);
   return { claims, checks: [...readable.list, ...checks, ...appraiseVbs(claims, policy)] };
@@ -225,6 +230,7 @@ function policyOfToken({ issuer = "", policyHash = "" }: MaaClaims, { allowDebug
 
 function judgeSnp(content: EvidenceContent, options: JudgeOptions): Verification<object> {
   const endorsements: Endorsement[] = content.certs.map((bytes) => ({ kind: "certificates", content: bytes }));
+  for (const list of content.crl) endorsements.push({ kind: "revocations", content: list });
   const add = (kind: EndorsementKind, bytes: Bytes | undefined) => {
     if (bytes !== undefined) endorsements.push({ kind, content: bytes });
   };

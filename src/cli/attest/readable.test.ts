@@ -11,7 +11,7 @@ import { makeEvidence } from "../../../test/support/intel-platform.ts";
 import { coco } from "../../../test/support/coco-here.ts";
 import { endorsement } from "../../../test/support/uvm-endorsement.ts";
 import { missingTeeVectors, TEE_VECTORS } from "../../../test/support/tee-vectors.ts";
-import { makeKey } from "../../../test/support/issue-certificates.ts";
+import { certificatesPem, issue, issueRevocationList, makeKey } from "../../../test/support/issue-certificates.ts";
 import { encodeHardwareEvidence } from "../../attestation/hardware.ts";
 import type { HardwareEvidence } from "../../attestation/hardware-evidence.ts";
 import { makeVtpmEvidence } from "../../attestation/tpm/test-azure-vtpm.ts";
@@ -24,9 +24,10 @@ import {
   rs256,
   vbsClaims,
 } from "../../attestation/vsm/test-vsm-evidence.ts";
-import { makeSnpPki } from "../../../test/support/snp-pki.ts";
+import { AMD_SIGNATURE, makeSnpPki } from "../../../test/support/snp-pki.ts";
 import { toBase64, toBase64Url } from "../../core/codec/base64.ts";
 import { toHex, utf8Encode, type Bytes } from "../../core/codec/bytes.ts";
+import { pemOfDer } from "../../core/governance/pem.ts";
 import { NOW_MS } from "../../../test/support/issue-certificates.ts";
 import { bytesOfHex, bytesOrText } from "./forms.ts";
 import { filesOfFolder } from "./inputs.ts";
@@ -46,6 +47,12 @@ let files = 0;
 async function file(content: Bytes | string): Promise<string> {
   const path = join(folder, `${files++}.bin`);
   await writeFile(path, content);
+  return path;
+}
+
+async function folderOf(contents: Readonly<Record<string, Bytes | string>>): Promise<string> {
+  const path = await mkdtemp(join(folder, "named-"));
+  for (const [name, content] of Object.entries(contents)) await writeFile(join(path, name), content);
   return path;
 }
 
@@ -106,11 +113,52 @@ describe("evidence that can be read is rejected, with its claims", () => {
     await rejected([...report, "--certs", await file(Uint8Array.of(0x30, 0))], "vsm", ["Malformed"]);
   });
 
+  test("a report of VBS with its certificates in any order, or with none but a CA's", async () => {
+    const authority = issue({ subject: "CN=Test Intermediate", ca: true, key: makeKey("rsa"), issuer: guardian.root });
+    const health = makeGuardian({ issuer: authority });
+    const policy = await file(
+      JSON.stringify({ format: "vbs-hgs", roots: [pemOfDer(guardian.root.der, "CERTIFICATE")] }),
+    );
+    const report = ["--tee", "vsm", "--report", await file(makeReport(health.key)), "--policy", policy, ...AT];
+    const [own, ca] = [await file(health.health.der), await file(authority.der)];
+    const both = await file(certificatesPem([authority.der, health.health.der]));
+    for (const certs of [[own, ca], [ca, own], [both]])
+      assert.deepEqual((await judge(...report, "--certs", ...certs)).reasons, []);
+    assert.ok((await judge(...report, "--certs", ca)).reasons.includes("SignatureInvalid"));
+    assert.ok((await judge(...report, "--certs", own)).reasons.includes("RootNotTrusted"));
+  });
+
   test("a report of SNP with certificates or an endorsement that can't be read", async () => {
     const report = ["--report", await file(pki.report())];
     await rejected([...report, "--certs", await file("no certificate")], "snp", ["Malformed", "CertificateMissing"]);
     await rejected([...report, "--uvm", await file("no endorsement")], "snp", ["Malformed", "CertificateMissing"]);
     await rejected(report, "snp", ["CertificateMissing"]);
+  });
+
+  test("a report of SNP by lists of revoked certificates: good ones, one that revokes, and none", async () => {
+    const chain = certificatesPem([pki.vek().der, pki.ask.der, pki.ark.der]);
+    const policy = await file('{"require":["revocation-list"]}');
+    const certs = ["--certs", await file(chain), "--policy", policy];
+    const reasonsBy = async (...lists: readonly (Bytes | string)[]) => {
+      const crl = lists.length === 0 ? [] : ["--crl", ...(await Promise.all(lists.map(file)))];
+      const { reasons } = await rejected(["--report", await file(pki.report()), ...certs, ...crl], "snp", []);
+      return reasons.filter((reason) => reason !== "RootNotTrusted");
+    };
+    const list = issueRevocationList({ issuer: pki.ark, ...AMD_SIGNATURE });
+    const pem = pemOfDer(list, "X509 CRL");
+    for (const form of [list, pem, pem.replaceAll("\n", "\r\n"), toBase64(list)])
+      assert.deepEqual(await reasonsBy("no list", form), []);
+    assert.deepEqual(await reasonsBy(), ["RevocationMissing"]);
+    assert.deepEqual(await reasonsBy("no list"), ["RevocationMissing"]);
+    const revoking = issueRevocationList({ issuer: pki.ark, revoked: [pki.ask], ...AMD_SIGNATURE });
+    assert.deepEqual(await reasonsBy(list, revoking), ["CertificateRevoked"]);
+    const dir = await folderOf({
+      "report.bin": pki.report(),
+      "chain.pem": chain,
+      "milan.crl": revoking,
+      "more.crl": list,
+    });
+    await rejected([dir], "snp", ["CertificateRevoked"]);
   });
 
   test("but what itself can't be read is neither accepted nor rejected", async () => {
@@ -250,11 +298,6 @@ describe("what was named is looked at, or is an error", () => {
     assert.deepEqual([code, data], [2, ""], args.join(" "));
     assert.match(talk, says, args.join(" "));
   };
-  const folderOf = async (contents: Readonly<Record<string, Bytes | string>>) => {
-    const path = await mkdtemp(join(folder, "named-"));
-    for (const [name, content] of Object.entries(contents)) await writeFile(join(path, name), content);
-    return path;
-  };
   const { hclReport, quote: tpm } = makeVtpmEvidence(key, {
     snpReport: (bound) => pki.report({ 80: bound }),
     version: 2,
@@ -288,6 +331,23 @@ describe("what was named is looked at, or is an error", () => {
     await rejected([all, "--tee", "tdx", "--quote", await file(quote)], "tdx", ["CollateralInvalid"]);
     await rejected([all, "--tee", "snp", "--vtpm", await file(machine)], "snp", []);
     await rejected([await folderOf({ "report.bin": "00" }), "--report", await file(report)], "snp", []);
+  });
+
+  test("an option that is given twice is refused, unless both count", async () => {
+    const one = await file(report);
+    const twice = async (...args: readonly string[]) => {
+      const { code, talk } = await coco("attest", "verify", "--report", one, ...args);
+      assert.equal(code, 2, args.join(" "));
+      assert.match(talk, /given before/, args.join(" "));
+    };
+    await twice("--report", one);
+    await twice("--at", "2026-06-01", "--at", "2025-06-01");
+    await twice("--policy", one, "--policy", one);
+    await twice("--measurement", "00", "--measurement", "01");
+    await twice("--pcr", `4=${"00".repeat(32)}`, "--pcr", `4=${"11".repeat(32)}`);
+    const levels = await file(pki.report({ [0x30]: Uint8Array.of(1, 0, 0, 0) }));
+    const { reasons } = await judge("--report", levels, "--allow", "vmpl1", "--allow", "v2");
+    assert.deepEqual(reasons, ["CertificateMissing"]);
   });
 
   test("an option that has nothing to do with what is judged is refused", async () => {

@@ -41,9 +41,9 @@ export class InnerNode {
     );
   }
 
-  /** Index of the child a key belongs to; `from` as in {@link Page.search}, of the separators. */
-  childFor(key: Bytes, from?: number): number {
-    const at = this.separators.search(key, from);
+  /** Index of the child a key belongs to. */
+  childFor(key: Bytes): number {
+    const at = this.separators.search(key);
     return at >= 0 ? at + 1 : ~at;
   }
 

@@ -18,39 +18,33 @@ interface FoundLeaves {
 /** The leaf each key belongs to. What a search of it reads is near to the processor afterwards. */
 export function findLeaves(root: TreeNode, keys: readonly Bytes[]): FoundLeaves {
   const nodes: TreeNode[] = keys.map(() => root);
-  const starts: number[] = keys.map(() => 0);
-  let touched = 0;
-  // All leaves have the same depth.
-  while (nodes[0] instanceof InnerNode) touched += descend(nodes as InnerNode[], starts, keys);
+  // All leaves have the same depth. Inner nodes are few, and near: reading ahead in them costs as much as it spares.
+  while (nodes[0] instanceof InnerNode) descend(nodes as InnerNode[], keys);
   const leaves = nodes as Page[];
-  touched += startSearches(leaves, starts, keys);
-  for (let at = 0; at < leaves.length; at++) touched += (leaves[at] as Page).touchEnd();
+  const starts: number[] = keys.map(() => 0);
+  const touched = startSearches(leaves, starts, keys);
   // What is read must be used, or a compiler may leave the reading out.
   invariant(touched >= 0, "bytes are not negative");
   return { leaves, starts };
 }
 
 /** Puts in the place of each node the child its key belongs to. */
-function descend(nodes: InnerNode[], starts: number[], keys: readonly Bytes[]): number {
+function descend(nodes: InnerNode[], keys: readonly Bytes[]): void {
   const { length } = nodes;
-  const pages: Page[] = [];
-  for (let at = 0; at < length; at++) pages.push((nodes[at] as InnerNode).separators);
-  const touched = startSearches(pages, starts, keys);
-  for (let at = 0; at < length; at++)
-    starts[at] = (nodes[at] as InnerNode).childFor(keys[at] as Bytes, starts[at] as number);
+  const indexes = nodes.map((node, at) => node.childFor(keys[at] as Bytes));
   const children: TreeNode[] = nodes;
-  for (let at = 0; at < length; at++) children[at] = (nodes[at] as InnerNode).child(starts[at] as number);
-  return touched;
+  for (let at = 0; at < length; at++) children[at] = (nodes[at] as InnerNode).child(indexes[at] as number);
 }
 
-/** Begins the search of each page, and reads what the rest of it will. Loops as simple as these keep the reads near each other. */
-function startSearches(pages: readonly Page[], starts: number[], keys: readonly Bytes[]): number {
-  const { length } = pages;
+/** Begins the search of each leaf, and reads what the rest of it will. Loops as simple as these keep the reads near each other. */
+function startSearches(leaves: readonly Page[], starts: number[], keys: readonly Bytes[]): number {
+  const { length } = leaves;
   let touched = 0;
-  for (let at = 0; at < length; at++) touched += (pages[at] as Page).count;
-  for (let at = 0; at < length; at++) touched += (pages[at] as Page).logBytes;
-  for (let at = 0; at < length; at++) touched += (pages[at] as Page).touchSlot(keys[at] as Bytes);
-  for (let at = 0; at < length; at++) starts[at] = (pages[at] as Page).searchStart(keys[at] as Bytes);
-  for (let at = 0; at < length; at++) touched += (pages[at] as Page).touchRecord(starts[at] as number);
+  for (let at = 0; at < length; at++) touched += (leaves[at] as Page).count;
+  for (let at = 0; at < length; at++) touched += (leaves[at] as Page).logBytes;
+  for (let at = 0; at < length; at++) touched += (leaves[at] as Page).touchSlot(keys[at] as Bytes);
+  for (let at = 0; at < length; at++) starts[at] = (leaves[at] as Page).searchStart(keys[at] as Bytes);
+  for (let at = 0; at < length; at++) touched += (leaves[at] as Page).touchRecord(starts[at] as number);
+  for (let at = 0; at < length; at++) touched += (leaves[at] as Page).touchEnd();
   return touched;
 }
