@@ -254,7 +254,8 @@ function badPlace({ scan, isOpen }: LedgerFolder, bad: BadEntry | undefined, tai
   // A node that has the folder open may just be writing it.
   if (torn === undefined || isOpen) return undefined;
   const { file, offset, removedBytes } = torn;
-  const reason = `${torn.reason}; ${removedBytes} bytes of it are there: an end that was cut off, or what a crash left of a last write, which the node cuts off when it starts`;
+  const what = "an end that was cut off, or what a crash left of a last write, which the node cuts off when it starts";
+  const reason = `${torn.reason}; ${removedBytes} bytes of it are there: ${what}`;
   return { file, offset, index: scan.nextIndex, seqno, reason };
 }
 
