@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { promisify } from "node:util";
 import { foundNetwork } from "../../test/support/founders.ts";
 import { FirstBatch, writeEntries } from "../../test/support/written-ledger.ts";
 import { fromHex, toHex } from "../core/codec/bytes.ts";
@@ -17,6 +19,8 @@ const network = foundNetwork(1, 1);
 
 const first = new FirstBatch(network);
 const { crypto, transactions: FIRST } = first;
+/** A chunk for each entry. */
+const SMALL_CHUNKS = { chunkBytes: 100 };
 /** A ledger of a genesis batch and four empty ones. */
 const writeLedger = (folder: string) => first.write(folder, 5);
 
@@ -133,7 +137,7 @@ describe("coco ledger", async () => {
       assert.equal((await coco("ledger", "verify", folder, "--expect", wrong)).code, 2);
   });
 
-  test("verify says of a file that was cut what holds, and that there are unfinished bytes", async () => {
+  test("verify names the last entry of a file that was cut within it; of a running node it tells unfinished bytes", async () => {
     const cut = join(root, "cut");
     await writeLedger(cut);
     const file = join(cut, "ledger_0000000001");
@@ -141,6 +145,13 @@ describe("coco ledger", async () => {
     await writeFile(file, bytes.subarray(0, bytes.length - 40));
     const rest = bytes.length - 40 - 24 - entries.slice(0, 4).reduce((sum, { data }) => sum + 32 + data.length, 0);
     const reached = `2.${FIRST.length + 4}`;
+    const refused = await coco("ledger", "verify", cut, "--json");
+    const { valid, verdict, bad, unfinishedBytes } = JSON.parse(refused.data);
+    assert.deepEqual([refused.code, valid, verdict], [1, false, `valid only to ${reached}`]);
+    assert.deepEqual([bad.file, bad.index, bad.seqno], [file, 5, FIRST.length + 5]);
+    assert.ok(unfinishedBytes > 0);
+    assert.match(refused.talk, /^COCO LedgerCorrupt: entry 5, .*an end that was cut off/);
+    await writeFile(join(cut, "node.lock"), `${process.ppid}\n`);
     const told = await coco("ledger", "verify", cut);
     assert.equal(told.code, 0);
     assert.match(told.data, new RegExp(`ledger +valid to ${reached}; then [0-9]+ unfinished bytes\n`));
@@ -149,6 +160,49 @@ describe("coco ledger", async () => {
     assert.ok(Math.abs(json.unfinishedBytes - rest) <= 44 && json.unfinishedBytes > 0);
     const expected = await coco("ledger", "verify", cut, "--expect", `2.${FIRST.length + 5}`);
     assert.deepEqual([expected.code, /LedgerIncomplete/.test(expected.talk)], [1, true]);
+  });
+
+  test("a first chunk that was cut short and a last one that was emptied are bad entries", async () => {
+    const first = join(root, "first-cut");
+    await writeLedger(first);
+    await truncate(join(first, "ledger_0000000001"), 100);
+    const { code, data } = await coco("ledger", "verify", first, "--json");
+    assert.deepEqual([code, JSON.parse(data).bad.index], [1, 1]);
+    const emptied = join(root, "emptied");
+    await writeEntries(emptied, entries, SMALL_CHUNKS);
+    await truncate(join(emptied, "ledger_0000000005"), 0);
+    const told = await coco("ledger", "verify", emptied, "--json");
+    assert.deepEqual([told.code, JSON.parse(told.data).bad.index], [1, 5]);
+  });
+
+  test("of a missing chunk the first entry is named, after what holds before it; a bad entry before it comes first", async () => {
+    const gap = join(root, "gap");
+    await writeEntries(gap, entries, SMALL_CHUNKS);
+    await rm(join(gap, "ledger_0000000003"));
+    const { code, data, talk } = await coco("ledger", "verify", gap, "--json");
+    const { valid, bad, lastIndex } = JSON.parse(data);
+    assert.deepEqual([code, valid, bad.index, bad.seqno, lastIndex], [1, false, 3, FIRST.length + 3, 2]);
+    assert.match(talk, /LedgerCorrupt: entry 3, .*ledger_0000000004 .*the chunk before it is missing/);
+    assert.equal((await coco("ledger", "show", gap)).data.match(/^batch /gm)?.length, 2);
+    const file = join(gap, "ledger_0000000002");
+    const bytes = await readFile(file);
+    await writeFile(file, bytes.with(100, (bytes[100] ?? 0) ^ 1));
+    assert.match((await coco("ledger", "verify", gap)).talk, /LedgerCorrupt: entry 2, /);
+  });
+
+  test("what is no regular file is refused by name, and nobody waits for a pipe", async () => {
+    const odd = join(root, "odd");
+    for (const name of ["ledger_0000000002", "layout", "consensus"])
+      for (const make of [mkdir, (path: string) => promisify(execFile)("mkfifo", [path])]) {
+        await writeEntries(odd, entries, SMALL_CHUNKS);
+        await rm(join(odd, name));
+        await make(join(odd, name));
+        const { code, talk } = await coco("ledger", "verify", odd);
+        assert.deepEqual([code, talk.includes(`LedgerCorrupt: ${join(odd, name)}`)], [1, true], talk);
+        await rm(odd, { recursive: true });
+      }
+    const { code, talk } = await coco("ledger", "verify", join(folder, "ledger_0000000001"));
+    assert.deepEqual([code, /ConfigurationInvalid: .*is not a folder/.test(talk)], [1, true]);
   });
 
   test("a batch of a later version is told from damage", async () => {

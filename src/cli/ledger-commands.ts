@@ -28,8 +28,9 @@ of the beginning, checks begin behind it: what came before is not in the folder,
 --from-genesis refuses such a folder.
 
 A ledger whose end was cut off is a shorter ledger that holds: only who knows of a later transaction can tell. --expect demands
-that the ledger has a transaction, whose id a receipt or an answer gave: end every audit with the newest one you know. What a crash
-left of a last write, or a running node is just writing, is told as unfinished bytes behind the last transaction.
+that the ledger has a transaction, whose id a receipt or an answer gave: end every audit with the newest one you know. A last entry
+that is incomplete is bad: it was cut off, or a crash left it, and the node cuts it off when it starts. Of a running node, which may just
+be writing, it is only told as unfinished bytes behind the last transaction.
 Exit code 0: all of it holds. 1: it does not, or what was expected is not there; the first bad entry or missing place is named.
 2: wrong usage.`;
 

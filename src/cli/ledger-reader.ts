@@ -2,7 +2,7 @@
  * Reads a ledger folder for an auditor: read-only, without the lock, so that the folder may be that of a running node. No key is
  * needed for what is checked here.
  */
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { toHex } from "../core/codec/bytes.ts";
 import { isTooNew } from "../core/codec/format-version.ts";
@@ -25,9 +25,10 @@ import { createGovernanceCrypto, createVerifier, sha256 } from "../enclave/manag
 import type { StoredSnapshot } from "../enclave/ports.ts";
 import { CocoError, invariant } from "../errors.ts";
 import { FILE_SYSTEM } from "../host/file-operations.ts";
+import { folderHolder } from "../host/folder-lock.ts";
 import { entriesOf } from "../host/ledger-chunks.ts";
 import { type ReadLedger, readLedger } from "../host/ledger-files.ts";
-import { readSnapshotManifest } from "../host/snapshot-head.ts";
+import { readSnapshotForm } from "../host/snapshot-head.ts";
 import { SnapshotStart, type StartReport } from "./ledger-start.ts";
 
 /** The first entry of a ledger folder that does not hold. */
@@ -110,20 +111,35 @@ export async function loadLedgerGovernance(): Promise<LedgerGovernance<Governanc
   };
 }
 
+/** A ledger folder as it was read. */
+export interface LedgerFolder extends ReadLedger {
+  /** Whether a node has it open, which may just be writing. */
+  readonly isOpen: boolean;
+}
+
 /** The ledger of a node's folder, or the folder itself. Throws `ConfigurationInvalid` when it holds no ledger. */
-export async function openLedgerFolder(dir: string): Promise<ReadLedger> {
+export async function openLedgerFolder(dir: string): Promise<LedgerFolder> {
   const folder = existsSync(join(dir, "node.json")) ? join(dir, "ledger") : dir;
-  if (!existsSync(folder)) throw new CocoError("ConfigurationInvalid", `${folder}: does not exist`, { file: folder });
-  const ledger = await readLedger(folder);
-  const { chunks, damage } = ledger.scan;
-  if (chunks.length === 0 && damage === undefined && ledger.layout.firstIndex === 1)
-    throw new CocoError("ConfigurationInvalid", `${folder}: there is no ledger`, { file: folder });
-  return ledger;
+  const unfit = (what: string, cause?: unknown): CocoError =>
+    new CocoError("ConfigurationInvalid", `${folder}: ${what}`, { file: folder }, { cause });
+  if (!existsSync(folder)) throw unfit("does not exist");
+  if (!statSync(folder).isDirectory()) throw unfit("is not a folder");
+  try {
+    const isOpen = folderHolder(folder) !== undefined;
+    const ledger = await readLedger(folder);
+    const { chunks, damage, torn, gap } = ledger.scan;
+    const isEmpty = chunks.length === 0 && (damage ?? torn ?? gap) === undefined;
+    if (isEmpty && ledger.layout.firstIndex === 1) throw unfit("there is no ledger");
+    return { ...ledger, isOpen };
+  } catch (error) {
+    if (error instanceof CocoError || !(error instanceof Error) || !("syscall" in error)) throw error;
+    throw unfit(`cannot be read: ${error.message}`, error);
+  }
 }
 
 /** Verifies a ledger from its genesis, or from the snapshot it begins after, up to the first entry that does not hold. */
 export function verifyFolder(
-  ledger: ReadLedger,
+  ledger: LedgerFolder,
   governance: LedgerGovernance<GovernanceState>,
   visit: BatchVisitor = () => undefined,
 ): VerifiedFolder {
@@ -194,7 +210,7 @@ function startOf(ledger: ReadLedger): FoundStart {
 
 /** What does not hold of a folder, and what its start rests on. */
 function judged(
-  ledger: ReadLedger,
+  ledger: LedgerFolder,
   { start, problem }: FoundStart,
   { bad, tail, state }: LedgerVerification<GovernanceState>,
 ): Pick<LedgerReport, "bad" | "start"> {
@@ -219,9 +235,9 @@ function serviceReport({ certificate, fromSeqno }: ServiceRecord): ServiceReport
   return { keyId: toHex(sha256(key)), fromSeqno };
 }
 
-/** The bad entry and where it stands: one that does not verify, else the place where the files are damaged. */
-function badPlace({ scan }: ReadLedger, bad: BadEntry | undefined, tail: LedgerTail): BadPlace | undefined {
-  const { chunks, damage } = scan;
+/** The bad entry and where it stands: one that does not verify, else the place where the files are damaged or end. */
+function badPlace({ scan, isOpen }: LedgerFolder, bad: BadEntry | undefined, tail: LedgerTail): BadPlace | undefined {
+  const { chunks, damage, gap, torn } = scan;
   const chunk = chunks.findLast(({ firstIndex }) => firstIndex <= (bad?.index ?? 0));
   if (bad !== undefined && chunk !== undefined && bad.index < scan.nextIndex)
     return {
@@ -229,16 +245,25 @@ function badPlace({ scan }: ReadLedger, bad: BadEntry | undefined, tail: LedgerT
       ...{ index: bad.index, seqno: bad.seqno, reason: bad.reason },
       ...(bad.code === "LedgerTooNew" && { isTooNew: true }),
     };
-  if (damage === undefined) return undefined;
-  const { file, offset, index, reason } = damage;
-  return { file, offset, index, seqno: tail.lastSeqno + 1, reason };
+  const broken = damage ?? gap;
+  const seqno = tail.lastSeqno + 1;
+  if (broken !== undefined) {
+    const { file, offset, index, reason } = broken;
+    return { file, offset, index, seqno, reason };
+  }
+  // A node that has the folder open may just be writing it.
+  if (torn === undefined || isOpen) return undefined;
+  const { file, offset, removedBytes } = torn;
+  const what = "an end that was cut off, or what a crash left of a last write, which the node cuts off when it starts";
+  const reason = `${torn.reason}; ${removedBytes} bytes of it are there: ${what}`;
+  return { file, offset, index: scan.nextIndex, seqno, reason };
 }
 
 /** What can be said of a snapshot without keys: its form, and that it is of this network. */
 function snapshotReport(snapshot: StoredSnapshot, networkId: string | undefined): SnapshotReport {
   const { index, bytes } = snapshot;
   try {
-    const manifest = readSnapshotManifest(snapshot);
+    const manifest = readSnapshotForm(snapshot);
     const { last } = manifest.tail;
     if (manifest.networkId !== networkId) throw new CocoError("MalformedInput", "it belongs to another network");
     if (last.index !== index) throw new CocoError("MalformedInput", `it is of index ${last.index}`);

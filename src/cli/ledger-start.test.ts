@@ -15,6 +15,7 @@ import { SnapshotWriter } from "../core/ledger/snapshot.ts";
 import { makeKeeperSeal } from "../core/ledger/snapshot-keeper.ts";
 import { createNodeCrypto, nodeEntropy, sha256 } from "../enclave/manager/node-crypto.ts";
 import { openLedgerFiles } from "../host/ledger-files.ts";
+import { readSnapshotForm } from "../host/snapshot-head.ts";
 import { coco } from "../../test/support/coco-here.ts";
 import { SERVICE_CERTIFICATE } from "./test-receipt-sample.ts";
 
@@ -184,6 +185,25 @@ describe("the ledger of a node that has taken a snapshot from its leader", () =>
     const other = twiceSnapshotted();
     const foreign = await verify(await writeFolder("other", entries[2], behind(3), new Map([[3, other.first.file]])));
     assert.deepEqual([foreign.code, foreign.report.bad.index], [1, 4]);
+  });
+
+  test("is refused with a snapshot that was cut anywhere, or has bytes behind its end", async () => {
+    const { file } = second;
+    const form = (bytes: Bytes) => readSnapshotForm({ index: 7, bytes: bytes.length, parts: () => [bytes] });
+    assert.equal(form(file).tail.last.index, 7);
+    for (let length = 0; length < file.length; length += length > file.length - 300 ? 1 : 11)
+      assert.throws(() => form(file.subarray(0, length)), { code: "MalformedInput" }, `cut at ${length}`);
+    const longer = Uint8Array.from([...file, 0]);
+    assert.throws(() => form(longer), /something follows its end/);
+    for (const [name, changed] of [
+      ["cut-snapshot", file.subarray(0, -1)],
+      ["long-snapshot", longer],
+    ] as const) {
+      const folder = await writeFolder(name, undefined, entries, new Map([[7, changed]]));
+      const { code, report, talk } = await verify(folder);
+      assert.deepEqual([code, report.valid, report.bad], [1, false, undefined]);
+      assert.match(talk, /LedgerCorrupt: snapshot 7: /);
+    }
   });
 
   test("is refused when the snapshot was not sealed with its evidence by a node of the network", async () => {

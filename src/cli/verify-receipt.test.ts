@@ -42,6 +42,28 @@ describe("endorsements of a receipt", () => {
   });
 });
 
+describe("a receipt in JSON", () => {
+  test("with a field twice, or null for one that is left out, is refused", () => {
+    const text = JSON.stringify(RECEIPT);
+    const { transaction_id: _id, ...without } = RECEIPT;
+    assert.equal(verifyReceiptText(JSON.stringify(without), SERVICE_CERTIFICATE).transaction_id, "2.6");
+    for (const changed of [
+      text.replace("{", '{"transaction_id":"9.9",'),
+      text.replace('"claims_digest":', `"claims_digest":"${"0".repeat(64)}","claims_digest":`),
+      JSON.stringify({ ...RECEIPT, transaction_id: null }),
+      JSON.stringify({ ...RECEIPT, leaf: null }),
+      `\ufeff${text}`,
+    ]) {
+      assert.notEqual(changed, text);
+      assert.throws(
+        () => verifyReceiptText(changed, SERVICE_CERTIFICATE),
+        (error) => error instanceof CocoError && error.code === "ReceiptInvalid",
+        changed.slice(0, 60),
+      );
+    }
+  });
+});
+
 describe("a COSE receipt", () => {
   const key = createPrivateKey(generateKeyPairPem().privateKey);
   const pem = key.export({ type: "pkcs8", format: "pem" }).toString();

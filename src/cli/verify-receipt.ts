@@ -8,6 +8,7 @@
  */
 import type { X509Certificate } from "node:crypto";
 import { type Bytes, toHex } from "../core/codec/bytes.ts";
+import { parseStrictJson } from "../core/codec/json.ts";
 import { derOfPem } from "../core/governance/pem.ts";
 import { COSE_RECEIPT_FIRST_BYTE, verifyCoseReceipt } from "../core/ledger/cose-receipt.ts";
 import { MAX_ENDORSEMENTS, verifyReceipt } from "../core/ledger/receipt.ts";
@@ -122,9 +123,12 @@ export function verifyReceiptText(receipt: string, serviceCertificate: string, e
   const given = certificatesOf(endorsements);
   let parsed: unknown;
   try {
+    // A name that stands twice would tell another reader something else than what is verified.
+    parseStrictJson(receipt);
     parsed = JSON.parse(receipt);
   } catch (error) {
-    throw new CocoError("ReceiptInvalid", "receipt: it is not JSON", {}, { cause: error });
+    const why = error instanceof CocoError ? `: ${error.message}` : "";
+    throw new CocoError("ReceiptInvalid", `receipt: it is not JSON${why}`, {}, { cause: error });
   }
   const failure = failureIn(parsed);
   if (failure !== undefined)

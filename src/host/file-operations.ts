@@ -49,6 +49,15 @@ const [fdatasync, fsync, rename, unlink] = [
 const FILE_MODE = 0o600;
 const FOLDER_MODE = 0o700;
 
+/** Flags to open a file with; Windows has no pipes in folders, and no such flag. */
+const READ_AT_ONCE = fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0);
+
+/** Pipes would keep a reader waiting, and devices have no end. */
+function requireFile(file: string, found: fs.Stats): void {
+  if (found.isFile()) return;
+  throw new CocoError("LedgerCorrupt", `${file} at byte 0: it is not a regular file`, { file, offset: 0 });
+}
+
 function writeOnce(descriptor: number, data: Bytes, position: number): Promise<number> {
   return new Promise((resolve, reject) => {
     fs.write(descriptor, data, 0, data.length, position, (error, written) =>
@@ -100,10 +109,16 @@ export const FILE_SYSTEM: FileOperations = {
     await mkdir(directory, { recursive: true, mode: FOLDER_MODE });
   },
   list: (directory) => readdir(directory),
-  size: async (file) => (await stat(file)).size,
+  async size(file) {
+    const found = await stat(file);
+    requireFile(file, found);
+    return found.size;
+  },
   readSync(file, position, length) {
-    const descriptor = fs.openSync(file, "r");
+    // Opening a pipe would wait for who writes into it.
+    const descriptor = fs.openSync(file, READ_AT_ONCE);
     try {
+      requireFile(file, fs.fstatSync(descriptor));
       const target = new Uint8Array(length);
       for (let at = 0; at < length; ) {
         const count = fs.readSync(descriptor, target, at, length - at, position + at);
@@ -125,6 +140,11 @@ export function isFull(error: unknown): boolean {
 /** Whether a file operation failed because there is no such file. */
 export function isAbsent(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "ENOENT";
+}
+
+/** Whether a file operation failed because whoever runs the program may not do it. */
+export function isDenied(error: unknown): boolean {
+  return error instanceof Error && "code" in error && (error.code === "EACCES" || error.code === "EPERM");
 }
 
 /**

@@ -11,7 +11,7 @@ import { type Bytes, ByteReader, bytesEqual, ByteWriter, utf8Decode, utf8Encode 
 import type { HardState } from "../core/consensus/types.ts";
 import { MAX_NUMBER } from "../core/consensus/messages.ts";
 import { CocoError } from "../errors.ts";
-import { type FileOperations, readSmallFile, replaceFile } from "./file-operations.ts";
+import { type FileOperations, isDenied, readSmallFile, replaceFile } from "./file-operations.ts";
 
 const NAME = "consensus";
 const MAGIC = utf8Encode("coco1");
@@ -52,6 +52,7 @@ export function readHardState(directory: string, files: FileOperations): HardSta
     const bytes = readSmallFile(file, MAX_LENGTH, files);
     return bytes === undefined ? undefined : decode(bytes);
   } catch (error) {
+    if (isDenied(error)) throw error;
     throw new CocoError(
       "LedgerCorrupt",
       `${file}: term and vote cannot be read${error instanceof CocoError ? `: ${error.message}` : ""}`,

@@ -47,8 +47,8 @@ export interface LedgerFilesOptions {
   readonly repair: "refuse" | "from-peers";
   /** Entries from this index on are damaged, as their verification found out; treated like other damage. */
   readonly damagedFrom?: number;
-  /** Looks at the ends of the log and at the snapshots before anything is changed; throws to refuse the folder. */
-  readonly admit?: (ends: LedgerEnds, snapshots: readonly StoredSnapshot[]) => void;
+  /** Looks at the ends of the log, the snapshots, and term and vote before anything is changed; throws to refuse the folder. */
+  readonly admit?: (ends: LedgerEnds, snapshots: readonly StoredSnapshot[], hardState: HardState | undefined) => void;
   /** Told what was cut off or set aside. */
   onRepair(repair: LedgerRepair): void;
   /** Told once when the disk failed (`DiskFailed`, or `LedgerCorrupt` when reading): the process must stop. */
@@ -94,6 +94,11 @@ export async function readLedger(directory: string, files: FileOperations = FILE
   return { hardState, layout, scan, snapshots };
 }
 
+/** Throws `LedgerCorrupt` when a chunk is missing. */
+export function requireNoGap({ gap }: ScannedLedger): void {
+  if (gap !== undefined) throw corrupt(gap.file, gap.offset, gap.reason);
+}
+
 /** The first entry from an index on. */
 function entryFrom(chunks: readonly Chunk[], index: number, files: FileOperations): LogEntry | undefined {
   for (const entry of entriesOf(chunks, index, files)) return entry;
@@ -108,12 +113,12 @@ function endsOf({ chunks, nextIndex }: ScannedLedger, files: FileOperations): Le
 /** Cuts off the remainder of a crash or sets damage aside; throws with nothing changed when that is not allowed. */
 async function repair(
   folder: LedgerFolder,
-  { layout, scan, snapshots }: ReadLedger,
+  { layout, scan, snapshots, hardState }: ReadLedger,
   options: LedgerFilesOptions,
 ): Promise<Layout> {
   const { torn, damage } = scan;
   if (damage !== undefined && options.repair === "refuse") throw corrupt(damage.file, damage.offset, damage.reason);
-  if (options.admit !== undefined) options.admit(endsOf(scan, folder.files), snapshots);
+  if (options.admit !== undefined) options.admit(endsOf(scan, folder.files), snapshots, hardState);
   await removeUnfinished(folder);
   if (damage !== undefined) {
     const repaired = await setDamageAside(folder, layout, scan, damage);
@@ -149,6 +154,7 @@ async function readFolder(
   // A move that was announced is part of what the folder is.
   await finishMove(folder, readLayout(directory, files));
   const found = await readLedger(directory, files);
+  requireNoGap(found.scan);
   const scan = options.damagedFrom === undefined ? found.scan : damagedFrom(found.scan, options.damagedFrom);
   const layout = await repair(folder, { ...found, scan }, options);
   const { chunks, nextIndex } = scan;

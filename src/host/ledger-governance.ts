@@ -12,7 +12,7 @@ import { decodeGovernanceState } from "../core/governance/state-codec.ts";
 import { sha256 } from "../enclave/manager/node-crypto.ts";
 import { FILE_SYSTEM } from "./file-operations.ts";
 import { corrupt, entriesOf } from "./ledger-chunks.ts";
-import { readLedger } from "./ledger-files.ts";
+import { readLedger, requireNoGap } from "./ledger-files.ts";
 import { loadGovernanceCrypto } from "./script-engine-file.ts";
 import { readSnapshotManifest } from "./snapshot-head.ts";
 
@@ -24,6 +24,7 @@ export async function readLedgerGovernance(ledgerFolder: string): Promise<Govern
   if (!existsSync(ledgerFolder)) return undefined;
   const { scan, layout, snapshots } = await readLedger(ledgerFolder);
   const { chunks, damage } = scan;
+  requireNoGap(scan);
   if (damage !== undefined) throw corrupt(damage.file, damage.offset, damage.reason);
   const crypto = await loadGovernanceCrypto();
   let state: GovernanceState | undefined;

@@ -16,7 +16,7 @@ import { createHash } from "node:crypto";
 import * as path from "node:path";
 import { type Bytes, ByteReader, bytesEqual, ByteWriter, utf8Encode } from "../core/codec/bytes.ts";
 import { CocoError } from "../errors.ts";
-import { type FileOperations, readSmallFile, replaceFile } from "./file-operations.ts";
+import { type FileOperations, isDenied, readSmallFile, replaceFile } from "./file-operations.ts";
 
 const NAME = "layout";
 const MAGIC = utf8Encode("coco layout");
@@ -114,8 +114,9 @@ export function readLayout(directory: string, files: FileOperations): Layout {
     const bytes = readSmallFile(file, MAX_LENGTH, files);
     return bytes === undefined ? PLAIN_LAYOUT : decode(bytes, file);
   } catch (error) {
-    if (error instanceof CocoError && error.code === "LedgerTooNew") throw error;
-    throw new CocoError("LedgerCorrupt", `${file}: cannot be read`, { file, offset: 0 }, { cause: error });
+    if (isDenied(error) || (error instanceof CocoError && error.code === "LedgerTooNew")) throw error;
+    const why = error instanceof CocoError ? `: ${error.message}` : "";
+    throw new CocoError("LedgerCorrupt", `${file}: cannot be read${why}`, { file, offset: 0 }, { cause: error });
   }
 }
 

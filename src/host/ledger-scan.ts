@@ -44,6 +44,12 @@ export interface TornTail extends LedgerPlace {
 /** Entries that cannot be read, and where they begin. */
 export interface LedgerDamage extends LostEntries, LedgerPlace {}
 
+/** A chunk that is not there: it was taken away and can be brought back, so nothing is repaired. */
+export interface LedgerGap extends LedgerPlace {
+  /** The first entry that is missing. */
+  readonly index: number;
+}
+
 /** What is in the chunks of a folder. */
 export interface ScannedLedger {
   /** The chunks as far as they can be read, in order. */
@@ -54,6 +60,8 @@ export interface ScannedLedger {
   readonly lastTerm: number;
   readonly torn: TornTail | undefined;
   readonly damage: LedgerDamage | undefined;
+  /** A missing chunk; chunks behind it are not looked at. */
+  readonly gap: LedgerGap | undefined;
 }
 
 /** What a scan goes by. */
@@ -182,10 +190,11 @@ class Scan {
 
   async run(chunks: readonly Chunk[]): Promise<ScannedLedger> {
     const { files } = this.#options;
-    this.#checkNewest(chunks);
+    let gap: LedgerGap | undefined;
     let ahead = readAhead(chunks[0], files);
     for (const [position, chunk] of chunks.entries()) {
-      if (this.#damage === undefined) this.#checkOrder(chunk);
+      if (this.#damage === undefined) gap = this.#gapBefore(chunk);
+      if (gap !== undefined) break;
       const read = await ahead();
       ahead = readAhead(chunks[position + 1], files);
       if (this.#damage === undefined) this.#scan(chunk, read, position === chunks.length - 1);
@@ -204,6 +213,7 @@ class Scan {
       lastTerm: this.#lastTerm,
       torn: this.#torn,
       damage: this.#damage,
+      gap: gap ?? this.#newestGap(chunks),
     };
   }
 
@@ -211,19 +221,19 @@ class Scan {
     return this.#options.term === 0 ? Number.MAX_SAFE_INTEGER : this.#options.term;
   }
 
-  /** A file that is not there was taken away: it can be brought back, so nothing is repaired. */
-  #checkOrder({ file, firstIndex }: Chunk): void {
-    if (firstIndex === this.#nextIndex) return;
-    const what = firstIndex > this.#nextIndex ? "the chunk before it is missing" : "it overlaps the chunk before it";
-    throw corrupt(file, 0, `${what}: the ledger has to go on with index ${this.#nextIndex}`);
+  #gapBefore({ file, firstIndex }: Chunk): LedgerGap | undefined {
+    const index = this.#nextIndex;
+    if (firstIndex === index) return undefined;
+    const what = firstIndex > index ? "the chunk before it is missing" : "it overlaps the chunk before it";
+    return { file, offset: 0, index, reason: `${what}: the ledger has to go on with index ${index}` };
   }
 
   /** What was written behind the last chunk that is there cannot be told from what was never written, but for its name. */
-  #checkNewest(chunks: readonly Chunk[]): void {
+  #newestGap(chunks: readonly Chunk[]): LedgerGap | undefined {
     const { directory, newestChunk } = this.#options;
-    if (newestChunk === 0 || chunks.some(({ firstIndex }) => firstIndex === newestChunk)) return;
-    const what = `the newest chunk is missing: entries from ${newestChunk} on stood there`;
-    throw corrupt(path.join(directory, chunkName(newestChunk)), 0, what);
+    if (newestChunk === 0 || chunks.some(({ firstIndex }) => firstIndex === newestChunk)) return undefined;
+    const reason = `the newest chunk is missing: entries from ${newestChunk} on stood there`;
+    return { file: path.join(directory, chunkName(newestChunk)), offset: 0, index: this.#nextIndex, reason };
   }
 
   #scan(chunk: Chunk, { bytes, holes }: ReadFile, isLast: boolean): void {
@@ -295,7 +305,7 @@ class Scan {
 }
 
 /**
- * Reads all chunks of a folder. Changes nothing on disk. Throws `LedgerCorrupt` naming the file when a chunk is missing or
+ * Reads all chunks of a folder, up to one that is missing. Changes nothing on disk. Throws `LedgerCorrupt` naming the file when
  * nothing can be told of the ledger at all, `LedgerTooNew` for a later format version.
  */
 export async function scanLedger(options: ScanOptions): Promise<ScannedLedger> {

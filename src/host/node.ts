@@ -123,13 +123,25 @@ function hasPeers({ genesis, joined }: Pick<NodeContext, "genesis" | "joined">):
   return Math.max(genesis.nodes.length, joined?.nodes.length ?? 0) > 1;
 }
 
+/** What is gone comes back from other nodes; a node alone would wait for ever, or begin another history under the same name. */
+function refuseAlone(context: NodeContext, missing: string): void {
+  if (!context.tookPart || hasPeers(context)) return;
+  const file = context.folder.paths.ledger;
+  const what = `it holds ${missing}, though the node served before, and no other node has its ledger: put it back`;
+  throw new CocoError("LedgerIncomplete", `${file}: ${what}`, { file });
+}
+
 function openLedger(context: NodeContext, parts: Parts, damagedFrom?: number): Promise<LedgerFiles> {
   const { folder, genesis, tracer } = context;
   return openLedgerFiles(folder.paths.ledger, {
     // What this node lost its peers still have; alone it must not go on with less than it said it had.
     repair: hasPeers(context) ? "from-peers" : "refuse",
     ...(damagedFrom !== undefined && { damagedFrom }),
-    admit: (ends, snapshots) => requireOwn(genesis, ends, snapshots),
+    admit: (ends, snapshots, hardState) => {
+      requireOwn(genesis, ends, snapshots);
+      if (ends.last === undefined && snapshots.length === 0) refuseAlone(context, "no entry");
+      if (hardState === undefined) refuseAlone(context, "no term and vote");
+    },
     onRepair: (repair) => tracer.event("warn", "ledger_repaired", { ...repair }),
     onFatal: (error) => fatal(context, parts, error),
     events: {

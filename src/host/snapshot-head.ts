@@ -10,7 +10,7 @@ import {
   snapshotHeadLength,
   snapshotMalformed,
 } from "../core/ledger/snapshot-format.ts";
-import { KeeperSealSplitter } from "../core/ledger/snapshot-keeper.ts";
+import { KEEPER_SEAL_LENGTH, KeeperSealSplitter } from "../core/ledger/snapshot-keeper.ts";
 import type { StoredSnapshot } from "../enclave/ports.ts";
 
 /** The front of a file, taken in order. */
@@ -28,7 +28,7 @@ class Front {
     while (missing > 0) {
       if (this.#left.length === 0) {
         const next = this.#pieces.next();
-        if (next.done === true) throw snapshotMalformed("it ends within its open part");
+        if (next.done === true) throw snapshotMalformed("it ends too early");
         this.#left = next.value;
       }
       const piece = this.#left.subarray(0, missing);
@@ -37,6 +37,11 @@ class Front {
       taken.push(piece);
     }
     return concatBytes(...taken);
+  }
+
+  /** Whether nothing follows. */
+  get isAtEnd(): boolean {
+    return this.#left.length === 0 && this.#pieces.next().done === true;
   }
 
   manifest(): SnapshotManifest {
@@ -64,6 +69,23 @@ export function readSnapshotFront(snapshot: StoredSnapshot): SnapshotManifest {
     left -= length;
   }
   return { ...manifest, tail: { ...manifest.tail, blocks: concatBytes(...blocks) } };
+}
+
+/**
+ * The manifest of a snapshot file, after a look at the form of all of it: frame follows frame to the last one, then comes the keeper's
+ * seal and nothing else. What is sealed is not opened. Throws `MalformedInput` naming what does not fit.
+ */
+export function readSnapshotForm(snapshot: StoredSnapshot): SnapshotManifest {
+  const front = new Front(snapshot.parts());
+  const manifest = front.manifest();
+  for (let number = 0, ended = false; !ended; number++) {
+    const { kind, length } = decodeFrameHeader(front.take(FRAME_HEADER_LENGTH), number);
+    front.take(length);
+    ended = kind === "end";
+  }
+  front.take(KEEPER_SEAL_LENGTH);
+  if (!front.isAtEnd) throw snapshotMalformed("something follows its end");
+  return manifest;
 }
 
 /** The keeper's seal at the end of a snapshot file. */

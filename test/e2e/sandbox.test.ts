@@ -3,7 +3,7 @@
  */
 import { after, before, describe, test } from "node:test";
 import assert from "node:assert/strict";
-import { appendFile, cp, mkdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { appendFile, cp, mkdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import type { Hex } from "viem";
@@ -118,6 +118,18 @@ describe("a sandbox", () => {
     assert.equal((await send(sandbox.gateway(1))).status, "0x1");
   });
 
+  test("a node whose ledger was taken away remembers that it took part: it votes for nobody before it has it back", async () => {
+    const before = await chainOf(sandbox.gateway(0));
+    await sandbox.halt();
+    const node = join(dir, "node1");
+    await rm(join(node, "ledger"), { recursive: true });
+    const log = join(node, "node.log");
+    const logged = (await readFile(log, "utf8")).length;
+    sandbox = await startSandbox({ dir });
+    assert.deepEqual(await chainOf(sandbox.gateway(1), before.blockNumber), before);
+    assert.match((await readFile(log, "utf8")).slice(logged), /"event":"recovering"/);
+  });
+
   test("a start in a folder that is in use says by whom", async () => {
     const { code, stderr } = await runCoco("sandbox", "start", "--dir", dir, "--port", "0");
     assert.equal(code, 1);
@@ -157,6 +169,33 @@ describe("options of a sandbox", () => {
       from = at;
     }
     for (const part of ["curl", "cast", "viem"]) assert.ok(text.includes(part), part);
+  });
+
+  test("a network of one node whose ledger is gone or damaged is refused, and nothing in its folder changes", async () => {
+    await sandbox.halt();
+    const ledger = join(dir, "node0", "ledger");
+    const kept = join(folder, "kept");
+    await rename(ledger, kept);
+    const certificate = join(dir, "node0", "service_cert.pem");
+    const before = await stat(certificate);
+    const gone = await runCoco("sandbox", "start", "--dir", dir, "--port", "0");
+    assert.equal(gone.code, 1);
+    assert.match(gone.stderr, /LedgerIncomplete: .*ledger: it holds no entry, though the node served before/);
+    await rm(ledger, { recursive: true, force: true });
+    await cp(kept, ledger, { recursive: true });
+    await rm(join(ledger, "consensus"));
+    const unvoted = await runCoco("sandbox", "start", "--dir", dir, "--port", "0");
+    assert.deepEqual([unvoted.code, /LedgerIncomplete: .*it holds no term and vote/.test(unvoted.stderr)], [1, true]);
+    await rm(join(ledger, "ledger_0000000001"));
+    const without = await folderHashes(ledger);
+    const missing = await runCoco("sandbox", "start", "--dir", dir, "--port", "0");
+    assert.deepEqual([missing.code, /LedgerCorrupt: .*ledger_0000000001/.test(missing.stderr)], [1, true]);
+    assert.deepEqual(await folderHashes(ledger), without);
+    assert.equal((await stat(certificate)).mtimeMs, before.mtimeMs);
+    await rm(ledger, { recursive: true });
+    await rename(kept, ledger);
+    sandbox = await startSandbox({ dir });
+    assert.equal((await send(sandbox.gateway(0))).status, "0x1");
   });
 
   test("resumes after its launcher was killed and its code changed, and says that the code was voted in", async () => {

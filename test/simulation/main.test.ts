@@ -23,6 +23,20 @@ describe("npm run sim", () => {
       assert.doesNotMatch(stderr, /\n\s+at /);
     });
 
+  test("prints the same to standard output for the same seed, and one object with --json, with the keys it names", () => {
+    const once = () => spawnSync(process.execPath, [MAIN, "--seed", "16", "--nodes", "3"], { encoding: "utf8" });
+    const [first, second] = [once(), once()];
+    assert.deepEqual([first.status, first.stdout], [0, second.stdout]);
+    assert.match(first.stdout, /^seed 16: .*trace [0-9a-f]{16}\n/);
+    assert.match(first.stderr, /times real time\n$/);
+    const { status, stdout } = spawnSync(process.execPath, [MAIN, "--minutes", "0", "--from", "16", "--json"], {
+      encoding: "utf8",
+    });
+    const report = JSON.parse(stdout);
+    assert.deepEqual(Object.keys(report), ["seeds", "failures", "simulatedSeconds", "wallSeconds", "faults"]);
+    assert.deepEqual([status, report.failures, report.seeds >= 1], [0, 0, true]);
+  });
+
   test("counts faults apart from what followed from them", () => {
     const counts = new FaultCounts();
     counts.addAll({ "crash.all": 2, "hostile.refused": 3, "hostile.oversized": 4, "liveness.noSoundQuorum": 1 });

@@ -8,9 +8,10 @@
  *                                             `--every 12`: every twelfth of them, from a place that `--seed` gives;
  *                                             `--point 0:1:123:before`: one: node, life, call and side
  *
+ * What one seed prints to standard output is the same whenever it runs; how long it took goes to standard error.
  * Seeds are spread over `--threads` (as many as processors); a run is whole in one of them, and the same in any.
- * `--json` prints one object instead: `{"seeds","failures","simulatedSeconds","wallSeconds","faults":{kind:count},"outcomes":{kind:count}}`: outcomes
- * are what followed: hostile frames that were refused, runs in which no quorum was left sound. Wrong arguments exit with 2.
+ * `--json` prints one object instead: `{"seeds","failures","simulatedSeconds","wallSeconds","faults":{kind:count}}`. What followed
+ * from faults, hostile frames that were refused and runs in which no quorum was left sound, is told in lines. Wrong arguments exit with 2.
  * With `--crash-points` it is `{"points","played","failures","wallSeconds","faults":{kind:count}}`.
  * `--nodes`, `--clients`, `--duration` (virtual ms), `--network stream|datagram`, `--hostile`, `--real-crypto`,
  * `--ethereum`, `--distrust-disk`, `--flexible`, `--readmit` and `--no-faults` fix what a seed would draw. Every seed that fails is printed with the way to run it again; exits 1 then.
@@ -137,7 +138,9 @@ function* seeds(values: Values, say: (line: string) => void): Generator<number> 
     const first = number(values, "from") ?? randomInt(FRESH_SEED_MAX);
     say(`seeds from ${first}`);
     const end = performance.now() + minutes * 60_000;
-    for (let seed = first; performance.now() < end; seed++) yield seed;
+    let seed = first;
+    do yield seed++;
+    while (performance.now() < end);
     return;
   }
   const first = number(values, "from") ?? 1;
@@ -157,7 +160,7 @@ function summary({ seeds: count, failures, virtualMs, startedMs, faults }: Total
     failures,
     simulatedSeconds: Math.round(virtualMs) / 1000,
     wallSeconds: Math.round(performance.now() - startedMs) / 1000,
-    ...splitCounts(faults),
+    faults: splitCounts(faults).faults,
   };
 }
 
@@ -257,10 +260,12 @@ async function main(): Promise<number> {
   const { virtualMs, startedMs, failures } = totals;
   const realMs = performance.now() - startedMs;
   if (values.json) process.stdout.write(`${JSON.stringify(summary(totals))}\n`);
+  for (const [kind, count] of Object.entries(splitCounts(totals.faults).outcomes)) say(`${kind}: ${count}`);
   const seconds = (ms: number): string => (ms / 1000).toFixed(1);
-  say(
-    `${counted(totals.seeds, "seed")}, ${failures} failed, ${seconds(virtualMs)} s simulated in ${seconds(realMs)} s on ${counted(threads, "thread")}: ${(virtualMs / realMs).toFixed(0)} times real time`,
-  );
+  const line = `${counted(totals.seeds, "seed")}, ${failures} failed, ${seconds(virtualMs)} s simulated in ${seconds(realMs)} s on ${counted(threads, "thread")}: ${(virtualMs / realMs).toFixed(0)} times real time`;
+  // One seed prints the same to standard output whenever it runs.
+  if (values.seed === undefined) say(line);
+  else process.stderr.write(`${line}\n`);
   return failures === 0 ? 0 : 1;
 }
 

@@ -63,14 +63,21 @@ export class FirstBatch {
   }
 }
 
-/** Writes entries as the log of a folder. */
-export async function writeEntries(folder: string, entries: readonly LogEntry[]): Promise<void> {
+/** Writes entries as the log of a folder, each in a write of its own when chunks are to be smaller than usual. */
+export async function writeEntries(
+  folder: string,
+  entries: readonly LogEntry[],
+  sizes: { readonly chunkBytes?: number } = {},
+): Promise<void> {
   const ledger = await openLedgerFiles(folder, {
+    ...sizes,
     repair: "refuse",
     onRepair: () => undefined,
     onFatal: (error) => assert.fail(error),
   });
   const hardState = { term: 2, votedFor: undefined };
-  await new Promise<void>((resolve) => ledger.disk.persist({ id: 1, hardState, entries }, resolve));
+  const writes = sizes.chunkBytes === undefined ? [entries] : entries.map((entry) => [entry]);
+  for (const [at, written] of writes.entries())
+    await new Promise<void>((resolve) => ledger.disk.persist({ id: at + 1, hardState, entries: written }, resolve));
   await ledger.close();
 }

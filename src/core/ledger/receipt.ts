@@ -186,8 +186,7 @@ type Claim = Pick<VerifiedReceipt, "transactionId" | "claimsDigest"> & { readonl
 
 function readClaim(fields: Fields, sha256: HashFunction): Claim {
   if (fields["leaf"] !== undefined) {
-    const others = fields["leaf_components"] ?? fields["transaction_id"];
-    if (others !== undefined) throw invalid("leaf stands beside parts of a leaf");
+    if ("leaf_components" in fields || "transaction_id" in fields) throw invalid("leaf stands beside parts of a leaf");
     return { leaf: digestOf(fields, "leaf"), transactionId: undefined, claimsDigest: undefined };
   }
   const parts = fieldsOf(fields["leaf_components"], "leaf_components", [
@@ -197,7 +196,7 @@ function readClaim(fields: Fields, sha256: HashFunction): Claim {
   ]);
   const evidence = textOf(parts, "commit_evidence", 128);
   const transactionId = readCommitEvidence(evidence);
-  const repeated = fields["transaction_id"] ?? transactionId;
+  const { transaction_id: repeated = transactionId } = fields;
   if (repeated !== transactionId) throw invalid("transaction_id is not the one of the commit evidence");
   const claimsDigest = digestOf(parts, "claims_digest");
   const leaf = leafOf(digestOf(parts, "write_set_digest"), sha256(asciiBytes(evidence)), claimsDigest, sha256);

@@ -5,7 +5,7 @@
  * tells its new process id. Stopping ends all nodes of the folder, those started by hand too. State is kept.
  */
 import { readFileSync } from "node:fs";
-import { readFile, rm } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { toHex } from "../../core/codec/bytes.ts";
@@ -56,6 +56,12 @@ interface SandboxNode extends UpstreamNode {
   readonly process: NodeProcess;
   /** The process that serves: the launcher's child or one started by hand. */
   pid: number;
+}
+
+/** What tells a file from the one that replaces it; undefined when there is none. */
+async function fileState(file: string): Promise<string | undefined> {
+  const found = await stat(file, { bigint: true }).catch(() => undefined);
+  return found && `${found.ino} ${found.mtimeNs}`;
 }
 
 /** A sandbox network that serves. */
@@ -132,15 +138,15 @@ export class Sandbox {
 
   async #start(): Promise<void> {
     const { layout, ports, genesis, resumed } = this.#folder;
-    // Made anew by each node as soon as it serves, so that the file tells.
-    await Promise.all(ports.map((_, at) => rm(join(layout.node(at), SERVICE_CERTIFICATE_FILE), { force: true })));
+    // By this file a node knows that it took part: it stays, and is replaced as soon as the node serves.
+    const found = await Promise.all(ports.map((_, at) => fileState(join(layout.node(at), SERVICE_CERTIFICATE_FILE))));
     if (resumed) await this.#approveCode();
     this.#options.signal.throwIfAborted();
     this.#options.onProgress(
       `${resumed ? "resuming" : "starting"} ${ports.length} validating ${ports.length === 1 ? "node" : "nodes"} …`,
     );
     for (const at of ports.keys()) this.#nodes.push(this.#spawn(at));
-    const certificate = await this.#serviceCertificate();
+    const certificate = await this.#serviceCertificate(found);
     await writeFileAtomic(layout.serviceCertificate, certificate, PUBLIC_FILE_MODE);
     const [cert, key] = await Promise.all([
       readFile(layout.gatewayCertificate, "utf8"),
@@ -184,13 +190,15 @@ export class Sandbox {
     return { at, name, dir, host: SANDBOX_HOST, port: ports[at]?.client ?? 0, process, pid: process.pid ?? 0 };
   }
 
-  /** The service certificate, as soon as a node serves. */
-  async #serviceCertificate(): Promise<string> {
+  /** The service certificate, as soon as a node serves: it has replaced the file that was found. */
+  async #serviceCertificate(found: readonly (string | undefined)[]): Promise<string> {
     const { layout, ports } = this.#folder;
     let certificate = "";
     await this.#until(async () => {
       for (const at of ports.keys()) {
-        certificate ||= await readFile(join(layout.node(at), SERVICE_CERTIFICATE_FILE), "utf8").catch(() => "");
+        const file = join(layout.node(at), SERVICE_CERTIFICATE_FILE);
+        if ((await fileState(file)) === found[at]) continue;
+        certificate ||= await readFile(file, "utf8").catch(() => "");
       }
       return certificate !== "";
     }, "a node to serve");
