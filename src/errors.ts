@@ -101,7 +101,14 @@ export const ERRORS = define({
   LedgerIncomplete: {
     status: 500,
     remedy:
-      "Take the folder of a node that has what is missing; check the transaction id and the network, if you named one.",
+      "Put back what is missing, or take the folder of a node that has it. " +
+      "Check the transaction id and the network, if you named one.",
+  },
+  LedgerUnfinished: {
+    status: 500,
+    remedy:
+      "A node's own folder after a crash: start the node. A copy: copy the folder again while the node is stopped, " +
+      "or take that of another node.",
   },
   LedgerOfAnotherService: {
     status: 500,
@@ -110,8 +117,8 @@ export const ERRORS = define({
   LedgerCorrupt: {
     status: 500,
     remedy:
-      "Keep the folder. A node of several: move the ledger away and start it while all others are up. " +
-      "A node alone, or an auditor: take a copy.",
+      "Keep the folder. What is missing: put it back. Else a node of several: move the ledger away and start it while " +
+      "all others are up. A node alone, or an auditor: take a copy.",
   },
   LedgerTooNew: {
     status: 500,

@@ -148,9 +148,9 @@ describe("coco ledger", async () => {
     const refused = await coco("ledger", "verify", cut, "--json");
     const { valid, verdict, bad, unfinishedBytes } = JSON.parse(refused.data);
     assert.deepEqual([refused.code, valid, verdict], [1, false, `valid only to ${reached}`]);
-    assert.deepEqual([bad.file, bad.index, bad.seqno], [file, 5, FIRST.length + 5]);
+    assert.deepEqual([bad.file, bad.index, bad.seqno, bad.code], [file, 5, FIRST.length + 5, "LedgerUnfinished"]);
     assert.ok(unfinishedBytes > 0);
-    assert.match(refused.talk, /^COCO LedgerCorrupt: entry 5, .*an end that was cut off/);
+    assert.match(refused.talk, /^COCO LedgerUnfinished: entry 5, .*an end that was cut off.*\n {2}.*start the node/);
     await writeFile(join(cut, "node.lock"), `${process.ppid}\n`);
     const told = await coco("ledger", "verify", cut);
     assert.equal(told.code, 0);

@@ -163,9 +163,9 @@ export function addLedgerCommands(program: Command, context: CommandContext): vo
     .action((dir: string, options: ExportOptions) => exportRange(context, dir, options));
 }
 
-function badEntry({ file, offset, index, seqno, reason, isTooNew = false }: BadPlace): CocoError {
+function badEntry({ file, offset, index, seqno, reason, code }: BadPlace): CocoError {
   const message = `entry ${index}, from sequence number ${seqno}, in ${file} at byte ${offset}: ${reason}`;
-  return new CocoError(isTooNew ? "LedgerTooNew" : "LedgerCorrupt", message, { file, offset, index, seqno });
+  return new CocoError(code, message, { file, offset, index, seqno });
 }
 
 async function verify(context: CommandContext, dir: string, options: VerifyOptions, asJson: boolean): Promise<void> {

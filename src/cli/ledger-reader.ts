@@ -38,8 +38,8 @@ export interface BadPlace {
   readonly index: number;
   readonly seqno: number;
   readonly reason: string;
-  /** Whether it is of a later version of the format, which says nothing against it. */
-  readonly isTooNew?: boolean;
+  /** What is said against it: an entry of a later version of the format, and one that was never finished, may be in order. */
+  readonly code: "LedgerCorrupt" | "LedgerTooNew" | "LedgerUnfinished";
 }
 
 /** A snapshot in the folder: its open part, or why it is none. */
@@ -217,7 +217,8 @@ function judged(
   const { scan, layout } = ledger;
   const atStart = (reason: string): BadPlace => {
     const file = scan.chunks[0]?.file ?? scan.damage?.file ?? "the folder";
-    return { file, offset: 0, index: layout.firstIndex, seqno: tail.lastSeqno + 1, reason };
+    const seqno = tail.lastSeqno + 1;
+    return { file, offset: 0, index: layout.firstIndex, seqno, reason, code: "LedgerCorrupt" };
   };
   if (problem !== undefined) return { bad: atStart(problem), start: undefined };
   const place = badPlace(ledger, bad, tail);
@@ -243,20 +244,20 @@ function badPlace({ scan, isOpen }: LedgerFolder, bad: BadEntry | undefined, tai
     return {
       ...{ file: chunk.file, offset: chunk.offsetOf(bad.index) },
       ...{ index: bad.index, seqno: bad.seqno, reason: bad.reason },
-      ...(bad.code === "LedgerTooNew" && { isTooNew: true }),
+      code: bad.code === "LedgerTooNew" ? bad.code : "LedgerCorrupt",
     };
   const broken = damage ?? gap;
   const seqno = tail.lastSeqno + 1;
   if (broken !== undefined) {
     const { file, offset, index, reason } = broken;
-    return { file, offset, index, seqno, reason };
+    return { file, offset, index, seqno, reason, code: "LedgerCorrupt" };
   }
   // A node that has the folder open may just be writing it.
   if (torn === undefined || isOpen) return undefined;
   const { file, offset, removedBytes } = torn;
   const what = "an end that was cut off, or what a crash left of a last write, which the node cuts off when it starts";
   const reason = `${torn.reason}; ${removedBytes} bytes of it are there: ${what}`;
-  return { file, offset, index: scan.nextIndex, seqno, reason };
+  return { file, offset, index: scan.nextIndex, seqno, reason, code: "LedgerUnfinished" };
 }
 
 /** What can be said of a snapshot without keys: its form, and that it is of this network. */
