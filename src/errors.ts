@@ -101,13 +101,13 @@ export const ERRORS = define({
   LedgerIncomplete: {
     status: 500,
     remedy:
-      "Put back what is missing, or take the folder of a node that has it. " +
-      "Check the transaction id and the network, if you named one.",
+      "A node: put back what is missing. An auditor: take the folder of a node that has it; " +
+      "check the transaction id and the network, if you named one.",
   },
   LedgerUnfinished: {
     status: 500,
     remedy:
-      "A node's own folder after a crash: start the node. A copy: copy the folder again while the node is stopped, " +
+      "After a crash: start the node. An auditor: copy the folder again while the node is stopped, " +
       "or take that of another node.",
   },
   LedgerOfAnotherService: {

@@ -6,7 +6,7 @@
  *   npm test -- --only ledger        files whose path contains the text
  *   npm test -- --kind e2e           one kind; `slow` runs only when it is named
  *
- * Counted are leaf tests. A file that crashes, times out or holds no test counts as one failure.
+ * Counted are leaf tests, and suites that are left out as a whole. A file that crashes, times out or holds no test counts as one failure.
  */
 import { setMaxListeners } from "node:events";
 import * as fs from "node:fs";
@@ -146,7 +146,7 @@ class Report {
   passed(event: TestEvent): void {
     const isFile = event.name === event.file;
     if (isFile) this.#failure(event, HOLDS_NO_TEST);
-    else if (!this.#isLeaf(event)) return;
+    else if (!this.#isLeaf(event) && !this.#isLeftOut(event)) return;
     else if (event.skip !== undefined || event.todo !== undefined) this.counts.skipped++;
     else this.counts.passed++;
   }
@@ -181,6 +181,13 @@ class Report {
     const source = sourceOf(path);
     for (const group of this.#groups.values())
       if (group.files.some((file) => sourceOf(file) === source)) this.#progress(group.path).failed = true;
+  }
+
+  /** Tells why a suite is left out, none of whose tests is reported. */
+  #isLeftOut({ name, skip, details }: TestEvent): boolean {
+    if (details.type !== "suite" || typeof skip !== "string") return false;
+    say(`     skipped: ${name}: ${skip}`);
+    return true;
   }
 
   /** Tests are reported after the tests inside them: one with reports a level below is a suite. */
