@@ -101,7 +101,8 @@ export const ERRORS = define({
   LedgerIncomplete: {
     status: 500,
     remedy:
-      "Take the folder of a node that has what is missing; check the transaction id and the network, if you named one.",
+      "To audit, take the folder of a node that has what is missing; check the transaction id and the network, if you named one. " +
+      "To start a node, put back what was in its own folder, never another node's.",
   },
   LedgerOfAnotherService: {
     status: 500,
