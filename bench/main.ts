@@ -17,7 +17,7 @@ import { deployContracts } from "./lib/contracts.ts";
 import { processorTimesMs } from "./lib/cpu-time.ts";
 import { GENERATED_CHAIN_ID, tokenCall, transferCall } from "./lib/generated-load.ts";
 import { type LoadRequest, type LoadResult, loadRequests, readRate, runLoad, sendUntilReceipt } from "./lib/load.ts";
-import { findBlockFiles, readBlockFile } from "./lib/mainnet.ts";
+import { findBlockFiles, readBlockFile } from "../test/support/mainnet-block.ts";
 import { type BenchNetwork, startNetwork } from "./lib/network.ts";
 import { REPLAY_OPTIONS, Replay, totalsOf } from "./lib/replay.ts";
 import { figure, type Latency, latencyOf, latencyText, percentile } from "./lib/statistics.ts";

@@ -6,7 +6,7 @@
 import { CocoError } from "../src/errors.ts";
 import { numberFrom, readArguments } from "../tools/arguments.ts";
 import { GENERATED_CHAIN_ID, generatedAccounts, runGenerated } from "./lib/generated-load.ts";
-import { findBlockFiles, readBlockFile } from "./lib/mainnet.ts";
+import { findBlockFiles, readBlockFile } from "../test/support/mainnet-block.ts";
 import { type BenchNetwork, startNetwork } from "./lib/network.ts";
 import { type BlockResult, REPLAY_OPTIONS, Replay, type ReplayTotals, totalsOf } from "./lib/replay.ts";
 import { figure, latencyOf, latencyText } from "./lib/statistics.ts";

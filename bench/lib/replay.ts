@@ -6,7 +6,8 @@ import { CocoError } from "../../src/errors.ts";
 import { CommitWatch } from "./commit-watch.ts";
 import { Connection, type Endpoint, postRequest } from "./connection.ts";
 import { loadRequests, resultOf, type SentRequest, sendInOrder } from "./load.ts";
-import { environmentOf, type MainnetBlock, signedTransactionOf, stateChunks } from "./mainnet.ts";
+import { environmentOf, type MainnetBlock } from "../../test/support/mainnet-block.ts";
+import { signedTransactionOf, stateChunks } from "./mainnet.ts";
 import { blockOfReceipts, toReceipt } from "./receipts.ts";
 import { type Latency, latencyOf } from "./statistics.ts";
 

@@ -1,11 +1,11 @@
 /** Real blocks of the public network give the gas and receipts they had: one of each set of rules; the others: `npm run test:long`. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { mainnetBlockFiles, replayBlocks, ruleSets } from "./test-mainnet-replay.ts";
+import { filesByRules, replayBlocks } from "./test-mainnet-replay.ts";
 import { missing } from "./test-vectors.ts";
 
 describe("replay of mainnet blocks", { skip: missing("mainnet") }, () => {
-  const chosen = ruleSets(mainnetBlockFiles()).flatMap(([first]) => first ?? []);
+  const chosen = filesByRules().flatMap(([first]) => first ?? []);
   replayBlocks(chosen);
 
   test("has one of each set of rules", () => {
