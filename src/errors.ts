@@ -101,7 +101,7 @@ export const ERRORS = define({
   LedgerIncomplete: {
     status: 500,
     remedy:
-      "A node: put back what is missing. An auditor: take the folder of a node that has it; " +
+      "A node: put back what was in its own folder, never another node's. An auditor: take the folder of a node that has it; " +
       "check the transaction id and the network, if you named one.",
   },
   LedgerUnfinished: {

@@ -27,10 +27,16 @@ export interface GroupedTests {
   readonly remove: () => void;
 }
 
-/** Imports files one after the other; one that cannot be imported fails, and the others are run. */
+/**
+ * Imports files one after the other; one that cannot be imported fails, and the others are run. A test that ends the process takes the
+ * tests behind it along, which nobody would miss: the process then ends with a failure.
+ */
 function importing(files: readonly string[]): string {
   const urls = files.map((file) => pathToFileURL(file).href);
   return `import { test } from "node:test";
+let isThrough = false;
+process.on("beforeExit", () => { isThrough = true; });
+process.on("exit", () => { if (!isThrough) process.exitCode = 1; });
 for (const url of ${JSON.stringify(urls)}) {
   await import(url).catch((error) => test(\`\${url} is imported\`, () => Promise.reject(error)));
 }

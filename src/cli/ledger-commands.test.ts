@@ -192,10 +192,10 @@ describe("coco ledger", async () => {
 
   test("what is no regular file is refused by name, and nobody waits for a pipe", async () => {
     const odd = join(root, "odd");
-    for (const name of ["ledger_0000000002", "layout", "consensus"])
+    for (const name of ["ledger_0000000002", "layout", "consensus", "node.lock"])
       for (const make of [mkdir, (path: string) => promisify(execFile)("mkfifo", [path])]) {
         await writeEntries(odd, entries, SMALL_CHUNKS);
-        await rm(join(odd, name));
+        await rm(join(odd, name), { force: true });
         await make(join(odd, name));
         const { code, talk } = await coco("ledger", "verify", odd);
         assert.deepEqual([code, talk.includes(`LedgerCorrupt: ${join(odd, name)}`)], [1, true], talk);

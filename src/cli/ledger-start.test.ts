@@ -10,9 +10,10 @@ import type { GovernanceState } from "../core/governance/administrative.ts";
 import { encodeAdministrative } from "../core/governance/administrative-codec.ts";
 import { encodeGovernanceState } from "../core/governance/state-codec.ts";
 import { pemOfDer } from "../core/governance/pem.ts";
-import type { SnapshotManifest } from "../core/ledger/snapshot-format.ts";
+import { TAG_LENGTH } from "../core/ledger/batch-format.ts";
+import { encodeFrameHeader, FRAME_HEADER_LENGTH, type SnapshotManifest } from "../core/ledger/snapshot-format.ts";
 import { SnapshotWriter } from "../core/ledger/snapshot.ts";
-import { makeKeeperSeal } from "../core/ledger/snapshot-keeper.ts";
+import { KEEPER_SEAL_LENGTH, makeKeeperSeal } from "../core/ledger/snapshot-keeper.ts";
 import { createNodeCrypto, nodeEntropy, sha256 } from "../enclave/manager/node-crypto.ts";
 import { openLedgerFiles } from "../host/ledger-files.ts";
 import { readSnapshotForm } from "../host/snapshot-head.ts";
@@ -195,6 +196,11 @@ describe("the ledger of a node that has taken a snapshot from its leader", () =>
       assert.throws(() => form(file.subarray(0, length)), { code: "MalformedInput" }, `cut at ${length}`);
     const longer = Uint8Array.from([...file, 0]);
     assert.throws(() => form(longer), /something follows its end/);
+    // The last frame is a header and a tag.
+    const end = file.length - KEEPER_SEAL_LENGTH - FRAME_HEADER_LENGTH - TAG_LENGTH;
+    const part = encodeFrameHeader({ kind: "part", adapterId: 5, length: TAG_LENGTH + 1 });
+    const more = concatBytes(file.subarray(0, end), part, new Uint8Array(TAG_LENGTH + 1), file.subarray(end));
+    assert.throws(() => form(more), /frame 1 is of an adapter that is not expected here/);
     for (const [name, changed] of [
       ["cut-snapshot", file.subarray(0, -1)],
       ["long-snapshot", longer],

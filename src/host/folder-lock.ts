@@ -11,10 +11,13 @@ import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { CocoError } from "../errors.ts";
+import { FILE_SYSTEM } from "./file-operations.ts";
 
 const LOCK_NAME = "node.lock";
 const ATTEMPTS = 5;
 const GUARD_SUFFIX = ".takeover";
+/** Most bytes of a lock file that are read: more than any has. */
+const LOCK_BYTES_MAX = 128;
 /** A guard file older than this is what a crash left, in milliseconds. */
 const GUARD_MAX_MS = 10_000;
 
@@ -64,10 +67,13 @@ function isAlive({ pid, identity }: Holder): boolean {
   return identity === "" || now === "" || identity === now;
 }
 
-/** Who a lock file names; undefined when the file is gone or names nobody. */
+/**
+ * Who a lock file names; undefined when the file is gone or names nobody. Throws `LedgerCorrupt` when it is no regular file: an auditor
+ * may have the folder from somebody else, and a pipe would keep who reads it waiting.
+ */
 function readHolder(file: string): Holder | undefined {
   try {
-    const text = fs.readFileSync(file, "utf8");
+    const text = new TextDecoder().decode(FILE_SYSTEM.readSync(file, 0, LOCK_BYTES_MAX));
     const [, pid, identity = ""] = /^([1-9][0-9]{0,9})(?: ([0-9a-f:-]{1,80}))?\n$/.exec(text) ?? [];
     return pid === undefined ? undefined : { pid: Number(pid), identity };
   } catch (error) {

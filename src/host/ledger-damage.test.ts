@@ -358,7 +358,7 @@ describe("a ledger that is refused is left untouched", () => {
 
   test("of another network, even with a torn end", async () => {
     const files = changed(await ledgerFiles(10_000), FIRST, (bytes) => bytes.slice(0, -5));
-    const refuse = (ends: LedgerEnds): void => {
+    const refuse = async (ends: LedgerEnds): Promise<void> => {
       assert.deepEqual(ends, { first: entry(1), last: entry(7, 2) });
       throw new CocoError("FolderOfAnotherNetwork", "another network");
     };

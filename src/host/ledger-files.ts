@@ -47,8 +47,12 @@ export interface LedgerFilesOptions {
   readonly repair: "refuse" | "from-peers";
   /** Entries from this index on are damaged, as their verification found out; treated like other damage. */
   readonly damagedFrom?: number;
-  /** Looks at the ends of the log, the snapshots, and term and vote before anything is changed; throws to refuse the folder. */
-  readonly admit?: (ends: LedgerEnds, snapshots: readonly StoredSnapshot[], hardState: HardState | undefined) => void;
+  /** Looks at the ends of the log, the snapshots, and term and vote before anything is changed; rejects to refuse the folder. */
+  readonly admit?: (
+    ends: LedgerEnds,
+    snapshots: readonly StoredSnapshot[],
+    hardState: HardState | undefined,
+  ) => Promise<void>;
   /** Told what was cut off or set aside. */
   onRepair(repair: LedgerRepair): void;
   /** Told once when the disk failed (`DiskFailed`, or `LedgerCorrupt` when reading): the process must stop. */
@@ -118,7 +122,7 @@ async function repair(
 ): Promise<Layout> {
   const { torn, damage } = scan;
   if (damage !== undefined && options.repair === "refuse") throw corrupt(damage.file, damage.offset, damage.reason);
-  if (options.admit !== undefined) options.admit(endsOf(scan, folder.files), snapshots, hardState);
+  await options.admit?.(endsOf(scan, folder.files), snapshots, hardState);
   await removeUnfinished(folder);
   if (damage !== undefined) {
     const repaired = await setDamageAside(folder, layout, scan, damage);

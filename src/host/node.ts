@@ -23,6 +23,7 @@ import { CocoError } from "../errors.ts";
 import { PUBLIC_FILE_MODE, readConfigurationFile, writeFileAtomic } from "./files.ts";
 import { readConstitutionFile } from "./genesis.ts";
 import { type LedgerEnds, type LedgerFiles, openLedgerFiles } from "./ledger-files.ts";
+import { readLedgerGovernance } from "./ledger-governance.ts";
 import type { AdapterWorkerData } from "./adapter-worker.ts";
 import {
   APPROVAL_FILE,
@@ -123,11 +124,16 @@ function hasPeers({ genesis, joined }: Pick<NodeContext, "genesis" | "joined">):
   return Math.max(genesis.nodes.length, joined?.nodes.length ?? 0) > 1;
 }
 
-/** What is gone comes back from other nodes; a node alone would wait for ever, or begin another history under the same name. */
-function refuseAlone(context: NodeContext, missing: string): void {
+/**
+ * What is gone comes back from other nodes; a node alone would wait for ever, or begin another history under the same name. Nodes that
+ * joined a network of one stand in its ledger alone: without it this node would let none of them in.
+ */
+async function refuseAlone(context: NodeContext, missing: "no entry" | "no term and vote"): Promise<void> {
   if (!context.tookPart || hasPeers(context)) return;
   const file = context.folder.paths.ledger;
-  const what = `it holds ${missing}, though the node served before, and no other node has its ledger: put it back`;
+  const state = missing === "no entry" ? undefined : await readLedgerGovernance(file);
+  if (state !== undefined && state.constitution.nodes.length > 1) return;
+  const what = `it holds ${missing}, though the node served before, and it knows of no other node with its ledger: put it back`;
   throw new CocoError("LedgerIncomplete", `${file}: ${what}`, { file });
 }
 
@@ -137,10 +143,10 @@ function openLedger(context: NodeContext, parts: Parts, damagedFrom?: number): P
     // What this node lost its peers still have; alone it must not go on with less than it said it had.
     repair: hasPeers(context) ? "from-peers" : "refuse",
     ...(damagedFrom !== undefined && { damagedFrom }),
-    admit: (ends, snapshots, hardState) => {
+    admit: async (ends, snapshots, hardState) => {
       requireOwn(genesis, ends, snapshots);
-      if (ends.last === undefined && snapshots.length === 0) refuseAlone(context, "no entry");
-      if (hardState === undefined) refuseAlone(context, "no term and vote");
+      if (ends.last === undefined && snapshots.length === 0) await refuseAlone(context, "no entry");
+      else if (hardState === undefined) await refuseAlone(context, "no term and vote");
     },
     onRepair: (repair) => tracer.event("warn", "ledger_repaired", { ...repair }),
     onFatal: (error) => fatal(context, parts, error),

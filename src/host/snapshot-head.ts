@@ -5,11 +5,13 @@ import {
   decodeFrameHeader,
   FRAME_HEADER_LENGTH,
   parseSnapshotHead,
+  plaintextLengthOf,
   SNAPSHOT_PREFIX_LENGTH,
   type SnapshotManifest,
   snapshotHeadLength,
   snapshotMalformed,
 } from "../core/ledger/snapshot-format.ts";
+import { FrameOrder } from "../core/ledger/snapshot.ts";
 import { KEEPER_SEAL_LENGTH, KeeperSealSplitter } from "../core/ledger/snapshot-keeper.ts";
 import type { StoredSnapshot } from "../enclave/ports.ts";
 
@@ -72,16 +74,20 @@ export function readSnapshotFront(snapshot: StoredSnapshot): SnapshotManifest {
 }
 
 /**
- * The manifest of a snapshot file, after a look at the form of all of it: frame follows frame to the last one, then comes the keeper's
- * seal and nothing else. What is sealed is not opened. Throws `MalformedInput` naming what does not fit.
+ * The manifest of a snapshot file, after a look at the form of all of it: frames follow each other in their order to the last one, then
+ * comes the keeper's seal and nothing else. What is sealed is not opened. Throws `MalformedInput` naming what does not fit.
  */
 export function readSnapshotForm(snapshot: StoredSnapshot): SnapshotManifest {
   const front = new Front(snapshot.parts());
   const manifest = front.manifest();
-  for (let number = 0, ended = false; !ended; number++) {
-    const { kind, length } = decodeFrameHeader(front.take(FRAME_HEADER_LENGTH), number);
-    front.take(length);
-    ended = kind === "end";
+  const order = new FrameOrder(manifest);
+  for (let number = 0; !order.ended; number++) {
+    const header = decodeFrameHeader(front.take(FRAME_HEADER_LENGTH), number);
+    const content = [header.kind, header.adapterId, plaintextLengthOf(header)] as const;
+    const problem = order.problem(...content);
+    if (problem !== undefined) throw snapshotMalformed(`frame ${number} ${problem}`);
+    front.take(header.length);
+    order.pass(...content);
   }
   front.take(KEEPER_SEAL_LENGTH);
   if (!front.isAtEnd) throw snapshotMalformed("something follows its end");

@@ -1,7 +1,6 @@
 /** Forms in which files of evidence come. */
 import { fromAnyBase64 } from "../../core/codec/base64.ts";
 import { fromHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
-import { derOfPem } from "../../core/governance/pem.ts";
 import type { TeeName } from "./inputs.ts";
 
 /** Bytes of a file that holds them as they are, or as text: hex, with `0x` before it or without, or either base64. */
@@ -25,7 +24,9 @@ export function bytesOfHex(text: string): Bytes | undefined {
 
 /** DER of a list of revoked certificates that a file holds as it is, as PEM or as base64; what is none of these stays as it is. */
 export function revocationListBytes(content: Bytes): Bytes {
-  return derOfPem(textOf(content), "X509 CRL") ?? bytesOrBase64(content, ([first]) => first === SEQUENCE);
+  const [, body] = PEM_LIST.exec(textOf(content)) ?? [];
+  if (body === undefined) return bytesOrBase64(content, ([first]) => first === SEQUENCE);
+  return bytesOfBase64(body.replace(/\s+/g, "")) ?? content;
 }
 
 /** Whether a file holds a JSON object. */
@@ -42,6 +43,8 @@ export function teeOfQuote(quote: Bytes): TeeName {
 const WHITE_SPACE = [0x09, 0x0a, 0x0d, 0x20];
 const OPENING_BRACE = 0x7b;
 const SEQUENCE = 0x30;
+/** One block, with lines of any length. */
+const PEM_LIST = /^\s*-----BEGIN X509 CRL-----([^-]*)-----END X509 CRL-----\s*$/;
 
 function textOf(content: Bytes): string {
   return new TextDecoder().decode(content);

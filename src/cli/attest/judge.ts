@@ -20,6 +20,7 @@ import { appraiseVbs } from "../../attestation/vsm/appraise.ts";
 import { verifyVbs } from "../../attestation/vsm/verify.ts";
 import { MIN_RSA_BITS } from "../../core/certificates/algorithm.ts";
 import { readOrNothing, tryParseCertificate } from "../../core/certificates/certificate.ts";
+import { parseRevocationList } from "../../core/certificates/crl.ts";
 import { bytesEqual, toHex, utf8Decode, type Bytes } from "../../core/codec/bytes.ts";
 import type { PcrValues } from "../../core/governance/policy-snp.ts";
 import {
@@ -230,7 +231,13 @@ function policyOfToken({ issuer = "", policyHash = "" }: MaaClaims, { allowDebug
 
 function judgeSnp(content: EvidenceContent, options: JudgeOptions): Verification<object> {
   const endorsements: Endorsement[] = content.certs.map((bytes) => ({ kind: "certificates", content: bytes }));
-  for (const list of content.crl) endorsements.push({ kind: "revocations", content: list });
+  const lists = new Checks();
+  for (const list of content.crl) {
+    endorsements.push({ kind: "revocations", content: list });
+    // It may be the one that revokes: beside another, which is current, nobody would miss it.
+    if (readOrNothing(() => parseRevocationList(list)) === undefined)
+      lists.require("list of revoked certificates", false, "Malformed", "one that was given cannot be read");
+  }
   const add = (kind: EndorsementKind, bytes: Bytes | undefined) => {
     if (bytes !== undefined) endorsements.push({ kind, content: bytes });
   };
@@ -243,7 +250,9 @@ function judgeSnp(content: EvidenceContent, options: JudgeOptions): Verification
   const report = machine?.hclReport ?? required(content, "report");
   const { policies } = options;
   const uvm = content.uvm === undefined ? policies.snp.uvm : uvmIssuers(policies);
-  return judgeSnpWhole({ tee: "snp", evidence: report, endorsements }, options, { ...policies.snp, uvm });
+  const evidence = { tee: "snp", evidence: report, endorsements } as const;
+  const { claims, checks } = judgeSnpWhole(evidence, options, { ...policies.snp, uvm });
+  return { claims, checks: [...lists.list, ...checks] };
 }
 
 /** SNP evidence with all that goes with it, by the policy, and by the registers that are expected beside it. */

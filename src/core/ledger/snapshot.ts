@@ -89,7 +89,7 @@ class FrameChain {
 }
 
 /** Where in a snapshot the frames are, and which frame may come next. */
-class FrameOrder {
+export class FrameOrder {
   readonly #adapters: readonly number[];
   #adapter = 0;
   #ended = false;
@@ -101,6 +101,7 @@ class FrameOrder {
     this.blocksLeft = format.blocksLengthOf(manifest.tail.last.signatureSeqno);
   }
 
+  /** Whether the last frame has come. */
   get ended(): boolean {
     return this.#ended;
   }
@@ -118,6 +119,7 @@ class FrameOrder {
     return undefined;
   }
 
+  /** Goes on behind a frame that may come. */
   pass(kind: FrameKind, adapterId: number, plaintextLength: number): void {
     if (kind === "blocks") this.blocksLeft -= plaintextLength;
     if (kind === "part") this.#adapter = this.#adapters.indexOf(adapterId, this.#adapter);
