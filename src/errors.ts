@@ -101,8 +101,8 @@ export const ERRORS = define({
   LedgerIncomplete: {
     status: 500,
     remedy:
-      "A node: put back what was in its own folder, never another node's. An auditor: take the folder of a node that has it; " +
-      "check the transaction id and the network, if you named one.",
+      "A node: put back what was in its own folder, never another node's; where others joined its network, run `coco node join`. " +
+      "An auditor: take the folder of a node that has it; check the transaction id and the network, if you named one.",
   },
   LedgerUnfinished: {
     status: 500,

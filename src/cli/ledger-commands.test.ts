@@ -188,6 +188,11 @@ describe("coco ledger", async () => {
     const bytes = await readFile(file);
     await writeFile(file, bytes.with(100, (bytes[100] ?? 0) ^ 1));
     assert.match((await coco("ledger", "verify", gap)).talk, /LedgerCorrupt: entry 2, /);
+    const certificate = join(root, "of-the-gap.pem");
+    await writeFile(certificate, SERVICE_CERTIFICATE);
+    await rm(join(gap, "ledger_0000000001"));
+    const unknown = await coco("ledger", "verify", gap, "--service-cert", certificate);
+    assert.deepEqual([unknown.code, /ledger +valid only to nothing\n/.test(unknown.data)], [1, true], unknown.data);
   });
 
   test("what is no regular file is refused by name, and nobody waits for a pipe", async () => {

@@ -184,7 +184,9 @@ async function verify(context: CommandContext, dir: string, options: VerifyOptio
     missing === undefined &&
     isService !== false &&
     report.snapshots.every(({ problem }) => problem === undefined);
-  const verdict = isService === false ? "of another service" : verdictOf(report, isCut, missing);
+  // Of a ledger whose first entry is bad nobody can tell whose it is.
+  const isOther = isService === false && (report.bad === undefined || report.services.length > 0);
+  const verdict = isOther ? "of another service" : verdictOf(report, isCut, missing);
   if (asJson)
     printJson(context.output, {
       valid: isValid,

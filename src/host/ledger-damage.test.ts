@@ -365,6 +365,15 @@ describe("a ledger that is refused is left untouched", () => {
     await refusesUntouched(files, refused("FolderOfAnotherNetwork"), { repair: "from-peers", admit: refuse });
   });
 
+  test("that is not there is not made either: who puts it back would put it inside", async () => {
+    const admit = () => Promise.reject(new CocoError("LedgerIncomplete", "gone"));
+    const directory = inFolder("gone");
+    const onFatal = (error: Error): void => assert.fail(error);
+    const options = { repair: "refuse", admit, onRepair: () => undefined, onFatal } as const;
+    await assert.rejects(openLedgerFiles(directory, options), { code: "LedgerIncomplete" });
+    assert.equal(fs.existsSync(directory), false);
+  });
+
   test("with a damaged layout", async () => {
     const damaged = changed(await ledgerFiles(), CHUNKS[1] as string, flipped(130));
     await (await open(damaged)).close();

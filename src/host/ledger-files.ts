@@ -191,7 +191,7 @@ export async function openLedgerFiles(directory: string, options: LedgerFilesOpt
   invariant((options.chunkBytes ?? DEFAULT_CHUNK_BYTES) <= MAX_CHUNK_BYTES / 2, "chunk size above 512 MiB");
   const folder = path.resolve(directory);
   try {
-    fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const isNew = fs.mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined;
     const lock = lockFolder(folder);
     try {
       const { disk, content } = await readFolder(folder, options);
@@ -202,11 +202,21 @@ export async function openLedgerFiles(directory: string, options: LedgerFilesOpt
       return { disk, content, close };
     } catch (error) {
       lock.release();
+      if (isNew) removeEmpty(folder);
       throw error;
     }
   } catch (error) {
     if (error instanceof CocoError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new CocoError("DiskFailed", `ledger folder ${folder}: ${reason}`, { directory: folder }, { cause: error });
+  }
+}
+
+/** Takes a folder away again that nothing was put into: whoever puts back the one that is missing would else put it inside. */
+function removeEmpty(folder: string): void {
+  try {
+    fs.rmdirSync(folder);
+  } catch {
+    // There is something in it by now, which is somebody else's.
   }
 }

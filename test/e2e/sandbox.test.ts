@@ -181,7 +181,6 @@ describe("options of a sandbox", () => {
     const gone = await runCoco("sandbox", "start", "--dir", dir, "--port", "0");
     assert.equal(gone.code, 1);
     assert.match(gone.stderr, /LedgerIncomplete: .*ledger: it holds no entry, though the node served before/);
-    await rm(ledger, { recursive: true, force: true });
     await cp(kept, ledger, { recursive: true });
     await rm(join(ledger, "consensus"));
     const unvoted = await runCoco("sandbox", "start", "--dir", dir, "--port", "0");
