@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { gunzipSync } from "node:zlib";
+import { findBlockFiles, readBlockFile } from "../../../test/support/mainnet-block.ts";
 import { type Bytes, fromHex } from "../../core/codec/bytes.ts";
 
 const folder = join(process.env["COCO_VECTORS"] ?? resolve("../shared/vectors"), "ethereum");
@@ -66,12 +66,5 @@ export type JsonBlock = Readonly<Record<string, string>> & {
 
 /** Real blocks of the public network. */
 export function mainnetBlocks(): JsonBlock[] {
-  const blocks = join(folder, "mainnet");
-  const names = readdirSync(blocks).filter((name) => name.endsWith(".json.gz"));
-  return names.sort().map((name) => {
-    const content = JSON.parse(gunzipSync(readFileSync(join(blocks, name))).toString("utf8")) as {
-      readonly block: JsonBlock;
-    };
-    return content.block;
-  });
+  return findBlockFiles(undefined).map((file) => readBlockFile(file).block as unknown as JsonBlock);
 }
