@@ -1,6 +1,7 @@
 /**
  * Test files that share a process: reading the modules below a test file takes longer than most of them run. Only folders
- * whose tests leave nothing behind in their process are shared.
+ * whose tests leave nothing behind in their process are shared. A file with a process of its own is a group of one: a test that
+ * ends the process is noticed there as well.
  */
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
@@ -19,7 +20,7 @@ export interface TestGroup {
   readonly files: readonly string[];
 }
 
-/** What is run: groups by the path of the file that imports them, and files of their own. */
+/** What is run: groups, one file of its own among them, by the path of the file that imports them. */
 export interface GroupedTests {
   readonly paths: readonly string[];
   readonly groups: ReadonlyMap<string, TestGroup>;
@@ -43,10 +44,12 @@ for (const url of ${JSON.stringify(urls)}) {
 `;
 }
 
-/** Says the folder, and the first and the last file. */
-function nameOf(source: string, files: readonly string[]): string {
+/** Says the folder, and the first and the last file; of a file of its own its source. */
+function nameOf(files: readonly string[], sourceOf: (path: string) => string): string {
+  const source = sourceOf(files[0] ?? "");
+  if (files.length === 1) return source;
   const [first = "", last = ""] = [files[0], files.at(-1)].map((file) => basename(file ?? "", ".test.js"));
-  return `${source}: ${first} to ${last}, ${files.length} files`;
+  return `${dirname(source)}: ${first} to ${last}, ${files.length} files`;
 }
 
 /** Groups files by their folder. @param sourceOf the source of a file, from the root of the repository */
@@ -66,20 +69,21 @@ export function groupTests(files: readonly string[], sourceOf: (path: string) =>
     if (last === undefined || last.length >= FILES_MAX) parts.push([file]);
     else last.push(file);
   }
-  const groups = new Map<string, TestGroup>();
-  for (const [source, parts] of sharing)
-    for (const part of parts) {
-      const [only] = part;
-      if (part.length === 1 && only !== undefined) {
-        alone.push(only);
-        continue;
-      }
-      const path = join(folder, `${groups.size}.mjs`);
-      fs.writeFileSync(path, importing(part));
-      groups.set(path, { path, name: nameOf(source, part), files: part });
-    }
+  const shared = [...sharing.values()].flat();
+  const lone = [...alone.map((file) => [file]), ...shared.filter(({ length }) => length === 1)];
   // What takes long is begun first: those of src/ that are alone are short.
-  const isShort = (file: string): boolean => sourceOf(file).startsWith("src/");
-  const paths = [...alone.filter((file) => !isShort(file)), ...groups.keys(), ...alone.filter(isShort)];
+  const isShort = ([file = ""]: readonly string[]): boolean => sourceOf(file).startsWith("src/");
+  const parts = [
+    ...lone.filter((part) => !isShort(part)),
+    ...shared.filter(({ length }) => length > 1),
+    ...lone.filter(isShort),
+  ];
+  const groups = new Map<string, TestGroup>();
+  for (const [number, files] of parts.entries()) {
+    const path = join(folder, `${number}.mjs`);
+    fs.writeFileSync(path, importing(files));
+    groups.set(path, { path, name: nameOf(files, sourceOf), files });
+  }
+  const paths = [...groups.keys()];
   return { paths, groups, remove: () => fs.rmSync(folder, { recursive: true, force: true }) };
 }

@@ -10,7 +10,7 @@ import { groupTests } from "../../tools/test-groups.ts";
 const folder = await mkdtemp(join(tmpdir(), "coco-groups-"));
 after(() => rm(folder, { recursive: true, force: true }));
 
-/** Exit code of a group of two files that hold these bodies of tests, one after the other. */
+/** Exit code of a group of files that hold these bodies of tests, one after the other. */
 async function exitCode(...bodies: readonly string[]): Promise<number> {
   const files = bodies.map((_, at) => join(folder, `${at}.test.mjs`));
   for (const [at, body] of bodies.entries())
@@ -40,5 +40,6 @@ describe("a group of test files", () => {
     assert.equal(await exitCode(PASSES, 'throw new Error("no import");'), 1);
     const ends = 'test("ends all", () => process.exit(0));\ntest("fails", () => Promise.reject(new Error()));';
     assert.equal(await exitCode(PASSES, ends), 1);
+    assert.equal(await exitCode(ends), 1, "a file of its own");
   });
 });
