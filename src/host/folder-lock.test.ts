@@ -38,9 +38,9 @@ test("a folder that a living process holds is refused with its process id", () =
   }
 });
 
-test("a lock of a dead process, of an earlier life with our process id, or without content is taken over", () => {
+test("a lock of a dead process, of one that cannot be, of an earlier life with our process id, or without content is taken over", () => {
   const dead = spawnSync(process.execPath, ["-e", ""]).pid;
-  for (const content of [`${dead}\n`, `${process.pid}\n`, ""]) {
+  for (const content of [`${dead}\n`, "9999999999\n", `${process.pid}\n`, ""]) {
     fs.writeFileSync(file, content);
     const lock = lockFolder(folder);
     assert.match(fs.readFileSync(file, "utf8"), OURS);

@@ -60,8 +60,8 @@ function isAlive({ pid, identity }: Holder): boolean {
   try {
     process.kill(pid, 0);
   } catch (error) {
-    // EPERM: the process runs, as another user.
-    if (hasCode(error, "ESRCH")) return false;
+    // EPERM: the process runs, as another user. All else says that there is none, or none can have this id.
+    if (!hasCode(error, "EPERM")) return false;
   }
   const now = identityOf(pid);
   return identity === "" || now === "" || identity === now;
