@@ -222,8 +222,14 @@ export class Network {
     founding: Founding = {},
   ): Promise<Network> {
     const network = await Network.found(count, settings, others, founding);
-    for (const node of network.nodes) node.start();
-    await network.ready();
+    try {
+      for (const node of network.nodes) node.start();
+      await network.ready();
+    } catch (error) {
+      // Nobody else has this network: its processes would keep the test running.
+      await network.stop();
+      throw error;
+    }
     return network;
   }
 
