@@ -2,6 +2,7 @@
 import { type Bytes, EMPTY } from "../codec/bytes.ts";
 import type { OwnerToken } from "./owner-token.ts";
 import { Page, PAGE_BYTES, PAGE_RECORDS } from "./page.ts";
+import { SeparatorIndex } from "./separator-index.ts";
 
 /** Most children of an inner node: with so many, two levels of them hold ten million keys, and stay in a processor's cache. */
 export const MAX_CHILDREN = 512;
@@ -21,13 +22,24 @@ export interface Split {
 /** An inner node: separators and the children between them. */
 export class InnerNode {
   readonly owner: OwnerToken;
-  separators: Page;
   readonly children: TreeNode[];
+  #separators: Page;
+  /** Of the separators, once it is needed. */
+  #index: SeparatorIndex | undefined;
 
-  constructor(owner: OwnerToken, separators: Page, children: TreeNode[]) {
+  constructor(owner: OwnerToken, separators: Page, children: TreeNode[], index?: SeparatorIndex) {
     this.owner = owner;
-    this.separators = separators;
     this.children = children;
+    this.#separators = separators;
+    this.#index = index;
+  }
+
+  get separators(): Page {
+    return this.#separators;
+  }
+
+  get index(): SeparatorIndex {
+    return (this.#index ??= new SeparatorIndex(this.#separators));
   }
 
   get full(): boolean {
@@ -41,10 +53,17 @@ export class InnerNode {
     );
   }
 
-  /** Index of the child a key belongs to. */
-  childFor(key: Bytes): number {
-    const at = this.separators.search(key);
+  /** Index of the child a key belongs to. @param guess where to begin, as the index guesses it */
+  childFor(key: Bytes, guess = this.index.guess(key)): number {
+    const child = this.index.childFor(key, guess);
+    if (child >= 0) return child;
+    const at = this.#separators.search(key);
     return at >= 0 ? at + 1 : ~at;
+  }
+
+  /** Reads this node, and what its children are in, for the time it is searched. What is returned means nothing. */
+  touch(): number {
+    return this.children.length;
   }
 
   child(index: number): TreeNode {
@@ -53,20 +72,25 @@ export class InnerNode {
 
   /** The separators stay shared until they change too, which is far less often. */
   owned(owner: OwnerToken): InnerNode {
-    return this.owner === owner ? this : new InnerNode(owner, this.separators, this.children.slice());
+    return this.owner === owner ? this : new InnerNode(owner, this.#separators, this.children.slice(), this.#index);
   }
 
   insertAfter(index: number, split: Split): void {
-    this.separators = this.separators.owned(this.owner);
-    this.separators.insertAt(index, split.separator, EMPTY);
+    this.#ownSeparators().insertAt(index, split.separator, EMPTY);
     this.children.splice(index + 1, 0, split.right);
   }
 
   /** Puts one child in the place of the children `index` and `index + 1`. */
   replacePair(index: number, merged: TreeNode): void {
-    this.separators = this.separators.owned(this.owner);
-    this.separators.removeAt(index);
+    this.#ownSeparators().removeAt(index);
     this.children.splice(index, 2, merged);
+  }
+
+  /** Separators to change. */
+  #ownSeparators(): Page {
+    this.#index = undefined;
+    this.#separators = this.#separators.owned(this.owner);
+    return this.#separators;
   }
 }
 

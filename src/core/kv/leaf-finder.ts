@@ -18,31 +18,45 @@ interface FoundLeaves {
 /** The leaf each key belongs to. What a search of it reads is near to the processor afterwards. */
 export function findLeaves(root: TreeNode, keys: readonly Bytes[]): FoundLeaves {
   const nodes: TreeNode[] = keys.map(() => root);
-  // All leaves have the same depth. Inner nodes are few, and near: reading ahead in them costs as much as it spares.
-  while (nodes[0] instanceof InnerNode) descend(nodes as InnerNode[], keys);
+  let touched = 0;
+  // All leaves have the same depth.
+  while (nodes[0] instanceof InnerNode) touched += descend(nodes as InnerNode[], keys);
   const leaves = nodes as Page[];
   const starts: number[] = keys.map(() => 0);
-  const touched = startSearches(leaves, starts, keys);
+  touched += startSearches(leaves, starts, keys);
   // What is read must be used, or a compiler may leave the reading out.
-  invariant(touched >= 0, "bytes are not negative");
+  invariant(Number.isInteger(touched), "what is read is whole numbers");
   return { leaves, starts };
 }
 
-/** Puts in the place of each node the child its key belongs to. */
-function descend(nodes: InnerNode[], keys: readonly Bytes[]): void {
+/**
+ * Puts in the place of each node the child its key belongs to. Here and below, loops that read one thing each keep the reads
+ * near each other: one that goes from thing to thing has few of them under way.
+ */
+function descend(nodes: InnerNode[], keys: readonly Bytes[]): number {
   const { length } = nodes;
-  const indexes = nodes.map((node, at) => node.childFor(keys[at] as Bytes));
+  const places = new Int32Array(length);
+  let touched = 0;
+  for (let at = 0; at < length; at++) touched += (nodes[at] as InnerNode).touch();
+  for (let at = 0; at < length; at++) touched += (nodes[at] as InnerNode).index.touch();
+  for (let at = 0; at < length; at++) touched += (nodes[at] as InnerNode).index.touchHints();
+  for (let at = 0; at < length; at++) places[at] = (nodes[at] as InnerNode).index.guess(keys[at] as Bytes);
+  for (let at = 0; at < length; at++) touched += (nodes[at] as InnerNode).index.touchHint(places[at] as number);
+  for (let at = 0; at < length; at++)
+    places[at] = (nodes[at] as InnerNode).childFor(keys[at] as Bytes, places[at] as number);
   const children: TreeNode[] = nodes;
-  for (let at = 0; at < length; at++) children[at] = (nodes[at] as InnerNode).child(indexes[at] as number);
+  for (let at = 0; at < length; at++) children[at] = (nodes[at] as InnerNode).child(places[at] as number);
+  return touched;
 }
 
-/** Begins the search of each leaf, and reads what the rest of it will. Loops as simple as these keep the reads near each other. */
+/** Begins the search of each leaf, and reads what the rest of it will. */
 function startSearches(leaves: readonly Page[], starts: number[], keys: readonly Bytes[]): number {
   const { length } = leaves;
   let touched = 0;
   for (let at = 0; at < length; at++) touched += (leaves[at] as Page).count;
-  for (let at = 0; at < length; at++) touched += (leaves[at] as Page).logBytes;
-  for (let at = 0; at < length; at++) touched += (leaves[at] as Page).touchSlot(keys[at] as Bytes);
+  for (let at = 0; at < length; at++) touched += (leaves[at] as Page).touchLog();
+  for (let at = 0; at < length; at++) starts[at] = (leaves[at] as Page).guessSlot(keys[at] as Bytes);
+  for (let at = 0; at < length; at++) touched += (leaves[at] as Page).touchSlot(starts[at] as number);
   for (let at = 0; at < length; at++) starts[at] = (leaves[at] as Page).searchStart(keys[at] as Bytes);
   for (let at = 0; at < length; at++) touched += (leaves[at] as Page).touchRecord(starts[at] as number);
   for (let at = 0; at < length; at++) touched += (leaves[at] as Page).touchEnd();

@@ -1,8 +1,6 @@
-/** The byte array behind a page: where it ends is its first two bytes, and slots in it say where records are. */
+/** The byte array behind a page: records, and slots that say where they are. */
 import { invariant } from "../../errors.ts";
 
-/** Bytes that say where the log goes on. */
-export const END_BYTES = 2;
 /** Bytes of a slot: offset u16 | hint u16. */
 export const SLOT_BYTES = 4;
 /** Where the hint is in a slot. */
@@ -37,9 +35,7 @@ export function logRoom(bytes: number): number {
 export function newLog(bytes: number): Uint8Array {
   invariant(bytes <= LARGEST_LOG_BYTES, "page has outgrown its offsets");
   const step = Math.max(LEAST_LOG_STEP, 1 << (30 - Math.clz32(bytes)));
-  const log = new Uint8Array(Math.min(LARGEST_LOG_BYTES, Math.ceil(bytes / step) * step));
-  log[1] = END_BYTES;
-  return log;
+  return new Uint8Array(Math.min(LARGEST_LOG_BYTES, Math.ceil(bytes / step) * step));
 }
 
 /** What a processor reads from memory at once. */

@@ -1,5 +1,5 @@
 /** What is read of a page; for what a page is see `page.ts`. */
-import type { Bytes } from "../codec/bytes.ts";
+import { type Bytes, EMPTY } from "../codec/bytes.ts";
 import { invariant } from "../../errors.ts";
 import { HINT_OFFSET, LINE_BYTES, readU16, SLOT_BYTES } from "./page-log.ts";
 import {
@@ -12,6 +12,7 @@ import {
   recordLength,
   sharedPrefix,
   versionOf,
+  wideHintOf,
 } from "./record.ts";
 
 const NO_LARGE_VALUES: Bytes[] = [];
@@ -29,6 +30,8 @@ export abstract class PageReader {
   protected log: Uint8Array;
   /** Where the table of slots begins. */
   protected table = 0;
+  /** Where the log goes on; its length for a page that shares it with one that goes on with it. */
+  protected end = 0;
   /** Bytes that all keys begin with: never more than they share, and seldom less. */
   protected prefix = 0;
   /** Hints of the first and of the last record, or of ones that were: only guesses depend on them. */
@@ -40,11 +43,6 @@ export abstract class PageReader {
   /** @param log shared with the page this one is made of */
   protected constructor(log: Uint8Array) {
     this.log = log;
-  }
-
-  /** Length of the log. */
-  get logBytes(): number {
-    return this.log.length;
   }
 
   /** Where a search for a key begins: no record before this one has the key, and most often this one has it. */
@@ -123,17 +121,24 @@ export abstract class PageReader {
   }
 
   /**
-   * The three steps that follow, with {@link searchStart} after the first, read what {@link search} and {@link Page.overwrite}
-   * would, each what the step before made known, so that reads for many keys can wait for memory at the same time. What they
-   * return means nothing.
+   * The steps that follow read what {@link search} and {@link Page.overwrite} would, each what the step before made known, so that
+   * reads for many keys can wait for memory at the same time. What those return that begin with "touch" means nothing.
    */
-  touchSlot(key: Bytes): number {
-    const { log } = this;
-    const slot = this.#guess(hintOf(key, 0, key.length, this.prefix));
-    return (log[0] as number) + (log[this.slotOf(slot)] as number);
+  touchLog(): number {
+    return this.log.length;
   }
 
-  /** See {@link touchSlot}. */
+  /** See {@link touchLog}: where in the log the slot is that a search for a key reads first. */
+  guessSlot(key: Bytes): number {
+    return this.slotOf(this.#guess(hintOf(key, 0, key.length, this.prefix)));
+  }
+
+  /** See {@link touchLog}. @param slot what {@link guessSlot} says */
+  touchSlot(slot: number): number {
+    return this.log[slot] as number;
+  }
+
+  /** See {@link touchLog}. @param index what {@link searchStart} says */
   touchRecord(index: number): number {
     if (index >= this.count) return 0;
     const { log } = this;
@@ -142,12 +147,23 @@ export abstract class PageReader {
     return (log[offset] as number) + (last < log.length ? (log[last] as number) : 0);
   }
 
-  /** See {@link touchSlot}. */
+  /** See {@link touchLog}. */
   touchEnd(): number {
     const { log } = this;
-    const end = readU16(log, 0);
+    const { end } = this;
     const last = end + 2 * LINE_BYTES;
     return last < log.length ? (log[end] as number) + (log[last - LINE_BYTES] as number) + (log[last] as number) : end;
+  }
+
+  /** What all keys begin with, and of each key the four bytes behind it, see {@link wideHintOf}. */
+  wideHints(): { readonly prefix: Bytes; readonly hints: Int32Array } {
+    const { log, count, prefix } = this;
+    const hints = new Int32Array(count);
+    for (let index = 0; index < count; index++) {
+      const offset = this.offsetAt(index);
+      hints[index] = wideHintOf(log, offset + HEADER_BYTES, readU16(log, offset), prefix);
+    }
+    return { prefix: count === 0 ? EMPTY : this.keyAt(0).slice(0, prefix), hints };
   }
 
   /** Key of a record, as a view. */

@@ -12,14 +12,14 @@
  * seldom more: beside the offset of its record a slot has a hint, the two bytes of the key behind those that all keys of
  * the page begin with.
  *
- * Log: end u16 | records and tables of slots. For slots see `page-log.ts`, for records `record.ts`. The version of a record
+ * Log: a table of slots, then records and further tables. For slots see `page-log.ts`, for records `record.ts`. The version of a record
  * is that of its writer.
  */
 import { EMPTY, type Bytes } from "../codec/bytes.ts";
 import { invariant } from "../../errors.ts";
 import type { OwnerToken } from "./owner-token.ts";
 import { PageReader } from "./page-reader.ts";
-import { END_BYTES, HINT_OFFSET, logRoom, newLog, readU16, SLOT_BYTES, touchLines, writeU16 } from "./page-log.ts";
+import { HINT_OFFSET, logRoom, newLog, readU16, SLOT_BYTES, touchLines, writeU16 } from "./page-log.ts";
 import {
   bytesInPage,
   FIELD_LARGE,
@@ -56,7 +56,7 @@ export class Page extends PageReader {
 
   /** A page without records, with room for about so many bytes of them with their slots. */
   static empty(owner: OwnerToken, bytes = 0): Page {
-    return new Page(owner, newLog(END_BYTES + bytes));
+    return new Page(owner, newLog(bytes));
   }
 
   /** Bytes of all records with their slots. */
@@ -86,7 +86,7 @@ export class Page extends PageReader {
   overwrite(index: number, version: number, key: Bytes, value: Bytes | undefined): boolean {
     const previous = this.offsetAt(index);
     const bytes = HEADER_BYTES + key.length + bytesInPage(value);
-    if (this.#end + bytes > this.log.length || readU16(this.log, previous + 2) === FIELD_LARGE) return false;
+    if (this.end + bytes > this.log.length || readU16(this.log, previous + 2) === FIELD_LARGE) return false;
     const grown = bytes - recordLength(this.log, previous);
     if (fieldOf(value) === FIELD_LARGE || (grown > 0 && this.usedBytes + grown > PAGE_BYTES)) return false;
     this.#recordsBytes += grown - bytes;
@@ -115,6 +115,9 @@ export class Page extends PageReader {
   owned(owner: OwnerToken): Page {
     if (this.owner === owner) return this;
     const page = new Page(owner, this.log);
+    page.end = this.end;
+    // Of the pages that share a log one goes on with it.
+    this.end = this.log.length;
     page.count = this.count;
     page.table = this.table;
     page.#takeHints(this);
@@ -151,14 +154,6 @@ export class Page extends PageReader {
 
   #setU16(at: number, value: number): void {
     writeU16(this.log, at, value);
-  }
-
-  /** Where the log goes on, for all pages that share it. */
-  get #end(): number {
-    return readU16(this.log, 0);
-  }
-  set #end(at: number) {
-    this.#setU16(0, at);
   }
 
   #insert(index: number, version: number, key: Bytes, value: Bytes | undefined): void {
@@ -220,14 +215,14 @@ export class Page extends PageReader {
 
   /** Writes a record into room that is reserved, without a slot, and returns its offset. */
   #append(version: number, previous: number, key: Bytes, value: Bytes | undefined): number {
-    const offset = this.#end;
+    const offset = this.end;
     const start = offset + HEADER_BYTES + key.length;
     const field = fieldOf(value);
     writeHead(this.log, offset, { field, version, previous, key });
     if (value !== undefined && field === FIELD_LARGE) this.#setU16(start, this.#addLarge(value));
     else if (value !== undefined) this.log.set(value, start);
-    this.#end = start + bytesInPage(value);
-    this.#recordsBytes += this.#end - offset;
+    this.end = start + bytesInPage(value);
+    this.#recordsBytes += this.end - offset;
     return offset;
   }
 
@@ -240,7 +235,7 @@ export class Page extends PageReader {
   #reserve(bytes: number, slots: number): void {
     // A table that grows a second time is one that many records are added to.
     const room = slots <= this.#room ? 0 : this.#room === 0 ? slots : slots + (slots >>> 1) + 4;
-    if (this.#end + bytes + room * SLOT_BYTES > this.log.length) this.#moveLog(bytes, Math.max(room, slots));
+    if (this.end + bytes + room * SLOT_BYTES > this.log.length) this.#moveLog(bytes, Math.max(room, slots));
     else if (room > 0) {
       const from = this.table;
       this.#openTable(room);
@@ -250,19 +245,20 @@ export class Page extends PageReader {
 
   /** Begins a table, which is nobody else's. */
   #openTable(room: number): void {
-    this.table = this.#end;
+    this.table = this.end;
     this.#room = room;
-    this.#end = this.table + room * SLOT_BYTES;
+    this.end = this.table + room * SLOT_BYTES;
   }
 
   #moveLog(bytes: number, slots: number): void {
     // Records are copied in the order of their keys, which is not that of their places.
-    invariant(touchLines(this.log, 0, this.#end) >= 0, "bytes are not negative");
-    const needed = END_BYTES + this.#recordsBytes + bytes + slots * SLOT_BYTES;
+    invariant(touchLines(this.log, 0, this.end) >= 0, "bytes are not negative");
+    const needed = this.#recordsBytes + bytes + slots * SLOT_BYTES;
     const moved = new Page(this.owner, newLog(needed + logRoom(needed)));
     moved.#openTable(slots);
     moved.#take(this, 0, this.count).#setHints();
     this.log = moved.log;
+    this.end = moved.end;
     this.table = moved.table;
     this.#takeHints(moved);
     this.#room = moved.#room;
@@ -280,7 +276,7 @@ export class Page extends PageReader {
   /** Copies records of another page, as a version sees them, behind those of this one, which has the room. */
   #take(source: Page, from: number, to: number, version = NEWEST): this {
     const first = this.count;
-    let target = this.#end;
+    let target = this.end;
     // Most stand one behind the other: copying a record by itself costs more than its bytes do.
     let [runStart, runEnd, runTarget] = [0, 0, target];
     for (let index = from; index < to; index++) {
@@ -295,8 +291,8 @@ export class Page extends PageReader {
       target += runEnd - offset;
     }
     this.log.set(source.log.subarray(runStart, runEnd), runTarget);
-    this.#recordsBytes += target - this.#end;
-    this.#end = target;
+    this.#recordsBytes += target - this.end;
+    this.end = target;
     if (source.large.length > 0) this.#takeLarge(source, first);
     return this;
   }

@@ -17,6 +17,8 @@ const PREVIOUS_OFFSET = VERSION_OFFSET + 6;
 export const HEADER_BYTES = PREVIOUS_OFFSET + 2;
 /** Bytes that say where a large value is. */
 export const LARGE_INDEX_BYTES = 2;
+/** Turned over, it gives unsigned numbers of 32 bits and signed ones the same order. */
+const SIGN_BIT = 0x80000000;
 /** Value field of a deletion. */
 export const FIELD_DELETED = 0xffff;
 /** Value field of a large value. */
@@ -100,4 +102,13 @@ export function hintOf(bytes: Uint8Array, start: number, length: number, prefix:
   const at = start + prefix;
   const first = prefix < length ? (bytes[at] as number) << 8 : 0;
   return prefix + 1 < length ? first | (bytes[at + 1] as number) : first;
+}
+
+/**
+ * Four bytes of the key that lies in `bytes`, those behind its first `prefix`, zeros where it ends, as a number between -2^31 and
+ * 2^31 that keeps the order: an engine holds those as they are.
+ */
+export function wideHintOf(bytes: Uint8Array, start: number, length: number, prefix: number): number {
+  const high = hintOf(bytes, start, length, prefix);
+  return ((high << 16) | hintOf(bytes, start, length, prefix + 2)) ^ SIGN_BIT;
 }
