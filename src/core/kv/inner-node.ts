@@ -39,7 +39,8 @@ export class InnerNode {
   }
 
   get index(): SeparatorIndex {
-    return (this.#index ??= new SeparatorIndex(this.#separators));
+    this.#index ??= new SeparatorIndex(this.#separators);
+    return this.#index;
   }
 
   get full(): boolean {

@@ -35,7 +35,7 @@ export function findLeaves(root: TreeNode, keys: readonly Bytes[]): FoundLeaves 
  */
 function descend(nodes: InnerNode[], keys: readonly Bytes[]): number {
   const { length } = nodes;
-  const places = new Int32Array(length);
+  const places: number[] = keys.map(() => 0);
   let touched = 0;
   for (let at = 0; at < length; at++) touched += (nodes[at] as InnerNode).touch();
   for (let at = 0; at < length; at++) touched += (nodes[at] as InnerNode).index.touch();

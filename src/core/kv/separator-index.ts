@@ -30,7 +30,7 @@ export class SeparatorIndex {
     const last = this.#hints.length - 1;
     const hint = wideHintOf(key, 0, key.length, this.#prefix.length);
     if (hint <= low) return 0;
-    return hint >= high ? last : Math.floor(((hint - low) * last) / (high - low));
+    return hint >= high ? Math.max(0, last) : Math.floor(((hint - low) * last) / (high - low));
   }
 
   /** How many separators are not greater than a key; -1 when only a search of the records can tell. @param guess where to begin */
@@ -64,6 +64,6 @@ export class SeparatorIndex {
 
   /** See {@link touch}. @param guess what {@link guess} says */
   touchHint(guess: number): number {
-    return this.#hints[guess] as number;
+    return this.#hints[guess] ?? 0;
   }
 }
