@@ -5,7 +5,7 @@
  * order. When the disk is full they wait, with nothing partial left behind (ledger-health.ts). After a failed sync nothing is
  * tried again (file-operations.ts says why): the error goes to `onFatal` once, and no callback comes any more.
  */
-import { type Bytes, ByteWriter } from "../core/codec/bytes.ts";
+import { type Bytes, ByteWriter, EMPTY } from "../core/codec/bytes.ts";
 import type { HardState, LogEntry } from "../core/consensus/types.ts";
 import { MAX_BATCH_BYTES } from "../core/ledger/batch-format.ts";
 import type { Disk, DiskRequest, SnapshotFile } from "../enclave/ports.ts";
@@ -15,7 +15,7 @@ import { writeHardState } from "./hard-state-file.ts";
 import { Chunk, corrupt, MAX_CHUNK_RECORDS, readRecords } from "./ledger-chunks.ts";
 import type { DiskHealth } from "./ledger-health.ts";
 import { hasCaughtUp, type Layout, writeLayout } from "./ledger-layout.ts";
-import { chunkHeader, writeRecord } from "./ledger-record.ts";
+import { chunkHeader, recordEnd, writeRecord } from "./ledger-record.ts";
 import { finishMove, nextFolderNumber } from "./ledger-repair.ts";
 import type { SnapshotFiles } from "./ledger-snapshots.ts";
 
@@ -249,13 +249,17 @@ export class ChunkedDisk implements Disk {
     for (let first = entries[0]; first !== undefined; first = entries[0]) {
       const chunk = await this.#chunkWithRoom(first.index);
       await this.#nameNewest(chunk);
-      const writer = new ByteWriter();
-      if (chunk.count === 0) writer.bytes(chunkHeader(chunk.firstIndex));
+      const header = chunk.count === 0 ? chunkHeader(chunk.firstIndex) : EMPTY;
       let count = 0;
-      for (const entry of entries) {
-        if (count > 0 && !this.#hasRoom(chunk, writer.length, count)) break;
-        writeRecord(writer, entry, { offset: chunk.size + writer.length, position: count++ });
+      let end = chunk.size + header.length;
+      for (const { data } of entries) {
+        if (count > 0 && !this.#hasRoom(chunk, end - chunk.size, count)) break;
+        end = recordEnd(end, data.length);
+        count++;
       }
+      const writer = new ByteWriter(end - chunk.size).bytes(header);
+      for (const [position, entry] of entries.slice(0, count).entries())
+        writeRecord(writer, entry, { offset: chunk.size + writer.length, position });
       const descriptor = await this.#descriptorOf(chunk);
       await this.#files.write(descriptor, writer.finish(), chunk.size);
       await this.#files.syncData(descriptor);

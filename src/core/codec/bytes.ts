@@ -3,7 +3,7 @@
  * All integers are big-endian. Every read is checked against the end of the input; a reader that is not at the end
  * when its caller says it should be is an error, so that two byte strings never mean the same thing.
  */
-import { CocoError } from "../../errors.ts";
+import { CocoError, invariant } from "../../errors.ts";
 import { asciiBytes, asciiText, isAscii } from "./ascii.ts";
 
 /** A byte string; never changed after it was handed over. */
@@ -278,11 +278,15 @@ const spareRooms: Uint8Array[] = [];
 /** Builds a byte string from front to back. */
 export class ByteWriter {
   #bytes: Uint8Array;
+  /** Whether nobody else has the bytes. */
+  readonly #own: boolean;
   #at = 0;
 
-  /** @param capacity length of the whole, where it is known: then the whole is not copied in the end */
-  constructor(capacity?: number) {
-    this.#bytes = capacity === undefined ? (spareRooms.pop() ?? new Uint8Array(ROOM_BYTES)) : new Uint8Array(capacity);
+  /** @param room length of the whole, or the bytes it is to be written into, where that is known: then it is not copied in the end */
+  constructor(room?: number | Uint8Array) {
+    if (room === undefined) this.#bytes = spareRooms.pop() ?? new Uint8Array(ROOM_BYTES);
+    else this.#bytes = typeof room === "number" ? new Uint8Array(room) : room;
+    this.#own = typeof room !== "object";
   }
 
   /** Bytes written so far. */
@@ -298,6 +302,7 @@ export class ByteWriter {
   }
 
   #enlarge(used: number): void {
+    invariant(this.#own, "more bytes than announced");
     const before = this.#bytes;
     this.#bytes = new Uint8Array(Math.max(this.#at, before.length * 2, ROOM_BYTES));
     this.#bytes.set(before.subarray(0, used));
@@ -369,7 +374,7 @@ export class ByteWriter {
     this.#bytes = EMPTY;
     this.#at = 0;
     if (length === bytes.length) return bytes;
-    if (bytes.length > ROOM_BYTES) return bytes.subarray(0, length);
+    if (!this.#own || bytes.length > ROOM_BYTES) return bytes.subarray(0, length);
     const whole = length > HEAP_BYTES_MAX ? bytes.slice(0, length) : shortCopy(bytes, length);
     spare(bytes);
     return whole;

@@ -135,11 +135,11 @@ export function checkHeader(header: BatchHeader): void {
   if (header.timeMs > MAX_BATCH_TIME_MS) throw malformed("time after the year 9999");
 }
 
-/** The 152 bytes of a header. */
-export function encodeHeader(header: BatchHeader): Bytes {
+/** The 152 bytes of a header. @param target where they are to be written */
+export function encodeHeader(header: BatchHeader, target: Uint8Array = new Uint8Array(HEADER_LENGTH)): Bytes {
   invariant(header.salt.length === SALT_LENGTH, "per-boot salt must have 16 bytes");
   invariant(header.previousDigest.length === DIGEST && header.signer.length === DIGEST, "digest must have 32 bytes");
-  return new ByteWriter(HEADER_LENGTH)
+  return new ByteWriter(target)
     .u8(BATCH_FORMAT_VERSION)
     .u8(BATCH_KIND_CODES[header.kind])
     .u64(header.view)
@@ -341,11 +341,9 @@ export interface PrivateTransaction {
   readonly privatePart: Bytes;
 }
 
-/** The plaintext of the sealed section. */
-export function encodePrivateSection(transactions: readonly PrivateTransaction[]): Bytes {
-  let length = 0;
-  for (const { id, privatePart } of transactions) length += privateTransactionLength(id.length, privatePart.length);
-  const writer = new ByteWriter(length);
+/** The plaintext of the sealed section. @param target where it is to be written, as long as {@link privateTransactionLength} says */
+export function encodePrivateSection(transactions: readonly PrivateTransaction[], target: Uint8Array): Bytes {
+  const writer = new ByteWriter(target);
   for (const { id, privatePart } of transactions) {
     invariant(id.length <= MAX_REQUEST_ID_LENGTH, "request id too long");
     writer.u8(id.length).bytes(id);

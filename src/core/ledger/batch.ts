@@ -8,6 +8,7 @@
  */
 import { asciiBytes } from "../codec/ascii.ts";
 import { type Bytes, bytesEqual, ByteWriter, concatBytes, EMPTY, toHex } from "../codec/bytes.ts";
+import { Scratch } from "../codec/scratch.ts";
 import { WordView } from "../codec/word-view.ts";
 import { CocoError, invariant } from "../../errors.ts";
 import * as format from "./batch-format.ts";
@@ -201,17 +202,26 @@ function digestAt(digests: Bytes, position: number): Bytes {
   return digests.subarray(position * SECRET_LENGTH, (position + 1) * SECRET_LENGTH);
 }
 
-/** The public section of a batch; `plaintext` is what will be sealed. */
-function makePublicSection(
+/** What is sealed next. */
+const plaintexts = new Scratch();
+
+/** What a public section is made of, and where it is to be written; `plaintext` is what will be sealed. */
+interface PublicParts {
+  readonly transactions: readonly BatchTransaction[];
+  readonly plaintext: Bytes;
+  readonly target: Uint8Array;
+}
+
+function writePublicSection(
   header: BatchHeader,
-  { transactions, plaintext }: { readonly transactions: readonly BatchTransaction[]; readonly plaintext: Bytes },
+  { transactions, plaintext, target }: PublicParts,
   secrets: BatchSecrets,
   { sha256 }: LedgerCrypto,
-): Bytes {
+): void {
   const sealedCount = header.sealedLength === 0 ? 0 : header.count;
   const commitments = privateCommitments(secrets.bytes, plaintext, sealedCount, sha256);
   const evidence = evidenceDigests(header, secrets.bytes, sha256);
-  const writer = new ByteWriter(header.publicLength);
+  const writer = new ByteWriter(target);
   let committed = 0;
   for (const [position, transaction] of transactions.entries()) {
     const { publicPart, claimsDigest } = transaction;
@@ -219,7 +229,39 @@ function makePublicSection(
     const commitEvidenceDigest = digestAt(evidence, position);
     format.writePublicTransaction(writer, { publicPart, privateCommitment, commitEvidenceDigest, claimsDigest });
   }
-  return writer.finish();
+  invariant(writer.length === target.length, "length of the public section as announced");
+}
+
+/** The parts of a batch side by side. */
+interface PartsOfBatch {
+  readonly headerBytes: Uint8Array;
+  readonly publicSection: Uint8Array;
+  readonly sealedSection: Uint8Array;
+  readonly root: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
+function fill(part: Uint8Array, bytes: Bytes): void {
+  invariant(bytes.length === part.length, `a part of a batch has ${part.length} bytes`);
+  part.set(bytes);
+}
+
+/** The bytes of a batch, still empty, and views on its parts. */
+function emptyBatch({ publicLength, sealedLength }: BatchHeader): { readonly bytes: Bytes } & PartsOfBatch {
+  const bytes = new Uint8Array(format.BATCH_OVERHEAD + publicLength + sealedLength);
+  let at = 0;
+  const next = (length: number): Uint8Array => {
+    at += length;
+    return bytes.subarray(at - length, at);
+  };
+  return {
+    bytes,
+    headerBytes: next(format.HEADER_LENGTH),
+    publicSection: next(publicLength),
+    sealedSection: next(sealedLength),
+    root: next(SECRET_LENGTH),
+    signature: next(2 * SECRET_LENGTH),
+  };
 }
 
 /**
@@ -229,23 +271,23 @@ function makePublicSection(
  */
 export function buildBatch(input: BatchInput, tail: LedgerTail, keys: LedgerKeys, crypto: LedgerCrypto): BuiltBatch {
   const header = makeHeader(input, tail);
-  const headerBytes = format.encodeHeader(header);
+  const { bytes, ...parts } = emptyBatch(header);
+  const { headerBytes, publicSection, sealedSection } = parts;
+  format.encodeHeader(header, headerBytes);
   const secrets = secretsOf({ header, headerBytes }, keys, crypto);
-  const plaintext = header.sealedLength === 0 ? EMPTY : format.encodePrivateSection(input.transactions);
-  const publicSection = makePublicSection(header, { transactions: input.transactions, plaintext }, secrets, crypto);
-  const sealedSection = sealSection({ header, headerBytes }, plaintext, keys, crypto);
-  invariant(
-    publicSection.length === header.publicLength && sealedSection.length === header.sealedLength,
-    "section lengths as announced",
-  );
+  const { transactions } = input;
+  const plaintext =
+    header.sealedLength === 0
+      ? EMPTY
+      : format.encodePrivateSection(transactions, plaintexts.take(header.sealedLength - format.TAG_LENGTH));
+  writePublicSection(header, { transactions, plaintext, target: publicSection }, secrets, crypto);
+  fill(sealedSection, sealSection({ header, headerBytes }, plaintext, keys, crypto));
   const leaves = batchLeaves({ header, headerBytes, publicSection, sealedSection }, crypto.sha256);
   const { record, root } = tail.extend(header, leaves);
   try {
-    const signature = crypto.sign(tail.rootPreimage());
-    invariant(signature.length === 2 * SECRET_LENGTH, "signature must have 64 bytes");
-    const bytes = concatBytes(headerBytes, publicSection, sealedSection, root, signature);
-    const batch = format.batchOfSections({ header, headerBytes, publicSection, sealedSection, root, signature });
-    return { bytes, batch, record };
+    fill(parts.root, root);
+    fill(parts.signature, crypto.sign(tail.rootPreimage()));
+    return { bytes, batch: format.batchOfSections({ header, ...parts }), record };
   } catch (error) {
     tail.truncate(record.index);
     throw error;

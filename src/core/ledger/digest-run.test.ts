@@ -8,7 +8,7 @@ import { DigestRun } from "./digest-run.ts";
 const sha256 = (data: Bytes): Bytes => new Uint8Array(createHash("sha256").update(data).digest());
 
 function digestsOf(messages: readonly Bytes[], hash: HashFunction): Bytes {
-  const run = new DigestRun(hash, messages.length);
+  const run = new DigestRun(hash, new Uint8Array(32 * messages.length));
   for (const message of messages) {
     const at = run.next(message.length);
     run.room.bytes.set(message, at);
@@ -42,7 +42,7 @@ describe("digests of many messages", () => {
   });
 
   test("two runs at the same time do not disturb each other", () => {
-    const [first, second] = [new DigestRun(sha256, 1), new DigestRun(sha256, 1)];
+    const [first, second] = [new DigestRun(sha256, new Uint8Array(32)), new DigestRun(sha256, new Uint8Array(32))];
     for (const [value, run] of [first, second].entries()) {
       const at = run.next(40);
       run.room.bytes.fill(value, at, at + 40);

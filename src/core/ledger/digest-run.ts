@@ -24,12 +24,12 @@ export class DigestRun {
   #end = 0;
   #hashed = 0;
 
-  /** @param capacity messages at most */
-  constructor(hash: HashFunction, capacity: number) {
+  /** @param digests where the digests are to stand, so long that all of them have room */
+  constructor(hash: HashFunction, digests: Uint8Array) {
     this.#hash = hash;
     this.#room = spare;
     spare = NO_ROOM;
-    this.#digests = new Uint8Array(capacity * DIGEST);
+    this.#digests = digests;
   }
 
   /** Where the next message is to be written, after {@link DigestRun.next} and before anything else is asked for. */
@@ -65,7 +65,7 @@ export class DigestRun {
     this.#end = 0;
   }
 
-  /** The digests of all messages, side by side; nothing is added after it. */
+  /** The digests of all messages, side by side from the first place on; nothing is added after it. */
   finish(): Bytes {
     this.#flush();
     if (this.#room.bytes.length <= ROOM_BYTES) spare = this.#room;

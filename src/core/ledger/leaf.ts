@@ -11,6 +11,7 @@
  */
 import { asciiBytes } from "../codec/ascii.ts";
 import { type Bytes, type HashFunction, utf8Decode } from "../codec/bytes.ts";
+import { Scratch } from "../codec/scratch.ts";
 import { WordView } from "../codec/word-view.ts";
 import {
   HEADER_LENGTH,
@@ -90,9 +91,12 @@ function copyOptional(source: WordView, from: number, target: WordView, at: numb
   else source.copyDigest(from, target, at);
 }
 
-/** Digests of the writes of all transactions of a batch. */
+/** Digests of which others are made, each for one batch at a time. */
+const [writeSets, commitments, evidences] = [new Scratch(), new Scratch(), new Scratch()];
+
+/** Digests of the writes of all transactions of a batch, valid until the next call. */
 function writeSetDigests({ header, publicSection }: LeafBytes, sha256: HashFunction): Bytes {
-  const run = new DigestRun(sha256, header.count);
+  const run = new DigestRun(sha256, writeSets.take(header.count * DIGEST));
   const source = new WordView(publicSection);
   const section = new PublicSection(publicSection, header.epoch);
   for (let position = 0; position < header.count; position++) {
@@ -109,7 +113,7 @@ export function batchLeaves(batch: LeafBytes, sha256: HashFunction): Bytes {
   const { header, headerBytes, publicSection, sealedSection } = batch;
   const [source, digests] = [new WordView(publicSection), new WordView(writeSetDigests(batch, sha256))];
   // The last place is for the signature leaf.
-  const run = new DigestRun(sha256, header.count + 1);
+  const run = new DigestRun(sha256, new Uint8Array((header.count + 1) * DIGEST));
   const section = new PublicSection(publicSection, header.epoch);
   for (let position = 0; position < header.count; position++) {
     section.next();
@@ -145,11 +149,12 @@ export function blindingAt(position: number): number {
 }
 
 /**
- * Commitments to what the plaintext of a sealed section holds, one for each transaction that holds anything there.
+ * Commitments to what the plaintext of a sealed section holds, one for each transaction that holds anything there, valid until
+ * the next call.
  * @param secrets nonces and blindings of the batch
  */
 export function privateCommitments(secrets: Bytes, plaintext: Bytes, count: number, sha256: HashFunction): Bytes {
-  const run = new DigestRun(sha256, count);
+  const run = new DigestRun(sha256, commitments.take(count * DIGEST));
   const [source, blindings] = [new WordView(plaintext), new WordView(secrets)];
   const section = new PrivateSection(plaintext);
   for (let position = 0; position < count; position++) {
@@ -226,11 +231,11 @@ class EvidenceWriter {
 }
 
 /**
- * Digests of the commit evidence of all transactions of a batch.
+ * Digests of the commit evidence of all transactions of a batch, valid until the next call.
  * @param secrets nonces and blindings of the batch
  */
 export function evidenceDigests(header: ParsedBatch["header"], secrets: Bytes, sha256: HashFunction): Bytes {
-  const run = new DigestRun(sha256, header.count);
+  const run = new DigestRun(sha256, evidences.take(header.count * DIGEST));
   const evidence = new EvidenceWriter(header, secrets);
   for (let position = 0; position < header.count; position++) {
     const at = run.next(evidence.lengthOf(position));
