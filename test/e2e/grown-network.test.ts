@@ -27,6 +27,13 @@ async function grow(name: string): Promise<void> {
   node.start();
   await node.ready();
   await caughtUp(node, first);
+  await until(`${name} has a vote: without it the others are too few while the first one is away`, async () => {
+    const { status, body: nodes } = await first.rpc.http({
+      method: "GET",
+      path: "/gov/service/nodes?api-version=2024-07-01",
+    });
+    return status === 200 && !nodes.includes('"Pending"') ? true : undefined;
+  });
 }
 
 async function joinWith(node: NetworkNode, other: NetworkNode): Promise<void> {
