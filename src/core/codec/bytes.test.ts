@@ -106,6 +106,16 @@ describe("reader and writer", () => {
     );
   });
 
+  test("bytes that a writer is given are written into, as far as they go, and never kept for others", () => {
+    const target = new Uint8Array(4096);
+    const written = new ByteWriter(target).bytes(Uint8Array.of(1, 2)).finish();
+    assert.deepEqual([written.buffer, [...written]], [target.buffer, [1, 2]]);
+    assert.equal(new ByteWriter(target).bytes(new Uint8Array(4096).fill(3)).finish(), target);
+    assert.throws(() => new ByteWriter(target).bytes(new Uint8Array(4097).fill(4)), CocoError);
+    for (let count = 0; count < 8; count++) new ByteWriter().u8(5);
+    assert.deepEqual(target, new Uint8Array(4096).fill(3));
+  });
+
   test("numbers above 2^53 - 1, reads past the end and left-over bytes are refused", () => {
     assert.throws(() => new ByteReader(Uint8Array.of(0, 32, 0, 0, 0, 0, 0, 0)).u64(), CocoError);
     assert.throws(() => new ByteReader(Uint8Array.of(255, 255, 255, 255, 255, 255, 255, 255)).u64(), CocoError);

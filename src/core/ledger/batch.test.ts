@@ -6,7 +6,7 @@ import { type Bytes, bytesEqual, toHex } from "../codec/bytes.ts";
 import { MAX_BATCH_TRANSACTIONS, parseBatch } from "./batch-format.ts";
 import { type BatchTransaction, unsealBatch, verifyBatch } from "./batch.ts";
 import { ADMINISTRATIVE, makeNode, privateTransaction, publicTransaction, sha256, TestLedger } from "./fixture.test.ts";
-import { LedgerKeys } from "./keys.ts";
+import { type LedgerCrypto, LedgerKeys } from "./keys.ts";
 import { LedgerTail } from "./tail.ts";
 
 function isCode(...codes: readonly string[]): (error: unknown) => boolean {
@@ -47,6 +47,36 @@ describe("batch", () => {
     assert.equal(tail.lastSeqno, 6);
     assert.deepEqual(tail.record(2), ledger.tail.record(2));
     assert.equal(tail.record(2)?.signatureSeqno, 5);
+  });
+
+  test("what is to be sealed is wiped once it is", () => {
+    const node = makeNode();
+    const plaintexts: Bytes[] = [];
+    const seal: LedgerCrypto["seal"] = (key, nonce, plaintext, associatedData) => {
+      assert.ok(plaintext.includes(7));
+      plaintexts.push(plaintext);
+      return node.crypto.seal(key, nonce, plaintext, associatedData);
+    };
+    const ledger = new TestLedger({ ...node, crypto: { ...node.crypto, seal } });
+    const id = new Uint8Array(32).fill(7);
+    ledger.build([{ id, publicPart: id, privatePart: id, claimsDigest: undefined }]);
+    assert.equal(plaintexts.length, 1);
+    for (const plaintext of plaintexts) assert.ok(plaintext.length > 64 && plaintext.every((byte) => byte === 0));
+  });
+
+  test("a sealed section or a signature of another length makes no batch, and the tail is as before", () => {
+    const node = makeNode();
+    const { seal, sign } = node.crypto;
+    const wrong: readonly Partial<LedgerCrypto>[] = [-1, 1].flatMap((by) => [
+      { seal: (...input) => new Uint8Array(seal(...input).length + by) },
+      { sign: (data) => new Uint8Array(sign(data).length + by) },
+    ]);
+    for (const changes of wrong) {
+      const ledger = new TestLedger({ ...node, crypto: { ...node.crypto, ...changes } });
+      const before = toHex(ledger.tail.lastDigest);
+      assert.throws(() => ledger.build([privateTransaction(20)]), isCode("Internal"));
+      assert.deepEqual([ledger.tail.lastIndex, toHex(ledger.tail.lastDigest)], [0, before]);
+    }
   });
 
   test("what was sealed comes back, transaction by transaction", () => {

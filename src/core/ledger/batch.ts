@@ -282,6 +282,8 @@ export function buildBatch(input: BatchInput, tail: LedgerTail, keys: LedgerKeys
       : format.encodePrivateSection(transactions, plaintexts.take(header.sealedLength - format.TAG_LENGTH));
   writePublicSection(header, { transactions, plaintext, target: publicSection }, secrets, crypto);
   fill(sealedSection, sealSection({ header, headerBytes }, plaintext, keys, crypto));
+  // Its room is kept: what was to be secret would lie there until the next batch.
+  plaintext.fill(0);
   const leaves = batchLeaves({ header, headerBytes, publicSection, sealedSection }, crypto.sha256);
   const { record, root } = tail.extend(header, leaves);
   try {
