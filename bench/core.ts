@@ -31,6 +31,7 @@ interface Sizes {
   readonly syncs: number;
   readonly ledgerRounds: number;
   readonly keys: number;
+  readonly keysPairs: number;
   readonly restartBytes: number;
 }
 
@@ -40,6 +41,7 @@ const FULL: Sizes = {
   syncs: 200,
   ledgerRounds: 300,
   keys: 5_000_000,
+  keysPairs: 3,
   restartBytes: 100_000_000,
 };
 const QUICK: Sizes = {
@@ -48,6 +50,7 @@ const QUICK: Sizes = {
   syncs: 20,
   ledgerRounds: 30,
   keys: 20_000,
+  keysPairs: 1,
   restartBytes: 10_000_000,
 };
 
@@ -153,9 +156,9 @@ function measureLedgerRows({ sizes }: Context): readonly Row[] {
 }
 
 async function measureKeysRows({ directory, sizes }: Context): Promise<readonly Row[]> {
-  const { keys } = sizes;
-  const effort = { ...sizes.solo, rounds: Math.min(sizes.solo.rounds, 5) };
-  const { store, few, many } = await measureKeys({ keys, effort, directory });
+  const { keys, keysPairs, solo: effort } = sizes;
+  const { store, few, many, pairRatios } = await measureKeys({ keys, pairs: keysPairs, effort, directory });
+  const pairs = `pairs of processes ${pairRatios.map(figure).join(", ")}`;
   const ratio = many.transactionsPerSecond / few.transactionsPerSecond;
   const processorRatio = few.processorUs / many.processorUs;
   const name = figure(keys);
@@ -169,7 +172,7 @@ async function measureKeysRows({ directory, sizes }: Context): Promise<readonly 
     {
       what: `solo, random writes to ${name} keys, in parts of that with 1,000`,
       goal: ">= 0.8",
-      measured: `${figure(ratio)}; by processor time ${figure(processorRatio)}; ${figure(many.transactionsPerSecond)} tx/s`,
+      measured: `${figure(ratio)} (${pairs}); by processor time ${figure(processorRatio)}; ${figure(many.transactionsPerSecond)} tx/s`,
       processor: us(many.processorUs),
       values: { keys, ratio, processorRatio, transactionsPerSecond: many.transactionsPerSecond },
     },

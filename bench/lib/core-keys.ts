@@ -10,11 +10,12 @@ import { CORE_TABLE, KEY_BYTES, VALUE_BYTES } from "./core-adapter.ts";
 import { writeKey } from "./core-load.ts";
 import {
   type Effort,
-  measureInTurns,
+  runInTurns,
   type Runner,
   type Sample,
   startRunner,
   type Throughput,
+  throughputOf,
 } from "./core-throughput.ts";
 
 const FEW_KEYS = 1_000;
@@ -24,6 +25,9 @@ const BATCH = 300;
 /** What is measured. */
 export interface KeysMeasurement {
   readonly keys: number;
+  /** Pairs of processes, one with few keys and one with many: one process differs from the next by up to a tenth. */
+  readonly pairs: number;
+  /** How long each process is measured. */
   readonly effort: Effort;
   readonly directory: string;
 }
@@ -36,6 +40,8 @@ export interface KeysFigures {
   readonly few: Throughput;
   /** One node with all keys. */
   readonly many: Throughput;
+  /** Throughput with all keys in parts of that with 1,000, in each pair, in ascending order. */
+  readonly pairRatios: readonly number[];
 }
 
 /** Fills a store with keys in no order. */
@@ -80,9 +86,8 @@ async function measureStoreApart(keys: number): Promise<StoreFigures> {
   return figures;
 }
 
-async function startNode(keys: number, { effort, directory }: KeysMeasurement): Promise<Runner> {
-  const { transactions } = effort;
-  const { child, answer } = startTask({ type: "node", keys, transactions, directory: join(directory, `keys${keys}`) });
+async function startNode(keys: number, transactions: number, directory: string): Promise<Runner> {
+  const { child, answer } = startTask({ type: "node", keys, transactions, directory });
   await answer();
   const round = async (): Promise<Sample> => {
     child.send("round");
@@ -95,14 +100,32 @@ async function startNode(keys: number, { effort, directory }: KeysMeasurement): 
   return { round, close };
 }
 
-/** Measures each in a process of its own, so that one collects no garbage of the other; the two nodes take turns. */
+/** Measures each in a process of its own, so that one collects no garbage of the other; the two nodes of a pair take turns. */
 export async function measureKeys(measurement: KeysMeasurement): Promise<KeysFigures> {
-  const { keys, effort } = measurement;
+  const { keys, pairs, directory } = measurement;
+  const { rounds, transactions } = measurement.effort;
   const store = await measureStoreApart(keys);
-  const runners = [await startNode(FEW_KEYS, measurement), await startNode(keys, measurement)];
-  const [few, many] = await measureInTurns(runners, effort);
-  if (few === undefined || many === undefined) throw new CocoError("Internal", "two networks were measured");
-  return { store, few, many };
+  const fewSamples: Sample[] = [];
+  const manySamples: Sample[] = [];
+  const pairRatios: number[] = [];
+  const rateOf = (samples: readonly Sample[]): number => throughputOf(samples, transactions).transactionsPerSecond;
+  for (let pair = 0; pair < pairs; pair++) {
+    const runners = [
+      await startNode(FEW_KEYS, transactions, join(directory, `few${pair}`)),
+      await startNode(keys, transactions, join(directory, `many${pair}`)),
+    ];
+    const [few, many] = await runInTurns(runners, rounds);
+    if (few === undefined || many === undefined) throw new CocoError("Internal", "two networks were measured");
+    pairRatios.push(rateOf(many) / rateOf(few));
+    fewSamples.push(...few);
+    manySamples.push(...many);
+  }
+  return {
+    store,
+    few: throughputOf(fewSamples, transactions),
+    many: throughputOf(manySamples, transactions),
+    pairRatios: pairRatios.toSorted((left, right) => left - right),
+  };
 }
 
 async function runTask(task: Task): Promise<void> {

@@ -72,26 +72,30 @@ export async function startRunner(subject: Subject, directory: string, transacti
   return { round, close: () => network.close() };
 }
 
-/** Measures networks in turns, one round of each after the other, so that what else the machine does meets all of them. */
-export async function measureInTurns(
-  runners: readonly Runner[],
-  { rounds, transactions }: Effort,
-): Promise<readonly Throughput[]> {
+/** The samples of each network, which are closed afterwards: one round of each after the other, so that what else the machine does meets all. */
+export async function runInTurns(runners: readonly Runner[], rounds: number): Promise<readonly (readonly Sample[])[]> {
   const samples: Sample[][] = runners.map(() => []);
   for (let round = 0; round < rounds; round++)
     for (const [at, runner] of runners.entries()) samples[at]?.push(await runner.round());
   for (const runner of runners) await runner.close();
-  return samples.map((own) => {
-    const rates = own.map(({ rate }) => rate);
-    const processor = own.map(({ processorUs }) => processorUs);
-    const syncs = own.flatMap((sample) => sample.syncs);
-    return {
-      transactionsPerSecond: percentile(rates, 0.5),
-      processorUs: percentile(processor, 0.5),
-      syncMs: percentile(syncs, 0.5),
-      perSync: (rounds * transactions) / syncs.length,
-    };
-  });
+  return samples;
+}
+
+/** What samples of so many transactions each say together. */
+export function throughputOf(samples: readonly Sample[], transactions: number): Throughput {
+  const syncs = samples.flatMap((sample) => sample.syncs);
+  return {
+    transactionsPerSecond: percentile(
+      samples.map(({ rate }) => rate),
+      0.5,
+    ),
+    processorUs: percentile(
+      samples.map(({ processorUs }) => processorUs),
+      0.5,
+    ),
+    syncMs: percentile(syncs, 0.5),
+    perSync: (samples.length * transactions) / syncs.length,
+  };
 }
 
 /** Measures networks of this process in turns. */
@@ -103,6 +107,9 @@ export async function measureThroughput(
   const runners: Runner[] = [];
   for (const [at, subject] of subjects.entries())
     runners.push(await startRunner(subject, join(directory, `network${at}`), effort.transactions));
-  const figures = await measureInTurns(runners, effort);
-  return figures.map((one, at) => ({ ...one, perSync: one.perSync * (subjects[at]?.nodes ?? 1) }));
+  const samples = await runInTurns(runners, effort.rounds);
+  return samples.map((own, at) => {
+    const figures = throughputOf(own, effort.transactions);
+    return { ...figures, perSync: figures.perSync * (subjects[at]?.nodes ?? 1) };
+  });
 }

@@ -62,11 +62,6 @@ export class InnerNode {
     return at >= 0 ? at + 1 : ~at;
   }
 
-  /** Reads this node, and what its children are in, for the time it is searched. What is returned means nothing. */
-  touch(): number {
-    return this.children.length;
-  }
-
   child(index: number): TreeNode {
     return this.children[index] as TreeNode;
   }

@@ -8,6 +8,7 @@ import { invariant } from "../../errors.ts";
 import type { Bytes } from "../codec/bytes.ts";
 import { InnerNode, type TreeNode } from "./inner-node.ts";
 import type { Page } from "./page.ts";
+import { LINE_BYTES, touchPlaces } from "./page-log.ts";
 
 /** Leaves, one for each key, and where the search of each for its key begins. */
 interface FoundLeaves {
@@ -20,10 +21,10 @@ export function findLeaves(root: TreeNode, keys: readonly Bytes[]): FoundLeaves 
   const nodes: TreeNode[] = keys.map(() => root);
   let touched = 0;
   // All leaves have the same depth.
-  while (nodes[0] instanceof InnerNode) touched += descend(nodes as InnerNode[], keys);
+  while (nodes[0] instanceof InnerNode) touched ^= descend(nodes as InnerNode[], keys);
   const leaves = nodes as Page[];
   const starts: number[] = keys.map(() => 0);
-  touched += startSearches(leaves, starts, keys);
+  touched ^= startSearches(leaves, starts, keys);
   // What is read must be used, or a compiler may leave the reading out.
   invariant(Number.isInteger(touched), "what is read is whole numbers");
   return { leaves, starts };
@@ -37,11 +38,8 @@ function descend(nodes: InnerNode[], keys: readonly Bytes[]): number {
   const { length } = nodes;
   const places: number[] = keys.map(() => 0);
   let touched = 0;
-  for (let at = 0; at < length; at++) touched += (nodes[at] as InnerNode).touch();
-  for (let at = 0; at < length; at++) touched += (nodes[at] as InnerNode).index.touch();
-  for (let at = 0; at < length; at++) touched += (nodes[at] as InnerNode).index.touchHints();
   for (let at = 0; at < length; at++) places[at] = (nodes[at] as InnerNode).index.guess(keys[at] as Bytes);
-  for (let at = 0; at < length; at++) touched += (nodes[at] as InnerNode).index.touchHint(places[at] as number);
+  for (let at = 0; at < length; at++) touched ^= (nodes[at] as InnerNode).index.touchHint(places[at] as number);
   for (let at = 0; at < length; at++)
     places[at] = (nodes[at] as InnerNode).childFor(keys[at] as Bytes, places[at] as number);
   const children: TreeNode[] = nodes;
@@ -52,13 +50,19 @@ function descend(nodes: InnerNode[], keys: readonly Bytes[]): number {
 /** Begins the search of each leaf, and reads what the rest of it will. */
 function startSearches(leaves: readonly Page[], starts: number[], keys: readonly Bytes[]): number {
   const { length } = leaves;
+  const logs = leaves.map((leaf) => leaf.memory);
+  const places: number[] = keys.map(() => 0);
   let touched = 0;
-  for (let at = 0; at < length; at++) touched += (leaves[at] as Page).count;
-  for (let at = 0; at < length; at++) touched += (leaves[at] as Page).touchLog();
-  for (let at = 0; at < length; at++) starts[at] = (leaves[at] as Page).guessSlot(keys[at] as Bytes);
-  for (let at = 0; at < length; at++) touched += (leaves[at] as Page).touchSlot(starts[at] as number);
-  for (let at = 0; at < length; at++) starts[at] = (leaves[at] as Page).searchStart(keys[at] as Bytes);
-  for (let at = 0; at < length; at++) touched += (leaves[at] as Page).touchRecord(starts[at] as number);
-  for (let at = 0; at < length; at++) touched += (leaves[at] as Page).touchEnd();
+  for (let at = 0; at < length; at++) touched ^= (logs[at] as Uint8Array).length;
+  for (let at = 0; at < length; at++) starts[at] = (leaves[at] as Page).guess(keys[at] as Bytes);
+  for (let at = 0; at < length; at++) places[at] = (leaves[at] as Page).slotPlace(starts[at] as number);
+  touched ^= touchPlaces(logs, places);
+  for (let at = 0; at < length; at++)
+    starts[at] = (leaves[at] as Page).searchStart(keys[at] as Bytes, starts[at] as number);
+  for (let at = 0; at < length; at++) places[at] = (leaves[at] as Page).recordPlace(starts[at] as number);
+  touched ^= touchPlaces(logs, places);
+  for (let at = 0; at < length; at++) places[at] = (places[at] as number) + LINE_BYTES - 1;
+  touched ^= touchPlaces(logs, places);
+  for (let at = 0; at < length; at++) touched ^= (leaves[at] as Page).touchEnd();
   return touched;
 }

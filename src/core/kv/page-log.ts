@@ -50,3 +50,26 @@ export function touchLines(log: Uint8Array, from: number, to: number): number {
   for (let at = from; at < to; at += LINE_BYTES) sum += log[at] as number;
   return sum;
 }
+
+/**
+ * Reads one byte of each log, so that the processor has it near. What is returned means nothing, see {@link touchLines}. Four at a
+ * time: as an engine compiles it, one at a time waits almost twice as long.
+ */
+export function touchPlaces(logs: readonly Uint8Array[], places: readonly number[]): number {
+  const { length } = logs;
+  let touched = 0;
+  let at = 0;
+  for (; at + 3 < length; at += 4) {
+    const first = byteAt(logs[at], places[at]);
+    const second = byteAt(logs[at + 1], places[at + 1]);
+    const third = byteAt(logs[at + 2], places[at + 2]);
+    const fourth = byteAt(logs[at + 3], places[at + 3]);
+    touched ^= first ^ second ^ third ^ fourth;
+  }
+  for (; at < length; at++) touched ^= byteAt(logs[at], places[at]);
+  return touched;
+}
+
+function byteAt(log: Uint8Array | undefined, place: number | undefined): number {
+  return (log as Uint8Array)[place as number] as number;
+}

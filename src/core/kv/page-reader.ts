@@ -45,9 +45,17 @@ export abstract class PageReader {
     this.log = log;
   }
 
-  /** Where a search for a key begins: no record before this one has the key, and most often this one has it. */
-  searchStart(key: Bytes): number {
-    return this.#firstHint(hintOf(key, 0, key.length, this.prefix));
+  /** Index of a record that may have a key; it is near when keys are spread evenly, and it is what a search looks at first. */
+  guess(key: Bytes): number {
+    return this.#guess(hintOf(key, 0, key.length, this.prefix));
+  }
+
+  /**
+   * Where a search for a key begins: no record before this one has the key, and most often this one has it.
+   * @param guess what {@link guess} says
+   */
+  searchStart(key: Bytes, guess?: number): number {
+    return this.#firstHint(hintOf(key, 0, key.length, this.prefix), guess);
   }
 
   /**
@@ -97,12 +105,12 @@ export abstract class PageReader {
    * since that reads fewer lines than halves do (Perl, Itai and Avni, "Interpolation Search", CACM 1978); steps that double
    * from there keep the search logarithmic when the guess is wrong.
    */
-  #firstHint(hint: number): number {
+  #firstHint(hint: number, guess = this.#guess(hint)): number {
     const { log, count } = this;
     const hints = this.table + HINT_OFFSET;
     let [from, to] = [0, count];
     if (count > GUESSED_LEAST) {
-      let at = this.#guess(hint);
+      let at = guess;
       const upwards = readU16(log, hints + at * SLOT_BYTES) < hint;
       for (let step = FIRST_STEP; at >= 0 && at < count; step *= 2) {
         const less = readU16(log, hints + at * SLOT_BYTES) < hint;
@@ -121,33 +129,24 @@ export abstract class PageReader {
   }
 
   /**
-   * The steps that follow read what {@link search} and {@link Page.overwrite} would, each what the step before made known, so that
-   * reads for many keys can wait for memory at the same time. What those return that begin with "touch" means nothing.
+   * This and the three that follow tell what {@link search} and {@link Page.overwrite} read, so that reads for many keys can wait
+   * for memory at the same time: the log, to read in it and for nothing else.
    */
-  touchLog(): number {
-    return this.log.length;
+  get memory(): Uint8Array {
+    return this.log;
   }
 
-  /** See {@link touchLog}: where in the log the slot is that a search for a key reads first. */
-  guessSlot(key: Bytes): number {
-    return this.slotOf(this.#guess(hintOf(key, 0, key.length, this.prefix)));
+  /** Where in the log the slot of a record is, see {@link memory}. */
+  slotPlace(index: number): number {
+    return this.slotOf(index);
   }
 
-  /** See {@link touchLog}. @param slot what {@link guessSlot} says */
-  touchSlot(slot: number): number {
-    return this.log[slot] as number;
+  /** Where in the log a line begins that has the start of a record, see {@link memory}. @param index what {@link searchStart} says */
+  recordPlace(index: number): number {
+    return index >= this.count ? 0 : Math.max(0, Math.min(this.offsetAt(index), this.log.length - LINE_BYTES));
   }
 
-  /** See {@link touchLog}. @param index what {@link searchStart} says */
-  touchRecord(index: number): number {
-    if (index >= this.count) return 0;
-    const { log } = this;
-    const offset = this.offsetAt(index);
-    const last = offset + LINE_BYTES - 1;
-    return (log[offset] as number) + (last < log.length ? (log[last] as number) : 0);
-  }
-
-  /** See {@link touchLog}. */
+  /** Reads where the next record will stand, see {@link memory}. What is returned means nothing. */
   touchEnd(): number {
     const { log } = this;
     const { end } = this;

@@ -50,19 +50,9 @@ export class SeparatorIndex {
   }
 
   /**
-   * These three read what a search would, each what the one before made known, so that reads for many keys can wait for memory
-   * at the same time. What they return means nothing.
+   * Reads what {@link childFor} will first, so that reads for many keys can wait for memory at the same time. What is returned means
+   * nothing. @param guess what {@link guess} says
    */
-  touch(): number {
-    return this.#lowHint;
-  }
-
-  /** See {@link touch}. */
-  touchHints(): number {
-    return this.#hints.length;
-  }
-
-  /** See {@link touch}. @param guess what {@link guess} says */
   touchHint(guess: number): number {
     return this.#hints[guess] ?? 0;
   }
