@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { compareBytes } from "../codec/bytes.ts";
 import { OwnerToken } from "./owner-token.ts";
 import { Page } from "./page.ts";
+import { LINE_BYTES, SLOT_BYTES } from "./page-log.ts";
 
 /** Two-byte beginnings of keys: spread evenly, most of them near one end, or few different ones. */
 const beginnings = fc
@@ -43,11 +44,31 @@ describe("search in a page", () => {
           const key = keyOf(number, 0xfe, 0xfe);
           const before = keys.filter((other) => compareBytes(other, key) < 0).length;
           assert.equal(page.search(key), ~before);
-          assert.ok(page.searchStart(key) <= before);
+          const start = page.searchStart(key);
+          assert.ok(start <= before);
+          // Where it begins to look decides how long it takes, and nothing else.
+          for (let guess = any % 7; guess < page.count; guess += 7) assert.equal(page.searchStart(key, guess), start);
         }
       }),
       { numRuns: 300 },
     );
     assert.ok(large > 100);
+  });
+
+  test("what is read ahead of a search stands in the log, and where it says the record is, its key is", () => {
+    const page = Page.empty(new OwnerToken(1));
+    assert.equal(page.recordPlace(0), 0);
+    for (let number = 0; number < 200; number++) {
+      const key = keyOf(number * 300, number);
+      page.insertAt(page.count, key, number % 2 === 0 ? undefined : new Uint8Array(number).fill(1));
+      const { length } = page.memory;
+      for (let index = 0; index < page.count; index++) {
+        const place = page.recordPlace(index);
+        assert.ok(page.slotPlace(index) + SLOT_BYTES <= length);
+        assert.ok(place >= 0 && place + LINE_BYTES <= length);
+        assert.ok(Buffer.from(page.memory.subarray(place, place + LINE_BYTES)).includes(page.keyAt(index)));
+      }
+      assert.ok(page.recordPlace(page.count) === 0);
+    }
   });
 });
