@@ -66,7 +66,9 @@ describe("search in a page", () => {
         const place = page.recordPlace(index);
         assert.ok(page.slotPlace(index) + SLOT_BYTES <= length);
         assert.ok(place >= 0 && place + LINE_BYTES <= length);
-        assert.ok(Buffer.from(page.memory.subarray(place, place + LINE_BYTES)).includes(page.keyAt(index)));
+        assert.ok(
+          Buffer.from(page.memory.subarray(place, place + LINE_BYTES)).includes(Buffer.from(page.keyAt(index))),
+        );
       }
       assert.ok(page.recordPlace(page.count) === 0);
     }
