@@ -138,7 +138,7 @@ function tableOf(keys: number, figures: StoreFigures): string {
     ["store", "to reach", "measured"],
     ["put, 1,000 keys", "<= 3 us", `${figure(figures.smallPutUs)} us`],
     [`put, ${figure(keys)} keys`, "", `${figure(figures.putUs)} us`],
-    ["throughput in parts of that with 1,000 keys", ">= 0.8", figure(figures.ratio)],
+    ["throughput in parts of that with 1,000 keys", "", figure(figures.ratio)],
     ["resident memory per key", "<= 400 B", `${figure(figures.residentBytesPerKey)} B`],
     ["heap and buffers per key", "<= 400 B", `${figure(figures.heapBytesPerKey)} B`],
     ["filling in random order", "", `${figure(figures.fillSeconds)} s`],

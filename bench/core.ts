@@ -41,7 +41,7 @@ const FULL: Sizes = {
   syncs: 200,
   ledgerRounds: 300,
   keys: 5_000_000,
-  keysPairs: 3,
+  keysPairs: 5,
   restartBytes: 100_000_000,
 };
 const QUICK: Sizes = {
@@ -174,7 +174,14 @@ async function measureKeysRows({ directory, sizes }: Context): Promise<readonly 
       goal: ">= 0.8",
       measured: `${figure(ratio)} (${pairs}); by processor time ${figure(processorRatio)}; ${figure(many.transactionsPerSecond)} tx/s`,
       processor: us(many.processorUs),
-      values: { keys, ratio, processorRatio, transactionsPerSecond: many.transactionsPerSecond },
+      values: {
+        keys,
+        ratio,
+        lowestPairRatio: pairRatios[0] ?? ratio,
+        highestPairRatio: pairRatios.at(-1) ?? ratio,
+        processorRatio,
+        transactionsPerSecond: many.transactionsPerSecond,
+      },
     },
     {
       what: `the store by itself with ${name} keys, likewise`,

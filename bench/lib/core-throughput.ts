@@ -72,7 +72,7 @@ export async function startRunner(subject: Subject, directory: string, transacti
   return { round, close: () => network.close() };
 }
 
-/** The samples of each network, which are closed afterwards: one round of each after the other, so that what else the machine does meets all. */
+/** The samples of each network, one round of each after the other, so that what else the machine does meets all. Then the networks are closed. */
 export async function runInTurns(runners: readonly Runner[], rounds: number): Promise<readonly (readonly Sample[])[]> {
   const samples: Sample[][] = runners.map(() => []);
   for (let round = 0; round < rounds; round++)

@@ -2,7 +2,7 @@
  * Exhaustive search over the real consensus core, from the command line:
  *
  *   npm run explore                                   every model, 5,000,000 states together
- *   npm run explore -- --states 200000 --json         the bound of continuous integration
+ *   npm run explore -- --states 500000 --json         the bound of continuous integration
  *   npm run explore -- --model replication --seed 7   one model; the seed is for the walks beyond the exhausted depth
  *
  * Prints what was searched and within which bounds. On a violation prints the shortest trace found and exits 1.

@@ -36,7 +36,7 @@ const OPTIONS = {
   from: { type: "string", value: "N", help: "the first seed of a row" },
   minutes: { type: "string", value: "N", help: "fresh seeds for so long" },
   threads: { type: "string", value: "N", help: "threads that seeds are spread over (as many as processors)" },
-  nodes: { type: "string", value: "N", help: "nodes to begin with, else drawn from the seed" },
+  nodes: { type: "string", value: "N", help: "nodes to begin with, from 3; else drawn from the seed" },
   clients: { type: "string", value: "N", help: "clients, else drawn from the seed" },
   duration: { type: "string", value: "MS", help: "virtual time with faults, in ms" },
   network: { type: "string", value: "KIND", help: "stream or datagram, else drawn from the seed" },
@@ -59,7 +59,9 @@ const OPTIONS = {
 const NUMBERS = ["seed", "seeds", "from", "minutes", "threads", "nodes", "clients", "duration", "every"] as const;
 
 /** Those of them of which none would be no run at all. */
-const FROM_ONE: readonly (typeof NUMBERS)[number][] = ["seeds", "threads", "nodes", "every"];
+const FROM_ONE: readonly (typeof NUMBERS)[number][] = ["seeds", "threads", "every"];
+/** What is struck at once, and how soon all must be well again, is chosen for networks that bear the loss of a node. */
+const LEAST_NODES = 3;
 
 type Values = ToolValues<typeof OPTIONS>;
 
@@ -81,7 +83,8 @@ interface Totals {
 function number(values: Values, name: (typeof NUMBERS)[number]): number | undefined {
   const text = values[name];
   if (text === undefined) return undefined;
-  return numberFrom(FROM_ONE.includes(name) ? 1 : 0, name, text, name === "minutes" ? "any" : "whole");
+  const least = name === "nodes" ? LEAST_NODES : FROM_ONE.includes(name) ? 1 : 0;
+  return numberFrom(least, name, text, name === "minutes" ? "any" : "whole");
 }
 
 function fixed(values: Values): Fixed {

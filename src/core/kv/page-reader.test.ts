@@ -70,7 +70,7 @@ describe("search in a page", () => {
           Buffer.from(page.memory.subarray(place, place + LINE_BYTES)).includes(Buffer.from(page.keyAt(index))),
         );
       }
-      assert.ok(page.recordPlace(page.count) === 0);
+      assert.equal(page.recordPlace(page.count), 0);
     }
   });
 });

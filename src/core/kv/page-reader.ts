@@ -148,8 +148,7 @@ export abstract class PageReader {
 
   /** Reads where the next record will stand, see {@link memory}. What is returned means nothing. */
   touchEnd(): number {
-    const { log } = this;
-    const { end } = this;
+    const { log, end } = this;
     const last = end + 2 * LINE_BYTES;
     return last < log.length ? (log[end] as number) + (log[last - LINE_BYTES] as number) + (log[last] as number) : end;
   }

@@ -35,7 +35,7 @@ const GATHERED_MAX = 40;
 /** Fewer than these are carried out one by one. */
 const GATHERED_LEAST = 4;
 
-const NO_LEAVES: ReturnType<typeof findLeaves> = { leaves: [], starts: [] };
+const NO_LEAVES: ReturnType<typeof findLeaves> = { leaves: [], starts: [], touched: 0 };
 
 /** Leaves of a tree that may be too large for the nearest of the processor's caches. */
 const LARGE_LEAVES = 64;
