@@ -47,6 +47,15 @@ describe("coco ledger", async () => {
       [true, true, 5, network.networkId, [signer], [2]],
     );
     assert.match((await coco("ledger", "verify", folder)).data, /ledger +valid\n/);
+    assert.equal((await coco("ledger", "verify", folder, "--network-id", network.networkId)).code, 0);
+    // Anybody can found a network and put a copy of the certificate into its ledger.
+    const foreign = await coco(
+      ...["ledger", "verify", folder, "--service-cert", certificate, "--network-id", "ab".repeat(32)],
+    );
+    assert.equal(foreign.code, 1);
+    assert.match(foreign.talk, /LedgerOfAnotherService: the ledger is of network [0-9a-f]{64}, not of the one given/);
+    assert.match(foreign.data, /ledger +of another network\n/);
+    assert.equal((await coco("ledger", "verify", folder, "--network-id", "ab")).code, 2);
     assert.deepEqual(await readdir(folder), before);
     await writeFile(certificate, SERVICE_CERTIFICATE);
     const other = await coco("ledger", "verify", folder, "--service-cert", certificate);

@@ -27,6 +27,9 @@ identity: the certificate given may be of any of them. What is sealed stays seal
 of the beginning, checks begin behind it: what came before is not in the folder, and the snapshot is taken at its word.
 --from-genesis refuses such a folder.
 
+The certificate of a service stands in a ledger as data, which anybody can copy into one of their own. Where whoever gives you the folder
+is not trusted, name the network as well: --network-id, the digest of its first constitution, as its members know it.
+
 A ledger whose end was cut off is a shorter ledger that holds: only who knows of a later transaction can tell. --expect demands
 that the ledger has a transaction, whose id a receipt or an answer gave: end every audit with the newest one you know. A last entry
 that is incomplete is bad: it was cut off, or a crash left it, and the node cuts it off when it starts. Of a running node, which may just
@@ -68,6 +71,7 @@ challenge, for coco attest verify --recorded under a policy of your own.`;
 
 interface VerifyOptions {
   readonly serviceCert?: string;
+  readonly networkId?: string;
   readonly fromGenesis?: boolean;
   readonly expect?: ExpectedTransaction;
 }
@@ -107,6 +111,11 @@ function nodePrefix(text: string): string {
   throw new InvalidArgumentError("Expected the first hex digits of a node's id.");
 }
 
+function networkIdOf(text: string): string {
+  if (/^[0-9a-f]{64}$/.test(text)) return text;
+  throw new InvalidArgumentError("Expected the 64 hex digits of a network's id.");
+}
+
 /** Adds `coco ledger`. */
 export function addLedgerCommands(program: Command, context: CommandContext): void {
   const ledger = program.command("ledger").description("the ledger of a node's folder, offline");
@@ -116,6 +125,7 @@ export function addLedgerCommands(program: Command, context: CommandContext): vo
     .description("check the whole ledger, from its genesis on if it is there")
     .argument("<dir>", "a node's folder, or a ledger folder")
     .option("--service-cert <file>", "the ledger must be of the service with this certificate (PEM)")
+    .option("--network-id <id>", "the ledger must be of the network with this id", networkIdOf)
     .option("--from-genesis", "refuse a ledger whose beginning is not in the folder")
     .option("--expect <view.seqno>", "the ledger must have this transaction", parseTransaction)
     .option("--json", "print JSON")
@@ -177,16 +187,19 @@ async function verify(context: CommandContext, dir: string, options: VerifyOptio
   const { report } = verified;
   const missing = options.expect && missingPlace(options.expect, verified);
   const isService = certificate === undefined ? undefined : isServiceOf(report, certificate);
+  const isForeign = options.networkId !== undefined && options.networkId !== report.networkId;
   const isCut = options.fromGenesis === true && ledger.layout.firstIndex > 1;
   const isValid =
     report.bad === undefined &&
+    !isForeign &&
     !isCut &&
     missing === undefined &&
     isService !== false &&
     report.snapshots.every(({ problem }) => problem === undefined);
   // Of a ledger whose first entry is bad nobody can tell whose it is.
   const isOther = isService === false && (report.bad === undefined || report.services.length > 0);
-  const verdict = isOther ? "of another service" : verdictOf(report, isCut, missing);
+  const other = isForeign && report.networkId ? "of another network" : isOther ? "of another service" : undefined;
+  const verdict = other ?? verdictOf(report, isCut, missing);
   if (asJson)
     printJson(context.output, {
       valid: isValid,
@@ -205,6 +218,8 @@ async function verify(context: CommandContext, dir: string, options: VerifyOptio
   }
   if (missing !== undefined) throw new CocoError("LedgerIncomplete", missing);
   if (isService === false) throw new CocoError("LedgerOfAnotherService", OTHER_SERVICE);
+  if (isForeign)
+    throw new CocoError("LedgerOfAnotherService", `the ledger is of network ${report.networkId}, not of the one given`);
   const bad = report.snapshots.find(({ problem }) => problem !== undefined);
   throw new CocoError("LedgerCorrupt", `snapshot ${bad?.index}: ${bad?.problem}`);
 }

@@ -7,7 +7,7 @@ import { makeCoseReceipt } from "../core/ledger/cose-receipt.ts";
 import type { EndorsementUse } from "../core/governance/governance-crypto.ts";
 import { pemOfDer } from "../core/governance/pem.ts";
 import { makeReceipt } from "../core/ledger/receipt.ts";
-import { privateTransaction, TestLedger } from "../core/ledger/fixture.test.ts";
+import { makeNode, privateTransaction, TestLedger } from "../core/ledger/fixture.test.ts";
 import {
   createOrganisationCertificate,
   createServiceCertificate,
@@ -127,6 +127,25 @@ describe("a COSE receipt", () => {
       { code: "ReceiptInvalid" },
       "an old key's holder",
     );
+    // By an old key, with the endorsement of it in the place of the node's certificate: the newer one has signed that.
+    const { privateKey: oldKey } = generateKeyPairPem();
+    const old = { privateKey: oldKey, certificate: createServiceCertificate(oldKey, issuance) };
+    const oldSigner = new TestLedger(makeNode(createPrivateKey(oldKey)));
+    for (const use of ["documents", "service"] as const) {
+      const byOldKey = makeReceipt({
+        batch: parseBatch(oldSigner.build([privateTransaction(4), privateTransaction(5)]).bytes),
+        position: 1,
+        tail: oldSigner.tail,
+        keys: oldSigner.keys,
+        crypto: oldSigner.node.crypto,
+        certificate: cross(old, made, use),
+      });
+      assert.throws(
+        () => verifyReceiptText(JSON.stringify(byOldKey), made.certificate),
+        { code: "ReceiptInvalid" },
+        use,
+      );
+    }
   });
 
   test("an answer that was saved instead of a receipt is told as such", () => {

@@ -31,8 +31,10 @@ function certificateOf(pem: string): X509Certificate | undefined {
   return der === undefined ? undefined : readCertificate(der);
 }
 
+/** Only by keys on elliptic curves, as all of a service's are: others can be made that take minutes to verify with. */
 function isSignedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
-  return issuer.ca && certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
+  if (!issuer.ca || !certificate.checkIssued(issuer)) return false;
+  return issuer.publicKey.asymmetricKeyType === "ec" && certificate.verify(issuer.publicKey);
 }
 
 /**
@@ -137,6 +139,8 @@ export function verifyReceiptText(receipt: string, serviceCertificate: string, e
     const certificate = certificateOf(pem);
     const issuers = embedded.map(certificateOf);
     if (certificate === undefined || !issuers.every((issuer) => issuer !== undefined)) return undefined;
+    // What vouches for another key of the service, as the public back endorsement of an old one does, is no node's certificate.
+    if (certificate.ca) return undefined;
     // Who holds an old key can put the public back endorsement of it into a receipt: that is followed only as given beside it.
     const forward = issuers.filter((issuer) => endorsementUseOf(issuer.keyUsage) === "service");
     if (!leadsTo(trusted, certificate, [...forward, ...given])) return undefined;

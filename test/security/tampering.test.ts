@@ -109,6 +109,16 @@ describe("a chunk of the ledger", () => {
     assert.ok(chunk.bytes.length <= SMALL_BYTES, `${chunk.bytes.length} bytes`);
   });
 
+  test("that holds is not called bad when who visits its batches fails, at the last one either", () => {
+    const ledger = smallLedger();
+    for (const failing of [3, 6]) {
+      const onBatch = (_batch: unknown, { index }: { readonly index: number }): void => {
+        if (index === failing) throw new CocoError("LimitExceeded", "the visitor has enough");
+      };
+      assert.throws(() => verifyLedger(ledger.entries, { ...REAL_VERIFICATION, onBatch }), { code: "LimitExceeded" });
+    }
+  });
+
   test("with a batch of an adapter that is not mounted is refused there, though a listed node signed it", () => {
     const ledger = smallLedger();
     ledger.add([transactionOf({ privatePart: nodeEntropy.bytes(10) })], { adapterId: 2, epoch: 2 });

@@ -206,6 +206,8 @@ export class BatchDraft {
     invariant(this.#open, "draft has ended");
     this.#transaction?.discard();
     this.#open = false;
+    // What waits to be written is written first: it must not come into pages of versions that stand, after what is there was taken back.
+    this.#state.snapshots();
     this.#home.abandon(this.#written);
   }
 

@@ -238,4 +238,20 @@ describe("restoring from hostile parts", () => {
     store.restore(0, new StateBuilder(TABLES));
     assert.deepEqual(describedState(store.reader(0)), []);
   });
+
+  test("what a transaction read of a version that is no longer kept is not taken for what was restored", () => {
+    const [store, other] = [make(), make()];
+    for (let version = 1; version <= 9; version++) {
+      writeBatch(store, [[9, numberKey(version), numberKey(1)]]);
+      writeBatch(other, [[9, numberKey(version), numberKey(2)]]);
+    }
+    const transaction = store.beginAsync(1);
+    assert.deepEqual(transaction.get(9, numberKey(1)), numberKey(1));
+    store.commit(9);
+    assert.equal(store.reader(1), undefined);
+    const builder = new StateBuilder(TABLES);
+    for (const part of exportState(other.reader(9) ?? assert.fail(), TABLES, SMALLEST_PART_BYTES)) builder.add(part);
+    store.restore(9, builder);
+    assert.equal(store.beginBatch().merge(transaction), "conflict");
+  });
 });

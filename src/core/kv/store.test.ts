@@ -323,4 +323,29 @@ describe("versioned store", () => {
     assert.equal(count, 100_000);
     assert.equal([...make().apply(parts).written].length, 100_000);
   });
+
+  test("nothing of a draft that was abandoned comes into a version, whoever reads the draft afterwards", () => {
+    const store = make();
+    const key = (number: number): Bytes => bytes(`${Math.imul(number, 0x9e3779b1) >>> 0}`.padStart(10, "0"));
+    const write = (draft: BatchDraft, numbers: number, value: string): void => {
+      const transaction = draft.begin();
+      for (let number = 0; number < numbers; number++) transaction.put(PRIVATE, key(number), bytes(value));
+      transaction.keep();
+    };
+    // Many leaves, as puts are gathered only in a large tree.
+    const first = store.beginBatch();
+    write(first, 30_000, "stands");
+    store.commit(first.publish().version);
+    const abandoned = store.beginBatch();
+    write(abandoned, 10, "gone");
+    abandoned.abandon();
+    assert.deepEqual(abandoned.reader.get(PRIVATE, key(5)), bytes("gone"));
+    const next = store.beginBatch();
+    write(next, 1, "next");
+    next.publish();
+    for (const version of [1, 2]) {
+      assert.deepEqual(store.reader(version)?.get(PRIVATE, key(5)), bytes("stands"));
+      assert.equal(store.reader(version)?.versionOf(PRIVATE, key(5)), 1);
+    }
+  });
 });

@@ -31,7 +31,7 @@ interface VersionRecord {
   trees: readonly Tree[];
   /** Needed as long as the version can be rolled back. */
   written: Iterable<WrittenKey>;
-  /** Rolled back or replaced: no part of the history of the head, whatever number that has. */
+  /** Rolled back: no part of the history of the head, whatever number that has. */
   dropped: boolean;
 }
 
@@ -48,6 +48,8 @@ export class VersionedStore {
   #newest = 0;
   #drafting = false;
   #openAsync = 0;
+  /** How often everything was replaced. */
+  #restores = 0;
 
   /** Table ids have to be different and at most 65535, table names different. */
   constructor(options: StoreOptions) {
@@ -107,11 +109,12 @@ export class VersionedStore {
       throw new CocoError("TooManyRequests", `${ASYNC_TRANSACTIONS_MAX} asynchronous transactions are open`);
     const record = this.#record(version);
     this.#openAsync++;
+    const restores = this.#restores;
     return new AsyncTransaction({
       version,
       tables: this.#tables,
       trees: record.trees,
-      dropped: () => record.dropped,
+      dropped: () => record.dropped || restores !== this.#restores,
       ended: () => {
         this.#openAsync--;
       },
@@ -162,7 +165,7 @@ export class VersionedStore {
   restore(version: number, builder: StateBuilder): void {
     this.#requireNoDraft();
     const trees = builder.finish(version, this.#tables);
-    for (const record of this.#versions) record.dropped = true;
+    this.#restores++;
     this.#versions.length = 0;
     this.#committed = version;
     this.#newest = version;

@@ -35,9 +35,11 @@ function openSealed(key: Bytes, nonce: Bytes, sealed: Bytes, associatedData: Byt
   }
 }
 
-/** A node with a new P-256 key. */
-export function makeNode(): TestNode {
-  const { privateKey, publicKey } = nodeCrypto.generateKeyPairSync("ec", { namedCurve: "P-256" });
+/** A node with a P-256 key, a new one unless one is given. */
+export function makeNode(
+  privateKey = nodeCrypto.generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey,
+): TestNode {
+  const publicKey = nodeCrypto.createPublicKey(privateKey);
   const spki: Bytes = publicKey.export({ type: "spki", format: "der" });
   const crypto: LedgerCrypto = {
     sha256,

@@ -54,7 +54,7 @@ export interface VerifyLedgerOptions<State> {
   readonly start?: LedgerStart<State>;
   /** The ledger must reach at least this far, and have this batch digest there if one is given. */
   readonly expected?: { readonly index: number; readonly digest?: Bytes };
-  /** Called for every entry that holds, in order, with the state after it. */
+  /** Called for every entry that holds, in order, with the state after it. What it throws is thrown on: it is no fault of the ledger. */
   readonly onBatch?: (batch: ParsedBatch, record: BatchRecord, state: State) => void;
 }
 
@@ -90,6 +90,8 @@ class LedgerVerifier<State> {
   readonly #options: VerifyLedgerOptions<State>;
   readonly tail: LedgerTail;
   state: State | undefined;
+  /** Whether it is the visitor that is at work. */
+  visiting = false;
 
   constructor(options: VerifyLedgerOptions<State>) {
     this.#options = options;
@@ -109,7 +111,9 @@ class LedgerVerifier<State> {
       throw corrupt("it is not the batch that was expected here");
     }
     this.state = state;
+    this.visiting = true;
     onBatch?.(batch, record, state);
+    this.visiting = false;
   }
 
   #checkPlace(entry: LedgerEntry, { kind, index, view, governanceVersion, epoch, adapterId }: BatchHeader): void {
@@ -162,7 +166,8 @@ function corrupt(what: string): CocoError {
 
 /**
  * Verifies entries in order and names the first that does not hold; entries after it are not read. An error that reading
- * the entries throws names the entry that could not be read. Only errors that are no {@link CocoError} are thrown on.
+ * the entries throws names the entry that could not be read. Thrown on are errors that are no {@link CocoError}, and what a visitor
+ * throws.
  */
 export function verifyLedger<State>(
   entries: Iterable<LedgerEntry>,
@@ -183,7 +188,7 @@ export function verifyLedger<State>(
     if (expected !== undefined && tail.lastIndex < expected.index)
       throw corrupt(`the ledger ends before index ${expected.index}`);
   } catch (error) {
-    if (!(error instanceof CocoError)) throw error;
+    if (verifier.visiting || !(error instanceof CocoError)) throw error;
     bad = { index: tail.lastIndex + 1, seqno: tail.lastSeqno + 1, reason: error.message, code: error.code };
   }
   return {
