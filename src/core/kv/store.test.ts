@@ -334,18 +334,19 @@ describe("versioned store", () => {
     };
     // Many leaves, as puts are gathered only in a large tree.
     const first = store.beginBatch();
-    write(first, 30_000, "stands");
+    write(first, 30_000, "stands as it was");
     store.commit(first.publish().version);
     const abandoned = store.beginBatch();
-    write(abandoned, 10, "gone");
+    write(abandoned, 30, "gone");
     abandoned.abandon();
     assert.deepEqual(abandoned.reader.get(PRIVATE, key(5)), bytes("gone"));
     const next = store.beginBatch();
     write(next, 1, "next");
     next.publish();
-    for (const version of [1, 2]) {
-      assert.deepEqual(store.reader(version)?.get(PRIVATE, key(5)), bytes("stands"));
-      assert.equal(store.reader(version)?.versionOf(PRIVATE, key(5)), 1);
-    }
+    for (const version of [1, 2])
+      for (let number = 1; number < 30; number++) {
+        assert.deepEqual(store.reader(version)?.get(PRIVATE, key(number)), bytes("stands as it was"));
+        assert.equal(store.reader(version)?.versionOf(PRIVATE, key(number)), 1);
+      }
   });
 });
