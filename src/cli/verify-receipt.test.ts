@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createPrivateKey, createPublicKey } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { utf8Encode } from "../core/codec/bytes.ts";
 import { parseBatch } from "../core/ledger/batch-format.ts";
@@ -145,6 +149,43 @@ describe("a COSE receipt", () => {
         { code: "ReceiptInvalid" },
         use,
       );
+    }
+  });
+
+  test("a certificate by a key that is not on an elliptic curve is not followed: such keys can take minutes to verify with", () => {
+    const folder = mkdtempSync(join(tmpdir(), "coco-receipt-"));
+    try {
+      const file = (name: string): string => join(folder, name);
+      const openssl = (...args: string[]): void => void execFileSync("openssl", args, { stdio: "ignore" });
+      const accepted = [
+        ["ec", "ec_paramgen_curve:P-384"],
+        ["rsa", "rsa_keygen_bits:2048"],
+      ].map(([algorithm = "", option = ""]) => {
+        const key = ["-newkey", algorithm, "-pkeyopt", option, "-nodes", "-keyout", file("ca.key")];
+        openssl("req", "-x509", ...key, "-subj", "/CN=service", "-out", file("ca.pem"));
+        const { privateKey } = generateKeyPairPem();
+        writeFileSync(file("node.key"), privateKey);
+        openssl("req", "-new", "-key", file("node.key"), "-subj", "/CN=node", "-out", file("node.csr"));
+        const issuer = ["-CA", file("ca.pem"), "-CAkey", file("ca.key"), "-CAcreateserial"];
+        openssl("x509", "-req", "-in", file("node.csr"), ...issuer, "-out", file("node.pem"));
+        const signer = new TestLedger(makeNode(createPrivateKey(privateKey)));
+        const made = makeReceipt({
+          batch: parseBatch(signer.build([privateTransaction(4)]).bytes),
+          position: 0,
+          tail: signer.tail,
+          keys: signer.keys,
+          crypto: signer.node.crypto,
+          certificate: readFileSync(file("node.pem"), "utf8"),
+        });
+        try {
+          return verifyReceiptText(JSON.stringify(made), readFileSync(file("ca.pem"), "utf8")).transaction_id;
+        } catch (error) {
+          return error instanceof CocoError ? error.code : error;
+        }
+      });
+      assert.deepEqual(accepted, ["1.1", "ReceiptInvalid"]);
+    } finally {
+      rmSync(folder, { recursive: true });
     }
   });
 
